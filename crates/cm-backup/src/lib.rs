@@ -1,0 +1,1 @@
+//! Take a MongoDB backup and prove it

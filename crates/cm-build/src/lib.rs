@@ -1,0 +1,1 @@
+//! Bring servers to a commit and rebuild what changed

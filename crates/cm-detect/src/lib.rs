@@ -1,0 +1,1 @@
+//! Find the services that a commit changes

@@ -1,0 +1,1 @@
+//! Writes man pages and completions from the programs' own definitions

@@ -1,0 +1,1 @@
+//! Docker Compose and Engine on a host, typed

@@ -1,0 +1,1 @@
+//! Say whether services are healthy

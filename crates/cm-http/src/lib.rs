@@ -1,0 +1,1 @@
+//! The HTTP client of verification and notification

@@ -1,0 +1,1 @@
+//! Go back to the last verified release

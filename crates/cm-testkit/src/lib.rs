@@ -1,0 +1,1 @@
+//! The test environment: hermetic homes and sandbox handles

@@ -1,0 +1,1 @@
+//! Verify a deployment from outside and judge the canary

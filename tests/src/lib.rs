@@ -1,0 +1,1 @@
+//! Tests that cross programs live beside this file; the library itself is empty.
