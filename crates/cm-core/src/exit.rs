@@ -137,10 +137,7 @@ impl Exit {
     /// The exit code with this number. An unknown number is a failure nobody
     /// classified, which is what [`Exit::Bug`] says.
     pub fn from_code(code: u64) -> Exit {
-        Exit::ALL
-            .into_iter()
-            .find(|exit| u64::from(exit.code()) == code)
-            .unwrap_or(Exit::Bug)
+        Exit::ALL.into_iter().find(|exit| u64::from(exit.code()) == code).unwrap_or(Exit::Bug)
     }
 
     /// The `EXIT STATUS` table shown below every program's `--help`.

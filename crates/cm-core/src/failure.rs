@@ -28,19 +28,13 @@ pub struct Failure {
 impl Failure {
     /// A failure with a stable `code` and a `message` for people.
     pub fn new(exit: Exit, code: impl Into<String>, message: impl Into<String>) -> Self {
-        Failure {
-            exit,
-            code: code.into(),
-            message: message.into(),
-            causes: Vec::new(),
-            hint: None,
-            retryable: false,
-        }
+        Failure { exit, code: code.into(), message: message.into(), causes: Vec::new(), hint: None, retryable: false }
     }
 
     /// A defect in the program: it says so, because the user cannot mend it.
     pub fn bug(message: impl Into<String>) -> Self {
-        Failure::new(Exit::Bug, "bug", message).hint("this is a defect in cm; please report it with the output of the same command and --verbose")
+        Failure::new(Exit::Bug, "bug", message)
+            .hint("this is a defect in cm; please report it with the output of the same command and --verbose")
     }
 
     /// Adds what the reader can do now.

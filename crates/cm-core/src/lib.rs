@@ -3,8 +3,37 @@
 //! codes, the errors with their hints, and what people see on stderr. It knows
 //! no network, no Docker and no configuration file.
 
+mod document;
 mod exit;
 mod failure;
+mod input;
+mod journal;
+mod json;
+mod log;
+mod redact;
+mod signal;
+pub mod time;
+mod tool;
 
+pub use document::{Action, Document, MAX_BYTES, Reason, SCHEMA, Service, StageStatus, Status};
 pub use exit::Exit;
 pub use failure::{Failure, OrFail, Result};
+pub use journal::{Journal, private_dir, runtime_dir, state_dir, write_whole};
+pub use json::parse_strict;
+pub use log::{Format, Level, Log};
+pub use redact::{add_secret, redact};
+pub use signal::Signals;
+pub use tool::{Accepts, CommonArgs, Done, Io, Run, Tool, command, main};
+
+/// Who deploys: `$CM_ACTOR`, else `USER@HOSTNAME`.
+pub fn actor() -> String {
+    let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
+    if let Some(actor) = variable("CM_ACTOR") {
+        return actor;
+    }
+    let user = variable("USER")
+        .or_else(|| variable("LOGNAME"))
+        .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
+    let uname = rustix::system::uname();
+    format!("{user}@{}", uname.nodename().to_string_lossy())
+}

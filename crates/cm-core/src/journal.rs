@@ -1,0 +1,142 @@
+//! The journal of a run: every document a program wrote, and every change that
+//! can be taken back, on disk before it happens. It is what is left when a
+//! program is killed. One folder a run, in the user's state directory:
+//! `$XDG_STATE_HOME/cm/runs/RUN/{NNN-TOOL.json, undo.jsonl}`.
+
+use crate::redact::redact;
+use crate::{Document, Exit, OrFail, Result, parse_strict};
+use serde_json::Value;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The folder of one run.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    dir: PathBuf,
+}
+
+impl Journal {
+    /// The journal of `run_id`. Nothing is created yet.
+    pub fn of(run_id: &str) -> Self {
+        Journal { dir: state_dir().join("runs").join(run_id) }
+    }
+
+    /// Where it is.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Keeps `document` as the work of `tool`: written aside, synced, renamed.
+    ///
+    /// # Errors
+    /// [`Exit::Bug`] with the path if the file cannot be written.
+    pub fn keep(&self, tool: &str, document: &Document) -> Result<()> {
+        let name = format!("{:03}-{tool}.json", document.stages().len());
+        write_whole(&self.dir, &name, redact(&document.to_text(false)).as_bytes()).or_fail(
+            Exit::Bug,
+            "journal.write",
+            format!("cannot write the journal in {}", self.dir.display()),
+        )
+    }
+
+    /// Writes down what takes a change back, before the change is made.
+    ///
+    /// # Errors
+    /// As [`Journal::keep`]; the change must then not be made.
+    pub fn keep_undo(&self, entry: &Value) -> Result<()> {
+        append_line(&self.dir, "undo.jsonl", &redact(&entry.to_string())).or_fail(
+            Exit::Bug,
+            "journal.write",
+            format!("cannot write the journal in {}", self.dir.display()),
+        )
+    }
+
+    /// The newest document of the run, for going on after a program was killed.
+    /// What was journalled as undo after that document is added to it.
+    ///
+    /// # Errors
+    /// [`Exit::BadInput`] if there is none, or it cannot be read.
+    pub fn newest(&self, tool: &str) -> Result<Document> {
+        let missing = || format!("the journal of this run is not there: {}", self.dir.display());
+        let mut names: Vec<_> = fs::read_dir(&self.dir)
+            .or_fail(Exit::BadInput, "journal.missing", missing())?
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|name| name.ends_with(".json"))
+            .collect();
+        names.sort();
+        let name = names.pop().ok_or_else(|| crate::Failure::new(Exit::BadInput, "journal.missing", missing()))?;
+        let bytes =
+            fs::read(self.dir.join(&name)).or_fail(Exit::BadInput, "journal.read", format!("cannot read {name}"))?;
+        let mut document = Document::parse(tool, &bytes)?;
+        for entry in self.undo_entries() {
+            if !document.undo().contains(&entry) {
+                document.push_undo(entry);
+            }
+        }
+        Ok(document)
+    }
+
+    /// Every undo entry, oldest first. A last line that was cut by a crash was
+    /// never acted on, because the change comes after the sync.
+    fn undo_entries(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.dir.join("undo.jsonl")).unwrap_or_default();
+        text.lines().filter_map(|line| parse_strict(line.as_bytes()).ok()).collect()
+    }
+}
+
+/// `$XDG_STATE_HOME/cm`, or `~/.local/state/cm`.
+pub fn state_dir() -> PathBuf {
+    xdg("XDG_STATE_HOME", ".local/state").join("cm")
+}
+
+/// `$XDG_RUNTIME_DIR/cm`, or a folder of the state directory where there is none.
+pub fn runtime_dir() -> PathBuf {
+    match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from) {
+        Some(dir) if dir.is_absolute() => dir.join("cm"),
+        _ => state_dir().join("run"),
+    }
+}
+
+fn xdg(variable: &str, fallback: &str) -> PathBuf {
+    match std::env::var_os(variable).map(PathBuf::from) {
+        Some(dir) if dir.is_absolute() => dir,
+        _ => std::env::home_dir().unwrap_or_else(|| PathBuf::from("/")).join(fallback),
+    }
+}
+
+/// Makes `dir` and its parents; only the owner may enter.
+///
+/// # Errors
+/// Those of `mkdir(2)`.
+pub fn private_dir(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// Writes `dir/name` so that it is either whole or not there, 0600.
+///
+/// # Errors
+/// Those of the file system; nothing is left under the final name then.
+pub fn write_whole(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    private_dir(dir)?;
+    let aside = dir.join(format!(".{name}.{}", std::process::id()));
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+    let written =
+        file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&aside, dir.join(name)));
+    if written.is_err() {
+        let _gone = fs::remove_file(&aside);
+    }
+    written?;
+    File::open(dir)?.sync_all()
+}
+
+/// Appends `line` to `dir/name` and syncs it. The line begins with a newline, so
+/// that a line cut by a crash never swallows the next one.
+fn append_line(dir: &Path, name: &str, line: &str) -> io::Result<()> {
+    private_dir(dir)?;
+    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(dir.join(name))?;
+    file.write_all(format!("\n{line}\n").as_bytes())?;
+    file.sync_all()?;
+    File::open(dir)?.sync_all()
+}

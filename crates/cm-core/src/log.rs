@@ -1,0 +1,159 @@
+//! What people see: one line per event on stderr, in the runbook's words, or one
+//! JSON object per line for machines. stdout is never touched here, and a closed
+//! stderr is no reason to stop a deployment.
+
+use crate::redact::redact;
+use serde_json::json;
+use std::io::{IsTerminal, Write};
+
+/// How messages are written.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
+pub enum Format {
+    /// `[INFO] …` for people.
+    #[default]
+    Text,
+    /// One JSON object per line: `time`, `level`, `tool`, `message`.
+    Json,
+}
+
+/// The weight of a message.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Level {
+    /// Detail for the curious (`--verbose`).
+    Debug,
+    /// What is going on.
+    Info,
+    /// A step that was completed.
+    Success,
+    /// Something to look at.
+    Warn,
+    /// Something that failed.
+    Fail,
+}
+
+impl Level {
+    fn label(self) -> &'static str {
+        match self {
+            Level::Debug => "DEBUG",
+            Level::Info => "INFO",
+            Level::Success => "SUCCESS",
+            Level::Warn => "WARN",
+            Level::Fail => "FAIL",
+        }
+    }
+
+    fn color(self) -> &'static str {
+        match self {
+            Level::Debug => "2",
+            Level::Info => "34",
+            Level::Success => "32",
+            Level::Warn => "33",
+            Level::Fail => "31",
+        }
+    }
+}
+
+/// Writes messages to stderr. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Log {
+    tool: &'static str,
+    format: Format,
+    least: Level,
+    color: bool,
+}
+
+impl Log {
+    /// A log for `tool` that shows messages of at least `least`.
+    pub fn new(tool: &'static str, format: Format, least: Level) -> Self {
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let color = std::io::stderr().is_terminal() && !no_color && !dumb;
+        Log { tool, format, least, color }
+    }
+
+    /// Detail that only `--verbose` shows.
+    pub fn debug(&self, message: impl AsRef<str>) {
+        self.write(Level::Debug, message.as_ref());
+    }
+
+    /// What is going on.
+    pub fn info(&self, message: impl AsRef<str>) {
+        self.write(Level::Info, message.as_ref());
+    }
+
+    /// A step that was completed.
+    pub fn success(&self, message: impl AsRef<str>) {
+        self.write(Level::Success, message.as_ref());
+    }
+
+    /// Something to look at.
+    pub fn warn(&self, message: impl AsRef<str>) {
+        self.write(Level::Warn, message.as_ref());
+    }
+
+    /// Something that failed.
+    pub fn fail(&self, message: impl AsRef<str>) {
+        self.write(Level::Fail, message.as_ref());
+    }
+
+    /// A failure with its causes and its hint.
+    pub fn failure(&self, failure: &crate::Failure) {
+        if self.format == Format::Json {
+            self.emit(&self.json_line(Level::Fail, &failure.message, Some(failure)));
+            return;
+        }
+        let mut text = failure.message.clone();
+        for cause in &failure.causes {
+            text.push_str(&format!("\ncaused by: {cause}"));
+        }
+        if let Some(hint) = &failure.hint {
+            text.push_str(&format!("\nhint: {hint}"));
+        }
+        self.write(Level::Fail, &text);
+    }
+
+    fn write(&self, level: Level, message: &str) {
+        if level < self.least {
+            return;
+        }
+        let line = match self.format {
+            Format::Text => self.text_line(level, message),
+            Format::Json => self.json_line(level, message, None),
+        };
+        self.emit(&line);
+    }
+
+    /// Continuation lines are indented, so that every event starts with its label.
+    fn text_line(&self, level: Level, message: &str) -> String {
+        let label = format!("[{}]", level.label());
+        let body = clean(message).replace('\n', "\n       ");
+        if self.color {
+            format!("\u{1b}[{}m{label}\u{1b}[0m {body}\n", level.color())
+        } else {
+            format!("{label} {body}\n")
+        }
+    }
+
+    fn json_line(&self, level: Level, message: &str, failure: Option<&crate::Failure>) -> String {
+        let mut event = json!({
+            "time": crate::time::now(),
+            "level": level.label().to_lowercase(),
+            "tool": self.tool,
+            "message": message,
+        });
+        if let Some(failure) = failure {
+            event["error"] = failure.to_json(self.tool);
+        }
+        format!("{event}\n")
+    }
+
+    /// One write per event, so that the lines of a pipe's programs do not mix.
+    fn emit(&self, line: &str) {
+        let _closed = std::io::stderr().lock().write_all(redact(line).as_bytes());
+    }
+}
+
+/// Output of other programs ends up in messages; it must not move the cursor.
+fn clean(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+}

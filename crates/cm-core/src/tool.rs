@@ -1,0 +1,393 @@
+//! The filter that every program is. The rules of the document live here, once:
+//! stdin is read to its end and judged before anything else happens, a failed
+//! document passes through untouched, a failing program writes its document and
+//! then exits with its code, and nothing but the document goes to stdout.
+
+use crate::document::{Stage, StageStatus};
+use crate::input::{self, Input};
+use crate::journal::Journal;
+use crate::log::{Format, Level, Log};
+use crate::redact::redact;
+use crate::signal::Signals;
+use crate::{Document, Exit, Failure, Result, Status, actor, time};
+use clap::{CommandFactory, FromArgMatches, Parser};
+use serde_json::Value;
+use std::future::Future;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// The flags every program has.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CommonArgs {
+    /// Work as if started in DIR
+    #[arg(short = 'C', long, value_name = "DIR", global = true, help_heading = "Common options")]
+    pub directory: Option<PathBuf>,
+
+    /// Read this configuration instead of the nearest cm.toml
+    #[arg(long, value_name = "FILE", global = true, env = "CM_CONFIG", help_heading = "Common options")]
+    pub config: Option<PathBuf>,
+
+    /// Say what would be done, change nothing; later programs of the pipe do the same
+    #[arg(long, global = true, help_heading = "Common options")]
+    pub dry_run: bool,
+
+    /// How messages are written to stderr
+    #[arg(long, value_enum, default_value_t, global = true, env = "CM_LOG", help_heading = "Common options")]
+    pub log: Format,
+
+    /// Show more
+    #[arg(short, long, global = true, help_heading = "Common options")]
+    pub verbose: bool,
+
+    /// Show warnings and failures only
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Common options")]
+    pub quiet: bool,
+}
+
+impl CommonArgs {
+    fn log(&self, tool: &'static str) -> Log {
+        let least = match (self.verbose, self.quiet) {
+            (true, _) => Level::Debug,
+            (_, true) => Level::Warn,
+            _ => Level::Info,
+        };
+        Log::new(tool, self.log, least)
+    }
+}
+
+/// Which documents a program acts on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Accepts {
+    /// Only those whose status is `ok`: everything that changes something.
+    Ok,
+    /// Any: what takes changes back, records them, or releases a lock.
+    Any,
+}
+
+/// One program.
+pub trait Tool {
+    /// The name of the binary, such as `cm-build`.
+    const NAME: &'static str;
+    /// Which documents it acts on.
+    const ACCEPTS: Accepts = Accepts::Ok;
+    /// Whether a first Ctrl-C only warns, because stopping half-way is worse.
+    const FINISHES_ON_INTERRUPT: bool = false;
+    /// Its command line.
+    type Args: Parser;
+
+    /// The common flags in `args`.
+    fn common(args: &Self::Args) -> &CommonArgs;
+
+    /// A use that is no filter, such as a listing: `Some` means that it was one.
+    fn command(args: &Self::Args, io: &Io) -> impl Future<Output = Option<Result<Exit>>> {
+        let _ = (args, io);
+        async { None }
+    }
+
+    /// The job: `run.doc` goes in and comes out.
+    fn run(args: Self::Args, run: &mut Run) -> impl Future<Output = Result<Done>>;
+}
+
+/// stdout and stderr of a use that is no filter.
+#[derive(Debug)]
+pub struct Io {
+    /// Messages for people.
+    pub log: Log,
+}
+
+impl Io {
+    /// Writes `text` and a newline to stdout.
+    ///
+    /// # Errors
+    /// [`Exit::Undelivered`] if stdout is closed.
+    pub fn print(&self, text: &str) -> Result<()> {
+        write_stdout(&format!("{text}\n"))
+    }
+
+    /// Writes JSON to stdout: one line, or indented on a terminal.
+    ///
+    /// # Errors
+    /// As [`Io::print`].
+    pub fn print_json(&self, value: &Value) -> Result<()> {
+        let text = if std::io::stdout().is_terminal() { format!("{value:#}") } else { value.to_string() };
+        self.print(&text)
+    }
+}
+
+/// What a program has while it does its job.
+#[derive(Debug)]
+pub struct Run {
+    /// The document; it goes out whatever happens.
+    pub doc: Document,
+    /// Messages for people.
+    pub log: Log,
+    /// Whether no document came in, so that this program starts the run.
+    pub started_here: bool,
+}
+
+impl Run {
+    /// Whether this run only plans.
+    pub fn dry_run(&self) -> bool {
+        self.doc.dry_run()
+    }
+
+    /// Writes down what takes a change back. Call it *before* the change.
+    ///
+    /// # Errors
+    /// [`Exit::Bug`] if it cannot be kept on disk; the change must then not be made.
+    pub fn push_undo(&mut self, mut entry: Value) -> Result<()> {
+        entry["tool"] = self.doc.tool().into();
+        Journal::of(self.doc.run_id()).keep_undo(&entry)?;
+        self.doc.push_undo(entry);
+        Ok(())
+    }
+}
+
+/// How a job ended well.
+#[derive(Clone, Debug)]
+pub struct Done {
+    status: StageStatus,
+    summary: String,
+    changed: bool,
+    exit: Exit,
+    outcome: Option<Status>,
+}
+
+impl Done {
+    fn new(status: StageStatus, summary: impl Into<String>) -> Self {
+        Done { status, summary: summary.into(), changed: false, exit: Exit::Done, outcome: None }
+    }
+
+    /// It worked.
+    pub fn ok(summary: impl Into<String>) -> Self {
+        Done::new(StageStatus::Ok, summary)
+    }
+
+    /// It worked, and people should look at something.
+    pub fn warned(summary: impl Into<String>) -> Self {
+        Done::new(StageStatus::Warned, summary)
+    }
+
+    /// There was nothing to do.
+    pub fn skipped(summary: impl Into<String>) -> Self {
+        Done::new(StageStatus::Skipped, summary)
+    }
+
+    /// The services were taken back: the deployment failed, the rollback did not.
+    pub fn rolled_back(summary: impl Into<String>) -> Self {
+        let mut done = Done::new(StageStatus::Ok, summary).changed(true);
+        done.exit = Exit::RolledBack;
+        done.outcome = Some(Status::RolledBack);
+        done
+    }
+
+    /// Whether anything was changed.
+    #[must_use]
+    pub fn changed(mut self, changed: bool) -> Self {
+        self.changed = changed;
+        self
+    }
+}
+
+/// Runs a program: `main` is a call of this.
+pub fn main<T: Tool>() -> ExitCode {
+    let args = match parse_args::<T>() {
+        Ok(args) => args,
+        Err(exit) => return exit,
+    };
+    let log = T::common(&args).log(T::NAME);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            log.failure(&Failure::bug("cannot start").cause(error));
+            return Exit::Bug.into();
+        }
+    };
+    let exit = runtime.block_on(drive::<T>(args, &log));
+    // A read of stdin may still block; nobody waits for it.
+    runtime.shutdown_background();
+    exit.into()
+}
+
+/// The command line's definition, complete: what `--help`, man pages and completions show.
+pub fn command<T: Tool>() -> clap::Command {
+    T::Args::command().name(T::NAME).version(env!("CARGO_PKG_VERSION")).after_help(Exit::table())
+}
+
+fn parse_args<T: Tool>() -> std::result::Result<T::Args, ExitCode> {
+    let parsed = command::<T>().try_get_matches().and_then(|matches| T::Args::from_arg_matches(&matches));
+    parsed.map_err(|error| {
+        let _closed = error.print();
+        let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+        exit.into()
+    })
+}
+
+async fn drive<T: Tool>(args: T::Args, log: &Log) -> Exit {
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => {
+            log.failure(&Failure::bug("cannot listen for signals").cause(error));
+            return Exit::Bug;
+        }
+    };
+    let io = Io { log: log.clone() };
+    let command = async { T::command(&args, &io).await };
+    let answered = tokio::select! {
+        answer = command => answer,
+        signal = signals.next() => Some(Ok(signal)),
+    };
+    match answered {
+        Some(Ok(exit)) => exit,
+        Some(Err(failure)) => {
+            log.failure(&failure);
+            failure.exit
+        }
+        None => filter::<T>(args, log, &mut signals).await,
+    }
+}
+
+async fn filter<T: Tool>(args: T::Args, log: &Log, signals: &mut Signals) -> Exit {
+    let (input, interrupted) = match input::read(T::NAME, signals, log).await {
+        Ok(read) => read,
+        Err(failure) => {
+            log.failure(&failure);
+            return failure.exit;
+        }
+    };
+    let dry_run = T::common(&args).dry_run;
+    let (mut doc, started_here) = match input {
+        Input::Document(doc) => (*doc, false),
+        Input::Nothing => (Document::start(T::NAME, &actor(), dry_run), true),
+    };
+    if dry_run {
+        doc.set_dry_run();
+    }
+    let mut run = Run { doc, log: log.clone(), started_here };
+    let clock = Clock::start();
+    let result = match refusal::<T>(&run, interrupted) {
+        Some(refusal) => refusal,
+        None => work::<T>(args, &mut run, signals).await,
+    };
+    finish(run, clock, result)
+}
+
+/// Why the program does not act on this document, if it does not.
+fn refusal<T: Tool>(run: &Run, interrupted: Option<Exit>) -> Option<Result<Done>> {
+    if T::ACCEPTS == Accepts::Any {
+        return None;
+    }
+    if run.doc.status() != Status::Ok {
+        let mut done = Done::skipped("an earlier stage failed");
+        done.exit = Exit::Refused;
+        return Some(Ok(done));
+    }
+    interrupted.map(|exit| Err(interruption(exit)))
+}
+
+/// The job, ended early by a signal; a panic becomes a failure.
+async fn work<T: Tool>(args: T::Args, run: &mut Run, signals: &mut Signals) -> Result<Done> {
+    let log = run.log.clone();
+    let job = std::pin::pin!(T::run(args, run));
+    let mut job = CatchPanic(job);
+    if T::FINISHES_ON_INTERRUPT {
+        tokio::select! {
+            result = &mut job => return result,
+            _ = signals.next() => log.warn("not stopping half-way; a second Ctrl-C stops at once"),
+        }
+    }
+    tokio::select! {
+        result = &mut job => result,
+        exit = signals.next() => Err(interruption(exit)),
+    }
+}
+
+fn interruption(exit: Exit) -> Failure {
+    Failure::new(exit, "interrupted", "interrupted by a signal")
+        .hint("what was changed so far is in the document's \"undo\"; `cm-rollback` takes it back")
+}
+
+/// Polls a future and turns its panic into a [`Failure`].
+struct CatchPanic<F>(F);
+
+impl<T, F: Future<Output = Result<T>> + Unpin> Future for CatchPanic<F> {
+    type Output = Result<T>;
+
+    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
+        let inner = std::pin::Pin::new(&mut self.0);
+        let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| inner.poll(cx)));
+        polled.unwrap_or_else(|_| std::task::Poll::Ready(Err(Failure::bug("the program panicked"))))
+    }
+}
+
+struct Clock {
+    started_at: String,
+    started: Instant,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Clock { started_at: time::now(), started: Instant::now() }
+    }
+
+    fn stage(self, status: StageStatus, changed: bool, summary: String) -> Stage {
+        let duration_ms = self.started.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
+        Stage { status, changed, started_at: self.started_at, duration_ms, summary }
+    }
+}
+
+/// Completes the document, keeps it, delivers it, and says how to exit.
+fn finish(mut run: Run, clock: Clock, result: Result<Done>) -> Exit {
+    let exit = match result {
+        Ok(done) => {
+            if let Some(outcome) = done.outcome {
+                run.doc.set_status(outcome);
+            }
+            if done.exit == Exit::Refused {
+                run.log.warn(format!("{} did nothing: {}", run.doc.tool(), done.summary));
+            }
+            run.doc.push_stage(clock.stage(done.status, done.changed, done.summary));
+            done.exit
+        }
+        Err(failure) => {
+            run.log.failure(&failure);
+            run.doc.fail(&failure);
+            let changed = run.doc.undo().iter().any(|entry| entry["tool"] == run.doc.tool());
+            run.doc.push_stage(clock.stage(StageStatus::Failed, changed, failure.to_string()));
+            failure.exit
+        }
+    };
+    keep(&run);
+    deliver(&run, exit)
+}
+
+fn keep(run: &Run) {
+    if run.dry_run() {
+        return;
+    }
+    if let Err(failure) = Journal::of(run.doc.run_id()).keep(run.doc.tool(), &run.doc) {
+        run.log.warn(format!("{failure}; going on without it"));
+    }
+}
+
+fn deliver(run: &Run, exit: Exit) -> Exit {
+    let text = run.doc.to_text(std::io::stdout().is_terminal());
+    match write_stdout(&redact(&text)) {
+        Ok(()) => exit,
+        Err(failure) => {
+            run.log.failure(&failure);
+            if exit == Exit::Done { failure.exit } else { exit }
+        }
+    }
+}
+
+fn write_stdout(text: &str) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| {
+        Failure::new(Exit::Undelivered, "output.closed", "cannot write to stdout")
+            .cause(error)
+            .hint("the work was done; the program that should read the document is gone")
+    })
+}
