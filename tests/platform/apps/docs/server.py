@@ -38,6 +38,9 @@ class Handler(SimpleHTTPRequestHandler):
         """No listings: a folder without index.html is not found."""
         self.send_error(404)
 
+    def log_error(self, *_):
+        """An error is a request too: its line is log_request's."""
+
     def log_request(self, code="-", size="-"):
         """One line per request on stdout."""
         print(f"{SERVICE} {self.command} {self.path} {int(code)}", flush=True)

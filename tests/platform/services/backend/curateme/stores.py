@@ -20,6 +20,7 @@ def mongo():
     client = pymongo.MongoClient(
         settings.require("MONGODB_URI"),
         connect=False,
+        directConnection=True,  # the one server named, whatever name it gives itself
         tz_aware=True,
         connectTimeoutMS=1000,
         serverSelectionTimeoutMS=1000,
