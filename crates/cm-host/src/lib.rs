@@ -1,1 +1,132 @@
-//! Where it is deployed: one SSH session per host, commands as argument lists
+//! Where a deployment happens: a server over SSH, or this machine. One SSH
+//! connection per host is shared by all programs of a run through a control
+//! socket; commands are lists of arguments, never lines for a shell; everything
+//! has a time limit.
+//!
+//! Relative paths start in the deploy user's home directory on the host, so
+//! `~/platform` needs no round trip to be understood.
+
+mod command;
+mod files;
+mod forward;
+mod process;
+mod ssh;
+
+pub use command::{Command, Output};
+pub use forward::Forward;
+
+use cm_core::{Log, Result};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// sshd allows 10 sessions a connection by default (`MaxSessions`); two stay free
+/// for the other programs of the pipe.
+const MAX_SESSIONS: usize = 8;
+
+/// Where a host is and how to get there.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Target {
+    /// Its name in `cm.toml`.
+    pub name: String,
+    /// `user@host`, an alias of `ssh_config`, `ssh://user@host:port`, or `local` for this machine.
+    pub address: String,
+    /// The `ssh_config` to use instead of the user's.
+    pub ssh_config: Option<PathBuf>,
+}
+
+impl Target {
+    /// Whether this is the machine the program runs on.
+    pub fn is_local(&self) -> bool {
+        self.address == "local"
+    }
+}
+
+/// A host that commands can be run on. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Host {
+    target: Arc<Target>,
+    transport: process::Transport,
+    sessions: Arc<Semaphore>,
+}
+
+impl Host {
+    /// Reaches the host: over the connection that an earlier program of this run
+    /// opened, or over a new one.
+    ///
+    /// # Errors
+    /// [`cm_core::Exit::Unreachable`] with what ssh said.
+    pub async fn connect(target: &Target, log: &Log) -> Result<Host> {
+        let transport = if target.is_local() {
+            process::Transport::Local
+        } else {
+            log.debug(format!("connecting to {} ({})", target.name, target.address));
+            process::Transport::Ssh(Arc::new(ssh::connect(target).await?))
+        };
+        Ok(Host { target: Arc::new(target.clone()), transport, sessions: Arc::new(Semaphore::new(MAX_SESSIONS)) })
+    }
+
+    /// The host's name in `cm.toml`.
+    pub fn name(&self) -> &str {
+        &self.target.name
+    }
+
+    /// Where it is.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// A command for this host: the program and its arguments.
+    pub fn command<I, S>(&self, argv: I) -> Command<'_>
+    where
+        I: IntoIterator<Item = S>,
+        S: Into<String>,
+    {
+        Command::new(self, argv.into_iter().map(Into::into).collect())
+    }
+
+    /// A fixed POSIX shell script with `arguments` as `$1`, `$2`…; data never
+    /// becomes part of the script.
+    pub fn script<I, S>(&self, script: &'static str, arguments: I) -> Command<'_>
+    where
+        I: IntoIterator<Item = S>,
+        S: Into<String>,
+    {
+        let mut argv = vec!["sh".to_owned(), "-c".to_owned(), script.to_owned(), "sh".to_owned()];
+        argv.extend(arguments.into_iter().map(Into::into));
+        Command::new(self, argv)
+    }
+
+    /// The path as this host understands it: `~/x` is `x` in the home directory,
+    /// where commands start.
+    pub fn path(&self, path: &str) -> String {
+        let relative = match path {
+            "~" => ".",
+            _ => path.strip_prefix("~/").unwrap_or(path),
+        };
+        match &self.transport {
+            process::Transport::Local if !relative.starts_with('/') => {
+                let home = std::env::home_dir().unwrap_or_default();
+                home.join(relative).to_string_lossy().into_owned()
+            }
+            _ => relative.to_owned(),
+        }
+    }
+}
+
+/// Connects to several hosts at once, in the order of `targets`.
+///
+/// # Errors
+/// The first host that cannot be reached.
+pub async fn connect_all(targets: &[Target], log: &Log) -> Result<Vec<Host>> {
+    let mut connecting = Vec::new();
+    for target in targets.iter().cloned() {
+        let log = log.clone();
+        connecting.push(tokio::spawn(async move { Host::connect(&target, &log).await }));
+    }
+    let mut hosts = Vec::new();
+    for task in connecting {
+        hosts.push(task.await.map_err(|error| cm_core::Failure::bug("connecting ended early").cause(error))??);
+    }
+    Ok(hosts)
+}

@@ -1,0 +1,344 @@
+//! A command on a host: a list of arguments, a folder, a time limit. Whether it
+//! could be run at all is a [`Result`]; what it answered is in the [`Output`].
+
+use crate::Host;
+use crate::process::{Process, Reader};
+use cm_core::{Exit, Failure, Result};
+use std::collections::VecDeque;
+use std::process::ExitStatus;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+
+/// Long enough for anything but builds and dumps.
+const DEFAULT_LIMIT: Duration = Duration::from_secs(60);
+
+/// More output than this of one command is not kept, in bytes.
+const MAX_OUTPUT: u64 = 64 << 20;
+
+/// How many lines of streamed output an error shows.
+const TAIL_LINES: usize = 20;
+
+/// A command that is not yet running.
+#[derive(Clone, Debug)]
+#[must_use = "a command does nothing until it is run"]
+pub struct Command<'a> {
+    host: &'a Host,
+    argv: Vec<String>,
+    cwd: Option<String>,
+    env: Vec<(String, String)>,
+    stdin: Option<Vec<u8>>,
+    limit: Duration,
+}
+
+/// What a command answered.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// All it wrote to stdout.
+    pub stdout: Vec<u8>,
+    /// All it wrote to stderr.
+    pub stderr: String,
+}
+
+impl Output {
+    /// Whether it exited with 0.
+    pub fn success(&self) -> bool {
+        self.status.success()
+    }
+
+    /// stdout as text, without the newline at its end.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).trim_end().to_owned()
+    }
+}
+
+impl<'a> Command<'a> {
+    pub(crate) fn new(host: &'a Host, argv: Vec<String>) -> Self {
+        Command { host, argv, cwd: None, env: Vec::new(), stdin: None, limit: DEFAULT_LIMIT }
+    }
+
+    /// Runs it in this folder of the host.
+    pub fn cwd(mut self, path: &str) -> Self {
+        self.cwd = Some(self.host.path(path));
+        self
+    }
+
+    /// Sets a variable for it. Never a secret: others can see it in `ps`.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Gives it these bytes on stdin.
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = Some(bytes.into());
+        self
+    }
+
+    /// How long it may take; a minute if nothing is said.
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// The command as a person would type it on the host.
+    pub fn display(&self) -> String {
+        let words = self.argv.iter().map(|word| quote(word));
+        let variables = self.env.iter().map(|(name, value)| format!("{name}={}", quote(value)));
+        let line = variables.chain(words).collect::<Vec<_>>().join(" ");
+        match &self.cwd {
+            Some(cwd) => format!("cd {} && {line}", quote(cwd)),
+            None => line,
+        }
+    }
+
+    /// `env -C DIR NAME=VALUE…` in front: no shell needs to be trusted with them.
+    fn full_argv(&self) -> Vec<String> {
+        let mut argv = Vec::new();
+        if self.cwd.is_some() || !self.env.is_empty() {
+            argv.push("env".to_owned());
+            if let Some(cwd) = &self.cwd {
+                argv.extend(["-C".to_owned(), cwd.clone()]);
+            }
+            argv.extend(self.env.iter().map(|(name, value)| format!("{name}={value}")));
+        }
+        argv.extend(self.argv.iter().cloned());
+        argv
+    }
+
+    async fn start(&self) -> Result<Process> {
+        let mut process =
+            Process::start(&self.host.transport, self.host.name(), &self.full_argv(), self.stdin.is_some()).await?;
+        if let (Some(mut pipe), Some(bytes)) = (process.stdin.take(), self.stdin.clone()) {
+            // Its own task: a command that answers while it reads must not block us.
+            tokio::spawn(async move {
+                let _ended_early = pipe.write_all(&bytes).await;
+                let _closed = pipe.shutdown().await;
+            });
+        }
+        Ok(process)
+    }
+
+    /// Runs it to its end and keeps what it says.
+    ///
+    /// # Errors
+    /// [`Exit::Unreachable`] if the host does not answer in time; a command that
+    /// fails is an [`Output`], not an error.
+    pub async fn output(&self) -> Result<Output> {
+        let _session = self.host.sessions.acquire().await;
+        tokio::time::timeout(self.limit, self.collect()).await.map_err(|_| self.too_slow())?
+    }
+
+    async fn collect(&self) -> Result<Output> {
+        let mut process = self.start().await?;
+        let (stdout, stderr) = process.read_both(MAX_OUTPUT).await.map_err(|error| self.broken(&error))?;
+        let status = process.wait(self.host.name()).await?;
+        Ok(Output { status, stdout, stderr })
+    }
+
+    /// Runs it and wants success; gives stdout as text.
+    ///
+    /// # Errors
+    /// As [`Command::output`]; and `exit`/`code` with what the command said if it fails.
+    pub async fn text(&self, exit: Exit, code: &str) -> Result<String> {
+        let output = self.output().await?;
+        if output.success() { Ok(output.text()) } else { Err(self.failed(exit, code, output.status, &output.stderr)) }
+    }
+
+    /// Runs it and hands every line it writes to `line`, stdout and stderr as they come.
+    ///
+    /// # Errors
+    /// As [`Command::text`]; the failure shows the last lines.
+    pub async fn stream(&self, exit: Exit, code: &str, line: impl FnMut(&str)) -> Result<()> {
+        let _session = self.host.sessions.acquire().await;
+        let followed = tokio::time::timeout(self.limit, self.follow(line)).await.map_err(|_| self.too_slow())?;
+        let (status, tail) = followed?;
+        if status.success() { Ok(()) } else { Err(self.failed(exit, code, status, &tail)) }
+    }
+
+    async fn follow(&self, mut line: impl FnMut(&str)) -> Result<(ExitStatus, String)> {
+        let mut process = self.start().await?;
+        let (sender, mut receiver) = tokio::sync::mpsc::channel(64);
+        let nothing = || Box::new(tokio::io::empty()) as Reader;
+        let out = tokio::spawn(send_lines(std::mem::replace(&mut process.stdout, nothing()), sender.clone()));
+        let err = tokio::spawn(send_lines(std::mem::replace(&mut process.stderr, nothing()), sender));
+        let mut tail = VecDeque::new();
+        while let Some(text) = receiver.recv().await {
+            line(&text);
+            if tail.len() == TAIL_LINES {
+                tail.pop_front();
+            }
+            tail.push_back(text);
+        }
+        let _ended = tokio::join!(out, err);
+        let status = process.wait(self.host.name()).await?;
+        Ok((status, Vec::from(tail).join("\n")))
+    }
+
+    /// Runs it and copies its stdout into `sink` as it comes; gives the number of bytes.
+    ///
+    /// # Errors
+    /// As [`Command::text`].
+    pub async fn copy_to<W: tokio::io::AsyncWrite + Unpin>(&self, sink: &mut W, exit: Exit, code: &str) -> Result<u64> {
+        let _session = self.host.sessions.acquire().await;
+        let copy = async {
+            let mut process = self.start().await?;
+            let mut said = Vec::new();
+            let mut stderr =
+                std::mem::replace(&mut process.stderr, Box::new(tokio::io::empty()) as Reader).take(MAX_OUTPUT);
+            let copied = tokio::try_join!(tokio::io::copy(&mut process.stdout, sink), stderr.read_to_end(&mut said));
+            let (bytes, _) = copied.map_err(|error| self.broken(&error))?;
+            let status = process.wait(self.host.name()).await?;
+            if status.success() {
+                Ok(bytes)
+            } else {
+                Err(self.failed(exit, code, status, &String::from_utf8_lossy(&said)))
+            }
+        };
+        tokio::time::timeout(self.limit, copy).await.map_err(|_| self.too_slow())?
+    }
+
+    /// Runs it and feeds it `source` on stdin as it comes; gives stdout as text.
+    ///
+    /// # Errors
+    /// As [`Command::text`]; also if `source` cannot be read to its end, and then
+    /// the command's stdin is *not* closed cleanly before it is abandoned.
+    pub async fn copy_from<R: AsyncRead + Unpin>(&self, source: &mut R, exit: Exit, code: &str) -> Result<String> {
+        let _session = self.host.sessions.acquire().await;
+        let copy = async {
+            let mut process = Process::start(&self.host.transport, self.host.name(), &self.full_argv(), true).await?;
+            let mut stdin =
+                process.stdin.take().ok_or_else(|| Failure::bug("a command was started without its streams"))?;
+            let copied = tokio::io::copy(source, &mut stdin).await;
+            if copied.is_ok() {
+                let _closed = stdin.shutdown().await;
+            }
+            drop(stdin);
+            let (out, said) = process.read_both(MAX_OUTPUT).await.map_err(|error| self.broken(&error))?;
+            let status = process.wait(self.host.name()).await?;
+            match copied {
+                _ if !status.success() => Err(self.failed(exit, code, status, &said)),
+                Err(error) => Err(self.broken(&error)),
+                Ok(_) => Ok(String::from_utf8_lossy(&out).trim_end().to_owned()),
+            }
+        };
+        tokio::time::timeout(self.limit, copy).await.map_err(|_| self.too_slow())?
+    }
+
+    fn failed(&self, exit: Exit, code: &str, status: ExitStatus, said: &str) -> Failure {
+        let tail: Vec<_> = said.trim_end().lines().rev().take(TAIL_LINES).collect();
+        let tail = tail.into_iter().rev().collect::<Vec<_>>().join("\n");
+        let message = format!("on {}: `{}` failed ({status})", self.host.name(), shorten(&self.display()));
+        let failure = Failure::new(exit, code, message);
+        if tail.is_empty() { failure } else { failure.cause(tail) }
+    }
+
+    fn too_slow(&self) -> Failure {
+        let message = format!(
+            "on {}: no end of `{}` within {} s",
+            self.host.name(),
+            shorten(&self.display()),
+            self.limit.as_secs()
+        );
+        Failure::new(Exit::Unreachable, "host.timeout", message)
+            .hint("the host or its Docker engine may hang; look at it before you try again")
+            .retryable()
+    }
+
+    fn broken(&self, error: &std::io::Error) -> Failure {
+        let message =
+            format!("the connection to host {:?} broke during `{}`", self.host.name(), shorten(&self.display()));
+        Failure::new(Exit::Unreachable, "host.lost", message).cause(error).retryable()
+    }
+}
+
+async fn send_lines(reader: Reader, sender: tokio::sync::mpsc::Sender<String>) {
+    let mut reader = BufReader::new(reader);
+    let mut bytes = Vec::new();
+    loop {
+        bytes.clear();
+        match reader.read_until(b'\n', &mut bytes).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        let text = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+        if sender.send(text).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Quoted as a POSIX shell would need it, so that people can paste it.
+fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@,+~%{}".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// Messages name the command, they do not repeat a whole script.
+fn shorten(text: &str) -> String {
+    let line = text.replace('\n', " ");
+    match line.char_indices().nth(200) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Host, Target};
+    use cm_core::{Exit, Format, Level, Log};
+
+    async fn here() -> Host {
+        let target = Target { name: "here".to_owned(), address: "local".to_owned(), ssh_config: None };
+        Host::connect(&target, &Log::new("test", Format::Text, Level::Fail)).await.expect("local")
+    }
+
+    #[tokio::test]
+    async fn data_never_becomes_shell() {
+        let host = here().await;
+        let nasty = "$(id) `id` ; rm -rf / '\" \n*";
+        let said = host.command(["printf", "%s", nasty]).text(Exit::Bug, "t").await.expect("printf");
+        assert_eq!(said, nasty);
+        let said = host.script("printf %s \"$1\"", [nasty]).text(Exit::Bug, "t").await.expect("sh");
+        assert_eq!(said, nasty);
+    }
+
+    #[tokio::test]
+    async fn a_failing_command_shows_what_it_said() {
+        let host = here().await;
+        let failure =
+            host.script("echo because >&2; exit 3", [""; 0]).text(Exit::Build, "build.x").await.expect_err("3");
+        assert_eq!((failure.exit, failure.code.as_str()), (Exit::Build, "build.x"));
+        assert_eq!(failure.causes, ["because"]);
+    }
+
+    #[tokio::test]
+    async fn a_command_that_hangs_is_given_up() {
+        let host = here().await;
+        let limit = std::time::Duration::from_millis(50);
+        let failure = host.command(["sleep", "30"]).limit(limit).output().await.expect_err("limit");
+        assert_eq!(failure.code, "host.timeout");
+    }
+
+    #[tokio::test]
+    async fn lines_arrive_from_both_streams() {
+        let host = here().await;
+        let mut lines = Vec::new();
+        let script = host.script("echo a; echo b >&2; printf c", [""; 0]);
+        script.stream(Exit::Bug, "t", |line| lines.push(line.to_owned())).await.expect("ok");
+        lines.sort();
+        assert_eq!(lines, ["a", "b", "c"]);
+    }
+
+    #[tokio::test]
+    async fn a_printed_command_can_be_pasted() {
+        let host = here().await;
+        let command = host.command(["git", "commit", "-m", "it's"]).cwd("/srv/a b");
+        assert_eq!(command.display(), r"cd '/srv/a b' && git commit -m 'it'\''s'");
+    }
+}

@@ -1,0 +1,68 @@
+//! A tunnel: a Unix socket on this machine that leads to a port which only the
+//! host can reach, such as an unpublished database. A socket in a private folder,
+//! because every user of this machine could use a TCP port.
+
+use crate::Host;
+use crate::process::Transport;
+use cm_core::{Exit, Failure, OrFail, Result, private_dir, runtime_dir};
+use openssh::{ForwardType, Session, Socket};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+static COUNTER: AtomicU32 = AtomicU32::new(0);
+
+/// An open tunnel. Close it: dropping it only removes the socket's name.
+#[derive(Debug)]
+pub struct Forward {
+    session: Arc<Session>,
+    socket: PathBuf,
+    host: String,
+    port: u16,
+}
+
+impl Forward {
+    /// The Unix socket that leads to the port.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Closes the tunnel. It would also end with the shared connection.
+    pub async fn close(self) {
+        let local = Socket::UnixSocket { path: self.socket.clone().into() };
+        let remote = Socket::new(self.host.clone(), self.port);
+        let _gone = self.session.close_port_forward(ForwardType::Local, local, remote).await;
+    }
+}
+
+impl Drop for Forward {
+    fn drop(&mut self) {
+        let _gone = std::fs::remove_file(&self.socket);
+    }
+}
+
+impl Host {
+    /// Opens a tunnel to `address:port` as the host sees it.
+    ///
+    /// # Errors
+    /// [`Exit::Unreachable`] if ssh refuses; [`Exit::Config`] for this machine,
+    /// which needs no tunnel.
+    pub async fn forward(&self, address: &str, port: u16) -> Result<Forward> {
+        let Transport::Ssh(session) = &self.transport else {
+            return Err(Failure::new(Exit::Config, "host.local-forward", "this machine needs no tunnel to itself"));
+        };
+        let dir = runtime_dir();
+        private_dir(&dir).or_fail(Exit::Config, "host.runtime-dir", format!("cannot make {}", dir.display()))?;
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let socket = dir.join(format!("fwd-{}-{number}", std::process::id()));
+        let _stale = std::fs::remove_file(&socket);
+        let local = Socket::UnixSocket { path: socket.clone().into() };
+        let remote = Socket::new(address.to_owned(), port);
+        session.request_port_forward(ForwardType::Local, local, remote).await.or_fail(
+            Exit::Unreachable,
+            "host.forward",
+            format!("on {}: cannot open a tunnel to {address}:{port}", self.name()),
+        )?;
+        Ok(Forward { session: Arc::clone(session), socket, host: address.to_owned(), port })
+    }
+}

@@ -1,0 +1,113 @@
+//! One running command, here or on a server, behind the same three streams.
+
+use cm_core::{Exit, Failure, Result};
+use openssh::{Session, Stdio};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+
+/// How commands get to the host.
+#[derive(Clone, Debug)]
+pub enum Transport {
+    /// This machine.
+    Local,
+    /// A server, through the shared connection.
+    Ssh(Arc<Session>),
+}
+
+pub type Reader = Box<dyn AsyncRead + Send + Unpin>;
+pub type Writer = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// A command that was started.
+pub struct Process {
+    pub stdin: Option<Writer>,
+    pub stdout: Reader,
+    pub stderr: Reader,
+    child: Child,
+}
+
+enum Child {
+    Local(tokio::process::Child),
+    Ssh(Box<openssh::Child<Arc<Session>>>),
+}
+
+impl Process {
+    pub async fn start(transport: &Transport, host: &str, argv: &[String], feed: bool) -> Result<Process> {
+        match transport {
+            Transport::Local => start_local(argv, feed),
+            Transport::Ssh(session) => start_ssh(session, host, argv, feed).await,
+        }
+    }
+
+    /// Reads stdout and stderr to their ends, `most` bytes of each.
+    pub async fn read_both(&mut self, most: u64) -> std::io::Result<(Vec<u8>, String)> {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut stdout = (&mut self.stdout).take(most);
+        let mut stderr = (&mut self.stderr).take(most);
+        tokio::try_join!(stdout.read_to_end(&mut out), stderr.read_to_end(&mut err))?;
+        Ok((out, String::from_utf8_lossy(&err).into_owned()))
+    }
+
+    /// Waits for the end. The streams must have been read, or the command may block.
+    pub async fn wait(self, host: &str) -> Result<ExitStatus> {
+        match self.child {
+            Child::Local(mut child) => {
+                child.wait().await.map_err(|error| Failure::bug("cannot wait for a command").cause(error))
+            }
+            Child::Ssh(child) => match child.wait().await {
+                Ok(status) => Ok(status),
+                // The crate turns 127, the shell's "no such command", into an error.
+                Err(openssh::Error::Remote(_)) => Ok(ExitStatus::from_raw(127 << 8)),
+                Err(openssh::Error::RemoteProcessTerminated) => Ok(ExitStatus::from_raw(9)),
+                Err(error) => Err(lost(host, error)),
+            },
+        }
+    }
+}
+
+fn start_local(argv: &[String], feed: bool) -> Result<Process> {
+    use std::process::Stdio;
+    let mut command = tokio::process::Command::new(&argv[0]);
+    command.args(&argv[1..]).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command.stdin(if feed { Stdio::piped() } else { Stdio::null() });
+    if let Some(home) = std::env::home_dir() {
+        command.current_dir(home);
+    }
+    let mut child = command.spawn().map_err(|error| {
+        Failure::new(Exit::Config, "host.no-command", format!("cannot run {:?} on this machine", argv[0])).cause(error)
+    })?;
+    let missing = || Failure::bug("a command was started without its streams");
+    Ok(Process {
+        stdin: child.stdin.take().map(|stdin| Box::new(stdin) as Writer),
+        stdout: Box::new(child.stdout.take().ok_or_else(missing)?),
+        stderr: Box::new(child.stderr.take().ok_or_else(missing)?),
+        child: Child::Local(child),
+    })
+}
+
+async fn start_ssh(session: &Arc<Session>, host: &str, argv: &[String], feed: bool) -> Result<Process> {
+    let mut command = Arc::clone(session).arc_command(argv[0].clone());
+    command.args(&argv[1..]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(if feed { Stdio::piped() } else { Stdio::null() });
+    let mut child = command.spawn().await.map_err(|error| lost(host, error))?;
+    let missing = || Failure::bug("a command was started without its streams");
+    Ok(Process {
+        stdin: child.stdin().take().map(|stdin| Box::new(stdin) as Writer),
+        stdout: Box::new(child.stdout().take().ok_or_else(missing)?),
+        stderr: Box::new(child.stderr().take().ok_or_else(missing)?),
+        child: Child::Ssh(Box::new(child)),
+    })
+}
+
+/// The connection broke; what the command did on the host is unknown.
+fn lost(host: &str, error: openssh::Error) -> Failure {
+    Failure::new(
+        Exit::Unreachable,
+        "host.lost",
+        format!("the connection to host {host:?} was lost while a command ran there"),
+    )
+    .source(error)
+    .hint("the command may have gone on there; look at the host before you try again")
+    .retryable()
+}
