@@ -3,6 +3,7 @@
 import threading
 
 import pymongo.errors
+from pymongo.write_concern import WriteConcern
 
 from curateme import stores
 from curateme.b2b import ops, seed
@@ -40,7 +41,9 @@ def needs_database(handler):
 
 
 if __name__ == "__main__":
-    deploys = ops.Deploys(DATABASE.deploys, settings.require("OPS_API_TOKEN"))
+    # 201 promises that the event stays: it is answered once the journal is on disk, so a crash loses none.
+    history = DATABASE.get_collection("deploys", write_concern=WriteConcern(w=1, j=True))
+    deploys = ops.Deploys(history, settings.require("OPS_API_TOKEN"))
     threading.Thread(target=seed.run, args=(DATABASE,), daemon=True).start()
     serve(SERVICE, settings.require("PORT"), {
         ("GET", "/api/v1/health"): health,
