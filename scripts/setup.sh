@@ -1,0 +1,199 @@
+#!/usr/bin/env bash
+# Installs what the demo and the tests need on Debian, and sees to it that a Docker engine runs.
+#
+#   scripts/setup.sh                 everything
+#   scripts/setup.sh --engine        only the engine
+#   scripts/setup.sh --stop-engine   stop the engine, if this script started it and no sandbox runs
+#   scripts/setup.sh --help
+#
+# It says what it installs and asks nothing. It installs only as root; anybody else gets the list of packages
+# and the command. An engine that is already there is used, never replaced. It can be interrupted and run again:
+# every step first looks whether it is needed. *Using* cm needs none of this: only ssh and git.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=scripts/sandbox.d/common.sh
+source "$here/sandbox.d/common.sh"
+
+usage() { sed -n '2,/^set -e/{/^set -e/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
+
+# ---- What is needed: COMMAND:PACKAGE ---------------------------------------------------------------------------
+# Extend this list when a build needs more (cmake:cmake, pkg-config:pkg-config, ...). Nothing else has to change.
+needed=(
+  cc:gcc                    # rustc links with it
+  git:git
+  ssh:openssh-client
+  python3:python3-minimal   # the deploy's Python syntax check
+)
+# -----------------------------------------------------------------------------------------------------------------
+
+# missing_packages COMMAND:PACKAGE... - the packages whose command is not there, one a line.
+missing_packages() {
+  local pair
+  for pair in "$@"; do
+    command -v "${pair%%:*}" >/dev/null 2>&1 || printf '%s\n' "${pair#*:}"
+  done
+}
+
+# install WHY PACKAGE... - install the packages, or say which and how where we may not.
+install() {
+  local why=$1
+  shift
+  [[ $# -gt 0 ]] || return 0
+  local command="apt-get update && apt-get install -y --no-install-recommends $*"
+  command -v apt-get >/dev/null || fail "$why: missing $*, and this is no Debian (no apt-get)" "install them with your package manager"
+  is_root || fail "$why: missing $*, and only root may install them" "as root: $command"
+  info "installing for $why: $*"
+  run_apt "$@"
+}
+
+run_apt() {
+  local log
+  log="$(machine_dir)/apt.log"
+  export DEBIAN_FRONTEND=noninteractive
+  # An installation that was interrupted half-way is finished first; with nothing to finish this is quick.
+  dpkg --configure -a >"$log" 2>&1 || true
+  if ! { apt-get -o DPkg::Lock::Timeout=300 update &&
+    apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "$@"; } >>"$log" 2>&1 </dev/null; then
+    tail -n 15 "$log" >&2
+    fail "apt-get could not install $* (whole output: $log)" "repair with: apt-get -f install"
+  fi
+}
+
+install_tools() {
+  local packages
+  mapfile -t packages < <(missing_packages "${needed[@]}")
+  if [[ ${#packages[@]} -eq 0 ]]; then info "tools are there: ${needed[*]%%:*}"; else install 'building and deploying' "${packages[@]}"; fi
+}
+
+# ---- The engine --------------------------------------------------------------------------------------------------
+
+engine_packages() {
+  printf '%s\n' docker.io
+  # From Debian 13 on the client is a package of its own, which docker.io only recommends.
+  if ! command -v docker >/dev/null && apt-cache show docker-cli 2>/dev/null | grep -q '^Package: docker-cli$'; then printf '%s\n' docker-cli; fi
+  # A kernel that enforces AppArmor needs its parser, or no container starts.
+  if [[ $(cat /sys/module/apparmor/parameters/enabled 2>/dev/null) == Y ]] && ! command -v apparmor_parser >/dev/null; then
+    printf '%s\n' apparmor
+  fi
+}
+
+ensure_engine() {
+  local packages
+  if command -v docker >/dev/null && engine_answers 10; then
+    info "engine is there: Docker $(engine_version)"
+    return 0
+  fi
+  [[ -z ${DOCKER_HOST:-} ]] || fail "no engine answers at DOCKER_HOST=$DOCKER_HOST" "start it, or unset DOCKER_HOST to use this machine's"
+  if ! command -v dockerd >/dev/null || ! command -v docker >/dev/null; then
+    mapfile -t packages < <(engine_packages)
+    install 'the sandbox (a Docker engine)' "${packages[@]}"
+  fi
+  # Installing it may have started it already.
+  engine_answers 10 || start_engine
+  info "engine runs: Docker $(engine_version)"
+}
+
+start_engine() {
+  if ! is_root; then
+    fail "a Docker engine is installed but does not answer $(id -un): $(docker info 2>&1 | tail -n 1)" \
+      'as root: systemctl start docker; then join the group: usermod -aG docker USER, and log in again'
+  fi
+  if [[ -d /run/systemd/system ]]; then
+    info 'starting the engine: systemctl start docker'
+    systemctl start docker || fail 'systemctl could not start docker' 'journalctl -u docker -n 50'
+    wait_for_engine 'journalctl -u docker -n 50'
+  else
+    start_dockerd
+  fi
+}
+
+# Without a service manager the engine is ours to start and later to stop: pid and start time are kept, so that
+# a recycled pid is never mistaken for it.
+start_dockerd() {
+  local dir log pid
+  dir=$(machine_dir)
+  log=$dir/dockerd.log
+  if our_dockerd_runs; then
+    info "the engine is starting already (pid $(our_dockerd_pid))"
+  else
+    info "starting the engine: dockerd (log: $log)"
+    setsid dockerd >"$log" 2>&1 </dev/null {CM_LOCK_FD}>&- &
+    pid=$!
+    printf '%s %s\n' "$pid" "$(start_time "$pid")" >"$dir/dockerd.pid"
+    disown "$pid"
+  fi
+  wait_for_engine "tail -n 50 $log" "$log"
+}
+
+# wait_for_engine HINT [LOG] - until it answers, at most a minute.
+wait_for_engine() {
+  local end=$((SECONDS + 60))
+  while ((SECONDS < end)); do
+    engine_answers 5 && return 0
+    if [[ $# -ge 2 ]] && ! our_dockerd_runs; then break; fi
+    sleep 0.3
+  done
+  if [[ $# -ge 2 ]]; then tail -n 15 "$2" >&2; fi
+  fail 'the Docker engine does not answer' "$1"
+}
+
+# start_time PID - in clock ticks since boot, empty when there is no such process (the name may contain spaces).
+start_time() { sed -n 's/^.*) //p' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+
+our_dockerd_pid() { cut -d' ' -f1 "$(machine_dir)/dockerd.pid" 2>/dev/null; }
+
+our_dockerd_runs() {
+  local pid started
+  read -r pid started 2>/dev/null <"$(machine_dir)/dockerd.pid" || return 1
+  [[ -n $started && $(start_time "$pid") == "$started" ]]
+}
+
+stop_engine() {
+  local pid end running
+  if ! our_dockerd_runs; then
+    rm -f "$(machine_dir)/dockerd.pid"
+    info 'no engine was started by this script, or it has ended: nothing to stop'
+    return 0
+  fi
+  running=$(timeout 10 docker ps --quiet --filter label=cm.sandbox | wc -l)
+  [[ $running -eq 0 ]] || fail "$running sandbox containers still run on the engine" 'scripts/sandbox down --name NAME first (scripts/sandbox list)'
+  pid=$(our_dockerd_pid)
+  info "stopping the engine (pid $pid)"
+  kill -TERM "$pid"
+  end=$((SECONDS + 30))
+  while our_dockerd_runs; do
+    ((SECONDS < end)) || fail "the engine (pid $pid) has not ended after 30 s" "tail -n 50 $(machine_dir)/dockerd.log"
+    sleep 0.2
+  done
+  rm -f "$(machine_dir)/dockerd.pid"
+}
+
+# Without a registry the servers' base is made from Debian's packages, which takes mmdebstrap.
+ensure_base_maker() {
+  local packages
+  registry_answers && return 0
+  mapfile -t packages < <(missing_packages mmdebstrap:mmdebstrap)
+  install 'the sandbox (no registry answers, so its base is made from Debian packages)' "${packages[@]}"
+}
+
+set_up() {
+  [[ $1 == engine ]] || install_tools
+  ensure_engine
+  ensure_base_maker
+  ok 'set up'
+}
+
+main() {
+  local lock
+  lock="$(machine_dir)/setup.lock"
+  case ${1:-} in
+    '') with_lock "$lock" 900 set_up all ;;
+    --engine) with_lock "$lock" 900 set_up engine ;;
+    --stop-engine) with_lock "$lock" 900 stop_engine ;;
+    -h | --help) usage ;;
+    *) usage >&2; exit 2 ;;
+  esac
+}
+
+main "$@"
