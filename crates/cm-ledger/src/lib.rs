@@ -1,1 +1,231 @@
-//! What each host runs and has run
+//! What each host runs and has run. One file per project in the deploy user's
+//! state directory on the host, append-only, one JSON record per line. A run
+//! appends a record when it has switched services (`pending`) and another one
+//! with the same id when its outcome is known; the later record counts.
+//!
+//! The base of a diff, the target of a rollback and the images that may be pruned
+//! all come from here: what runs is what was recorded, not what a branch says.
+
+mod record;
+
+pub use record::{Record, ServiceState, Verdict};
+
+use cm_core::{Exit, Failure, Result, parse_strict};
+use cm_host::Host;
+use std::collections::BTreeSet;
+
+/// The ledger of one host, read whole. Records of one run are merged: the last counts.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    records: Vec<Record>,
+    /// Lines that could not be read: cut by a crash, or written by a later version.
+    pub unreadable: usize,
+}
+
+/// What a service runs, as far as the ledger knows.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Running {
+    /// The full commit id it was built from.
+    pub commit: String,
+    /// The image's id, `sha256:…`; empty for a service whose image cm did not look at.
+    pub image_id: String,
+    /// Whether the release that put it there was found good.
+    pub good: bool,
+    /// The run that put it there.
+    pub release: String,
+}
+
+/// Where a project's state is on a host.
+pub fn state_dir(project: &str) -> String {
+    format!("~/.local/state/cm/{project}")
+}
+
+fn path(project: &str) -> String {
+    format!("{}/ledger.jsonl", state_dir(project))
+}
+
+impl Ledger {
+    /// Reads the ledger of `project` on `host` in one round trip. No file is an empty ledger.
+    ///
+    /// # Errors
+    /// [`Exit::Unreachable`]; [`Exit::Config`] if the file is there and cannot be read.
+    pub async fn read(host: &Host, project: &str) -> Result<Ledger> {
+        let bytes = host.read(&path(project), Exit::Config).await?;
+        Ok(Ledger::parse(&bytes.unwrap_or_default()))
+    }
+
+    /// Appends a record and syncs it.
+    ///
+    /// # Errors
+    /// [`Exit::Unreachable`]; [`Exit::Build`] if it cannot be written.
+    pub async fn append(host: &Host, project: &str, record: &Record) -> Result<()> {
+        let line = serde_json::to_string(record)
+            .map_err(|error| Failure::bug("a ledger record cannot be written").cause(error))?;
+        host.append(&path(project), &line, Exit::Build).await
+    }
+
+    /// The ledger in `bytes`. A line that cannot be read is counted, not trusted.
+    pub fn parse(bytes: &[u8]) -> Ledger {
+        let mut ledger = Ledger::default();
+        for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
+            match parse_strict(line).ok().and_then(|value| serde_json::from_value::<Record>(value).ok()) {
+                Some(record) => ledger.add(record),
+                None => ledger.unreadable += 1,
+            }
+        }
+        ledger
+    }
+
+    fn add(&mut self, record: Record) {
+        self.records.retain(|earlier| earlier.id != record.id);
+        self.records.push(record);
+    }
+
+    /// Every release, oldest first.
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// The release with this run id.
+    pub fn record(&self, id: &str) -> Option<&Record> {
+        self.records.iter().find(|record| record.id == id)
+    }
+
+    /// What `service` runs; `None` if no release put it there, or one removed it.
+    pub fn running(&self, service: &str) -> Option<Running> {
+        let record = self.records.iter().rev().find(|record| record.services.contains_key(service))?;
+        let state = record.services.get(service)?;
+        if state.removed {
+            return None;
+        }
+        Some(running(record, state))
+    }
+
+    /// The services that run, by name.
+    pub fn services(&self) -> BTreeSet<String> {
+        let names: BTreeSet<_> = self.records.iter().flat_map(|record| record.services.keys().cloned()).collect();
+        names.into_iter().filter(|name| self.running(name).is_some()).collect()
+    }
+
+    /// The newest good state of `service` that another run than `except` left,
+    /// for a rollback: the last *verified* release, never merely the one before.
+    pub fn last_good(&self, service: &str, except: &str) -> Option<(Running, &ServiceState)> {
+        self.records.iter().rev().filter(|record| record.id != except && record.verdict.is_good()).find_map(|record| {
+            let state = record.services.get(service).filter(|state| !state.removed)?;
+            Some((running(record, state), state))
+        })
+    }
+
+    /// The images that must stay: what runs, and the last `keep` good states of each service.
+    pub fn images_to_keep(&self, keep: usize) -> BTreeSet<String> {
+        let mut ids = BTreeSet::new();
+        for service in self.services() {
+            let states = self.records.iter().rev().filter_map(|record| Some((record, record.services.get(&service)?)));
+            let mut good: Vec<&str> = Vec::new();
+            for (index, (record, state)) in states.enumerate() {
+                let counts = record.verdict.is_good() && good.len() < keep;
+                if index == 0 || counts {
+                    ids.insert(state.image_id.clone());
+                }
+                if counts && !good.contains(&state.image_id.as_str()) {
+                    good.push(&state.image_id);
+                }
+            }
+        }
+        ids.remove("");
+        ids
+    }
+
+    /// Every tag cm ever gave an image here: what pruning may consider at all.
+    pub fn tags(&self) -> BTreeSet<String> {
+        let states = self.records.iter().flat_map(|record| record.services.values().chain(record.attempted.values()));
+        states.map(|state| state.tag.clone()).filter(|tag| !tag.is_empty()).collect()
+    }
+}
+
+fn running(record: &Record, state: &ServiceState) -> Running {
+    Running {
+        commit: state.commit.clone(),
+        image_id: state.image_id.clone(),
+        good: record.verdict.is_good() || record.verdict == Verdict::Healthy,
+        release: record.id.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(id: &str, verdict: Verdict, services: &[(&str, &str)]) -> Record {
+        let mut record = Record::new(id, "ada", "develop", services.first().map_or("", |(_, commit)| commit));
+        record.verdict = verdict;
+        for (service, commit) in services {
+            let state = ServiceState {
+                commit: (*commit).to_owned(),
+                image_id: format!("sha256:{commit}"),
+                tag: format!("{service}:cm-{commit}"),
+                ..ServiceState::default()
+            };
+            record.services.insert((*service).to_owned(), state);
+        }
+        record
+    }
+
+    fn ledger(records: &[Record]) -> Ledger {
+        let lines: Vec<_> = records.iter().map(|record| serde_json::to_string(record).expect("json")).collect();
+        Ledger::parse(lines.join("\n\n").as_bytes())
+    }
+
+    #[test]
+    fn the_later_record_of_a_run_counts() {
+        let ledger =
+            ledger(&[record("1", Verdict::Pending, &[("web", "a")]), record("1", Verdict::Verified, &[("web", "a")])]);
+        assert_eq!(ledger.records().len(), 1);
+        assert!(ledger.running("web").expect("runs").good);
+    }
+
+    #[test]
+    fn a_rollback_goes_past_every_bad_release() {
+        let ledger = ledger(&[
+            record("1", Verdict::Verified, &[("web", "a")]),
+            record("2", Verdict::Failed, &[("web", "b")]),
+            record("3", Verdict::Failed, &[("web", "c")]),
+            record("4", Verdict::Pending, &[("web", "d")]),
+        ]);
+        assert_eq!(ledger.last_good("web", "4").expect("target").0.commit, "a");
+        assert!(!ledger.running("web").expect("runs").good);
+    }
+
+    #[test]
+    fn failed_releases_do_not_push_good_images_out() {
+        let mut records = vec![record("1", Verdict::Verified, &[("web", "a")])];
+        records.extend((2..9).map(|n| record(&n.to_string(), Verdict::Failed, &[("web", &format!("bad{n}"))])));
+        let keep = ledger(&records).images_to_keep(1);
+        assert_eq!(keep.into_iter().collect::<Vec<_>>(), ["sha256:a", "sha256:bad8"]);
+    }
+
+    #[test]
+    fn a_cut_line_is_counted_and_never_trusted() {
+        let good = serde_json::to_string(&record("1", Verdict::Verified, &[("web", "a")])).expect("json");
+        let ledger = Ledger::parse(format!("{good}\n{}", &good[..40]).as_bytes());
+        assert_eq!((ledger.records().len(), ledger.unreadable), (1, 1));
+    }
+
+    #[test]
+    fn a_removed_service_runs_no_more() {
+        let mut removal = record("2", Verdict::Verified, &[("web", "b")]);
+        removal.services.get_mut("web").expect("web").removed = true;
+        let ledger = ledger(&[record("1", Verdict::Verified, &[("web", "a")]), removal]);
+        assert_eq!(ledger.running("web"), None);
+        assert!(ledger.services().is_empty());
+    }
+
+    #[test]
+    fn unknown_fields_and_verdicts_do_not_break_old_readers() {
+        let mut value = serde_json::to_value(record("1", Verdict::Verified, &[("web", "a")])).expect("json");
+        value["verdict"] = "splendid".into();
+        value["later"] = 1.into();
+        let ledger = Ledger::parse(value.to_string().as_bytes());
+        assert!(!ledger.running("web").expect("runs").good);
+    }
+}
