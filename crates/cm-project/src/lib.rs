@@ -1,1 +1,20 @@
-//! What is deployed: cm.toml, the compose file, services, groups, hosts, build inputs
+//! What is deployed: `cm.toml`, the compose file, services, groups, hosts and what
+//! each image is built from. Files in, values out: nothing here talks to a network,
+//! to Git or to Docker, and what files there are is asked through [`tree::Tree`].
+
+pub mod compose;
+pub mod config;
+mod duration;
+mod host;
+pub mod nearest;
+mod project;
+pub mod source;
+pub mod template;
+pub mod tree;
+pub mod yaml;
+
+pub use config::{
+    Backup, Canary, Check, Config, Health, Notify, OnChange, Ops, Prune, ServiceSection, Template, Verify,
+};
+pub use host::HostSpec;
+pub use project::{Lock, Project};

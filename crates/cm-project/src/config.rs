@@ -1,0 +1,520 @@
+//! `cm.toml`, key by key. Unknown keys are errors with the nearest known key as the
+//! hint: a misspelt limit must not silently be the default. Strings with
+//! `${VARIABLE}` are expanded when they are used, so that a machine that never
+//! talks to a host needs none of its variables.
+
+use crate::duration;
+use crate::nearest;
+use crate::source::{self, Position};
+use crate::template;
+use cm_core::{Exit, Failure, Result};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use toml::Spanned;
+
+/// The name of the file that is looked for.
+pub const FILE_NAME: &str = "cm.toml";
+
+/// The whole file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Names the lock, the ledger and the project in messages.
+    pub project: Option<String>,
+    /// The branch that is deployed.
+    pub branch: Option<String>,
+    /// The Git remote it is pushed to.
+    pub remote: Option<String>,
+    /// Where Compose's files are.
+    pub compose: ComposeFiles,
+    /// The servers, in the order of their names; [`Config::hosts_in_order`] has the file's order.
+    pub hosts: BTreeMap<String, HostSection>,
+    /// Names for several services at once.
+    pub groups: BTreeMap<String, Vec<Spanned<String>>>,
+    /// What a deploy never touches.
+    pub protect: Protect,
+    /// The deploy lock.
+    pub lock: LockSection,
+    /// What is special about single services.
+    pub services: BTreeMap<Spanned<String>, ServiceSection>,
+    /// When a deployment counts as healthy.
+    pub health: Health,
+    /// The canary requests after a deploy.
+    pub canary: Canary,
+    /// The checks after a deploy.
+    pub verify: Verify,
+    /// The backup before a deploy.
+    pub backup: Option<Backup>,
+    /// Who is told.
+    pub notify: Notify,
+    /// Where deployments are recorded.
+    pub ops: Option<Ops>,
+    /// How much is kept for rollbacks.
+    pub prune: Prune,
+}
+
+/// `[compose]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ComposeFiles {
+    /// The compose files, relative to `cm.toml`, later ones over earlier ones.
+    pub files: Vec<String>,
+    /// The file with the values of variables, on the server, relative to the checkout.
+    pub env_file: Option<String>,
+    /// The profiles that are switched on.
+    pub profiles: Vec<String>,
+}
+
+/// `[hosts.NAME]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostSection {
+    /// `user@host`; the host may be an alias of the SSH configuration.
+    pub address: Template,
+    /// The checkout on the server; `~` is the deploy user's home.
+    pub checkout: Option<Template>,
+    /// The services that run there; without it, all that no other host names.
+    #[serde(default)]
+    pub services: Vec<Spanned<String>>,
+}
+
+/// `[protect]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Protect {
+    /// Files of the checkout that belong to the server, relative to the repository's root.
+    pub files: Vec<String>,
+}
+
+/// `[lock]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LockSection {
+    /// The lock file of this machine.
+    pub file: Option<String>,
+    /// How long a host's lock outlives its holder's last sign of life.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub lease: Duration,
+}
+
+impl Default for LockSection {
+    fn default() -> Self {
+        LockSection { file: None, lease: Duration::from_secs(60) }
+    }
+}
+
+/// What a changed bind-mounted file asks for.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum OnChange {
+    /// Validate and reload inside the running container.
+    Reload,
+    /// Restart the container that is there.
+    #[default]
+    Restart,
+    /// Replace the container.
+    Recreate,
+}
+
+/// `[services.NAME]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServiceSection {
+    /// What a changed bind-mounted file asks for.
+    pub on_change: Option<OnChange>,
+    /// The command, run in the container, that says whether the new file is valid.
+    pub validate: Vec<String>,
+    /// The command, run in the container, that makes it read the new file.
+    pub reload: Vec<String>,
+    /// More paths that the service's image depends on, as globs; `!` narrows.
+    pub paths: Vec<String>,
+    /// A URL, asked inside the container's network, for services without a healthcheck.
+    pub probe: Option<String>,
+}
+
+/// `[health]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Health {
+    /// How long to wait in all.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub timeout: Duration,
+    /// The time between two readings.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub interval: Duration,
+    /// Consecutive good readings that are wanted.
+    pub readings: u32,
+    /// How long the readings must be good, with nothing restarted.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub window: Duration,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Health {
+            timeout: Duration::from_secs(180),
+            interval: Duration::from_secs(1),
+            readings: 3,
+            window: Duration::from_secs(10),
+        }
+    }
+}
+
+/// `[canary]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Canary {
+    /// What is asked; without it there is no canary.
+    pub url: Option<Template>,
+    /// How often.
+    pub requests: u32,
+    /// How many may fail.
+    pub max_failures: u32,
+}
+
+impl Default for Canary {
+    fn default() -> Self {
+        Canary { url: None, requests: 20, max_failures: 0 }
+    }
+}
+
+/// `[verify]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Verify {
+    /// How long one check may take.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub timeout: Duration,
+    /// A slower answer is worth a warning.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub latency_warn: Duration,
+    /// The checks, in order.
+    pub checks: Vec<Check>,
+}
+
+impl Default for Verify {
+    fn default() -> Self {
+        Verify { timeout: Duration::from_secs(10), latency_warn: Duration::from_secs(3), checks: Vec::new() }
+    }
+}
+
+/// `[[verify.checks]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    /// What people call it.
+    pub name: String,
+    /// What is asked.
+    pub url: Template,
+    /// The status codes that are right.
+    #[serde(default)]
+    pub status: Statuses,
+    /// A text that the body must contain.
+    pub contains: Option<String>,
+    /// Dotted paths into the JSON body and the values they must have.
+    #[serde(default)]
+    pub json: BTreeMap<String, serde_json::Value>,
+    /// Headers whose values are secrets: the header's name and the variable's name.
+    #[serde(default)]
+    pub header_env: BTreeMap<String, String>,
+}
+
+/// One status code or a list of them; 200 without any.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Statuses(pub Vec<u16>);
+
+impl Default for Statuses {
+    fn default() -> Self {
+        Statuses(vec![200])
+    }
+}
+
+impl<'de> Deserialize<'de> for Statuses {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StatusVisitor).map(Statuses)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct StatusVisitor;
+
+impl<'de> Visitor<'de> for StatusVisitor {
+    type Value = Vec<u16>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a status code such as 200, or a list of them")
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Vec<u16>, E> {
+        match u16::try_from(value) {
+            Ok(code @ 100..=599) => Ok(vec![code]),
+            _ => Err(E::custom(format!("{value} is not a status code between 100 and 599"))),
+        }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<u16>, A::Error> {
+        let mut codes = Vec::new();
+        while let Some(value) = seq.next_element::<i64>()? {
+            codes.extend(self.visit_i64::<A::Error>(value)?);
+        }
+        if codes.is_empty() { Err(A::Error::custom("the list of status codes is empty")) } else { Ok(codes) }
+    }
+}
+
+/// `[backup]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Backup {
+    /// The host the database runs on; without it, the host of its service.
+    pub host: Option<Spanned<String>>,
+    /// The database's service in the compose file.
+    #[serde(default = "default_backup_service")]
+    pub service: Spanned<String>,
+    /// The variable in the server's env file that holds the database's URI.
+    #[serde(default = "default_uri_env")]
+    pub uri_env: String,
+    /// The database; without it, the one in the URI.
+    pub database: Option<String>,
+    /// Where backups go, on the host.
+    #[serde(default = "default_backup_directory")]
+    pub directory: String,
+}
+
+fn default_backup_service() -> Spanned<String> {
+    Spanned::new(0..0, "mongodb".to_owned())
+}
+
+fn default_uri_env() -> String {
+    "MONGODB_URI".to_owned()
+}
+
+fn default_backup_directory() -> String {
+    "~/backups".to_owned()
+}
+
+/// `[notify]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Notify {
+    /// The variable that holds the Slack webhook; no message where it is not set.
+    pub slack_webhook_env: String,
+}
+
+impl Default for Notify {
+    fn default() -> Self {
+        Notify { slack_webhook_env: "SLACK_DEPLOY_WEBHOOK".to_owned() }
+    }
+}
+
+/// `[ops]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ops {
+    /// Where a deployment's event is posted.
+    pub url: Template,
+    /// The variable that holds the token.
+    #[serde(default = "default_token_env")]
+    pub token_env: String,
+}
+
+fn default_token_env() -> String {
+    "OPS_API_TOKEN".to_owned()
+}
+
+/// `[prune]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Prune {
+    /// Verified releases per service whose images stay.
+    pub keep: u32,
+}
+
+impl Default for Prune {
+    fn default() -> Self {
+        Prune { keep: 3 }
+    }
+}
+
+/// A string with `${VARIABLE}`, expanded when it is used.
+#[derive(Clone, Debug)]
+pub struct Template {
+    text: String,
+    offset: usize,
+    at: Option<Position>,
+}
+
+impl<'de> Deserialize<'de> for Template {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Spanned::<String>::deserialize(deserializer)?;
+        Ok(Template { offset: text.span().start, text: text.into_inner(), at: None })
+    }
+}
+
+impl Template {
+    /// A template that stands in no file, such as a flag's value.
+    pub fn literal(text: impl Into<String>) -> Self {
+        Template { text: text.into(), offset: 0, at: None }
+    }
+
+    /// The text as it was written.
+    pub fn as_written(&self) -> &str {
+        &self.text
+    }
+
+    /// The text with the values of this process's environment.
+    ///
+    /// # Errors
+    /// [`Exit::Config`] that names the variable that is not set, and where it is wanted.
+    pub fn expand(&self) -> Result<String> {
+        self.expand_with(&|name| std::env::var(name).ok())
+    }
+
+    /// The text with the values that `value` knows.
+    ///
+    /// # Errors
+    /// As [`Template::expand`].
+    pub fn expand_with(&self, value: &dyn Fn(&str) -> Option<String>) -> Result<String> {
+        let place = self.at.as_ref().map_or(String::new(), |at| format!("{at}: "));
+        let expanded = template::expand(&self.text, value).map_err(|bad| {
+            Failure::new(Exit::Config, "config.bad-reference", format!("{place}cannot read {:?}: {bad}", self.text))
+        })?;
+        match expanded.missing.first() {
+            None => Ok(expanded.text),
+            Some(name) => {
+                let message = format!("{place}the variable {name} is not set, but {:?} needs it", self.text);
+                Err(Failure::new(Exit::Config, "config.unset-variable", message)
+                    .hint(format!("set it in the environment (export {name}=…), or write ${{{name}:-default}}")))
+            }
+        }
+    }
+}
+
+impl Config {
+    /// Reads the text of a `cm.toml`; `file` is its name for messages.
+    ///
+    /// # Errors
+    /// [`Exit::Config`] with file, line, column and, for an unknown key, the nearest known one.
+    pub fn parse(file: &str, text: &str) -> Result<Self> {
+        let file: Arc<str> = file.into();
+        let mut config: Config = toml::from_str(text).map_err(|error| explain(&file, text, &error))?;
+        for template in config.templates() {
+            template.at = Some(Position::of_byte(&file, text, template.offset));
+        }
+        Ok(config)
+    }
+
+    /// Every string that is expanded later.
+    fn templates(&mut self) -> Vec<&mut Template> {
+        let mut all: Vec<&mut Template> = Vec::new();
+        for host in self.hosts.values_mut() {
+            all.push(&mut host.address);
+            all.extend(host.checkout.as_mut());
+        }
+        all.extend(self.canary.url.as_mut());
+        all.extend(self.ops.as_mut().map(|ops| &mut ops.url));
+        all.extend(self.verify.checks.iter_mut().map(|check| &mut check.url));
+        all
+    }
+
+    /// The hosts in the order of the file.
+    pub fn hosts_in_order(&self) -> Vec<(&str, &HostSection)> {
+        let mut hosts: Vec<_> = self.hosts.iter().map(|(name, host)| (name.as_str(), host)).collect();
+        hosts.sort_by_key(|(_, host)| host.address.offset);
+        hosts
+    }
+}
+
+/// The parser's error with its place, and a hint for an unknown key.
+fn explain(file: &Arc<str>, text: &str, error: &toml::de::Error) -> Failure {
+    let at = Position::of_byte(file, text, error.span().map_or(0, |span| span.start));
+    match unknown_key(error.message()) {
+        Some((key, known)) => source::failure("config.unknown-key", &at, text, format!("unknown key {key:?}"))
+            .hint(nearest::hint(key, known)),
+        None => source::failure("config.invalid", &at, text, error.message().trim()),
+    }
+}
+
+/// The key and the known keys in serde's "unknown field `a`, expected one of `b`, `c`".
+fn unknown_key(message: &str) -> Option<(&str, Vec<&str>)> {
+    let mut quoted = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
+    Some((quoted.next()?, quoted.collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(text: &str) -> Failure {
+        Config::parse("cm.toml", text).expect_err(text)
+    }
+
+    #[test]
+    fn an_unknown_key_names_its_place_and_the_nearest_key() {
+        let failure = failure("project = \"x\"\n[health]\ntimout = \"5s\"\n");
+        assert_eq!(failure.code, "config.unknown-key");
+        assert_eq!(failure.exit, Exit::Config);
+        assert_eq!(failure.message, "cm.toml:3:1: unknown key \"timout\"\n3 | timout = \"5s\"\n  | ^");
+        assert_eq!(failure.hint.as_deref(), Some("did you mean \"timeout\"?"));
+    }
+
+    #[test]
+    fn unknown_keys_are_found_at_every_depth() {
+        for (text, key) in [
+            ("[hsots.a]\naddress = \"a\"", "hosts"),
+            ("[hosts.a]\naddress = \"a\"\ncheckuot = \"x\"", "checkout"),
+            ("[services.web]\nonchange = \"reload\"", "on_change"),
+            ("[[verify.checks]]\nname = \"a\"\nurl = \"b\"\nstaus = 200", "status"),
+            ("[backup]\ndatabse = \"x\"", "database"),
+        ] {
+            assert_eq!(failure(text).hint, Some(format!("did you mean {key:?}?")), "{text}");
+        }
+    }
+
+    #[test]
+    fn wrong_values_say_what_is_wanted() {
+        for (text, wanted) in [
+            ("[health]\ntimeout = \"soon\"", "is not a length of time"),
+            ("[health]\nreadings = \"3\"", "expected u32"),
+            ("[[verify.checks]]\nname = \"a\"\nurl = \"b\"\nstatus = 20", "is not a status code"),
+            ("[services.web]\non_change = \"explode\"", "expected one of `reload`, `restart`, `recreate`"),
+            ("[hosts.a]\ncheckout = \"x\"", "missing field `address`"),
+            ("a = [1", "unclosed array"),
+        ] {
+            let failure = failure(text);
+            assert!(failure.message.contains(wanted), "{}", failure.message);
+            assert!(failure.message.starts_with("cm.toml:"), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn hosts_keep_the_order_of_the_file() {
+        let config =
+            Config::parse("cm.toml", "[hosts.z]\naddress = \"z\"\n[hosts.a]\naddress = \"a\"\n").expect("valid");
+        assert_eq!(config.hosts_in_order().iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["z", "a"]);
+    }
+
+    #[test]
+    fn a_variable_is_missed_only_when_it_is_used() {
+        let text = "[hosts.a]\naddress = \"${WHO}@${WHERE:-here}\"\n";
+        let config = Config::parse("cm.toml", text).expect("valid");
+        let address = &config.hosts["a"].address;
+        assert_eq!(address.expand_with(&|_| Some("me".to_owned())).expect("set"), "me@me");
+        let failure = address.expand_with(&|_| None).expect_err("not set");
+        assert_eq!(failure.code, "config.unset-variable");
+        assert!(failure.message.starts_with("cm.toml:2:11: the variable WHO is not set"), "{}", failure.message);
+    }
+
+    #[test]
+    fn what_is_left_out_has_its_default() {
+        let config =
+            Config::parse("cm.toml", "[backup]\n[[verify.checks]]\nname = \"a\"\nurl = \"b\"\n").expect("valid");
+        assert_eq!(config.health.timeout, Duration::from_secs(180));
+        assert_eq!((config.canary.requests, config.prune.keep), (20, 3));
+        assert_eq!(config.verify.checks[0].status, Statuses(vec![200]));
+        assert_eq!(config.backup.expect("there").service.as_ref(), "mongodb");
+    }
+}

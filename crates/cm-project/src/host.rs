@@ -1,0 +1,117 @@
+//! A server, as the configuration or a flag names it.
+
+use crate::config::{HostSection, Template};
+use cm_core::{Exit, Failure, Result};
+
+/// A server. Its address is expanded when it is wanted: a machine that never talks
+/// to the host needs none of its variables.
+#[derive(Clone, Debug)]
+pub struct HostSpec {
+    /// Its name in `cm.toml`.
+    pub name: String,
+    /// The services that it is said to run; empty if it takes what others leave.
+    pub services: Vec<String>,
+    address: Template,
+    checkout: Template,
+}
+
+impl HostSpec {
+    pub(crate) fn from_section(name: &str, section: &HostSection, project: &str) -> Self {
+        HostSpec {
+            name: name.to_owned(),
+            services: section.services.iter().map(|service| service.as_ref().clone()).collect(),
+            address: section.address.clone(),
+            checkout: section.checkout.clone().unwrap_or_else(|| default_checkout(project)),
+        }
+    }
+
+    /// A host from a flag: `[NAME=]ADDRESS[:CHECKOUT]`, as in `me@server:~/shop`.
+    /// Without a name, the address's host is the name; without a checkout, it is in
+    /// the folder of the user's home that is called like the project.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] if it is no address.
+    pub fn from_flag(flag: &str, project: &str) -> Result<Self> {
+        let (name, rest) = flag.split_once('=').map_or((None, flag), |(name, rest)| (Some(name), rest));
+        let (address, checkout) =
+            rest.split_once(':').map_or((rest, None), |(address, checkout)| (address, Some(checkout)));
+        let host = address.rsplit_once('@').map_or(address, |(_, host)| host);
+        let name = name.unwrap_or(host);
+        let checked = check_address(address).and_then(|()| check_address(name));
+        checked.map_err(|why| {
+            Failure::new(Exit::Usage, "usage.host", format!("cannot use --host {flag:?}: {why}"))
+                .hint("write it as user@server, user@server:~/checkout or name=user@server:~/checkout")
+        })?;
+        Ok(HostSpec {
+            name: name.to_owned(),
+            services: Vec::new(),
+            address: Template::literal(address.replace('$', "$$")),
+            checkout: checkout
+                .map_or_else(|| default_checkout(project), |path| Template::literal(path.replace('$', "$$"))),
+        })
+    }
+
+    /// `user@host` or `host`, with the environment's values.
+    ///
+    /// # Errors
+    /// [`Exit::Config`] that names the variable that is not set, or what is wrong with the address.
+    pub fn address(&self) -> Result<String> {
+        let address = self.address.expand()?;
+        check_address(&address).map_err(|why| {
+            let message =
+                format!("the address of host {:?} ({:?}) cannot be used: {why}", self.name, self.address.as_written());
+            Failure::new(Exit::Config, "config.bad-address", message)
+                .hint("an address is user@host or an alias of the SSH configuration")
+        })?;
+        Ok(address)
+    }
+
+    /// The checkout on the host; `~` is the deploy user's home.
+    ///
+    /// # Errors
+    /// [`Exit::Config`] that names the variable that is not set.
+    pub fn checkout(&self) -> Result<String> {
+        self.checkout.expand()
+    }
+}
+
+/// The checkout where none is said.
+fn default_checkout(project: &str) -> Template {
+    Template::literal(format!("~/{project}"))
+}
+
+/// An address must not be taken for an option, nor hold anything a name cannot.
+fn check_address(address: &str) -> Result<(), String> {
+    let (user, host) = address.rsplit_once('@').unwrap_or(("-", address));
+    let odd = |c: char| c.is_whitespace() || c.is_control() || "'\"`$;&|<>(){}\\*?!".contains(c);
+    match () {
+        () if host.is_empty() => Err("it has no host".to_owned()),
+        () if user.is_empty() => Err("the user before the \"@\" is empty".to_owned()),
+        () if address.starts_with('-') || host.starts_with('-') => Err("it begins with \"-\"".to_owned()),
+        () => match address.chars().find(|c| odd(*c)) {
+            Some(c) => Err(format!("it contains {c:?}")),
+            None => Ok(()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_names_a_host() {
+        let host = HostSpec::from_flag("web=me@server.example:~/shop", "x").expect("valid");
+        assert_eq!(host.name, "web");
+        assert_eq!(host.address().expect("literal"), "me@server.example");
+        assert_eq!(host.checkout().expect("literal"), "~/shop");
+        assert_eq!(HostSpec::from_flag("me@server", "shop").expect("valid").checkout().expect("literal"), "~/shop");
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for flag in ["", "-oProxyCommand=x", "me@-x", "@server", "me@", "a b", "me@$(id)"] {
+            assert_eq!(HostSpec::from_flag(flag, "shop").expect_err(flag).exit, Exit::Usage, "{flag}");
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! The project: where it is, what `cm.toml` says, what its compose file says, and
+//! whether the two agree.
+
+use crate::compose::{self, Compose};
+use crate::config::{Backup, Canary, Config, FILE_NAME, Health, Notify, OnChange, Ops, Prune, ServiceSection, Verify};
+use crate::host::HostSpec;
+use crate::nearest;
+use crate::source::{self, Position};
+use crate::tree::{Dir, Place};
+use cm_core::{CommonArgs, Exit, Failure, Result};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use toml::Spanned;
+
+/// A project on this machine.
+#[derive(Clone, Debug)]
+pub struct Project {
+    /// The folder of `cm.toml`, or of the compose file where there is no `cm.toml`.
+    pub root: PathBuf,
+    /// The Git repository's folder; `root` where there is no repository.
+    pub repository: PathBuf,
+    /// `root` relative to `repository`; empty if they are the same.
+    pub prefix: String,
+    /// What `cm.toml` says.
+    pub config: Config,
+    /// What the compose file of the working tree says.
+    pub compose: Compose,
+    /// The SSH configuration file to use instead of the user's (`CM_SSH_CONFIG`).
+    pub ssh_config: Option<PathBuf>,
+    hosts: Vec<HostSpec>,
+}
+
+/// The deploy lock of this machine.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Lock {
+    /// The lock file.
+    pub file: PathBuf,
+    /// How long a host's lock outlives its holder's last sign of life.
+    pub lease: Duration,
+}
+
+/// Where a project is, before anything of it is read.
+#[derive(Debug)]
+struct Found {
+    root: PathBuf,
+    config: Option<PathBuf>,
+    compose: Option<String>,
+}
+
+impl Project {
+    /// The project that a program was started in.
+    ///
+    /// # Errors
+    /// [`Exit::Config`]: no project, or a mistake in `cm.toml` or the compose file.
+    pub fn load(common: &CommonArgs) -> Result<Self> {
+        let start = common.directory.clone().unwrap_or_else(|| PathBuf::from("."));
+        Project::open(&start, common.config.as_deref())
+    }
+
+    /// The project of the folder `start`, with the configuration `config` if given.
+    ///
+    /// # Errors
+    /// As [`Project::load`].
+    pub fn open(start: &Path, config: Option<&Path>) -> Result<Self> {
+        let project = Project::open_without_compose(start, config)?;
+        let compose =
+            compose::load(&Dir(project.repository.clone()), &project.compose_files(), &project.variable_files())?;
+        Project { compose, ..project }.checked()
+    }
+
+    /// The project without its compose file, for programs that read that elsewhere,
+    /// such as from a commit.
+    ///
+    /// # Errors
+    /// As [`Project::load`].
+    pub fn open_without_compose(start: &Path, config: Option<&Path>) -> Result<Self> {
+        let start = start.canonicalize().map_err(|error| {
+            let message = format!("cannot work in {}", start.display());
+            Failure::new(Exit::Config, "config.no-directory", message).cause(error)
+        })?;
+        let found = find(&start, config)?;
+        let repository = repository_of(&found.root).unwrap_or_else(|| found.root.clone());
+        let prefix = found.root.strip_prefix(&repository).unwrap_or(Path::new("")).to_string_lossy().into_owned();
+        let mut config = match &found.config {
+            Some(path) => read_config(path)?,
+            None => Config::default(),
+        };
+        if config.compose.files.is_empty() {
+            config.compose.files.extend(found.compose);
+        }
+        let mut project = Project {
+            hosts: Vec::new(),
+            ssh_config: variable("CM_SSH_CONFIG").map(PathBuf::from),
+            compose: Compose::default(),
+            root: found.root,
+            repository,
+            prefix,
+            config,
+        };
+        let (name, sections) = (project.name(), project.config.hosts_in_order());
+        project.hosts =
+            sections.into_iter().map(|(host, section)| HostSpec::from_section(host, section, &name)).collect();
+        Ok(project)
+    }
+
+    /// The project with `compose` in the place of the working tree's compose file.
+    ///
+    /// # Errors
+    /// [`Exit::Config`] where `cm.toml` names a service that it does not have.
+    pub fn with_compose(self, compose: Compose) -> Result<Self> {
+        Project { compose, ..self }.checked()
+    }
+
+    fn checked(self) -> Result<Self> {
+        let path = self.root.join(FILE_NAME);
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        check_references(&self.config, &self.compose, &text)?;
+        Ok(self)
+    }
+
+    /// The compose files, relative to the repository's root.
+    pub fn compose_files(&self) -> Vec<String> {
+        let files = self.config.compose.files.iter();
+        files.filter_map(|file| Place::at(&self.prefix, file).inside().map(str::to_owned)).collect()
+    }
+
+    /// The files that hold the values of the compose file's variables, relative to the
+    /// repository's root. Most are not in the repository: they are the servers' own.
+    pub fn variable_files(&self) -> Vec<String> {
+        let file = self.config.compose.env_file.as_deref().unwrap_or(".env");
+        Place::at(&self.prefix, file).inside().map(str::to_owned).into_iter().collect()
+    }
+
+    /// The project's name: `cm.toml`'s, else the compose file's, else the folder's.
+    pub fn name(&self) -> String {
+        let folder = || self.root.file_name().map(|name| name.to_string_lossy().into_owned());
+        self.config
+            .project
+            .clone()
+            .or_else(|| self.compose.name.clone())
+            .or_else(folder)
+            .unwrap_or_else(|| "project".to_owned())
+    }
+
+    /// The branch that is deployed: `CM_BRANCH`, else `cm.toml`'s, else `main`.
+    pub fn branch(&self) -> String {
+        variable("CM_BRANCH").or_else(|| self.config.branch.clone()).unwrap_or_else(|| "main".to_owned())
+    }
+
+    /// The Git remote it is pushed to.
+    pub fn remote(&self) -> &str {
+        self.config.remote.as_deref().unwrap_or("origin")
+    }
+
+    /// The hosts, in the order of `cm.toml`.
+    pub fn hosts(&self) -> &[HostSpec] {
+        &self.hosts
+    }
+
+    /// Uses the hosts given by `--host` flags in the place of those in `cm.toml`, if
+    /// there are any.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] for a flag that is no address.
+    pub fn use_hosts(&mut self, flags: &[String]) -> Result<()> {
+        if !flags.is_empty() {
+            self.hosts = flags.iter().map(|flag| HostSpec::from_flag(flag, &self.name())).collect::<Result<_>>()?;
+        }
+        Ok(())
+    }
+
+    /// The host `name`.
+    ///
+    /// # Errors
+    /// [`Exit::Config`] with the nearest name.
+    pub fn host(&self, name: &str) -> Result<&HostSpec> {
+        self.hosts.iter().find(|host| host.name == name).ok_or_else(|| {
+            let known = self.hosts.iter().map(|host| host.name.as_str()).collect::<Vec<_>>();
+            Failure::new(Exit::Config, "config.unknown-host", format!("there is no host {name:?}"))
+                .hint(nearest::hint(name, known))
+        })
+    }
+
+    /// The host that runs `service`: the one that names it, else the first.
+    pub fn host_of(&self, service: &str) -> Option<&HostSpec> {
+        let named = self.hosts.iter().find(|host| host.services.iter().any(|known| known == service));
+        named.or_else(|| self.hosts.iter().find(|host| host.services.is_empty())).or_else(|| self.hosts.first())
+    }
+
+    /// The compose file's services that run on the host `name`.
+    pub fn services_on(&self, name: &str) -> Vec<&str> {
+        let runs = |service: &&str| self.host_of(service).is_some_and(|host| host.name == name);
+        self.compose.names().into_iter().filter(runs).collect()
+    }
+
+    /// The services of a group.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] with the nearest group's name.
+    pub fn group(&self, name: &str) -> Result<Vec<&str>> {
+        let group = self.config.groups.get(name).ok_or_else(|| {
+            let known = self.config.groups.keys().map(String::as_str).collect::<Vec<_>>();
+            Failure::new(Exit::Usage, "usage.unknown-group", format!("there is no group {name:?}"))
+                .hint(nearest::hint(name, known))
+        })?;
+        Ok(group.iter().map(|service| service.as_ref().as_str()).collect())
+    }
+
+    /// The service `name` of the compose file.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] with the nearest service's name.
+    pub fn service(&self, name: &str) -> Result<&compose::Service> {
+        self.compose.service(name).ok_or_else(|| {
+            Failure::new(Exit::Usage, "usage.unknown-service", format!("there is no service {name:?}"))
+                .hint(nearest::hint(name, self.compose.names()))
+        })
+    }
+
+    /// What `cm.toml` says about `service`; the defaults if it says nothing.
+    pub fn rules(&self, service: &str) -> ServiceSection {
+        let named = self.config.services.iter().find(|(name, _)| name.as_ref() == service);
+        named.map_or_else(ServiceSection::default, |(_, section)| section.clone())
+    }
+
+    /// What a changed bind-mounted file asks of `service`.
+    pub fn on_change(&self, service: &str) -> OnChange {
+        self.rules(service).on_change.unwrap_or_default()
+    }
+
+    /// The files that a deploy never touches, relative to the repository's root.
+    pub fn protected(&self) -> Vec<String> {
+        let files = self.config.protect.files.iter();
+        files.filter_map(|file| Place::at(&self.prefix, file).inside().map(str::to_owned)).collect()
+    }
+
+    /// The deploy lock: `CM_LOCK_FILE`, else `cm.toml`'s file, else one in `/tmp` named after the project.
+    pub fn lock(&self) -> Lock {
+        let file = variable("CM_LOCK_FILE").or_else(|| self.config.lock.file.clone());
+        let file = file.unwrap_or_else(|| format!("/tmp/{}-deploy.lock", self.name().replace('/', "-")));
+        Lock { file: PathBuf::from(file), lease: self.config.lock.lease }
+    }
+
+    /// When a deployment counts as healthy.
+    pub fn health(&self) -> &Health {
+        &self.config.health
+    }
+
+    /// The canary requests.
+    pub fn canary(&self) -> &Canary {
+        &self.config.canary
+    }
+
+    /// The checks after a deploy.
+    pub fn verify(&self) -> &Verify {
+        &self.config.verify
+    }
+
+    /// The backup before a deploy, if there is one.
+    pub fn backup(&self) -> Option<&Backup> {
+        self.config.backup.as_ref()
+    }
+
+    /// Who is told.
+    pub fn notify(&self) -> &Notify {
+        &self.config.notify
+    }
+
+    /// Where deployments are recorded, if anywhere.
+    pub fn ops(&self) -> Option<&Ops> {
+        self.config.ops.as_ref()
+    }
+
+    /// How much is kept for rollbacks.
+    pub fn prune(&self) -> &Prune {
+        &self.config.prune
+    }
+}
+
+/// A variable of the environment that is set and not empty.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The nearest folder, `start` or above, that is a Git working tree.
+fn repository_of(start: &Path) -> Option<PathBuf> {
+    start.ancestors().find(|folder| folder.join(".git").exists()).map(Path::to_owned)
+}
+
+/// Looks for the project from `start` upwards, no further than the repository's root.
+fn find(start: &Path, config: Option<&Path>) -> Result<Found> {
+    if let Some(config) = config {
+        return named(start, config);
+    }
+    let top = repository_of(start).unwrap_or_else(|| start.to_owned());
+    let folders: Vec<&Path> = start.ancestors().take_while(|folder| folder.starts_with(&top)).collect();
+    for folder in &folders {
+        let config = folder.join(FILE_NAME);
+        if config.is_file() {
+            return Ok(Found { root: folder.to_path_buf(), config: Some(config), compose: compose_in(folder) });
+        }
+    }
+    for folder in &folders {
+        if let Some(compose) = compose_in(folder) {
+            return Ok(Found { root: folder.to_path_buf(), config: None, compose: Some(compose) });
+        }
+    }
+    let looked = folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", ");
+    Err(Failure::new(
+        Exit::Config,
+        "config.no-project",
+        format!("there is no {FILE_NAME} and no compose file in {looked}"),
+    )
+    .hint("work in the repository to deploy, or name it: -C DIR; a compose file with another name is named in cm.toml"))
+}
+
+/// The project of the configuration file that a flag names.
+fn named(start: &Path, config: &Path) -> Result<Found> {
+    let path = start.join(config);
+    let path = path.canonicalize().map_err(|error| {
+        let message = format!("cannot read the configuration {}", path.display());
+        Failure::new(Exit::Config, "config.unreadable", message).cause(error)
+    })?;
+    let root = path.parent().unwrap_or(Path::new("/")).to_owned();
+    Ok(Found { compose: compose_in(&root), root, config: Some(path) })
+}
+
+fn compose_in(folder: &Path) -> Option<String> {
+    compose::FILE_NAMES.iter().find(|name| folder.join(name).is_file()).map(|name| (*name).to_owned())
+}
+
+fn read_config(path: &Path) -> Result<Config> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let message = format!("cannot read the configuration {}", path.display());
+        Failure::new(Exit::Config, "config.unreadable", message).cause(error)
+    })?;
+    Config::parse(&file_name(path), &text)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
+/// Every service and host that `cm.toml` names is there.
+fn check_references(config: &Config, compose: &Compose, text: &str) -> Result<()> {
+    let file: Arc<str> = FILE_NAME.into();
+    let check = |name: &Spanned<String>, what: &str, known: Vec<&str>| -> Result<()> {
+        if known.contains(&name.as_ref().as_str()) || name.span().is_empty() {
+            return Ok(());
+        }
+        let at = Position::of_byte(&file, text, name.span().start);
+        let hint = nearest::hint(name.as_ref(), known);
+        Err(source::failure(
+            &format!("config.unknown-{what}"),
+            &at,
+            text,
+            format!("there is no {what} {:?}", name.as_ref()),
+        )
+        .hint(hint))
+    };
+    let hosts = config.hosts.values().flat_map(|host| &host.services);
+    let groups = config.groups.values().flatten();
+    let backup = config.backup.as_ref();
+    let services = hosts.chain(groups).chain(config.services.keys()).chain(backup.map(|backup| &backup.service));
+    for service in services {
+        check(service, "service", compose.names())?;
+    }
+    if let Some(host) = backup.and_then(|backup| backup.host.as_ref()) {
+        check(host, "host", config.hosts.keys().map(String::as_str).collect())?;
+    }
+    Ok(())
+}

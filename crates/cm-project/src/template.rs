@@ -1,0 +1,227 @@
+//! `${NAME}` in strings, as Compose and shells write it: `$NAME`, `${NAME}`,
+//! `${NAME:-default}`, `${NAME-default}`, `${NAME:?message}`, `${NAME?message}`,
+//! `${NAME:+other}`, `${NAME+other}`, `$$` for a dollar; defaults may nest.
+//!
+//! A value that is not known is not an error here: servers hold variables that the
+//! machine of the reader does not, so the reference stays as it was written and the
+//! result says which variables are missing.
+
+use std::fmt;
+
+/// A text after substitution.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Expanded {
+    /// The text; references to unknown variables stand in it as they were written.
+    pub text: String,
+    /// The variables that are not known and have no default.
+    pub missing: Vec<String>,
+}
+
+/// What is wrong with a reference.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct BadReference {
+    /// The byte where it starts.
+    pub offset: usize,
+    /// Why it cannot be read.
+    pub reason: &'static str,
+}
+
+impl fmt::Display for BadReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason)
+    }
+}
+
+/// Replaces every reference in `text` by what `value` knows.
+///
+/// # Errors
+/// For a `$` that begins no reference and is not `$$`.
+pub fn expand(text: &str, value: &dyn Fn(&str) -> Option<String>) -> Result<Expanded, BadReference> {
+    let mut out = Expanded::default();
+    let mut rest = text;
+    while let Some(dollar) = rest.find('$') {
+        out.text.push_str(&rest[..dollar]);
+        rest = &rest[dollar..];
+        let offset = text.len() - rest.len();
+        let length = one(rest, value, &mut out).map_err(|reason| BadReference { offset, reason })?;
+        rest = &rest[length..];
+    }
+    out.text.push_str(rest);
+    Ok(out)
+}
+
+/// Expands the reference that `rest` starts with; returns its length in bytes.
+fn one(rest: &str, value: &dyn Fn(&str) -> Option<String>, out: &mut Expanded) -> Result<usize, &'static str> {
+    let after = &rest[1..];
+    if after.starts_with('$') {
+        out.text.push('$');
+        return Ok(2);
+    }
+    if !after.starts_with('{') {
+        let name = name_of(after);
+        if name.is_empty() {
+            return Err("a \"$\" that begins no variable; write \"$$\" for a dollar sign");
+        }
+        put(name, &rest[..=name.len()], value(name), out);
+        return Ok(1 + name.len());
+    }
+    let end = closing_brace(after).ok_or("\"${\" is never closed")?;
+    let (inside, whole) = (&after[1..end], &rest[..end + 2]);
+    let name = name_of(inside);
+    if name.is_empty() {
+        return Err("\"${\" is not followed by a variable's name");
+    }
+    let operator = Operator::parse(&inside[name.len()..]).ok_or("unknown operator after the variable's name")?;
+    operator.apply(name, whole, value, out)?;
+    Ok(end + 2)
+}
+
+fn put(name: &str, whole: &str, value: Option<String>, out: &mut Expanded) {
+    match value {
+        Some(value) => out.text.push_str(&value),
+        None => {
+            out.text.push_str(whole);
+            out.missing.push(name.to_owned());
+        }
+    }
+}
+
+/// The name at the start of `text`.
+fn name_of(text: &str) -> &str {
+    let more = |(i, c): (usize, char)| c == '_' || c.is_ascii_alphabetic() || (i > 0 && c.is_ascii_digit());
+    let end = text.char_indices().find(|at| !more(*at)).map_or(text.len(), |(i, _)| i);
+    &text[..end]
+}
+
+/// The `}` that closes the brace `text` starts with.
+fn closing_brace(text: &str) -> Option<usize> {
+    let mut depth = 0_usize;
+    let bytes = text.as_bytes();
+    for (i, byte) in bytes.iter().enumerate() {
+        match byte {
+            b'{' if i == 0 || bytes[i - 1] == b'$' => depth += 1,
+            b'}' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return Some(i);
+        }
+    }
+    None
+}
+
+/// What follows the name inside the braces.
+enum Operator<'a> {
+    Plain,
+    /// `-`: this text where the variable is not set (`:-`: or empty).
+    Default {
+        empty_too: bool,
+        text: &'a str,
+    },
+    /// `?`: an error where it is not set.
+    Required {
+        empty_too: bool,
+    },
+    /// `+`: this text where it is set.
+    Other {
+        empty_too: bool,
+        text: &'a str,
+    },
+}
+
+impl<'a> Operator<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        if text.is_empty() {
+            return Some(Operator::Plain);
+        }
+        let (empty_too, text) = text.strip_prefix(':').map_or((false, text), |rest| (true, rest));
+        let mut chars = text.chars();
+        let kind = chars.next()?;
+        let text = chars.as_str();
+        match kind {
+            '-' => Some(Operator::Default { empty_too, text }),
+            '?' => Some(Operator::Required { empty_too }),
+            '+' => Some(Operator::Other { empty_too, text }),
+            _ => None,
+        }
+    }
+
+    fn apply(
+        self,
+        name: &str,
+        whole: &str,
+        value: &dyn Fn(&str) -> Option<String>,
+        out: &mut Expanded,
+    ) -> Result<(), &'static str> {
+        let known = value(name);
+        let usable = |empty_too: bool| known.clone().filter(|value| !(empty_too && value.is_empty()));
+        let nested = |text: &str, out: &mut Expanded| -> Result<(), &'static str> {
+            let inner = expand(text, value).map_err(|bad| bad.reason)?;
+            out.text.push_str(&inner.text);
+            out.missing.extend(inner.missing);
+            Ok(())
+        };
+        match self {
+            Operator::Plain => put(name, whole, known, out),
+            Operator::Required { empty_too } => put(name, whole, usable(empty_too), out),
+            Operator::Default { empty_too, text } => match usable(empty_too) {
+                Some(value) => out.text.push_str(&value),
+                None => nested(text, out)?,
+            },
+            Operator::Other { empty_too, text } => match (usable(empty_too), known.is_some()) {
+                (Some(_), _) => nested(text, out)?,
+                (None, true) => {}
+                // Whether the other text applies is decided where the variable is known.
+                (None, false) => put(name, whole, None, out),
+            },
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(name: &str) -> Option<String> {
+        match name {
+            "USER" => Some("ada".to_owned()),
+            "EMPTY" => Some(String::new()),
+            _ => None,
+        }
+    }
+
+    fn text(input: &str) -> String {
+        expand(input, &known).expect(input).text
+    }
+
+    #[test]
+    fn every_form_is_expanded() {
+        for (input, wanted) in [
+            ("$USER@x", "ada@x"),
+            ("${USER}s", "adas"),
+            ("${EMPTY:-a}${EMPTY-b}", "a"),
+            ("${NO:-${USER}/x}", "ada/x"),
+            ("${NO:-${ALSO_NO:-deep}}!", "deep!"),
+            ("${USER:+set}${EMPTY:+set}${EMPTY+there}", "setthere"),
+            ("a$$b$${USER}", "a$b${USER}"),
+            ("${NO:-{\"a\":1}}", "{\"a\":1}"),
+        ] {
+            assert_eq!(text(input), wanted, "{input}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_stays_and_is_named() {
+        let expanded = expand("${HOST}:${PORT:?set it}/$USER", &known).expect("valid");
+        assert_eq!(expanded.text, "${HOST}:${PORT:?set it}/ada");
+        assert_eq!(expanded.missing, ["HOST", "PORT"]);
+    }
+
+    #[test]
+    fn broken_references_say_where_and_why() {
+        for (input, offset) in [("a${USER", 1), ("cost: 5$", 7), ("${}", 0), ("${A*}", 0)] {
+            assert_eq!(expand(input, &known).expect_err(input).offset, offset, "{input}");
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! YAML as Compose reads it: a tree of nodes that remember their tag (`!reset`,
+//! `!override`) and where they stand, so that every error can point at its line.
+//! Anchors, aliases and merge keys are resolved by the parser; its budget bounds
+//! what a few lines of aliases can expand to.
+
+use crate::source::{self, Position};
+use crate::template;
+use cm_core::Result;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+use serde_saphyr::{Spanned, Tagged};
+use std::fmt;
+use std::sync::Arc;
+
+/// One node.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// What it holds.
+    pub value: Yaml,
+    /// An application's tag, such as `!reset`.
+    pub tag: Option<String>,
+    /// Where it stands.
+    pub at: Position,
+    /// Whether a `${VARIABLE}` in it could not be replaced.
+    pub unresolved: bool,
+}
+
+/// What a node holds. Numbers and booleans are kept as their text.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Yaml {
+    /// Nothing, `~` or `null`.
+    Null,
+    /// A boolean.
+    Bool(bool),
+    /// A number, as text.
+    Number(String),
+    /// A string.
+    Text(String),
+    /// A sequence.
+    List(Vec<Node>),
+    /// A mapping, in its order.
+    Map(Vec<(String, Node)>),
+}
+
+impl PartialEq for Node {
+    /// Two nodes are equal if they say the same, wherever they stand.
+    fn eq(&self, other: &Self) -> bool {
+        self.to_json() == other.to_json()
+    }
+}
+
+impl Node {
+    /// A node that a program made, which stands where `like` stands.
+    pub fn new(value: Yaml, like: &Node) -> Self {
+        Node { value, tag: None, at: like.at.clone(), unresolved: like.unresolved }
+    }
+
+    /// The value of `key`, if this is a mapping that has it and it is not null.
+    pub fn get(&self, key: &str) -> Option<&Node> {
+        self.pairs().iter().find(|(known, _)| known == key).map(|(_, node)| node).filter(|node| !node.is_null())
+    }
+
+    /// Takes `key` out of a mapping.
+    pub fn take(&mut self, key: &str) -> Option<Node> {
+        match &mut self.value {
+            Yaml::Map(pairs) => pairs.iter().position(|(known, _)| known == key).map(|i| pairs.remove(i).1),
+            _ => None,
+        }
+    }
+
+    /// Sets `key` of a mapping.
+    pub fn set(&mut self, key: &str, node: Node) {
+        if let Yaml::Map(pairs) = &mut self.value {
+            match pairs.iter_mut().find(|(known, _)| known == key) {
+                Some((_, value)) => *value = node,
+                None => pairs.push((key.to_owned(), node)),
+            }
+        }
+    }
+
+    /// The entries of a mapping; none for anything else.
+    pub fn pairs(&self) -> &[(String, Node)] {
+        match &self.value {
+            Yaml::Map(pairs) => pairs,
+            _ => &[],
+        }
+    }
+
+    /// The items of a sequence; none for anything else.
+    pub fn items(&self) -> &[Node] {
+        match &self.value {
+            Yaml::List(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// Whether it is null.
+    pub fn is_null(&self) -> bool {
+        self.value == Yaml::Null
+    }
+
+    /// The scalar as text; `None` for null, sequences and mappings.
+    pub fn text(&self) -> Option<String> {
+        match &self.value {
+            Yaml::Text(text) | Yaml::Number(text) => Some(text.clone()),
+            Yaml::Bool(value) => Some(value.to_string()),
+            Yaml::Null | Yaml::List(_) | Yaml::Map(_) => None,
+        }
+    }
+
+    /// Whether the scalar reads as true.
+    pub fn is_true(&self) -> bool {
+        self.text().is_some_and(|text| text.eq_ignore_ascii_case("true"))
+    }
+
+    /// What it is, for messages.
+    pub fn what(&self) -> &'static str {
+        match self.value {
+            Yaml::Null => "nothing",
+            Yaml::Bool(_) => "a boolean",
+            Yaml::Number(_) => "a number",
+            Yaml::Text(_) => "a string",
+            Yaml::List(_) => "a list",
+            Yaml::Map(_) => "a mapping",
+        }
+    }
+
+    /// The same as JSON, to compare. Scalars become strings: `"80"` and `80` are
+    /// the same port.
+    pub fn to_json(&self) -> Value {
+        match &self.value {
+            Yaml::Null => Value::Null,
+            Yaml::Bool(value) => Value::String(value.to_string()),
+            Yaml::Number(text) | Yaml::Text(text) => Value::String(text.clone()),
+            Yaml::List(items) => Value::Array(items.iter().map(Node::to_json).collect()),
+            Yaml::Map(pairs) => Value::Object(pairs.iter().map(|(key, node)| (key.clone(), node.to_json())).collect()),
+        }
+    }
+
+    /// Replaces `${VARIABLE}` in every string by what `value` knows.
+    ///
+    /// # Errors
+    /// The node with a reference that cannot be read.
+    pub fn interpolate(
+        &mut self,
+        value: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<(), (Position, template::BadReference)> {
+        match &mut self.value {
+            Yaml::Text(text) if text.contains('$') => {
+                let expanded = template::expand(text, value).map_err(|bad| (self.at.clone(), bad))?;
+                *text = expanded.text;
+                self.unresolved = !expanded.missing.is_empty();
+                Ok(())
+            }
+            Yaml::List(items) => items.iter_mut().try_for_each(|item| item.interpolate(value)),
+            Yaml::Map(pairs) => pairs.iter_mut().try_for_each(|(_, node)| node.interpolate(value)),
+            _ => Ok(()),
+        }
+    }
+
+    fn name_file(&mut self, file: &Arc<str>) {
+        self.at.file = Arc::clone(file);
+        match &mut self.value {
+            Yaml::List(items) => items.iter_mut().for_each(|item| item.name_file(file)),
+            Yaml::Map(pairs) => pairs.iter_mut().for_each(|(_, node)| node.name_file(file)),
+            _ => {}
+        }
+    }
+}
+
+/// Parses one YAML document.
+///
+/// # Errors
+/// [`cm_core::Exit::Config`] with file, line, column and a caret.
+pub fn parse(file: &Arc<str>, text: &str) -> Result<Node> {
+    let mut options = serde_saphyr::Options::default();
+    // Compose reads YAML 1.2 booleans: `on` and `yes` are strings.
+    options.strict_booleans = true;
+    let mut node: Node = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let place = error.location();
+        let at = Position {
+            file: Arc::clone(file),
+            line: place.map_or(1, |at| usize::try_from(at.line()).unwrap_or(1)).max(1),
+            column: place.map_or(1, |at| usize::try_from(at.column()).unwrap_or(1)).max(1),
+        };
+        source::failure("compose.syntax", &at, text, plain_message(&error))
+    })?;
+    node.name_file(file);
+    Ok(node)
+}
+
+/// The parser's message without its own picture of the place.
+fn plain_message(error: &serde_saphyr::Error) -> String {
+    let options = serde_saphyr::render_options! { snippets: serde_saphyr::SnippetMode::Off };
+    error.render_with_options(options).lines().next().unwrap_or_default().to_owned()
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let Tagged(Spanned { value, referenced, .. }, tag) = Tagged::<Spanned<Content>>::deserialize(deserializer)?;
+        Ok(Node {
+            value: value.0,
+            tag: tag.filter(|tag| tag.starts_with('!')),
+            at: Position {
+                file: Arc::from(""),
+                line: usize::try_from(referenced.line()).unwrap_or(0),
+                column: usize::try_from(referenced.column()).unwrap_or(0),
+            },
+            unresolved: false,
+        })
+    }
+}
+
+/// A node's value alone, on its way out of the parser.
+struct Content(Yaml);
+
+impl<'de> Deserialize<'de> for Content {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        deserializer.deserialize_any(Walk).map(Content)
+    }
+}
+
+struct Walk;
+
+impl<'de> Visitor<'de> for Walk {
+    type Value = Yaml;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a YAML value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Yaml, E> {
+        Ok(Yaml::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Yaml, E> {
+        Ok(Yaml::Number(value.to_string()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Yaml, E> {
+        Ok(Yaml::Number(value.to_string()))
+    }
+
+    fn visit_i128<E>(self, value: i128) -> Result<Yaml, E> {
+        Ok(Yaml::Number(value.to_string()))
+    }
+
+    fn visit_u128<E>(self, value: u128) -> Result<Yaml, E> {
+        Ok(Yaml::Number(value.to_string()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Yaml, E> {
+        Ok(Yaml::Number(value.to_string()))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Yaml, E> {
+        Ok(Yaml::Text(value.to_owned()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Yaml, E> {
+        Ok(Yaml::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Yaml, E> {
+        Ok(Yaml::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Yaml, D::Error> {
+        Content::deserialize(deserializer).map(|content| content.0)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Yaml, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Yaml::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Yaml, A::Error> {
+        let mut pairs = Vec::new();
+        while let Some(pair) = map.next_entry()? {
+            pairs.push(pair);
+        }
+        Ok(Yaml::Map(pairs))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Node {
+        parse(&"compose.yml".into(), text).expect("valid")
+    }
+
+    #[test]
+    fn tags_and_places_are_kept() {
+        let node = parsed("services:\n  web:\n    ports: !reset []\n    env: !override\n      A: 1\n");
+        let web = node.get("services").and_then(|node| node.get("web")).expect("web");
+        let ports = web.get("ports").expect("ports");
+        assert_eq!(ports.tag.as_deref(), Some("!reset"));
+        assert_eq!((ports.at.line, ports.at.file.as_ref()), (3, "compose.yml"));
+        assert_eq!(web.get("env").and_then(|env| env.tag.clone()).as_deref(), Some("!override"));
+    }
+
+    #[test]
+    fn anchors_and_merge_keys_are_resolved() {
+        let node = parsed("x: &base {a: 1, b: 2}\ny:\n  <<: *base\n  b: 3\nz: [*base, on, 0o17, 1.5, ~]\n");
+        assert_eq!(node.get("y").expect("y").to_json(), serde_json::json!({"a": "1", "b": "3"}));
+        assert_eq!(node.get("z").expect("z").to_json()[1], "on");
+    }
+
+    #[test]
+    fn an_error_points_at_its_line() {
+        let failure = parse(&"compose.yml".into(), "a:\n  b: [1, 2\nc: 3\n").expect_err("unclosed");
+        assert_eq!(failure.code, "compose.syntax");
+        assert!(failure.message.starts_with("compose.yml:3:"), "{}", failure.message);
+        assert!(failure.message.contains('^'), "{}", failure.message);
+        let failure = parse(&"compose.yml".into(), "a: 1\nb: 2\na: 3\n").expect_err("duplicate");
+        assert!(failure.message.starts_with("compose.yml:3:1: "), "{}", failure.message);
+    }
+
+    #[test]
+    fn an_alias_bomb_is_refused() {
+        let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for i in 1..12 {
+            text.push_str(&format!("a{i}: &a{i} [{}]\n", format!("*a{}, ", i - 1).repeat(10)));
+        }
+        assert_eq!(parse(&"bomb.yml".into(), &text).expect_err("bounded").code, "compose.syntax");
+    }
+}
