@@ -1,1 +1,110 @@
-//! Docker Compose and Engine on a host, typed
+//! Docker Compose and the Docker Engine on a host, typed: one function per thing
+//! cm needs to know or to do. What Docker says in JSON is read leniently, and only
+//! the fields that decisions rest on are kept.
+
+mod compose;
+mod container;
+
+pub use compose::{BuildOptions, Compose, Config, Definition, UpOptions};
+pub use container::{Container, Health, Mount};
+
+use cm_core::{Exit, Failure, Result};
+use cm_host::Host;
+use serde_json::Value;
+
+/// Every container of a project, running or not, in one round trip.
+const INSPECT_PROJECT: &str = r#"set -eu
+ids=$(docker ps -aq --no-trunc --filter "label=com.docker.compose.project=$1" --filter "label=com.docker.compose.oneoff=False")
+[ -z "$ids" ] || exec docker inspect --type container $ids"#;
+
+/// Docker's own JSON, or why there is none. Callers see "could not look", never "nothing there".
+fn parse(text: &[u8], what: &str, host: &Host) -> Result<Value> {
+    serde_json::from_slice(text).map_err(|error| {
+        Failure::new(
+            Exit::HealthUnknown,
+            "engine.answer",
+            format!("on {}: Docker's answer about {what} cannot be read", host.name()),
+        )
+        .cause(error)
+    })
+}
+
+/// Every container of the compose project `project`, running or not, one-off runs left out.
+///
+/// # Errors
+/// [`Exit::Unreachable`], or [`Exit::HealthUnknown`] if the engine does not answer.
+pub async fn containers(host: &Host, project: &str) -> Result<Vec<Container>> {
+    let output = host.script(INSPECT_PROJECT, [project]).output().await?;
+    if output.success() && output.stdout.trim_ascii().is_empty() {
+        return Ok(Vec::new());
+    }
+    // A container that went away between the listing and the look makes inspect
+    // fail but still print the others; the caller looks again soon.
+    let vanished = output.stderr.contains("No such container") && !output.stdout.trim_ascii().is_empty();
+    if !output.success() && !vanished {
+        return Err(engine_failure(host, &output.stderr));
+    }
+    let list = parse(&output.stdout, "containers", host)?;
+    Ok(list.as_array().map(|list| list.iter().map(Container::read).collect()).unwrap_or_default())
+}
+
+fn engine_failure(host: &Host, said: &str) -> Failure {
+    Failure::new(
+        Exit::HealthUnknown,
+        "engine.unreachable",
+        format!("on {}: the Docker engine does not answer", host.name()),
+    )
+    .cause(said.trim())
+    .hint("on the host: `docker info`; is the engine running, and is the deploy user in the group docker?")
+    .retryable()
+}
+
+/// The id of the image that `reference` names, or `None` if there is none.
+///
+/// # Errors
+/// [`Exit::Unreachable`], or [`Exit::HealthUnknown`] if the engine does not answer.
+pub async fn image_id(host: &Host, reference: &str) -> Result<Option<String>> {
+    let output = host.command(["docker", "image", "inspect", "--format", "{{.Id}}", reference]).output().await?;
+    match output.success() {
+        true => Ok(Some(output.text())),
+        false if output.stderr.to_lowercase().contains("no such image") => Ok(None),
+        false => Err(engine_failure(host, &output.stderr)),
+    }
+}
+
+/// Gives an image another name; the name may move from one image to another.
+///
+/// # Errors
+/// `exit` with what Docker said.
+pub async fn tag(host: &Host, image: &str, name: &str, exit: Exit) -> Result<()> {
+    host.command(["docker", "tag", image, name]).text(exit, "engine.tag").await.map(drop)
+}
+
+/// Removes one name of an image, and the image with its last name. An image that
+/// a container uses stays, and that is no error. Whether it is gone.
+///
+/// # Errors
+/// [`Exit::Unreachable`].
+pub async fn remove_image(host: &Host, name: &str) -> Result<bool> {
+    Ok(host.command(["docker", "image", "rm", "--no-prune", name]).output().await?.success())
+}
+
+/// The last `lines` lines of a container's log, stdout and stderr together.
+///
+/// # Errors
+/// [`Exit::Unreachable`].
+pub async fn log_tail(host: &Host, container: &str, lines: usize) -> Result<String> {
+    let command = host.command(["docker", "logs", "--tail", &lines.to_string(), container]);
+    let output = command.output().await?;
+    Ok(format!("{}{}", String::from_utf8_lossy(&output.stdout), output.stderr).trim_end().to_owned())
+}
+
+/// Runs a command inside a container.
+///
+/// # Errors
+/// `exit` with what it said.
+pub async fn exec(host: &Host, container: &str, argv: &[String], exit: Exit, code: &str) -> Result<String> {
+    let mut command = vec!["docker".to_owned(), "exec".to_owned(), container.to_owned()];
+    command.extend_from_slice(argv);
+    host.command(command).text(exit, code).await
+}

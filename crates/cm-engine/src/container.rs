@@ -1,0 +1,157 @@
+//! A container as `docker inspect` describes it.
+
+use serde_json::Value;
+
+/// What Docker's own health check says.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Health {
+    /// The container has no health check.
+    None,
+    /// Its start period lasts, or the first check is not done.
+    Starting,
+    /// The last check passed.
+    Healthy,
+    /// The check failed as often as it may.
+    Unhealthy,
+}
+
+/// A file or folder of the host inside a container.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Mount {
+    /// The path on the host.
+    pub source: String,
+    /// The path in the container.
+    pub destination: String,
+}
+
+/// One container.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Container {
+    /// The full id.
+    pub id: String,
+    /// Its name, without the leading slash.
+    pub name: String,
+    /// The service of the compose file.
+    pub service: String,
+    /// The id of the image it was made from, `sha256:…`.
+    pub image_id: String,
+    /// The image's name it was made by.
+    pub image: String,
+    /// `created`, `running`, `paused`, `restarting`, `removing`, `exited` or `dead`.
+    pub status: String,
+    /// When it was last started, RFC 3339 in UTC, as Docker writes it.
+    pub started_at: String,
+    /// How often the engine restarted it by itself.
+    pub restart_count: u64,
+    /// The exit code of its last run.
+    pub exit_code: i64,
+    /// Whether the kernel ended it for want of memory.
+    pub oom_killed: bool,
+    /// What its health check says.
+    pub health: Health,
+    /// What the last check printed.
+    pub health_output: String,
+    /// The check's failures in a row.
+    pub failing_streak: u64,
+    /// Compose's hash of its configuration.
+    pub config_hash: String,
+    /// Bind mounts.
+    pub binds: Vec<Mount>,
+    /// Its addresses on the engine's networks.
+    pub addresses: Vec<String>,
+    /// Whether the engine starts it again when it ends (`restart:` of the compose file).
+    pub restarts: bool,
+}
+
+impl Container {
+    /// Reads one element of `docker inspect`'s list.
+    pub fn read(value: &Value) -> Container {
+        let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let number = |pointer: &str| value.pointer(pointer).and_then(Value::as_i64).unwrap_or_default();
+        let labels = value.pointer("/Config/Labels");
+        let label = |name: &str| {
+            labels.and_then(|labels| labels.get(name)).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        Container {
+            id: text("/Id"),
+            name: text("/Name").trim_start_matches('/').to_owned(),
+            service: label("com.docker.compose.service"),
+            image_id: text("/Image"),
+            image: text("/Config/Image"),
+            status: text("/State/Status"),
+            started_at: text("/State/StartedAt"),
+            restart_count: number("/RestartCount").unsigned_abs(),
+            exit_code: number("/State/ExitCode"),
+            oom_killed: value.pointer("/State/OOMKilled").and_then(Value::as_bool).unwrap_or(false),
+            health: health(value),
+            health_output: last_check(value),
+            failing_streak: number("/State/Health/FailingStreak").unsigned_abs(),
+            config_hash: label("com.docker.compose.config-hash"),
+            binds: binds(value),
+            addresses: addresses(value),
+            restarts: !matches!(text("/HostConfig/RestartPolicy/Name").as_str(), "" | "no"),
+        }
+    }
+
+    /// Whether its main process runs.
+    pub fn is_running(&self) -> bool {
+        self.status == "running"
+    }
+}
+
+fn health(value: &Value) -> Health {
+    match value.pointer("/State/Health/Status").and_then(Value::as_str) {
+        Some("healthy") => Health::Healthy,
+        Some("unhealthy") => Health::Unhealthy,
+        Some("starting") => Health::Starting,
+        _ => Health::None,
+    }
+}
+
+fn last_check(value: &Value) -> String {
+    let log = value.pointer("/State/Health/Log").and_then(Value::as_array);
+    let output = log.and_then(|log| log.last()).and_then(|entry| entry.get("Output")).and_then(Value::as_str);
+    output.unwrap_or_default().trim().to_owned()
+}
+
+fn binds(value: &Value) -> Vec<Mount> {
+    let mounts = value.get("Mounts").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let text = |mount: &Value, key: &str| mount.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    mounts
+        .iter()
+        .filter(|mount| mount.get("Type").and_then(Value::as_str) == Some("bind"))
+        .map(|mount| Mount { source: text(mount, "Source"), destination: text(mount, "Destination") })
+        .collect()
+}
+
+fn addresses(value: &Value) -> Vec<String> {
+    let networks = value.pointer("/NetworkSettings/Networks").and_then(Value::as_object);
+    let address = |network: &Value| network.get("IPAddress").and_then(Value::as_str).map(str::to_owned);
+    networks.map(|all| all.values().filter_map(address).filter(|ip| !ip.is_empty()).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_decides_is_read_and_missing_parts_are_not_invented() {
+        let container = Container::read(&json!({
+            "Id": "c1", "Name": "/web", "Image": "sha256:aa", "RestartCount": 2,
+            "Config": {"Image": "web", "Labels": {"com.docker.compose.service": "web"}},
+            "State": {"Status": "running", "StartedAt": "t", "Health": {"Status": "unhealthy", "FailingStreak": 3, "Log": [{"Output": "a"}, {"Output": "refused\n"}]}},
+            "Mounts": [{"Type": "bind", "Source": "/h", "Destination": "/c"}, {"Type": "volume"}],
+            "HostConfig": {"RestartPolicy": {"Name": "always"}}
+        }));
+        assert_eq!((container.name.as_str(), container.service.as_str()), ("web", "web"));
+        assert_eq!(
+            (container.health, container.health_output.as_str(), container.failing_streak),
+            (Health::Unhealthy, "refused", 3)
+        );
+        assert_eq!((container.restart_count, container.restarts, container.binds.len()), (2, true, 1));
+        let empty = Container::read(&json!({}));
+        assert!(!empty.is_running());
+        assert_eq!(empty.health, Health::None);
+    }
+}
