@@ -10,6 +10,7 @@
 # and the command. An engine that is already there is used, never replaced. It can be interrupted and run again:
 # every step first looks whether it is needed. *Using* cm needs none of this: only ssh and git.
 set -euo pipefail
+shopt -s inherit_errexit
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/sandbox.d/common.sh
@@ -31,7 +32,7 @@ needed=(
 missing_packages() {
   local pair
   for pair in "$@"; do
-    command -v "${pair%%:*}" >/dev/null 2>&1 || printf '%s\n' "${pair#*:}"
+    type -P "${pair%%:*}" >/dev/null 2>&1 || printf '%s\n' "${pair#*:}"
   done
 }
 
@@ -41,7 +42,7 @@ install() {
   shift
   [[ $# -gt 0 ]] || return 0
   local command="apt-get update && apt-get install -y --no-install-recommends $*"
-  command -v apt-get >/dev/null || fail "$why: missing $*, and this is no Debian (no apt-get)" "install them with your package manager"
+  type -P apt-get >/dev/null || fail "$why: missing $*, and this is no Debian (no apt-get)" "install them with your package manager"
   is_root || fail "$why: missing $*, and only root may install them" "as root: $command"
   info "installing for $why: $*"
   run_apt "$@"
@@ -71,21 +72,21 @@ install_tools() {
 engine_packages() {
   printf '%s\n' docker.io
   # From Debian 13 on the client is a package of its own, which docker.io only recommends.
-  if ! command -v docker >/dev/null && apt-cache show docker-cli 2>/dev/null | grep -q '^Package: docker-cli$'; then printf '%s\n' docker-cli; fi
+  if ! type -P docker >/dev/null && apt-cache show docker-cli 2>/dev/null | grep -q '^Package: docker-cli$'; then printf '%s\n' docker-cli; fi
   # A kernel that enforces AppArmor needs its parser, or no container starts.
-  if [[ $(cat /sys/module/apparmor/parameters/enabled 2>/dev/null) == Y ]] && ! command -v apparmor_parser >/dev/null; then
+  if [[ $(cat /sys/module/apparmor/parameters/enabled 2>/dev/null) == Y ]] && ! type -P apparmor_parser >/dev/null; then
     printf '%s\n' apparmor
   fi
 }
 
 ensure_engine() {
   local packages
-  if command -v docker >/dev/null && engine_answers 10; then
+  if type -P docker >/dev/null && engine_answers 10; then
     info "engine is there: Docker $(engine_version)"
     return 0
   fi
   [[ -z ${DOCKER_HOST:-} ]] || fail "no engine answers at DOCKER_HOST=$DOCKER_HOST" "start it, or unset DOCKER_HOST to use this machine's"
-  if ! command -v dockerd >/dev/null || ! command -v docker >/dev/null; then
+  if ! type -P dockerd >/dev/null || ! type -P docker >/dev/null; then
     mapfile -t packages < <(engine_packages)
     install 'the sandbox (a Docker engine)' "${packages[@]}"
   fi
@@ -156,7 +157,7 @@ stop_engine() {
     info 'no engine was started by this script, or it has ended: nothing to stop'
     return 0
   fi
-  running=$(timeout 10 docker ps --quiet --filter label=cm.sandbox | wc -l)
+  running=$(docker ps --quiet --filter label=cm.sandbox | wc -l)
   [[ $running -eq 0 ]] || fail "$running sandbox containers still run on the engine" 'scripts/sandbox down --name NAME first (scripts/sandbox list)'
   pid=$(our_dockerd_pid)
   info "stopping the engine (pid $pid)"

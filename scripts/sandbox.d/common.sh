@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 # What setup.sh and sandbox share: messages, the machine's own folder, locks, and questions about the engine.
 #
 # Sourced, never run. Everything that concerns the machine (which engine we started, whether a registry
@@ -31,7 +31,7 @@ machine_dir() {
 # with_lock FILE SECONDS COMMAND... - run COMMAND (a function, in this shell) while holding FILE.
 # The descriptor is closed for children by whoever starts a lasting process: see start_dockerd.
 with_lock() {
-  local file=$1 limit=$2 fd status=0
+  local file=$1 limit=$2 fd
   shift 2
   exec {fd}>>"$file"
   if ! flock -n "$fd"; then
@@ -39,19 +39,51 @@ with_lock() {
     flock -w "$limit" "$fd" ||
       fail "$file is still held by another run after ${limit} s" "look for it with: fuser -v $file"
   fi
-  CM_LOCK_FD=$fd "$@" || status=$?
+  # No `|| status=$?` here: it would switch off `set -e` inside COMMAND. A failure ends the run, and the lock.
+  CM_LOCK_FD=$fd "$@"
   exec {fd}>&-
+}
+
+# Every call of the engine has a limit, because an engine can hang: 60 s, or $docker_limit where set. In the
+# foreground, so that Ctrl-C still reaches it.
+docker() { timeout --foreground "${docker_limit:-60}" docker "$@"; }
+
+# spawn COMMAND... - in the background, and so that TERM ends it in good order (after the call it is in).
+# Sets `spawned` to its process id.
+spawn() {
+  { trap 'exit 143' TERM; "$@"; } &
+  spawned=$!
+}
+
+# stop_spawned - end what was spawned and still runs, and wait until it has.
+stop_spawned() {
+  local pids
+  mapfile -t pids < <(jobs -p)
+  [[ ${#pids[@]} -eq 0 ]] || kill -TERM "${pids[@]}" 2>/dev/null || true
+  wait
+}
+
+# interruptible COMMAND... - inside what was spawned, a long command that TERM ends at once: bash acts on a signal
+# only between commands, but a `wait` can be interrupted.
+interruptible() {
+  local child status=0
+  "$@" &
+  child=$!
+  # shellcheck disable=SC2064 # the child of now is meant
+  trap "kill -TERM $child 2>/dev/null || true; exit 143" TERM
+  wait "$child" || status=$?
+  trap 'exit 143' TERM
   return "$status"
 }
 
 # Does an engine answer? A hung engine must not hang us.
 # engine_answers SECONDS
-engine_answers() { timeout "$1" docker info --format '{{.ServerVersion}}' >/dev/null 2>&1; }
+engine_answers() { docker_limit=$1 docker info --format '{{.ServerVersion}}' >/dev/null 2>&1; }
 
-engine_version() { timeout 10 docker info --format '{{.ServerVersion}}'; }
+engine_version() { docker info --format '{{.ServerVersion}}'; }
 
 # registry_answers - can this engine pull images? Asked once per machine and remembered, because a machine
-# without a registry would otherwise pay for the attempt at every `up`.
+# without a registry would otherwise pay for the attempt at every `up`. `sandbox purge` forgets the answer.
 registry_answers() {
   local memory
   memory="$(machine_dir)/registry"
@@ -67,7 +99,7 @@ CM_BASE_UPSTREAM=debian:trixie-slim
 # pull_image IMAGE - pull it. The registry has 10 s for its first answer and then 10 minutes for the layers.
 pull_image() {
   local image=$1 log pid status=0 waited
-  timeout 20 docker image inspect "$image" >/dev/null 2>&1 && return 0
+  docker image inspect "$image" >/dev/null 2>&1 && return 0
   log=$(mktemp)
   timeout 600 docker pull "$image" >"$log" 2>&1 &
   pid=$!

@@ -8,7 +8,7 @@
 # Names carry a fingerprint of this folder: a changed recipe makes new images, and the old ones are removed.
 #
 # The caller sets: name, state, parts, platform, debian_mirror.
-# shellcheck disable=SC2154
+# shellcheck disable=SC2154,SC2034
 
 service_images=(curateme/python:1 curateme/redis:1 curateme/caddy:1 curateme/mongo:1)
 
@@ -18,6 +18,7 @@ fingerprint() {
 }
 
 base_image=cm-sandbox/base:trixie
+seed_container=cm-sandbox.seed
 server_image() { printf 'cm-sandbox/server:%s' "$(fingerprint)"; }
 seed_volume() { printf 'cm-sandbox.seed.%s' "$(fingerprint)"; }
 
@@ -63,10 +64,12 @@ ensure_base() {
 bootstrap_base() {
   local work
   work=$(mktemp -d -p "$(roomy_tmp)")
+  # Without root mmdebstrap works as a user of its own namespace, who has to get in here.
+  chmod 0755 "$work"
   apt_settings >"$work/apt.conf"
   if ! TMPDIR=$work mmdebstrap --quiet --variant=minbase --include=ca-certificates --aptopt="$work/apt.conf" \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
-    trixie "$work/base.tar" "$debian_mirror" >"$work/log" 2>&1; then
+    trixie - "$debian_mirror" >"$work/base.tar" 2>"$work/log"; then
     tail -n 15 "$work/log" >&2
     rm -rf "$work"
     fail "mmdebstrap could not make a Debian trixie from $debian_mirror" 'another mirror: CM_SANDBOX_MIRROR=http://...'
@@ -106,8 +109,11 @@ build() {
     [[ -z ${!name:-} ]] || set -- "$@" --build-arg "$name"
   done
   info "building $tag"
-  if ! BUILDX_BUILDER=$(docker context show 2>/dev/null || echo default) timeout 900 \
-    docker build --network host --tag "$tag" --file "$context/$file" "$@" "$context" >"$log" 2>&1 </dev/null; then
+  # The plain builder of this engine, whatever the user's favourite is: others need not put images into it.
+  BUILDX_BUILDER=$(docker context show 2>/dev/null || echo default)
+  export BUILDX_BUILDER
+  if ! interruptible timeout 900 docker build --network host --force-rm --tag "$tag" --file "$context/$file" "$@" "$context" \
+    >"$log" 2>&1 </dev/null; then
     tail -n 20 "$log" >&2
     fail "could not build $tag" 'run it again: finished steps are kept'
   fi
@@ -116,10 +122,10 @@ build() {
 # Two at a time: the downloads of one run beside the unpacking of the other.
 build_all() {
   local context=$1 server services status=0
-  build "$context" server/Dockerfile "$(server_image)" --build-arg "BASE=$base_image" &
-  server=$!
-  build_services "$context" &
-  services=$!
+  spawn build "$context" server/Dockerfile "$(server_image)" --build-arg "BASE=$base_image"
+  server=$spawned
+  spawn build_services "$context"
+  services=$spawned
   wait "$server" || status=1
   wait "$services" || status=1
   [[ $status -eq 0 ]] || exit 1
@@ -135,7 +141,7 @@ build_services() {
 
 build_mongo() {
   local context=$1
-  if registry_answers && pull_image mongo:7 && timeout 60 docker run --rm mongo:7 mongod --version >/dev/null 2>&1; then
+  if registry_answers && pull_image mongo:7 && docker run --rm mongo:7 mongod --version >/dev/null 2>&1; then
     info 'database: mongo:7 from the registry'
     build "$context" services/mongo-upstream.Dockerfile curateme/mongo:1 --build-arg MONGO=mongo:7
   else
@@ -148,7 +154,7 @@ build_mongo() {
 # make_seed - the data folder of an engine that has loaded the services' images. A server whose engine is then
 # stopped in good order leaves it consistent; its identity is removed, so that each copy gets its own.
 make_seed() {
-  local volume container=cm-sandbox.seed status=0
+  local volume container=$seed_container status=0
   volume=$(seed_volume)
   info 'loading the base images of the services into a seed for the servers'
   docker rm --force --volumes "$container" >/dev/null 2>&1 || true
@@ -162,14 +168,15 @@ make_seed() {
     docker rm --force --volumes "$container" >/dev/null
     fail 'an engine inside a container could not load the images on this machine' 'scripts/setup.sh --engine, then try again'
   fi
-  docker stop --time 30 "$container" >/dev/null
+  docker stop "$container" >/dev/null
   docker rm --volumes "$container" >/dev/null
   tidy_seed "$volume"
   docker volume create --label cm.sandbox.cache=1 "$volume.ready" >/dev/null
 }
 
 load_images() {
-  docker save "${service_images[@]}" | timeout 300 docker exec --interactive "$1" docker load --quiet >/dev/null
+  local docker_limit=300
+  docker save "${service_images[@]}" | docker exec --interactive "$1" docker load --quiet >/dev/null
 }
 
 tidy_seed() {
@@ -180,7 +187,7 @@ tidy_seed() {
 wait_for_inner_engine() {
   local end=$((SECONDS + 30))
   while ((SECONDS < end)); do
-    timeout 10 docker exec "$1" docker version --format '{{.Server.Version}}' >/dev/null 2>&1 && return 0
+    docker_limit=10 docker exec "$1" docker version --format '{{.Server.Version}}' >/dev/null 2>&1 && return 0
     sleep 0.1
   done
   return 1
@@ -202,7 +209,7 @@ remove_outdated() {
 remove_images() {
   local memory ids
   memory=$(machine_dir)
-  docker rm --force --volumes cm-sandbox.seed >/dev/null 2>&1 || true
+  docker rm --force --volumes "$seed_container" >/dev/null 2>&1 || true
   mapfile -t ids < <(docker volume ls --quiet --filter label=cm.sandbox.cache)
   [[ ${#ids[@]} -eq 0 ]] || docker volume rm "${ids[@]}" >/dev/null
   mapfile -t ids < <(docker images --all --filter label=cm.sandbox.cache --format '{{.Repository}}:{{.Tag}}' | grep -v '<none>')

@@ -22,6 +22,13 @@ make_laptop() {
   git -C "$laptop" commit --quiet --no-verify -m 'The platform as it is in production'
 }
 
+# Our git commands talk to this sandbox and no other repository, whatever the caller's environment says.
+own_git_environment() {
+  unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_OBJECT_DIRECTORY GIT_SSH
+  GIT_SSH_COMMAND=$(git_ssh_command)
+  export GIT_SSH_COMMAND
+}
+
 git_ssh_command() { printf 'ssh -F %q' "$state/ssh_config"; }
 
 make_origin() {

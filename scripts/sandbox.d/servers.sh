@@ -29,7 +29,7 @@ run_server_container() {
   local name=$1 label=$2 caps
   shift 2
   mapfile -t caps < <(capability_options)
-  timeout 60 docker run --detach --name "$name" --hostname "${name##*-}" --label "$label" \
+  docker run --detach --name "$name" --hostname "${name##*-}" --label "$label" \
     --cgroupns private --tmpfs /run:exec,mode=755 --tmpfs /tmp:exec,mode=1777 \
     --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined \
     --stop-timeout 30 "${caps[@]}" "$@" >/dev/null
