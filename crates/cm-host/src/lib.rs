@@ -36,6 +36,14 @@ pub struct Target {
 }
 
 impl Target {
+    /// The host as the project's configuration names it.
+    ///
+    /// # Errors
+    /// [`cm_core::Exit::Config`] that names the variable its address wants.
+    pub fn of(project: &cm_project::Project, host: &cm_project::HostSpec) -> Result<Self> {
+        Ok(Target { name: host.name.clone(), address: host.address()?, ssh_config: project.ssh_config.clone() })
+    }
+
     /// Whether this is the machine the program runs on.
     pub fn is_local(&self) -> bool {
         self.address == "local"

@@ -1,0 +1,1 @@
+//! A checkout on a host moved to a commit, its protected files untouched.

@@ -1,0 +1,1 @@
+//! The health gate and the checks from outside that judge a deployment.

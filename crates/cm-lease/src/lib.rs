@@ -1,0 +1,1 @@
+//! The deploy lock as programs meet it, on this machine and on hosts.
