@@ -1,0 +1,160 @@
+//! Real git, a real checkout on this machine: what a move keeps and what it destroys.
+
+use cm_checkout::Checkout;
+use cm_core::{Format, Level, Log};
+use cm_host::{Host, Target};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+struct Scene {
+    _dir: tempfile::TempDir,
+    laptop: PathBuf,
+    server: PathBuf,
+}
+
+fn git(dir: &Path, arguments: &[&str]) -> String {
+    let output = Command::new("git")
+        .current_dir(dir)
+        .args(["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=develop"])
+        .args(arguments)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_SYSTEM", "/dev/null")
+        .output()
+        .expect("git runs");
+    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// An origin, a laptop's clone with two commits, and a server's clone at the first
+/// with an edited Caddyfile and an env file of its own.
+fn scene() -> Scene {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let (origin, laptop, server) =
+        (dir.path().join("origin.git"), dir.path().join("laptop"), dir.path().join("server"));
+    git(dir.path(), &["init", "-q", "--bare", "origin.git"]);
+    git(dir.path(), &["clone", "-q", origin.to_str().expect("utf-8"), "laptop"]);
+    write(&laptop, "app/main.py", "one");
+    write(&laptop, "old.txt", "goes");
+    write(&laptop, "Caddyfile", "tracked");
+    commit(&laptop, "first");
+    git(dir.path(), &["clone", "-q", origin.to_str().expect("utf-8"), "server"]);
+    write(&server, "Caddyfile", "the server's own");
+    write(&server, ".env.production", "SECRET=1");
+    fs::set_permissions(server.join(".env.production"), fs::Permissions::from_mode(0o600)).expect("chmod");
+    Scene { _dir: dir, laptop, server }
+}
+
+fn write(dir: &Path, path: &str, text: &str) {
+    let path = dir.join(path);
+    fs::create_dir_all(path.parent().expect("parent")).expect("mkdir");
+    fs::write(path, text).expect("write");
+}
+
+fn read(dir: &Path, path: &str) -> String {
+    fs::read_to_string(dir.join(path)).expect(path)
+}
+
+fn commit(dir: &Path, message: &str) -> String {
+    git(dir, &["add", "-A"]);
+    git(dir, &["commit", "-q", "-m", message]);
+    git(dir, &["push", "-q", "origin", "HEAD:develop"]);
+    git(dir, &["rev-parse", "HEAD"])
+}
+
+async fn host() -> Host {
+    let target = Target { name: "here".to_owned(), address: "local".to_owned(), ssh_config: None };
+    Host::connect(&target, &Log::new("test", Format::Text, Level::Fail)).await.expect("local")
+}
+
+fn protected() -> Vec<String> {
+    vec!["Caddyfile".to_owned(), ".env.production".to_owned()]
+}
+
+fn checkout<'a>(host: &'a Host, scene: &Scene) -> Checkout<'a> {
+    Checkout::new(host, scene.server.to_str().expect("utf-8"), "origin", &protected())
+}
+
+fn second_commit(scene: &Scene) -> String {
+    write(&scene.laptop, "app/main.py", "two");
+    write(&scene.laptop, "new dir/né.txt", "new");
+    write(&scene.laptop, "Caddyfile", "changed upstream");
+    fs::remove_file(scene.laptop.join("old.txt")).expect("rm");
+    commit(&scene.laptop, "second")
+}
+
+#[tokio::test]
+async fn everything_moves_but_the_protected_files() {
+    let (scene, host) = (scene(), host().await);
+    let target = second_commit(&scene);
+    let inode = fs::metadata(scene.server.join("Caddyfile")).expect("stat").ino();
+    let checkout = checkout(&host, &scene);
+    let state = checkout.prepare(Some("develop"), &target).await.expect("prepare");
+    assert_eq!((state.endangered, state.upstream), (Vec::new(), vec!["Caddyfile".to_owned()]));
+    assert_eq!(state.changes, 3);
+    let snapshots = scene.server.with_file_name("snapshots");
+    let proved = checkout.move_to(&target, snapshots.to_str().expect("utf-8"), "run1").await.expect("move");
+    assert_eq!(proved.len(), 2);
+    assert_eq!(git(&scene.server, &["rev-parse", "HEAD"]), target);
+    assert_eq!(read(&scene.server, "app/main.py"), "two");
+    assert_eq!(read(&scene.server, "new dir/né.txt"), "new");
+    assert!(!scene.server.join("old.txt").exists());
+    assert_eq!(read(&scene.server, "Caddyfile"), "the server's own");
+    assert_eq!(fs::metadata(scene.server.join("Caddyfile")).expect("stat").ino(), inode);
+    assert_eq!(read(&scene.server, ".env.production"), "SECRET=1");
+    assert_eq!(read(&snapshots, "run1/Caddyfile"), "the server's own");
+    assert_eq!(fs::metadata(snapshots.join("run1")).expect("stat").permissions().mode() & 0o777, 0o700);
+    // Nothing but the protected file differs, and the index has the commit's version of it.
+    assert_eq!(git(&scene.server, &["status", "--porcelain"]), "M Caddyfile\n?? .env.production");
+}
+
+#[tokio::test]
+async fn a_protected_file_that_upstream_deletes_or_adds_stays_the_hosts_own() {
+    let (scene, host) = (scene(), host().await);
+    fs::remove_file(scene.laptop.join("Caddyfile")).expect("rm");
+    write(&scene.laptop, ".env.production", "OOPS=committed");
+    let target = commit(&scene.laptop, "swap");
+    let checkout = checkout(&host, &scene);
+    checkout.prepare(Some("develop"), &target).await.expect("prepare");
+    let snapshots = scene.server.with_file_name("snapshots");
+    checkout.move_to(&target, snapshots.to_str().expect("utf-8"), "run1").await.expect("move");
+    assert_eq!(read(&scene.server, "Caddyfile"), "the server's own");
+    assert_eq!(read(&scene.server, ".env.production"), "SECRET=1");
+}
+
+#[tokio::test]
+async fn work_done_by_hand_on_the_host_is_named_before_it_is_lost() {
+    let (scene, host) = (scene(), host().await);
+    let target = second_commit(&scene);
+    write(&scene.server, "app/main.py", "a hotfix made on the server");
+    write(&scene.server, "new dir/né.txt", "in the way");
+    let state = checkout(&host, &scene).prepare(Some("develop"), &target).await.expect("prepare");
+    assert_eq!(state.endangered.len(), 2, "{state:?}");
+    assert!(state.endangered.contains(&"app/main.py".to_owned()));
+}
+
+#[tokio::test]
+async fn a_move_that_was_cut_off_can_be_made_again() {
+    let (scene, host) = (scene(), host().await);
+    let target = second_commit(&scene);
+    let checkout = checkout(&host, &scene);
+    checkout.prepare(Some("develop"), &target).await.expect("prepare");
+    // Killed between writing the work tree and moving HEAD.
+    git(
+        &scene.server,
+        &["restore", &format!("--source={target}"), "--staged", "--worktree", "--", ":/", ":(exclude)Caddyfile"],
+    );
+    let state = checkout.prepare(Some("develop"), &target).await.expect("prepare");
+    assert_eq!(state.endangered, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_is_missing_is_named() {
+    let (scene, host) = (scene(), host().await);
+    let unknown = "0123456789012345678901234567890123456789";
+    let failure = checkout(&host, &scene).prepare(Some("develop"), unknown).await.expect_err("unknown commit");
+    assert_eq!(failure.code, "checkout.no-commit");
+    let nowhere = Checkout::new(&host, "/nonexistent/place", "origin", &[]);
+    assert_eq!(nowhere.prepare(None, unknown).await.expect_err("nowhere").code, "checkout.missing");
+}
