@@ -19,6 +19,7 @@ fingerprint() {
 
 base_image=cm-sandbox/base:trixie
 seed_container=cm-sandbox.seed
+scratch= # the folder make_images works in, while it does
 server_image() { printf 'cm-sandbox/server:%s' "$(fingerprint)"; }
 seed_volume() { printf 'cm-sandbox.seed.%s' "$(fingerprint)"; }
 
@@ -35,17 +36,24 @@ images_ready() {
 }
 
 make_images() {
-  local context
   images_ready && return 0
   info 'making the images (once per machine)'
+  scratch=$(mktemp -d -p "$(roomy_tmp)")
   ensure_base
-  context=$(mktemp -d)
-  # shellcheck disable=SC2064 # the folder of now is meant
-  trap "rm -rf '$context'" RETURN
-  build_context "$context"
-  build_all "$context"
+  mkdir "$scratch/context"
+  build_context "$scratch/context"
+  build_all "$scratch/context"
   make_seed
   remove_outdated
+  abandon_images
+}
+
+# abandon_images - remove what make_images needed only while it worked; also when it was interrupted.
+abandon_images() {
+  [[ -n $scratch ]] || return 0
+  docker rm --force --volumes "$seed_container" >/dev/null 2>&1 || true
+  rm -rf "$scratch"
+  scratch=
 }
 
 # The base: Debian trixie from the registry, or the same made from Debian's packages.
@@ -62,8 +70,7 @@ ensure_base() {
 }
 
 bootstrap_base() {
-  local work
-  work=$(mktemp -d -p "$(roomy_tmp)")
+  local work=$scratch
   # Without root mmdebstrap works as a user of its own namespace, who has to get in here.
   chmod 0755 "$work"
   apt_settings >"$work/apt.conf"
@@ -71,11 +78,10 @@ bootstrap_base() {
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
     trixie - "$debian_mirror" >"$work/base.tar" 2>"$work/log"; then
     tail -n 15 "$work/log" >&2
-    rm -rf "$work"
     fail "mmdebstrap could not make a Debian trixie from $debian_mirror" 'another mirror: CM_SANDBOX_MIRROR=http://...'
   fi
   docker import --change 'LABEL cm.sandbox.cache=1' --change 'CMD ["bash"]' "$work/base.tar" "$base_image" >/dev/null
-  rm -rf "$work"
+  rm "$work/base.tar"
 }
 
 # A memory file system makes the bootstrap three times as fast, where it has room for one.

@@ -5,7 +5,7 @@ FROM ${BASE}
 COPY machine/apt.conf /etc/apt/apt.conf.d/90-machine
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends python3 python3-pymongo python3-redis \
- && rm -rf /var/lib/apt/lists/* /usr/share/doc /usr/share/man /etc/apt/apt.conf.d/90-machine \
+ && apt-get clean && rm -rf /var/lib/apt/lists/* /usr/share/doc /usr/share/man /etc/apt/apt.conf.d/90-machine \
  && useradd --uid 1000 --create-home --shell /usr/sbin/nologin app
 ENV LANG=C.UTF-8 PYTHONUNBUFFERED=1
 LABEL cm.sandbox.cache=1
