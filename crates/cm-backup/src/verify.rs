@@ -1,0 +1,136 @@
+//! The proof: a backup is read to its last byte, its structure, checksums and
+//! collections are checked, and all of it is compared with its manifest. Without a
+//! manifest a file can be intact, but nothing proves it complete.
+
+use crate::archive::{Item, Prelude, ReadError, Reader, Totals};
+use crate::codec::{self, Compressed};
+use crate::manifest::{Manifest, Namespace};
+use sha2::{Digest, Sha256};
+use std::io::{self, Read};
+
+/// What a backup holds, by its own bytes.
+#[derive(Clone, Debug)]
+pub struct Contents {
+    /// The length of the file, in bytes.
+    pub bytes: u64,
+    /// SHA-256 of the file, in hexadecimal.
+    pub sha256: String,
+    /// How it is compressed.
+    pub compressed: Compressed,
+    /// What it announces.
+    pub prelude: Prelude,
+    /// What it holds of each entry.
+    pub totals: Vec<Totals>,
+}
+
+impl Contents {
+    /// Documents in all.
+    pub fn documents(&self) -> u64 {
+        self.totals.iter().map(|totals| totals.documents).sum()
+    }
+
+    /// What a manifest would say of each collection.
+    pub fn namespaces(&self) -> Vec<Namespace> {
+        let pairs = self.prelude.entries.iter().zip(&self.totals);
+        pairs.map(|(entry, totals)| Namespace::new(entry, *totals, None)).collect()
+    }
+
+    /// In what the file differs from its manifest; nothing means that it is proved.
+    pub fn differences(&self, manifest: &Manifest) -> Vec<String> {
+        let mut found = Vec::new();
+        if self.bytes != manifest.bytes {
+            found.push(format!("the file has {} bytes, its manifest says {}", self.bytes, manifest.bytes));
+        }
+        if self.sha256 != manifest.sha256 {
+            found.push(format!("the file's SHA-256 is {}, its manifest says {}", self.sha256, manifest.sha256));
+        }
+        if self.documents() != manifest.documents {
+            found.push(format!("{} documents, the manifest says {}", self.documents(), manifest.documents));
+        }
+        found.extend(differing_namespaces(&self.namespaces(), &manifest.namespaces));
+        found
+    }
+}
+
+fn differing_namespaces(found: &[Namespace], announced: &[Namespace]) -> Vec<String> {
+    let same = |a: &Namespace, b: &Namespace| a.db == b.db && a.collection == b.collection;
+    let mut differences = Vec::new();
+    for want in announced {
+        let name = format!("{}.{}", want.db, want.collection);
+        match found.iter().find(|have| same(have, want)) {
+            None => differences.push(format!("{name} is not in the file")),
+            Some(have) if (have.documents, have.bytes, &have.crc) != (want.documents, want.bytes, &want.crc) => {
+                differences.push(format!("{name}: {}, the manifest says {}", counts(have), counts(want)));
+            }
+            Some(have) if (&have.kind, &have.indexes) != (&want.kind, &want.indexes) => {
+                differences.push(format!("{name}: its type or indexes differ from the manifest's"));
+            }
+            Some(_) => {}
+        }
+    }
+    for have in found.iter().filter(|have| !announced.iter().any(|want| same(have, want))) {
+        differences.push(format!("{}.{} is not in the manifest", have.db, have.collection));
+    }
+    differences
+}
+
+fn counts(namespace: &Namespace) -> String {
+    format!("{} documents of {} bytes with checksum {}", namespace.documents, namespace.bytes, namespace.crc)
+}
+
+/// Reads a backup to its last byte.
+///
+/// # Errors
+/// [`ReadError`] for anything but an intact archive.
+pub fn read_back(input: impl Read + Send) -> Result<Contents, ReadError> {
+    read_documents(input, |_, _| {})
+}
+
+/// Reads a backup to its last byte and shows every document: the entry's place in
+/// the prelude, and the raw bytes.
+///
+/// # Errors
+/// As [`read_back`]; what was shown before an error must not be trusted.
+pub fn read_documents(input: impl Read + Send, mut show: impl FnMut(usize, &[u8])) -> Result<Contents, ReadError> {
+    let mut file = Hashed { input, hash: Sha256::new(), bytes: 0 };
+    let (compressed, unpacked) = codec::unpack(&mut file).map_err(unreadable)?;
+    let mut reader = Reader::open(unpacked)?;
+    let mut totals = vec![Totals::default(); reader.prelude().entries.len()];
+    while let Some(item) = reader.next()? {
+        match item {
+            Item::Document { index, bytes } => show(index, bytes),
+            Item::Closed { index, totals: closed } => totals[index] = closed,
+        }
+    }
+    let prelude = reader.prelude().clone();
+    drop(reader);
+    Ok(Contents { bytes: file.bytes, sha256: hex(&file.hash.finalize()), compressed, prelude, totals })
+}
+
+fn unreadable(error: io::Error) -> ReadError {
+    match error.kind() {
+        io::ErrorKind::InvalidData => ReadError::Damaged { offset: 0, what: error.to_string() },
+        _ => ReadError::Io(error),
+    }
+}
+
+/// Counts and hashes what is read through it.
+struct Hashed<R> {
+    input: R,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        self.hash.update(&buffer[..count]);
+        self.bytes += count as u64;
+        Ok(count)
+    }
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
