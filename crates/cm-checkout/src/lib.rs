@@ -64,6 +64,17 @@ impl<'a> Checkout<'a> {
         Checkout { host, path: path.to_owned(), remote: remote.to_owned(), protected: protected.to_vec() }
     }
 
+    /// The commit that `branch` names on the remote now.
+    ///
+    /// # Errors
+    /// [`Exit::Unreachable`]; [`Exit::Build`] with what git said.
+    pub async fn remote_tip(&self, branch: &str) -> Result<String> {
+        let reference = format!("refs/heads/{branch}");
+        let command = self.host.command(["git", "ls-remote", "--exit-code", "--", &self.remote, &reference]).cwd(&self.path);
+        let text = command.text(Exit::Build, "checkout.remote").await?;
+        Ok(text.split_whitespace().next().unwrap_or_default().to_owned())
+    }
+
     /// Makes sure that `commit` is there, fetching `branch` if it is not, and says
     /// what moving to it would meet. The work tree is not touched.
     ///

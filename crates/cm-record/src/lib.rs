@@ -1,1 +1,90 @@
-//! Record a deployment and tell people
+//! Records a deployment: the outcome in the ledger of every host it changed, the
+//! event at the ops API, a line in Slack. The ledger comes first, because the next
+//! deployment rests on it; telling people never fails a deployment.
+
+mod args;
+mod event;
+mod history;
+mod ledger;
+mod outbox;
+mod slack;
+
+pub use args::{Args, Sub};
+
+use cm_core::{Accepts, CommonArgs, Done, Exit, Io, Result, Run, Status};
+use cm_project::Project;
+use outbox::Outbox;
+use serde_json::json;
+
+/// The program.
+pub struct Tool;
+
+impl cm_core::Tool for Tool {
+    const NAME: &'static str = "cm-record";
+    const ACCEPTS: Accepts = Accepts::Any;
+    const FINISHES_ON_INTERRUPT: bool = true;
+    type Args = Args;
+
+    fn common(args: &Args) -> &CommonArgs {
+        &args.common
+    }
+
+    async fn command(args: &Args, io: &Io) -> Option<Result<Exit>> {
+        let command = args.command.as_ref()?;
+        Some(answer(args, command, io).await.map(|()| Exit::Done))
+    }
+
+    async fn run(args: Args, run: &mut Run) -> Result<Done> {
+        if run.started_here {
+            run.log.info("no document on stdin; nothing to record (`cm-record history` shows what is recorded)");
+            return Ok(Done::skipped("no document"));
+        }
+        let project = Project::load(&args.common)?;
+        let event = event::of(&run.doc);
+        if run.dry_run() {
+            run.log.info(format!("would record on {} and tell the ops API and Slack", ledger::describe(&run.doc)));
+            run.doc.set_facts(json!({"event": event}));
+            return Ok(Done::ok("would record the outcome"));
+        }
+        let hosts = ledger::record(&project, run).await?;
+        let sent = tell(&project, &event, run).await;
+        run.doc.set_facts(json!({"hosts": hosts, "event": sent.word()}));
+        announce(run);
+        let summary = format!(
+            "{} in {} ledgers; event {}",
+            event["status"].as_str().unwrap_or_default(),
+            hosts.len(),
+            sent.word()
+        );
+        Ok(if sent == outbox::Sent::Waits { Done::warned(summary) } else { Done::ok(summary) }.changed(true))
+    }
+}
+
+async fn answer(args: &Args, command: &Sub, io: &Io) -> Result<()> {
+    let project = Project::load(&args.common)?;
+    match command {
+        Sub::History { json, last } => history::history(&project, *json, *last, io).await,
+        Sub::Show { run } => history::show(&project, run, io).await,
+        Sub::Flush => {
+            let left = Outbox::of(&project).flush(&project, &io.log).await;
+            io.log.info(format!("{left} events still wait"));
+            Ok(())
+        }
+    }
+}
+
+async fn tell(project: &Project, event: &serde_json::Value, run: &Run) -> outbox::Sent {
+    slack::post(project, event, &run.log).await;
+    Outbox::of(project).send(project, event, &run.log).await
+}
+
+fn announce(run: &Run) {
+    let seconds = event::seconds(&run.doc);
+    match run.doc.status() {
+        Status::Ok => run.log.success(format!("deployment {} recorded after {seconds} s", run.doc.run_id())),
+        Status::RolledBack => {
+            run.log.warn(format!("deployment {} failed and was rolled back; recorded", run.doc.run_id()))
+        }
+        Status::Failed => run.log.fail(format!("deployment {} failed; recorded", run.doc.run_id())),
+    }
+}

@@ -1,0 +1,42 @@
+//! The command line.
+
+use clap::{Parser, Subcommand};
+use cm_core::CommonArgs;
+
+/// Record a deployment and tell people
+///
+/// Reads any document, also a failed one, and appends the outcome to the ledger of
+/// every host that was changed, posts the deploy event to the ops API ([ops] in
+/// cm.toml) and a line to Slack ([notify]). An API that is down fails no deployment:
+/// the event waits on disk and goes with the next run.
+#[derive(Debug, Parser)]
+pub struct Args {
+    /// Look into the ledgers instead of recording
+    #[command(subcommand)]
+    pub command: Option<Sub>,
+
+    /// Flags of every program
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// Questions to the ledgers.
+#[derive(Debug, Subcommand)]
+pub enum Sub {
+    /// List the releases of every host, newest first
+    History {
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+        /// How many releases a host
+        #[arg(long, short = 'n', default_value_t = 20)]
+        last: usize,
+    },
+    /// Show one release on every host, as JSON
+    Show {
+        /// The run's id, or how it begins
+        run: String,
+    },
+    /// Send the events that still wait for the ops API
+    Flush,
+}

@@ -1,0 +1,54 @@
+//! The deploy event, `cm.deploy-event/1`: what the ops API stores and Slack says.
+//! It holds what a reader of a timeline wants, and nothing secret.
+
+use cm_core::{Document, Status};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+/// The schema of an event.
+pub const SCHEMA: &str = "cm.deploy-event/1";
+
+/// The event of a document.
+pub fn of(doc: &Document) -> Value {
+    let services: Vec<_> = doc
+        .planned()
+        .iter()
+        .map(|service| json!({"name": service.name, "host": service.host, "action": service.action.word()}))
+        .collect();
+    let stages: Vec<_> = doc.stages().iter().map(stage).collect();
+    json!({
+        "schema": SCHEMA,
+        "id": doc.run_id(),
+        "project": doc.project(),
+        "branch": doc.branch(),
+        "commit": doc.commit(),
+        "status": status(doc),
+        "actor": doc.actor(),
+        "started_at": doc.started_at(),
+        "finished_at": cm_core::time::now(),
+        "duration_s": seconds(doc),
+        "services": services,
+        "stages": stages,
+        "error": doc.error().map(|error| json!({"stage": error["stage"], "code": error["code"], "message": error["message"]})),
+        "backup": doc.facts("backup").and_then(|backup| backup.get("file")),
+    })
+}
+
+fn stage(stage: &Value) -> Value {
+    json!({"tool": stage["tool"], "status": stage["status"], "duration_ms": stage["duration_ms"], "summary": stage["summary"]})
+}
+
+/// The outcome in one word.
+pub fn status(doc: &Document) -> &'static str {
+    match doc.status() {
+        Status::Ok => "succeeded",
+        Status::Failed => "failed",
+        Status::RolledBack => "rolled_back",
+    }
+}
+
+/// Seconds since the run began.
+pub fn seconds(doc: &Document) -> i64 {
+    let began: Option<Timestamp> = doc.started_at().parse().ok();
+    began.map_or(0, |began| Timestamp::now().duration_since(began).as_secs().max(0))
+}

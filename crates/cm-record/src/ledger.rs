@@ -1,0 +1,120 @@
+//! The outcome in the ledgers of the hosts that were changed.
+
+use cm_core::{Document, Result, Run, Status};
+use cm_host::{Target, connect_all};
+use cm_ledger::{Ledger, Record, ServiceState, Verdict};
+use cm_project::Project;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Appends the outcome on every host that cm-build changed; gives their names.
+/// What was rolled back is recorded by cm-rollback, which knows what runs now.
+///
+/// # Errors
+/// [`cm_core::Exit::Unreachable`], or that the ledger cannot be written.
+pub async fn record(project: &Project, run: &Run) -> Result<Vec<String>> {
+    let changed = changed(&run.doc);
+    if run.doc.status() == Status::RolledBack || changed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let targets: Vec<_> = changed.keys().map(|name| Target::of(project, project.host(name)?)).collect::<Result<_>>()?;
+    let hosts = connect_all(&targets, &run.log).await?;
+    for host in &hosts {
+        let mut record = outcome(&run.doc);
+        record.services.clone_from(&changed[host.name()]);
+        Ledger::append(host, &project.name(), &record).await?;
+    }
+    Ok(changed.into_keys().collect())
+}
+
+/// For a dry run.
+pub fn describe(doc: &Document) -> String {
+    let hosts = doc.hosts();
+    if hosts.is_empty() { "no host".to_owned() } else { hosts.join(", ") }
+}
+
+/// The record without its services, which differ from host to host.
+fn outcome(doc: &Document) -> Record {
+    let mut record =
+        Record::new(doc.run_id(), doc.actor(), doc.branch().unwrap_or_default(), doc.commit().unwrap_or_default());
+    record.verdict = verdict(doc);
+    record.cause = doc.error().and_then(|error| error["message"].as_str()).map(str::to_owned);
+    let backup = doc.facts("backup");
+    let text = |key: &str| backup.and_then(|backup| backup.get(key)).and_then(Value::as_str);
+    record.backup = text("file").map(|file| format!("{}:{file}", text("host").unwrap_or_default()));
+    record
+}
+
+/// Verified is only what was looked at: a skipped verification leaves `healthy`, a
+/// skipped gate leaves `pending`.
+fn verdict(doc: &Document) -> Verdict {
+    let passed = |tool: &str| {
+        let stage = doc.stages().iter().rev().find(|stage| stage["tool"] == tool);
+        stage.is_some_and(|stage| matches!(stage["status"].as_str(), Some("ok" | "warned")))
+    };
+    match doc.status() {
+        Status::Failed => Verdict::Failed,
+        Status::RolledBack => Verdict::RolledBack,
+        Status::Ok if passed("cm-verify") && passed("cm-health") => Verdict::Verified,
+        Status::Ok if passed("cm-health") => Verdict::Healthy,
+        Status::Ok => Verdict::Pending,
+    }
+}
+
+/// What each host's services run now, by the facts of cm-build. Services it never
+/// got to (an image that did not build) run what they ran before: no state of theirs.
+fn changed(doc: &Document) -> BTreeMap<String, BTreeMap<String, ServiceState>> {
+    let hosts = doc.facts("build").and_then(|build| build.get("hosts")).and_then(Value::as_object);
+    let hosts = hosts.into_iter().flatten().map(|(host, facts)| (host.clone(), states(facts)));
+    hosts.filter(|(_, states): &(_, BTreeMap<_, _>)| !states.is_empty()).collect()
+}
+
+fn states(host: &Value) -> BTreeMap<String, ServiceState> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let services = host.get("services").and_then(Value::as_object).into_iter().flatten();
+    let reached = services.filter(|(_, facts)| facts["removed"] == true || !text(&facts["image_id"]).is_empty());
+    let state = |facts: &Value| ServiceState {
+        commit: text(&host["to"]),
+        image: text(&facts["image"]),
+        image_id: text(&facts["image_id"]),
+        tag: text(&facts["tag"]),
+        config_hash: text(&facts["config_hash"]),
+        removed: facts["removed"] == true,
+    };
+    reached.map(|(name, facts)| (name.clone(), state(facts))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn document(status: &str, stages: &[(&str, &str)]) -> Document {
+        let mut value = Document::start("cm-detect", "ada", false).as_value();
+        value["status"] = status.into();
+        value["stages"] = stages.iter().map(|(tool, status)| json!({"tool": tool, "status": status})).collect();
+        Document::parse("cm-record", value.to_string().as_bytes()).expect("valid")
+    }
+
+    #[test]
+    fn verified_is_only_what_was_looked_at() {
+        let cases: [(&str, &[(&str, &str)], Verdict); 5] = [
+            ("ok", &[("cm-health", "ok"), ("cm-verify", "warned")], Verdict::Verified),
+            ("ok", &[("cm-health", "ok"), ("cm-verify", "skipped")], Verdict::Healthy),
+            ("ok", &[("cm-verify", "ok")], Verdict::Pending),
+            ("failed", &[("cm-health", "ok"), ("cm-verify", "failed")], Verdict::Failed),
+            ("excellent", &[("cm-health", "ok"), ("cm-verify", "ok")], Verdict::Failed),
+        ];
+        for (status, stages, wanted) in cases {
+            assert_eq!(verdict(&document(status, stages)), wanted, "{status} {stages:?}");
+        }
+    }
+
+    #[test]
+    fn a_service_that_was_never_reached_has_no_new_state() {
+        let host = json!({"to": "abc", "services": {"web": {"image_id": "sha256:1", "image": "web"}, "api": {"image_id": ""}}});
+        let states = states(&host);
+        assert_eq!(states.keys().collect::<Vec<_>>(), ["web"]);
+        assert_eq!(states["web"].commit, "abc");
+    }
+}
