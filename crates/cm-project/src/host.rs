@@ -33,10 +33,11 @@ impl HostSpec {
     /// [`Exit::Usage`] if it is no address.
     pub fn from_flag(flag: &str, project: &str) -> Result<Self> {
         let (name, rest) = flag.split_once('=').map_or((None, flag), |(name, rest)| (Some(name), rest));
-        let (address, checkout) =
-            rest.split_once(':').map_or((rest, None), |(address, checkout)| (address, Some(checkout)));
+        let path = |after: &str| after.starts_with('~') || (after.starts_with('/') && !after.starts_with("//"));
+        let split = rest.rsplit_once(':').filter(|(_, after)| path(after));
+        let (address, checkout) = split.map_or((rest, None), |(address, checkout)| (address, Some(checkout)));
         let host = address.rsplit_once('@').map_or(address, |(_, host)| host);
-        let name = name.unwrap_or(host);
+        let name = name.unwrap_or_else(|| host.split(':').next().unwrap_or(host));
         let checked = check_address(address).and_then(|()| check_address(name));
         checked.map_err(|why| {
             Failure::new(Exit::Usage, "usage.host", format!("cannot use --host {flag:?}: {why}"))
@@ -105,6 +106,9 @@ mod tests {
         assert_eq!(host.name, "web");
         assert_eq!(host.address().expect("literal"), "me@server.example");
         assert_eq!(host.checkout().expect("literal"), "~/shop");
+        let host = HostSpec::from_flag("ssh://me@server:2222:/srv/shop", "x").expect("valid");
+        assert_eq!((host.name.as_str(), host.address().expect("literal").as_str()), ("server", "ssh://me@server:2222"));
+        assert_eq!(host.checkout().expect("literal"), "/srv/shop");
         assert_eq!(HostSpec::from_flag("me@server", "shop").expect("valid").checkout().expect("literal"), "~/shop");
     }
 

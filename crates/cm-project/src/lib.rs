@@ -4,9 +4,12 @@
 
 pub mod compose;
 pub mod config;
+pub mod dockerfile;
 mod duration;
 mod host;
+pub mod inputs;
 pub mod nearest;
+pub mod pattern;
 mod project;
 pub mod source;
 pub mod template;
@@ -17,4 +20,5 @@ pub use config::{
     Backup, Canary, Check, Config, Health, Notify, OnChange, Ops, Prune, ServiceSection, Template, Verify,
 };
 pub use host::HostSpec;
+pub use inputs::Inputs;
 pub use project::{Lock, Project};

@@ -4,10 +4,15 @@
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
-        .filter(|(likeness, _)| *likeness >= 0.7)
+        .map(|candidate| (likeness(name, candidate), candidate))
+        .filter(|(likeness, _)| *likeness >= 0.65)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)
+}
+
+/// 1 for the same; long names by their beginnings, short ones by swapped letters.
+fn likeness(a: &str, b: &str) -> f64 {
+    strsim::normalized_damerau_levenshtein(a, b).max(strsim::jaro_winkler(a, b) - 0.1)
 }
 
 /// A hint for an unknown `name`: the nearest candidate, else all of them.
@@ -29,6 +34,7 @@ mod tests {
     fn a_typo_finds_its_name() {
         let names = ["dashboard", "backend-gateway", "redis"];
         assert_eq!(nearest("dashbord", names), Some("dashboard"));
+        assert_eq!(nearest("rnu", ["run", "base"]), Some("run"));
         assert_eq!(nearest("gateway", names), None);
         assert_eq!(hint("zzz", names), "known: dashboard, backend-gateway, redis");
     }

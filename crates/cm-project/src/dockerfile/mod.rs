@@ -1,0 +1,330 @@
+//! Dockerfiles, as far as they decide what an image is built from: stages, what they
+//! copy and mount, and the variables in those paths. Everything else an instruction
+//! does is covered by one rule: the Dockerfile itself is an input.
+
+mod lines;
+pub mod words;
+
+use crate::nearest;
+use crate::source::{self, Position};
+use cm_core::{Failure, Result};
+use lines::{Error, Line, error};
+
+/// Every instruction there is.
+const KEYWORDS: [&str; 18] = [
+    "ADD",
+    "ARG",
+    "CMD",
+    "COPY",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "FROM",
+    "HEALTHCHECK",
+    "LABEL",
+    "MAINTAINER",
+    "ONBUILD",
+    "RUN",
+    "SHELL",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
+];
+
+/// A parsed Dockerfile.
+#[derive(Clone, Debug)]
+pub struct Dockerfile {
+    /// The ARGs before the first FROM.
+    pub args: Vec<(String, Option<String>)>,
+    /// The stages, in order.
+    pub stages: Vec<Stage>,
+    /// The escape character.
+    pub escape: char,
+}
+
+/// One stage.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// Its name, in lower case.
+    pub name: Option<String>,
+    /// What it is based on, before variables are replaced.
+    pub base: String,
+    /// The steps that matter, in order.
+    pub steps: Vec<Step>,
+}
+
+/// A step that decides about inputs. Words are as written: variables are replaced
+/// when the values are known.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Step {
+    /// `ARG name[=default]…`
+    Arg(Vec<(String, Option<String>)>),
+    /// `ENV name=value…`
+    Env(Vec<(String, String)>),
+    /// COPY and ADD.
+    Copy(Copy),
+    /// The mounts of a RUN.
+    Run(Vec<Mount>),
+    /// A step for the stages that are based on this one.
+    OnBuild(Box<Step>),
+}
+
+/// COPY or ADD.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Copy {
+    /// Whether it is an ADD, whose sources may be addresses.
+    pub is_add: bool,
+    /// What is copied; here-documents are left out.
+    pub sources: Vec<String>,
+    /// The stage, image or context it comes from; the build context if not said.
+    pub from: Option<String>,
+    /// `--exclude` patterns.
+    pub exclude: Vec<String>,
+    /// Whether sources keep their folders, which also gives `**` its meaning.
+    pub parents: bool,
+}
+
+/// `RUN --mount`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Mount {
+    /// `bind`, `cache`, …
+    pub kind: String,
+    /// The stage, image or context it comes from.
+    pub from: Option<String>,
+    /// The path in it.
+    pub source: String,
+}
+
+impl Dockerfile {
+    /// Reads a Dockerfile; `file` is its name for messages.
+    ///
+    /// # Errors
+    /// [`cm_core::Exit::Config`] with file, line and a caret.
+    pub fn parse(file: &str, text: &str) -> Result<Self> {
+        parse(text).map_err(|error| {
+            let at = Position { file: file.into(), line: error.line, column: 1 };
+            let failure = source::failure("dockerfile.syntax", &at, text, &error.message);
+            match unknown_keyword(&error.message) {
+                Some(keyword) => failure.hint(nearest::hint(keyword, KEYWORDS)),
+                None => failure,
+            }
+        })
+    }
+
+    /// The stage that `target` names, by name or number; the last one without.
+    ///
+    /// # Errors
+    /// [`cm_core::Exit::Config`] with the nearest stage's name.
+    pub fn target(&self, file: &str, target: Option<&str>) -> Result<usize> {
+        let Some(target) = target else { return Ok(self.stages.len() - 1) };
+        self.stage(target).ok_or_else(|| {
+            let names = self.stages.iter().filter_map(|stage| stage.name.as_deref()).collect::<Vec<_>>();
+            Failure::new(cm_core::Exit::Config, "dockerfile.unknown-stage", format!("{file} has no stage {target:?}"))
+                .hint(nearest::hint(target, names))
+        })
+    }
+
+    /// The stage with this name or number.
+    pub fn stage(&self, name: &str) -> Option<usize> {
+        let lower = name.to_ascii_lowercase();
+        let named = self.stages.iter().rposition(|stage| stage.name.as_deref() == Some(&lower));
+        named.or_else(|| name.parse().ok().filter(|index| *index < self.stages.len()))
+    }
+}
+
+fn unknown_keyword(message: &str) -> Option<&str> {
+    message.strip_prefix("unknown instruction \"")?.strip_suffix('"')
+}
+
+fn parse(text: &str) -> Result<Dockerfile, Error> {
+    let (lines, escape) = lines::read(text)?;
+    let mut file = Dockerfile { args: Vec::new(), stages: Vec::new(), escape };
+    for line in &lines {
+        if !KEYWORDS.contains(&line.keyword.as_str()) {
+            return error(line.number, format!("unknown instruction {:?}", line.keyword));
+        }
+        match (line.keyword.as_str(), file.stages.last_mut()) {
+            ("FROM", _) => file.stages.push(stage(line)?),
+            ("ARG", None) => file.args.extend(assignments(&line.rest, escape)),
+            (keyword, None) => return error(line.number, format!("{keyword} comes before the first FROM")),
+            (_, Some(stage)) => stage.steps.extend(step(line, escape)?),
+        }
+    }
+    if file.stages.is_empty() { error(1, "there is no FROM") } else { Ok(file) }
+}
+
+fn stage(line: &Line) -> Result<Stage, Error> {
+    let words: Vec<&str> = line.rest.split_whitespace().collect();
+    let (base, name) = match words.as_slice() {
+        [base] => (base, None),
+        [base, keyword, name] if keyword.eq_ignore_ascii_case("as") => (base, Some(name.to_ascii_lowercase())),
+        _ => return error(line.number, "FROM takes an image, or an image, AS and a name"),
+    };
+    Ok(Stage { name, base: (*base).to_owned(), steps: Vec::new() })
+}
+
+/// The step of a line, if it decides about inputs.
+fn step(line: &Line, escape: char) -> Result<Option<Step>, Error> {
+    Ok(match line.keyword.as_str() {
+        "ARG" => Some(Step::Arg(assignments(&line.rest, escape))),
+        "ENV" => Some(Step::Env(environment(&line.rest, escape))),
+        "COPY" | "ADD" => Some(Step::Copy(copy(line)?)),
+        "RUN" => {
+            let mounts: Vec<Mount> = flags(line, "mount").map(mount).collect();
+            (!mounts.is_empty()).then_some(Step::Run(mounts))
+        }
+        "ONBUILD" => on_build(line, escape)?,
+        _ => None,
+    })
+}
+
+fn on_build(line: &Line, escape: char) -> Result<Option<Step>, Error> {
+    let (mut inner, _) = lines::read(&line.rest).map_err(|error| Error { line: line.number, ..error })?;
+    let mut inner = inner.swap_remove(0);
+    (inner.number, inner.heredocs) = (line.number, line.heredocs);
+    if matches!(inner.keyword.as_str(), "FROM" | "ONBUILD") {
+        return error(line.number, format!("ONBUILD {} is not allowed", inner.keyword));
+    }
+    Ok(step(&inner, escape)?.map(|step| Step::OnBuild(Box::new(step))))
+}
+
+/// The values of the flag `name`.
+fn flags<'a>(line: &'a Line, name: &'a str) -> impl Iterator<Item = &'a str> {
+    line.flags
+        .iter()
+        .filter_map(move |flag| flag.split_once('=').filter(|(key, _)| *key == name).map(|(_, value)| value))
+}
+
+fn copy(line: &Line) -> Result<Copy, Error> {
+    let mut words = json_list(&line.rest).unwrap_or_else(|| line.rest.split_whitespace().map(str::to_owned).collect());
+    if words.pop().is_none() || (words.is_empty() && line.heredocs == 0) {
+        return error(line.number, format!("{} takes at least a source and a destination", line.keyword));
+    }
+    words.retain(|word| !(line.heredocs > 0 && word.starts_with("<<")));
+    Ok(Copy {
+        is_add: line.keyword == "ADD",
+        sources: words,
+        from: flags(line, "from").next().map(str::to_owned),
+        exclude: flags(line, "exclude").map(str::to_owned).collect(),
+        parents: line.flags.iter().any(|flag| flag == "parents" || flag == "parents=true"),
+    })
+}
+
+/// `["a", "b"]`.
+fn json_list(text: &str) -> Option<Vec<String>> {
+    if !text.starts_with('[') {
+        return None;
+    }
+    serde_json::from_str(text).ok()
+}
+
+fn mount(value: &str) -> Mount {
+    let unquoted = value.trim_matches('"');
+    let field = |names: &[&str]| {
+        let mut fields = unquoted.split(',').filter_map(|field| field.split_once('='));
+        fields
+            .find(|(key, _)| names.iter().any(|name| key.eq_ignore_ascii_case(name)))
+            .map(|(_, value)| value.to_owned())
+    };
+    Mount {
+        kind: field(&["type"]).unwrap_or_else(|| "bind".to_owned()),
+        from: field(&["from"]),
+        source: field(&["source", "src"]).unwrap_or_else(|| "/".to_owned()),
+    }
+}
+
+/// `name[=value]…`
+fn assignments(text: &str, escape: char) -> Vec<(String, Option<String>)> {
+    let words = words::split(text, escape).into_iter();
+    words
+        .map(|word| match word.split_once('=') {
+            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+            None => (word, None),
+        })
+        .collect()
+}
+
+/// `name=value…`, or the old form `name value with spaces`.
+fn environment(text: &str, escape: char) -> Vec<(String, String)> {
+    let (first, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    if !first.contains('=') {
+        return vec![(first.to_owned(), rest.trim().to_owned())];
+    }
+    assignments(text, escape).into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Dockerfile {
+        Dockerfile::parse("Dockerfile", text).unwrap_or_else(|failure| panic!("{failure}"))
+    }
+
+    fn copies(text: &str) -> Vec<Copy> {
+        let steps = parsed(text).stages.remove(0).steps.into_iter();
+        steps.filter_map(|step| if let Step::Copy(copy) = step { Some(copy) } else { None }).collect()
+    }
+
+    #[test]
+    fn stages_have_names_and_numbers() {
+        let file =
+            parsed("ARG V=1\nFROM --platform=$BUILDPLATFORM node:$V AS Build\nFROM build\nfrom scratch as last\n");
+        assert_eq!(file.args, [("V".to_owned(), Some("1".to_owned()))]);
+        assert_eq!(file.stages[0].name.as_deref(), Some("build"));
+        assert_eq!(file.stages[0].base, "node:$V");
+        assert_eq!((file.stage("BUILD"), file.stage("1"), file.stage("9")), (Some(0), Some(1), None));
+        assert_eq!(file.target("Dockerfile", None).expect("last"), 2);
+        let failure = file.target("Dockerfile", Some("biuld")).expect_err("unknown");
+        assert_eq!(failure.hint.as_deref(), Some("did you mean \"build\"?"));
+    }
+
+    #[test]
+    fn copies_are_read_in_every_form() {
+        let found = copies(
+            "FROM x\nCOPY a b /d/\nADD [\"a b\", \"c\"]\nCOPY --from=build --exclude=*.md --exclude=x --parents /out /\nCOPY <<EOF extra /d/\nhi\nEOF\n",
+        );
+        assert_eq!(found[0].sources, ["a", "b"]);
+        assert!(found[1].is_add);
+        assert_eq!(found[1].sources, ["a b"]);
+        assert_eq!((found[2].from.as_deref(), found[2].parents), (Some("build"), true));
+        assert_eq!(found[2].exclude, ["*.md", "x"]);
+        assert_eq!(found[3].sources, ["extra"]);
+    }
+
+    #[test]
+    fn mounts_environment_and_triggers_are_read() {
+        let file = parsed(
+            "FROM x\nRUN --mount=type=bind,src=a,target=/a --mount=target=/b --mount=type=cache,target=/c make\nENV A=1 B=\"2 3\"\nENV OLD a b\nONBUILD COPY . /app\nRUN plain\n",
+        );
+        let steps = &file.stages[0].steps;
+        let mount = |kind: &str, source: &str| Mount { kind: kind.to_owned(), from: None, source: source.to_owned() };
+        assert_eq!(steps[0], Step::Run(vec![mount("bind", "a"), mount("bind", "/"), mount("cache", "/")]));
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(steps[1], Step::Env(vec![pair("A", "1"), pair("B", "\"2 3\"")]));
+        assert_eq!(steps[2], Step::Env(vec![pair("OLD", "a b")]));
+        assert!(
+            matches!(&steps[3], Step::OnBuild(step) if matches!(step.as_ref(), Step::Copy(copy) if copy.sources == ["."]))
+        );
+        assert_eq!(steps.len(), 4);
+    }
+
+    #[test]
+    fn mistakes_point_at_their_line() {
+        for (text, start) in [
+            ("FROM x\nCOPPY a b\n", "Dockerfile:2:1: unknown instruction \"COPPY\""),
+            ("RUN x\nFROM y\n", "Dockerfile:1:1: RUN comes before the first FROM"),
+            ("FROM x\nCOPY a\n", "Dockerfile:2:1: COPY takes at least"),
+            ("FROM x AS\n", "Dockerfile:1:1: FROM takes"),
+            ("ARG x\n", "Dockerfile:1:1: there is no FROM"),
+            ("", "Dockerfile:1:1: the file has no instructions"),
+        ] {
+            let failure = Dockerfile::parse("Dockerfile", text).expect_err(text);
+            assert!(failure.message.starts_with(start), "{}", failure.message);
+            assert_eq!(failure.code, "dockerfile.syntax");
+        }
+        let failure = Dockerfile::parse("Dockerfile", "FROM x\nCOPPY a b\n").expect_err("typo");
+        assert_eq!(failure.hint.as_deref(), Some("did you mean \"COPY\"?"));
+    }
+}

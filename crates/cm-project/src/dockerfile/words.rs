@@ -1,0 +1,176 @@
+//! Words of a Dockerfile: quotes, escapes and `$VARIABLE`s, as BuildKit's own lexer
+//! treats them.
+
+use crate::pattern::UNKNOWN;
+
+/// What is known about a variable.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Value {
+    /// It has this value.
+    Known(String),
+    /// It may have any value: a base image or the server decides.
+    Unknown,
+    /// It is not set.
+    Unset,
+}
+
+/// `word` without its quotes and escapes, variables replaced. What cannot be known
+/// is one [`UNKNOWN`] character.
+pub fn expand(word: &str, escape: char, value: &dyn Fn(&str) -> Value) -> String {
+    let mut out = String::new();
+    let mut chars = word.chars().peekable();
+    let mut quote = None;
+    while let Some(c) = chars.next() {
+        match c {
+            '\'' if quote.is_none() => quote = Some('\''),
+            '"' if quote.is_none() => quote = Some('"'),
+            c if quote == Some(c) => quote = None,
+            '$' if quote != Some('\'') => dollar(&mut chars, escape, value, &mut out),
+            c if c == escape && quote.is_none() => out.extend(chars.next()),
+            c if c == escape && quote == Some('"') => match chars.peek() {
+                Some(next) if *next == '"' || *next == '$' || *next == escape => out.extend(chars.next()),
+                _ => out.push(c),
+            },
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+type Chars<'a> = std::iter::Peekable<std::str::Chars<'a>>;
+
+/// Expands the variable after a `$`.
+fn dollar(chars: &mut Chars, escape: char, value: &dyn Fn(&str) -> Value, out: &mut String) {
+    if chars.next_if_eq(&'{').is_none() {
+        match name(chars) {
+            name if name.is_empty() => out.push('$'),
+            name => put(&value(&name), out),
+        }
+        return;
+    }
+    let name = name(chars);
+    let empty_too = chars.next_if_eq(&':').is_some();
+    let operator = chars.next();
+    if operator == Some('}') || operator.is_none() {
+        return put(&value(&name), out);
+    }
+    let word = expand(&inside(chars), escape, value);
+    let known = value(&name);
+    let usable = matches!(&known, Value::Known(text) if !(empty_too && text.is_empty()));
+    match (operator, &known) {
+        (_, Value::Unknown) => out.push(UNKNOWN),
+        (Some('-'), _) if usable => put(&known, out),
+        (Some('-'), _) => out.push_str(&word),
+        (Some('+'), _) if usable => out.push_str(&word),
+        (Some('+'), _) => {}
+        (Some('?'), _) => put(&known, out),
+        // `#`, `%` and `/` cut and replace: what is left could be anything.
+        _ => out.push(UNKNOWN),
+    }
+}
+
+fn put(value: &Value, out: &mut String) {
+    match value {
+        Value::Known(text) => out.push_str(text),
+        Value::Unknown => out.push(UNKNOWN),
+        Value::Unset => {}
+    }
+}
+
+fn name(chars: &mut Chars) -> String {
+    let mut name = String::new();
+    while let Some(c) =
+        chars.next_if(|c| *c == '_' || c.is_ascii_alphabetic() || (!name.is_empty() && c.is_ascii_digit()))
+    {
+        name.push(c);
+    }
+    name
+}
+
+/// The text up to the `}` that closes the variable.
+fn inside(chars: &mut Chars) -> String {
+    let (mut text, mut depth) = (String::new(), 0_usize);
+    let mut before = ' ';
+    for c in chars.by_ref() {
+        match c {
+            '{' if before == '$' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        text.push(c);
+        before = c;
+    }
+    text
+}
+
+/// Splits at white space that is neither quoted nor escaped; quotes stay.
+pub fn split(text: &str, escape: char) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut quote = None;
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            c if c.is_whitespace() && quote.is_none() => {
+                if !word.is_empty() {
+                    words.push(std::mem::take(&mut word));
+                }
+                continue;
+            }
+            '\'' | '"' if quote.is_none() => quote = Some(c),
+            c if quote == Some(c) => quote = None,
+            c if c == escape && quote != Some('\'') => {
+                word.push(c);
+                word.extend(chars.next());
+                continue;
+            }
+            _ => {}
+        }
+        word.push(c);
+    }
+    if !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(name: &str) -> Value {
+        match name {
+            "A" => Value::Known("a".to_owned()),
+            "EMPTY" => Value::Known(String::new()),
+            "WHO" => Value::Unknown,
+            _ => Value::Unset,
+        }
+    }
+
+    #[test]
+    fn variables_quotes_and_escapes_are_read_as_buildkit_reads_them() {
+        for (word, wanted) in [
+            ("$A/x", "a/x"),
+            ("${A}b", "ab"),
+            ("'$A'", "$A"),
+            ("\"$A b\"", "a b"),
+            ("\\$A", "$A"),
+            ("${NO:-d/${A}}e", "d/ae"),
+            ("${EMPTY:-d}${EMPTY-d}", "d"),
+            ("${A:+yes}${NO+yes}", "yes"),
+            ("$NO.txt", ".txt"),
+            ("x${WHO}y", "x\0y"),
+            ("${A#x}", "\0"),
+            ("a\\ b", "a b"),
+            ("5$", "5$"),
+        ] {
+            assert_eq!(expand(word, '\\', &known), wanted, "{word}");
+        }
+    }
+
+    #[test]
+    fn words_end_at_plain_white_space() {
+        assert_eq!(split("a \"b c\"  d\\ e 'f g'h", '\\'), ["a", "\"b c\"", "d\\ e", "'f g'h"]);
+    }
+}

@@ -1,0 +1,445 @@
+//! What one image is built from: follows the stages that the target reaches and
+//! collects the paths they take from folders of the repository, and the images and
+//! services they stand on.
+
+use super::rule::{self, PathRule};
+use crate::compose::{Build, Context};
+use crate::dockerfile::words::{Value, expand};
+use crate::dockerfile::{Copy, Dockerfile, Mount, Stage, Step};
+use crate::pattern::{Patterns, Source, UNKNOWN};
+use crate::tree::{self, Place, Tree};
+use cm_core::{Exit, Failure, Result};
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+/// What an image is built from.
+#[derive(Clone, Debug, Default)]
+pub struct BuildInputs {
+    /// The paths of the repository.
+    pub rules: Vec<PathRule>,
+    /// The images it takes something from; [`UNKNOWN`] stands for what is not known of a name.
+    pub images: BTreeSet<String>,
+    /// The services whose images it takes something from by their names.
+    pub services: BTreeSet<String>,
+}
+
+/// Variables that BuildKit sets by itself; their values depend on the builder.
+const PLATFORM_VARIABLES: [&str; 9] = [
+    "BUILDPLATFORM",
+    "BUILDOS",
+    "BUILDARCH",
+    "BUILDVARIANT",
+    "TARGETPLATFORM",
+    "TARGETOS",
+    "TARGETARCH",
+    "TARGETVARIANT",
+    "TARGETSTAGE",
+];
+
+/// The inputs of `build`.
+///
+/// # Errors
+/// [`Exit::Config`] for a Dockerfile with a mistake, or a target that it does not have.
+pub fn inputs(tree: &dyn Tree, build: &Build) -> Result<BuildInputs> {
+    let mut out = BuildInputs::default();
+    let Some((file, dockerfile)) = dockerfile(tree, build, &mut out)? else { return Ok(out) };
+    let target = dockerfile.target(&file, build.target.as_deref())?;
+    let ignore_file = format!("{file}.dockerignore");
+    let own_ignore = build.inline.is_none() && tree::read(tree, &ignore_file).ok().flatten().is_some();
+    let mut walk = Walk { tree, build, dockerfile: &dockerfile, out, done: BTreeSet::new(), folders: Vec::new() };
+    if let Context::Folder(folder) = &build.context {
+        let ignore = if own_ignore { ignore_file.clone() } else { tree::join(folder, ".dockerignore") };
+        walk.folders.push(Folder::new(tree, folder, ignore));
+    }
+    walk.reach(target);
+    let (mut out, folders) = (walk.out, walk.folders);
+    for folder in folders.iter().filter(|folder| folder.used) {
+        out.rules.push(PathRule::exact(rule::DOCKERIGNORE, &folder.ignore_file));
+    }
+    // A file that is not there yet becomes an input by appearing.
+    if folders.first().is_some_and(|folder| folder.used) && !own_ignore && build.inline.is_none() {
+        out.rules.push(PathRule::exact(rule::DOCKERIGNORE, &ignore_file));
+    }
+    Ok(out)
+}
+
+/// The Dockerfile and its name. `None` where it cannot be read here: then the whole
+/// context is the input, if it is ours.
+fn dockerfile(tree: &dyn Tree, build: &Build, out: &mut BuildInputs) -> Result<Option<(String, Dockerfile)>> {
+    if let Some(text) = &build.inline {
+        let name = "dockerfile_inline".to_owned();
+        return Ok(Some((name.clone(), Dockerfile::parse(&name, text)?)));
+    }
+    let Context::Folder(context) = &build.context else { return Ok(None) };
+    let Some(path) = dockerfile_path(tree, context, build.dockerfile.as_deref()) else {
+        out.rules.push(PathRule::below(rule::CONTEXT, context));
+        return Ok(None);
+    };
+    let unreadable =
+        |cause: String| Failure::new(Exit::Config, "dockerfile.unreadable", format!("cannot read {path}")).cause(cause);
+    let bytes = tree::read(tree, &path).map_err(|error| unreadable(error.to_string()))?.unwrap_or_default();
+    let text = String::from_utf8(bytes).map_err(|_| unreadable("it is not UTF-8".to_owned()))?;
+    out.rules.push(PathRule::exact(rule::DOCKERFILE, &path));
+    if let Some((target, links)) = tree::follow(tree, &path) {
+        out.rules.extend(links.iter().chain([&target]).map(|path| PathRule::exact(rule::DOCKERFILE, path)));
+    }
+    Ok(Some((path.clone(), Dockerfile::parse(&path, &text)?)))
+}
+
+/// Where the Dockerfile is, if it is in the repository.
+fn dockerfile_path(tree: &dyn Tree, context: &str, named: Option<&str>) -> Option<String> {
+    let names = named.map_or_else(|| vec!["Dockerfile", "dockerfile"], |name| vec![name]);
+    let places = names.into_iter().filter_map(|name| Place::at(context, name).inside().map(str::to_owned));
+    places.into_iter().find(|path| tree::read(tree, path).ok().flatten().is_some())
+}
+
+/// A folder that is sent as a context, with its own ignore file.
+struct Folder {
+    path: String,
+    ignore_file: String,
+    ignore: Rc<Patterns>,
+    used: bool,
+}
+
+impl Folder {
+    fn new(tree: &dyn Tree, path: &str, ignore_file: String) -> Self {
+        let text = tree::read(tree, &ignore_file).ok().flatten().unwrap_or_default();
+        let ignore = Rc::new(Patterns::parse(&String::from_utf8_lossy(&text)));
+        Folder { path: path.to_owned(), ignore_file, ignore, used: false }
+    }
+}
+
+/// Where a FROM, a `--from` or a mount takes things from.
+enum Origin {
+    Stage(usize),
+    /// The number of a folder in [`Walk::folders`].
+    Folder(usize),
+    Service(String),
+    Image(String),
+    /// Nothing that a change in the repository could change.
+    Elsewhere,
+}
+
+/// The variables of a stage; the last assignment counts.
+#[derive(Clone, Debug, Default)]
+struct Variables {
+    known: Vec<(String, Value)>,
+    /// Whether a base image may set variables that nobody here knows.
+    open: bool,
+}
+
+impl Variables {
+    fn get(&self, name: &str) -> Value {
+        let found = self.known.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+        found.unwrap_or(if self.open { Value::Unknown } else { Value::Unset })
+    }
+
+    fn set(&mut self, name: &str, text: String) {
+        let value = if text.contains(UNKNOWN) { Value::Unknown } else { Value::Known(text) };
+        self.known.push((name.to_owned(), value));
+    }
+}
+
+/// What the stages that are based on a stage take over from it.
+#[derive(Default)]
+struct Inherited {
+    variables: Variables,
+    triggers: Vec<Step>,
+}
+
+struct Walk<'a> {
+    tree: &'a dyn Tree,
+    build: &'a Build,
+    dockerfile: &'a Dockerfile,
+    out: BuildInputs,
+    done: BTreeSet<usize>,
+    /// The main context first, then the named ones.
+    folders: Vec<Folder>,
+}
+
+impl Walk<'_> {
+    /// Collects what the stage `index` and all it stands on need.
+    fn reach(&mut self, index: usize) {
+        if self.done.insert(index) {
+            self.stage(index);
+        }
+    }
+
+    /// Walks through a stage; returns what stages based on it inherit. Called again
+    /// for each of those, which is cheap and keeps the order of assignments right.
+    fn stage(&mut self, index: usize) -> Inherited {
+        let dockerfile = self.dockerfile;
+        let stage: &Stage = &dockerfile.stages[index];
+        let (mut variables, triggers) = self.base(index, stage);
+        let mut left = Vec::new();
+        for step in triggers.iter().chain(&stage.steps) {
+            match step {
+                Step::OnBuild(step) => left.push((**step).clone()),
+                step => self.step(step, &mut variables),
+            }
+        }
+        Inherited { variables, triggers: left }
+    }
+
+    /// The variables a stage starts with and the ONBUILD steps of its base.
+    fn base(&mut self, index: usize, stage: &Stage) -> (Variables, Vec<Step>) {
+        if let Some(name) = &stage.name
+            && let Some(origin) = self.named_context(name)
+        {
+            // A named context of a stage's name takes the stage's place.
+            self.whole(origin);
+            return (Variables { known: Vec::new(), open: true }, Vec::new());
+        }
+        let global = self.global_variables();
+        let base = expand(&stage.base, self.dockerfile.escape, &|name| global.get(name));
+        let earlier = self.dockerfile.stages[..index]
+            .iter()
+            .rposition(|stage| stage.name.as_deref() == Some(&base.to_ascii_lowercase()));
+        let open = base != "scratch";
+        match earlier {
+            Some(earlier) => {
+                self.done.insert(earlier);
+                let inherited = self.stage(earlier);
+                (inherited.variables, inherited.triggers)
+            }
+            None if base.contains(UNKNOWN) => {
+                // Any stage could be meant, and any image.
+                (0..index).for_each(|earlier| self.reach(earlier));
+                self.out.images.insert(base);
+                (Variables { known: Vec::new(), open }, Vec::new())
+            }
+            None => {
+                let origin = self.outside(&base);
+                self.whole(origin);
+                let triggers = if base.contains("onbuild") { vec![everything()] } else { Vec::new() };
+                (Variables { known: Vec::new(), open }, triggers)
+            }
+        }
+    }
+
+    /// The ARGs before the first FROM, with the build's arguments.
+    fn global_variables(&self) -> Variables {
+        let mut variables = Variables::default();
+        variables.known.extend(PLATFORM_VARIABLES.map(|name| (name.to_owned(), Value::Unknown)));
+        for (name, default) in &self.dockerfile.args {
+            self.declare(name, default.as_deref(), None, &mut variables);
+        }
+        variables
+    }
+
+    /// ARG: the build's argument, else the default, else what was said before the first FROM.
+    fn declare(&self, name: &str, default: Option<&str>, global: Option<&Variables>, variables: &mut Variables) {
+        let value = match (self.build.args.get(name), default) {
+            (Some(Some(given)), _) => Value::Known(given.clone()),
+            (Some(None), _) => Value::Unknown,
+            (None, Some(default)) => {
+                let text = expand(default, self.dockerfile.escape, &|name| variables.get(name));
+                return variables.set(name, text);
+            }
+            (None, None) => match global.map_or(Value::Unset, |global| global.get(name)) {
+                Value::Unset if PLATFORM_VARIABLES.contains(&name) => Value::Unknown,
+                value => value,
+            },
+        };
+        if value != Value::Unset {
+            variables.known.push((name.to_owned(), value));
+        }
+    }
+
+    fn step(&mut self, step: &Step, variables: &mut Variables) {
+        let escape = self.dockerfile.escape;
+        match step {
+            Step::Arg(args) => {
+                let global = self.global_variables();
+                for (name, default) in args {
+                    self.declare(name, default.as_deref(), Some(&global), variables);
+                }
+            }
+            Step::Env(pairs) => {
+                for (name, value) in pairs {
+                    let text = expand(value, escape, &|name| variables.get(name));
+                    variables.set(name, text);
+                }
+            }
+            Step::Copy(copy) => self.copy(copy, &|word| expand(word, escape, &|name| variables.get(name))),
+            Step::Run(mounts) => {
+                let expanded = |word: &str| expand(word, escape, &|name| variables.get(name));
+                mounts.iter().for_each(|mount| self.mount(mount, &expanded));
+            }
+            Step::OnBuild(_) => {}
+        }
+    }
+
+    fn copy(&mut self, copy: &Copy, expanded: &dyn Fn(&str) -> String) {
+        let sources: Vec<String> = copy.sources.iter().map(|source| expanded(source)).collect();
+        let Some(folder) = self.origin_folder(copy.from.as_deref(), expanded) else { return };
+        let name = if copy.is_add { rule::ADD } else { rule::COPY };
+        let exclude: Vec<String> = copy.exclude.iter().map(|pattern| expanded(pattern)).collect();
+        // What is not known must not exclude anything.
+        let exclude = exclude.iter().map(String::as_str).filter(|pattern| !pattern.contains(UNKNOWN));
+        let exclude = Rc::new(Patterns::of(exclude));
+        for source in sources.iter().filter(|source| !(copy.is_add && is_address(source))) {
+            self.take(folder, name, source, copy.parents, &exclude);
+        }
+    }
+
+    fn mount(&mut self, mount: &Mount, expanded: &dyn Fn(&str) -> String) {
+        let kind = expanded(&mount.kind);
+        let takes_context = mount.from.is_none() && (kind == "bind" || kind.contains(UNKNOWN));
+        if (mount.from.is_some() || takes_context)
+            && !matches!(kind.as_str(), "secret" | "ssh" | "tmpfs")
+            && let Some(folder) = self.origin_folder(mount.from.as_deref(), expanded)
+        {
+            self.take(folder, rule::MOUNT, &expanded(&mount.source), false, &Rc::default());
+        }
+    }
+
+    /// The folder that `from` (or the build context) is. Anything else is noted as
+    /// needed in whole, and gives `None`.
+    fn origin_folder(&mut self, from: Option<&str>, expanded: &dyn Fn(&str) -> String) -> Option<usize> {
+        let Some(from) = from else {
+            return matches!(self.build.context, Context::Folder(_)).then_some(0);
+        };
+        let from = expanded(from);
+        if from.contains(UNKNOWN) {
+            (0..self.dockerfile.stages.len()).for_each(|stage| self.reach(stage));
+            self.out.images.insert(from);
+            return None;
+        }
+        match self.dockerfile.stage(&from).map_or_else(|| self.outside(&from), Origin::Stage) {
+            Origin::Folder(folder) => Some(folder),
+            other => {
+                self.whole(other);
+                None
+            }
+        }
+    }
+
+    /// What a name that is no stage stands for.
+    fn outside(&mut self, name: &str) -> Origin {
+        match self.named_context(name) {
+            Some(origin) => origin,
+            None if name == "scratch" => Origin::Elsewhere,
+            None => Origin::Image(name.to_owned()),
+        }
+    }
+
+    fn named_context(&mut self, name: &str) -> Option<Origin> {
+        let wanted = plain_image(name);
+        let (_, context) =
+            self.build.contexts.iter().find(|(known, _)| known == name || plain_image(known) == wanted)?;
+        Some(match context {
+            Context::Folder(path) => {
+                let path = path.clone();
+                Origin::Folder(self.folder(&path))
+            }
+            Context::Service(name) => Origin::Service(name.clone()),
+            Context::Image(name) => Origin::Image(name.clone()),
+            Context::Elsewhere(_) => Origin::Elsewhere,
+        })
+    }
+
+    fn folder(&mut self, path: &str) -> usize {
+        if let Some(index) = self.folders.iter().position(|folder| folder.path == path) {
+            return index;
+        }
+        self.folders.push(Folder::new(self.tree, path, tree::join(path, ".dockerignore")));
+        self.folders.len() - 1
+    }
+
+    /// Notes that all of `origin` is needed.
+    fn whole(&mut self, origin: Origin) {
+        match origin {
+            Origin::Stage(index) => self.reach(index),
+            Origin::Folder(folder) => self.take(folder, rule::CONTEXT, ".", false, &Rc::default()),
+            Origin::Service(name) => drop(self.out.services.insert(name)),
+            Origin::Image(name) => drop(self.out.images.insert(name)),
+            Origin::Elsewhere => {}
+        }
+    }
+
+    /// Notes that `source` of a folder is needed, and what it links to.
+    fn take(&mut self, folder: usize, name: &'static str, source: &str, parents: bool, exclude: &Rc<Patterns>) {
+        let folder = &mut self.folders[folder];
+        folder.used = true;
+        let base = PathRule {
+            name,
+            root: folder.path.clone(),
+            source: Source::new(source),
+            include: None,
+            exclude: Rc::clone(exclude),
+            ignore: Rc::clone(&folder.ignore),
+        };
+        if parents {
+            let (pivot, pattern) = source.split_once("/./").unwrap_or(("/", source));
+            // What is not known makes the pattern mean everything.
+            let include = (!source.contains(UNKNOWN)).then(|| Rc::new(Patterns::of([pattern])));
+            self.out.rules.push(PathRule { source: Source::new(pivot), include, ..base });
+            return;
+        }
+        for path in links(self.tree, &folder.path, base.source.fixed()) {
+            self.out.rules.push(PathRule { source: Source::new(&escaped(&path)), ..base.clone() });
+        }
+        self.out.rules.push(base);
+    }
+}
+
+/// `COPY . .`, which base images for one language like to trigger.
+fn everything() -> Step {
+    Step::Copy(Copy { sources: vec![".".to_owned()], ..Copy::default() })
+}
+
+fn is_address(source: &str) -> bool {
+    source.contains("://") || source.starts_with("git@")
+}
+
+/// The links on the way to `path` in the folder `root`, and where they lead. Inside
+/// a build context no link leads out: the context is the root of everything.
+fn links(tree: &dyn Tree, root: &str, path: &str) -> Vec<String> {
+    let view = Below { tree, root };
+    match tree::follow(&view, path) {
+        Some((target, links)) if !links.is_empty() => [links, vec![target]].concat(),
+        _ => Vec::new(),
+    }
+}
+
+/// A folder of a tree as a tree of its own, whose links cannot leave it.
+struct Below<'a> {
+    tree: &'a dyn Tree,
+    root: &'a str,
+}
+
+impl Tree for Below<'_> {
+    fn kind(&self, path: &str) -> Option<tree::Kind> {
+        self.tree.kind(&tree::join(self.root, path))
+    }
+
+    fn content(&self, path: &str) -> std::io::Result<Option<Vec<u8>>> {
+        let content = self.tree.content(&tree::join(self.root, path))?;
+        if self.kind(path) != Some(tree::Kind::Link) {
+            return Ok(content);
+        }
+        Ok(content.map(|target| contained(tree::parent(path), &target)))
+    }
+}
+
+/// The target of a link in `folder`, as seen from there, kept inside the root.
+fn contained(folder: &str, target: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(target);
+    let start = if text.starts_with('/') { String::new() } else { format!("/{folder}") };
+    let whole = crate::pattern::clean(&format!("{start}/{text}"));
+    let up = "../".repeat(folder.split('/').filter(|part| !part.is_empty()).count());
+    format!("{up}{}", whole.trim_start_matches('/')).into_bytes()
+}
+
+/// A path as a source that means just it.
+fn escaped(path: &str) -> String {
+    path.chars().flat_map(|c| matches!(c, '*' | '?' | '[' | '\\').then_some('\\').into_iter().chain([c])).collect()
+}
+
+/// An image's name in its full form, so that two spellings of one are equal.
+pub fn plain_image(name: &str) -> String {
+    let name = name.trim_start_matches("docker.io/").trim_start_matches("library/");
+    let after_slash = name.rsplit('/').next().unwrap_or(name);
+    if after_slash.contains([':', '@']) { name.to_owned() } else { format!("{name}:latest") }
+}

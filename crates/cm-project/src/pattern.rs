@@ -1,0 +1,436 @@
+//! The two pattern languages of a Docker build: globs in the sources of COPY and
+//! ADD, matched part by part, and the patterns of `.dockerignore`, `--exclude` and
+//! `--parents`, which know `**` and mean everything below what they match.
+//!
+//! Paths are bytes: file names need not be UTF-8. A character that is no valid
+//! UTF-8 counts as one byte.
+
+/// One element of a compiled pattern.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Token {
+    /// This byte.
+    Byte(u8),
+    /// `?`: one character that is no slash.
+    One,
+    /// `*`: any characters that are no slash.
+    Star,
+    /// `**/`: nothing, or anything that ends with a slash.
+    Folders,
+    /// A final `**`: anything.
+    Rest,
+    /// `[a-z]`, `[^a-z]`: one of these characters, or none of them.
+    Class { negated: bool, ranges: Vec<(char, char)> },
+}
+
+/// Compiles `text`; `double` says whether `**` has its meaning. `None` for a
+/// pattern that Docker refuses.
+fn compile(text: &str, double: bool) -> Option<Vec<Token>> {
+    let mut tokens = Vec::new();
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '*' if double && chars.peek() == Some(&'*') => {
+                chars.next();
+                if chars.peek() == Some(&'/') {
+                    chars.next();
+                }
+                tokens.push(if chars.peek().is_none() { Token::Rest } else { Token::Folders });
+            }
+            '*' => tokens.push(Token::Star),
+            '?' => tokens.push(Token::One),
+            '[' => tokens.push(class(&mut chars)?),
+            '\\' => push_char(&mut tokens, chars.next()?),
+            c => push_char(&mut tokens, c),
+        }
+    }
+    Some(tokens)
+}
+
+fn push_char(tokens: &mut Vec<Token>, c: char) {
+    let mut buffer = [0; 4];
+    tokens.extend(c.encode_utf8(&mut buffer).bytes().map(Token::Byte));
+}
+
+fn class(chars: &mut std::iter::Peekable<std::str::Chars>) -> Option<Token> {
+    let negated = chars.next_if_eq(&'^').is_some();
+    let mut ranges = Vec::new();
+    loop {
+        let low = match chars.next()? {
+            ']' if !ranges.is_empty() => return Some(Token::Class { negated, ranges }),
+            ']' | '-' => return None,
+            '\\' => chars.next()?,
+            c => c,
+        };
+        let high = match chars.next_if_eq(&'-') {
+            None => low,
+            Some(_) => match chars.next()? {
+                ']' | '-' => return None,
+                '\\' => chars.next()?,
+                c => c,
+            },
+        };
+        ranges.push((low, high));
+    }
+}
+
+/// Whether the whole of `text` matches. The table of what can be reached keeps this
+/// at pattern × text steps, whatever the pattern.
+fn matches(tokens: &[Token], text: &[u8]) -> bool {
+    let mut reached = vec![false; text.len() + 1];
+    reached[0] = true;
+    for token in tokens {
+        reached = step(token, text, &reached);
+        if !reached.contains(&true) {
+            return false;
+        }
+    }
+    reached[text.len()]
+}
+
+/// Where matching can stand after `token`, given where it can stand before.
+fn step(token: &Token, text: &[u8], before: &[bool]) -> Vec<bool> {
+    let mut after = vec![false; before.len()];
+    let mut open = false;
+    for i in 0..before.len() {
+        open |= before[i];
+        match token {
+            Token::Star => {
+                after[i] |= open;
+                open &= text.get(i) != Some(&b'/');
+            }
+            Token::Rest => after[i] |= open,
+            Token::Folders => after[i] |= before[i] || (open && i > 0 && text[i - 1] == b'/'),
+            _ if before[i] => {
+                if let Some(length) = one(token, &text[i..]) {
+                    after[i + length] = true;
+                }
+            }
+            _ => {}
+        }
+    }
+    after
+}
+
+/// The length of the one character at the start of `text`, if `token` takes it.
+fn one(token: &Token, text: &[u8]) -> Option<usize> {
+    let first = *text.first()?;
+    match token {
+        Token::Byte(byte) => (first == *byte).then_some(1),
+        Token::One => (first != b'/').then(|| character(text).1),
+        Token::Class { negated, ranges } => {
+            let (c, length) = character(text);
+            let within = ranges.iter().any(|(low, high)| (*low..=*high).contains(&c));
+            (within != *negated && c != '/').then_some(length)
+        }
+        Token::Star | Token::Folders | Token::Rest => None,
+    }
+}
+
+/// The first character and its length; a byte that is no UTF-8 is one replacement character.
+fn character(text: &[u8]) -> (char, usize) {
+    let longest = &text[..text.len().min(4)];
+    let valid = match std::str::from_utf8(longest) {
+        Ok(valid) => valid,
+        Err(error) => std::str::from_utf8(&longest[..error.valid_up_to()]).unwrap_or_default(),
+    };
+    valid.chars().next().map_or((char::REPLACEMENT_CHARACTER, 1), |c| (c, c.len_utf8()))
+}
+
+/// A path without `.`, `..` and double slashes, as Go's `filepath.Clean` leaves it.
+pub fn clean(path: &str) -> String {
+    let rooted = path.starts_with('/');
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => {
+                parts.pop();
+            }
+            ".." if rooted => {}
+            part => parts.push(part),
+        }
+    }
+    match (rooted, parts.is_empty()) {
+        (true, _) => format!("/{}", parts.join("/")),
+        (false, true) => ".".to_owned(),
+        (false, false) => parts.join("/"),
+    }
+}
+
+/// A source of COPY or ADD: it takes what it matches and everything below.
+#[derive(Clone, Debug)]
+pub struct Source {
+    parts: Vec<Vec<Token>>,
+    fixed: String,
+}
+
+/// What of the text of a source was not known when it was read.
+pub const UNKNOWN: char = '\0';
+
+impl Source {
+    /// Reads a source. Where a part of it is not known, everything from there on is
+    /// taken.
+    pub fn new(text: &str) -> Self {
+        let rooted = clean(&format!("/{text}"));
+        let known: Vec<&str> =
+            rooted.split('/').filter(|part| !part.is_empty()).take_while(|part| !part.contains(UNKNOWN)).collect();
+        // A pattern that Docker refuses ends the build; until then it means all.
+        let mut parts = Vec::new();
+        for part in &known {
+            match compile(part, false) {
+                Some(tokens) => parts.push(tokens),
+                None => break,
+            }
+        }
+        let is_fixed = |tokens: &&Vec<Token>| tokens.iter().all(|token| matches!(token, Token::Byte(_)));
+        let fixed = parts.iter().take_while(is_fixed).count();
+        Source { fixed: known[..fixed].join("/"), parts }
+    }
+
+    /// The path the source begins with, up to the first part that is a pattern or
+    /// not known; the whole source where there is none.
+    pub fn fixed(&self) -> &str {
+        &self.fixed
+    }
+
+    /// How long the part of `path` is that the source names, if `path` is that or
+    /// below it: what is below starts there.
+    pub fn matched(&self, path: &[u8]) -> Option<usize> {
+        let mut length = 0;
+        let mut rest = path.split(|byte| *byte == b'/');
+        for tokens in &self.parts {
+            let part = rest.next()?;
+            if !matches(tokens, part) {
+                return None;
+            }
+            length += part.len() + 1;
+        }
+        Some(length.min(path.len()))
+    }
+
+    /// Whether the source names something below `path`, so that `path` as a whole
+    /// (a submodule, say) decides over it.
+    pub fn is_below(&self, path: &[u8]) -> bool {
+        let parts = path.split(|byte| *byte == b'/');
+        let count = parts.clone().count();
+        count <= self.parts.len() && parts.zip(&self.parts).all(|(part, tokens)| matches(tokens, part))
+    }
+}
+
+/// A list of `.dockerignore` patterns: the last that matches decides, `!` takes back.
+#[derive(Clone, Debug, Default)]
+pub struct Patterns(Vec<Rule>);
+
+#[derive(Clone, Debug)]
+struct Rule {
+    exception: bool,
+    form: Form,
+}
+
+#[derive(Clone, Debug)]
+enum Form {
+    /// The text itself.
+    Exact(String),
+    /// `**` and then plain text: whatever ends with it.
+    Suffix(String),
+    /// Anything else.
+    Tokens(Vec<Token>),
+}
+
+impl Form {
+    fn new(text: &str) -> Option<Self> {
+        if let Some(rest) = text.strip_prefix("**")
+            && !rest.contains(['*', '?', '[', ']', '\\'])
+        {
+            return Some(Form::Suffix(rest.to_owned()));
+        }
+        let tokens = compile(text, true)?;
+        let plain = !text.contains(['*', '?', '[', ']', '\\']);
+        Some(if plain { Form::Exact(text.to_owned()) } else { Form::Tokens(tokens) })
+    }
+
+    fn matches(&self, path: &[u8]) -> bool {
+        match self {
+            Form::Exact(text) => path == text.as_bytes(),
+            Form::Suffix(text) => {
+                path.ends_with(text.as_bytes()) || text.strip_prefix('/').is_some_and(|name| path == name.as_bytes())
+            }
+            Form::Tokens(tokens) => matches(tokens, path),
+        }
+    }
+}
+
+impl Patterns {
+    /// The patterns in a `.dockerignore`.
+    pub fn parse(text: &str) -> Self {
+        let lines = text.trim_start_matches('\u{feff}').lines().filter(|line| !line.starts_with('#'));
+        Patterns(lines.filter_map(Patterns::rule).collect())
+    }
+
+    /// These patterns, one by one.
+    pub fn of<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Self {
+        Patterns(patterns.into_iter().filter_map(Patterns::rule).collect())
+    }
+
+    /// One pattern. What Docker refuses excludes nothing.
+    fn rule(line: &str) -> Option<Rule> {
+        let line = line.trim();
+        let (exception, text) = line.strip_prefix('!').map_or((false, line), |rest| (true, rest.trim()));
+        if text.is_empty() {
+            return None;
+        }
+        let cleaned = clean(text);
+        let relative = if cleaned.len() > 1 { cleaned.trim_start_matches('/') } else { &cleaned };
+        Some(Rule { exception, form: Form::new(relative)? })
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether `path`, relative to where the patterns apply, is matched. Folders are
+    /// judged on the way down, and what a pattern said about a folder holds below
+    /// it: exactly as BuildKit walks, down to the exceptions that come too late.
+    pub fn matches(&self, path: &[u8]) -> bool {
+        let mut above = vec![false; self.0.len()];
+        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(i, _)| i).chain([path.len()]);
+        let mut matched = false;
+        for end in ends {
+            matched = self.judge(&path[..end], &mut above);
+        }
+        matched
+    }
+
+    /// One folder or file; `above` holds which patterns matched its folder, and then it.
+    fn judge(&self, path: &[u8], above: &mut [bool]) -> bool {
+        let mut matched = false;
+        for (rule, above) in self.0.iter().zip(above) {
+            if !*above {
+                if rule.exception != matched {
+                    continue;
+                }
+                *above = rule.form.matches(path);
+            }
+            if *above {
+                matched = !rule.exception;
+            }
+        }
+        matched
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ignored(patterns: &str, path: &str) -> bool {
+        Patterns::parse(patterns).matches(path.as_bytes())
+    }
+
+    #[test]
+    fn dockerignore_patterns_match_as_docker_says() {
+        for (patterns, path, wanted) in [
+            ("*.md", "a.md", true),
+            ("*.md", "docs/a.md", false),
+            ("**/*.md", "docs/deep/a.md", true),
+            ("**/*.md", "a.md", true),
+            ("docs", "docs/a/b", true),
+            ("/docs/", "docs/a", true),
+            ("./docs/../docs", "docs/a", true),
+            ("*/temp*", "some/temporary.txt", true),
+            ("*/temp*", "a/b/temporary.txt", false),
+            ("temp?", "tempa", true),
+            ("temp?", "temp", false),
+            ("temp?", "tempé", true),
+            ("[a-c]x", "bx", true),
+            ("[^a-c]x", "bx", false),
+            ("[^a-c]x", "dx", true),
+            ("a/**", "a/b/c", true),
+            ("a/**", "a", false),
+            ("a/**/z", "a/z", true),
+            ("a/**/z", "a/b/c/z", true),
+            ("a/**/z", "a/b/c/zz", false),
+            ("**", "anything/at/all", true),
+            ("**/foo", "foo", true),
+            ("**/foo", "barfoo", false),
+            ("**foo", "barfoo", true),
+            ("# a comment\n\n  b  \n", "b", true),
+            ("\\#x", "#x", true),
+            ("a.b+c", "a.b+c", true),
+            ("a.b", "axb", false),
+            ("[", "[", false),
+        ] {
+            assert_eq!(ignored(patterns, path), wanted, "{patterns:?} {path:?}");
+        }
+    }
+
+    #[test]
+    fn exceptions_take_back_what_came_before_them() {
+        let patterns = "*\n!src\n!package.json\nsrc/**/*.test.js\n";
+        assert!(!ignored(patterns, "src/a/b.js"));
+        assert!(ignored(patterns, "src/a/b.test.js"));
+        assert!(ignored(patterns, "README.md"));
+        assert!(!ignored(patterns, "package.json"));
+        assert!(ignored("!a\na", "a"));
+        assert!(!ignored("a\n!a/keep", "a/keep/x"));
+        assert!(ignored("a\n!a/keep", "a/other"));
+    }
+
+    #[test]
+    fn an_exception_for_a_folder_does_not_reach_into_it_after_a_deep_pattern() {
+        // BuildKit judges `docs` before any file in it matched, and remembers that.
+        assert!(ignored("**/*.md\n!docs", "docs/a.md"));
+        assert!(!ignored("**/*.md\n!docs/**", "docs/a.md"));
+        assert!(!ignored("**/*.md\n!docs/*.md", "docs/a.md"));
+    }
+
+    #[test]
+    fn sources_take_what_they_match_and_everything_below() {
+        for (source, path, wanted) in [
+            ("src", "src/a/b.js", Some(4)),
+            ("./src/", "src", Some(3)),
+            ("/src", "src/x", Some(4)),
+            ("src", "srcs/x", None),
+            (".", "any/thing", Some(0)),
+            ("*.json", "package.json", Some(12)),
+            ("*.json", "a/package.json", None),
+            ("app*/src", "apps/src/x", Some(9)),
+            ("arr[[]0].txt", "arr[0].txt", Some(10)),
+            ("../up", "up/x", Some(3)),
+            ("**/a", "x/a", Some(3)),
+            ("**/a", "x/y/a", None),
+        ] {
+            assert_eq!(Source::new(source).matched(path.as_bytes()), wanted, "{source:?} {path:?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_part_means_everything_from_there_on() {
+        let source = Source::new("apps/x\0y/src");
+        assert!(source.matched(b"apps/whatever/z").is_some());
+        assert!(source.matched(b"lib/x").is_none());
+        assert_eq!(source.fixed(), "apps");
+        assert_eq!(Source::new("a/./b").fixed(), "a/b");
+    }
+
+    #[test]
+    fn names_that_are_not_utf8_match_too() {
+        assert!(Patterns::parse("a?c").matches(b"a\xffc"));
+        assert!(Source::new("caf*").matched(b"caf\xe9/x").is_some());
+        assert!(Patterns::parse("*.py").matches(b"\xff\xfe.py"));
+    }
+
+    #[test]
+    fn many_stars_cost_little() {
+        let path = "a".repeat(2000);
+        assert!(!ignored(&format!("{}b", "a*".repeat(30)), &path));
+    }
+
+    #[test]
+    fn paths_are_cleaned_as_go_does() {
+        for (path, wanted) in [("", "."), ("./a//b/", "a/b"), ("a/../..", ".."), ("/../a", "/a"), ("a/b/../c", "a/c")] {
+            assert_eq!(clean(path), wanted);
+        }
+    }
+}
