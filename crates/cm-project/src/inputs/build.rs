@@ -9,7 +9,7 @@ use crate::dockerfile::{Copy, Dockerfile, Mount, Stage, Step};
 use crate::pattern::{Patterns, Source, UNKNOWN};
 use crate::tree::{self, Place, Tree};
 use cm_core::{Exit, Failure, Result};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// What an image is built from.
@@ -21,6 +21,10 @@ pub struct BuildInputs {
     pub images: BTreeSet<String>,
     /// The services whose images it takes something from by their names.
     pub services: BTreeSet<String>,
+    /// Whether the image has ONBUILD steps, which run in the builds based on it.
+    pub has_triggers: bool,
+    /// All of the build context: what the ONBUILD steps of a base image may take.
+    pub context: Option<PathRule>,
 }
 
 /// Variables that BuildKit sets by itself; their values depend on the builder.
@@ -46,13 +50,25 @@ pub fn inputs(tree: &dyn Tree, build: &Build) -> Result<BuildInputs> {
     let target = dockerfile.target(&file, build.target.as_deref())?;
     let ignore_file = format!("{file}.dockerignore");
     let own_ignore = build.inline.is_none() && tree::read(tree, &ignore_file).ok().flatten().is_some();
-    let mut walk = Walk { tree, build, dockerfile: &dockerfile, out, done: BTreeSet::new(), folders: Vec::new() };
+    let mut walk = Walk {
+        tree,
+        build,
+        dockerfile: &dockerfile,
+        out,
+        begun: BTreeSet::new(),
+        left: BTreeMap::new(),
+        folders: Vec::new(),
+    };
     if let Context::Folder(folder) = &build.context {
         let ignore = if own_ignore { ignore_file.clone() } else { tree::join(folder, ".dockerignore") };
         walk.folders.push(Folder::new(tree, folder, ignore));
     }
-    walk.reach(target);
+    let left = walk.stage(target);
     let (mut out, folders) = (walk.out, walk.folders);
+    out.has_triggers = !left.triggers.is_empty();
+    if let (Context::Folder(_), Some(folder)) = (&build.context, folders.first()) {
+        out.context = Some(folder.rule(rule::TRIGGER, Source::new(".")));
+    }
     for folder in folders.iter().filter(|folder| folder.used) {
         out.rules.push(PathRule::exact(rule::DOCKERIGNORE, &folder.ignore_file));
     }
@@ -107,6 +123,17 @@ impl Folder {
         let ignore = Rc::new(Patterns::parse(&String::from_utf8_lossy(&text)));
         Folder { path: path.to_owned(), ignore_file, ignore, used: false }
     }
+
+    fn rule(&self, name: &'static str, source: Source) -> PathRule {
+        PathRule {
+            name,
+            root: self.path.clone(),
+            source,
+            include: None,
+            exclude: Rc::default(),
+            ignore: Rc::clone(&self.ignore),
+        }
+    }
 }
 
 /// Where a FROM, a `--from` or a mount takes things from.
@@ -141,7 +168,7 @@ impl Variables {
 }
 
 /// What the stages that are based on a stage take over from it.
-#[derive(Default)]
+#[derive(Clone)]
 struct Inherited {
     variables: Variables,
     triggers: Vec<Step>,
@@ -152,7 +179,9 @@ struct Walk<'a> {
     build: &'a Build,
     dockerfile: &'a Dockerfile,
     out: BuildInputs,
-    done: BTreeSet<usize>,
+    /// The stages that were begun: a stage that copies from itself ends there.
+    begun: BTreeSet<usize>,
+    left: BTreeMap<usize, Inherited>,
     /// The main context first, then the named ones.
     folders: Vec<Folder>,
 }
@@ -160,25 +189,30 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// Collects what the stage `index` and all it stands on need.
     fn reach(&mut self, index: usize) {
-        if self.done.insert(index) {
+        if self.begun.insert(index) {
             self.stage(index);
         }
     }
 
-    /// Walks through a stage; returns what stages based on it inherit. Called again
-    /// for each of those, which is cheap and keeps the order of assignments right.
+    /// Walks through a stage, once; returns what stages based on it inherit.
     fn stage(&mut self, index: usize) -> Inherited {
+        if let Some(left) = self.left.get(&index) {
+            return left.clone();
+        }
+        self.begun.insert(index);
         let dockerfile = self.dockerfile;
         let stage: &Stage = &dockerfile.stages[index];
-        let (mut variables, triggers) = self.base(index, stage);
-        let mut left = Vec::new();
-        for step in triggers.iter().chain(&stage.steps) {
+        let (mut variables, inherited) = self.base(index, stage);
+        let mut triggers = Vec::new();
+        for step in inherited.iter().chain(&stage.steps) {
             match step {
-                Step::OnBuild(step) => left.push((**step).clone()),
+                Step::OnBuild(step) => triggers.push((**step).clone()),
                 step => self.step(step, &mut variables),
             }
         }
-        Inherited { variables, triggers: left }
+        let left = Inherited { variables, triggers };
+        self.left.insert(index, left.clone());
+        left
     }
 
     /// The variables a stage starts with and the ONBUILD steps of its base.
@@ -198,7 +232,6 @@ impl Walk<'_> {
         let open = base != "scratch";
         match earlier {
             Some(earlier) => {
-                self.done.insert(earlier);
                 let inherited = self.stage(earlier);
                 (inherited.variables, inherited.triggers)
             }
@@ -362,14 +395,7 @@ impl Walk<'_> {
     fn take(&mut self, folder: usize, name: &'static str, source: &str, parents: bool, exclude: &Rc<Patterns>) {
         let folder = &mut self.folders[folder];
         folder.used = true;
-        let base = PathRule {
-            name,
-            root: folder.path.clone(),
-            source: Source::new(source),
-            include: None,
-            exclude: Rc::clone(exclude),
-            ignore: Rc::clone(&folder.ignore),
-        };
+        let base = PathRule { exclude: Rc::clone(exclude), ..folder.rule(name, Source::new(source)) };
         if parents {
             let (pivot, pattern) = source.split_once("/./").unwrap_or(("/", source));
             // What is not known makes the pattern mean everything.

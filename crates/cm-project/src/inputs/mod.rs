@@ -70,10 +70,12 @@ impl Inputs {
             images.push(build);
         }
         for (service, build) in services.iter_mut().zip(&images) {
-            let siblings =
-                compose.services.iter().filter(|sibling| sibling.name != service.name && sibling.build.is_some());
-            let used = siblings.filter(|sibling| uses(build, &image_of(sibling, project)));
-            service.built_on.extend(used.map(|sibling| sibling.name.clone()));
+            for (sibling, image) in compose.services.iter().zip(&images) {
+                if sibling.build.is_some() && sibling.name != service.name && uses(build, sibling, project) {
+                    service.built_on.insert(sibling.name.clone());
+                    service.image.extend(build.context.iter().filter(|_| image.has_triggers).cloned());
+                }
+            }
         }
         Ok(Inputs { services })
     }
@@ -97,7 +99,7 @@ impl ServiceInputs {
         ServiceInputs {
             name: service.name.clone(),
             is_built: service.build.is_some(),
-            built_on: build.services.clone(),
+            built_on: BTreeSet::new(),
             image,
             narrowed: Patterns::of(narrow.collect::<Vec<_>>().iter().map(String::as_str)),
             recreate: env_files.flat_map(|path| with_links(tree, rule::ENV_FILE, path)).collect(),
@@ -142,18 +144,15 @@ fn with_links(tree: &dyn Tree, name: &'static str, path: &str) -> Vec<PathRule> 
     rules
 }
 
-/// The name of the image that a service is built into.
-fn image_of(service: &Service, project: &str) -> String {
-    service.image.clone().unwrap_or_else(|| format!("{project}-{}", service.name))
-}
-
-/// Whether a build takes something from the image `name`.
-fn uses(build: &BuildInputs, name: &str) -> bool {
-    let name = plain_image(name);
-    build.images.iter().any(|used| match used.split_once(crate::pattern::UNKNOWN) {
+/// Whether a build takes something from the image that `sibling` is built into.
+fn uses(build: &BuildInputs, sibling: &Service, project: &str) -> bool {
+    let default = || format!("{project}-{}", sibling.name);
+    let name = plain_image(&sibling.image.clone().unwrap_or_else(default));
+    let same = |used: &String| match used.split_once(crate::pattern::UNKNOWN) {
         Some((start, _)) => name.starts_with(start),
         None => plain_image(used) == name,
-    })
+    };
+    build.services.contains(&sibling.name) || build.images.iter().any(same)
 }
 
 #[cfg(test)]

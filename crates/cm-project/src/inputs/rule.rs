@@ -17,6 +17,8 @@ pub const ADD: &str = "dockerfile-add";
 pub const MOUNT: &str = "dockerfile-mount";
 /// A context that is needed in whole.
 pub const CONTEXT: &str = "build-context";
+/// Something that an ONBUILD step of the base image may take.
+pub const TRIGGER: &str = "base-image-trigger";
 /// `paths` in cm.toml.
 pub const PATHS: &str = "configured-path";
 /// An `env_file`.
