@@ -1,0 +1,97 @@
+//! What helps to understand a failure: how the process ended and the last lines it
+//! wrote. Gathered once, after the verdict; that it cannot be had changes nothing.
+//!
+//! Programs print their own secrets when they crash, so the values of the
+//! container's secret-looking variables are registered for redaction first.
+
+use super::verdict::Verdict;
+use cm_core::{add_secret, redact};
+use cm_host::Host;
+use std::time::Duration;
+
+/// How many log lines a report shows.
+const LINES: usize = 20;
+
+/// A log line is cut after this many characters.
+const MAX_LINE: usize = 500;
+
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// Three parts: the environment in one line of JSON, the exit code of the last run
+/// in one line (a running container has forgotten it, the engine's events have not),
+/// and the log.
+const LOOK: &str = r#"docker inspect --type container --format '{{json .Config.Env}}' -- "$1" || echo
+docker events --since 15m --until 0s --filter "container=$1" --filter event=die \
+  --format '{{index .Actor.Attributes "exitCode"}}' 2>/dev/null | tail -n 1 | grep . || echo
+docker logs --tail "$2" -- "$1" 2>&1 | tail -c 65536"#;
+
+/// Completes the verdict on a container that failed.
+pub async fn gather(host: &Host, verdict: &mut Verdict) {
+    let Some(container) = verdict.container.clone() else { return };
+    let Ok(output) = host.script(LOOK, [container, LINES.to_string()]).limit(LIMIT).output().await else { return };
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut parts = text.splitn(3, '\n');
+    hide_secrets(parts.next().unwrap_or_default());
+    let exit_code = parts.next().and_then(|line| line.trim().parse().ok());
+    if verdict.code == "restarted" {
+        verdict.exit_code = verdict.exit_code.or(exit_code);
+        if let Some(code) = exit_code {
+            verdict.message = format!("{}, {}", verdict.message, crate::words::exit_code(code));
+        }
+    }
+    verdict.log_tail = tail(parts.next().unwrap_or_default());
+    verdict.health_output = verdict.health_output.take().map(|said| redact(&said).into_owned());
+}
+
+fn tail(log: &str) -> Vec<String> {
+    let lines: Vec<&str> = log.lines().collect();
+    let last = &lines[lines.len().saturating_sub(LINES)..];
+    last.iter().map(|line| redact(&line.chars().take(MAX_LINE).collect::<String>()).into_owned()).collect()
+}
+
+/// Registers what the container's environment (`["NAME=value",…]`) holds in secrets.
+fn hide_secrets(environment: &str) {
+    let pairs: Vec<String> = serde_json::from_str(environment).unwrap_or_default();
+    for (name, value) in pairs.iter().filter_map(|pair| pair.split_once('=')) {
+        let upper = name.to_ascii_uppercase();
+        if ["KEY", "TOKEN", "SECRET", "PASS", "PWD", "CREDENTIAL", "WEBHOOK", "DSN"]
+            .iter()
+            .any(|word| upper.contains(word))
+        {
+            add_secret(value);
+        }
+        if let Some(password) = password_of(value) {
+            add_secret(password);
+        }
+    }
+}
+
+/// The password of a URL such as `mongodb://user:password@host`.
+fn password_of(value: &str) -> Option<&str> {
+    let (_, rest) = value.split_once("://")?;
+    let authority = rest.split('/').next()?;
+    let (user, _) = authority.rsplit_once('@')?;
+    user.split_once(':').map(|(_, password)| password)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_of_the_environment_do_not_reach_a_report() {
+        hide_secrets(
+            r#"["PATH=/usr/bin","API_TOKEN=tok-abcdef-1","DATABASE_URL=mongodb://root:hunter2hunter@db:27017/x"]"#,
+        );
+        let lines = tail("using tok-abcdef-1\ncannot reach mongodb://root:hunter2hunter@db:27017/x in /usr/bin\n");
+        assert_eq!(lines, ["using ***", "cannot reach mongodb://root:***@db:27017/x in /usr/bin"]);
+    }
+
+    #[test]
+    fn only_the_last_lines_are_kept_and_long_ones_are_cut() {
+        let log = (0..50).map(|n| format!("{n} {}", "x".repeat(2_000))).collect::<Vec<_>>().join("\n");
+        let lines = tail(&log);
+        assert_eq!((lines.len(), lines[19].chars().count()), (LINES, MAX_LINE));
+        assert!(lines[0].starts_with("30 "));
+    }
+}

@@ -1,0 +1,90 @@
+//! What the gate is asked about.
+
+use super::probe::Probe;
+use cm_core::Result;
+use cm_project::{Health, Project};
+use std::time::Duration;
+
+/// When a service counts as healthy.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Settings {
+    /// How long to wait in all. A service that is good by then is still watched
+    /// until its window is over.
+    pub timeout: Duration,
+    /// The time between two readings.
+    pub interval: Duration,
+    /// Consecutive good readings that are wanted.
+    pub readings: u32,
+    /// How long they must be good, with nothing changed.
+    pub window: Duration,
+    /// Whether the first failure ends the whole watch; the rest is then unknown.
+    pub fail_fast: bool,
+}
+
+impl Settings {
+    /// The project's, as `[health]` of `cm.toml` has them.
+    pub fn of(health: &Health) -> Self {
+        Settings {
+            timeout: health.timeout,
+            interval: health.interval,
+            readings: health.readings.max(1),
+            window: health.window,
+            fail_fast: true,
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings::of(&Health::default())
+    }
+}
+
+/// A service that should be healthy.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Wanted {
+    /// Its name in the compose file.
+    pub service: String,
+    /// The id of the image that each of its containers must run, `sha256:…`; `None` if any will do.
+    pub image_id: Option<String>,
+    /// How many containers it must have; at least one.
+    pub replicas: u32,
+    /// Whether it is a job: good when it has ended with 0, and not before. Ignored
+    /// for a container that Docker restarts, or that has a health check.
+    pub one_shot: bool,
+    /// The URL it answers in the container's network, such as `http://127.0.0.1:8080/`.
+    pub probe: Option<String>,
+}
+
+impl Wanted {
+    /// What the project says about `service`.
+    ///
+    /// A service is taken for a job if nothing says that it stays: no restart policy,
+    /// no health check, no probe and no published port.
+    pub fn of(project: &Project, service: &str) -> Self {
+        let probe = project.rules(service).probe;
+        let known = project.compose.service(service);
+        let one_shot = known.is_some_and(|known| {
+            let restarts = !matches!(known.restart.as_deref(), None | Some("no"));
+            !restarts && !known.has_healthcheck && probe.is_none() && known.ports.is_empty()
+        });
+        Wanted {
+            service: service.to_owned(),
+            image_id: None,
+            replicas: known.map_or(1, |known| known.replicas),
+            one_shot,
+            probe,
+        }
+    }
+
+    /// The same, running this image.
+    #[must_use]
+    pub fn image(mut self, id: Option<String>) -> Self {
+        self.image_id = id.filter(|id| !id.is_empty());
+        self
+    }
+
+    pub(super) fn parsed_probe(&self) -> Result<Option<Probe>> {
+        self.probe.as_deref().map(|url| Probe::parse(&self.service, url)).transpose()
+    }
+}
