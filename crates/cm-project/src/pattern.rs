@@ -161,6 +161,7 @@ pub fn clean(path: &str) -> String {
 #[derive(Clone, Debug)]
 pub struct Source {
     parts: Vec<Vec<Token>>,
+    text: String,
     fixed: String,
 }
 
@@ -184,7 +185,12 @@ impl Source {
         }
         let is_fixed = |tokens: &&Vec<Token>| tokens.iter().all(|token| matches!(token, Token::Byte(_)));
         let fixed = parts.iter().take_while(is_fixed).count();
-        Source { fixed: known[..fixed].join("/"), parts }
+        Source { text: text.replace(UNKNOWN, "…"), fixed: known[..fixed].join("/"), parts }
+    }
+
+    /// The source as it was written, `…` for what is not known.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// The path the source begins with, up to the first part that is a pattern or

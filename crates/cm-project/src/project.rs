@@ -89,11 +89,17 @@ impl Project {
         if config.compose.files.is_empty() {
             config.compose.files.extend(found.compose);
         }
+        Ok(Project::of(found.root, repository, prefix, config))
+    }
+
+    /// A project whose configuration was read elsewhere, such as from a commit of a
+    /// repository that is not checked out.
+    pub fn of(root: PathBuf, repository: PathBuf, prefix: String, config: Config) -> Self {
         let mut project = Project {
             hosts: Vec::new(),
             ssh_config: variable("CM_SSH_CONFIG").map(PathBuf::from),
             compose: Compose::default(),
-            root: found.root,
+            root,
             repository,
             prefix,
             config,
@@ -101,7 +107,7 @@ impl Project {
         let (name, sections) = (project.name(), project.config.hosts_in_order());
         project.hosts =
             sections.into_iter().map(|(host, section)| HostSpec::from_section(host, section, &name)).collect();
-        Ok(project)
+        project
     }
 
     /// The project with `compose` in the place of the working tree's compose file.
@@ -192,6 +198,11 @@ impl Project {
     pub fn services_on(&self, name: &str) -> Vec<&str> {
         let runs = |service: &&str| self.host_of(service).is_some_and(|host| host.name == name);
         self.compose.names().into_iter().filter(runs).collect()
+    }
+
+    /// The name that Compose gives images and containers it is told no name for.
+    pub fn compose_name(&self) -> String {
+        self.compose.name.clone().unwrap_or_else(|| self.name())
     }
 
     /// The services of a group.

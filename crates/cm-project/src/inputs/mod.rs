@@ -107,6 +107,15 @@ impl ServiceInputs {
         }
     }
 
+    /// What the service depends on, a line each, for people.
+    pub fn describe(&self) -> Vec<String> {
+        let rules = self.image.iter().chain(&self.recreate).chain(&self.mounted);
+        let mut lines: Vec<String> = rules.map(PathRule::describe).collect();
+        lines.sort();
+        lines.dedup();
+        lines
+    }
+
     /// What a change of `path` asks for, at most.
     fn effect(&self, path: &[u8], module: bool) -> Option<Effect> {
         let find = |rules: &[PathRule], action| {

@@ -28,6 +28,24 @@ pub const MOUNTED_FOLDER: &str = "mounted-folder";
 /// A bind-mounted file.
 pub const MOUNTED_FILE: &str = "mounted-file";
 
+/// What a rule means, for people; `None` for a name that no rule here has.
+pub fn meaning(name: &str) -> Option<&'static str> {
+    Some(match name {
+        DOCKERFILE => "it is the Dockerfile",
+        DOCKERIGNORE => "it decides what the build context holds",
+        COPY => "a COPY in the Dockerfile takes it",
+        ADD => "an ADD in the Dockerfile takes it",
+        MOUNT => "a RUN --mount in the Dockerfile takes it",
+        CONTEXT => "it is in the build context",
+        TRIGGER => "an ONBUILD step of the base image may take it",
+        PATHS => "cm.toml says so ([services.NAME] paths)",
+        ENV_FILE => "it is an env_file",
+        MOUNTED_FOLDER => "it is in a mounted folder",
+        MOUNTED_FILE => "it is a mounted file",
+        _ => return None,
+    })
+}
+
 /// Which paths of the repository a rule is about.
 #[derive(Clone, Debug)]
 pub struct PathRule {
@@ -61,6 +79,18 @@ impl PathRule {
             exclude: Rc::default(),
             ignore: Rc::default(),
         }
+    }
+
+    /// What it is about, for people.
+    pub fn describe(&self) -> String {
+        let root = if self.root.is_empty() { "./" } else { &self.root };
+        let source = crate::pattern::clean(self.source.text());
+        let path = if matches!(source.as_str(), "." | "/") {
+            root.to_owned()
+        } else {
+            format!("{}/{}", root.trim_end_matches('/'), source.trim_start_matches('/'))
+        };
+        format!("{} ({})", path.strip_prefix("./").filter(|rest| !rest.is_empty()).unwrap_or(&path), self.name)
     }
 
     /// Whether a change of `path` is a change of what the rule is about. A change of
