@@ -1,0 +1,51 @@
+# What people and CI call. `make demo` and `make test` need nothing before them.
+
+CARGO   ?= cargo
+DESTDIR ?=
+PREFIX  ?= /usr/local
+PROGRAMS = cm-lock cm-detect cm-backup cm-build cm-health cm-verify cm-rollback cm-record
+
+.PHONY: all build test test-unit test-sandbox lint demo demo-down install uninstall clean
+
+all: build
+
+build:
+	$(CARGO) build --release $(PROGRAMS:%=-p %)
+
+# Everything: set-up included, nothing skipped.
+test: lint test-unit test-sandbox
+
+test-unit:
+	scripts/setup.sh --tests
+	$(CARGO) build --workspace
+	CM_BIN_DIR=$(CURDIR)/target/debug $(CARGO) test --workspace --exclude cm-tests
+	CM_BIN_DIR=$(CURDIR)/target/debug $(CARGO) test -p cm-tests --test protocol
+
+# Real servers: sshd, Docker, a database; one sandbox a test.
+test-sandbox:
+	scripts/setup.sh --tests
+	$(CARGO) build --workspace
+	CM_BIN_DIR=$(CURDIR)/target/debug $(CARGO) test -p cm-tests --test sandbox -- --nocapture
+
+lint:
+	scripts/setup.sh --tests
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	shellcheck -x -P SCRIPTDIR scripts/*.sh scripts/sandbox scripts/vps/*.sh
+
+demo:
+	scripts/demo.sh
+
+demo-down:
+	scripts/demo.sh --down
+
+install: build
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/cm
+	for program in $(PROGRAMS); do install -m755 target/release/$$program $(DESTDIR)$(PREFIX)/bin/ || exit 1; done
+	install -m755 scripts/deploy-to-vps.sh scripts/post-deploy-verify.sh $(DESTDIR)$(PREFIX)/bin/
+
+uninstall:
+	for file in $(PROGRAMS) deploy-to-vps.sh post-deploy-verify.sh; do rm -f $(DESTDIR)$(PREFIX)/bin/$$file; done
+
+clean:
+	$(CARGO) clean

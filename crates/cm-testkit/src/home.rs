@@ -1,0 +1,165 @@
+//! A hermetic home: nothing of the developer's own configuration is seen, nothing
+//! outside a temporary folder is written.
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The repository this test belongs to.
+pub fn repository() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).expect("crates/cm-testkit is two floors below the root").to_owned()
+}
+
+/// Where the programs under test are: `CM_BIN_DIR`, which the Makefile sets.
+///
+/// # Panics
+/// If it is not set or a program is not there: a test of old binaries proves nothing.
+pub fn bin_dir() -> PathBuf {
+    let dir = std::env::var_os("CM_BIN_DIR")
+        .map(PathBuf::from)
+        .expect("CM_BIN_DIR names the folder of the programs under test: run `make test`");
+    assert!(dir.join("cm-build").is_file(), "no programs in {}: run `make test`, which builds them", dir.display());
+    dir
+}
+
+/// A temporary home with its environment.
+#[derive(Debug)]
+pub struct Home {
+    dir: tempfile::TempDir,
+    variables: BTreeMap<String, String>,
+}
+
+/// What a program said and how it ended.
+#[derive(Debug)]
+pub struct Answer {
+    /// The exit code; 128 + signal if it was killed.
+    pub code: i32,
+    /// stdout.
+    pub stdout: String,
+    /// stderr.
+    pub stderr: String,
+}
+
+impl Answer {
+    /// The document on stdout.
+    ///
+    /// # Panics
+    /// If stdout is not exactly one JSON document on one line.
+    pub fn document(&self) -> Value {
+        assert_eq!(self.stdout.lines().count(), 1, "one line on stdout: {self:?}");
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("a document on stdout: {error}: {self:?}"))
+    }
+}
+
+impl Default for Home {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Home {
+    /// A new, empty home.
+    ///
+    /// # Panics
+    /// If no temporary folder can be made.
+    pub fn new() -> Self {
+        let dir = tempfile::Builder::new().prefix("cm-").tempdir().expect("a temporary folder");
+        let home = dir.path().display().to_string();
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut variables: BTreeMap<String, String> = [
+            ("HOME", home.clone()),
+            ("TMPDIR", format!("{home}/tmp")),
+            ("XDG_RUNTIME_DIR", format!("{home}/run")),
+            ("XDG_STATE_HOME", format!("{home}/state")),
+            ("PATH", format!("{}:{path}", bin_dir().display())),
+            ("LANG", "C.UTF-8".to_owned()),
+            ("USER", "ada".to_owned()),
+            ("CM_ACTOR", "ada@laptop".to_owned()),
+            ("CM_LOCK_FILE", format!("{home}/deploy.lock")),
+            ("GIT_CONFIG_GLOBAL", format!("{home}/.gitconfig")),
+            ("GIT_CONFIG_NOSYSTEM", "1".to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
+        variables.extend(std::env::var("RUST_BACKTRACE").map(|value| ("RUST_BACKTRACE".to_owned(), value)));
+        for folder in ["tmp", "run"] {
+            std::fs::create_dir(dir.path().join(folder)).expect("a folder in the home");
+        }
+        std::fs::write(dir.path().join(".gitconfig"), "[user]\n\tname = Ada\n\temail = ada@example.org\n")
+            .expect("a git configuration");
+        Home { dir, variables }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Sets a variable for everything that runs here.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.variables.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// A command in this home, started in `folder` of it (or an absolute path).
+    pub fn command<S: AsRef<OsStr>>(&self, program: &str, arguments: &[S], folder: &str) -> Command {
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().envs(&self.variables).current_dir(self.path().join(folder));
+        command
+    }
+
+    /// Runs a program with `input` through a pipe on stdin, or with /dev/null.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn run<S: AsRef<OsStr>>(&self, program: &str, arguments: &[S], folder: &str, input: Option<&[u8]>) -> Answer {
+        let mut command = self.command(program, arguments, folder);
+        command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {program}: {error}"));
+        let pipe = child.stdin.take();
+        let input = input.map(<[u8]>::to_vec);
+        let feeder = std::thread::spawn(move || {
+            if let (Some(mut pipe), Some(input)) = (pipe, input) {
+                let _closed = pipe.write_all(&input);
+            }
+        });
+        let output = child.wait_with_output().expect("its end");
+        feeder.join().expect("the feeder's end");
+        Answer {
+            code: code(output.status),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Every file below the home that is not one of its fixed folders.
+    pub fn files(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    found.push(path.strip_prefix(self.path()).unwrap_or(&path).display().to_string());
+                }
+            }
+        }
+        found.retain(|name| name != ".gitconfig");
+        found.sort();
+        found
+    }
+}
+
+fn code(status: std::process::ExitStatus) -> i32 {
+    use std::os::unix::process::ExitStatusExt;
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+}

@@ -1,0 +1,111 @@
+//! A sandbox for one test: two real servers, an origin and a laptop's checkout,
+//! removed again when the test ends, however it ends.
+
+use crate::home::{Answer, Home, repository};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// A sandbox that is up.
+#[derive(Debug)]
+pub struct Sandbox {
+    name: String,
+    /// The home of the laptop, with the sandbox's environment.
+    pub home: Home,
+    /// The laptop's checkout of the sample platform.
+    pub laptop: PathBuf,
+}
+
+impl Sandbox {
+    /// Brings up a sandbox called after the test.
+    ///
+    /// # Panics
+    /// If it does not come up; the message is what the script said.
+    pub fn up(test: &str) -> Self {
+        let name = format!("t-{test}-{}", std::process::id());
+        let script = repository().join("scripts/sandbox");
+        let status =
+            Command::new(&script).args(["up", "--name", &name]).stdin(Stdio::null()).stdout(Stdio::null()).status();
+        assert!(
+            status.is_ok_and(|status| status.success()),
+            "`scripts/sandbox up` failed; `scripts/setup.sh --tests` installs what it needs"
+        );
+        let mut sandbox = Sandbox { home: Home::new(), laptop: PathBuf::new(), name };
+        let output =
+            Command::new(&script).args(["env", "--name", &sandbox.name]).output().expect("scripts/sandbox env");
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            if let Some((name, value)) = line.strip_prefix("export ").and_then(|line| line.split_once('=')) {
+                sandbox.home.set(name, value.trim_matches(|c| c == '"' || c == '\''));
+            }
+        }
+        sandbox.laptop = sandbox.state_dir().join("laptop");
+        assert!(sandbox.laptop.is_dir(), "no laptop checkout at {}", sandbox.laptop.display());
+        sandbox
+    }
+
+    fn state_dir(&self) -> PathBuf {
+        let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
+        let state = state.unwrap_or_else(|| std::env::home_dir().expect("a home").join(".local/state"));
+        state.join("cm-sandbox").join(&self.name)
+    }
+
+    /// Runs a program on the laptop, in the platform's checkout.
+    pub fn laptop(&self, program: &str, arguments: &[&str]) -> Answer {
+        let laptop = self.laptop.display().to_string();
+        self.home.run(program, arguments, &laptop, None)
+    }
+
+    /// Runs `deploy-to-vps.sh` on the laptop.
+    pub fn deploy(&self, arguments: &[&str]) -> Answer {
+        let script = repository().join("scripts/deploy-to-vps.sh").display().to_string();
+        self.laptop(&script, arguments)
+    }
+
+    /// Runs a command on a server, as the deploy user, and wants success; gives stdout.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn server(&self, server: &str, command: &[&str]) -> String {
+        let mut arguments = vec!["ssh", "--name", &self.name, server];
+        arguments.extend(command);
+        let script = repository().join("scripts/sandbox");
+        let output = Command::new(script).args(&arguments).stdin(Stdio::null()).output().expect("scripts/sandbox ssh");
+        assert!(output.status.success(), "on {server}: {command:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Replaces text in a file of the laptop's checkout and commits the change.
+    ///
+    /// # Panics
+    /// If the text is not there exactly once.
+    pub fn change(&self, path: &str, from: &str, to: &str, message: &str) {
+        let file = self.laptop.join(path);
+        let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{path}: {error}"));
+        assert_eq!(text.matches(from).count(), 1, "{from:?} is once in {path}");
+        std::fs::write(&file, text.replacen(from, to, 1)).expect("write");
+        self.commit(message);
+    }
+
+    /// Commits everything in the laptop's checkout.
+    ///
+    /// # Panics
+    /// If git fails.
+    pub fn commit(&self, message: &str) {
+        let answer = self.laptop("git", &["commit", "-qam", message]);
+        assert_eq!(answer.code, 0, "{answer:?}");
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        if std::env::var_os("CM_KEEP_SANDBOX").is_some() {
+            return;
+        }
+        let script = repository().join("scripts/sandbox");
+        let _gone = Command::new(script)
+            .args(["down", "--name", &self.name])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+    }
+}

@@ -1,0 +1,142 @@
+#!/usr/bin/env bash
+# Deploys the project in this folder, by the runbook's steps:
+#
+#    1 take the deploy lock             9 fetch and move the checkout
+#    2 warn of uncommitted changes     10 restore nothing: protected files never moved
+#    3 detect the changed services     11 build and restart only what changed
+#    4 check Python syntax             12 wait for health, up to 3 minutes
+#    5 push                            13 canary and verification
+#    6 check SSH and the servers       14 prune old images (after verification,
+#    7 back up MongoDB                    so that the way back is never pruned)
+#    8 keep Caddyfile and env file     15 record the deploy event
+#
+# Each step is a program that reads one JSON document and writes it, extended; this
+# script only puts them in order. When a step fails, the ones after it do nothing,
+# cm-rollback takes back what was changed, and the exit status is that of the step
+# that failed: see cm(7), or any program's --help.
+set -euo pipefail
+
+usage() {
+    cat <<'USAGE'
+Usage: deploy-to-vps.sh [OPTIONS]
+
+  --full                Rebuild all services with no cache
+  --dashboard           Dashboard container only
+  --backend             All backend services (B2B + Gateway + workers)
+  --gateway             Gateway container only
+  --runner              Runner-agent service only
+  --docs                Documentation site only
+  --no-push             Deploy whatever is already on the remote (skip git push)
+  --no-backup           Skip the pre-deploy MongoDB backup
+  --no-prune            Skip Docker image cleanup
+  --skip-canary         Skip the canary health check
+  --skip-verify         Skip post-deploy verification
+  --skip-syntax-check   Skip Python syntax validation (emergency only)
+  --branch NAME         Deploy from a specific branch
+  --dry-run             Print what would happen without executing
+  -h, --help            Print this
+
+Without a service flag, the services that changed since what runs are deployed.
+USAGE
+}
+
+say() { printf '[%s] %s\n' "$1" "$2" >&2; }
+die() { # die STATUS MESSAGE HINT
+    say FAIL "$2"
+    [ -z "${3-}" ] || printf '       hint: %s\n' "$3" >&2
+    exit "$1"
+}
+
+detect=() build=() verify=() common=()
+push=yes backup=yes prune=yes what="changed services"
+arguments=("$@")
+while [ $# -gt 0 ]; do
+    case $1 in
+    --full) detect+=(--full) build+=(--full) what="everything, from scratch" ;;
+    --dashboard | --backend | --gateway | --runner | --docs)
+        detect+=(--group "${1#--}") what=${1#--} ;;
+    --no-push) push=no ;;
+    --no-backup) backup=no ;;
+    --no-prune) prune=no ;;
+    --skip-canary | --skip-verify) verify+=("$1") ;;
+    --skip-syntax-check) detect+=("$1") ;;
+    --branch)
+        [ $# -ge 2 ] || die 2 "--branch needs a name" "deploy-to-vps.sh --branch develop"
+        export CM_BRANCH=$2
+        detect+=(--branch "$2")
+        shift ;;
+    --dry-run) common+=(--dry-run) ;;
+    -h | --help) usage; exit 0 ;;
+    *) die 2 "unknown option '$1'" "deploy-to-vps.sh --help lists them" ;;
+    esac
+    shift
+done
+for program in cm-lock cm-detect cm-backup cm-build cm-health cm-verify cm-rollback cm-record git; do
+    command -v "$program" >/dev/null || die 6 "$program is not on the PATH" "make install puts the cm programs there"
+done
+
+# 1. Under the lock from here on, on this machine and on every server, for exactly
+# the life of this process. A dry run changes nothing and takes none.
+if [ -z "${CM_LOCK_NONCE-}" ] && [ ${#common[@]} -eq 0 ]; then
+    exec cm-lock run --reason "deploy-to-vps.sh: $what" -- "$0" ${arguments[@]+"${arguments[@]}"}
+fi
+
+# 2, 3, 4. What is deployed, and what must change for it.
+if [ "$push" = no ]; then
+    git fetch -q "${CM_REMOTE:-origin}" || die 7 "cannot fetch from ${CM_REMOTE:-origin}"
+    detect+=(--pushed)
+fi
+document=$(cm-detect "${common[@]}" "${detect[@]}" </dev/null)
+field() { sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p" <<<"$document"; } # of a document on one line
+CM_RUN_ID=$(sed -n 's/.*"run":{"id":"\([^"]*\)".*/\1/p' <<<"$document")
+export CM_RUN_ID
+
+# 5.
+commit=$(field commit) branch=$(field branch)
+if [ "$push" = yes ] && [ ${#common[@]} -eq 0 ]; then
+    say INFO "pushing ${commit:0:12} to ${CM_REMOTE:-origin}/$branch"
+    git push -q "${CM_REMOTE:-origin}" "$commit:refs/heads/$branch" ||
+        die 20 "cannot push to ${CM_REMOTE:-origin}/$branch; nothing was deployed" \
+            "git pull --rebase, look at what came, and deploy again"
+fi
+
+# 6 to 15. All programs start at once; each waits for the document of the one before.
+step() { # step YES|NO PROGRAM ARGUMENTS...
+    if [ "$1" = yes ]; then shift; "$@"; else cat; fi
+}
+set +e
+document=$(
+    cm-health --preflight "${common[@]}" <<<"$document" |
+        step "$backup" cm-backup |
+        cm-build "${build[@]}" |
+        cm-health |
+        cm-verify "${verify[@]}" |
+        cm-rollback --on-failure |
+        step "$prune" cm-build prune |
+        cm-record
+    status=0
+    for code in "${PIPESTATUS[@]}"; do
+        case $code in
+        0) ;;
+        6[0-2]) status=$code ;;                       # how the rollback ended says most
+        3) [ "$status" -ne 0 ] || status=3 ;;         # refused: an earlier one failed
+        *) case $status in 0 | 3) status=$code ;; esac ;; # the first to fail
+        esac
+    done
+    exit "$status"
+)
+status=$?
+set -e
+if [ -z "$document" ] && [ ${#common[@]} -eq 0 ]; then
+    say WARN "a program was killed; taking back what the journal says was changed"
+    cm-rollback --on-failure --run "$CM_RUN_ID" </dev/null | cm-record >/dev/null || status=$?
+    [ "$status" -ne 0 ] || status=1
+fi
+
+printf '%s\n' "$document"
+if [ "$status" -ne 0 ]; then
+    [ "$status" -ne 60 ] || die 60 "the deployment failed and was rolled back; what ran before runs again"
+    die "$status" "the deployment failed (exit status $status)" "the first [FAIL] above says what and where"
+fi
+healthy=$(sed -n 's/.*"summary":"\(All [0-9]* services healthy\)".*/\1/p' <<<"$document")
+[ ${#common[@]} -gt 0 ] || say SUCCESS "${healthy:-All services healthy}!"
