@@ -1,1 +1,29 @@
-//! The deploy lock as programs meet it, on this machine and on hosts.
+//! The deploy lock. It has two halves that are taken in one fixed order:
+//!
+//! 1. on this machine a kernel lock ([`local`]), which no death of its holder leaves behind;
+//! 2. on every host, in the order of their names, a record with a lease ([`remote`]) that the
+//!    holder renews. It stops the second laptop, and a holder that vanished keeps it for one
+//!    lease at most.
+//!
+//! [`take`] takes all of it or nothing; [`Held`] is what was taken. Programs that change
+//! something use [`Guard`]: it asks before each change whether the lock still holds.
+
+mod guard;
+mod held;
+mod holder;
+pub mod local;
+mod process;
+mod record;
+pub mod remote;
+
+pub use guard::Guard;
+pub use held::{Attempt, Held, Wanted, take};
+pub use holder::{Holder, Place, quote};
+pub use process::{Life, Process};
+pub use record::{Record, SCHEMA};
+
+/// The variable that tells programs inside `cm-lock run` the nonce of their lock.
+pub const NONCE_VARIABLE: &str = "CM_LOCK_NONCE";
+
+/// The variable that names the lock file.
+pub const FILE_VARIABLE: &str = "CM_LOCK_FILE";

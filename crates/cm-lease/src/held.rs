@@ -1,0 +1,214 @@
+//! The whole lock, held: the kernel lock here and the record on every host, renewed in
+//! the background. However it is dropped, the hosts are told; only a death by SIGKILL,
+//! a lost connection or a power cut leaves records behind, for one lease at most.
+
+use crate::holder::Holder;
+use crate::local::Local;
+use crate::record::Record;
+use crate::remote::{self, Renewal};
+use cm_core::{Failure, Log, Result};
+use cm_host::Host;
+use futures_util::future::join_all;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::JoinHandle;
+
+/// The outcome of an attempt that went as it should.
+#[derive(Debug)]
+pub enum Attempt<T> {
+    /// It is ours.
+    Taken(T),
+    /// It is somebody else's.
+    Held(Box<Holder>),
+}
+
+/// What is to be locked.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The lock file of this machine.
+    pub file: PathBuf,
+    /// The folder of the lock on each host, such as `~/.local/state/cm/PROJECT`.
+    pub dir: String,
+    /// The hosts; they are locked in the order of their names.
+    pub hosts: Vec<Host>,
+    /// Where the loss of a lock is told.
+    pub log: Log,
+}
+
+/// The lock, held until it is released or dropped.
+#[derive(Debug)]
+pub struct Held {
+    local: Option<Local>,
+    dir: String,
+    nonce: String,
+    hosts: Vec<Host>,
+    renewal: Option<JoinHandle<()>>,
+    lost: Arc<AtomicBool>,
+}
+
+/// Takes all of it, or nothing.
+///
+/// # Errors
+/// [`cm_core::Exit::Unreachable`], or [`cm_core::Exit::Config`] where there is something
+/// in a lock's place that cannot be understood.
+pub async fn take(wanted: &Wanted, record: &Record) -> Result<Attempt<Held>> {
+    let local = match Local::take(&wanted.file, record).await? {
+        Attempt::Taken(local) => local,
+        Attempt::Held(holder) => return Ok(Attempt::Held(holder)),
+    };
+    let mut held = Held {
+        local: Some(local),
+        dir: wanted.dir.clone(),
+        nonce: record.nonce.clone(),
+        hosts: Vec::new(),
+        renewal: None,
+        lost: Arc::default(),
+    };
+    match held.take_hosts(wanted, record).await {
+        Ok(None) => {
+            held.renewal = held.renew(record.lease(), wanted.log.clone());
+            Ok(Attempt::Taken(held))
+        }
+        Ok(Some(holder)) => {
+            held.release().await?;
+            Ok(Attempt::Held(holder))
+        }
+        Err(failure) => {
+            // Why it could not be taken is the news, not what became of the rest.
+            let _released = held.release().await;
+            Err(failure)
+        }
+    }
+}
+
+impl Held {
+    async fn take_hosts(&mut self, wanted: &Wanted, record: &Record) -> Result<Option<Box<Holder>>> {
+        let mut hosts = wanted.hosts.clone();
+        hosts.sort_by(|a, b| a.name().cmp(b.name()));
+        for host in hosts {
+            // First noted, then asked: an attempt cut off half-way may have succeeded, and
+            // a release compares the nonce.
+            self.hosts.push(host.clone());
+            if let Attempt::Held(holder) = remote::take(&host, &self.dir, record).await? {
+                self.hosts.pop();
+                return Ok(Some(holder));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What names this holding.
+    pub fn nonce(&self) -> &str {
+        &self.nonce
+    }
+
+    /// Whether a renewal found that the lock of a host is not ours any more.
+    pub fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    fn renew(&self, lease: Duration, log: Log) -> Option<JoinHandle<()>> {
+        if self.hosts.is_empty() {
+            return None;
+        }
+        let (hosts, dir, nonce, lost) = (self.hosts.clone(), self.dir.clone(), self.nonce.clone(), self.lost.clone());
+        Some(tokio::spawn(async move {
+            let each = hosts.into_iter().map(|host| keep_alive(host, &dir, &nonce, lease, &lost, &log));
+            join_all(each).await;
+        }))
+    }
+
+    /// Gives everything back, the hosts first: all at once, in one round trip each.
+    ///
+    /// # Errors
+    /// The first host that could not be told; its record lapses by itself.
+    pub async fn release(mut self) -> Result<()> {
+        let result = self.release_hosts().await;
+        drop(self.local.take());
+        result
+    }
+
+    async fn release_hosts(&mut self) -> Result<()> {
+        if let Some(renewal) = self.renewal.take() {
+            renewal.abort();
+            let _ended = renewal.await;
+        }
+        let hosts = std::mem::take(&mut self.hosts);
+        let (dir, nonce) = (&self.dir, &self.nonce);
+        let released = join_all(hosts.iter().map(|host| release_host(host, dir, nonce))).await;
+        released.into_iter().collect()
+    }
+}
+
+impl Drop for Held {
+    /// A program that is interrupted drops what it holds. Its hosts are told here, in
+    /// a limited time, because nobody comes back to do it.
+    fn drop(&mut self) {
+        if let Some(renewal) = &self.renewal {
+            renewal.abort();
+        }
+        if self.hosts.is_empty() {
+            return;
+        }
+        if let Ok(handle) = Handle::try_current()
+            && handle.runtime_flavor() == RuntimeFlavor::MultiThread
+        {
+            let release = tokio::time::timeout(Duration::from_secs(5), self.release_hosts());
+            let _lapses_otherwise = tokio::task::block_in_place(|| handle.block_on(release));
+        }
+    }
+}
+
+/// The connection may have gone since the last time; then once more over a new one.
+async fn release_host(host: &Host, dir: &str, nonce: &str) -> Result<()> {
+    match remote::release(host, dir, nonce).await {
+        Err(failure) if failure.retryable => {
+            let log = Log::new("cm-lease", cm_core::Format::Text, cm_core::Level::Fail);
+            let again = Host::connect(host.target(), &log).await?;
+            remote::release(&again, dir, nonce).await.map(drop)
+        }
+        other => other.map(drop),
+    }
+}
+
+/// Renews one host's lease until it is lost.
+async fn keep_alive(mut host: Host, dir: &str, nonce: &str, lease: Duration, lost: &AtomicBool, log: &Log) {
+    let mut warned = false;
+    loop {
+        tokio::time::sleep(lease / if warned { 10 } else { 3 }).await;
+        match remote::renew(&host, dir, nonce, "").await {
+            Ok(Renewal::Renewed) => {
+                if std::mem::take(&mut warned) {
+                    log.info(format!("the lease of the deploy lock on {:?} is renewed again", host.name()));
+                }
+            }
+            Ok(Renewal::Lost(sight)) => {
+                lost.store(true, Ordering::Relaxed);
+                log.failure(&crate::guard::lost(&host, sight));
+                return;
+            }
+            Err(failure) => {
+                if !std::mem::replace(&mut warned, true) {
+                    log.warn(format!(
+                        "cannot renew the lease of the deploy lock on {:?}, trying again: {failure}",
+                        host.name()
+                    ));
+                }
+                host = reconnect(host, &failure, log).await;
+            }
+        }
+    }
+}
+
+async fn reconnect(host: Host, failure: &Failure, log: &Log) -> Host {
+    if !failure.retryable {
+        return host;
+    }
+    match Host::connect(host.target(), log).await {
+        Ok(again) => again,
+        Err(_) => host,
+    }
+}

@@ -1,0 +1,125 @@
+# shellcheck shell=sh
+# The lock of one host. It runs on the host, as one command: `sh -c SCRIPT sh VERB DIR NONCE …`.
+# Everything variable comes in as an argument or through stdin.
+#
+#   acquire DIR NONCE OLD LEAST LENGTH   stdin: the record. Takes the lock if it is free, or if
+#                                        the holder is OLD and not heard of for more than LEAST s
+#   renew   DIR NONCE STEP               another sign of life
+#   release DIR NONCE                    gives it back
+#   show    DIR NONCE                    says who holds it
+#   discard DIR NONCE TOKEN              removes a record that is still the one that was shown
+#
+# The answer's first line is `WORD`, `WORD free`, `WORD odd` or `WORD there AGE TOKEN`, its second
+# line the holder's step, the rest the record. AGE is in seconds by this host's clock alone.
+#
+# lock.json is written aside, synced and then linked or renamed into place: whoever reads it sees a
+# whole record. Those who change it take turns (flock on the directory, given back by the kernel
+# however they end), so that the comparison and the change are one act.
+set -eu
+umask 077
+verb=$1 dir=$2 nonce=$3
+lock=$dir/lock.json step=$dir/lock.step aside=$dir/.lock.$nonce
+
+take_turn() {
+    exec 9<"$dir"
+    flock -w 20 9 || { echo "another program uses $dir for too long" >&2; exit 75; }
+}
+
+absent() { [ ! -e "$lock" ] && [ ! -L "$lock" ]; }
+regular() { [ -f "$lock" ] && [ ! -L "$lock" ]; }
+holds() { regular && grep -qF -- "\"nonce\":\"$1\"" "$lock"; }
+
+# A time stamp in the future means that this host's clock was set back: the lease starts again.
+look_at_age() {
+    age=$(($(date +%s) - $(stat -c %Y -- "$lock")))
+    if [ "$age" -lt 0 ]; then
+        touch -c -- "$lock"
+        age=0
+    fi
+}
+
+tell() {
+    if absent; then
+        echo "$1 free"
+    elif ! regular; then
+        echo "$1 odd"
+    else
+        look_at_age
+        echo "$1 there $age $(stat -c %i-%Y-%s -- "$lock")"
+        if [ -f "$step" ]; then head -n 1 -- "$step"; else echo; fi
+        head -c 70000 -- "$lock"
+    fi
+}
+
+receive_record() {
+    trap 'rm -f -- "$aside"' EXIT
+    cat >"$aside"
+    if [ "$(wc -c <"$aside")" -ne "$1" ]; then
+        echo "the record did not arrive whole" >&2
+        exit 65
+    fi
+    sync -- "$aside"
+}
+
+acquire() {
+    old=$1 least=$2
+    mkdir -p -- "$dir"
+    receive_record "$3"
+    take_turn
+    if absent; then
+        rm -f -- "$step"
+        ln -T -- "$aside" "$lock"
+        touch -c -- "$lock"
+        # What a killed predecessor left aside.
+        find "$dir" -maxdepth 1 -name '.lock.*' -mmin +60 -delete
+        echo taken
+    elif holds "$nonce"; then
+        echo taken
+    elif [ -n "$old" ] && holds "$old" && look_at_age && [ "$age" -gt "$least" ]; then
+        rm -f -- "$step"
+        touch -c -- "$aside"
+        mv -T -- "$aside" "$lock"
+        echo taken
+    else
+        tell held
+    fi
+}
+
+if [ "$verb" = acquire ]; then
+    acquire "$4" "$5" "$6"
+    exit 0
+fi
+if [ ! -d "$dir" ]; then
+    echo "lost free"
+    exit 0
+fi
+take_turn
+case $verb in
+renew)
+    if holds "$nonce"; then
+        touch -c -- "$lock"
+        # The step is news for people: no room for it is no reason to lose the lock.
+        if [ -n "$4" ]; then printf '%s\n' "$4" >"$step" || :; fi
+        echo renewed
+    else
+        tell lost
+    fi
+    ;;
+release)
+    if holds "$nonce"; then
+        rm -f -- "$lock" "$step"
+        echo released
+    else
+        tell lost
+    fi
+    ;;
+discard)
+    if regular && [ "$(stat -c %i-%Y-%s -- "$lock")" = "$4" ]; then
+        rm -f -- "$lock" "$step"
+        echo released
+    else
+        tell lost
+    fi
+    ;;
+show) tell shown ;;
+esac

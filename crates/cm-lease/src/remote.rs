@@ -1,0 +1,232 @@
+//! The lock of a host: a record in the deploy user's state directory there, with a
+//! lease that is judged by the host's own clock. The script `lock.sh` does every change
+//! on the host in one command, hence in one round trip.
+
+use crate::Attempt;
+use crate::holder::{Holder, Place};
+use crate::process::Life;
+use crate::record::Record;
+use cm_core::{Exit, Failure, Result};
+use cm_host::{Host, Output};
+use std::time::Duration;
+
+const SCRIPT: &str = include_str!("lock.sh");
+
+/// For one visit to a host; the script itself waits 20 s for its turn.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// What is in the lock's place on a host.
+#[derive(Debug)]
+pub enum Sight {
+    /// Nothing: it is free.
+    Free,
+    /// Something that is no file.
+    Odd,
+    /// A record.
+    There(Box<There>),
+}
+
+/// A record on a host.
+#[derive(Debug)]
+pub struct There {
+    /// How long ago it was renewed, in whole seconds by the host's clock.
+    pub age: Duration,
+    /// The step last reported.
+    pub step: Option<String>,
+    /// What it says, or why that cannot be read.
+    pub record: Result<Record>,
+    /// Names exactly this state of the file.
+    token: String,
+}
+
+impl There {
+    /// Whether anyone may take it, and if so the age that it must still exceed then.
+    pub fn stealable(&self) -> Option<i64> {
+        let record = self.record.as_ref().ok()?;
+        let lease = i64::try_from(record.lease_seconds).ok()?;
+        match record.process.life() {
+            Life::Gone => Some(-1),
+            Life::Alive => None,
+            Life::Unknown => (self.age > record.lease()).then_some(lease),
+        }
+    }
+
+    fn holder(self, host: &Host) -> Holder {
+        Holder {
+            place: Place::Host(host.name().to_owned()),
+            record: self.record.ok(),
+            step: self.step,
+            renewed: Some(self.age),
+        }
+    }
+}
+
+/// How a sign of life was taken.
+#[derive(Debug)]
+pub enum Renewal {
+    /// The lock is ours, and its lease begins anew.
+    Renewed,
+    /// It is not ours any more.
+    Lost(Sight),
+}
+
+/// Takes the lock in the folder `dir` of `host`: one round trip, two more if it has
+/// to be taken from a holder that is gone.
+///
+/// # Errors
+/// [`Exit::Unreachable`]; [`Exit::Config`] if what is there cannot be understood.
+pub async fn take(host: &Host, dir: &str, record: &Record) -> Result<Attempt<()>> {
+    let mut leave = (String::new(), 0);
+    // Somebody else may take it between the look and the theft; then look again.
+    for _ in 0..3 {
+        let (word, sight) = acquire(host, dir, record, &leave).await?;
+        if word == "taken" {
+            return Ok(Attempt::Taken(()));
+        }
+        let there = there(host, dir, sight)?;
+        let found = there.record.as_ref().map_err(|failure| unreadable(host, failure.clone()))?;
+        match there.stealable() {
+            Some(least) => leave = (found.nonce.clone(), least),
+            None => return Ok(Attempt::Held(Box::new(there.holder(host)))),
+        }
+    }
+    Err(Failure::new(
+        Exit::LockHeld,
+        "lock.contended",
+        format!("the deploy lock on {:?} changes hands too quickly", host.name()),
+    )
+    .retryable())
+}
+
+async fn acquire(host: &Host, dir: &str, record: &Record, leave: &(String, i64)) -> Result<(String, Sight)> {
+    let bytes = record.to_bytes()?;
+    let arguments = [
+        "acquire".to_owned(),
+        host.path(dir),
+        record.nonce.clone(),
+        leave.0.clone(),
+        leave.1.to_string(),
+        bytes.len().to_string(),
+    ];
+    let output = host.script(SCRIPT, arguments).stdin(bytes).limit(LIMIT).output().await?;
+    answer(host, dir, &output)
+}
+
+fn there(host: &Host, dir: &str, sight: Sight) -> Result<Box<There>> {
+    match sight {
+        Sight::There(there) => Ok(there),
+        Sight::Odd => Err(odd(host, dir)),
+        Sight::Free => Err(Failure::bug(format!("the lock script of {:?} said held and free at once", host.name()))),
+    }
+}
+
+/// Another sign of life, which also asks whether the lock is still ours. `step` is
+/// told to people if it is not empty.
+///
+/// # Errors
+/// [`Exit::Unreachable`], [`Exit::Config`].
+pub async fn renew(host: &Host, dir: &str, nonce: &str, step: &str) -> Result<Renewal> {
+    let step: String = step.chars().filter(|c| !c.is_control()).take(200).collect();
+    let (word, sight) = ask(host, dir, "renew", nonce, &step).await?;
+    Ok(if word == "renewed" { Renewal::Renewed } else { Renewal::Lost(sight) })
+}
+
+/// Gives the lock back; `false` if it was not ours.
+///
+/// # Errors
+/// As [`renew`].
+pub async fn release(host: &Host, dir: &str, nonce: &str) -> Result<bool> {
+    Ok(ask(host, dir, "release", nonce, "").await?.0 == "released")
+}
+
+/// Looks at the lock.
+///
+/// # Errors
+/// As [`renew`].
+pub async fn look(host: &Host, dir: &str) -> Result<Sight> {
+    Ok(ask(host, dir, "show", "", "").await?.1)
+}
+
+/// Removes the record that was looked at, whatever it is; `false` if it has changed since.
+///
+/// # Errors
+/// As [`renew`].
+pub async fn discard(host: &Host, dir: &str, seen: &There) -> Result<bool> {
+    Ok(ask(host, dir, "discard", "", &seen.token).await?.0 == "released")
+}
+
+async fn ask(host: &Host, dir: &str, verb: &str, nonce: &str, more: &str) -> Result<(String, Sight)> {
+    let arguments = [verb.to_owned(), host.path(dir), nonce.to_owned(), more.to_owned()];
+    let output = host.script(SCRIPT, arguments).limit(LIMIT).output().await?;
+    answer(host, dir, &output)
+}
+
+/// The failure of a host whose lock cannot be used because of what is in its place.
+pub fn odd(host: &Host, dir: &str) -> Failure {
+    let message = format!("cannot use the deploy lock on {:?}: {dir}/lock.json there is not a file", host.name());
+    Failure::new(Exit::Config, "lock.unusable", message).hint("look at what it is and remove it by hand")
+}
+
+/// The failure of a host whose record cannot be read, with the command that removes it.
+pub fn unreadable(host: &Host, failure: Failure) -> Failure {
+    failure.hint(format!(
+        "nobody can tell whether it is held. If no deploy is running: cm-lock break --confirm=unreadable --host {}",
+        crate::quote(host.name())
+    ))
+}
+
+fn answer(host: &Host, dir: &str, output: &Output) -> Result<(String, Sight)> {
+    if !output.success() {
+        let message = format!("cannot use the deploy lock on {:?} ({dir})", host.name());
+        return Err(Failure::new(Exit::Config, "lock.host", message)
+            .cause(if output.stderr.trim().is_empty() {
+                output.status.to_string()
+            } else {
+                output.stderr.trim().to_owned()
+            })
+            .hint("the deploy user must be able to write there, and the disk must have room"));
+    }
+    let place = format!("{dir}/lock.json on host {:?}", host.name());
+    parse_answer(&output.stdout, &place)
+        .ok_or_else(|| Failure::bug(format!("the lock script of {:?} gave an answer that is none", host.name())))
+}
+
+fn parse_answer(bytes: &[u8], place: &str) -> Option<(String, Sight)> {
+    let mut lines = bytes.splitn(3, |byte| *byte == b'\n');
+    let first = String::from_utf8_lossy(lines.next()?).into_owned();
+    let mut words = first.split(' ');
+    let word = words.next().filter(|word| !word.is_empty())?.to_owned();
+    let sight = match words.next() {
+        None | Some("free") => Sight::Free,
+        Some("odd") => Sight::Odd,
+        Some("there") => {
+            let age = Duration::from_secs(words.next()?.parse().ok()?);
+            let token = words.next()?.to_owned();
+            let step = String::from_utf8_lossy(lines.next()?).into_owned();
+            let record = Record::parse(lines.next().unwrap_or_default(), place);
+            Sight::There(Box::new(There { age, step: Some(step).filter(|step| !step.is_empty()), record, token }))
+        }
+        Some(_) => return None,
+    };
+    Some((word, sight))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_read_whole_or_not_at_all() {
+        assert!(matches!(parse_answer(b"taken\n", "p"), Some((word, Sight::Free)) if word == "taken"));
+        assert!(matches!(parse_answer(b"held odd\n", "p"), Some((_, Sight::Odd))));
+        for bytes in [&b""[..], b"\n", b"held there\n", b"held there x y\n\n", b"held what\n"] {
+            assert!(parse_answer(bytes, "p").is_none(), "{bytes:?}");
+        }
+        let Some((_, Sight::There(there))) = parse_answer(b"held there 7 1-2-3\nbuild\n{cut", "p") else {
+            panic!("there")
+        };
+        assert_eq!((there.age.as_secs(), there.step.as_deref(), there.token.as_str()), (7, Some("build"), "1-2-3"));
+        assert_eq!(there.record.expect_err("cut").code, "lock.unreadable");
+        assert!(there.step.is_some());
+    }
+}
