@@ -61,15 +61,12 @@ run_apt() {
   fi
 }
 
-install_tools() {
-  local packages
-  mapfile -t packages < <(missing_packages "${needed[@]}")
-  if [[ ${#packages[@]} -eq 0 ]]; then info "tools are there: ${needed[*]%%:*}"; else install 'building and deploying' "${packages[@]}"; fi
-}
-
 # ---- The engine --------------------------------------------------------------------------------------------------
 
+# Nothing when an engine answers or is installed, whoever made it.
 engine_packages() {
+  if type -P docker >/dev/null && { type -P dockerd >/dev/null || engine_answers 10; }; then return 0; fi
+  [[ -z ${DOCKER_HOST:-} ]] || fail "DOCKER_HOST=$DOCKER_HOST is set, but there is no docker command" 'install docker-cli, or unset DOCKER_HOST'
   printf '%s\n' docker.io
   # From Debian 13 on the client is a package of its own, which docker.io only recommends.
   if ! type -P docker >/dev/null && apt-cache show docker-cli 2>/dev/null | grep -q '^Package: docker-cli$'; then printf '%s\n' docker-cli; fi
@@ -80,25 +77,22 @@ engine_packages() {
 }
 
 ensure_engine() {
-  local packages
-  if type -P docker >/dev/null && engine_answers 10; then
+  if engine_answers 10; then
     info "engine is there: Docker $(engine_version)"
     return 0
   fi
   [[ -z ${DOCKER_HOST:-} ]] || fail "no engine answers at DOCKER_HOST=$DOCKER_HOST" "start it, or unset DOCKER_HOST to use this machine's"
-  if ! type -P dockerd >/dev/null || ! type -P docker >/dev/null; then
-    mapfile -t packages < <(engine_packages)
-    install 'the sandbox (a Docker engine)' "${packages[@]}"
-  fi
-  # Installing it may have started it already.
-  engine_answers 10 || start_engine
+  start_engine
   info "engine runs: Docker $(engine_version)"
 }
 
 start_engine() {
+  local answer
   if ! is_root; then
-    fail "a Docker engine is installed but does not answer $(id -un): $(docker info 2>&1 | tail -n 1)" \
-      'as root: systemctl start docker; then join the group: usermod -aG docker USER, and log in again'
+    answer=$(docker info 2>&1 | tail -n 1 || true)
+    [[ $answer != *'permission denied'* ]] ||
+      fail "$(id -un) may not use the Docker engine" "as root: usermod -aG docker $(id -un); then log in again"
+    fail "a Docker engine is installed but does not answer: $answer" 'as root: systemctl start docker, or scripts/setup.sh --engine'
   fi
   if [[ -d /run/systemd/system ]]; then
     info 'starting the engine: systemctl start docker'
@@ -117,6 +111,10 @@ start_dockerd() {
   log=$dir/dockerd.log
   if our_dockerd_runs; then
     info "the engine is starting already (pid $(our_dockerd_pid))"
+  elif [[ $(cat "/proc/$(cat /run/docker.pid 2>/dev/null)/comm" 2>/dev/null) == dockerd ]]; then
+    info 'an engine that its package has started is coming up'
+    wait_for_engine 'what started it? service docker status'
+    return 0
   else
     info "starting the engine: dockerd (log: $log)"
     setsid dockerd >"$log" 2>&1 </dev/null {CM_LOCK_FD}>&- &
@@ -174,12 +172,18 @@ stop_engine() {
 ensure_base_maker() {
   local packages
   registry_answers && return 0
-  mapfile -t packages < <(missing_packages mmdebstrap:mmdebstrap)
+  # Without root it works in a user namespace, which takes newuidmap.
+  if is_root; then packages=(mmdebstrap:mmdebstrap); else packages=(mmdebstrap:mmdebstrap newuidmap:uidmap); fi
+  mapfile -t packages < <(missing_packages "${packages[@]}")
   install 'the sandbox (no registry answers, so its base is made from Debian packages)' "${packages[@]}"
 }
 
 set_up() {
-  [[ $1 == engine ]] || install_tools
+  local packages=() engine
+  [[ $1 == engine ]] || mapfile -t packages < <(missing_packages "${needed[@]}")
+  engine=$(engine_packages)
+  [[ -z $engine ]] || mapfile -t -O "${#packages[@]}" packages <<<"$engine"
+  install 'building, deploying and the sandbox' "${packages[@]}"
   ensure_engine
   ensure_base_maker
   ok 'set up'

@@ -147,7 +147,7 @@ build_services() {
 
 build_mongo() {
   local context=$1
-  if registry_answers && pull_image mongo:7 && docker run --rm mongo:7 mongod --version >/dev/null 2>&1; then
+  if registry_answers && pull_image mongo:7 && docker run --rm --network none mongo:7 mongod --version >/dev/null 2>&1; then
     info 'database: mongo:7 from the registry'
     build "$context" services/mongo-upstream.Dockerfile curateme/mongo:1 --build-arg MONGO=mongo:7
   else

@@ -43,9 +43,9 @@ push_laptop() {
 
 # clone_on ROLE - the server's checkout, and its local files: a Caddyfile edited by hand and the secrets.
 clone_on() {
-  ssh_to "$1" bash -seu -- "$1" >/dev/null <<'SCRIPT' || fail "could not clone the repository on $1" "scripts/sandbox ssh --name $name $1"
+  ssh_to "$1" timeout 60 bash -seu -- "$1" >/dev/null <<'SCRIPT' || fail "could not clone the repository on $1" 'do the containers of one network reach each other on this machine?'
 umask 022
-git clone --quiet --branch develop ssh://git@origin/srv/git/platform.git platform
+GIT_SSH_COMMAND='ssh -o BatchMode=yes -o ConnectTimeout=10' git clone --quiet --branch develop ssh://git@origin/srv/git/platform.git platform
 cd platform
 cat deploy/sandbox/Caddyfile >Caddyfile
 (umask 077 && cp "deploy/sandbox/env.production.$1" .env.production)
