@@ -1,1 +1,122 @@
-//! Bring servers to a commit and rebuild what changed
+//! Brings servers to a commit: moves the checkout, builds what changed, replaces
+//! containers. What is there is looked at first, on all hosts; what takes the change
+//! back is journalled; then the hosts are changed side by side. A host that fails
+//! does not stop another one half-way, but it fails the deployment.
+
+mod args;
+mod plan;
+mod prune;
+mod switch;
+
+pub use args::{Args, Selection, Sub};
+
+use cm_core::{CommonArgs, Done, Failure, Result, Run};
+use cm_host::{Host, Target, connect_all};
+use cm_lease::Guard;
+use cm_project::Project;
+use plan::{HostPlan, plans};
+use serde_json::{Map, Value, json};
+
+/// The program.
+pub struct Tool;
+
+impl cm_core::Tool for Tool {
+    const NAME: &'static str = "cm-build";
+    type Args = Args;
+
+    fn common(args: &Args) -> &CommonArgs {
+        &args.common
+    }
+
+    async fn run(args: Args, run: &mut Run) -> Result<Done> {
+        let project = Project::load(&args.common)?;
+        if let Some(Sub::Prune) = args.command {
+            return prune::run(&project, run).await;
+        }
+        plan::start_without_document(&project, &args.selection, run).await?;
+        let plans = plans(&project, &run.doc)?;
+        if plans.is_empty() {
+            run.log.info("no service has changed; nothing to build");
+            run.doc.set_facts(json!({"hosts": {}}));
+            return Ok(Done::ok("nothing to do"));
+        }
+        if run.dry_run() {
+            return Ok(describe(&project, &args.selection, &plans, run));
+        }
+        deploy(&project, &args.selection, plans, run).await
+    }
+}
+
+/// Says what would be done, in the order in which it would be done.
+fn describe(project: &Project, selection: &Selection, plans: &[HostPlan], run: &mut Run) -> Done {
+    let mut hosts = Map::new();
+    for plan in plans {
+        let steps = plan.describe(project, selection);
+        for step in &steps {
+            run.log.info(format!("would do on {}: {step}", plan.host));
+        }
+        hosts.insert(plan.host.clone(), json!({"steps": steps}));
+    }
+    run.doc.set_facts(json!({"hosts": hosts}));
+    let services: usize = plans.iter().map(|plan| plan.services.len()).sum();
+    Done::ok(format!("would change {services} services on {} hosts", plans.len()))
+}
+
+async fn deploy(project: &Project, selection: &Selection, plans: Vec<HostPlan>, run: &mut Run) -> Result<Done> {
+    let hosts = connect(project, &plans, run).await?;
+    let lock = project.lock();
+    let guard = Guard::enter(&project.name(), lock.lease, &lock.file, &hosts, run).await?;
+    let result = switch_all(project, selection, &hosts, plans, &guard, run).await;
+    let released = guard.release().await;
+    result.and_then(|done| released.map(|()| done))
+}
+
+async fn connect(project: &Project, plans: &[HostPlan], run: &Run) -> Result<Vec<Host>> {
+    let targets: Vec<_> =
+        plans.iter().map(|plan| Target::of(project, project.host(&plan.host)?)).collect::<Result<_>>()?;
+    connect_all(&targets, &run.log).await
+}
+
+/// Looks at every host, writes down the way back, then changes every host.
+async fn switch_all(
+    project: &Project,
+    selection: &Selection,
+    hosts: &[Host],
+    plans: Vec<HostPlan>,
+    guard: &Guard,
+    run: &mut Run,
+) -> Result<Done> {
+    let release = switch::Release::of(&run.doc)?;
+    let mut switches = Vec::new();
+    for (host, plan) in hosts.iter().zip(plans) {
+        switches.push(switch::Switch::look(project, selection, host, plan, &release, &run.log).await?);
+    }
+    for switch in &switches {
+        run.push_undo(switch.undo())?;
+    }
+    let ends = join_all(switches.iter_mut().map(|switch| switch.carry_out(guard, &run.log))).await;
+    let facts: Map<String, Value> =
+        switches.iter().map(|switch| (switch.host_name().to_owned(), switch.facts())).collect();
+    run.doc.set_facts(json!({"hosts": facts}));
+    let failures: Vec<Failure> = ends.into_iter().filter_map(Result::err).collect();
+    if let Some(first) = failures.first() {
+        return Err(failures[1..].iter().fold(first.clone(), |all, other| all.cause(format!("also: {other}"))));
+    }
+    let services: usize = switches.iter().map(switch::Switch::service_count).sum();
+    Ok(Done::ok(format!("{services} services on {} hosts run {}", switches.len(), release.short())).changed(true))
+}
+
+/// Waits for all, in order; none is dropped when another one fails.
+async fn join_all<T>(futures: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut waiting: Vec<_> = futures.into_iter().map(|future| (Box::pin(future), None)).collect();
+    std::future::poll_fn(|cx| {
+        for (future, end) in waiting.iter_mut().filter(|(_, end)| end.is_none()) {
+            if let std::task::Poll::Ready(value) = future.as_mut().poll(cx) {
+                *end = Some(value);
+            }
+        }
+        if waiting.iter().all(|(_, end)| end.is_some()) { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    waiting.into_iter().filter_map(|(_, end)| end).collect()
+}

@@ -31,9 +31,18 @@ pub fn actor() -> String {
     if let Some(actor) = variable("CM_ACTOR") {
         return actor;
     }
-    let user = variable("USER")
-        .or_else(|| variable("LOGNAME"))
-        .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
+    let user = variable("USER").or_else(|| variable("LOGNAME")).unwrap_or_else(user_of_process);
     let uname = rustix::system::uname();
     format!("{user}@{}", uname.nodename().to_string_lossy())
+}
+
+/// Cron and containers set no `USER`; the account database knows, or the number is all there is.
+fn user_of_process() -> String {
+    let uid = rustix::process::getuid().as_raw().to_string();
+    let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let mut names = accounts.lines().filter_map(|line| {
+        let fields: Vec<_> = line.split(':').collect();
+        (fields.get(2) == Some(&uid.as_str())).then(|| fields[0].to_owned())
+    });
+    names.next().unwrap_or_else(|| format!("uid {uid}"))
 }

@@ -2,7 +2,7 @@
 //! removed again when the test ends, however it ends.
 
 use crate::home::{Answer, Home, repository};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// A sandbox that is up.
@@ -30,12 +30,8 @@ impl Sandbox {
             "`scripts/sandbox up` failed; `scripts/setup.sh --tests` installs what it needs"
         );
         let mut sandbox = Sandbox { home: Home::new(), laptop: PathBuf::new(), name };
-        let output =
-            Command::new(&script).args(["env", "--name", &sandbox.name]).output().expect("scripts/sandbox env");
-        for line in String::from_utf8_lossy(&output.stdout).lines() {
-            if let Some((name, value)) = line.strip_prefix("export ").and_then(|line| line.split_once('=')) {
-                sandbox.home.set(name, value.trim_matches(|c| c == '"' || c == '\''));
-            }
+        for (name, value) in environment(&script, &sandbox.name) {
+            sandbox.home.set(&name, &value);
         }
         sandbox.laptop = sandbox.state_dir().join("laptop");
         assert!(sandbox.laptop.is_dir(), "no laptop checkout at {}", sandbox.laptop.display());
@@ -108,4 +104,21 @@ impl Drop for Sandbox {
             .stderr(Stdio::null())
             .status();
     }
+}
+
+/// What `scripts/sandbox env` exports. A shell reads it, because it is written for one.
+fn environment(script: &Path, name: &str) -> Vec<(String, String)> {
+    let read = r#"eval "$("$1" env --name "$2")" && env -0"#;
+    let mut shell = Command::new("bash");
+    shell.args(["-c", read, "bash"]).arg(script).arg(name).env_remove("CM_SANDBOX");
+    let output = shell.output().expect("scripts/sandbox env");
+    let wanted = |name: &str| {
+        ["DEPLOY_USER", "GIT_SSH_COMMAND", "OPS_API_TOKEN", "CM_API_KEY", "CM_SSH_CONFIG", "CM_LOCK_FILE"]
+            .contains(&name)
+            || name.ends_with("_URL")
+            || name.ends_with("_VPS_IP")
+    };
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let pairs = text.split('\0').filter_map(|pair| pair.split_once('='));
+    pairs.filter(|(name, _)| wanted(name)).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }

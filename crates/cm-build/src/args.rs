@@ -1,0 +1,56 @@
+//! The command line.
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use cm_core::CommonArgs;
+
+/// Bring servers to a commit and rebuild what changed
+///
+/// Reads the plan from stdin (`cm-detect | cm-build`), moves each host's checkout to
+/// the commit around its protected files, builds the images of the services that
+/// changed, and replaces their containers. Without a document it brings the named
+/// services to what the remote branch holds: `cm-build --service web </dev/null`.
+#[derive(Debug, Parser)]
+pub struct Args {
+    /// A part of the work instead of a deployment
+    #[command(subcommand)]
+    pub command: Option<Sub>,
+
+    /// What to build and how
+    #[command(flatten)]
+    pub selection: Selection,
+
+    /// Flags of every program
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// Which services, and how.
+#[derive(Debug, ClapArgs)]
+pub struct Selection {
+    /// Without a document: build this service (may be repeated)
+    #[arg(long, value_name = "NAME")]
+    pub service: Vec<String>,
+
+    /// Without a document: build every service
+    #[arg(long, conflicts_with = "service")]
+    pub all: bool,
+
+    /// Build without cache, replace every container, remove orphans
+    #[arg(long)]
+    pub full: bool,
+
+    /// Destroy files that were changed by hand on a host and are in the way
+    #[arg(long)]
+    pub discard_local_changes: bool,
+}
+
+/// Parts of the work.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum Sub {
+    /// Remove images that no container and no kept release needs
+    ///
+    /// A filter too: in a pipe after cm-verify it prunes the document's hosts;
+    /// without a document, all hosts of cm.toml. Only images that cm tagged are
+    /// considered; what runs and the last verified releases stay.
+    Prune,
+}

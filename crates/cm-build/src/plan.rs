@@ -1,0 +1,136 @@
+//! The plan of one host: which services get which action.
+
+use crate::Selection;
+use cm_checkout::Checkout;
+use cm_core::{Action, Document, Exit, Failure, Reason, Result, Run, Service};
+use cm_host::{Host, Target};
+use cm_project::Project;
+
+/// What is to be done on one host.
+#[derive(Clone, Debug)]
+pub struct HostPlan {
+    /// The host's name.
+    pub host: String,
+    /// Its checkout.
+    pub checkout: String,
+    /// The services with something to do.
+    pub services: Vec<Service>,
+}
+
+impl HostPlan {
+    /// The names of the services with this action.
+    pub fn with(&self, action: Action) -> Vec<String> {
+        self.services.iter().filter(|service| service.action == action).map(|service| service.name.clone()).collect()
+    }
+
+    /// The services whose container `up` starts or replaces.
+    pub fn to_start(&self) -> Vec<String> {
+        let starts = |service: &&Service| matches!(service.action, Action::Build | Action::Recreate);
+        self.services.iter().filter(starts).map(|service| service.name.clone()).collect()
+    }
+
+    /// The steps for people, before anything is done.
+    pub fn describe(&self, project: &Project, selection: &Selection) -> Vec<String> {
+        let compose = compose_line(project);
+        let mut steps =
+            vec![format!("move {} to the commit; untouched: {}", self.checkout, project.protected().join(", "))];
+        let build = self.with(Action::Build);
+        let builds: Vec<_> = build
+            .iter()
+            .filter(|name| project.compose.service(name).is_none_or(|s| s.build.is_some()))
+            .cloned()
+            .collect();
+        if !builds.is_empty() {
+            let cache = if selection.full { " --no-cache" } else { "" };
+            steps.push(format!("{compose} build{cache} {}", builds.join(" ")));
+        }
+        let start = self.to_start();
+        if !start.is_empty() {
+            let flags = if selection.full { "--force-recreate --remove-orphans" } else { "--no-deps" };
+            steps.push(format!("{compose} up -d --no-build {flags} {}", start.join(" ")));
+        }
+        for name in self.with(Action::Restart) {
+            steps.push(format!("{compose} restart --no-deps {name}"));
+        }
+        for name in self.with(Action::Reload) {
+            let rules = project.rules(&name);
+            steps.push(format!("in {name}: {}, then {}", rules.validate.join(" "), rules.reload.join(" ")));
+        }
+        for name in self.with(Action::Remove) {
+            steps.push(format!("stop and remove the containers of {name}"));
+        }
+        steps
+    }
+}
+
+fn compose_line(project: &Project) -> String {
+    let files: Vec<_> = project.config.compose.files.iter().map(|file| format!(" -f {file}")).collect();
+    let env = project.config.compose.env_file.as_ref().map(|file| format!(" --env-file {file}")).unwrap_or_default();
+    format!("docker compose{}{env}", files.concat())
+}
+
+/// The plans of the hosts that have something to do, in the document's order.
+pub fn plans(project: &Project, doc: &Document) -> Result<Vec<HostPlan>> {
+    let mut plans: Vec<HostPlan> = Vec::new();
+    for service in doc.planned() {
+        let spec = project.host(&service.host)?;
+        match plans.iter_mut().find(|plan| plan.host == service.host) {
+            Some(plan) => plan.services.push(service),
+            None => {
+                plans.push(HostPlan { host: spec.name.clone(), checkout: spec.checkout()?, services: vec![service] })
+            }
+        }
+    }
+    Ok(plans)
+}
+
+/// Used alone: the named services, at the tip of the remote branch.
+///
+/// # Errors
+/// [`Exit::Usage`] if a document came without a commit, or nothing is named.
+pub async fn start_without_document(project: &Project, selection: &Selection, run: &mut Run) -> Result<()> {
+    if !run.started_here {
+        return match run.doc.commit() {
+            Some(_) => Ok(()),
+            None if run.doc.planned().is_empty() => Ok(()),
+            None => {
+                Err(Failure::new(Exit::BadInput, "input.no-commit", "the document plans changes but names no commit")
+                    .hint("cm-detect fills it in: cm-detect | cm-build"))
+            }
+        };
+    }
+    let names = named_services(project, selection)?;
+    let branch = project.branch();
+    let services: Vec<_> = names.iter().map(|name| planned(project, name)).collect::<Result<_>>()?;
+    let first = services.first().map(|service: &Service| service.host.clone()).unwrap_or_default();
+    let spec = project.host(&first)?;
+    let host = Host::connect(&Target::of(project, spec)?, &run.log).await?;
+    let tip = Checkout::new(&host, &spec.checkout()?, project.remote(), &[]).remote_tip(&branch).await?;
+    run.doc.set_target(&project.name(), Some(&branch), Some(&tip));
+    run.doc.set_services(&services);
+    Ok(())
+}
+
+fn named_services(project: &Project, selection: &Selection) -> Result<Vec<String>> {
+    if selection.all || (selection.full && selection.service.is_empty()) {
+        return Ok(project.compose.names().into_iter().map(str::to_owned).collect());
+    }
+    if selection.service.is_empty() {
+        return Err(Failure::new(
+            Exit::Usage,
+            "usage.nothing-named",
+            "there is no document on stdin, and no service is named",
+        )
+        .hint("pipe a plan in: cm-detect | cm-build; or name what to build: cm-build --service NAME, cm-build --all"));
+    }
+    selection.service.iter().map(|name| project.service(name).map(|_| name.clone())).collect()
+}
+
+fn planned(project: &Project, name: &str) -> Result<Service> {
+    let host = project.host_of(name).ok_or_else(|| {
+        Failure::new(Exit::Config, "config.no-host", format!("no host runs service {name:?}"))
+            .hint("add [hosts.NAME] with an address to cm.toml")
+    })?;
+    let reasons = vec![Reason { path: String::new(), rule: "named".to_owned() }];
+    Ok(Service { name: name.to_owned(), host: host.name.clone(), action: Action::Build, base: None, reasons })
+}

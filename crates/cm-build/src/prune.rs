@@ -1,0 +1,108 @@
+//! Removes images that nothing needs any more. Only names that cm gave are looked
+//! at; what a container uses, what runs, and the last verified releases of each
+//! service stay. Docker's own prune is never called: it knows no releases.
+
+use cm_core::{Done, Exit, Result, Run};
+use cm_host::{Host, Target, connect_all};
+use cm_lease::Guard;
+use cm_ledger::Ledger;
+use cm_project::Project;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
+
+/// Every name with cm's tag, and the image behind it.
+const LIST: [&str; 6] = ["docker", "image", "ls", "--no-trunc", "--format", "{{.ID}} {{.Repository}}:{{.Tag}}"];
+
+/// The images that containers use, running or not.
+const IN_USE: &str = r#"ids=$(docker ps -aq --no-trunc); [ -z "$ids" ] || exec docker inspect --type container --format '{{.Image}}' $ids"#;
+
+/// Prunes the document's hosts, or all hosts of the project.
+///
+/// # Errors
+/// [`Exit::Unreachable`], [`Exit::LockLost`]; [`Exit::Build`] if Docker does not answer.
+pub async fn run(project: &Project, run: &mut Run) -> Result<Done> {
+    let names = if run.started_here {
+        project.hosts().iter().map(|host| host.name.clone()).collect()
+    } else {
+        changed_hosts(run)
+    };
+    let targets: Vec<_> = names.iter().map(|name| Target::of(project, project.host(name)?)).collect::<Result<_>>()?;
+    if run.started_here {
+        run.doc.set_target(&project.name(), None, None);
+    }
+    let hosts = connect_all(&targets, &run.log).await?;
+    let lock = project.lock();
+    let guard = Guard::enter(&project.name(), lock.lease, &lock.file, &hosts, run).await?;
+    let result = prune_all(project, &hosts, &guard, run).await;
+    let released = guard.release().await;
+    let removed = result?;
+    released?;
+    Ok(Done::ok(format!("{removed} old images removed")).changed(removed > 0))
+}
+
+/// The hosts that this run changed; pruning one it did not touch is not its business.
+fn changed_hosts(run: &Run) -> Vec<String> {
+    let hosts = run.doc.facts("build").and_then(|build| build.get("hosts")).and_then(Value::as_object);
+    hosts.map(|hosts| hosts.keys().cloned().collect()).unwrap_or_default()
+}
+
+async fn prune_all(project: &Project, hosts: &[Host], guard: &Guard, run: &mut Run) -> Result<usize> {
+    let mut pruned = Map::new();
+    let mut count = 0;
+    for host in hosts {
+        let names = removable(project, host).await?;
+        if run.dry_run() {
+            run.log.info(format!(
+                "would remove on {}: {}",
+                host.name(),
+                if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+            ));
+        } else if !names.is_empty() {
+            guard.check(host).await?;
+            for name in &names {
+                count += usize::from(cm_engine::remove_image(host, name).await?);
+            }
+            run.log.info(format!("on {}: removed {} old image names", host.name(), names.len()));
+        }
+        pruned.insert(host.name().to_owned(), json!(names));
+    }
+    let mut facts = run.doc.facts("build").cloned().unwrap_or_else(|| json!({}));
+    facts["pruned"] = Value::Object(pruned);
+    run.doc.set_facts(facts);
+    Ok(count)
+}
+
+async fn removable(project: &Project, host: &Host) -> Result<Vec<String>> {
+    let ledger = Ledger::read(host, &project.name()).await?;
+    let keep = usize::try_from(project.prune().keep).unwrap_or(usize::MAX).max(1);
+    let mut keep = ledger.images_to_keep(keep);
+    let used = host.script(IN_USE, [""; 0]).text(Exit::Build, "prune.containers").await?;
+    keep.extend(used.lines().map(str::to_owned));
+    let repositories: BTreeSet<_> =
+        ledger.tags().iter().filter_map(|tag| tag.rsplit_once(':').map(|(name, _)| name.to_owned())).collect();
+    let listed = host.command(LIST).text(Exit::Build, "prune.images").await?;
+    Ok(choose(&listed, &repositories, &keep))
+}
+
+/// The names to remove: cm's own, of this project's images, that nothing keeps.
+fn choose(listed: &str, repositories: &BTreeSet<String>, keep: &BTreeSet<String>) -> Vec<String> {
+    let ours = |name: &str| {
+        name.rsplit_once(':')
+            .is_some_and(|(repository, tag)| tag.starts_with("cm-") && repositories.contains(repository))
+    };
+    let pairs = listed.lines().filter_map(|line| line.split_once(' '));
+    pairs.filter(|(id, name)| ours(name) && !keep.contains(*id)).map(|(_, name)| name.to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_ours_that_nothing_keeps_are_chosen() {
+        let listed = "sha256:1 shop/web:cm-aaa\nsha256:2 shop/web:cm-bbb\nsha256:2 shop/web:latest\nsha256:3 other/app:cm-ccc\nsha256:4 shop/web:v1";
+        let repositories = BTreeSet::from(["shop/web".to_owned()]);
+        let keep = BTreeSet::from(["sha256:1".to_owned()]);
+        assert_eq!(choose(listed, &repositories, &keep), ["shop/web:cm-bbb"]);
+    }
+}

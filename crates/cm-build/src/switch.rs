@@ -1,0 +1,438 @@
+//! One host, from what it runs to what it shall run. [`Switch::look`] only reads;
+//! [`Switch::undo`] says how to come back; [`Switch::carry_out`] changes.
+
+use crate::{HostPlan, Selection};
+use cm_checkout::{Checkout, Protected};
+use cm_core::{Action, Document, Exit, Failure, Log, Result};
+use cm_engine::{BuildOptions, Compose, Config, Container, UpOptions};
+use cm_host::Host;
+use cm_lease::Guard;
+use cm_ledger::{Ledger, Record, ServiceState, Verdict};
+use cm_project::Project;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// What is deployed, as every host records it.
+#[derive(Clone, Debug)]
+pub struct Release {
+    id: String,
+    actor: String,
+    branch: String,
+    commit: String,
+    project: String,
+}
+
+impl Release {
+    /// The release that a document describes.
+    pub fn of(doc: &Document) -> Result<Release> {
+        let wanted = |value: Option<&str>, name: &str| {
+            value
+                .map(str::to_owned)
+                .ok_or_else(|| Failure::new(Exit::BadInput, "input.shape", format!("the document names no {name}")))
+        };
+        Ok(Release {
+            id: doc.run_id().to_owned(),
+            actor: doc.actor().to_owned(),
+            branch: doc.branch().unwrap_or_default().to_owned(),
+            commit: wanted(doc.commit(), "commit")?,
+            project: wanted(doc.project(), "project")?,
+        })
+    }
+
+    /// The commit, as people write it.
+    pub fn short(&self) -> &str {
+        self.commit.get(..12).unwrap_or(&self.commit)
+    }
+
+    /// The immutable name of an image of this release.
+    fn tag(&self, image: &str) -> String {
+        format!("{}:cm-{}", repository(image), self.short())
+    }
+}
+
+/// An image's name without its tag or digest.
+fn repository(image: &str) -> &str {
+    let name = image.split_once('@').map_or(image, |(name, _)| name);
+    match name.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => name,
+    }
+}
+
+/// The change of one host.
+pub struct Switch<'a> {
+    host: &'a Host,
+    project: &'a Project,
+    plan: HostPlan,
+    release: &'a Release,
+    full: bool,
+    head: String,
+    before: Vec<Container>,
+    compose_project: String,
+    protected: Vec<Protected>,
+    states: BTreeMap<String, ServiceState>,
+    containers: BTreeMap<String, Vec<String>>,
+    seconds: f64,
+}
+
+impl<'a> Switch<'a> {
+    /// Looks at the host: the checkout, what the move would destroy, what runs.
+    ///
+    /// # Errors
+    /// [`Exit::Build`] if files changed by hand are in the way; what [`Checkout::prepare`] says.
+    pub async fn look(
+        project: &'a Project,
+        selection: &Selection,
+        host: &'a Host,
+        plan: HostPlan,
+        release: &'a Release,
+        log: &Log,
+    ) -> Result<Switch<'a>> {
+        let checkout = Checkout::new(host, &plan.checkout, project.remote(), &project.protected());
+        let branch = Some(release.branch.as_str()).filter(|branch| !branch.is_empty());
+        let state = checkout.prepare(branch, &release.commit).await?;
+        for file in &state.upstream {
+            log.warn(format!(
+                "on {}: the repository's {file} differs from the commit before; the host keeps its own",
+                host.name()
+            ));
+        }
+        if !state.endangered.is_empty() && !selection.discard_local_changes {
+            return Err(endangered(host, &plan.checkout, &state.endangered));
+        }
+        let compose_project = compose_project(project, host, &plan).await?;
+        let before = cm_engine::containers(host, &compose_project).await?;
+        log.debug(format!(
+            "on {}: at {}, {} containers, {} paths to change",
+            host.name(),
+            state.head,
+            before.len(),
+            state.changes
+        ));
+        Ok(Switch {
+            host,
+            project,
+            plan,
+            release,
+            full: selection.full,
+            head: state.head,
+            before,
+            compose_project,
+            protected: Vec::new(),
+            states: BTreeMap::new(),
+            containers: BTreeMap::new(),
+            seconds: 0.0,
+        })
+    }
+
+    /// The host's name.
+    pub fn host_name(&self) -> &str {
+        self.host.name()
+    }
+
+    /// How many services it changes.
+    pub fn service_count(&self) -> usize {
+        self.plan.services.len()
+    }
+
+    fn checkout(&self) -> Checkout<'a> {
+        Checkout::new(self.host, &self.plan.checkout, self.project.remote(), &self.project.protected())
+    }
+
+    fn compose(&self) -> Compose<'a> {
+        let config = &self.project.config.compose;
+        Compose::new(self.host, &self.plan.checkout, &config.files, config.env_file.as_deref())
+    }
+
+    /// What takes this host back, complete in itself: where the checkout was and
+    /// which image each service ran.
+    pub fn undo(&self) -> Value {
+        let services: Map<String, Value> = self
+            .plan
+            .services
+            .iter()
+            .map(|service| (service.name.clone(), self.undo_of(&service.name, service.action)))
+            .collect();
+        json!({
+            "kind": "release",
+            "host": self.host.name(),
+            "checkout": self.plan.checkout,
+            "compose_project": self.compose_project,
+            "from": self.head,
+            "to": self.release.commit,
+            "services": services,
+        })
+    }
+
+    fn undo_of(&self, service: &str, action: Action) -> Value {
+        let container = self.before.iter().find(|container| container.service == service);
+        json!({
+            "action": action.word(),
+            "image": container.map(|container| &container.image),
+            "image_id": container.map(|container| &container.image_id),
+        })
+    }
+
+    /// Changes the host. The lock is checked before each step that changes something.
+    ///
+    /// # Errors
+    /// [`Exit::Build`], [`Exit::LockLost`], [`Exit::Unreachable`]; what was done so
+    /// far is in [`Switch::facts`].
+    pub async fn carry_out(&mut self, guard: &Guard, log: &Log) -> Result<()> {
+        let began = Instant::now();
+        let result = self.steps(guard, log).await;
+        self.seconds = began.elapsed().as_secs_f64();
+        result
+    }
+
+    async fn steps(&mut self, guard: &Guard, log: &Log) -> Result<()> {
+        guard.check(self.host).await?;
+        log.info(format!("on {}: moving {} to {}", self.host.name(), self.plan.checkout, self.release.short()));
+        let snapshots = format!("{}/snapshots", cm_ledger::state_dir(&self.release.project));
+        self.protected = self.checkout().move_to(&self.release.commit, &snapshots, &self.release.id).await?;
+        let compose = self.compose();
+        let config = compose.config().await?;
+        self.keep_old_images(&config).await?;
+        self.build(&compose, &config, guard, log).await?;
+        self.record_pending(&config).await?;
+        guard.check(self.host).await?;
+        self.start(&compose, &config, log).await?;
+        self.restart_and_reload(&compose, log).await?;
+        self.remove(log).await?;
+        self.look_again(&config).await
+    }
+
+    /// An image that only a container's id holds is lost to a cleaning cron job once
+    /// the container is replaced; a name keeps it for the way back.
+    async fn keep_old_images(&self, config: &Config) -> Result<()> {
+        for container in &self.before {
+            let replaced = self
+                .plan
+                .services
+                .iter()
+                .any(|service| service.name == container.service && service.action == Action::Build);
+            let builds = config.services.get(&container.service).is_some_and(|definition| definition.builds);
+            if replaced && builds && !container.image_id.is_empty() {
+                let name = format!("{}:cm-before-{}", repository(&container.image), &self.release.id);
+                cm_engine::tag(self.host, &container.image_id, &name, Exit::Build).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn build(&mut self, compose: &Compose<'_>, config: &Config, guard: &Guard, log: &Log) -> Result<()> {
+        let builds = |name: &String| config.services.get(name).is_some_and(|definition| definition.builds);
+        let services: Vec<_> = self.plan.with(Action::Build).into_iter().filter(builds).collect();
+        if services.is_empty() {
+            return Ok(());
+        }
+        guard.check(self.host).await?;
+        log.info(format!("on {}: building {}", self.host.name(), services.join(", ")));
+        let options = BuildOptions { revision: &self.release.commit, release: &self.release.id, no_cache: self.full };
+        let built = compose.build(&services, &options, |line| log.debug(line)).await;
+        compose.forget_build(&self.release.id).await?;
+        built.map_err(|failure| failure.hint("nothing was restarted; the services run what they ran before"))
+    }
+
+    /// Names the new images and writes down that they are about to run.
+    async fn record_pending(&mut self, config: &Config) -> Result<()> {
+        for service in self.plan.services.clone() {
+            let state = match config.services.get(&service.name) {
+                Some(definition) if service.action != Action::Remove => {
+                    self.state_of(&definition.image, definition.builds && service.action == Action::Build).await?
+                }
+                _ => ServiceState { commit: self.release.commit.clone(), removed: true, ..ServiceState::default() },
+            };
+            self.states.insert(service.name, state);
+        }
+        let mut record = Record::new(&self.release.id, &self.release.actor, &self.release.branch, &self.release.commit);
+        record.verdict = Verdict::Pending;
+        record.services = self.states.clone();
+        Ledger::append(self.host, &self.release.project, &record).await
+    }
+
+    async fn state_of(&self, image: &str, built: bool) -> Result<ServiceState> {
+        let image_id = cm_engine::image_id(self.host, image).await?.unwrap_or_default();
+        let mut state = ServiceState {
+            commit: self.release.commit.clone(),
+            image: image.to_owned(),
+            image_id,
+            ..ServiceState::default()
+        };
+        if built {
+            state.tag = self.release.tag(image);
+            cm_engine::tag(self.host, &state.image_id, &state.tag, Exit::Build).await?;
+        }
+        Ok(state)
+    }
+
+    async fn start(&self, compose: &Compose<'_>, config: &Config, log: &Log) -> Result<()> {
+        let services = self.plan.to_start();
+        if services.is_empty() {
+            return Ok(());
+        }
+        // Dependencies that are in the plan themselves are started in their order;
+        // one that is not must not be replaced along the way.
+        let with_dependencies = config.dependencies(&services).iter().all(|name| services.contains(name));
+        let options = UpOptions { force_recreate: self.full, with_dependencies, remove_orphans: self.full };
+        log.info(format!("on {}: starting {}", self.host.name(), services.join(", ")));
+        log.debug(compose.up_command(&services, options).display());
+        compose.up(&services, options, |line| log.debug(line)).await
+    }
+
+    async fn restart_and_reload(&self, compose: &Compose<'_>, log: &Log) -> Result<()> {
+        for service in self.plan.with(Action::Restart) {
+            log.info(format!("on {}: restarting {service}", self.host.name()));
+            compose.restart(&service).await?;
+        }
+        for service in self.plan.with(Action::Reload) {
+            self.reload(compose, &service, log).await?;
+        }
+        Ok(())
+    }
+
+    /// Reloads a service if its container sees the new files; restarts it otherwise:
+    /// a single mounted file that git replaced has a new inode, which the container
+    /// does not follow, and a reload there would read the old content and succeed.
+    async fn reload(&self, compose: &Compose<'_>, service: &str, log: &Log) -> Result<()> {
+        let rules = self.project.rules(service);
+        let container = self.before.iter().find(|container| container.service == service && container.is_running());
+        let Some(container) = container.filter(|_| !rules.reload.is_empty()) else {
+            log.info(format!("on {}: restarting {service}", self.host.name()));
+            return compose.restart(service).await;
+        };
+        if self.sees_new_files(container).await? {
+            log.info(format!("on {}: reloading {service}", self.host.name()));
+            if !rules.validate.is_empty() {
+                cm_engine::exec(self.host, &container.id, &rules.validate, Exit::Build, "build.validate").await?;
+            }
+            return cm_engine::exec(self.host, &container.id, &rules.reload, Exit::Build, "build.reload")
+                .await
+                .map(drop);
+        }
+        log.info(format!(
+            "on {}: {service} does not see the new file through its mount; restarting it",
+            self.host.name()
+        ));
+        compose.restart(service).await
+    }
+
+    async fn sees_new_files(&self, container: &Container) -> Result<bool> {
+        for mount in &container.binds {
+            let Some(outside) = self.host.read(&mount.source, Exit::Build).await.ok().flatten() else { continue };
+            let inside =
+                self.host.command(["docker", "exec", &container.id, "cat", &mount.destination]).output().await?;
+            if !inside.success() || inside.stdout != outside {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn remove(&self, log: &Log) -> Result<()> {
+        let gone = self.plan.with(Action::Remove);
+        for container in self.before.iter().filter(|container| gone.contains(&container.service)) {
+            log.info(format!("on {}: removing {}", self.host.name(), container.name));
+            self.host.command(["docker", "stop", &container.id]).text(Exit::Build, "build.remove").await?;
+            self.host.command(["docker", "rm", &container.id]).text(Exit::Build, "build.remove").await?;
+        }
+        Ok(())
+    }
+
+    /// What runs now, by Docker's own word: the gate compares with it.
+    async fn look_again(&mut self, config: &Config) -> Result<()> {
+        let now = cm_engine::containers(self.host, &self.compose_project).await?;
+        for service in self.plan.to_start() {
+            let containers: Vec<_> = now.iter().filter(|container| container.service == service).collect();
+            self.containers.insert(service.clone(), containers.iter().map(|container| container.id.clone()).collect());
+            let Some(state) = self.states.get_mut(&service) else { continue };
+            if let Some(container) = containers.first() {
+                state.config_hash.clone_from(&container.config_hash);
+                if state.image_id.is_empty() {
+                    state.image_id.clone_from(&container.image_id);
+                }
+            } else if config.services.get(&service).is_some_and(|definition| definition.replicas > 0) {
+                let message =
+                    format!("on {}: service {service} has no container after `docker compose up`", self.host.name());
+                return Err(Failure::new(Exit::Build, "build.no-container", message));
+            }
+        }
+        Ok(())
+    }
+
+    /// What was done, for the document.
+    pub fn facts(&self) -> Value {
+        let services: Map<String, Value> = self
+            .plan
+            .services
+            .iter()
+            .map(|service| (service.name.clone(), self.facts_of(&service.name, service.action)))
+            .collect();
+        json!({
+            "project": self.compose_project,
+            "checkout": self.plan.checkout,
+            "from": self.head,
+            "to": self.release.commit,
+            "protected": self.protected.iter().map(Protected::to_json).collect::<Vec<_>>(),
+            "services": services,
+            "duration_ms": (self.seconds * 1000.0).round(),
+        })
+    }
+
+    fn facts_of(&self, service: &str, action: Action) -> Value {
+        let state = self.states.get(service).cloned().unwrap_or_default();
+        let before = self.before.iter().find(|container| container.service == service);
+        json!({
+            "action": action.word(),
+            "image": state.image,
+            "image_id": state.image_id,
+            "tag": state.tag,
+            "config_hash": state.config_hash,
+            "removed": state.removed,
+            "previous_image_id": before.map(|container| &container.image_id),
+            "container_ids": self.containers.get(service),
+        })
+    }
+}
+
+/// The compose project's name: what the compose file says, or what a container of
+/// the checkout says, or Compose's own answer.
+async fn compose_project(project: &Project, host: &Host, plan: &HostPlan) -> Result<String> {
+    if let Some(name) = &project.compose.name {
+        return Ok(name.clone());
+    }
+    let config = &project.config.compose;
+    let compose = Compose::new(host, &plan.checkout, &config.files, config.env_file.as_deref());
+    Ok(compose.config().await?.project)
+}
+
+fn endangered(host: &Host, checkout: &str, files: &[String]) -> Failure {
+    let shown: Vec<_> = files.iter().take(20).map(String::as_str).collect();
+    let more = files.len().saturating_sub(shown.len());
+    let failure = Failure::new(
+        Exit::Build,
+        "checkout.local-changes",
+        format!("on {}: {} files in {checkout} were changed by hand and would be lost", host.name(), files.len()),
+    )
+    .cause(format!("{}{}", shown.join("\n"), if more > 0 { format!("\nand {more} more") } else { String::new() }));
+    failure.hint("commit them, add them to [protect] in cm.toml, or give them up with --discard-local-changes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::repository;
+
+    #[test]
+    fn an_images_repository_is_found_behind_ports_tags_and_digests() {
+        for (image, wanted) in [
+            ("web", "web"),
+            ("acme/web:1.2", "acme/web"),
+            ("registry:5000/acme/web", "registry:5000/acme/web"),
+            ("registry:5000/acme/web:1", "registry:5000/acme/web"),
+            ("acme/web@sha256:00", "acme/web"),
+        ] {
+            assert_eq!(repository(image), wanted);
+        }
+    }
+}
