@@ -1,0 +1,258 @@
+//! End to end, on real servers: sshd, Docker, Compose, MongoDB, Redis and Caddy. What
+//! happened is asked of Docker and of the file system, never of cm.
+
+use cm_testkit::{Answer, Sandbox};
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+/// A container by Docker's own word.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Container {
+    id: String,
+    image: String,
+    started_at: String,
+    running: bool,
+}
+
+fn containers(sandbox: &Sandbox, server: &str) -> BTreeMap<String, Container> {
+    let names = sandbox.server(server, &["docker", "ps", "-a", "--format", "{{.Names}}"]);
+    let names: Vec<&str> = names.lines().collect();
+    if names.is_empty() {
+        return BTreeMap::new();
+    }
+    let format = "{{.Name}} {{.Id}} {{.Image}} {{.State.StartedAt}} {{.State.Running}}";
+    let mut command = vec!["docker", "inspect", "--format", format];
+    command.extend(&names);
+    let read = |line: &str| {
+        let fields: Vec<_> = line.split(' ').map(str::to_owned).collect();
+        let [name, id, image, started_at, running] = fields.try_into().expect("five fields");
+        let name = name.trim_start_matches("/curateme-").to_owned();
+        (name, Container { id, image, started_at, running: running == "true" })
+    };
+    sandbox.server(server, &command).lines().map(read).collect()
+}
+
+/// Inode, mode, owner and content hash of the files a deployment must not touch.
+fn protected(sandbox: &Sandbox) -> String {
+    let stat =
+        sandbox.server("platform", &["stat", "-c", "%n %i %a %U %s", "platform/Caddyfile", "platform/.env.production"]);
+    let sums = sandbox.server("platform", &["sha256sum", "platform/Caddyfile", "platform/.env.production"]);
+    format!("{stat}\n{sums}")
+}
+
+fn head(sandbox: &Sandbox, server: &str) -> String {
+    sandbox.server(server, &["git", "-C", "platform", "rev-parse", "HEAD"])
+}
+
+fn laptop_head(sandbox: &Sandbox) -> String {
+    sandbox.laptop("git", &["rev-parse", "HEAD"]).stdout.trim().to_owned()
+}
+
+fn backups(sandbox: &Sandbox) -> Vec<String> {
+    let list = sandbox.server("platform", &["ls", "-1", "backups"]);
+    list.lines().filter(|name| name.ends_with(".archive.gz")).map(str::to_owned).collect()
+}
+
+fn gateway_answers(sandbox: &Sandbox) -> bool {
+    let check =
+        sandbox.laptop("bash", &["-c", r#"curl -sf --max-time 10 "$API_URL/gateway/health" | grep -q '"status"'"#]);
+    check.code == 0
+}
+
+#[track_caller]
+fn succeeded(answer: &Answer) {
+    assert_eq!(answer.code, 0, "exit status; stderr:\n{}", answer.stderr);
+    assert!(answer.stderr.contains("[SUCCESS] All "), "the runbook's line; stderr:\n{}", answer.stderr);
+    assert_eq!(answer.document()["status"], "ok");
+}
+
+/// Only `names` differ between the two looks.
+#[track_caller]
+fn only_changed(before: &BTreeMap<String, Container>, after: &BTreeMap<String, Container>, names: &[&str]) {
+    let changed: Vec<_> =
+        before.keys().chain(after.keys()).filter(|name| before.get(*name) != after.get(*name)).collect();
+    let mut changed: Vec<_> = changed.into_iter().map(String::as_str).collect();
+    changed.sort_unstable();
+    changed.dedup();
+    assert_eq!(changed, names);
+}
+
+const GATEWAY: &str = "services/backend/curateme/gateway/__main__.py";
+
+#[test]
+fn a_platform_is_deployed_changed_broken_and_rolled_back() {
+    let sandbox = Sandbox::up("story");
+    let untouched = protected(&sandbox);
+
+    println!("--- the first deployment starts everything");
+    succeeded(&sandbox.deploy(&[]));
+    let first = containers(&sandbox, "platform");
+    assert_eq!(first.len(), 9, "{first:?}");
+    assert!(first.values().all(|container| container.running), "{first:?}");
+    let runners = containers(&sandbox, "runners");
+    assert_eq!(runners.keys().collect::<Vec<_>>(), ["runner-agent"]);
+    assert_eq!((head(&sandbox, "platform"), head(&sandbox, "runners")), (laptop_head(&sandbox), laptop_head(&sandbox)));
+    assert_eq!(protected(&sandbox), untouched);
+    assert!(gateway_answers(&sandbox));
+
+    println!("--- nothing has changed: nothing is touched");
+    succeeded(&sandbox.deploy(&[]));
+    only_changed(&first, &containers(&sandbox, "platform"), &[]);
+
+    println!("--- a change of the dashboard touches the dashboard alone, after a backup");
+    let backups_before = backups(&sandbox);
+    std::fs::write(sandbox.laptop.join("apps/dashboard/VERSION"), "2.0.0-test\n").expect("write");
+    sandbox.commit("dashboard: two");
+    succeeded(&sandbox.deploy(&[]));
+    let second = containers(&sandbox, "platform");
+    only_changed(&first, &second, &["dashboard"]);
+    assert_ne!(first["dashboard"].image, second["dashboard"].image, "it runs another image");
+    assert_eq!(runners, containers(&sandbox, "runners"), "the other server was left alone");
+    assert_eq!(protected(&sandbox), untouched);
+    let new: Vec<_> = backups(&sandbox).into_iter().filter(|name| !backups_before.contains(name)).collect();
+    assert_eq!(new.len(), 1, "one backup a deployment: {new:?}");
+    let taken = sandbox.server("platform", &["stat", "-c", "%Y %a", &format!("backups/{}", new[0])]);
+    let (taken, mode) = taken.split_once(' ').expect("two fields");
+    let started = sandbox.server("platform", &["date", "-d", &second["dashboard"].started_at, "+%s"]);
+    assert!(
+        taken.parse::<u64>().expect("seconds") <= started.parse::<u64>().expect("seconds"),
+        "the backup is older than the change"
+    );
+    assert_eq!(mode, "600");
+
+    println!("--- a gateway that answers with errors is rolled back to the image that ran");
+    sandbox.change(
+        GATEWAY,
+        "return 200, HEALTH.report()",
+        "raise RuntimeError(\"broken on purpose\")",
+        "gateway: broken",
+    );
+    let answer = sandbox.deploy(&[]);
+    assert_eq!(answer.code, 60, "stderr:\n{}", answer.stderr);
+    assert_eq!(answer.document()["status"], "rolled_back");
+    let third = containers(&sandbox, "platform");
+    assert_eq!(third["backend-gateway"].image, second["backend-gateway"].image);
+    assert!(third["backend-gateway"].running && gateway_answers(&sandbox));
+    only_changed(&second, &third, &["backend-gateway"]);
+    assert_eq!(protected(&sandbox), untouched);
+    assert_ne!(head(&sandbox, "platform"), laptop_head(&sandbox), "the checkout went back too");
+
+    println!("--- the same commit again is not taken for deployed: pushed is not running");
+    let answer = sandbox.deploy(&[]);
+    assert_eq!(answer.code, 60, "stderr:\n{}", answer.stderr);
+
+    println!("--- a gateway that dies at once is seen by the gate and rolled back");
+    sandbox.change(
+        GATEWAY,
+        "raise RuntimeError(\"broken on purpose\")",
+        "return 200, HEALTH.report()",
+        "gateway: mended",
+    );
+    let text = std::fs::read_to_string(sandbox.laptop.join(GATEWAY)).expect("read");
+    let crash = text.replacen("\nSERVICE = ", "\nraise SystemExit(\"dies at once\")\nSERVICE = ", 1);
+    assert_ne!(crash, text);
+    std::fs::write(sandbox.laptop.join(GATEWAY), &crash).expect("write");
+    sandbox.commit("gateway: crash loop");
+    let answer = sandbox.deploy(&[]);
+    assert_eq!(answer.code, 60, "stderr:\n{}", answer.stderr);
+    assert!(answer.stderr.contains("Some services may not be fully healthy yet"), "stderr:\n{}", answer.stderr);
+    assert!(answer.stderr.contains("dies at once"), "the container's last words are shown; stderr:\n{}", answer.stderr);
+    assert_eq!(containers(&sandbox, "platform")["backend-gateway"].image, second["backend-gateway"].image);
+    assert!(gateway_answers(&sandbox));
+
+    println!("--- a syntax error does not leave the laptop");
+    std::fs::write(sandbox.laptop.join(GATEWAY), format!("def broken(:\n{text}")).expect("write");
+    sandbox.commit("gateway: no Python");
+    let before = containers(&sandbox, "platform");
+    let answer = sandbox.deploy(&[]);
+    assert_eq!(answer.code, 20, "stderr:\n{}", answer.stderr);
+    assert!(answer.stderr.contains(&format!("{GATEWAY}:1")), "file and line; stderr:\n{}", answer.stderr);
+    only_changed(&before, &containers(&sandbox, "platform"), &[]);
+
+    println!("--- a fix forward works after all of it");
+    std::fs::write(sandbox.laptop.join(GATEWAY), &text).expect("write");
+    sandbox.commit("gateway: mended for good");
+    succeeded(&sandbox.deploy(&["--gateway"]));
+    assert!(gateway_answers(&sandbox));
+
+    println!("--- the history tells the truth");
+    let history = sandbox.laptop("cm-record", &["history", "--json"]);
+    let history: serde_json::Value = serde_json::from_str(&history.stdout).expect("JSON");
+    let verdicts: Vec<_> = history["platform"]
+        .as_array()
+        .expect("records")
+        .iter()
+        .map(|record| record["verdict"].as_str().expect("verdict"))
+        .collect();
+    assert_eq!(
+        verdicts,
+        ["verified", "rolled_back", "rolled_back", "rolled_back", "verified", "verified"],
+        "newest first"
+    );
+}
+
+#[test]
+fn two_people_cannot_deploy_at_once() {
+    let sandbox = Sandbox::up("lock");
+    let laptop = sandbox.laptop.display().to_string();
+    let mut holder =
+        sandbox.home.command("cm-lock", &["run", "--reason", "a long deploy", "--", "sleep", "60"], &laptop);
+    let mut holder = holder.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("cm-lock");
+    let held = |sandbox: &Sandbox| sandbox.laptop("cm-lock", &["status"]).stdout.contains("ada@laptop");
+    let began = Instant::now();
+    while !held(&sandbox) {
+        assert!(began.elapsed() < Duration::from_secs(20), "the lock is taken");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+
+    println!("--- on the same laptop");
+    let refused = sandbox.deploy(&[]);
+    assert_eq!(refused.code, 10, "{refused:?}");
+    assert!(refused.stderr.contains("ada@laptop") && refused.stderr.contains("a long deploy"), "{}", refused.stderr);
+
+    println!("--- from another laptop, which has a lock file of its own");
+    let mut other = cm_testkit::Home::new();
+    for name in ["DEPLOY_USER", "PLATFORM_VPS_IP", "RUNNERS_VPS_IP", "CM_SSH_CONFIG", "GIT_SSH_COMMAND", "API_URL"] {
+        let value = sandbox.laptop("printenv", &[name]).stdout;
+        other.set(name, value.trim());
+    }
+    other.set("CM_ACTOR", "bob@desk");
+    let script = cm_testkit::repository().join("scripts/deploy-to-vps.sh").display().to_string();
+    let refused = other.run(&script, &[""; 0], &laptop, None);
+    assert_eq!(refused.code, 10, "{refused:?}");
+    assert!(refused.stderr.contains("ada@laptop"), "{}", refused.stderr);
+    assert_eq!(containers(&sandbox, "platform").len(), 0, "nothing was deployed");
+
+    println!("--- and a changing program used alone");
+    let refused = other.run("cm-build", &["--service", "dashboard"], &laptop, None);
+    assert_eq!(refused.code, 10, "{refused:?}");
+
+    println!("--- until it is over");
+    let ended = sandbox.home.command("kill", &["-TERM", &holder.id().to_string()], &laptop).status().expect("kill");
+    assert!(ended.success());
+    holder.wait().expect("its end");
+    let began = Instant::now();
+    while other.run("cm-lock", &["run", "--", "true"], &laptop, None).code != 0 {
+        assert!(began.elapsed() < Duration::from_secs(90), "the lock is free again within one lease");
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+#[test]
+fn a_dry_run_says_what_it_would_do_and_touches_nothing() {
+    let sandbox = Sandbox::up("dry");
+    let (before, untouched) = (head(&sandbox, "platform"), protected(&sandbox));
+    std::fs::write(sandbox.laptop.join("apps/dashboard/VERSION"), "3.0.0-test\n").expect("write");
+    sandbox.commit("dashboard: three");
+    let answer = sandbox.deploy(&["--dry-run"]);
+    assert_eq!(answer.code, 0, "stderr:\n{}", answer.stderr);
+    assert_eq!(answer.document()["run"]["dry_run"], true);
+    assert!(answer.stderr.contains("up -d --no-build"), "it names the commands; stderr:\n{}", answer.stderr);
+    assert_eq!(containers(&sandbox, "platform").len(), 0);
+    assert_eq!((head(&sandbox, "platform"), protected(&sandbox)), (before, untouched));
+    let pushed = sandbox.laptop("git", &["ls-remote", "origin", "refs/heads/develop"]);
+    assert!(!pushed.stdout.contains(&laptop_head(&sandbox)), "nothing was pushed");
+    let state = sandbox.server("platform", &["find", ".local", "-name", "*.jsonl"]);
+    assert_eq!(state, "", "no ledger was begun");
+}
