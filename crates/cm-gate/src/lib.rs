@@ -5,6 +5,8 @@
 //! Each part keeps its judgement apart from its input and output: readings and
 //! answers go in as values, a verdict comes out, and tests feed both.
 
+pub mod canary;
+pub mod checks;
 pub mod health;
 mod words;
 

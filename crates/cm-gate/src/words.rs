@@ -13,6 +13,11 @@ pub fn time(duration: Duration) -> String {
     }
 }
 
+/// Whole milliseconds, for records.
+pub fn milliseconds(duration: Duration) -> u64 {
+    duration.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
 /// `exit code 1`, or `exit code 137 (SIGKILL)` where a signal ended the process.
 pub fn exit_code(code: i64) -> String {
     let signal = match code - 128 {

@@ -243,7 +243,7 @@ impl Guard {
                 health_output: outcome.cause.health_output.clone(),
                 log_tail: Vec::new(),
                 readings: watch.readings,
-                waited_ms: outcome.at.as_millis().try_into().unwrap_or(u64::MAX),
+                waited_ms: crate::words::milliseconds(outcome.at),
             };
             if outcome.state == State::Unhealthy {
                 evidence::gather(&self.host, &mut verdict).await;

@@ -348,3 +348,6 @@ fn ended(container: &Container, about: &impl Fn(&'static str, String) -> Cause) 
 fn short(id: &str) -> &str {
     id.get(..19).unwrap_or(id)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+//! Checks against a real server on this machine, and against everything that is none.
+
+use super::*;
+use cm_project::Template;
+use std::time::Instant;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// A server that answers by path; gives its port.
+async fn serve() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let port = listener.local_addr().expect("address").port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(answer(stream));
+        }
+    });
+    port
+}
+
+async fn answer(mut stream: TcpStream) {
+    let mut request = vec![0; 4096];
+    let read = stream.read(&mut request).await.unwrap_or(0);
+    let request = String::from_utf8_lossy(&request[..read]).into_owned();
+    let path = request.split_ascii_whitespace().nth(1).unwrap_or_default();
+    let (status, headers, body) = match path {
+        "/health" => ("200 OK", "", r#"{"status":"ok","redis":"connected","checks":[{"n":1}]}"#),
+        "/degraded" => ("200 OK", "", r#"{"status":"ok","degraded":true}"#),
+        "/login" => ("307 Temporary Redirect", "Location: /sign-in\r\n", ""),
+        "/models" if request.to_lowercase().contains("x-cm-api-key: cm-gate") => ("200 OK", "", "[]"),
+        "/models" => ("401 Unauthorized", "", ""),
+        "/slow" => {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            ("200 OK", "", "")
+        }
+        "/hang" => return std::future::pending().await,
+        "/drip" => return drip(stream).await,
+        "/cut" => return,
+        _ => ("404 Not Found", "", "no such page"),
+    };
+    let text =
+        format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+    let _sent = stream.write_all(text.as_bytes()).await;
+}
+
+/// One byte every fifty milliseconds, for ever.
+async fn drip(mut stream: TcpStream) {
+    let _head = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n").await;
+    while stream.write_all(b"x").await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn check(url: &str) -> Check {
+    Check {
+        name: url.to_owned(),
+        url: Template::literal(url),
+        status: cm_project::config::Statuses::default(),
+        contains: None,
+        json: Default::default(),
+        header_env: Default::default(),
+    }
+}
+
+async fn run_all(checks: Vec<Check>) -> Vec<CheckResult> {
+    let verify = Verify { timeout: Duration::from_millis(600), latency_warn: Duration::from_millis(200), checks };
+    run(&verify).await.expect("client")
+}
+
+async fn closed_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").await.expect("bind").local_addr().expect("address").port()
+}
+
+#[tokio::test]
+async fn answers_are_judged_by_every_expectation() {
+    let port = serve().await;
+    let at = |path: &str| check(&format!("http://name.localhost:{port}{path}"));
+    let with_json = |path: &str, key: &str, value: serde_json::Value| {
+        let mut check = at(path);
+        check.json.insert(key.to_owned(), value);
+        check
+    };
+    let mut redirect = at("/login");
+    redirect.status.0 = vec![302, 307];
+    let mut text = at("/health");
+    text.contains = Some("\"status\"".to_owned());
+    let mut other_text = at("/health");
+    other_text.contains = Some("splendid".to_owned());
+    let cases = [
+        (at("/health"), Outcome::Pass, "ok"),
+        (redirect, Outcome::Pass, "ok"),
+        (text, Outcome::Pass, "ok"),
+        (with_json("/health", "redis", "connected".into()), Outcome::Pass, "ok"),
+        (with_json("/health", "checks.0.n", 1.0.into()), Outcome::Pass, "ok"),
+        (at("/slow"), Outcome::Warn, "slow"),
+        (at("/degraded"), Outcome::Warn, "degraded"),
+        (at("/nowhere"), Outcome::Fail, "status"),
+        (at("/login"), Outcome::Fail, "status"),
+        (other_text, Outcome::Fail, "body"),
+        (with_json("/health", "mongodb", "connected".into()), Outcome::Fail, "json-missing"),
+        (with_json("/health", "checks.7.n", 1.into()), Outcome::Fail, "json-missing"),
+        (with_json("/health", "redis", "gone".into()), Outcome::Fail, "json-value"),
+        (with_json("/models", "redis", "gone".into()), Outcome::Fail, "status"),
+        (with_json("/slow", "redis", "gone".into()), Outcome::Fail, "not-json"),
+    ];
+    let (checks, wanted): (Vec<_>, Vec<_>) = cases.into_iter().map(|(check, a, b)| (check, (a, b))).unzip();
+    let results = run_all(checks).await;
+    for (result, wanted) in results.iter().zip(wanted) {
+        assert_eq!((result.verdict, result.code), wanted, "{result:?}");
+    }
+    assert_eq!(results[8].message, "307 to /sign-in, wanted 200");
+}
+
+#[tokio::test]
+async fn no_answer_is_never_a_pass_and_has_its_class() {
+    let (port, closed) = (serve().await, closed_port().await);
+    let cases = [
+        (format!("http://127.0.0.1:{port}/health"), Outcome::Pass, "ok"),
+        (format!("http://127.0.0.1:{closed}/"), Outcome::Fail, "refused"),
+        (format!("http://127.0.0.1:{port}/hang"), Outcome::Fail, "timeout"),
+        (format!("http://127.0.0.1:{port}/drip"), Outcome::Fail, "timeout"),
+        (format!("http://127.0.0.1:{port}/cut"), Outcome::Fail, "broken"),
+        (format!("https://127.0.0.1:{port}/health"), Outcome::Fail, "tls"),
+        ("http://no-such-name.invalid/".to_owned(), Outcome::Unknown, "dns"),
+        ("ftp://x/".to_owned(), Outcome::Unknown, "not-made"),
+        ("http://[::1/".to_owned(), Outcome::Unknown, "bad-request"),
+        ("http://${CM_GATE_NO_SUCH_VARIABLE}/".to_owned(), Outcome::Unknown, "not-made"),
+    ];
+    let results = run_all(cases.iter().map(|(url, ..)| check(url)).collect()).await;
+    for (result, (_, verdict, code)) in results.iter().zip(&cases) {
+        assert_eq!((result.verdict, result.code), (*verdict, *code), "{result:?}");
+    }
+    assert_eq!((results[1].attempts, results[2].attempts), (TRIES, 1));
+    assert_eq!(overall(&results), Outcome::Fail);
+}
+
+#[tokio::test]
+async fn silence_everywhere_says_nothing_about_production() {
+    let port = serve().await;
+    let hang = check(&format!("http://127.0.0.1:{port}/hang"));
+    let silent = run_all(vec![hang.clone(), check("http://no-such-name.invalid/")]).await;
+    assert_eq!(overall(&silent), Outcome::Unknown, "{silent:?}");
+    let refused = check(&format!("http://127.0.0.1:{}/", closed_port().await));
+    assert_eq!(overall(&run_all(vec![hang, refused]).await), Outcome::Fail);
+    assert_eq!(overall(&[]), Outcome::Unknown);
+}
+
+#[tokio::test]
+async fn a_secret_comes_from_its_variable_or_the_check_is_unknown() {
+    let port = serve().await;
+    let mut with_key = check(&format!("http://127.0.0.1:{port}/models"));
+    with_key.header_env.insert("X-CM-API-Key".to_owned(), "CM_GATE_NO_SUCH_VARIABLE".to_owned());
+    let result = &run_all(vec![with_key.clone()]).await[0];
+    assert_eq!((result.verdict, result.code), (Outcome::Unknown, "not-made"));
+    assert!(obstacle(&with_key).expect("obstacle").contains("CM_GATE_NO_SUCH_VARIABLE"));
+    // Any variable that is set will do: the server wants what cargo says in this one.
+    with_key.header_env.insert("X-CM-API-Key".to_owned(), "CARGO_PKG_NAME".to_owned());
+    let without_key = check(&format!("http://127.0.0.1:{port}/models"));
+    let results = run_all(vec![with_key, without_key]).await;
+    assert_eq!((results[0].verdict, results[0].status), (Outcome::Pass, Some(200)));
+    assert_eq!((results[1].verdict, results[1].status), (Outcome::Fail, Some(401)));
+}
+
+#[tokio::test]
+async fn checks_run_side_by_side() {
+    let port = serve().await;
+    let began = Instant::now();
+    let results = run_all((0..8).map(|_| check(&format!("http://127.0.0.1:{port}/slow"))).collect()).await;
+    assert_eq!(results.len(), 8);
+    assert!(began.elapsed() < Duration::from_millis(600), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_server_that_comes_up_meanwhile_is_worth_a_warning() {
+    let port = closed_port().await;
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("bind");
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(answer(stream));
+        }
+    });
+    let result = &run_all(vec![check(&format!("http://127.0.0.1:{port}/health"))]).await[0];
+    assert_eq!((result.verdict, result.code, result.attempts), (Outcome::Warn, "retried", 2), "{result:?}");
+}
