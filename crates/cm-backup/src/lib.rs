@@ -1,7 +1,172 @@
-//! Take a MongoDB backup and prove it.
+//! Take a MongoDB backup and prove it. Before a deploy it reads the database of the
+//! platform, in its container on a server, into a mongodump archive on that server,
+//! reads the archive back to its last byte, and fails the deploy if anything is
+//! missing: an unproved backup is none.
 
 pub mod archive;
+mod args;
+pub mod backup;
+pub mod check;
 pub mod codec;
+pub mod dump;
+pub mod envfile;
+mod listing;
 pub mod manifest;
 pub mod metadata;
+pub mod mongo;
+mod name;
+pub mod pipe;
+mod plan;
+pub mod source;
+pub mod store;
+pub mod survey;
+mod text;
 pub mod verify;
+
+pub use args::Args;
+
+use args::Command;
+use backup::{Backup, Outcome};
+use check::Check;
+use cm_core::{CommonArgs, Done, Exit, Io, Log, Result, Run};
+use manifest::{Deploy, Manifest};
+use plan::{Plan, Route};
+use serde_json::{Value, json};
+use std::time::Instant;
+use store::Store;
+
+/// `cm-backup`.
+#[derive(Debug)]
+pub struct Tool;
+
+impl cm_core::Tool for Tool {
+    const NAME: &'static str = "cm-backup";
+    type Args = Args;
+
+    fn common(args: &Args) -> &CommonArgs {
+        &args.common
+    }
+
+    async fn command(args: &Args, io: &Io) -> Option<Result<Exit>> {
+        match &args.command {
+            Some(Command::Verify { file, manifest, json }) => {
+                let check = Check { file, manifest: manifest.as_deref(), strict: args.strict };
+                Some(check.run(*json, io).await)
+            }
+            Some(Command::List { directory, json }) => Some(list(args, directory.as_deref(), *json, io).await),
+            None if args.output.as_deref().is_some_and(|path| path.as_os_str() == "-") => {
+                Some(plan::to_stdout(args, io).await)
+            }
+            None => None,
+        }
+    }
+
+    async fn run(args: Args, run: &mut Run) -> Result<Done> {
+        let Some(plan) = Plan::make(&args, run)? else {
+            run.doc.set_facts(json!({"verified": false, "reason": "not configured"}));
+            return Ok(Done::skipped("cm.toml has no [backup]"));
+        };
+        run.log.info(plan.describe());
+        if run.dry_run() {
+            return Ok(Done::ok(format!("would back up {}", plan.database_display())));
+        }
+        let clock = Instant::now();
+        let outcome = carry_out(&plan, &args, run).await?;
+        Ok(report(run, outcome, &clock))
+    }
+}
+
+/// What the run comes to: the outcome, and where the backup is.
+type CarriedOut = (Outcome, Option<Store>);
+
+async fn carry_out(plan: &Plan, args: &Args, run: &Run) -> Result<CarriedOut> {
+    let Route { source, store } = plan.open(&run.log).await?;
+    let Some(source) = source else {
+        return Ok((Outcome::NothingYet("no database container yet: nothing to back up".to_owned()), None));
+    };
+    let database = plan.database(source.database.as_deref())?;
+    let prefix = plan.prefix(&database);
+    let name = plan.file_name(&prefix, run.doc.commit());
+    let backup = Backup {
+        source: &source,
+        database: &database,
+        store: &store,
+        prefix: &prefix,
+        name: &name,
+        deploy: deploy(run, plan),
+        allow_empty: args.allow_empty,
+        strict: args.strict,
+        log: &run.log,
+    };
+    let outcome = backup.make().await;
+    source.close().await;
+    Ok((outcome?, Some(store)))
+}
+
+fn deploy(run: &Run, plan: &Plan) -> Deploy {
+    Deploy {
+        run: Some(run.doc.run_id().to_owned()),
+        project: plan.project.clone(),
+        commit: run.doc.commit().map(str::to_owned),
+        actor: Some(run.doc.actor().to_owned()),
+    }
+}
+
+fn report(run: &mut Run, (outcome, store): CarriedOut, clock: &Instant) -> Done {
+    let (manifest, warnings, store) = match (outcome, store) {
+        (Outcome::Proved { manifest, warnings }, Some(store)) => (manifest, warnings, store),
+        (Outcome::NothingYet(why), _) => {
+            run.log.warn(&why);
+            run.doc.set_facts(json!({"verified": false, "reason": why}));
+            return Done::warned(why);
+        }
+        (Outcome::Proved { .. }, None) => unreachable!("a proved backup is in a store"),
+    };
+    run.doc.set_facts(facts(&manifest, &store, &warnings, clock));
+    let summary = summary(&manifest, &store, clock);
+    run.log.success(format!("backup proved: {summary}"));
+    warn(&run.log, &warnings);
+    let done = if warnings.is_empty() { Done::ok(summary) } else { Done::warned(summary) };
+    done.changed(true)
+}
+
+fn warn(log: &Log, warnings: &[String]) {
+    for warning in warnings {
+        log.warn(warning);
+    }
+}
+
+fn summary(manifest: &Manifest, store: &Store, clock: &Instant) -> String {
+    format!(
+        "{} ({}, {}, {}, {})",
+        store.display(&manifest.file),
+        text::bytes(manifest.bytes),
+        text::plural(manifest.namespaces.len() as u64, "collection"),
+        text::plural(manifest.documents, "document"),
+        text::duration(clock.elapsed())
+    )
+}
+
+fn facts(manifest: &Manifest, store: &Store, warnings: &[String], clock: &Instant) -> Value {
+    json!({
+        "verified": true,
+        "file": store.path(&manifest.file),
+        "host": store.host_name(),
+        "manifest": store.path(&manifest::name_for(&manifest.file)),
+        "sha256": manifest.sha256,
+        "bytes": manifest.bytes,
+        "database": manifest.database,
+        "namespaces": manifest.namespaces.len(),
+        "documents": manifest.documents,
+        "duration_ms": u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "warnings": warnings,
+    })
+}
+
+async fn list(args: &Args, directory: Option<&std::path::Path>, json: bool, io: &Io) -> Result<Exit> {
+    let store = match directory {
+        Some(directory) => plan::local_store(args, directory, &io.log).await?,
+        None => plan::configured_store(args, &io.log).await?,
+    };
+    listing::show(&store, json, io).await
+}

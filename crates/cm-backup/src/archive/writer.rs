@@ -117,7 +117,9 @@ fn checked<'d>(place: &str, document: &'d [u8]) -> io::Result<&'d [u8]> {
     let bad = |why: &str| io::Error::new(io::ErrorKind::InvalidData, format!("{why} in {place}"));
     match document.len() {
         length if length > MAX_DOCUMENT => Err(bad("a document is larger than 16 MiB, which no archive can hold,")),
-        length if length < MIN_DOCUMENT || document[length - 1] != 0 => Err(bad("the server sent a malformed document")),
+        length if length < MIN_DOCUMENT || document[length - 1] != 0 => {
+            Err(bad("the server sent a malformed document"))
+        }
         _ => Ok(document),
     }
 }

@@ -1,0 +1,242 @@
+//! One backup, from the first look at the database to the final name. The order is
+//! the point: look, check that there is room, read, write aside, read back, compare,
+//! and only then give it its name.
+
+use crate::dump::{self, Dumped};
+use crate::manifest::{self, Consistency, Deploy, Manifest, Namespace, SCHEMA, Server};
+use crate::source::Source;
+use crate::store::{Prepared, Store};
+use crate::survey::{self, Survey};
+use crate::text;
+use crate::verify::Contents;
+use cm_core::{Exit, Failure, Log, Result, time};
+
+/// Room that a backup leaves on the disk, in bytes.
+const SPARE: u64 = 64 << 20;
+
+/// What to back up, and where to.
+#[derive(Debug)]
+pub struct Backup<'a> {
+    /// The database's server.
+    pub source: &'a Source,
+    /// The database.
+    pub database: &'a str,
+    /// Where the backup goes.
+    pub store: &'a Store,
+    /// What the names of its backups begin with.
+    pub prefix: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// The deploy it is for.
+    pub deploy: Deploy,
+    /// Whether a database without documents is taken as it is.
+    pub allow_empty: bool,
+    /// Whether warnings are errors.
+    pub strict: bool,
+    /// Messages for people.
+    pub log: &'a Log,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// There is a backup, and it is proved.
+    Proved {
+        /// What stands beside it.
+        manifest: Box<Manifest>,
+        /// What people should know.
+        warnings: Vec<String>,
+    },
+    /// The server is new and has no data at all; there is nothing to lose yet.
+    NothingYet(String),
+}
+
+impl Backup<'_> {
+    /// Makes the backup and proves it.
+    ///
+    /// # Errors
+    /// [`Exit::Backup`]; nothing has the backup's name then.
+    pub async fn make(&self) -> Result<Outcome> {
+        let survey = survey::survey(&self.source.client, self.database).await?;
+        let prepared = self.store.prepare(self.prefix).await?;
+        for name in &prepared.removed {
+            self.log.info(format!("removed {}, which a run that died had left", self.store.display(name)));
+        }
+        if let Some(nothing) = self.check_not_empty(&survey, &prepared).await? {
+            return Ok(Outcome::NothingYet(nothing));
+        }
+        self.check_space(&survey, &prepared)?;
+        self.log.info(format!(
+            "reading {} of database {:?} (MongoDB {}, {})",
+            text::plural(survey.collections.len() as u64, "collection"),
+            self.database,
+            survey.version,
+            survey.topology
+        ));
+        let started_at = time::now();
+        let dumped = self.dump_to_store(&survey).await?;
+        let proved = match self.prove(&survey, dumped, &prepared, started_at).await {
+            Ok(proved) => proved,
+            Err(failure) => {
+                self.store.discard(self.name).await;
+                return Err(failure);
+            }
+        };
+        let (manifest, warnings) = proved;
+        if let Err(failure) = self.store.commit(self.name, &manifest).await {
+            self.store.discard(self.name).await;
+            return Err(failure);
+        }
+        Ok(Outcome::Proved { manifest: Box::new(manifest), warnings })
+    }
+
+    /// Reads the database into the partial file.
+    async fn dump_to_store(&self, survey: &Survey) -> Result<Dumped<()>> {
+        let (sink, receiving) = self.store.receive(self.name);
+        let dumped = match dump::dump(&self.source.client, survey, sink, self.log).await {
+            Ok(dumped) => dumped,
+            Err(failure) => return Err(self.store.abandon(receiving, failure).await),
+        };
+        let (sink, dumped) = dumped.split();
+        // The end of the stream: the host syncs the file and says how long it is.
+        drop(sink);
+        self.store.received(receiving, dumped.bytes).await?;
+        Ok(dumped)
+    }
+
+    /// Reads the partial file back and compares it with what was read from the database.
+    async fn prove(
+        &self,
+        survey: &Survey,
+        dumped: Dumped<()>,
+        prepared: &Prepared,
+        started_at: String,
+    ) -> Result<(Manifest, Vec<String>)> {
+        let ended_at = time::now();
+        self.log.info(format!("reading back {} to prove it", text::bytes(dumped.bytes)));
+        let contents = self.store.read_back(self.name).await?;
+        let mut manifest = self.manifest(survey, &dumped, started_at, ended_at);
+        let differences = self.differences(&contents, &dumped, &manifest);
+        if !differences.is_empty() {
+            let message = format!("{} is not what was read from the database", self.store.display(self.name));
+            let failure = Failure::new(Exit::Backup, "backup.not-proved", message);
+            return Err(differences.into_iter().take(10).fold(failure, Failure::cause));
+        }
+        manifest.verified_at = time::now();
+        let mut warnings = dumped.warnings;
+        warnings.extend(self.shrink(&manifest, prepared));
+        if self.strict
+            && let Some(warning) = warnings.first()
+        {
+            return Err(
+                Failure::new(Exit::Backup, "backup.strict", warning.clone()).hint("without --strict this is a warning")
+            );
+        }
+        Ok((manifest, warnings))
+    }
+
+    fn differences(&self, contents: &Contents, dumped: &Dumped<()>, manifest: &Manifest) -> Vec<String> {
+        let mut differences = contents.differences(manifest);
+        if contents.prelude != without_places(&dumped.prelude) {
+            differences.push("the list of collections, their options or indexes differ".to_owned());
+        }
+        differences
+    }
+
+    fn manifest(&self, survey: &Survey, dumped: &Dumped<()>, started_at: String, ended_at: String) -> Manifest {
+        let entries = dumped.prelude.entries.iter().zip(&dumped.totals).zip(&dumped.counted);
+        Manifest {
+            schema: SCHEMA.to_owned(),
+            file: self.name.to_owned(),
+            format: manifest::FORMAT.to_owned(),
+            compression: "gzip".to_owned(),
+            bytes: dumped.bytes,
+            sha256: dumped.sha256.clone(),
+            database: self.database.to_owned(),
+            server: Server { version: survey.version.clone(), topology: survey.topology.clone() },
+            consistency: Consistency::None,
+            documents: dumped.totals.iter().map(|totals| totals.documents).sum(),
+            data_bytes: dumped.totals.iter().map(|totals| totals.bytes).sum(),
+            started_at,
+            ended_at,
+            verified_at: String::new(),
+            deploy: self.deploy.clone(),
+            tool: dumped.prelude.tool_version.clone(),
+            namespaces: entries.map(|((entry, totals), counted)| Namespace::new(entry, *totals, *counted)).collect(),
+        }
+    }
+
+    /// An empty database is most often a wrong name or a lost volume. Only a server
+    /// that was just deployed, and never had a backup, may be new and empty.
+    async fn check_not_empty(&self, survey: &Survey, prepared: &Prepared) -> Result<Option<String>> {
+        let client = &self.source.client;
+        if self.allow_empty || self.has_documents(survey).await {
+            return Ok(None);
+        }
+        let others = survey::databases(client).await.unwrap_or_default();
+        let others: Vec<_> = others.into_iter().filter(|name| name != self.database).collect();
+        if self.source.deployed && others.is_empty() && prepared.previous.is_none() {
+            return Ok(Some(format!("{} is new and has no data yet: nothing to back up", self.source.display)));
+        }
+        let what = if survey.collections.is_empty() { "is not there" } else { "has no documents" };
+        let message = format!("the database {:?} of {} {what}", self.database, self.source.display);
+        let known = match others.is_empty() {
+            true => "the server has no other database that the user may see".to_owned(),
+            false => format!("the server has: {}", others.join(", ")),
+        };
+        Err(Failure::new(Exit::Backup, "backup.empty", message).cause(known).hint(
+            "is the name right ([backup] database in cm.toml, --database)? --allow-empty takes it as it is; `--no-backup` in the deploy script goes on without a backup",
+        ))
+    }
+
+    /// Whether any collection has a document; one that cannot be counted may have.
+    async fn has_documents(&self, survey: &Survey) -> bool {
+        let database = self.source.client.database(self.database);
+        for found in survey.collections.iter().filter(|found| found.has_documents()) {
+            if survey::count(&database, &found.entry).await != Some(0) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The last backup says best how much is needed; without one, the data's own size.
+    fn check_space(&self, survey: &Survey, prepared: &Prepared) -> Result<()> {
+        let last = prepared.previous.as_ref().map(|last| last.bytes + last.bytes / 4);
+        let (Some(free), Some(needed)) = (prepared.free, last.or(survey.data_bytes)) else { return Ok(()) };
+        if free >= needed.saturating_add(SPARE) {
+            return Ok(());
+        }
+        let message = format!(
+            "{} has {} free, and the backup may take {}",
+            self.store.display(""),
+            text::bytes(free),
+            text::bytes(needed)
+        );
+        Err(Failure::new(Exit::Backup, "backup.no-space", message)
+            .hint("remove old backups there (`cm-backup list` shows them), or name another folder"))
+    }
+
+    /// A backup much smaller than the last one may mean that data is lost.
+    fn shrink(&self, manifest: &Manifest, prepared: &Prepared) -> Option<String> {
+        let last = prepared.previous.as_ref().filter(|last| last.database == manifest.database)?;
+        let shrunk = manifest.documents < last.documents / 2 || manifest.data_bytes < last.data_bytes / 2;
+        shrunk.then(|| {
+            format!(
+                "the backup has {} of {} where the last one ({}) had {} of {}",
+                text::plural(manifest.documents, "document"),
+                text::bytes(manifest.data_bytes),
+                last.file,
+                last.documents,
+                text::bytes(last.data_bytes)
+            )
+        })
+    }
+}
+
+/// The prelude as a reader sees it: where a time series keeps its buckets is in the blocks.
+fn without_places(prelude: &crate::archive::Prelude) -> crate::archive::Prelude {
+    let mut prelude = prelude.clone();
+    prelude.entries.iter_mut().for_each(|entry| entry.in_buckets = false);
+    prelude
+}

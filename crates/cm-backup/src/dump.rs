@@ -1,0 +1,363 @@
+//! Reads a database into an archive. Documents are never decoded: the server's
+//! batches go as they are to one writing thread, through a queue that holds a
+//! single batch, so that memory does not grow with the data.
+//!
+//! A collection is closed in the archive only after its cursor ended well; any
+//! error leaves the archive cut off, which every reader notices.
+
+use crate::archive::{Entry, Kind, Prelude, Totals, Writer};
+use crate::codec::Gzip;
+use crate::mongo;
+use crate::survey::{self, Found, Survey};
+use crate::verify::hex;
+use bson::{RawBsonRef, doc};
+use cm_core::{Exit, Failure, Log, Result};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use mongodb::raw_batch_cursor::{RawBatch, RawBatchCursor};
+use mongodb::{Client, Database};
+use sha2::{Digest, Sha256};
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Collections read at a time: one more than the server answers at once, or it waits.
+pub const READERS: usize = 2;
+
+/// gzip's level: at 3 a dump is four times as fast as at 6 and 8 % larger.
+const LEVEL: u32 = 3;
+
+/// How long the server may take for one batch of at most 16 MiB.
+const BATCH_LIMIT: Duration = Duration::from_secs(120);
+
+/// How often people hear how far it is.
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What was read.
+#[derive(Debug)]
+pub struct Dumped<W> {
+    /// Where it was written.
+    pub out: W,
+    /// The length of the file, in bytes.
+    pub bytes: u64,
+    /// SHA-256 of the file, in hexadecimal.
+    pub sha256: String,
+    /// What the archive announces.
+    pub prelude: Prelude,
+    /// What was read of each entry.
+    pub totals: Vec<Totals>,
+    /// What the server counted in each entry before and after it was read.
+    pub counted: Vec<Option<(u64, u64)>>,
+    /// What people should know about the counts.
+    pub warnings: Vec<String>,
+}
+
+impl<W> Dumped<W> {
+    /// The output, and everything else.
+    pub fn split(self) -> (W, Dumped<()>) {
+        let Dumped { out, bytes, sha256, prelude, totals, counted, warnings } = self;
+        (out, Dumped { out: (), bytes, sha256, prelude, totals, counted, warnings })
+    }
+}
+
+enum Message {
+    Batch(usize, RawBatch),
+    Close(usize),
+    Finish,
+}
+
+/// Reads what `survey` found into `out`, compressed.
+///
+/// # Errors
+/// [`Exit::Backup`]; what is in `out` must then not be kept.
+pub async fn dump<W: Write + Send + 'static>(client: &Client, survey: &Survey, out: W, log: &Log) -> Result<Dumped<W>> {
+    let prelude = prelude(survey);
+    let progress = Arc::new(Progress::default());
+    let (sender, receiver) = mpsc::channel(1);
+    let writing = {
+        let (prelude, progress) = (prelude.clone(), Arc::clone(&progress));
+        tokio::task::spawn_blocking(move || write(receiver, &prelude, Hashed::new(out), &progress))
+    };
+    let database = client.database(&survey.database);
+    let reading = read_all(&database, &survey.collections, sender);
+    let read = tokio::select! {
+        read = reading => read,
+        never = progress.report(log, survey.data_bytes) => never,
+    };
+    let written = writing.await.map_err(|error| Failure::bug("the writing thread ended").cause(error))?;
+    // A reader whose queue closed failed because of the writer, not the other way round.
+    let (out, totals) = match (&read, written) {
+        (Err(failure), Err(WriteError::Abandoned)) => return Err(failure.clone()),
+        (_, Err(error)) => return Err(error.into_failure()),
+        (Err(failure), Ok(_)) => return Err(failure.clone()),
+        (Ok(_), Ok(written)) => written,
+    };
+    let counted = read?;
+    check_unchanged(&database, &survey.collections, log).await?;
+    let mut warnings = Vec::new();
+    for ((found, totals), counted) in survey.collections.iter().zip(&totals).zip(&counted) {
+        warnings.extend(check_count(&database, found, *totals, *counted, log).await?);
+    }
+    let (out, bytes, sha256) = out.finish();
+    Ok(Dumped { out, bytes, sha256, prelude, totals, counted, warnings })
+}
+
+fn prelude(survey: &Survey) -> Prelude {
+    Prelude {
+        server_version: survey.version.clone(),
+        tool_version: format!("cm-backup {}", env!("CARGO_PKG_VERSION")),
+        concurrent_collections: i32::try_from(READERS).unwrap_or(1),
+        entries: survey.collections.iter().map(|found| found.entry.clone()).collect(),
+    }
+}
+
+/// Reads every collection, [`READERS`] at a time; what the server counted in each.
+async fn read_all(
+    database: &Database,
+    collections: &[Found],
+    sender: mpsc::Sender<Message>,
+) -> Result<Vec<Option<(u64, u64)>>> {
+    let tasks = collections.iter().enumerate().map(|(index, found)| read_one(database, index, found, &sender));
+    let mut counted: Vec<(usize, _)> = stream::iter(tasks).buffer_unordered(READERS).try_collect().await?;
+    counted.sort_by_key(|(index, _)| *index);
+    send(&sender, Message::Finish).await?;
+    Ok(counted.into_iter().map(|(_, counted)| counted).collect())
+}
+
+async fn read_one(
+    database: &Database,
+    index: usize,
+    found: &Found,
+    sender: &mpsc::Sender<Message>,
+) -> Result<(usize, Option<(u64, u64)>)> {
+    let before = survey::count(database, &found.entry).await;
+    if found.has_documents() {
+        read_documents(database, index, &found.entry, sender).await?;
+    }
+    send(sender, Message::Close(index)).await?;
+    let after = survey::count(database, &found.entry).await;
+    Ok((index, before.zip(after)))
+}
+
+async fn read_documents(
+    database: &Database,
+    index: usize,
+    entry: &Entry,
+    sender: &mpsc::Sender<Message>,
+) -> Result<()> {
+    let message = || format!("reading {} from the database failed", entry.namespace());
+    let in_time = |_| {
+        Failure::new(Exit::Backup, "backup.timeout", message())
+            .cause(format!("no documents within {} s", BATCH_LIMIT.as_secs()))
+            .hint("look at the database's load and log, then try again")
+            .retryable()
+    };
+    let opening = tokio::time::timeout(BATCH_LIMIT, open(database, entry)).await.map_err(in_time)?;
+    let mut cursor = opening.map_err(|error| mongo::failure(&error, message()))?;
+    while let Some(batch) = tokio::time::timeout(BATCH_LIMIT, cursor.next()).await.map_err(in_time)? {
+        let batch = batch.map_err(|error| mongo::failure(&error, message()))?;
+        send(sender, Message::Batch(index, batch)).await?;
+    }
+    Ok(())
+}
+
+/// From 8.3 on a time series has no buckets of its own name; they are asked for as raw data.
+async fn open(database: &Database, entry: &Entry) -> mongodb::error::Result<RawBatchCursor> {
+    if entry.kind == Kind::Timeseries && !entry.in_buckets {
+        let find = doc! {"find": &entry.collection, "filter": {}, "rawData": true};
+        return database.run_cursor_command(find).batch().await;
+    }
+    database.collection::<bson::RawDocumentBuf>(&entry.data_collection()).find(doc! {}).batch().await
+}
+
+async fn send(sender: &mpsc::Sender<Message>, message: Message) -> Result<()> {
+    sender.send(message).await.map_err(|_| Failure::bug("the writing thread ended before its input"))
+}
+
+/// Why there is no archive.
+enum WriteError {
+    /// The readers failed; they say why.
+    Abandoned,
+    /// The output failed.
+    Output(io::Error),
+}
+
+impl WriteError {
+    fn into_failure(self) -> Failure {
+        match self {
+            WriteError::Abandoned => Failure::bug("the dump ended early"),
+            WriteError::Output(error) if error.kind() == io::ErrorKind::InvalidData => {
+                Failure::new(Exit::Backup, "backup.document", "a document cannot be backed up").cause(error)
+            }
+            WriteError::Output(error) => {
+                Failure::new(Exit::Backup, "backup.write", "the backup cannot be written").cause(error)
+            }
+        }
+    }
+}
+
+impl From<io::Error> for WriteError {
+    fn from(error: io::Error) -> Self {
+        WriteError::Output(error)
+    }
+}
+
+/// The writing thread.
+fn write<W: Write>(
+    mut queue: mpsc::Receiver<Message>,
+    prelude: &Prelude,
+    out: Hashed<W>,
+    progress: &Progress,
+) -> Result<(Hashed<W>, Vec<Totals>), WriteError> {
+    let mut writer = Writer::start(Gzip::new(out, LEVEL), prelude)?;
+    loop {
+        match queue.blocking_recv() {
+            None => return Err(WriteError::Abandoned),
+            Some(Message::Close(index)) => {
+                writer.close(index)?;
+                progress.collections.fetch_add(1, Ordering::Relaxed);
+            }
+            Some(Message::Batch(index, batch)) => write_batch(&mut writer, index, &batch, progress)?,
+            Some(Message::Finish) => break,
+        }
+    }
+    let (gzip, totals) = writer.finish()?;
+    Ok((gzip.finish()?, totals))
+}
+
+fn write_batch<W: Write>(
+    writer: &mut Writer<W>,
+    index: usize,
+    batch: &RawBatch,
+    progress: &Progress,
+) -> Result<(), WriteError> {
+    let invalid = |error: &dyn std::fmt::Display| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
+    let documents = batch.doc_slices().map_err(|error| invalid(&mongo::cause(&error)))?;
+    if documents.is_empty() {
+        return Ok(());
+    }
+    let slices = documents.into_iter().map(|item| match item {
+        Ok(RawBsonRef::Document(document)) => {
+            progress.documents.fetch_add(1, Ordering::Relaxed);
+            progress.bytes.fetch_add(document.as_bytes().len() as u64, Ordering::Relaxed);
+            Ok(document.as_bytes())
+        }
+        Ok(_) => Err(invalid(&"the server sent something that is no document")),
+        Err(error) => Err(invalid(&error)),
+    });
+    writer.documents(index, slices)?;
+    Ok(())
+}
+
+/// A collection that was dropped, renamed or made anew while it was read may have
+/// ended early without any error: an empty answer is what a missing one gives.
+async fn check_unchanged(database: &Database, before: &[Found], log: &Log) -> Result<()> {
+    let after = survey::collections(database).await?;
+    let find = |found: &Found| after.iter().find(|other| other.entry.collection == found.entry.collection);
+    for found in before {
+        if !find(found).is_some_and(|other| other.uuid == found.uuid && other.entry.kind == found.entry.kind) {
+            let message = format!("{} was dropped, renamed or made anew while it was read", found.entry.namespace());
+            return Err(Failure::new(Exit::Backup, "backup.changed", message)
+                .hint("wait until whatever changes the collections has ended, then try again")
+                .retryable());
+        }
+    }
+    for other in after.iter().filter(|other| !before.iter().any(|b| b.entry.collection == other.entry.collection)) {
+        log.info(format!("{} appeared during the backup and is not in it", other.entry.namespace()));
+    }
+    Ok(())
+}
+
+/// Compares what was read with what the server counted. Writers may be at work, so
+/// a difference is news; half of the documents missing is not.
+async fn check_count(
+    database: &Database,
+    found: &Found,
+    totals: Totals,
+    counted: Option<(u64, u64)>,
+    log: &Log,
+) -> Result<Option<String>> {
+    let Some((before, after)) = counted else { return Ok(None) };
+    let (read, name) = (totals.documents, found.entry.namespace());
+    if (before.min(after)..=before.max(after)).contains(&read) {
+        if before != after {
+            log.info(format!(
+                "{name} changed while it was read: {before} documents before, {after} after, {read} read"
+            ));
+        }
+        return Ok(None);
+    }
+    let exact = survey::count_exactly(database, &found.entry).await.unwrap_or(after);
+    let (least, most) = (before.min(after).min(exact), before.max(after).max(exact));
+    if (least..=most).contains(&read) {
+        log.info(format!("{name} changed while it was read: the server counts {exact} documents, {read} were read"));
+        return Ok(None);
+    }
+    let message = format!("{read} documents of {name} were read, and the server counts {exact}");
+    if read < least.div_ceil(2) {
+        return Err(Failure::new(Exit::Backup, "backup.short", message)
+            .cause("the cursor ended early without an error")
+            .hint("look at the database's log, then try again")
+            .retryable());
+    }
+    Ok(Some(message))
+}
+
+/// How far the dump is.
+#[derive(Debug, Default)]
+struct Progress {
+    documents: AtomicU64,
+    bytes: AtomicU64,
+    collections: AtomicU64,
+}
+
+impl Progress {
+    /// Tells people now and then; never ends.
+    async fn report<T>(&self, log: &Log, of_bytes: Option<u64>) -> T {
+        loop {
+            tokio::time::sleep(REPORT_INTERVAL).await;
+            let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+            let bytes = read(&self.bytes);
+            let share = of_bytes
+                .filter(|all| *all > 0)
+                .map_or(String::new(), |all| format!(" of about {}", crate::text::bytes(all)));
+            log.info(format!(
+                "backup: {}{share}, {} documents, {} collections done",
+                crate::text::bytes(bytes),
+                read(&self.documents),
+                read(&self.collections)
+            ));
+        }
+    }
+}
+
+/// Counts and hashes what is written through it.
+struct Hashed<W> {
+    out: W,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl<W> Hashed<W> {
+    fn new(out: W) -> Self {
+        Hashed { out, hash: Sha256::new(), bytes: 0 }
+    }
+
+    fn finish(self) -> (W, u64, String) {
+        (self.out, self.bytes, hex(&self.hash.finalize()))
+    }
+}
+
+impl<W: Write> Write for Hashed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.out.write(bytes)?;
+        self.hash.update(&bytes[..count]);
+        self.bytes += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}

@@ -1,0 +1,346 @@
+//! From where to where: what the flags, the environment and `cm.toml` come to,
+//! before anything is connected to.
+
+use crate::args::Args;
+use crate::dump;
+use crate::name;
+use crate::source::{Deployed, Source};
+use crate::store::Store;
+use crate::{survey, text};
+use cm_core::{Exit, Failure, Io, Log, Result, Run};
+use cm_host::{Host, Target};
+use cm_project::{HostSpec, Project};
+use jiff::Timestamp;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+/// One backup, planned.
+#[derive(Debug)]
+pub struct Plan {
+    from: From,
+    to: To,
+    database: Option<String>,
+    /// The project, where one is known.
+    pub project: Option<String>,
+    at: Timestamp,
+}
+
+#[derive(Debug)]
+enum From {
+    /// A variable of this process's environment.
+    Environment(String),
+    /// A service of a compose project on a host.
+    Service { project: Box<Project>, host: HostSpec, service: String, uri_env: String },
+}
+
+#[derive(Debug)]
+enum To {
+    /// A folder of this machine; the name is made.
+    Folder(PathBuf),
+    /// A new file of this machine.
+    File { folder: PathBuf, name: String },
+    /// A folder of a host.
+    Host { target: Target, directory: String },
+}
+
+/// What a plan leads to, connected.
+#[derive(Debug)]
+pub struct Route {
+    /// The database; `None` if it was never deployed.
+    pub source: Option<Source>,
+    /// Where the backup goes.
+    pub store: Store,
+}
+
+impl Plan {
+    /// Works out the plan; `None` if the project does not want backups.
+    ///
+    /// # Errors
+    /// [`Exit::Config`] or [`Exit::Usage`] if something is missing or wrong.
+    pub fn make(args: &Args, run: &mut Run) -> Result<Option<Plan>> {
+        let to_here = args.output.as_deref().map(|path| local_target(args, path)).transpose()?;
+        let plan = match (&args.uri_env, to_here) {
+            (Some(variable), Some(to)) => Plan {
+                from: From::Environment(variable.clone()),
+                to,
+                database: args.database.clone(),
+                project: run.doc.project().map(str::to_owned),
+                at: Timestamp::now(),
+            },
+            (_, to) => {
+                let project = Project::load(&args.common)?;
+                if run.started_here {
+                    run.doc.set_target(&project.name(), Some(&project.branch()), None);
+                }
+                let wanted = args.host.is_some() || args.service.is_some() || args.uri_env.is_some();
+                if project.backup().is_none() && !wanted {
+                    return not_configured(run);
+                }
+                Plan::of_project(args, project, to)?
+            }
+        };
+        plan.database.as_deref().map_or(Ok(()), name::check_database)?;
+        Ok(Some(plan))
+    }
+
+    fn of_project(args: &Args, project: Project, to: Option<To>) -> Result<Plan> {
+        let section = Section::read(args, &project)?;
+        let to = match to {
+            Some(to) => to,
+            None => To::Host { target: Target::of(&project, &section.host)?, directory: section.directory },
+        };
+        let name = Some(project.name());
+        let from = match &args.uri_env {
+            Some(variable) => From::Environment(variable.clone()),
+            None => From::Service {
+                project: Box::new(project),
+                host: section.host,
+                service: section.service,
+                uri_env: section.uri_env,
+            },
+        };
+        Ok(Plan { from, to, database: section.database, project: name, at: Timestamp::now() })
+    }
+
+    /// The plan for people.
+    pub fn describe(&self) -> String {
+        format!("backing up {} to {}", self.database_display(), self.target_display())
+    }
+
+    /// The database and where it is.
+    pub fn database_display(&self) -> String {
+        let database = match &self.database {
+            Some(name) => format!("database {name:?}"),
+            None => "the database".to_owned(),
+        };
+        match &self.from {
+            From::Environment(variable) => format!("{database} at ${variable}"),
+            From::Service { host, service, .. } => format!("{database} of service {service} on {}", host.name),
+        }
+    }
+
+    fn target_display(&self) -> String {
+        match &self.to {
+            To::Folder(folder) => folder.display().to_string(),
+            To::File { folder, name } => folder.join(name).display().to_string(),
+            To::Host { target, directory } => format!("{}:{directory}", target.name),
+        }
+    }
+
+    /// The database to read: the one that was named, else the URI's.
+    ///
+    /// # Errors
+    /// [`Exit::Config`] if there is neither.
+    pub fn database(&self, of_uri: Option<&str>) -> Result<String> {
+        let name = self.database.as_deref().or(of_uri).ok_or_else(|| {
+            Failure::new(Exit::Config, "backup.database-name", "no database is named")
+                .hint("name it: --database NAME, `database` under [backup] in cm.toml, or in the URI's path")
+        })?;
+        name::check_database(name).map(|()| name.to_owned())
+    }
+
+    /// What the names of this plan's backups begin with.
+    pub fn prefix(&self, database: &str) -> String {
+        match &self.to {
+            To::File { name, .. } => name.clone(),
+            _ => name::prefix(self.project.as_deref(), database),
+        }
+    }
+
+    /// The backup's file name.
+    pub fn file_name(&self, prefix: &str, commit: Option<&str>) -> String {
+        match &self.to {
+            To::File { name, .. } => name.clone(),
+            _ => name::file_name(prefix, self.at, commit),
+        }
+    }
+
+    /// Connects to both ends, each host once.
+    ///
+    /// # Errors
+    /// [`Exit::Unreachable`], and those of [`Source`].
+    pub async fn open(&self, log: &Log) -> Result<Route> {
+        let server = match &self.from {
+            From::Service { project, host, .. } => Some(Host::connect(&Target::of(project, host)?, log).await?),
+            From::Environment(_) => None,
+        };
+        let store = match (&self.to, &server) {
+            (To::Folder(folder) | To::File { folder, .. }, _) => here(folder, log).await?,
+            (To::Host { target, directory }, Some(host)) if target == host.target() => {
+                Store::new(host.clone(), directory)
+            }
+            (To::Host { target, directory }, _) => Store::new(Host::connect(target, log).await?, directory),
+        };
+        let source = match (&self.from, &server) {
+            (From::Environment(variable), _) => Some(Source::from_environment(variable).await?),
+            (From::Service { project, host, service, uri_env }, Some(server)) => {
+                open_service(project, host, server, service, uri_env).await?
+            }
+            (From::Service { .. }, None) => unreachable!("the host of a service was connected to"),
+        };
+        Ok(Route { source, store })
+    }
+}
+
+/// A project without `[backup]`: fine in a pipe, a mistake by hand.
+fn not_configured(run: &Run) -> Result<Option<Plan>> {
+    if run.started_here {
+        return Err(Failure::new(Exit::Config, "backup.not-configured", "cm.toml does not say what to back up")
+            .hint("add [backup] to cm.toml, or: cm-backup --uri-env VARIABLE --database NAME --output DIR"));
+    }
+    run.log.warn("no backup: cm.toml has no [backup]");
+    Ok(None)
+}
+
+async fn open_service(
+    project: &Project,
+    spec: &HostSpec,
+    host: &Host,
+    service: &str,
+    uri_env: &str,
+) -> Result<Option<Source>> {
+    let checkout = spec.checkout()?;
+    let folder = checkout.rsplit('/').next().unwrap_or_default().to_lowercase();
+    let compose_name = project.compose.name.clone().unwrap_or(folder);
+    let env_file = format!("{}/{}", checkout.trim_end_matches('/'), env_file(project));
+    let deployed = Deployed {
+        host,
+        project: &compose_name,
+        service,
+        definition: project.compose.service(service),
+        env_file: &env_file,
+        uri_env,
+    };
+    deployed.open().await
+}
+
+/// The env file on the server, relative to its checkout.
+fn env_file(project: &Project) -> String {
+    project.variable_files().into_iter().next().unwrap_or_else(|| ".env".to_owned())
+}
+
+/// `[backup]` with the flags over it.
+struct Section {
+    host: HostSpec,
+    service: String,
+    uri_env: String,
+    database: Option<String>,
+    directory: String,
+}
+
+impl Section {
+    fn read(args: &Args, project: &Project) -> Result<Self> {
+        let section = project.backup();
+        let service = args.service.clone().or_else(|| section.map(|section| section.service.as_ref().clone()));
+        let service = service.unwrap_or_else(|| "mongodb".to_owned());
+        let named = args.host.as_deref().or_else(|| section?.host.as_ref().map(|host| host.as_ref().as_str()));
+        let host = match named {
+            Some(name) => project.host(name)?.clone(),
+            None => project.host_of(&service).cloned().ok_or_else(|| {
+                Failure::new(Exit::Config, "backup.no-host", "no host is known")
+                    .hint("name one under [hosts] in cm.toml, or use --uri-env VARIABLE --output DIR")
+            })?,
+        };
+        Ok(Section {
+            host,
+            service,
+            uri_env: section.map_or_else(|| "MONGODB_URI".to_owned(), |section| section.uri_env.clone()),
+            database: args.database.clone().or_else(|| section?.database.clone()),
+            directory: (args.remote_dir.clone())
+                .or_else(|| section.map(|section| section.directory.clone()))
+                .unwrap_or_else(|| "~/backups".to_owned()),
+        })
+    }
+}
+
+/// Whether `--output` names a folder or a new file.
+fn local_target(args: &Args, path: &Path) -> Result<To> {
+    let path = absolute(args, path)?;
+    let as_folder = path.is_dir() || path.to_string_lossy().ends_with('/');
+    if as_folder {
+        return Ok(To::Folder(path));
+    }
+    let unusable = || {
+        Failure::new(Exit::Usage, "usage.output", format!("cannot write a backup to {}", path.display()))
+            .hint("name a folder, or a file that is not there yet")
+    };
+    let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(unusable)?;
+    let folder = path.parent().ok_or_else(unusable)?;
+    if path.exists() {
+        return Err(unusable().cause("it is there already"));
+    }
+    Ok(To::File { folder: folder.to_owned(), name: name.to_owned() })
+}
+
+fn absolute(args: &Args, path: &Path) -> Result<PathBuf> {
+    let path = args.common.directory.as_deref().unwrap_or(Path::new("")).join(path);
+    std::path::absolute(&path).map_err(|error| {
+        Failure::new(Exit::Usage, "usage.output", format!("cannot use the path {:?}", path.display().to_string()))
+            .cause(error)
+    })
+}
+
+/// A folder of this machine.
+async fn here(folder: &Path, log: &Log) -> Result<Store> {
+    let target = Target { name: "this machine".to_owned(), address: "local".to_owned(), ssh_config: None };
+    let host = Host::connect(&target, log).await?;
+    let folder = folder.to_str().ok_or_else(|| {
+        Failure::new(Exit::Usage, "usage.output", format!("the path {} is not UTF-8", folder.display()))
+    })?;
+    Ok(Store::new(host, folder))
+}
+
+/// The folder of this machine that a flag names.
+///
+/// # Errors
+/// [`Exit::Usage`] if it cannot be one.
+pub async fn local_store(args: &Args, folder: &Path, log: &Log) -> Result<Store> {
+    here(&absolute(args, folder)?, log).await
+}
+
+/// The folder of the host that `cm.toml` names.
+///
+/// # Errors
+/// [`Exit::Config`], [`Exit::Unreachable`].
+pub async fn configured_store(args: &Args, log: &Log) -> Result<Store> {
+    let project = Project::load(&args.common)?;
+    let section = Section::read(args, &project)?;
+    let host = Host::connect(&Target::of(&project, &section.host)?, log).await?;
+    Ok(Store::new(host, &section.directory))
+}
+
+/// `--output -`: the archive on stdout, which nobody can read back from here.
+///
+/// # Errors
+/// [`Exit::Usage`] for a terminal or without `--uri-env`, and those of a backup.
+pub async fn to_stdout(args: &Args, io: &Io) -> Result<Exit> {
+    let usage = |message: &str, hint: &str| Failure::new(Exit::Usage, "usage.output", message).hint(hint);
+    let variable = args.uri_env.as_deref().ok_or_else(|| {
+        usage("--output - needs --uri-env", "cm-backup --uri-env VARIABLE --database NAME --output - > FILE")
+    })?;
+    if std::io::stdout().is_terminal() {
+        return Err(usage("a backup is no text for a terminal", "redirect it: --output - > FILE"));
+    }
+    if args.common.dry_run {
+        io.log.info(format!("would write a backup of the database at ${variable} to stdout"));
+        return Ok(Exit::Done);
+    }
+    let source = Source::from_environment(variable).await?;
+    let named = args.database.clone().or_else(|| source.database.clone());
+    let database = named.ok_or_else(|| usage("no database is named", "name it: --database NAME"))?;
+    name::check_database(&database)?;
+    let survey = survey::survey(&source.client, &database).await?;
+    if survey.collections.is_empty() && !args.allow_empty {
+        let message = format!("the database {database:?} at ${variable} is not there");
+        return Err(Failure::new(Exit::Backup, "backup.empty", message).hint("--allow-empty takes it as it is"));
+    }
+    let dumped = dump::dump(&source.client, &survey, std::io::stdout(), &io.log).await;
+    source.close().await;
+    let (_, dumped) = dumped?.split();
+    for warning in &dumped.warnings {
+        io.log.warn(warning);
+    }
+    io.log.success(format!("wrote {}, SHA-256 {}", text::bytes(dumped.bytes), dumped.sha256));
+    io.log.warn("what went to stdout was not read back: prove it where it arrives, with `cm-backup verify`");
+    Ok(Exit::Done)
+}

@@ -1,0 +1,209 @@
+//! Where the database is: at a URI from an environment variable, or in a container
+//! on a server. There it is unpublished, so it is reached as its own services reach
+//! it: by the address Docker gave it, through a tunnel, with the URI from the
+//! server's env file. The URI is only ever in this process's memory.
+
+use crate::mongo::DatabaseUri;
+use crate::{envfile, survey};
+use cm_core::{Exit, Failure, Result};
+use cm_engine::Container;
+use cm_host::{Forward, Host};
+use cm_project::compose::Service;
+use mongodb::Client;
+use secrecy::SecretString;
+use serde_json::Value;
+
+/// A database that answers.
+#[derive(Debug)]
+pub struct Source {
+    /// The connection.
+    pub client: Client,
+    /// For people: `service mongodb on platform`, or `$MONGODB_URI`.
+    pub display: String,
+    /// The database its URI names.
+    pub database: Option<String>,
+    /// Whether it is the container of a deployed service, which is empty on the first days.
+    pub deployed: bool,
+    tunnel: Option<Forward>,
+}
+
+impl Source {
+    /// The database at the URI in the variable `name` of this process's environment.
+    ///
+    /// # Errors
+    /// [`Exit::Config`] for no URI, [`Exit::Backup`] if nothing answers there.
+    pub async fn from_environment(name: &str) -> Result<Source> {
+        let uri = std::env::var(name).ok().filter(|uri| !uri.is_empty()).ok_or_else(|| {
+            Failure::new(Exit::Config, "backup.uri", format!("the variable {name} is not set"))
+                .hint(format!("export {name}=mongodb://…; its value never appears in a message or a process list"))
+        })?;
+        let uri = DatabaseUri::parse(&SecretString::from(uri), &format!("${name}")).await?;
+        Source::connect(uri, format!("${name}"), None).await
+    }
+
+    async fn connect(uri: DatabaseUri, display: String, tunnel: Option<Forward>) -> Result<Source> {
+        let client = uri.client(u32::try_from(crate::dump::READERS).unwrap_or(1))?;
+        survey::greet(&client).await.map_err(|failure| failure.cause(format!("tried {display}")))?;
+        let database = uri.database().map(str::to_owned);
+        Ok(Source { client, display, database, deployed: tunnel.is_some(), tunnel })
+    }
+
+    /// Ends the connection and its tunnel.
+    pub async fn close(self) {
+        self.client.shutdown().immediate(true).await;
+        if let Some(tunnel) = self.tunnel {
+            tunnel.close().await;
+        }
+    }
+}
+
+/// The database of a compose project on a host.
+#[derive(Clone, Copy, Debug)]
+pub struct Deployed<'a> {
+    /// The host.
+    pub host: &'a Host,
+    /// The project's name as Compose knows it.
+    pub project: &'a str,
+    /// The database's service.
+    pub service: &'a str,
+    /// Its definition in the compose file.
+    pub definition: Option<&'a Service>,
+    /// The env file on the host.
+    pub env_file: &'a str,
+    /// The variable in it that holds the URI.
+    pub uri_env: &'a str,
+}
+
+impl Deployed<'_> {
+    /// The database, or `None` if it was never deployed: no container and no volume of it.
+    ///
+    /// # Errors
+    /// [`Exit::Backup`] if it is there and cannot be reached; [`Exit::Config`] for
+    /// a URI that is not there or leads elsewhere.
+    pub async fn open(&self) -> Result<Option<Source>> {
+        let containers = cm_engine::containers(self.host, self.project).await.map_err(as_backup)?;
+        let ours: Vec<_> = containers.iter().filter(|container| container.service == self.service).collect();
+        if ours.is_empty() {
+            return self.never_deployed().await.map(|()| None);
+        }
+        let container = ours.iter().find(|container| container.is_running()).ok_or_else(|| self.stopped(&ours))?;
+        let address = container.addresses.first().ok_or_else(|| {
+            let message =
+                format!("the container {} on {} has no address on a network", container.name, self.host.name());
+            self.unreachable(message)
+        })?;
+        let uri = self.uri().await?;
+        let port = self.check_leads_here(&uri, container).await?;
+        let display = format!("service {} on {}", self.service, self.host.name());
+        if self.host.target().is_local() {
+            return Source::connect(uri.at(address, port), display, None).await.map(Some);
+        }
+        let tunnel = self.host.forward(address, port).await?;
+        let uri = uri.through(tunnel.socket())?;
+        let mut source = Source::connect(uri, display, Some(tunnel)).await?;
+        source.deployed = true;
+        Ok(Some(source))
+    }
+
+    /// No container: the first deploy of a platform, unless data of it is there.
+    async fn never_deployed(&self) -> Result<()> {
+        let volumes = self.volumes().await?;
+        if volumes.is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "on {}: there is no container of service {:?}, but its data is there (volume {})",
+            self.host.name(),
+            self.service,
+            volumes.join(", ")
+        );
+        Err(self.unreachable(message))
+    }
+
+    /// The volumes on the host that the service's definition names.
+    async fn volumes(&self) -> Result<Vec<String>> {
+        let filter = format!("label=com.docker.compose.project={}", self.project);
+        let format = r#"{{.Name}} {{.Label "com.docker.compose.volume"}}"#;
+        let command = self.host.command(["docker", "volume", "ls", "--filter", &filter, "--format", format]);
+        let text = command.text(Exit::Backup, "backup.engine").await?;
+        let named = self.definition.map(named_volumes).unwrap_or_default();
+        let pairs = text.lines().filter_map(|line| line.split_once(' '));
+        Ok(pairs.filter(|(_, label)| named.iter().any(|name| name == label)).map(|(name, _)| name.to_owned()).collect())
+    }
+
+    fn stopped(&self, containers: &[&Container]) -> Failure {
+        let states: Vec<_> = containers.iter().map(|one| format!("{} is {}", one.name, one.status)).collect();
+        let message = format!("on {}: the database does not run: {}", self.host.name(), states.join(", "));
+        self.unreachable(message)
+    }
+
+    fn unreachable(&self, message: String) -> Failure {
+        Failure::new(Exit::Backup, "backup.database-unreachable", message).hint(format!(
+            "start it first: docker compose up -d {}; or `--no-backup` in the deploy script goes on without a backup, and the record says so",
+            self.service
+        ))
+    }
+
+    /// The URI in the host's env file.
+    async fn uri(&self) -> Result<DatabaseUri> {
+        let place = format!("{} on {}", self.env_file, self.host.name());
+        let bytes = self.host.read(self.env_file, Exit::Backup).await?.ok_or_else(|| {
+            Failure::new(Exit::Config, "backup.env-file", format!("there is no file {place}"))
+                .hint("it holds the database's URI; [compose] env_file in cm.toml names it")
+        })?;
+        let bytes = SecretString::from(String::from_utf8_lossy(&bytes).into_owned());
+        let text = secrecy::ExposeSecret::expose_secret(&bytes);
+        let value = envfile::value(text, self.uri_env)
+            .map_err(|why| Failure::new(Exit::Config, "backup.env-file", format!("cannot read {place}")).cause(why))?;
+        let value = value.ok_or_else(|| {
+            Failure::new(Exit::Config, "backup.uri", format!("{} is not set in {place}", self.uri_env))
+                .hint("set it there, or name another variable: uri_env under [backup] in cm.toml")
+        })?;
+        DatabaseUri::parse(&value, &format!("{} in {place}", self.uri_env)).await
+    }
+
+    /// The URI must lead to this container: a backup of another database proves nothing.
+    async fn check_leads_here(&self, uri: &DatabaseUri, container: &Container) -> Result<u16> {
+        let (host, port) = uri.server().ok_or_else(|| {
+            Failure::new(Exit::Config, "backup.uri", format!("{} names no server and port", uri.origin))
+        })?;
+        let known = host == self.service || host == container.name || container.addresses.contains(&host);
+        if known || self.network_names(container).await?.contains(&host) {
+            return Ok(port);
+        }
+        let message = format!("{} leads to {host:?}, which is not the service {:?}", uri.origin, self.service);
+        Err(Failure::new(Exit::Config, "backup.other-database", message)
+            .hint("name the service that the URI leads to ([backup] service in cm.toml); for a database outside of the project: --uri-env NAME"))
+    }
+
+    /// Every name the container has on its networks.
+    async fn network_names(&self, container: &Container) -> Result<Vec<String>> {
+        let format = "{{json .NetworkSettings.Networks}}";
+        let command =
+            self.host.command(["docker", "inspect", "--type", "container", "--format", format, &container.id]);
+        let text = command.text(Exit::Backup, "backup.engine").await?;
+        let networks: Value = serde_json::from_str(&text).unwrap_or_default();
+        let lists = networks.as_object().into_iter().flat_map(|all| all.values());
+        let names = lists.flat_map(|network| [&network["Aliases"], &network["DNSNames"]]);
+        let texts = names.filter_map(Value::as_array).flatten().filter_map(Value::as_str);
+        Ok(texts.map(str::to_owned).collect())
+    }
+}
+
+/// The engine that does not answer is, here, a backup that cannot be made.
+fn as_backup(mut failure: Failure) -> Failure {
+    if failure.exit == Exit::HealthUnknown {
+        failure.exit = Exit::Backup;
+    }
+    failure
+}
+
+/// The named volumes among a service's mounts, in both spellings of the compose file.
+fn named_volumes(service: &Service) -> Vec<String> {
+    let mounts = service.configuration.get("volumes").and_then(Value::as_array).cloned().unwrap_or_default();
+    let name = |mount: &Value| match mount {
+        Value::String(text) => text.split(':').next().map(str::to_owned),
+        mount => mount.get("source").and_then(Value::as_str).map(str::to_owned),
+    };
+    mounts.iter().filter_map(name).filter(|name| !name.contains(['/', '.', '~'])).collect()
+}

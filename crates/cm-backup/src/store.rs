@@ -1,0 +1,311 @@
+//! Where backups are kept: a folder on a server, or of this machine. A backup is
+//! received as `NAME.partial`, synced, read back under that name, and gets its
+//! final name only when it was proved. While it is written or read it is locked,
+//! so that the next run can tell what a dead one left behind, and removes it.
+
+use crate::archive::ReadError;
+use crate::manifest::{self, Manifest};
+use crate::pipe::{self, Blocking};
+use crate::verify::{self, Contents};
+use cm_core::{Exit, Failure, Result};
+use cm_host::Host;
+use std::io::Read;
+use std::time::Duration;
+use tokio::io::DuplexStream;
+use tokio::task::JoinHandle;
+
+/// A transfer ends with its connection; this only bounds what nothing else does.
+const TRANSFER_LIMIT: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// How long a transfer that is given up may take to end.
+const ABANDON_LIMIT: Duration = Duration::from_secs(10);
+
+/// `$1` folder, `$2` what the names begin with. Makes the folder, removes what dead
+/// runs left, says how much is free and shows the newest manifest.
+const PREPARE: &str = r#"set -eu
+umask 077
+mkdir -p -- "$1"
+cd -- "$1"
+dead() {
+  [ -f "$1" ] && [ ! -L "$1" ] || return 1
+  if command -v flock > /dev/null; then flock -n "$1" true; else [ -n "$(find "$1" -mmin +60)" ]; fi
+}
+for left in ./"$2"*.partial; do
+  if dead "$left"; then rm -f -- "$left"; printf 'removed %s\n' "${left#./}"; fi
+done
+printf 'free %s\n' "$(df --output=avail -B1 -- . | tail -n 1 | tr -d ' ')"
+newest=
+for manifest in ./"$2"-[0-9]*.manifest.json; do
+  if [ -f "${manifest%.manifest.json}" ]; then newest=$manifest; fi
+done
+printf 'manifest\n'
+[ -z "$newest" ] || cat -- "$newest""#;
+
+/// `$1` folder, `$2` name. stdin is the backup. Never over another file; what this
+/// script made it removes if it fails, and nothing else.
+const RECEIVE: &str = r#"set -euC
+umask 077
+cd -- "$1"
+[ ! -e "$2" ] || { echo "$2 is there already" >&2; exit 1; }
+exec 9> "$2.partial"
+trap 'rm -f -- "$2.partial"' EXIT
+if command -v flock > /dev/null; then flock -n 9; fi
+cat >&9
+sync -- "$2.partial"
+stat -c %s -- "$2.partial"
+trap - EXIT"#;
+
+/// `$1` folder, `$2` name, then a program that reads the file on its stdin.
+const WITH_FILE: &str = r#"set -eu
+cd -- "$1"
+exec < "$2"
+if command -v flock > /dev/null; then flock -s -n 0 || true; fi
+shift 2
+exec "$@""#;
+
+/// `$1` folder, `$2` name. stdin is the manifest. The backup's name comes last: a
+/// manifest alone is no backup.
+const COMMIT: &str = r#"set -eu
+umask 077
+cd -- "$1"
+[ ! -e "$2" ] || { echo "$2 is there already" >&2; exit 1; }
+cat > "$2.manifest.json.partial"
+sync -- "$2.manifest.json.partial"
+mv -T -- "$2.manifest.json.partial" "$2.manifest.json"
+mv -T -- "$2.partial" "$2"
+sync -- ."#;
+
+/// `$1` folder, `$2` name.
+const DISCARD: &str = r#"cd -- "$1" && rm -f -- "$2.partial" "$2.manifest.json.partial""#;
+
+/// `$1` folder. Records that end with a zero byte: files as `SIZE NAME`, then manifests.
+const LIST: &str = r#"set -eu
+[ -d "$1" ] || exit 44
+cd -- "$1"
+find . -maxdepth 1 -type f -printf '%s %f\0'
+for manifest in ./*.manifest.json; do
+  if [ -f "$manifest" ]; then cat -- "$manifest"; printf '\0'; fi
+done"#;
+
+/// A folder of backups.
+#[derive(Clone, Debug)]
+pub struct Store {
+    host: Host,
+    directory: String,
+}
+
+/// What a folder says before a backup is made.
+#[derive(Clone, Debug, Default)]
+pub struct Prepared {
+    /// What dead runs left and is gone now.
+    pub removed: Vec<String>,
+    /// Free space, in bytes, where the file system says.
+    pub free: Option<u64>,
+    /// The newest backup of the same database.
+    pub previous: Option<Manifest>,
+}
+
+/// A backup on its way into the folder.
+#[derive(Debug)]
+pub struct Receiving {
+    name: String,
+    task: JoinHandle<Result<String>>,
+}
+
+/// One file of a listing.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Its name.
+    pub name: String,
+    /// Its length, in bytes.
+    pub bytes: u64,
+    /// Its manifest, if one names it.
+    pub manifest: Option<Manifest>,
+}
+
+impl Store {
+    /// The folder `directory` of `host`; `~` is the home there.
+    pub fn new(host: Host, directory: &str) -> Self {
+        let directory = host.path(directory);
+        Store { host, directory }
+    }
+
+    /// Where a backup of that name is, for people.
+    pub fn display(&self, name: &str) -> String {
+        let path = format!("{}/{name}", self.directory.trim_end_matches('/'));
+        if self.host.target().is_local() { path } else { format!("{}:{path}", self.host.name()) }
+    }
+
+    /// The host's name; `None` for this machine.
+    pub fn host_name(&self) -> Option<&str> {
+        (!self.host.target().is_local()).then(|| self.host.name())
+    }
+
+    /// The path of a backup on its host.
+    pub fn path(&self, name: &str) -> String {
+        format!("{}/{name}", self.directory.trim_end_matches('/'))
+    }
+
+    fn arguments(&self, name: &str) -> [String; 2] {
+        [self.directory.clone(), name.to_owned()]
+    }
+
+    /// Makes the folder, removes what dead runs left of the backups that begin
+    /// with `prefix`, and looks at what is there.
+    ///
+    /// # Errors
+    /// [`Exit::Backup`] if the folder cannot be used.
+    pub async fn prepare(&self, prefix: &str) -> Result<Prepared> {
+        let command = self.host.script(PREPARE, self.arguments(prefix));
+        let text = command.text(Exit::Backup, "backup.directory").await.map_err(|failure| {
+            let hint = format!("the user who deploys must be able to write in {}", self.directory);
+            failure.hint(hint)
+        })?;
+        Ok(Prepared::parse(&text))
+    }
+
+    /// Starts to receive the backup `name`; what is written goes there.
+    pub fn receive(&self, name: &str) -> (Blocking<DuplexStream>, Receiving) {
+        let (sink, mut source) = pipe::pipe();
+        let (host, arguments) = (self.host.clone(), self.arguments(name));
+        let task = tokio::spawn(async move {
+            let command = host.script(RECEIVE, arguments).limit(TRANSFER_LIMIT);
+            command.copy_from(&mut source, Exit::Backup, "backup.store").await
+        });
+        (sink, Receiving { name: name.to_owned(), task })
+    }
+
+    /// Waits until everything that was written is on disk; `bytes` is how much it is.
+    ///
+    /// # Errors
+    /// [`Exit::Backup`] with what the host said, such as a full disk.
+    pub async fn received(&self, receiving: Receiving, bytes: u64) -> Result<()> {
+        let said = receiving.task.await.map_err(|error| Failure::bug("the transfer ended").cause(error))??;
+        if said.trim().parse() == Ok(bytes) {
+            return Ok(());
+        }
+        let message = format!("{} did not arrive whole", self.display(&receiving.name));
+        Err(Failure::new(Exit::Backup, "backup.store", message)
+            .cause(format!("{bytes} bytes were sent, {said} arrived"))
+            .retryable())
+    }
+
+    /// Gives up a transfer whose sending side failed with `failure`, and says which
+    /// of the two was the reason.
+    pub async fn abandon(&self, receiving: Receiving, failure: Failure) -> Failure {
+        match tokio::time::timeout(ABANDON_LIMIT, receiving.task).await {
+            Ok(Ok(Ok(_))) => self.discard(&receiving.name).await,
+            Ok(Ok(Err(refused))) if failure.code == "backup.write" => return refused,
+            // Whatever is left there is visibly partial; the next run removes it.
+            _ => {}
+        }
+        failure
+    }
+
+    /// Reads the received backup `name` to its last byte, and has the host hash it.
+    ///
+    /// # Errors
+    /// [`Exit::Backup`] if it is not an intact archive, or the two hashes differ.
+    pub async fn read_back(&self, name: &str) -> Result<Contents> {
+        let partial = format!("{name}.partial");
+        let (source, mut sink) = pipe::pipe();
+        let reading = tokio::task::spawn_blocking(move || prove(source));
+        let with_file = |program: &[&str]| {
+            let program = program.iter().map(|word| (*word).to_owned());
+            self.host.script(WITH_FILE, self.arguments(&partial).into_iter().chain(program)).limit(TRANSFER_LIMIT)
+        };
+        let (cat, sum) = (with_file(&["cat"]), with_file(&["sha256sum"]));
+        let copying = async {
+            let copied = cat.copy_to(&mut sink, Exit::Backup, "backup.read-back").await;
+            drop(sink);
+            copied
+        };
+        let (copied, summed) = tokio::join!(copying, sum.text(Exit::Backup, "backup.read-back"));
+        let read = reading.await.map_err(|error| Failure::bug("the proving thread ended").cause(error))?;
+        let damaged = |what: String| {
+            Failure::new(Exit::Backup, "backup.not-proved", format!("{} is not intact", self.display(&partial)))
+                .cause(what)
+                .hint("the disk or the connection may be at fault; try again, and look at the host's kernel log")
+        };
+        copied?;
+        let contents = read.map_err(|error| damaged(error.to_string()))?;
+        let summed = summed?;
+        let sum = summed.split_whitespace().next().unwrap_or_default();
+        if sum != contents.sha256 {
+            return Err(damaged(format!("its SHA-256 is {sum} there, and {} as it arrived here", contents.sha256)));
+        }
+        Ok(contents)
+    }
+
+    /// Gives the proved backup its name.
+    ///
+    /// # Errors
+    /// [`Exit::Backup`] with what the host said; there is then no backup of that name.
+    pub async fn commit(&self, name: &str, manifest: &Manifest) -> Result<()> {
+        let command = self.host.script(COMMIT, self.arguments(name)).stdin(manifest.to_text());
+        command.text(Exit::Backup, "backup.store").await.map(drop)
+    }
+
+    /// Removes what was received of `name`, as far as the host can be reached.
+    pub async fn discard(&self, name: &str) {
+        let _left_for_the_next_run = self.host.script(DISCARD, self.arguments(name)).output().await;
+    }
+
+    /// The files of the folder, by name; `None` if there is no such folder.
+    ///
+    /// # Errors
+    /// [`Exit::Backup`] if it cannot be read.
+    pub async fn list(&self) -> Result<Option<Vec<Listed>>> {
+        let output = self.host.script(LIST, [self.directory.clone()]).output().await?;
+        match output.status.code() {
+            Some(0) => Ok(Some(parse_listing(&output.stdout))),
+            Some(44) => Ok(None),
+            _ => {
+                let message = format!("cannot list {}", self.display(""));
+                Err(Failure::new(Exit::Backup, "backup.directory", message).cause(output.stderr.trim_end()))
+            }
+        }
+    }
+}
+
+impl Prepared {
+    fn parse(text: &str) -> Self {
+        let (head, manifest) = text.split_once("manifest\n").unwrap_or((text, ""));
+        let mut prepared = Prepared { previous: Manifest::parse(manifest.as_bytes()).ok(), ..Prepared::default() };
+        for line in head.lines() {
+            match line.split_once(' ') {
+                Some(("removed", name)) => prepared.removed.push(name.to_owned()),
+                Some(("free", bytes)) => prepared.free = bytes.parse().ok(),
+                _ => {}
+            }
+        }
+        prepared
+    }
+}
+
+/// Reads `source` to its end even if it is damaged, so that a transfer that broke
+/// is told apart from a file that is broken.
+fn prove(mut source: impl Read + Send) -> Result<Contents, ReadError> {
+    let read = verify::read_back(&mut source);
+    let _drained = std::io::copy(&mut source, &mut std::io::sink());
+    read
+}
+
+fn parse_listing(bytes: &[u8]) -> Vec<Listed> {
+    let records: Vec<_> = bytes.split(|byte| *byte == 0).filter(|record| !record.is_empty()).collect();
+    let manifests: Vec<_> = records.iter().filter_map(|record| Manifest::parse(record).ok()).collect();
+    let mut files: Vec<_> = records.iter().filter_map(|record| parse_file(record, &manifests)).collect();
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    files
+}
+
+fn parse_file(record: &[u8], manifests: &[Manifest]) -> Option<Listed> {
+    let text = std::str::from_utf8(record).ok()?;
+    let (bytes, name) = text.split_once(' ')?;
+    let bytes = bytes.parse().ok()?;
+    if name.ends_with(manifest::SUFFIX) {
+        return None;
+    }
+    let manifest = manifests.iter().find(|manifest| manifest.file == name).cloned();
+    Some(Listed { name: name.to_owned(), bytes, manifest })
+}

@@ -1,0 +1,215 @@
+//! What a database holds, before anything of it is read: its collections with
+//! options and indexes, and what the server says about itself. Read leniently:
+//! servers differ in what they leave out.
+
+use crate::archive::{Entry, Kind};
+use crate::{metadata, mongo};
+use bson::{Bson, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc};
+use cm_core::{Exit, Failure, Result};
+use futures_util::TryStreamExt;
+use mongodb::{Client, Database};
+use std::collections::HashSet;
+use std::time::Duration;
+
+/// How long a command that reads no documents may take.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// The databases that every server has for itself.
+const OWN_DATABASES: [&str; 3] = ["admin", "config", "local"];
+
+/// A database, looked at.
+#[derive(Debug)]
+pub struct Survey {
+    /// The database.
+    pub database: String,
+    /// The server's version.
+    pub version: String,
+    /// `standalone`, `replica set` or `sharded`.
+    pub topology: String,
+    /// The length of all documents, in bytes of BSON, if the server says.
+    pub data_bytes: Option<u64>,
+    /// Its collections and views, by name.
+    pub collections: Vec<Found>,
+}
+
+/// One collection or view.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// What the archive says of it.
+    pub entry: Entry,
+    /// The server's own id of it; another collection of the same name has another.
+    pub uuid: Option<String>,
+}
+
+impl Found {
+    /// Whether it has documents of its own.
+    pub fn has_documents(&self) -> bool {
+        self.entry.kind != Kind::View
+    }
+}
+
+/// Runs a command and gives its answer.
+///
+/// # Errors
+/// [`Exit::Backup`] with what the server said, or that it said nothing in time.
+pub async fn command(database: &Database, command: Document) -> Result<Document> {
+    let name = command.keys().next().cloned().unwrap_or_default();
+    let answer = tokio::time::timeout(LIMIT, database.run_command(command)).await.map_err(|_| too_slow(&name))?;
+    answer.map_err(|error| mongo::failure(&error, format!("the database refuses {name:?}")))
+}
+
+fn too_slow(what: &str) -> Failure {
+    Failure::new(
+        Exit::Backup,
+        "backup.timeout",
+        format!("the database did not answer {what:?} within {} s", LIMIT.as_secs()),
+    )
+    .hint("look at the database's load and log; `--no-backup` in the deploy script goes on without a backup")
+    .retryable()
+}
+
+/// The first word with a server: is it there, does it accept the user?
+///
+/// # Errors
+/// [`Exit::Backup`] if not.
+pub async fn greet(client: &Client) -> Result<()> {
+    let admin = client.database("admin");
+    let ping = async { admin.run_command(doc! {"ping": 1}).await };
+    let answer = tokio::time::timeout(LIMIT, ping).await.map_err(|_| too_slow("ping"))?;
+    answer.map(drop).map_err(|error| mongo::failure(&error, "cannot reach the database"))
+}
+
+/// The databases of a server but its own; those the user may see.
+///
+/// # Errors
+/// As [`command`].
+pub async fn databases(client: &Client) -> Result<Vec<String>> {
+    let answer = command(&client.database("admin"), doc! {"listDatabases": 1, "nameOnly": true}).await?;
+    let list = answer.get_array("databases").cloned().unwrap_or_default();
+    let names = list.iter().filter_map(|one| one.as_document()?.get_str("name").ok());
+    Ok(names.filter(|name| !OWN_DATABASES.contains(name)).map(str::to_owned).collect())
+}
+
+/// Looks at `database`.
+///
+/// # Errors
+/// [`Exit::Backup`] with what the server said.
+pub async fn survey(client: &Client, database: &str) -> Result<Survey> {
+    let db = client.database(database);
+    let build = command(&client.database("admin"), doc! {"buildInfo": 1}).await?;
+    let hello = command(&client.database("admin"), doc! {"hello": 1}).await.unwrap_or_default();
+    // Only for the check of free space: a server that cannot say is no failure.
+    let stats = command(&db, doc! {"dbStats": 1}).await.unwrap_or_default();
+    Ok(Survey {
+        database: database.to_owned(),
+        version: build.get_str("version").unwrap_or("unknown").to_owned(),
+        topology: topology(&hello).to_owned(),
+        data_bytes: stats.get("dataSize").and_then(number),
+        collections: collections(&db).await?,
+    })
+}
+
+fn topology(hello: &Document) -> &'static str {
+    match (hello.get_str("msg"), hello.get_str("setName")) {
+        (Ok("isdbgrid"), _) => "sharded",
+        (_, Ok(_)) => "replica set",
+        _ => "standalone",
+    }
+}
+
+/// Numbers come as any of BSON's three.
+fn number(value: &Bson) -> Option<u64> {
+    match value {
+        Bson::Int32(number) => u64::try_from(*number).ok(),
+        Bson::Int64(number) => u64::try_from(*number).ok(),
+        Bson::Double(number) if *number >= 0.0 => Some(*number as u64),
+        _ => None,
+    }
+}
+
+/// How many documents the server counts in a collection; `None` where it cannot say.
+pub async fn count(database: &Database, entry: &Entry) -> Option<u64> {
+    if entry.kind != Kind::Collection {
+        return None;
+    }
+    let answer = command(database, doc! {"count": &entry.collection}).await.ok()?;
+    answer.get("n").and_then(number)
+}
+
+/// How many documents there are when each is counted; `None` where the server cannot say.
+pub async fn count_exactly(database: &Database, entry: &Entry) -> Option<u64> {
+    let collection = database.collection::<RawDocumentBuf>(&entry.collection);
+    tokio::time::timeout(LIMIT, collection.count_documents(doc! {})).await.ok()?.ok()
+}
+
+/// The collections and views of a database, with options and indexes, by name.
+///
+/// # Errors
+/// [`Exit::Backup`] with what the server said.
+pub async fn collections(database: &Database) -> Result<Vec<Found>> {
+    let listed = list(database, doc! {"listCollections": 1, "cursor": {}}, "listCollections").await?;
+    let names: HashSet<_> = listed.iter().filter_map(|item| item.get_str("name").ok().map(str::to_owned)).collect();
+    let mut found = Vec::new();
+    for item in &listed {
+        if let Some(collection) = look_at(database, item, &names).await? {
+            found.push(collection);
+        }
+    }
+    found.sort_by(|a, b| a.entry.collection.cmp(&b.entry.collection));
+    Ok(found)
+}
+
+/// Whether a collection is the server's own, made again by itself on a restore.
+fn is_internal(name: &str) -> bool {
+    name.starts_with("system.") && name != "system.js"
+}
+
+async fn look_at(database: &Database, item: &RawDocument, names: &HashSet<String>) -> Result<Option<Found>> {
+    let name = item.get_str("name").map_err(|error| {
+        Failure::new(Exit::Backup, "backup.answer", "the database lists a collection without a name").cause(error)
+    })?;
+    if is_internal(name) {
+        return Ok(None);
+    }
+    let word = item.get_str("type").unwrap_or_default();
+    let kind = Kind::from_word(word).ok_or_else(|| {
+        Failure::new(Exit::Backup, "backup.answer", format!("{name:?} is a {word:?}, which no archive can hold"))
+    })?;
+    let indexes = match kind {
+        Kind::View => Vec::new(),
+        _ => list(database, doc! {"listIndexes": name, "cursor": {}}, &format!("listIndexes of {name:?}")).await?,
+    };
+    let uuid = item.get_document("info").ok().and_then(uuid);
+    let options = item.get_document("options").ok();
+    let metadata = metadata::describe(name, kind, uuid.as_deref(), options, &indexes).map_err(|error| {
+        Failure::new(Exit::Backup, "backup.answer", format!("the options of {name:?} cannot be read")).source(error)
+    })?;
+    let in_buckets = kind == Kind::Timeseries && names.contains(&format!("system.buckets.{name}"));
+    let entry = Entry { db: database.name().to_owned(), collection: name.to_owned(), metadata, kind, in_buckets };
+    Ok(Some(Found { entry, uuid }))
+}
+
+fn uuid(info: &RawDocument) -> Option<String> {
+    match info.get("uuid") {
+        Ok(Some(RawBsonRef::Binary(binary))) => Some(crate::verify::hex(binary.bytes)),
+        _ => None,
+    }
+}
+
+/// All documents that a listing command answers, raw: typed lists drop what they do not know.
+async fn list(database: &Database, command: Document, what: &str) -> Result<Vec<RawDocumentBuf>> {
+    let read = async {
+        let mut cursor = database.run_cursor_command(command).batch().await?;
+        let mut all = Vec::new();
+        while let Some(batch) = cursor.try_next().await? {
+            for item in batch.doc_slices()? {
+                if let RawBsonRef::Document(document) = item? {
+                    all.push(document.to_owned());
+                }
+            }
+        }
+        Ok(all)
+    };
+    let answer: mongodb::error::Result<_> = tokio::time::timeout(LIMIT, read).await.map_err(|_| too_slow(what))?;
+    answer.map_err(|error| mongo::failure(&error, format!("the database refuses {what}")))
+}
