@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the demo and the tests need on Debian, and sees to it that a Docker engine runs.
 #
-#   scripts/setup.sh                 everything
+#   scripts/setup.sh                 what the demo needs
+#   scripts/setup.sh --tests         that, and what the tests need
 #   scripts/setup.sh --engine        only the engine
 #   scripts/setup.sh --stop-engine   stop the engine, if this script started it and no sandbox runs
 #   scripts/setup.sh --help
@@ -25,7 +26,13 @@ needed=(
   git:git
   ssh:openssh-client
   python3:python3-minimal   # the deploy's Python syntax check
+  curl:curl
 )
+needed_by_tests=(
+  shellcheck:shellcheck
+)
+# A server that speaks MongoDB's wire protocol, from PyPI: no registry has the real one.
+test_mongod=secantusdb==0.7.0b3
 # -----------------------------------------------------------------------------------------------------------------
 
 # missing_packages COMMAND:PACKAGE... - the packages whose command is not there, one a line.
@@ -178,14 +185,39 @@ ensure_base_maker() {
   install 'the sandbox (no registry answers, so its base is made from Debian packages)' "${packages[@]}"
 }
 
+# The database server of the tests, in a virtual environment of its own. It is made in
+# place; a mark says that it was finished.
+ensure_test_mongod() {
+  local dir=${XDG_CACHE_HOME:-$HOME/.cache}/cm-test/mongo log
+  [[ $(cat "$dir/finished" 2>/dev/null) != "$test_mongod" ]] || return 0
+  log="$(machine_dir)/pip.log"
+  info "installing the tests' database server: $test_mongod (PyPI)"
+  rm -rf "$dir"
+  mkdir -p "$(dirname "$dir")"
+  if ! { python3 -m venv "$dir" && "$dir/bin/pip" install --quiet "$test_mongod"; } >"$log" 2>&1 </dev/null; then
+    tail -n 15 "$log" >&2
+    fail "cannot install $test_mongod (whole output: $log)" 'is PyPI reachable?'
+  fi
+  printf '%s\n' "$test_mongod" >"$dir/finished"
+}
+
+# Debian's python3 has no venv of its own.
+venv_packages() {
+  python3 -c 'import ensurepip, venv' 2>/dev/null || printf '%s\n' python3-venv
+}
+
 set_up() {
   local packages=() engine
   [[ $1 == engine ]] || mapfile -t packages < <(missing_packages "${needed[@]}")
+  if [[ $1 == tests ]]; then
+    mapfile -t -O "${#packages[@]}" packages < <(missing_packages "${needed_by_tests[@]}"; venv_packages)
+  fi
   engine=$(engine_packages)
   [[ -z $engine ]] || mapfile -t -O "${#packages[@]}" packages <<<"$engine"
   install 'building, deploying and the sandbox' "${packages[@]}"
   ensure_engine
   ensure_base_maker
+  [[ $1 != tests ]] || ensure_test_mongod
   ok 'set up'
 }
 
@@ -194,6 +226,7 @@ main() {
   lock="$(machine_dir)/setup.lock"
   case ${1:-} in
     '') with_lock "$lock" 900 set_up all ;;
+    --tests) with_lock "$lock" 900 set_up tests ;;
     --engine) with_lock "$lock" 900 set_up engine ;;
     --stop-engine) with_lock "$lock" 900 stop_engine ;;
     -h | --help) usage ;;
