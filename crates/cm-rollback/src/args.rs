@@ -1,0 +1,45 @@
+//! The command line.
+
+use clap::Parser;
+use cm_core::CommonArgs;
+
+/// Go back to the last verified release
+///
+/// At the end of a pipe (`--on-failure`) it acts on a failed document: every host
+/// that was switched goes back to its last verified release, by the images that were
+/// kept, without a build. Used alone it takes back what runs now. What it went back
+/// to is gated and verified like a deployment.
+#[derive(Debug, Parser)]
+pub struct Args {
+    /// Act on a failed document only, and pass any other one on
+    #[arg(long)]
+    pub on_failure: bool,
+
+    /// Go on with the journal of this run, whose programs were killed
+    #[arg(long, value_name = "ID", requires = "on_failure")]
+    pub run: Option<String>,
+
+    /// Go back to this release or commit (as cm-rollback --list shows it)
+    #[arg(long, value_name = "RELEASE|COMMIT", conflicts_with = "on_failure")]
+    pub to: Option<String>,
+
+    /// Only this service (may be repeated)
+    #[arg(long, value_name = "NAME", conflicts_with = "on_failure")]
+    pub service: Vec<String>,
+
+    /// Only this host (may be repeated)
+    #[arg(long, value_name = "NAME", conflicts_with = "on_failure")]
+    pub host: Vec<String>,
+
+    /// Do not ask the outside checks afterwards; the health gate always decides
+    #[arg(long)]
+    pub skip_verify: bool,
+
+    /// List the releases of every host and whether their images are still there
+    #[arg(long, exclusive = true)]
+    pub list: bool,
+
+    /// Flags of every program
+    #[command(flatten)]
+    pub common: CommonArgs,
+}

@@ -1,0 +1,76 @@
+//! What makes a rollback true: the same health gate and the same outside checks as
+//! after a deployment.
+
+use cm_core::{Exit, Failure, Log, Result, Run};
+use cm_gate::{Gate, Settings, State, Wanted, checks};
+use cm_host::Host;
+use cm_ledger::ServiceState;
+use cm_project::Project;
+
+/// What the outside checks said.
+pub enum Outside {
+    /// All passed.
+    Passing,
+    /// These fail.
+    Failing(Vec<String>),
+    /// They could not be carried out.
+    Unknown(String),
+    /// They were not asked.
+    Skipped,
+}
+
+impl Outside {
+    /// The word in the document.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Outside::Passing => "passing",
+            Outside::Failing(_) => "failing",
+            Outside::Unknown(_) => "unknown",
+            Outside::Skipped => "skipped",
+        }
+    }
+}
+
+/// Waits until the services are healthy and run the images that were gone back to.
+///
+/// # Errors
+/// [`Exit::RollbackFailed`] with the first verdict that is not healthy.
+pub async fn gate(
+    project: &Project,
+    host: &Host,
+    compose_project: &str,
+    services: &[(&str, &ServiceState)],
+    run: &Run,
+) -> Result<()> {
+    let image = |state: &ServiceState| Some(state.image_id.clone()).filter(|id| !id.is_empty());
+    let wanted: Vec<_> = services.iter().map(|(name, state)| Wanted::of(project, name).image(image(state))).collect();
+    let verdicts = Gate::new(Settings::of(project.health())).watch(host, compose_project, &wanted, &run.log).await?;
+    match verdicts.iter().find(|verdict| verdict.state != State::Healthy) {
+        None => Ok(()),
+        Some(verdict) => Err(Failure::new(
+            Exit::RollbackFailed,
+            "rollback.unhealthy",
+            format!("rolled back, but not healthy: {}", verdict.line()),
+        )),
+    }
+}
+
+/// Asks the project's outside checks. Failing is only what was answered wrongly.
+pub async fn outside(project: &Project, log: &Log) -> Outside {
+    if project.verify().checks.is_empty() {
+        return Outside::Skipped;
+    }
+    log.info("verifying what runs now from outside");
+    let results = match checks::run(project.verify()).await {
+        Ok(results) => results,
+        Err(failure) => return Outside::Unknown(failure.to_string()),
+    };
+    let with = |outcome: checks::Outcome| {
+        results.iter().filter(move |result| result.verdict == outcome).map(|result| result.name.clone())
+    };
+    match checks::overall(&results) {
+        checks::Outcome::Fail => Outside::Failing(with(checks::Outcome::Fail).collect()),
+        checks::Outcome::Unknown => Outside::Unknown(with(checks::Outcome::Unknown).collect::<Vec<_>>().join(", ")),
+        checks::Outcome::Pass | checks::Outcome::Warn => Outside::Passing,
+    }
+}

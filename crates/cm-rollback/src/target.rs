@@ -1,0 +1,302 @@
+//! Where to go back to: per service the last verified release, everything checked
+//! to be there before anything is touched.
+
+use crate::{Args, text};
+use cm_checkout::Checkout;
+use cm_core::{Document, Exit, Failure, Result};
+use cm_host::Host;
+use cm_ledger::{Ledger, Record, ServiceState};
+use cm_project::Project;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// What one host goes back to.
+#[derive(Clone, Debug)]
+pub struct HostTarget {
+    /// The host's name.
+    pub host: String,
+    /// Its checkout.
+    pub checkout: String,
+    /// The commit its checkout goes back to.
+    pub commit: String,
+    /// What each service goes back to; `None` for one that did not exist and is removed.
+    pub services: BTreeMap<String, Option<ServiceState>>,
+    /// The release that is taken back.
+    pub failed: String,
+}
+
+impl HostTarget {
+    /// The commit, as people write it.
+    pub fn short(&self) -> &str {
+        self.commit.get(..12).unwrap_or(&self.commit)
+    }
+
+    /// The host's name and what it goes back to, for the document.
+    pub fn to_json(&self) -> (String, Value) {
+        (self.host.clone(), json!({"commit": self.commit, "services": self.services}))
+    }
+}
+
+/// The undo entries of cm-build that a rollback can use, newest first, one a host.
+pub fn undo_entries(doc: &Document) -> Vec<Value> {
+    let mut entries: Vec<Value> = Vec::new();
+    for entry in doc.undo().iter().rev().filter(|entry| entry["kind"] == "release") {
+        if !entries.iter().any(|known| known["host"] == entry["host"]) {
+            entries.push(entry.clone());
+        }
+    }
+    entries
+}
+
+/// The targets of all hosts. Images and commits are looked for on the hosts.
+///
+/// # Errors
+/// [`Exit::NothingToRollBackTo`] if there is no good release, or it is not there any more.
+pub async fn choose(
+    project: &Project,
+    args: &Args,
+    doc: &Document,
+    hosts: &[Host],
+    ledgers: &[Ledger],
+) -> Result<Vec<HostTarget>> {
+    let mut targets = Vec::new();
+    for (host, ledger) in hosts.iter().zip(ledgers) {
+        let target = if args.on_failure {
+            let undo = undo_entries(doc).into_iter().find(|entry| entry["host"] == host.name());
+            Some(after_failure(&undo.unwrap_or_default(), ledger, doc.run_id())?)
+        } else {
+            by_request(project, args, host.name(), ledger)?
+        };
+        targets.extend(target);
+    }
+    if targets.is_empty() {
+        return Err(nothing("no host runs anything that could be rolled back"));
+    }
+    for (target, host) in
+        targets.iter().filter_map(|target| Some((target, hosts.iter().find(|host| host.name() == target.host)?)))
+    {
+        check_there(project, host, target).await?;
+    }
+    Ok(targets)
+}
+
+fn nothing(message: impl Into<String>) -> Failure {
+    Failure::new(Exit::NothingToRollBackTo, "rollback.no-target", message)
+        .hint("`cm-rollback --list` shows the releases; a fix forward is a deployment like any other")
+}
+
+/// The way back from a run that failed: per service the last good release; where cm
+/// never deployed it before, what ran before it came.
+fn after_failure(undo: &Value, ledger: &Ledger, run: &str) -> Result<HostTarget> {
+    let planned = undo.get("services").and_then(Value::as_object).cloned().unwrap_or_default();
+    let mut services = BTreeMap::new();
+    let mut lost = Vec::new();
+    for (name, before) in &planned {
+        let known = ledger.records().iter().any(|record| record.id != run && record.services.contains_key(name));
+        match ledger.last_good(name, run) {
+            Some((_, state)) => services.insert(name.clone(), Some(state.clone())),
+            None if known => {
+                lost.push(name.clone());
+                None
+            }
+            None => services.insert(name.clone(), ran_before(before, &text(undo, "from"))),
+        };
+    }
+    if !lost.is_empty() {
+        return Err(nothing(format!("on {}: no release of {} was ever verified", text(undo, "host"), lost.join(", "))));
+    }
+    if services.values().all(Option::is_none) {
+        return Err(nothing(format!(
+            "on {}: this was the first deployment; nothing ran before it",
+            text(undo, "host")
+        )));
+    }
+    let newest = services.values().flatten().map(|state| state.commit.clone());
+    let commit = newest_of(ledger, newest.collect()).unwrap_or_else(|| text(undo, "from"));
+    Ok(HostTarget {
+        host: text(undo, "host"),
+        checkout: text(undo, "checkout"),
+        commit,
+        services,
+        failed: run.to_owned(),
+    })
+}
+
+/// The image a service ran before cm knew it.
+fn ran_before(before: &Value, commit: &str) -> Option<ServiceState> {
+    let image_id = text(before, "image_id");
+    if image_id.is_empty() {
+        return None;
+    }
+    Some(ServiceState { commit: commit.to_owned(), image: text(before, "image"), image_id, ..ServiceState::default() })
+}
+
+/// The commit among `commits` that the ledger saw last as the target of a good release.
+fn newest_of(ledger: &Ledger, commits: Vec<String>) -> Option<String> {
+    let good = ledger.records().iter().rev().filter(|record| record.verdict.is_good());
+    let mut seen = good.flat_map(|record| record.services.values().map(|state| state.commit.clone()));
+    seen.find(|commit| commits.contains(commit)).or_else(|| commits.into_iter().next())
+}
+
+/// The way back that a person asked for: from what runs now to another good release.
+fn by_request(project: &Project, args: &Args, host: &str, ledger: &Ledger) -> Result<Option<HostTarget>> {
+    let Some(newest) = ledger.records().last() else { return Ok(None) };
+    if args.to.is_none() && newest.verdict == cm_ledger::Verdict::RolledBack {
+        return Err(nothing(format!("on {host}: the last release is a rollback already ({})", newest.id))
+            .hint("name where to go: cm-rollback --to RELEASE; `cm-rollback --list` shows them"));
+    }
+    let wanted = |record: &&Record| args.to.as_ref().is_none_or(|to| names(record, to));
+    let mut services = BTreeMap::new();
+    for name in services_in_question(project, args, host, newest, ledger)? {
+        let Some(now) = ledger.running(&name) else { continue };
+        let good = ledger.records().iter().rev().filter(|record| record.verdict.is_good()).filter(wanted);
+        let state = good
+            .filter_map(|record| record.services.get(&name))
+            .find(|state| !state.removed && state.commit != now.commit);
+        if let Some(state) = state {
+            services.insert(name, Some(state.clone()));
+        }
+    }
+    if services.is_empty() {
+        return if args.host.is_empty() && args.to.is_none() && args.service.is_empty() {
+            Ok(None)
+        } else {
+            Err(no_match(args, host))
+        };
+    }
+    let commits = services.values().flatten().map(|state: &ServiceState| state.commit.clone()).collect();
+    let spec = project.host(host)?;
+    Ok(Some(HostTarget {
+        host: host.to_owned(),
+        checkout: spec.checkout()?,
+        commit: newest_of(ledger, commits).unwrap_or_default(),
+        services,
+        failed: newest.id.clone(),
+    }))
+}
+
+fn names(record: &Record, to: &str) -> bool {
+    to.len() >= 4
+        && (record.id.starts_with(to)
+            || record.commit.starts_with(to)
+            || record.services.values().any(|state| state.commit.starts_with(to)))
+}
+
+/// The named services; without a name those of the newest release, or all for `--to`.
+fn services_in_question(
+    project: &Project,
+    args: &Args,
+    host: &str,
+    newest: &Record,
+    ledger: &Ledger,
+) -> Result<Vec<String>> {
+    if !args.service.is_empty() {
+        let here = |name: &&String| project.host_of(name).is_some_and(|spec| spec.name == host);
+        return args
+            .service
+            .iter()
+            .map(|name| project.service(name).map(|_| name.clone()))
+            .collect::<Result<Vec<_>>>()
+            .map(|names| names.iter().filter(here).cloned().collect());
+    }
+    if args.to.is_some() {
+        return Ok(ledger.services().into_iter().collect());
+    }
+    Ok(newest.services.keys().cloned().collect())
+}
+
+fn no_match(args: &Args, host: &str) -> Failure {
+    match &args.to {
+        Some(to) => nothing(format!("on {host}: no verified release {to:?} that differs from what runs")),
+        None => nothing(format!("on {host}: no other verified release")),
+    }
+}
+
+/// Looks for every image and for the commit, before anything is touched.
+async fn check_there(project: &Project, host: &Host, target: &HostTarget) -> Result<()> {
+    let mut missing = Vec::new();
+    for (name, state) in &target.services {
+        let Some(state) = state.as_ref().filter(|state| !state.image_id.is_empty()) else { continue };
+        if cm_engine::image_id(host, &state.image_id).await?.is_none() {
+            missing.push(format!("{name} ({})", if state.tag.is_empty() { &state.image_id } else { &state.tag }));
+        }
+    }
+    if !missing.is_empty() {
+        let message = format!("on {}: the images to go back to are gone: {}", target.host, missing.join(", "));
+        return Err(nothing(message)
+            .hint("something else than cm removed them; deploy that commit anew: git checkout COMMIT, then deploy"));
+    }
+    let checkout = Checkout::new(host, &target.checkout, project.remote(), &project.protected());
+    checkout
+        .prepare(None, &target.commit)
+        .await
+        .map(drop)
+        .map_err(|failure| Failure { exit: Exit::NothingToRollBackTo, ..failure })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cm_ledger::Verdict;
+
+    fn state(commit: &str) -> ServiceState {
+        ServiceState {
+            commit: commit.to_owned(),
+            image: "web".to_owned(),
+            image_id: format!("sha256:{commit}"),
+            ..ServiceState::default()
+        }
+    }
+
+    fn ledger(releases: &[(&str, Verdict, &str)]) -> Ledger {
+        let lines = releases.iter().map(|(id, verdict, commit)| {
+            let mut record = Record::new(id, "ada", "main", commit);
+            record.verdict = *verdict;
+            record.services.insert("web".to_owned(), state(commit));
+            serde_json::to_string(&record).expect("json")
+        });
+        Ledger::parse(lines.collect::<Vec<_>>().join("\n").as_bytes())
+    }
+
+    fn undo(image_id: Value) -> Value {
+        json!({"kind": "release", "host": "h", "checkout": "~/x", "from": "headcommit", "services": {"web": {"action": "build", "image": "web", "image_id": image_id}}})
+    }
+
+    #[test]
+    fn the_target_is_the_last_good_release_and_not_the_one_before() {
+        let ledger = ledger(&[
+            ("1", Verdict::Verified, "aaaa"),
+            ("2", Verdict::Failed, "bbbb"),
+            ("3", Verdict::Pending, "cccc"),
+        ]);
+        let target = after_failure(&undo("sha256:bbbb".into()), &ledger, "3").expect("target");
+        assert_eq!(target.services["web"].as_ref().expect("state").image_id, "sha256:aaaa");
+        assert_eq!(target.commit, "aaaa");
+    }
+
+    #[test]
+    fn what_ran_before_cm_came_is_a_target_too() {
+        let ledger = ledger(&[("1", Verdict::Pending, "aaaa")]);
+        let target = after_failure(&undo("sha256:hand".into()), &ledger, "1").expect("target");
+        assert_eq!(target.services["web"].as_ref().expect("state").image_id, "sha256:hand");
+        assert_eq!(target.commit, "headcommit");
+    }
+
+    #[test]
+    fn after_a_failed_first_deployment_there_is_nothing_to_go_back_to() {
+        let ledger = ledger(&[("1", Verdict::Pending, "aaaa")]);
+        assert_eq!(
+            after_failure(&undo(Value::Null), &ledger, "1").expect_err("nothing").exit,
+            Exit::NothingToRollBackTo
+        );
+    }
+
+    #[test]
+    fn releases_that_were_never_verified_are_no_target() {
+        let ledger = ledger(&[("1", Verdict::Failed, "aaaa"), ("2", Verdict::Pending, "bbbb")]);
+        assert_eq!(
+            after_failure(&undo("sha256:aaaa".into()), &ledger, "2").expect_err("nothing").exit,
+            Exit::NothingToRollBackTo
+        );
+    }
+}
