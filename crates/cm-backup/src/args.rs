@@ -75,7 +75,7 @@ pub enum Command {
     /// List the backups in the folder that cm.toml names, or in one of this machine
     List {
         /// A folder of this machine
-        directory: Option<PathBuf>,
+        folder: Option<PathBuf>,
 
         /// Write the list as JSON
         #[arg(long)]

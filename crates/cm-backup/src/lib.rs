@@ -32,6 +32,7 @@ use cm_core::{CommonArgs, Done, Exit, Io, Log, Result, Run};
 use manifest::{Deploy, Manifest};
 use plan::{Plan, Route};
 use serde_json::{Value, json};
+use std::path::Path;
 use std::time::Instant;
 use store::Store;
 
@@ -53,7 +54,7 @@ impl cm_core::Tool for Tool {
                 let check = Check { file, manifest: manifest.as_deref(), strict: args.strict };
                 Some(check.run(*json, io).await)
             }
-            Some(Command::List { directory, json }) => Some(list(args, directory.as_deref(), *json, io).await),
+            Some(Command::List { folder, json }) => Some(list(args, folder.as_deref(), *json, io).await),
             None if args.output.as_deref().is_some_and(|path| path.as_os_str() == "-") => {
                 Some(plan::to_stdout(args, io).await)
             }
@@ -163,9 +164,9 @@ fn facts(manifest: &Manifest, store: &Store, warnings: &[String], clock: &Instan
     })
 }
 
-async fn list(args: &Args, directory: Option<&std::path::Path>, json: bool, io: &Io) -> Result<Exit> {
-    let store = match directory {
-        Some(directory) => plan::local_store(args, directory, &io.log).await?,
+async fn list(args: &Args, folder: Option<&Path>, json: bool, io: &Io) -> Result<Exit> {
+    let store = match folder {
+        Some(folder) => plan::local_store(args, folder, &io.log).await?,
         None => plan::configured_store(args, &io.log).await?,
     };
     listing::show(&store, json, io).await

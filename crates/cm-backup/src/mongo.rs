@@ -167,10 +167,20 @@ pub fn code(error: &Error) -> Option<i32> {
 /// What the driver says, at a readable length.
 pub fn cause(error: &Error) -> String {
     let text = error.kind.to_string();
+    let text = match error.kind.as_ref() {
+        ErrorKind::ServerSelection { .. } => reason_in_topology(&text).unwrap_or(&text),
+        _ => &text,
+    };
     match text.char_indices().nth(LONGEST_CAUSE) {
         Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
+        None => text.to_owned(),
     }
+}
+
+/// The driver prints its whole state; the reason is what it saw last.
+fn reason_in_topology(text: &str) -> Option<&str> {
+    let (_, reason) = text.split_once("Error: Kind: ")?;
+    Some(reason.split_once(", labels: {").map_or(reason, |(reason, _)| reason))
 }
 
 #[cfg(test)]

@@ -30,7 +30,15 @@ enum From {
     /// A variable of this process's environment.
     Environment(String),
     /// A service of a compose project on a host.
-    Service { project: Box<Project>, host: HostSpec, service: String, uri_env: String },
+    Service(Box<FromService>),
+}
+
+#[derive(Debug)]
+struct FromService {
+    project: Project,
+    host: HostSpec,
+    service: String,
+    uri_env: String,
 }
 
 #[derive(Debug)]
@@ -92,12 +100,12 @@ impl Plan {
         let name = Some(project.name());
         let from = match &args.uri_env {
             Some(variable) => From::Environment(variable.clone()),
-            None => From::Service {
-                project: Box::new(project),
+            None => From::Service(Box::new(FromService {
+                project,
                 host: section.host,
                 service: section.service,
                 uri_env: section.uri_env,
-            },
+            })),
         };
         Ok(Plan { from, to, database: section.database, project: name, at: Timestamp::now() })
     }
@@ -115,7 +123,7 @@ impl Plan {
         };
         match &self.from {
             From::Environment(variable) => format!("{database} at ${variable}"),
-            From::Service { host, service, .. } => format!("{database} of service {service} on {}", host.name),
+            From::Service(from) => format!("{database} of service {} on {}", from.service, from.host.name),
         }
     }
 
@@ -161,7 +169,7 @@ impl Plan {
     /// [`Exit::Unreachable`], and those of [`Source`].
     pub async fn open(&self, log: &Log) -> Result<Route> {
         let server = match &self.from {
-            From::Service { project, host, .. } => Some(Host::connect(&Target::of(project, host)?, log).await?),
+            From::Service(from) => Some(Host::connect(&Target::of(&from.project, &from.host)?, log).await?),
             From::Environment(_) => None,
         };
         let store = match (&self.to, &server) {
@@ -173,10 +181,8 @@ impl Plan {
         };
         let source = match (&self.from, &server) {
             (From::Environment(variable), _) => Some(Source::from_environment(variable).await?),
-            (From::Service { project, host, service, uri_env }, Some(server)) => {
-                open_service(project, host, server, service, uri_env).await?
-            }
-            (From::Service { .. }, None) => unreachable!("the host of a service was connected to"),
+            (From::Service(from), Some(server)) => from.open(server).await?,
+            (From::Service(_), None) => unreachable!("the host of a service was connected to"),
         };
         Ok(Route { source, store })
     }
@@ -192,26 +198,21 @@ fn not_configured(run: &Run) -> Result<Option<Plan>> {
     Ok(None)
 }
 
-async fn open_service(
-    project: &Project,
-    spec: &HostSpec,
-    host: &Host,
-    service: &str,
-    uri_env: &str,
-) -> Result<Option<Source>> {
-    let checkout = spec.checkout()?;
-    let folder = checkout.rsplit('/').next().unwrap_or_default().to_lowercase();
-    let compose_name = project.compose.name.clone().unwrap_or(folder);
-    let env_file = format!("{}/{}", checkout.trim_end_matches('/'), env_file(project));
-    let deployed = Deployed {
-        host,
-        project: &compose_name,
-        service,
-        definition: project.compose.service(service),
-        env_file: &env_file,
-        uri_env,
-    };
-    deployed.open().await
+impl FromService {
+    async fn open(&self, server: &Host) -> Result<Option<Source>> {
+        let checkout = self.host.checkout()?;
+        let checkout = checkout.trim_end_matches('/');
+        let folder = checkout.rsplit('/').next().unwrap_or_default().to_lowercase();
+        let deployed = Deployed {
+            host: server,
+            project: self.project.compose.name.as_deref().unwrap_or(&folder),
+            service: &self.service,
+            definition: self.project.compose.service(&self.service),
+            env_file: &format!("{checkout}/{}", env_file(&self.project)),
+            uri_env: &self.uri_env,
+        };
+        deployed.open().await
+    }
 }
 
 /// The env file on the server, relative to its checkout.

@@ -43,7 +43,7 @@ impl Source {
 
     async fn connect(uri: DatabaseUri, display: String, tunnel: Option<Forward>) -> Result<Source> {
         let client = uri.client(u32::try_from(crate::dump::READERS).unwrap_or(1))?;
-        survey::greet(&client).await.map_err(|failure| failure.cause(format!("tried {display}")))?;
+        survey::greet(&client, &display).await?;
         let database = uri.database().map(str::to_owned);
         Ok(Source { client, display, database, deployed: tunnel.is_some(), tunnel })
     }

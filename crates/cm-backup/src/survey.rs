@@ -68,15 +68,15 @@ fn too_slow(what: &str) -> Failure {
     .retryable()
 }
 
-/// The first word with a server: is it there, does it accept the user?
+/// The first word with the server at `place`: is it there, does it accept the user?
 ///
 /// # Errors
 /// [`Exit::Backup`] if not.
-pub async fn greet(client: &Client) -> Result<()> {
+pub async fn greet(client: &Client, place: &str) -> Result<()> {
     let admin = client.database("admin");
     let ping = async { admin.run_command(doc! {"ping": 1}).await };
     let answer = tokio::time::timeout(LIMIT, ping).await.map_err(|_| too_slow("ping"))?;
-    answer.map(drop).map_err(|error| mongo::failure(&error, "cannot reach the database"))
+    answer.map(drop).map_err(|error| mongo::failure(&error, format!("cannot reach the database: {place}")))
 }
 
 /// The databases of a server but its own; those the user may see.
