@@ -292,7 +292,7 @@ fn a_collection_that_was_not_read_to_its_end_makes_no_archive() {
     let one = document(b"");
     writer.documents(0, [Ok(one.as_slice())]).expect("documents");
     writer.close(0).expect("close");
-    let error = writer.finish().err().expect("b is open");
+    let error = writer.finish().map(|_| ()).expect_err("b is open");
     assert!(error.to_string().contains("shop.b"), "{error}");
 }
 

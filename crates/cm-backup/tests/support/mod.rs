@@ -187,8 +187,7 @@ impl Gate {
 
 fn copy(mut from: TcpStream, mut to: TcpStream, gate: Option<Arc<Gate>>) {
     let mut buffer = [0; 16 << 10];
-    loop {
-        let Ok(count @ 1..) = from.read(&mut buffer) else { break };
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
         if gate.as_ref().is_some_and(|gate| !gate.admit(count as u64)) || to.write_all(&buffer[..count]).is_err() {
             break;
         }
