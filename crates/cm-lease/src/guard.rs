@@ -38,19 +38,13 @@ impl Guard {
     /// [`Exit::LockHeld`] with the holder; [`Exit::LockLost`] if this run's lock is not there
     /// any more; [`Exit::Unreachable`]; [`Exit::Config`] for a lock that cannot be understood.
     pub async fn enter(project: &str, lease: Duration, lock_file: &Path, hosts: &[Host], run: &Run) -> Result<Guard> {
-        let step = run.doc.tool().trim_start_matches("cm-").to_owned();
-        let guard = |mode, file: &Path| Guard { mode, file: file.to_owned(), dir: cm_ledger::state_dir(project), step };
+        let mut guard = Guard::new(project, lock_file, run);
         if run.dry_run() {
-            return Ok(guard(Mode::Dry, lock_file));
-        }
-        if let Some((nonce, file)) = outer(&run.doc, lock_file) {
-            let guard = guard(Mode::Inside(nonce), &file);
-            for host in hosts {
-                guard.check(host).await?;
-            }
             return Ok(guard);
         }
-        let mut guard = guard(Mode::Dry, lock_file);
+        if let Some(guard) = Guard::inside(project, lock_file, hosts, run).await? {
+            return Ok(guard);
+        }
         let mut record = Record::new(run.doc.actor(), lease)?;
         record.project = Some(project.to_owned());
         record.run = Some(run.doc.run_id().to_owned());
@@ -63,6 +57,28 @@ impl Guard {
             Attempt::Held(holder) => return Err(holder.refusal()),
         }
         Ok(guard)
+    }
+
+    /// The guard of a run that has a lock already: from `cm-lock run` around it, or from
+    /// `cm-lock acquire` before it. `None` if it has none.
+    ///
+    /// # Errors
+    /// [`Exit::LockLost`] if that lock does not hold any more; [`Exit::Unreachable`].
+    pub async fn inside(project: &str, lock_file: &Path, hosts: &[Host], run: &Run) -> Result<Option<Guard>> {
+        let Some((nonce, file)) = outer(&run.doc, lock_file) else { return Ok(None) };
+        let mut guard = Guard::new(project, &file, run);
+        local::tell_step(&file, &nonce, &guard.step);
+        guard.mode = Mode::Inside(nonce);
+        guard.check_here()?;
+        for host in hosts {
+            guard.check(host).await?;
+        }
+        Ok(Some(guard))
+    }
+
+    fn new(project: &str, file: &Path, run: &Run) -> Guard {
+        let step = run.doc.tool().trim_start_matches("cm-").to_owned();
+        Guard { mode: Mode::Dry, file: file.to_owned(), dir: cm_ledger::state_dir(project), step }
     }
 
     /// Asks `host` whether the lock still holds. Call it before each change there; it is

@@ -65,7 +65,7 @@ impl Holder {
     pub fn break_command(&self) -> String {
         let command = format!("cm-lock break --confirm={}", quote(self.name()));
         match &self.place {
-            Place::Here(_) => format!("{command} --local"),
+            Place::Here(path) => format!("{command} --local --file {}", quote(&path.to_string_lossy())),
             Place::Host(name) => format!("{command} --host {}", quote(name)),
         }
     }

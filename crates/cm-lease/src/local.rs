@@ -123,6 +123,18 @@ pub fn holder_of(path: &Path, nonce: &str) -> Option<Record> {
     records(path).into_iter().find(|record| record.nonce == nonce && record.process.life() != Life::Gone)
 }
 
+/// Tells people which step the holder with this `nonce` is at. It is news, so what goes
+/// wrong with it is passed over.
+pub fn tell_step(path: &Path, nonce: &str, step: &str) {
+    let own = record_path(path, rustix::process::geteuid().as_raw());
+    if let Ok(Some(mut record)) = read_record(&own)
+        && record.nonce == nonce
+    {
+        record.step = Some(step.to_owned());
+        let _not_told = write_record(path, &record);
+    }
+}
+
 /// An open file with the kernel lock on it, or `None` if somebody has that.
 fn try_lock(path: &Path) -> Result<Option<File>> {
     loop {

@@ -1,0 +1,246 @@
+//! `acquire` and `release`: the lock for the life of another process, such as the script
+//! that wrote the pipe. A program of a pipe ends with its document, and a lock must not;
+//! so `acquire` starts a small holder in a session of its own, which keeps the kernel lock,
+//! renews the leases, and ends when the owner does or `release` asks it to.
+
+use crate::args::AcquireArgs;
+use crate::breaking;
+use crate::place::Place;
+use crate::wait;
+use cm_core::{CommonArgs, Done, Exit, Failure, Io, Log, OrFail, Result, Run, Signals, parse_strict};
+use cm_lease::{Held, Life, Process, Record, local};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::runtime::Handle;
+
+/// How often the holder looks whether its owner still runs.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// What the holder is told on stdin.
+#[derive(Debug, Deserialize, Serialize)]
+struct Order {
+    place: Place,
+    /// What the record says; the process in it is filled in by the holder.
+    record: Record,
+    wait: Option<Duration>,
+    owner: Process,
+}
+
+/// Starts a holder and notes in the document which lock it holds.
+///
+/// # Errors
+/// [`Exit::Usage`] for an owner that is none; those of taking the lock.
+pub async fn acquire(common: &CommonArgs, args: &AcquireArgs, run: &mut Run) -> Result<Done> {
+    let owner = owner(args.owner_pid)?;
+    let place = Place::new(common, &args.place)?;
+    if run.dry_run() {
+        return Ok(Done::ok(format!("would hold {}", place.describe())));
+    }
+    let mut record = Record::new(run.doc.actor(), place.lease)?;
+    record.project = place.project.clone();
+    record.run = Some(run.doc.run_id().to_owned());
+    record.commit = run.doc.commit().map(str::to_owned);
+    record.reason = args.taking.reason.clone();
+    let order = Order { place, record, wait: args.taking.wait, owner };
+    let record = start_holder(&order).await?;
+    let names = order.place.host_names();
+    run.doc.set_facts(json!({
+        "nonce": record.nonce,
+        "file": order.place.file,
+        "hosts": names,
+        "holder_pid": record.process.pid,
+        "owner_pid": order.owner.pid,
+    }));
+    Ok(Done::ok(format!("the deploy lock is held: {}", order.place.describe())))
+}
+
+/// The process that the lock is for. It must be the user's own: nobody else's end may
+/// decide about this user's lock.
+fn owner(pid: u32) -> Result<Process> {
+    let wrong = |why: String| {
+        Failure::new(Exit::Usage, "usage.owner-pid", format!("cannot hold the lock for process {pid}: {why}"))
+            .hint("in a script, --owner-pid $$ names the script itself")
+    };
+    let process = Process::of(pid).map_err(|error| wrong(error.to_string()))?;
+    let process = process.ok_or_else(|| wrong("there is no such process".to_owned()))?;
+    let user = rustix::process::geteuid();
+    let uid = fs::metadata(format!("/proc/{pid}")).map_err(|error| wrong(error.to_string()))?.uid();
+    if user.is_root() || uid == user.as_raw() {
+        Ok(process)
+    } else {
+        Err(wrong(format!("it belongs to the user with uid {uid}")))
+    }
+}
+
+/// A holder that does not hold yet: ended if nobody waits for it any more.
+struct Starting(Child);
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        // By SIGTERM, not SIGKILL: it gives back what it may just have taken.
+        if let Some(id) = self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) {
+            let _ended = kill_process(id, Signal::TERM);
+        }
+    }
+}
+
+async fn start_holder(order: &Order) -> Result<Record> {
+    let order = serde_json::to_vec(order).map_err(|error| Failure::bug("an order cannot be written").cause(error))?;
+    let program = std::env::current_exe().or_fail(Exit::Bug, "bug", "cannot find this program")?;
+    let mut command = Command::new(program);
+    command.arg("hold").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.env_remove(cm_lease::NONCE_VARIABLE);
+    let child = command.spawn().or_fail(Exit::Bug, "bug", "cannot start the holder")?;
+    let mut holder = Starting(child);
+    let answer =
+        talk(&mut holder.0, &order).await.or_fail(Exit::Bug, "lock.holder", "the holder of the lock ended early")?;
+    let record = parse_answer(&answer)?;
+    // It holds: from here on it lives by itself.
+    std::mem::forget(holder);
+    Ok(record)
+}
+
+/// Gives the holder its order and reads the one line it answers. Its messages are passed
+/// on meanwhile; its streams are pipes of this process alone, so that nobody else waits for
+/// their ends while the holder lives.
+async fn talk(holder: &mut Child, order: &[u8]) -> io::Result<Vec<u8>> {
+    let missing = || io::Error::from(io::ErrorKind::BrokenPipe);
+    let mut stdin = holder.stdin.take().ok_or_else(missing)?;
+    stdin.write_all(order).await?;
+    drop(stdin);
+    let mut stderr = holder.stderr.take().ok_or_else(missing)?;
+    let mut stdout = BufReader::new(holder.stdout.take().ok_or_else(missing)?);
+    let mut answer = Vec::new();
+    tokio::select! {
+        read = stdout.read_until(b'\n', &mut answer) => read.map(|_| answer),
+        _ = pass_on(&mut stderr) => Err(missing()),
+    }
+}
+
+async fn pass_on(stderr: &mut ChildStderr) -> io::Result<()> {
+    tokio::io::copy(stderr, &mut tokio::io::stderr()).await?;
+    // It closed its messages before it answered; the answer says why.
+    std::future::pending().await
+}
+
+fn parse_answer(answer: &[u8]) -> Result<Record> {
+    let early = || Failure::new(Exit::Bug, "lock.holder", "the holder of the lock ended early");
+    let value = parse_strict(answer).map_err(|error| early().cause(error))?;
+    if value.get("error").is_some() {
+        return Err(failure_of(&value["error"]));
+    }
+    Record::parse(answer, "of the holder")
+}
+
+/// A failure as the holder told it.
+fn failure_of(value: &Value) -> Failure {
+    let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
+    let exit = Exit::from_code(value["exit"].as_u64().unwrap_or_default());
+    let mut failure = Failure::new(exit, text("code"), text("message"));
+    failure.causes = value["causes"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|cause| cause.as_str().map(str::to_owned))
+        .collect();
+    failure.hint = value["hint"].as_str().map(str::to_owned);
+    failure.retryable = value["retryable"].as_bool().unwrap_or_default();
+    failure
+}
+
+/// The holder itself, in the background.
+///
+/// # Errors
+/// An order that is none; everything else is told to `acquire`.
+pub fn hold(io: &Io) -> Result<Exit> {
+    tokio::task::block_in_place(|| Handle::current().block_on(hold_to_the_end(&io.log)))
+}
+
+async fn hold_to_the_end(log: &Log) -> Result<Exit> {
+    // Neither Ctrl-C nor the end of the terminal concern it: it ends with its owner.
+    let _already_leader = rustix::process::setsid();
+    let _anywhere = std::env::set_current_dir("/");
+    let mut signals = Signals::listen().or_fail(Exit::Bug, "bug", "cannot listen for signals")?;
+    let order = read_order()?;
+    let held = match take(&order, log, &mut signals).await {
+        Ok((held, record)) if tell(&json!(record)).is_ok() => held,
+        Ok((held, _)) => return held.release().await.map(|()| Exit::Undelivered),
+        Err(failure) => {
+            let _gone = tell(&json!({"error": failure.to_json("cm-lock")}));
+            return Ok(failure.exit);
+        }
+    };
+    tokio::select! {
+        () = end_of(&order.owner) => {}
+        _ = signals.next() => {}
+    }
+    held.release().await.map(|()| Exit::Done)
+}
+
+fn read_order() -> Result<Order> {
+    let wrong = "`cm-lock hold` is started by `cm-lock acquire` only";
+    let mut bytes = Vec::new();
+    io::stdin().lock().read_to_end(&mut bytes).or_fail(Exit::Usage, "usage", wrong)?;
+    serde_json::from_slice(&bytes).or_fail(Exit::Usage, "usage", wrong)
+}
+
+async fn take(order: &Order, log: &Log, signals: &mut Signals) -> Result<(Held, Record)> {
+    let mut record = order.record.clone();
+    record.process = Record::new("", order.place.lease)?.process;
+    tokio::select! {
+        taken = wait::take(&order.place, record, order.wait, log, signals) => taken,
+        () = end_of(&order.owner) => {
+            Err(Failure::new(Exit::Terminated, "lock.owner-gone", "the process that wanted the deploy lock has ended"))
+        }
+    }
+}
+
+fn tell(answer: &Value) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{answer}")?;
+    stdout.flush()
+}
+
+/// Returns when `process` has ended. It is looked at now and then: PID and start time
+/// cannot be mistaken for those of another process.
+async fn end_of(process: &Process) {
+    while process.life() != Life::Gone {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Ends the holder that `acquire` of this run started, whatever became of the run.
+///
+/// # Errors
+/// [`Exit::LockHeld`] if the holder does not end.
+pub async fn release(run: &mut Run) -> Result<Done> {
+    let Some(facts) = run.doc.facts("lock").cloned() else {
+        return Ok(Done::skipped("no lock was acquired in this run"));
+    };
+    let text = |key: &str| facts.get(key).and_then(Value::as_str);
+    let (Some(nonce), Some(file)) = (text("nonce"), text("file")) else {
+        return Ok(Done::skipped("the lock of this run was released already"));
+    };
+    let record = local::holder_of(Path::new(file), nonce);
+    if run.dry_run() {
+        return Ok(Done::ok(format!("would give back {file}")));
+    }
+    let done = match &record {
+        Some(record) => {
+            breaking::end(&record.process).await?;
+            Done::ok("the deploy lock is released").changed(true)
+        }
+        None => Done::warned("the deploy lock was not held any more"),
+    };
+    run.doc.set_facts(json!({"released": nonce}));
+    Ok(done)
+}

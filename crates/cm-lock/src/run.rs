@@ -1,0 +1,106 @@
+//! `cm-lock run`: the lock for exactly the life of a command, whose exit code becomes
+//! this program's own.
+
+use crate::args::RunArgs;
+use crate::child;
+use crate::place::Place;
+use crate::wait;
+use cm_core::{CommonArgs, Exit, Failure, Log, OrFail, Result, Signals, actor};
+use cm_lease::{FILE_VARIABLE, Held, NONCE_VARIABLE, Record, local, remote};
+use std::path::Path;
+use tokio::process::Command;
+use tokio::runtime::Handle;
+
+/// Runs the command under the lock. It does not come back when the command was run:
+/// the process exits with whatever number the command chose.
+///
+/// Every program ends its job at a signal; this one must not, it waits for the command.
+/// So it blocks here, where the caller cannot drop it.
+///
+/// # Errors
+/// Those of taking the lock.
+pub fn run(common: &CommonArgs, args: &RunArgs, log: &Log) -> Result<Exit> {
+    tokio::task::block_in_place(|| Handle::current().block_on(run_to_its_end(common, args, log)))
+}
+
+async fn run_to_its_end(common: &CommonArgs, args: &RunArgs, log: &Log) -> Result<Exit> {
+    let place = Place::new(common, &args.place)?;
+    if common.dry_run {
+        log.info(format!("would hold {} and run {:?}", place.describe(), args.command));
+        return Ok(Exit::Done);
+    }
+    // Before the lock is taken: a signal in between must not end this process.
+    let (mut signals, forward) = listen()?;
+    let (nonce, held) = match outer(&place, log).await? {
+        Some(nonce) => (nonce, None),
+        None => {
+            let (held, record) = wait::take(&place, record(&place, args)?, args.taking.wait, log, &mut signals).await?;
+            log.debug(format!("holding {}", place.describe()));
+            (record.nonce, Some(held))
+        }
+    };
+    let mut command = Command::new(&args.command[0]);
+    command.args(&args.command[1..]).env(NONCE_VARIABLE, &nonce).env(FILE_VARIABLE, &place.file);
+    if let Some(dir) = &common.directory {
+        command.current_dir(dir);
+    }
+    let code = child::run(command, forward, log).await;
+    if let Some(held) = held {
+        give_back(held, log).await;
+    }
+    std::process::exit(code);
+}
+
+fn listen() -> Result<(Signals, child::Forward)> {
+    let message = "cannot listen for signals";
+    Ok((
+        Signals::listen().or_fail(Exit::Bug, "bug", message)?,
+        child::Forward::listen().or_fail(Exit::Bug, "bug", message)?,
+    ))
+}
+
+fn record(place: &Place, args: &RunArgs) -> Result<Record> {
+    let mut record = Record::new(&actor(), place.lease)?;
+    record.project = place.project.clone();
+    record.reason = args.taking.reason.clone();
+    record.run = std::env::var("CM_RUN_ID").ok().filter(|id| !id.is_empty());
+    Ok(record)
+}
+
+/// The command ended by itself, so its code stays what it is.
+async fn give_back(held: Held, log: &Log) {
+    if held.is_lost() {
+        log.warn("the deploy lock was lost while the command ran; look at what it did after that");
+    }
+    if let Err(failure) = held.release().await {
+        log.warn(format!("a host could not be told that the deploy lock is free, its lease ends by itself: {failure}"));
+    }
+}
+
+/// The nonce of a `cm-lock run` around this one that holds the same lock: a script inside
+/// a script must not wait for itself.
+async fn outer(place: &Place, log: &Log) -> Result<Option<String>> {
+    let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
+    let Some(nonce) = variable(NONCE_VARIABLE) else { return Ok(None) };
+    if variable(FILE_VARIABLE).is_some_and(|file| Path::new(&file) != place.file) {
+        return Ok(None);
+    }
+    if local::holder_of(&place.file, &nonce).is_none() {
+        return Err(outer_lost(format!(
+            "the lock of the cm-lock run around this one ({}) is gone",
+            place.file.display()
+        )));
+    }
+    for host in place.connect(log).await? {
+        if let remote::Renewal::Lost(_) = remote::renew(&host, &place.dir(), &nonce, "").await? {
+            return Err(outer_lost(format!("the cm-lock run around this one does not hold host {:?}", host.name())));
+        }
+    }
+    log.debug("this run holds the deploy lock already");
+    Ok(Some(nonce))
+}
+
+fn outer_lost(message: String) -> Failure {
+    Failure::new(Exit::LockLost, "lock.lost", message)
+        .hint(format!("see `cm-lock status`; if there is no cm-lock run around this one, `unset {NONCE_VARIABLE}`"))
+}

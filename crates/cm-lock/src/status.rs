@@ -1,0 +1,112 @@
+//! `cm-lock status`: who holds the lock, here and on every host, as JSON. It takes
+//! nothing, and what it cannot see it calls unknown.
+
+use crate::args::Where;
+use crate::place::Place;
+use cm_core::{CommonArgs, Exit, Failure, Io, Log, Result};
+use cm_host::{Host, Target};
+use cm_lease::{Record, local, remote};
+use serde_json::{Value, json};
+
+/// Prints the state of the lock.
+///
+/// # Errors
+/// After printing: the first place that could not be looked at or understood.
+pub async fn status(common: &CommonArgs, flags: &Where, io: &Io) -> Result<Exit> {
+    let place = Place::new(common, flags)?;
+    let mut failures = Vec::new();
+    let here = here(&place, &mut failures);
+    let mut hosts = Vec::new();
+    for (target, sight) in look(&place, &io.log).await? {
+        hosts.push(on_host(&target, &place.dir(), sight, &mut failures));
+    }
+    io.print_json(&json!({
+        "schema": "cm.lock-status/1",
+        "project": place.project,
+        "local": here,
+        "hosts": hosts,
+    }))?;
+    failures.into_iter().next().map_or(Ok(Exit::Done), Err)
+}
+
+/// Looks at all hosts at once; in the order they are locked.
+pub(crate) async fn look(place: &Place, log: &Log) -> Result<Vec<(Target, Result<(Host, remote::Sight)>)>> {
+    let mut looking = Vec::new();
+    for target in place.targets().iter().cloned() {
+        let (dir, log) = (place.dir(), log.clone());
+        looking.push(tokio::spawn(async move {
+            let sight = look_at(&target, &dir, &log).await;
+            (target, sight)
+        }));
+    }
+    let mut seen = Vec::new();
+    for task in looking {
+        seen.push(task.await.map_err(|error| Failure::bug("looking at a host ended early").cause(error))?);
+    }
+    seen.sort_by(|a, b| a.0.name.cmp(&b.0.name));
+    Ok(seen)
+}
+
+async fn look_at(target: &Target, dir: &str, log: &Log) -> Result<(Host, remote::Sight)> {
+    let host = Host::connect(target, log).await?;
+    let mut sight = remote::look(&host, dir).await?;
+    if let remote::Sight::There(there) = &mut sight
+        && let Err(failure) = &there.record
+    {
+        there.record = Err(remote::unreadable(&host, failure.clone()));
+    }
+    Ok((host, sight))
+}
+
+fn here(place: &Place, failures: &mut Vec<Failure>) -> Value {
+    let (state, record, error) = match local::look(&place.file) {
+        Ok(local::Sight::Held(record)) => ("held", record, None),
+        Ok(local::Sight::Free(record)) => (if record.is_some() { "stale" } else { "free" }, record, None),
+        Err(failure) => ("unknown", None, Some(failure)),
+    };
+    let value = json!({
+        "file": place.file,
+        "state": state,
+        "record": record.as_ref().map(record_json),
+        "error": error.as_ref().map(|failure| failure.to_json("cm-lock")),
+    });
+    failures.extend(error);
+    value
+}
+
+fn on_host(target: &Target, dir: &str, seen: Result<(Host, remote::Sight)>, failures: &mut Vec<Failure>) -> Value {
+    let mut value = json!({"name": target.name, "state": "unknown", "step": null, "renewed_seconds_ago": null, "record": null, "error": null});
+    let failure = match seen {
+        Ok((_, remote::Sight::Free)) => {
+            value["state"] = "free".into();
+            return value;
+        }
+        Ok((_, remote::Sight::There(there))) => {
+            value["renewed_seconds_ago"] = there.age.as_secs().into();
+            value["step"] = there.step.clone().into();
+            value["state"] = if there.stealable().is_some() { "stale".into() } else { "held".into() };
+            match there.record {
+                Ok(record) => {
+                    value["record"] = record_json(&record);
+                    return value;
+                }
+                Err(failure) => {
+                    value["state"] = "unreadable".into();
+                    failure
+                }
+            }
+        }
+        Ok((host, remote::Sight::Odd)) => {
+            value["state"] = "unreadable".into();
+            remote::odd(&host, dir)
+        }
+        Err(failure) => failure,
+    };
+    value["error"] = failure.to_json("cm-lock");
+    failures.push(failure);
+    value
+}
+
+fn record_json(record: &Record) -> Value {
+    serde_json::to_value(record).unwrap_or_default()
+}

@@ -1,0 +1,130 @@
+//! Taking the lock, at once or after a wait. Between two attempts nothing is held, so
+//! that waiters never block each other, and an interrupted wait leaves nothing.
+
+use crate::place::Place;
+use cm_core::{Exit, Failure, Log, Result, Signals, time};
+use cm_lease::{Attempt, Held, Holder, Record, Wanted};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// The mean pause of a waiter that has just come.
+const LONGEST: f64 = 2.0;
+
+/// The mean pause of one that has waited long. Waiters that came first ask more often, so
+/// that none of them starves.
+const SHORTEST: f64 = 0.25;
+
+/// Takes the lock for `record`. Without a `limit` it refuses at once.
+///
+/// # Errors
+/// [`Exit::LockHeld`] with the holder; [`Exit::Interrupted`] and [`Exit::Terminated`] by a
+/// signal; those of [`cm_lease::take`].
+pub async fn take(
+    place: &Place,
+    mut record: Record,
+    limit: Option<Duration>,
+    log: &Log,
+    signals: &mut Signals,
+) -> Result<(Held, Record)> {
+    let mut wanted = place.wanted(log).await?;
+    let mut waiting = Waiting { began: Instant::now(), limit, seen: None };
+    loop {
+        record.since = time::now();
+        match attempt(&wanted, &record, signals).await {
+            Ok(Attempt::Taken(held)) => return Ok((held, record)),
+            Ok(Attempt::Held(holder)) => waiting.goes_on(&holder, log)?,
+            // A connection that broke while waiting is made anew.
+            Err(failure) if failure.exit == Exit::Unreachable && waiting.is_on() => {
+                log.warn(format!("{failure}; trying again"));
+                wanted = place.wanted(log).await?;
+            }
+            Err(failure) => return Err(failure),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(waiting.pause()) => {}
+            exit = signals.next() => return Err(interrupted(exit)),
+        }
+    }
+}
+
+/// One attempt, brought to its end also when a signal comes: half of it must not stay.
+async fn attempt(wanted: &Wanted, record: &Record, signals: &mut Signals) -> Result<Attempt<Held>> {
+    let taking = cm_lease::take(wanted, record);
+    let mut taking = std::pin::pin!(taking);
+    let signal = tokio::select! {
+        attempt = &mut taking => return attempt,
+        signal = signals.next() => signal,
+    };
+    if let Attempt::Taken(held) = taking.await? {
+        held.release().await?;
+    }
+    Err(interrupted(signal))
+}
+
+fn interrupted(exit: Exit) -> Failure {
+    Failure::new(exit, "interrupted", "interrupted before the deploy lock was taken")
+}
+
+struct Waiting {
+    began: Instant,
+    limit: Option<Duration>,
+    /// What was said last about the holder.
+    seen: Option<(Option<String>, Option<String>)>,
+}
+
+impl Waiting {
+    fn is_on(&self) -> bool {
+        self.limit.is_some_and(|limit| self.began.elapsed() < limit)
+    }
+
+    /// Goes on waiting, and says for whom when that has changed.
+    fn goes_on(&mut self, holder: &Holder, log: &Log) -> Result<()> {
+        let Some(limit) = self.limit else { return Err(holder.refusal()) };
+        if !self.is_on() {
+            return Err(holder.refusal().cause(format!("waited {} s for it", limit.as_secs())));
+        }
+        let (nonce, step) = holder.identity();
+        let seen = (nonce.map(str::to_owned), step.map(str::to_owned));
+        if self.seen.as_ref() != Some(&seen) {
+            let left = limit.saturating_sub(self.began.elapsed()).as_secs();
+            log.info(format!("waiting up to {left} s for the deploy lock, held by {}", holder.describe()));
+            self.seen = Some(seen);
+        }
+        Ok(())
+    }
+
+    /// Until the next attempt: shorter the longer one waits, at random between half and
+    /// one and a half times that, and never past the limit.
+    fn pause(&self) -> Duration {
+        let waited = self.began.elapsed();
+        let mean = (LONGEST / (1.0 + waited.as_secs_f64() / 10.0)).max(SHORTEST);
+        let pause = Duration::from_secs_f64(mean * (0.5 + random()));
+        let left = self.limit.unwrap_or_default().saturating_sub(waited);
+        pause.min(left.max(Duration::from_millis(50)))
+    }
+}
+
+/// From 0 to 1, out of the random bits of a UUID.
+fn random() -> f64 {
+    let bits = u16::try_from(Uuid::now_v7().as_u128() & 0xFFFF).unwrap_or_default();
+    f64::from(bits) / f64::from(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_are_bounded_and_those_who_came_first_ask_more_often() {
+        let waiting = |seconds| Waiting {
+            began: Instant::now() - Duration::from_secs(seconds),
+            limit: Some(Duration::from_secs(7200)),
+            seen: None,
+        };
+        for _ in 0..200 {
+            let (new, old) = (waiting(0).pause().as_secs_f64(), waiting(600).pause().as_secs_f64());
+            assert!((0.9..=3.1).contains(&new), "{new}");
+            assert!((0.1..=0.4).contains(&old), "{old}");
+        }
+    }
+}
