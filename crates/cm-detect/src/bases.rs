@@ -1,0 +1,178 @@
+//! What each service runs now: from the ledgers of the hosts, or one revision for
+//! all of them. A base that is not known is never "nothing changed".
+
+use crate::args::OnUnknownBase;
+use crate::notes::Notes;
+use crate::repository::Repository;
+use cm_core::{Exit, Failure, Result};
+use cm_host::{Target, connect_all};
+use cm_ledger::Ledger;
+use cm_project::{HostSpec, Project};
+use git2::Oid;
+use std::collections::BTreeMap;
+
+/// What a service runs.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Base {
+    /// This commit.
+    Commit {
+        /// The commit.
+        id: Oid,
+        /// Whether the release that put it there was found good.
+        good: bool,
+    },
+    /// Nothing that was recorded.
+    Never {
+        /// Whether nothing at all was recorded on the host.
+        first: bool,
+    },
+    /// A commit that this clone does not have.
+    Unknown(String),
+}
+
+impl Base {
+    /// The commit's id, known here or not.
+    pub fn commit(&self) -> Option<String> {
+        match self {
+            Base::Commit { id, .. } => Some(id.to_string()),
+            Base::Never { .. } => None,
+            Base::Unknown(id) => Some(id.clone()).filter(|id| !id.is_empty()),
+        }
+    }
+}
+
+/// What all services run.
+#[derive(Clone, Debug)]
+pub enum Bases {
+    /// What the hosts' ledgers say, by host and service; a host that was not asked is missing.
+    Hosts(BTreeMap<String, BTreeMap<String, Base>>),
+    /// One revision for all.
+    Revision(Base),
+}
+
+impl Bases {
+    /// One revision for every service.
+    ///
+    /// # Errors
+    /// [`Exit::Detect`] if this clone does not have it, unless that is to mean everything.
+    pub fn from_revision(
+        repository: &Repository,
+        rev: &str,
+        on_unknown: Option<OnUnknownBase>,
+        notes: &Notes,
+    ) -> Result<Self> {
+        match repository.find(rev)? {
+            Some(id) => Ok(Bases::Revision(Base::Commit { id, good: true })),
+            None if on_unknown == Some(OnUnknownBase::All) => {
+                notes.warn(format!("this clone has no commit {rev:?}: everything counts as changed"));
+                Ok(Bases::Revision(Base::Unknown(rev.to_owned())))
+            }
+            None => Err(unknown(repository, rev, "--base")),
+        }
+    }
+
+    /// What the ledgers of `hosts` say.
+    ///
+    /// # Errors
+    /// [`Exit::Unreachable`]; [`Exit::Detect`] for an unknown commit, if that is to stop.
+    pub async fn from_hosts(
+        repository: &Repository,
+        project: &Project,
+        hosts: &[&HostSpec],
+        on_unknown: Option<OnUnknownBase>,
+        notes: &Notes,
+    ) -> Result<Self> {
+        let mut all = BTreeMap::new();
+        for (host, ledger) in hosts.iter().zip(ledgers(project, hosts, notes).await?) {
+            if ledger.unreadable > 0 {
+                notes.warn(format!(
+                    "{} records of {}'s ledger cannot be read and are left out",
+                    ledger.unreadable, host.name
+                ));
+            }
+            let mut services = BTreeMap::new();
+            for (service, base) in of_ledger(repository, &ledger)? {
+                if let Base::Unknown(commit) = &base {
+                    report(repository, commit, &format!("{service} on {}", host.name), on_unknown, notes)?;
+                }
+                services.insert(service, base);
+            }
+            all.insert(host.name.clone(), services);
+        }
+        Ok(Bases::Hosts(all))
+    }
+
+    /// What `service` runs on `host`; `None` if the host was not asked.
+    pub fn of(&self, host: &str, service: &str) -> Option<Base> {
+        match self {
+            Bases::Revision(base) => Some(base.clone()),
+            Bases::Hosts(hosts) => {
+                let services = hosts.get(host)?;
+                Some(services.get(service).cloned().unwrap_or(Base::Never { first: services.is_empty() }))
+            }
+        }
+    }
+
+    /// Every known commit that something runs, each once.
+    pub fn commits(&self) -> Vec<Oid> {
+        let known = |base: &Base| if let Base::Commit { id, .. } = base { Some(*id) } else { None };
+        let mut commits: Vec<Oid> = match self {
+            Bases::Revision(base) => known(base).into_iter().collect(),
+            Bases::Hosts(hosts) => hosts.values().flat_map(BTreeMap::values).filter_map(known).collect(),
+        };
+        commits.sort();
+        commits.dedup();
+        commits
+    }
+}
+
+/// The ledgers of the hosts, read side by side.
+async fn ledgers(project: &Project, hosts: &[&HostSpec], notes: &Notes) -> Result<Vec<Ledger>> {
+    let targets: Vec<Target> = hosts.iter().map(|host| Target::of(project, host)).collect::<Result<_>>()?;
+    let mut reading = Vec::new();
+    for host in connect_all(&targets, &notes.log).await? {
+        let name = project.name();
+        reading.push(tokio::spawn(async move { Ledger::read(&host, &name).await }));
+    }
+    let mut ledgers = Vec::new();
+    for task in reading {
+        ledgers.push(task.await.map_err(|error| Failure::bug("reading a ledger ended early").cause(error))??);
+    }
+    Ok(ledgers)
+}
+
+/// What a ledger says of each service that runs.
+fn of_ledger(repository: &Repository, ledger: &Ledger) -> Result<Vec<(String, Base)>> {
+    let mut bases = Vec::new();
+    for service in ledger.services() {
+        let Some(running) = ledger.running(&service) else { continue };
+        let id = Oid::from_str(&running.commit).ok();
+        let base = match id.map(|id| repository.find(&id.to_string())).transpose()?.flatten() {
+            Some(id) => Base::Commit { id, good: running.good },
+            None => Base::Unknown(running.commit),
+        };
+        bases.push((service, base));
+    }
+    Ok(bases)
+}
+
+fn report(
+    repository: &Repository,
+    commit: &str,
+    what: &str,
+    on_unknown: Option<OnUnknownBase>,
+    notes: &Notes,
+) -> Result<()> {
+    if on_unknown == Some(OnUnknownBase::Fail) {
+        return Err(unknown(repository, commit, what));
+    }
+    let hint = repository.fetch_hint();
+    notes.warn(format!("{what} runs {commit:?}, which this clone does not have: all of it counts as changed ({hint})"));
+    Ok(())
+}
+
+fn unknown(repository: &Repository, commit: &str, what: &str) -> Failure {
+    let message = format!("this clone has no commit {commit:?} ({what})");
+    Failure::new(Exit::Detect, "detect.unknown-base", message)
+        .hint(format!("{}; --on-unknown-base all takes everything as changed", repository.fetch_hint()))
+}

@@ -1,0 +1,351 @@
+//! From what changed to what is to be done: for every service one action, and the
+//! reasons for it.
+
+use crate::bases::{Base, Bases};
+use crate::compare::{Comparison, Configuration};
+use crate::repository::{Change, display};
+use cm_core::{Action, Reason, Service};
+use cm_project::compose::Compose;
+use cm_project::inputs::{Effect, Inputs, rule};
+use cm_project::{OnChange, Project, compose};
+use git2::Oid;
+use std::collections::BTreeSet;
+
+/// More reasons than this tell nobody anything; the rest is counted.
+const MAX_REASONS: usize = 50;
+
+/// Reasons that are no path rule.
+pub mod reason {
+    /// Nothing was ever recorded on the host.
+    pub const FIRST_DEPLOY: &str = "first-deploy";
+    /// The service was not there, or never deployed.
+    pub const NEW_SERVICE: &str = "new-service";
+    /// What it runs is no commit of this clone.
+    pub const UNKNOWN_BASE: &str = "unknown-base";
+    /// The compose file of what it runs cannot be read.
+    pub const UNREADABLE_BASE: &str = "unreadable-base";
+    /// The release that put it there was not found good.
+    pub const UNVERIFIED: &str = "unverified";
+    /// Its `build` in the compose file changed.
+    pub const COMPOSE_BUILD: &str = "compose-build";
+    /// The rest of it in the compose file changed.
+    pub const COMPOSE_CONFIGURATION: &str = "compose-configuration";
+    /// A service that its image is built on is rebuilt; the name follows after a colon.
+    pub const BASE_IMAGE: &str = "base-image";
+    /// It lives in the network or process space of a service that is replaced.
+    pub const SHARED_NAMESPACE: &str = "shared-namespace";
+    /// `--full`.
+    pub const FULL: &str = "full";
+    /// It was asked for by name or group.
+    pub const SELECTED: &str = "selected";
+    /// It changed, but others were asked for.
+    pub const NOT_SELECTED: &str = "not-selected";
+    /// It belongs to profiles that are not switched on.
+    pub const PROFILE: &str = "profile-not-active";
+    /// It is gone from the compose file, or runs elsewhere now.
+    pub const REMOVED: &str = "removed";
+}
+
+/// Everything that decides.
+pub struct Question<'a> {
+    /// The project, with the compose file of the commit to deploy.
+    pub project: &'a Project,
+    /// The inputs at the commit to deploy.
+    pub inputs: &'a Inputs,
+    /// What runs.
+    pub bases: &'a Bases,
+    /// The bases compared with the commit to deploy.
+    pub comparisons: &'a [Comparison],
+    /// The services that were asked for; `None` for all.
+    pub selected: Option<&'a BTreeSet<String>>,
+    /// Whether everything is to be done anew.
+    pub full: bool,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Every service.
+    pub services: Vec<Service>,
+    /// Services that changed but were not asked for.
+    pub left_out: Vec<String>,
+    /// Services that are gone.
+    pub removed: Vec<String>,
+    /// Changed paths that no service depends on.
+    pub unmapped: Vec<String>,
+    /// Changed paths that belong to the servers.
+    pub protected: Vec<String>,
+    /// How many paths differ, over all bases.
+    pub changed_files: usize,
+}
+
+/// A service's action on its way to being decided.
+struct Outcome {
+    action: Action,
+    reasons: Vec<Reason>,
+}
+
+impl Outcome {
+    fn nothing() -> Self {
+        Outcome { action: Action::None, reasons: Vec::new() }
+    }
+
+    fn because(&mut self, action: Action, path: impl Into<String>, rule: impl Into<String>) {
+        self.action = self.action.max(action);
+        self.reasons.push(Reason { path: path.into(), rule: rule.into() });
+    }
+
+    /// The strongest reasons first, and not too many.
+    fn finish(mut self) -> (Action, Vec<Reason>) {
+        if self.reasons.len() > MAX_REASONS {
+            let more = self.reasons.len() - MAX_REASONS;
+            self.reasons.truncate(MAX_REASONS);
+            self.reasons.push(Reason { path: String::new(), rule: format!("and {more} more paths") });
+        }
+        (self.action, self.reasons)
+    }
+}
+
+impl Question<'_> {
+    /// Decides.
+    pub fn answer(&self) -> Plan {
+        let mut outcomes: Vec<Outcome> =
+            self.compose().services.iter().enumerate().map(|(i, _)| self.outcome(i)).collect();
+        self.spread(&mut outcomes);
+        let mut plan = Plan::default();
+        for (service, outcome) in self.compose().services.iter().zip(outcomes) {
+            let outcome = self.choose(service, outcome, &mut plan);
+            let host = self.host_of(&service.name);
+            let base = self.bases.of(&host, &service.name).and_then(|base| base.commit());
+            let (action, reasons) = outcome.finish();
+            plan.services.push(Service { name: service.name.clone(), host, action, base, reasons });
+        }
+        self.add_removed(&mut plan);
+        self.sort_paths(&mut plan);
+        plan
+    }
+
+    fn compose(&self) -> &Compose {
+        &self.project.compose
+    }
+
+    /// The name of the host that runs a service; `local` where there are no hosts.
+    fn host_of(&self, service: &str) -> String {
+        self.project.host_of(service).map_or_else(|| "local".to_owned(), |host| host.name.clone())
+    }
+
+    fn is_selected(&self, service: &str) -> bool {
+        self.selected.is_none_or(|names| names.contains(service))
+    }
+
+    /// What the service number `index` needs by itself.
+    fn outcome(&self, index: usize) -> Outcome {
+        let service = &self.compose().services[index];
+        let mut outcome = Outcome::nothing();
+        let anew = start_action(service);
+        match self.bases.of(&self.host_of(&service.name), &service.name) {
+            // A host that was not asked: nothing of it was asked for.
+            None => {}
+            Some(Base::Never { first: true }) => outcome.because(anew, "", reason::FIRST_DEPLOY),
+            Some(Base::Never { first: false }) => outcome.because(anew, "", reason::NEW_SERVICE),
+            Some(Base::Unknown(_)) => outcome.because(anew, "", reason::UNKNOWN_BASE),
+            Some(Base::Commit { id, good }) => {
+                self.compare(index, service, id, &mut outcome);
+                if !good {
+                    outcome.because(anew, "", reason::UNVERIFIED);
+                }
+            }
+        }
+        outcome
+    }
+
+    /// What differs between the service's base and the commit to deploy.
+    fn compare(&self, index: usize, service: &compose::Service, base: Oid, outcome: &mut Outcome) {
+        let Some(comparison) = self.comparisons.iter().find(|comparison| comparison.base == base) else { return };
+        let file = self.project.compose_files().into_iter().next().unwrap_or_default();
+        let anew = start_action(service);
+        match comparison.configuration(service, &self.project.compose_name()) {
+            Configuration::Same => {}
+            Configuration::Build => outcome.because(anew, file, reason::COMPOSE_BUILD),
+            Configuration::Container => outcome.because(Action::Recreate, file, reason::COMPOSE_CONFIGURATION),
+            Configuration::New => outcome.because(anew, file, reason::NEW_SERVICE),
+            Configuration::Unreadable => outcome.because(anew, file, reason::UNREADABLE_BASE),
+        }
+        for (change, effects) in comparison.changes.iter().zip(&comparison.effects) {
+            if let Some(effect) = effects[index]
+                && !self.is_protected(change)
+            {
+                outcome.because(self.action(service, effect), display(&change.path), effect.rule);
+            }
+        }
+    }
+
+    /// What an effect comes to for this service.
+    fn action(&self, service: &compose::Service, effect: Effect) -> Action {
+        if effect.action != Action::Restart {
+            return effect.action;
+        }
+        match self.project.on_change(&service.name) {
+            // Git replaces a file that it updates, and a container that has it mounted
+            // alone keeps the old one until it is restarted: a reload reads old text.
+            OnChange::Reload if effect.rule == rule::MOUNTED_FILE => Action::Restart,
+            OnChange::Reload => Action::Reload,
+            OnChange::Restart => Action::Restart,
+            OnChange::Recreate => Action::Recreate,
+        }
+    }
+
+    /// A rebuilt image rebuilds what is built on it, and a replaced container what
+    /// lives in its network or process space.
+    fn spread(&self, outcomes: &mut [Outcome]) {
+        loop {
+            let mut changed = false;
+            for index in 0..outcomes.len() {
+                for (cause, action, rule) in self.pulled_along(index, outcomes) {
+                    let path = outcomes[cause].reasons.first().map_or(String::new(), |reason| reason.path.clone());
+                    let known = outcomes[index].reasons.iter().any(|reason| reason.rule == rule);
+                    if !known {
+                        outcomes[index].because(action, path, rule);
+                        changed = true;
+                    }
+                }
+            }
+            if !changed {
+                return;
+            }
+        }
+    }
+
+    /// The services that pull the service `index` along, with what that means for it.
+    fn pulled_along(&self, index: usize, outcomes: &[Outcome]) -> Vec<(usize, Action, String)> {
+        let services = &self.compose().services;
+        let (own, inputs) = (&services[index], &self.inputs.services[index]);
+        let mut found = Vec::new();
+        for (other, outcome) in
+            services.iter().zip(outcomes).enumerate().filter(|(other, _)| *other != index).map(|(i, pair)| (i, pair.1))
+        {
+            let name = &services[other].name;
+            if outcome.action == Action::Build && inputs.built_on.contains(name) {
+                found.push((other, Action::Build, format!("{}:{name}", reason::BASE_IMAGE)));
+            }
+            if outcome.action >= Action::Recreate && shares_namespace(own, name) {
+                found.push((other, Action::Recreate, format!("{}:{name}", reason::SHARED_NAMESPACE)));
+            }
+        }
+        found
+    }
+
+    /// What was found out, against what was asked for.
+    fn choose(&self, service: &compose::Service, mut outcome: Outcome, plan: &mut Plan) -> Outcome {
+        if !self.is_selected(&service.name) {
+            if outcome.action != Action::None {
+                plan.left_out.push(service.name.clone());
+                outcome.because(Action::None, "", reason::NOT_SELECTED);
+                outcome.action = Action::None;
+            }
+            return outcome;
+        }
+        if self.selected.is_some() || self.full {
+            let rule = if self.full { reason::FULL } else { reason::SELECTED };
+            outcome.because(start_action(service), "", rule);
+        } else if self.is_inactive(service) {
+            outcome = Outcome::nothing();
+            outcome.because(Action::None, "", reason::PROFILE);
+        }
+        outcome
+    }
+
+    /// Whether the service is one that Compose does not start, and that does not run.
+    fn is_inactive(&self, service: &compose::Service) -> bool {
+        let active = |profile: &String| self.project.config.compose.profiles.contains(profile);
+        let runs =
+            !matches!(self.bases.of(&self.host_of(&service.name), &service.name), Some(Base::Never { .. }) | None);
+        let starts = service.profiles.is_empty() || service.profiles.iter().any(active);
+        !(starts || runs && matches!(self.bases, Bases::Hosts(_)))
+    }
+
+    /// The services that run and should not: gone from the compose file, or moved.
+    fn add_removed(&self, plan: &mut Plan) {
+        for (host, name, base) in self.gone() {
+            let action = if self.is_selected(&name) { Action::Remove } else { Action::None };
+            let mut reasons = vec![Reason { path: String::new(), rule: reason::REMOVED.to_owned() }];
+            if action == Action::None {
+                reasons.push(Reason { path: String::new(), rule: reason::NOT_SELECTED.to_owned() });
+                plan.left_out.push(name.clone());
+            } else {
+                plan.removed.push(name.clone());
+            }
+            plan.services.push(Service { name, host, action, base: Some(base), reasons });
+        }
+    }
+
+    fn gone(&self) -> Vec<(String, String, String)> {
+        let is_here = |host: &str, name: &str| self.compose().service(name).is_some() && self.host_of(name) == host;
+        let mut gone = Vec::new();
+        match self.bases {
+            Bases::Hosts(hosts) => {
+                for (host, services) in hosts {
+                    for (name, base) in services.iter().filter(|(name, _)| !is_here(host, name)) {
+                        gone.push((host.clone(), name.clone(), base.commit().unwrap_or_default()));
+                    }
+                }
+            }
+            Bases::Revision(base) => {
+                for comparison in self.comparisons {
+                    let before = comparison.compose.as_ref().map_or_else(Vec::new, Compose::names);
+                    for name in before.into_iter().filter(|name| self.compose().service(name).is_none()) {
+                        gone.push((self.host_of(name), name.to_owned(), base.commit().unwrap_or_default()));
+                    }
+                }
+            }
+        }
+        gone
+    }
+
+    fn is_protected(&self, change: &Change) -> bool {
+        let protected = self.project.protected();
+        protected.iter().any(|file| cm_project::tree::is_within(&change.path, file))
+    }
+
+    /// The paths that touch no service, each once, and what of them is whose.
+    fn sort_paths(&self, plan: &mut Plan) {
+        let mut all: BTreeSet<&Change> = BTreeSet::new();
+        let mut used: BTreeSet<&Change> = BTreeSet::new();
+        for comparison in self.comparisons {
+            all.extend(&comparison.changes);
+            let pairs = comparison.changes.iter().zip(&comparison.effects);
+            used.extend(pairs.filter(|(_, effects)| effects.iter().any(Option::is_some)).map(|(change, _)| change));
+        }
+        let own: BTreeSet<String> = self.own_files();
+        plan.changed_files = all.iter().map(|change| &change.path).collect::<BTreeSet<_>>().len();
+        for change in all {
+            let path = display(&change.path);
+            if self.is_protected(change) {
+                plan.protected.push(path);
+            } else if !used.contains(change) && !own.contains(&path) {
+                plan.unmapped.push(path);
+            }
+        }
+    }
+
+    /// The project's own files, whose meaning is compared and not looked up.
+    fn own_files(&self) -> BTreeSet<String> {
+        let before = self.comparisons.iter().filter_map(|comparison| comparison.compose.as_ref());
+        let mut files: BTreeSet<String> =
+            before.chain([self.compose()]).flat_map(|compose| compose.files.clone()).collect();
+        files.extend(self.project.variable_files());
+        files.insert(cm_project::tree::join(&self.project.prefix, cm_project::config::FILE_NAME));
+        files
+    }
+}
+
+/// What brings a service to where it should be from anywhere.
+pub fn start_action(service: &compose::Service) -> Action {
+    if service.build.is_some() { Action::Build } else { Action::Recreate }
+}
+
+/// Whether `service` lives in a namespace of the service `other`.
+fn shares_namespace(service: &compose::Service, other: &str) -> bool {
+    let wanted = format!("service:{other}");
+    ["network_mode", "pid", "ipc", "uts"].iter().any(|key| service.configuration[*key] == wanted.as_str())
+}

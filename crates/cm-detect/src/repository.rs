@@ -1,0 +1,325 @@
+//! The Git repository, read and never written: revisions, the files of a commit,
+//! what differs between two commits, and the state of the working tree.
+
+use cm_core::{Exit, Failure, Result};
+use cm_project::tree::{Kind, Tree};
+use git2::{Delta, DiffOptions, ErrorCode, FileMode, ObjectType, Oid, RepositoryState, StatusOptions};
+use std::path::Path;
+
+/// A repository on this machine.
+pub struct Repository {
+    git: git2::Repository,
+}
+
+/// A path that differs between two commits.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Change {
+    /// Relative to the repository's root; names need not be UTF-8.
+    pub path: Vec<u8>,
+    /// Whether it is a submodule, so that all below it may have changed.
+    pub module: bool,
+    /// Whether it is gone.
+    pub deleted: bool,
+}
+
+/// What HEAD is.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// The branch that is checked out; `None` if HEAD is detached.
+    pub branch: Option<String>,
+    /// The commit.
+    pub commit: Oid,
+}
+
+fn failure(code: &str, message: impl Into<String>) -> Failure {
+    Failure::new(Exit::Detect, code, message)
+}
+
+fn broken(error: git2::Error) -> Failure {
+    failure("detect.git", "cannot read the repository").cause(error.message())
+}
+
+impl Repository {
+    /// The repository that `path` is in.
+    ///
+    /// # Errors
+    /// [`Exit::Detect`] if there is none.
+    pub fn discover(path: &Path) -> Result<Self> {
+        Repository::found(git2::Repository::discover(path), path)
+    }
+
+    /// The repository at `path`, which may be bare.
+    ///
+    /// # Errors
+    /// [`Exit::Detect`] if there is none.
+    pub fn open(path: &Path) -> Result<Self> {
+        Repository::found(git2::Repository::open(path), path)
+    }
+
+    fn found(git: Result<git2::Repository, git2::Error>, path: &Path) -> Result<Self> {
+        let git = git.map_err(|error| {
+            let failure =
+                failure("detect.no-repository", format!("cannot open a Git repository in {}", path.display()));
+            match error.code() {
+                ErrorCode::NotFound => failure.hint("work in a clone of the repository to deploy, or name it: -C DIR"),
+                ErrorCode::Owner => failure
+                    .cause(error.message())
+                    .hint("it belongs to somebody else; git config --global --add safe.directory DIR trusts it"),
+                _ => failure.cause(error.message()),
+            }
+        })?;
+        Ok(Repository { git })
+    }
+
+    /// Whether the history was cut when it was cloned.
+    pub fn is_shallow(&self) -> bool {
+        self.git.is_shallow()
+    }
+
+    /// What HEAD is.
+    ///
+    /// # Errors
+    /// [`Exit::Detect`] if there are no commits.
+    pub fn head(&self) -> Result<Head> {
+        let head = self.git.head().map_err(|error| match error.code() {
+            ErrorCode::UnbornBranch | ErrorCode::NotFound => {
+                failure("detect.no-commits", "the repository has no commits")
+                    .hint("commit something first; what is deployed is a commit")
+            }
+            _ => broken(error),
+        })?;
+        let branch = head.is_branch().then(|| head.shorthand().map(str::to_owned).ok()).flatten();
+        let commit = head.peel(ObjectType::Commit).map_err(broken)?;
+        Ok(Head { branch, commit: commit.id() })
+    }
+
+    /// The commit that the revision `rev` names, if this clone has it.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] for what is no revision; [`Exit::Detect`] if it names several.
+    pub fn find(&self, rev: &str) -> Result<Option<Oid>> {
+        if rev.is_empty() || rev.starts_with('-') {
+            let message = format!("{rev:?} is no revision");
+            return Err(Failure::new(Exit::Usage, "usage.revision", message).hint("name a commit, a branch or a tag"));
+        }
+        let object = match self.git.revparse_single(rev) {
+            Ok(object) => object,
+            Err(error) if error.code() == ErrorCode::Ambiguous => {
+                return Err(failure(
+                    "detect.ambiguous-revision",
+                    format!("the revision {rev:?} means several commits"),
+                )
+                .hint("give more of its digits"));
+            }
+            Err(error) if error.code() == ErrorCode::InvalidSpec => {
+                let message = format!("{rev:?} is no revision");
+                return Err(Failure::new(Exit::Usage, "usage.revision", message).cause(error.message()));
+            }
+            Err(_) => return Ok(None),
+        };
+        Ok(object.peel(ObjectType::Commit).ok().map(|commit| commit.id()))
+    }
+
+    /// The commit that the revision `rev` names.
+    ///
+    /// # Errors
+    /// As [`Repository::find`]; [`Exit::Detect`] if this clone does not have it.
+    pub fn commit(&self, rev: &str) -> Result<Oid> {
+        self.find(rev)?.ok_or_else(|| {
+            let failure = failure("detect.unknown-revision", format!("this clone has no commit {rev:?}"));
+            failure.hint(self.fetch_hint())
+        })
+    }
+
+    /// How a commit that is not here could be got.
+    pub fn fetch_hint(&self) -> &'static str {
+        if self.is_shallow() {
+            "the clone is shallow; git fetch --unshallow gets the rest"
+        } else {
+            "git fetch gets what others pushed; a typing mistake?"
+        }
+    }
+
+    /// The tip of the local branch `name`.
+    pub fn branch_tip(&self, name: &str) -> Option<Oid> {
+        self.tip(&format!("refs/heads/{name}"))
+    }
+
+    /// The tip of the branch `name` of `remote`, as the last fetch left it.
+    pub fn remote_tip(&self, remote: &str, name: &str) -> Option<Oid> {
+        self.tip(&format!("refs/remotes/{remote}/{name}"))
+    }
+
+    fn tip(&self, reference: &str) -> Option<Oid> {
+        let reference = self.git.find_reference(reference).ok()?;
+        reference.peel(ObjectType::Commit).ok().map(|commit| commit.id())
+    }
+
+    /// The names of the local branches.
+    pub fn branches(&self) -> Vec<String> {
+        let Ok(branches) = self.git.branches(Some(git2::BranchType::Local)) else { return Vec::new() };
+        branches.flatten().filter_map(|(branch, _)| branch.name().ok().flatten().map(str::to_owned)).collect()
+    }
+
+    /// How many commits `a` has that `b` has not, and the other way round.
+    pub fn ahead_behind(&self, a: Oid, b: Oid) -> Option<(usize, usize)> {
+        self.git.graph_ahead_behind(a, b).ok()
+    }
+
+    /// Whether `ancestor` is in the history of `commit`, or is it.
+    pub fn is_ancestor(&self, ancestor: Oid, commit: Oid) -> bool {
+        ancestor == commit || self.git.graph_descendant_of(commit, ancestor).unwrap_or(false)
+    }
+
+    /// The files of a commit.
+    ///
+    /// # Errors
+    /// [`Exit::Detect`] if its objects are not all here.
+    pub fn tree(&self, commit: Oid) -> Result<CommitTree<'_>> {
+        let tree = self.git.find_commit(commit).and_then(|commit| commit.tree()).map_err(broken)?;
+        Ok(CommitTree { git: &self.git, tree })
+    }
+
+    /// Every path that differs between two commits; a renamed file is two.
+    ///
+    /// # Errors
+    /// [`Exit::Detect`] if the objects are not all here.
+    pub fn changes(&self, base: Oid, head: Oid) -> Result<Vec<Change>> {
+        let (base, head) = (self.tree(base)?, self.tree(head)?);
+        let mut options = DiffOptions::new();
+        options.include_typechange(true).skip_binary_check(true).ignore_submodules(false);
+        let diff =
+            self.git.diff_tree_to_tree(Some(&base.tree), Some(&head.tree), Some(&mut options)).map_err(broken)?;
+        let changes = diff.deltas().flat_map(|delta| {
+            let deleted = delta.status() == Delta::Deleted;
+            let module = [delta.old_file().mode(), delta.new_file().mode()].contains(&FileMode::Commit);
+            let paths = [delta.old_file().path_bytes(), delta.new_file().path_bytes()];
+            paths.into_iter().flatten().map(move |path| Change { path: path.to_vec(), module, deleted })
+        });
+        let mut changes: Vec<Change> = changes.collect();
+        changes.sort();
+        changes.dedup();
+        Ok(changes)
+    }
+
+    /// The files of the working tree that differ from HEAD or are not known to Git.
+    ///
+    /// # Errors
+    /// [`Exit::Detect`] if the working tree cannot be read.
+    pub fn uncommitted(&self) -> Result<Vec<Vec<u8>>> {
+        if self.git.is_bare() {
+            return Ok(Vec::new());
+        }
+        let mut options = StatusOptions::new();
+        options.include_untracked(true).recurse_untracked_dirs(true).include_ignored(false).update_index(false);
+        let statuses = self.git.statuses(Some(&mut options)).map_err(broken)?;
+        Ok(statuses.iter().map(|entry| entry.path_bytes().to_vec()).collect())
+    }
+
+    /// What Git is in the middle of, in words.
+    pub fn unfinished(&self) -> Option<&'static str> {
+        match self.git.state() {
+            RepositoryState::Clean => None,
+            RepositoryState::Merge => Some("a merge"),
+            RepositoryState::Revert | RepositoryState::RevertSequence => Some("a revert"),
+            RepositoryState::CherryPick | RepositoryState::CherryPickSequence => Some("a cherry-pick"),
+            RepositoryState::Bisect => Some("a bisection"),
+            RepositoryState::Rebase | RepositoryState::RebaseInteractive | RepositoryState::RebaseMerge => {
+                Some("a rebase")
+            }
+            RepositoryState::ApplyMailbox | RepositoryState::ApplyMailboxOrRebase => Some("git am"),
+        }
+    }
+}
+
+/// The files of one commit.
+pub struct CommitTree<'a> {
+    git: &'a git2::Repository,
+    tree: git2::Tree<'a>,
+}
+
+impl CommitTree<'_> {
+    /// Every file below the root, with what `wanted` says yes to.
+    ///
+    /// # Errors
+    /// [`Exit::Detect`] if the objects are not all here.
+    pub fn files(&self, wanted: &dyn Fn(&[u8]) -> bool) -> Result<Vec<Vec<u8>>> {
+        let mut files = Vec::new();
+        let walked = self.tree.walk(git2::TreeWalkMode::PreOrder, |folder, entry| {
+            let path = [folder.as_bytes(), entry.name_bytes()].concat();
+            if entry.kind() == Some(ObjectType::Blob) && wanted(&path) {
+                files.push(path);
+            }
+            git2::TreeWalkResult::Ok
+        });
+        walked.map_err(broken)?;
+        Ok(files)
+    }
+
+    /// The content of a file by its bytes; `None` if it is none.
+    pub fn blob(&self, path: &[u8]) -> Option<Vec<u8>> {
+        use std::os::unix::ffi::OsStrExt;
+        let path = Path::new(std::ffi::OsStr::from_bytes(path));
+        let entry = self.tree.get_path(path).ok()?;
+        let regular = entry.filemode() != i32::from(FileMode::Link) && entry.kind() == Some(ObjectType::Blob);
+        regular.then(|| self.git.find_blob(entry.id()).ok().map(|blob| blob.content().to_vec())).flatten()
+    }
+}
+
+impl Tree for CommitTree<'_> {
+    fn kind(&self, path: &str) -> Option<Kind> {
+        if path.is_empty() {
+            return Some(Kind::Dir);
+        }
+        let entry = self.tree.get_path(Path::new(path)).ok()?;
+        match entry.kind() {
+            Some(ObjectType::Blob) if entry.filemode() == i32::from(FileMode::Link) => Some(Kind::Link),
+            Some(ObjectType::Blob) => Some(Kind::File),
+            _ => Some(Kind::Dir),
+        }
+    }
+
+    fn content(&self, path: &str) -> std::io::Result<Option<Vec<u8>>> {
+        let Ok(entry) = self.tree.get_path(Path::new(path)) else { return Ok(None) };
+        if entry.kind() != Some(ObjectType::Blob) {
+            return Ok(None);
+        }
+        let blob = self.git.find_blob(entry.id()).map_err(|error| std::io::Error::other(error.message().to_owned()))?;
+        Ok(Some(blob.content().to_vec()))
+    }
+}
+
+/// A path for people and documents: as it is, or quoted as Git quotes it where it is
+/// not UTF-8 or holds control characters.
+pub fn display(path: &[u8]) -> String {
+    match std::str::from_utf8(path) {
+        Ok(text) if !text.chars().any(|c| c.is_control() || c == '"') => text.to_owned(),
+        _ => {
+            let escaped = path.iter().map(|byte| match byte {
+                b'"' | b'\\' => format!("\\{}", char::from(*byte)),
+                b'\n' => "\\n".to_owned(),
+                b'\t' => "\\t".to_owned(),
+                0x20..=0x7e => char::from(*byte).to_string(),
+                byte => format!("\\{byte:03o}"),
+            });
+            format!("\"{}\"", escaped.collect::<String>())
+        }
+    }
+}
+
+/// The first twelve digits of a commit's id, as people write it.
+pub fn short(commit: Oid) -> String {
+    commit.to_string()[..12].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::display;
+
+    #[test]
+    fn odd_paths_are_quoted_as_git_quotes_them() {
+        assert_eq!(display("a/é.txt".as_bytes()), "a/é.txt");
+        assert_eq!(display(b"caf\xe9"), "\"caf\\351\"");
+        assert_eq!(display(b"a\nb\"c"), "\"a\\nb\\\"c\"");
+    }
+}

@@ -1,0 +1,121 @@
+//! What is deployed: which commit, and as which branch.
+
+use crate::args::Args;
+use crate::repository::{Repository, short};
+use cm_core::{Exit, Failure, Result};
+use cm_project::{Project, nearest};
+use git2::Oid;
+
+/// What is deployed.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The branch.
+    pub branch: String,
+    /// The commit.
+    pub commit: Oid,
+    /// What people should know about it.
+    pub warnings: Vec<String>,
+    /// How many commits the remote branch does not have yet, if it is known.
+    pub unpushed: Option<usize>,
+}
+
+impl Target {
+    /// Decides what is deployed; `started` is the commit a document came with.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] for a branch that is none; [`Exit::Detect`] for a revision that is not here.
+    pub fn choose(repository: &Repository, project: &Project, args: &Args, started: Option<&str>) -> Result<Self> {
+        let branch = args.branch.clone().unwrap_or_else(|| project.branch());
+        check_name(&branch)?;
+        let mut warnings = Vec::new();
+        let commit = match (&args.head, started) {
+            (Some(rev), _) => repository.commit(rev)?,
+            (None, _) if args.pushed => pushed(repository, project.remote(), &branch)?,
+            (None, Some(commit)) => repository.commit(commit)?,
+            (None, None) => checked_out(repository, project, &branch, args, &mut warnings)?,
+        };
+        let mut target = Target { branch, commit, warnings, unpushed: None };
+        if args.repo.is_none() {
+            target.compare_with_remote(repository, project.remote(), args.pushed);
+        }
+        Ok(target)
+    }
+
+    fn compare_with_remote(&mut self, repository: &Repository, remote: &str, pushed: bool) {
+        let Some(tip) = repository.remote_tip(remote, &self.branch) else { return };
+        let Some((ahead, behind)) = repository.ahead_behind(self.commit, tip) else { return };
+        self.unpushed = Some(ahead);
+        if behind > 0 && !pushed {
+            let branch = &self.branch;
+            self.warnings.push(format!(
+                "{remote}/{branch} has {behind} commits that {} has not: they will not be deployed, and a push will be refused; git pull --rebase gets them",
+                short(self.commit)
+            ));
+        }
+    }
+}
+
+/// The commit at HEAD, or the tip of the branch that was asked for.
+fn checked_out(
+    repository: &Repository,
+    project: &Project,
+    branch: &str,
+    args: &Args,
+    warnings: &mut Vec<String>,
+) -> Result<Oid> {
+    let head = repository.head()?;
+    if head.branch.as_deref() == Some(branch) || args.repo.is_some() {
+        return Ok(head.commit);
+    }
+    let asked = args.branch.is_some() || std::env::var_os("CM_BRANCH").is_some_and(|name| !name.is_empty());
+    let place =
+        head.branch.as_deref().map_or("no branch (HEAD is detached)".to_owned(), |name| format!("branch {name}"));
+    if !asked {
+        let remote = project.remote();
+        let commit = short(head.commit);
+        warnings.push(format!("you are on {place}, not on {branch}: {commit} is deployed, as {remote}/{branch}"));
+        return Ok(head.commit);
+    }
+    let tip = repository.branch_tip(branch).or_else(|| repository.remote_tip(project.remote(), branch));
+    let tip = tip.ok_or_else(|| {
+        let branches = repository.branches();
+        Failure::new(Exit::Usage, "usage.unknown-branch", format!("there is no branch {branch:?}"))
+            .hint(nearest::hint(branch, branches.iter().map(String::as_str).collect::<Vec<_>>()))
+    })?;
+    warnings.push(format!("you are on {place}; what is deployed is the tip of {branch}, {}", short(tip)));
+    Ok(tip)
+}
+
+fn pushed(repository: &Repository, remote: &str, branch: &str) -> Result<Oid> {
+    repository.remote_tip(remote, branch).ok_or_else(|| {
+        Failure::new(Exit::Detect, "detect.not-pushed", format!("this clone knows no {remote}/{branch}"))
+            .hint(format!("git fetch {remote} gets it, if it was pushed"))
+    })
+}
+
+/// A branch's name goes into commands and refs: Git's own rules, and nothing that
+/// another program could take for an option or a shell for a command.
+fn check_name(name: &str) -> Result<()> {
+    let allowed = |c: char| c.is_alphanumeric() || "/._-+@#=,".contains(c);
+    let valid = !name.starts_with('-') && name.chars().all(allowed);
+    if valid && git2::Reference::is_valid_name(&format!("refs/heads/{name}")) {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Usage, "usage.branch", format!("{name:?} cannot be a branch's name"))
+        .hint("letters, digits and / . _ - + @ # = , are allowed, and no \"-\" at the beginning"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_could_be_something_else_are_refused() {
+        for name in ["develop", "feature/x-1", "release_2.0", "größe"] {
+            assert!(check_name(name).is_ok(), "{name}");
+        }
+        for name in ["", "--upload-pack=x", "$(id)", "a b", "a;b", "a..b", "a`id`", "x.lock", "/a", "a\n"] {
+            assert_eq!(check_name(name).expect_err(name).exit, Exit::Usage, "{name}");
+        }
+    }
+}
