@@ -1,1 +1,118 @@
-//! Say whether services are healthy
+//! Says whether services are healthy: chooses what to watch, lets the gate watch it,
+//! and reports in the runbook's words. The gate itself is in `cm-gate`.
+
+mod args;
+mod neighbours;
+mod preflight;
+mod report;
+mod selection;
+
+pub use args::Args;
+
+use cm_core::{CommonArgs, Done, Log, Result, Run};
+use cm_engine::Compose;
+use cm_gate::{Gate, Post, Settings, Verdict};
+use cm_host::{Host, Target, connect_all};
+use cm_project::Project;
+use selection::{HostWatch, Selection};
+use serde_json::{Value, json};
+
+/// The program.
+pub struct Tool;
+
+impl cm_core::Tool for Tool {
+    const NAME: &'static str = "cm-health";
+    type Args = Args;
+
+    fn common(args: &Args) -> &CommonArgs {
+        &args.common
+    }
+
+    async fn run(args: Args, run: &mut Run) -> Result<Done> {
+        let project = Project::load(&args.common)?;
+        if run.started_here {
+            run.doc.set_target(&project.name(), Some(&project.branch()), None);
+        }
+        if args.preflight {
+            return preflight::run(&project, run).await;
+        }
+        let selection = Selection::choose(&project, &args, run)?;
+        if run.dry_run() {
+            return Ok(describe(&project, &args, &selection, run));
+        }
+        gate(&project, &args, &selection, run).await
+    }
+}
+
+/// The project's limits, with the flags over them.
+fn settings(project: &Project, args: &Args) -> Settings {
+    let mut settings = Settings::of(project.health());
+    settings.timeout = args.timeout.unwrap_or(settings.timeout);
+    settings.window = args.window.unwrap_or(settings.window);
+    settings.fail_fast = !args.keep_going;
+    settings
+}
+
+fn describe(project: &Project, args: &Args, selection: &Selection, run: &mut Run) -> Done {
+    let settings = settings(project, args);
+    for watch in &selection.hosts {
+        let names = watch.services().join(", ");
+        run.log.info(format!("would wait on {} up to {} s for: {names}", watch.host, settings.timeout.as_secs()));
+    }
+    set_facts(run, json!({"would_watch": selection.to_json()}));
+    Done::ok(format!("would watch {} services", selection.count()))
+}
+
+async fn gate(project: &Project, args: &Args, selection: &Selection, run: &mut Run) -> Result<Done> {
+    let hosts = connect(project, selection, &run.log).await?;
+    let posts = posts(project, selection, &hosts, &run.log).await?;
+    run.log.info(format!("waiting for {} services…", selection.count()));
+    let verdicts = Gate::new(settings(project, args)).watch_all(posts.clone(), &run.log).await?;
+    let neighbours = neighbours::look(&posts, preflight::unwell_before(&run.doc)).await;
+    set_facts(run, facts(&verdicts, &neighbours));
+    neighbours::warn(&neighbours, &run.log);
+    report::conclude(&verdicts, &hosts, &neighbours, &run.log)
+}
+
+async fn connect(project: &Project, selection: &Selection, log: &Log) -> Result<Vec<Host>> {
+    let names = selection.hosts.iter().map(|watch| &watch.host);
+    let targets: Vec<_> = names.map(|name| Target::of(project, project.host(name)?)).collect::<Result<_>>()?;
+    connect_all(&targets, log).await
+}
+
+async fn posts(project: &Project, selection: &Selection, hosts: &[Host], log: &Log) -> Result<Vec<Post>> {
+    let mut posts = Vec::new();
+    for (watch, host) in selection.hosts.iter().zip(hosts) {
+        let name = compose_project(project, watch, host, log).await?;
+        posts.push(Post { host: host.clone(), project: name, wanted: watch.wanted.clone() });
+    }
+    Ok(posts)
+}
+
+/// The compose project's name on the host: what was built says it, else the compose
+/// file, else Compose there.
+async fn compose_project(project: &Project, watch: &HostWatch, host: &Host, log: &Log) -> Result<String> {
+    if let Some(name) = watch.compose_project.as_ref().or(project.compose.name.as_ref()) {
+        return Ok(name.clone());
+    }
+    log.debug(format!("asking Compose on {} for the project's name", host.name()));
+    let config = &project.config.compose;
+    let checkout = project.host(&watch.host)?.checkout()?;
+    Ok(Compose::new(host, &checkout, &config.files, config.env_file.as_deref()).config().await?.project)
+}
+
+fn facts(verdicts: &[Verdict], neighbours: &[neighbours::Neighbour]) -> Value {
+    json!({
+        "verdict": cm_gate::health::overall(verdicts),
+        "services": verdicts,
+        "unwell_neighbours": neighbours,
+    })
+}
+
+/// Writes the facts; what a preflight of this run found stays beside them.
+fn set_facts(run: &mut Run, mut facts: Value) {
+    if let Some(preflight) = run.doc.facts("health").and_then(|facts| facts.get("preflight")) {
+        facts["preflight"] = preflight.clone();
+    }
+    run.doc.set_facts(facts);
+}

@@ -11,6 +11,7 @@ use cm_core::{Exit, Failure, Result};
 use cm_engine::Container;
 use cm_host::{Forward, Host};
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
@@ -74,22 +75,25 @@ impl Probe {
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: cm\r\nConnection: close\r\n\r\n");
         let mut stream = BufReader::new(stream);
-        let sent = stream.write_all(request.as_bytes()).await.map_err(unanswered);
-        if let Err(answer) = sent {
-            return answer;
-        }
         let mut line = String::new();
-        let read = (&mut stream).take(MAX_STATUS_LINE).read_line(&mut line).await;
-        match read {
-            Ok(0) => Answer::Bad(format!("nothing answers on port {}", self.port)),
-            Ok(_) => judge(line.trim_end()),
-            Err(error) => unanswered(error),
+        let sent = stream.write_all(request.as_bytes()).await;
+        let answered = match sent {
+            Ok(()) => (&mut stream).take(MAX_STATUS_LINE).read_line(&mut line).await,
+            Err(error) => Err(error),
+        };
+        match answered {
+            Ok(1..) => judge(line.trim_end()),
+            // A tunnel is always connected at this end; that nobody listens at the
+            // other one shows as its end, or as a reset.
+            Ok(0) => self.nobody(),
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => self.nobody(),
+            Err(error) => Answer::Bad(format!("no answer: {error}")),
         }
     }
-}
 
-fn unanswered(error: std::io::Error) -> Answer {
-    Answer::Bad(format!("no answer: {error}"))
+    fn nobody(&self) -> Answer {
+        Answer::Bad(format!("nothing answers on port {}", self.port))
+    }
 }
 
 fn judge(status_line: &str) -> Answer {

@@ -121,7 +121,7 @@ impl Watch {
             }
         }
         match waiting {
-            Some(cause) if cause.code == "gone" => self.settle(State::Unhealthy, cause, now),
+            Some(cause) if self.gave_up_on_missing(now) => self.settle(State::Unhealthy, cause, now),
             Some(cause) => self.reset(cause),
             None if finished == count => {
                 self.settle(State::Healthy, cause("finished", "ended with 0, as it should"), now)
@@ -196,13 +196,16 @@ impl Watch {
             self.missing_since = None;
             return None;
         }
-        let since = *self.missing_since.get_or_insert(now);
-        let code = if now >= since + self.settings.window { "gone" } else { "missing" };
+        self.missing_since.get_or_insert(now);
         let message = match present {
             0 => "there is no container".to_owned(),
             _ => format!("{present} of {wanted} containers are there"),
         };
-        Some(cause(code, message))
+        Some(cause("missing", message))
+    }
+
+    fn gave_up_on_missing(&self, now: Duration) -> bool {
+        self.missing_since.is_some_and(|since| now >= since + self.settings.window)
     }
 
     fn look(&mut self, container: &Container, probes: &[(String, Answer)]) -> Look {
@@ -337,7 +340,10 @@ fn ended(container: &Container, about: &impl Fn(&'static str, String) -> Cause) 
     let (code, message) = match container.status.as_str() {
         _ if container.oom_killed => ("oom-killed", format!("was killed for want of memory, {exit}")),
         "exited" => ("exited", format!("has ended, {exit}")),
-        "restarting" => ("restarting", format!("ends again and again, {exit}")),
+        "restarting" => {
+            let times = container.restart_count;
+            ("restarting", format!("ended, and Docker restarts it (restart {times} by now), {exit}"))
+        }
         "dead" => ("dead", format!("is dead: Docker could not remove it, {exit}")),
         other => ("not-running", format!("is {other}, {exit}")),
     };

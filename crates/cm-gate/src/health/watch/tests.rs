@@ -117,8 +117,8 @@ fn services_that_stay() {
         ("old restarts do not count", &["running@t1+9"], (GOOD, "healthy", 5)),
         ("replaced meanwhile", &["a=running", "b=running"], (BAD, "replaced", 1)),
         ("gone for a moment, then another", &["a=running", "-", "b=running"], (BAD, "replaced", 2)),
-        ("gone for good", &["running", "-"], (BAD, "gone", 6)),
-        ("never there", &["-"], (BAD, "gone", 5)),
+        ("gone for good", &["running", "-"], (BAD, "missing", 6)),
+        ("never there", &["-"], (BAD, "missing", 5)),
     ] {
         assert_eq!(play(wanted(), true, readings), outcome, "{what}");
     }
@@ -144,7 +144,7 @@ fn every_replica_counts() {
         ("all there", &["a=running b=running c=running"][..], (GOOD, "healthy", 5)),
         ("two of three are dead", &["a=running b=exited:3 c=exited:3"], (BAD, "exited", 0)),
         ("one comes late", &["a=running b=running", "a=running b=running c=running"], (GOOD, "healthy", 6)),
-        ("one never comes", &["a=running b=running"], (BAD, "gone", 5)),
+        ("one never comes", &["a=running b=running"], (BAD, "missing", 5)),
         (
             "one restarts",
             &["a=running b=running c=running", "a=running b=running c=running@t2+1"],

@@ -1,0 +1,85 @@
+//! The command line.
+
+use clap::Parser;
+use cm_core::CommonArgs;
+use std::time::Duration;
+
+/// Say whether services are healthy, and wait until they are
+///
+/// Reads a document from stdin (`cm-build | cm-health`) and watches the services that
+/// it says were changed, on all hosts at once; without one, those that flags name, or
+/// all. Healthy is what was seen to be: every container of a service good in several
+/// readings over a whole window, with nothing restarted or replaced, and running the
+/// image that was built. What could not be looked at is unknown, which is not healthy
+/// (exit 41, not 40).
+///
+/// With --preflight it looks at the servers before a deployment instead.
+#[derive(Clone, Debug, Parser)]
+pub struct Args {
+    /// Watch every service of the project, whatever the document says
+    #[arg(long)]
+    pub all: bool,
+
+    /// Watch this service (may be repeated)
+    #[arg(long, value_name = "NAME", conflicts_with = "all")]
+    pub service: Vec<String>,
+
+    /// Watch the services of this group of cm.toml (may be repeated)
+    #[arg(long, value_name = "NAME", conflicts_with = "all")]
+    pub group: Vec<String>,
+
+    /// Wait this long at most, such as 90s or 3m, instead of what cm.toml says
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub timeout: Option<Duration>,
+
+    /// Good means good for this long, such as 10s, instead of what cm.toml says
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub window: Option<Duration>,
+
+    /// Go on after the first failure, and report every service
+    #[arg(long)]
+    pub keep_going: bool,
+
+    /// Look at the servers before a deployment: reachable, Docker, disk, checkout, files
+    #[arg(long, conflicts_with_all = ["all", "service", "group", "timeout", "window", "keep_going"])]
+    pub preflight: bool,
+
+    /// Flags of every program
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// `90`, `90s`, `3m` or `500ms`.
+fn time(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let wrong = || format!("{text:?} is not a length of time such as 90s, 3m or 500ms");
+    let number: u64 = text[..digits].parse().map_err(|_| wrong())?;
+    let milliseconds = match &text[digits..] {
+        "ms" => 1,
+        "" | "s" => 1_000,
+        "m" => 60_000,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(milliseconds).map(Duration::from_millis).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_as_in_the_configuration() {
+        for (text, ms) in [("90", 90_000), ("90s", 90_000), ("3m", 180_000), ("500ms", 500)] {
+            assert_eq!(time(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for text in ["", "s", "1h30", "-1s", "1.5s", "99999999999999999999s"] {
+            assert!(time(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Args::command().debug_assert();
+    }
+}

@@ -1,0 +1,270 @@
+//! What the facts of a server mean for a deployment. Pure.
+
+use super::facts::{Facts, Room};
+use cm_core::Exit;
+use serde::Serialize;
+
+/// Less than this on the disk of Docker, in KiB, and a build is likely to fail.
+const LITTLE_DISK: u64 = 5 << 20;
+
+/// Less than this, and it will fail.
+const NO_DISK: u64 = 512 << 10;
+
+/// Less free memory than this, in KiB, is worth a warning.
+const LITTLE_MEMORY: u64 = 256 << 10;
+
+/// A clock that is this far off confuses leases and records, in seconds.
+const CLOCK_OFF: f64 = 5.0;
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Weight {
+    /// People should know.
+    Warn,
+    /// The deployment must not start.
+    Fail,
+}
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// The host; `None` for this machine.
+    pub host: Option<String>,
+    /// Stable, for scripts.
+    pub code: &'static str,
+    /// How much it matters.
+    pub weight: Weight,
+    /// For people.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// How the program exits because of it.
+    #[serde(skip)]
+    pub exit: Exit,
+}
+
+impl Finding {
+    /// Something to know.
+    pub fn warn(code: &'static str, message: impl Into<String>) -> Finding {
+        Finding { host: None, code, weight: Weight::Warn, message: message.into(), hint: None, exit: Exit::Done }
+    }
+
+    /// Something that stops the deployment.
+    pub fn fail(exit: Exit, code: &'static str, message: impl Into<String>) -> Finding {
+        Finding { weight: Weight::Fail, exit, ..Finding::warn(code, message) }
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Finding {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// `HOST: MESSAGE`.
+    pub fn line(&self) -> String {
+        match &self.host {
+            Some(host) => format!("{host}: {}", self.message),
+            None => self.message.clone(),
+        }
+    }
+}
+
+/// What was expected of a server.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected<'a> {
+    /// The checkout, as `cm.toml` says it.
+    pub checkout: &'a str,
+    /// The env file, relative to the checkout.
+    pub env_file: Option<&'a str>,
+    /// The protected files, relative to the checkout.
+    pub protected: &'a [String],
+    /// How far the server's clock is ahead of ours, in seconds, if that is certain.
+    pub ahead: Option<f64>,
+}
+
+/// Judges the facts of a server.
+pub fn judge(facts: &Facts, expected: &Expected<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    findings.extend(engine(facts));
+    findings.extend(disk(facts, "docker-disk", "Docker's disk"));
+    findings.extend(disk(facts, "checkout-disk", "the checkout's disk"));
+    findings.extend(memory(facts));
+    findings.extend(checkout(facts, expected));
+    findings.extend(files(facts, expected));
+    findings.extend(clock(expected.ahead));
+    findings
+}
+
+fn engine(facts: &Facts) -> Vec<Finding> {
+    let why = |name: &str| facts.get(&format!("{name}-error")).unwrap_or("no answer").to_owned();
+    let mut findings = Vec::new();
+    if facts.get("docker").is_none() {
+        let finding =
+            Finding::fail(Exit::HealthUnknown, "docker", format!("Docker does not answer: {}", why("docker")));
+        findings
+            .push(finding.hint(
+                "on the host: `docker info`; is the engine running, and is the deploy user in the group docker?",
+            ));
+    }
+    match facts.get("compose") {
+        None => findings.push(
+            Finding::fail(Exit::HealthUnknown, "compose", format!("there is no Docker Compose: {}", why("compose")))
+                .hint("install the Compose plugin, version 2 or later"),
+        ),
+        Some(version) if version.trim_start_matches('v').starts_with("1.") => findings.push(
+            Finding::fail(Exit::Config, "compose", format!("Docker Compose is too old: {version}"))
+                .hint("install the Compose plugin, version 2 or later"),
+        ),
+        Some(_) => {}
+    }
+    findings
+}
+
+fn disk(facts: &Facts, name: &str, what: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    match facts.room(&format!("{name}-kib")) {
+        Some(Room { free, .. }) if free < NO_DISK => {
+            findings.push(Finding::fail(Exit::Config, "disk", format!("{what} is full: {} free", size(free))).hint(
+                "`cm-build prune` removes images that no release needs; `docker system df` shows what takes the room",
+            ))
+        }
+        Some(Room { free, total }) if free < LITTLE_DISK || free * 20 < total => {
+            findings
+                .push(Finding::warn("disk", format!("{what} is nearly full: {} of {} free", size(free), size(total))));
+        }
+        _ => {}
+    }
+    if let Some(Room { free, total }) = facts.room(&format!("{name}-inodes"))
+        && total > 0
+        && free * 50 < total
+    {
+        findings.push(Finding::warn("inodes", format!("{what} has few inodes left: {free} of {total}")));
+    }
+    findings
+}
+
+fn memory(facts: &Facts) -> Option<Finding> {
+    let free: u64 = facts.get("memory-kib")?.parse().ok()?;
+    (free < LITTLE_MEMORY).then(|| Finding::warn("memory", format!("little memory is left: {}", size(free))))
+}
+
+fn checkout(facts: &Facts, expected: &Expected<'_>) -> Vec<Finding> {
+    let path = expected.checkout;
+    if facts.get("head").is_none() {
+        let why = facts.get("head-error").unwrap_or("no answer");
+        let finding = Finding::fail(Exit::Config, "checkout", format!("{path} is no usable checkout: {why}"));
+        return vec![finding.hint("clone the repository there, or set `checkout` in cm.toml")];
+    }
+    let edited: Vec<_> = facts.all("edited").iter().filter(|path| !expected.protected.contains(path)).collect();
+    if edited.is_empty() {
+        return Vec::new();
+    }
+    let names = edited.iter().take(5).map(|path| path.as_str()).collect::<Vec<_>>().join(", ");
+    let more = if edited.len() > 5 { ", …" } else { "" };
+    let message = format!("{} files of {path} were changed by hand: {names}{more}", edited.len());
+    vec![
+        Finding::warn("edited", message)
+            .hint("commit them, or add them to [protect] in cm.toml; a deployment does not keep other changes"),
+    ]
+}
+
+fn files(facts: &Facts, expected: &Expected<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let (Some(file), None) = (expected.env_file, facts.get("env-file")) {
+        let why = facts.get("env-file-error").unwrap_or("not there");
+        let finding = Finding::fail(Exit::Config, "env-file", format!("{file} in {}: {why}", expected.checkout));
+        findings.push(
+            finding.hint("make it from the example in the repository; it is the server's own and never deployed"),
+        );
+    }
+    // Readable by everybody on the server.
+    if let Some(mode) = facts.get("env-file").filter(|mode| !mode.ends_with('0')) {
+        let file = expected.env_file.unwrap_or_default();
+        findings.push(
+            Finding::warn("env-file-mode", format!("{file} can be read by every user there (mode {mode})"))
+                .hint("chmod 600"),
+        );
+    }
+    for path in facts.all("protected-missing").iter().filter(|path| Some(path.as_str()) != expected.env_file) {
+        findings.push(
+            Finding::fail(
+                Exit::Config,
+                "protected",
+                format!("the protected file {path} is not in {}", expected.checkout),
+            )
+            .hint("put it there, or take it out of [protect] in cm.toml"),
+        );
+    }
+    findings
+}
+
+fn clock(ahead: Option<f64>) -> Option<Finding> {
+    let ahead = ahead.filter(|ahead| ahead.abs() > CLOCK_OFF)?;
+    let side = if ahead > 0.0 { "ahead of" } else { "behind" };
+    let message = format!("its clock is {:.0} s {side} this machine's", ahead.abs());
+    Some(Finding::warn("clock", message).hint("one of the two is wrong; is a time service running?"))
+}
+
+/// KiB, for people.
+pub fn size(kib: u64) -> String {
+    let mib = kib as f64 / 1024.0;
+    if mib < 1024.0 { format!("{mib:.0} MiB") } else { format!("{:.1} GiB", mib / 1024.0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "docker=28.2.2\ncompose=2.40.3\ndocker-disk-kib=50000000 100000000\ndocker-disk-inodes=900 1000\n\
+        memory-kib=4000000\nhead=abc\nbranch=develop\nenv-file=600\nprotected=Caddyfile\n";
+
+    fn found(change: &[(&str, &str)], ahead: f64) -> Vec<(&'static str, Weight, u8)> {
+        let mut text = GOOD.to_owned();
+        for (from, to) in change {
+            assert!(text.contains(from), "{from}");
+            text = text.replace(from, to);
+        }
+        let protected = ["Caddyfile".to_owned(), ".env".to_owned()];
+        let expected =
+            Expected { checkout: "~/shop", env_file: Some(".env"), protected: &protected, ahead: Some(ahead) };
+        judge(&Facts::parse(&text), &expected)
+            .into_iter()
+            .map(|finding| (finding.code, finding.weight, finding.exit.code()))
+            .collect()
+    }
+
+    #[test]
+    fn a_good_server_has_nothing_to_say() {
+        assert_eq!(found(&[], 1.0), []);
+    }
+
+    #[test]
+    fn every_lack_is_found_and_has_its_exit() {
+        for (from, to, code, weight, exit) in [
+            ("docker=28.2.2", "docker-error=permission denied", "docker", Weight::Fail, 41),
+            ("compose=2.40.3", "compose-error=no such command", "compose", Weight::Fail, 41),
+            ("compose=2.40.3", "compose=1.29.2", "compose", Weight::Fail, 6),
+            ("disk-kib=50000000", "disk-kib=100000", "disk", Weight::Fail, 6),
+            ("disk-kib=50000000", "disk-kib=4000000", "disk", Weight::Warn, 0),
+            ("inodes=900", "inodes=9", "inodes", Weight::Warn, 0),
+            ("memory-kib=4000000", "memory-kib=1000", "memory", Weight::Warn, 0),
+            ("head=abc", "head-error=not a git repository", "checkout", Weight::Fail, 6),
+            ("head=abc", "head=abc\nedited=Caddyfile\nedited=a.py", "edited", Weight::Warn, 0),
+            ("env-file=600", "env-file-error=not there", "env-file", Weight::Fail, 6),
+            ("env-file=600", "env-file=644", "env-file-mode", Weight::Warn, 0),
+            (
+                "protected=Caddyfile",
+                "protected-missing=Caddyfile\nprotected-missing=.env",
+                "protected",
+                Weight::Fail,
+                6,
+            ),
+        ] {
+            assert_eq!(found(&[(from, to)], 0.0), [(code, weight, exit)], "{to}");
+        }
+        assert_eq!(found(&[("head=abc", "head=abc\nedited=Caddyfile")], 0.0), [], "a protected file may be edited");
+        assert_eq!(found(&[], -90.0), [("clock", Weight::Warn, 0)]);
+    }
+}

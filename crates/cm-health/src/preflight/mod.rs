@@ -1,0 +1,322 @@
+//! The look at the servers before a deployment: whatever would make it fail half-way
+//! should stop it here, and what is unwell now is written down, so that a deployment
+//! is not blamed for it. Two round trips per host, all hosts at once; changes nothing,
+//! so a dry run does it too.
+
+mod facts;
+mod findings;
+
+use crate::neighbours::{Unwell, unwell};
+use cm_core::{Action, Done, Exit, Failure, Log, Result, Run};
+use cm_engine::Compose;
+use cm_host::{Host, Output, Target};
+use cm_project::{HostSpec, Project};
+use facts::Facts;
+use findings::{Expected, Finding, Weight, judge, size};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use std::time::{Duration, Instant};
+
+const LOOK: &str = include_str!("look.sh");
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// The compose file that is tried out on the hosts.
+#[derive(Clone, Debug)]
+enum ComposeFile {
+    /// The one of the commit that is deployed: the server's variables must do for it.
+    Coming(Vec<u8>),
+    /// The one that is checked out there now.
+    Present,
+}
+
+impl ComposeFile {
+    /// Compose reads one file from stdin; where there are several, those of the
+    /// present checkout must do.
+    async fn coming(project: &Project, commit: Option<&str>) -> ComposeFile {
+        let files = project.compose_files();
+        let (Some(commit), [file]) = (commit, files.as_slice()) else { return ComposeFile::Present };
+        let mut git = tokio::process::Command::new("git");
+        git.arg("-C").arg(&project.repository).args(["show", "--end-of-options", &format!("{commit}:{file}")]);
+        match tokio::time::timeout(LIMIT, git.kill_on_drop(true).output()).await {
+            Ok(Ok(shown)) if shown.status.success() => ComposeFile::Coming(shown.stdout),
+            _ => ComposeFile::Present,
+        }
+    }
+
+    async fn try_out(&self, project: &Project, host: &Host, checkout: &str) -> Result<Output> {
+        let config = &project.config.compose;
+        let (files, stdin) = match self {
+            ComposeFile::Coming(text) => (&["-".to_owned()][..], text.clone()),
+            ComposeFile::Present => (&config.files[..], Vec::new()),
+        };
+        let compose = Compose::new(host, checkout, files, config.env_file.as_deref());
+        compose.command(&["config", "--format", "json"]).stdin(stdin).limit(LIMIT).output().await
+    }
+
+    /// A file that is there now and wrong may be what the deployment mends.
+    fn not_accepted(&self, said: &str) -> Finding {
+        let code = "compose-file";
+        match self {
+            ComposeFile::Coming(_) => {
+                let message = format!("Compose there does not accept the compose file that is deployed: {said}");
+                Finding::fail(Exit::Config, code, message)
+                    .hint("it was tried with that server's env file; `docker compose config` there says more")
+            }
+            ComposeFile::Present => {
+                Finding::warn(code, format!("Compose does not accept the compose file that is there now: {said}"))
+            }
+        }
+    }
+}
+
+/// What was found on one host.
+struct Report {
+    host: String,
+    facts: Facts,
+    unwell: Vec<Unwell>,
+    ahead: Option<f64>,
+    findings: Vec<Finding>,
+}
+
+/// Looks at every host that the document plans something on; at all if it plans nothing.
+///
+/// # Errors
+/// The gravest finding: [`Exit::Unreachable`], [`Exit::HealthUnknown`] or [`Exit::Config`].
+pub async fn run(project: &Project, run: &mut Run) -> Result<Done> {
+    let mut looking = Vec::new();
+    let coming = ComposeFile::coming(project, run.doc.commit()).await;
+    for spec in hosts(project, run)? {
+        let (project, spec, log, coming) = (project.clone(), spec.clone(), run.log.clone(), coming.clone());
+        looking.push(tokio::spawn(async move { look(&project, &spec, &coming, &log).await }));
+    }
+    let mut reports = Vec::new();
+    for task in looking {
+        let report = task.await.map_err(|error| Failure::bug("a look at a host ended early").cause(error))?;
+        reports.push(report);
+    }
+    let own = own_findings(project);
+    let previous = run.doc.facts("health").cloned().unwrap_or_else(|| json!({}));
+    let mut all = previous;
+    all["preflight"] = to_json(&reports, &own);
+    run.doc.set_facts(all);
+    conclude(&reports, own, &run.log)
+}
+
+/// What was not well when a preflight of this run looked; `None` if none did.
+pub fn unwell_before(doc: &cm_core::Document) -> Option<Vec<Unwell>> {
+    let hosts = doc.facts("health")?.get("preflight")?.get("hosts")?.as_object()?;
+    let lists =
+        hosts.values().filter_map(|host| serde_json::from_value::<Vec<Unwell>>(host.get("unwell")?.clone()).ok());
+    Some(lists.flatten().collect())
+}
+
+fn hosts<'a>(project: &'a Project, run: &Run) -> Result<Vec<&'a HostSpec>> {
+    let mut names: Vec<String> = Vec::new();
+    for service in run.doc.services().into_iter().filter(|service| service.action != Action::None) {
+        if !names.contains(&service.host) {
+            names.push(service.host);
+        }
+    }
+    match names.is_empty() {
+        true => Ok(project.hosts().iter().collect()),
+        false => names.iter().map(|name| project.host(name)).collect(),
+    }
+}
+
+async fn look(project: &Project, spec: &HostSpec, coming: &ComposeFile, log: &Log) -> Report {
+    let mut report = Report {
+        host: spec.name.clone(),
+        facts: Facts::default(),
+        unwell: Vec::new(),
+        ahead: None,
+        findings: Vec::new(),
+    };
+    if let Err(failure) = report.fill(project, spec, coming, log).await {
+        let mut finding = Finding::fail(failure.exit, "host", failure.to_string());
+        finding.hint = failure.hint;
+        report.findings.push(finding);
+    }
+    for finding in &mut report.findings {
+        finding.host = Some(spec.name.clone());
+    }
+    report
+}
+
+impl Report {
+    async fn fill(&mut self, project: &Project, spec: &HostSpec, coming: &ComposeFile, log: &Log) -> Result<()> {
+        let host = Host::connect(&Target::of(project, spec)?, log).await?;
+        let checkout = spec.checkout()?;
+        let (protected, env_file) = (project.protected(), project.config.compose.env_file.as_deref());
+        let asked = (Instant::now(), Timestamp::now());
+        let arguments = [host.path(&checkout), env_file.unwrap_or_default().to_owned()];
+        let script = host.script(LOOK, arguments.into_iter().chain(protected.iter().cloned())).limit(LIMIT);
+        let (looked, config) = tokio::join!(script.output(), coming.try_out(project, &host, &checkout));
+        self.facts = Facts::parse(&looked?.text());
+        self.ahead = ahead(&self.facts, asked);
+        let expected = Expected { checkout: &checkout, env_file, protected: &protected, ahead: self.ahead };
+        self.findings = judge(&self.facts, &expected);
+        if self.facts.get("docker").is_some() && self.facts.get("head").is_some() {
+            let name = self.compose(coming, &config?);
+            self.now(project, &host, name).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the compose file is understood there; gives the project's name.
+    fn compose(&mut self, file: &ComposeFile, config: &Output) -> Option<String> {
+        if !config.success() {
+            let said = config.stderr.trim().lines().last().unwrap_or("no reason given").to_owned();
+            self.findings.push(file.not_accepted(&said));
+            return None;
+        }
+        for variable in unset_variables(&config.stderr) {
+            self.findings.push(Finding::warn(
+                "unset-variable",
+                format!("the compose file wants the variable {variable}, which is not set there"),
+            ));
+        }
+        let value: Value = serde_json::from_slice(&config.stdout).unwrap_or_default();
+        Some(cm_engine::Config::read(&value).project).filter(|name| !name.is_empty())
+    }
+
+    /// What is not well now. It stops nothing: the deployment may be the cure.
+    async fn now(&mut self, project: &Project, host: &Host, name: Option<String>) -> Result<()> {
+        let name = name.or_else(|| project.compose.name.clone()).unwrap_or_else(|| project.name());
+        self.unwell = unwell(host.name(), &cm_engine::containers(host, &name).await?);
+        for unwell in &self.unwell {
+            let message =
+                format!("before the deployment, {} is {} ({})", unwell.service, unwell.state, unwell.container);
+            self.findings.push(Finding::warn("unwell", message));
+        }
+        Ok(())
+    }
+
+    /// What is there, in one line.
+    fn line(&self) -> String {
+        let get = |name: &str| self.facts.get(name).unwrap_or("?");
+        let head: String = get("head").chars().take(12).collect();
+        let disk = self.facts.room("docker-disk-kib").map_or("?".to_owned(), |room| size(room.free));
+        let versions = format!("Docker {}, Compose {}", get("docker"), get("compose"));
+        format!("{}: {versions}, {disk} of disk free, checkout at {head} ({})", self.host, get("branch"))
+    }
+
+    fn to_json(&self) -> Value {
+        let room = |name: &str| self.facts.room(name).map(|room| json!({"free": room.free, "total": room.total}));
+        json!({
+            "docker": self.facts.get("docker"),
+            "compose": self.facts.get("compose"),
+            "docker_disk_kib": room("docker-disk-kib"),
+            "checkout_disk_kib": room("checkout-disk-kib"),
+            "memory_available_kib": self.facts.get("memory-kib").and_then(|kib| kib.parse::<u64>().ok()),
+            "head": self.facts.get("head"),
+            "branch": self.facts.get("branch"),
+            "clock_ahead_s": self.ahead.map(|ahead| (ahead * 1000.0).round() / 1000.0),
+            "unwell": self.unwell,
+        })
+    }
+}
+
+/// How far the server's clock is ahead, if it can be more than the question took.
+fn ahead(facts: &Facts, (asked, at): (Instant, Timestamp)) -> Option<f64> {
+    let took = asked.elapsed().as_secs_f64();
+    let here = at.as_millisecond() as f64 / 1000.0 + took / 2.0;
+    let ahead = facts.clock()? - here;
+    Some(if ahead.abs() <= took / 2.0 { 0.0 } else { ahead })
+}
+
+/// The names in Compose's warnings: `The "NAME" variable is not set.`
+fn unset_variables(said: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for line in said.lines().filter(|line| line.contains("variable is not set")) {
+        let name = line.replace('\\', "");
+        let name =
+            name.split_once("The \"").and_then(|(_, rest)| rest.split_once('"')).map(|(name, _)| name.to_owned());
+        names.extend(name.filter(|name| !names.contains(name)));
+    }
+    names
+}
+
+/// What this machine lacks for what comes after the deployment: better known now.
+fn own_findings(project: &Project) -> Vec<Finding> {
+    let obstacles = project.verify().checks.iter().filter_map(|check| {
+        let why = cm_gate::checks::obstacle(check)?;
+        Some(Finding::warn("check", format!("the check {:?} cannot be made after the deployment: {why}", check.name)))
+    });
+    let canary = project.canary().url.as_ref().and_then(|url| url.expand().err());
+    let canary = canary
+        .map(|failure| Finding::warn("canary", format!("the canary cannot be asked after the deployment: {failure}")));
+    obstacles.chain(canary).collect()
+}
+
+fn to_json(reports: &[Report], own: &[Finding]) -> Value {
+    let hosts: Map<String, Value> = reports.iter().map(|report| (report.host.clone(), report.to_json())).collect();
+    let findings: Vec<&Finding> = own.iter().chain(reports.iter().flat_map(|report| &report.findings)).collect();
+    json!({"hosts": hosts, "findings": findings})
+}
+
+fn conclude(reports: &[Report], own: Vec<Finding>, log: &Log) -> Result<Done> {
+    for report in reports.iter().filter(|report| report.facts.get("docker").is_some()) {
+        log.info(report.line());
+    }
+    let findings: Vec<&Finding> = own.iter().chain(reports.iter().flat_map(|report| &report.findings)).collect();
+    for finding in findings.iter().filter(|finding| finding.weight == Weight::Warn) {
+        let hint = finding.hint.as_ref().map_or(String::new(), |hint| format!("\nhint: {hint}"));
+        log.warn(format!("{}{hint}", finding.line()));
+    }
+    let failures: Vec<_> = findings.iter().filter(|finding| finding.weight == Weight::Fail).collect();
+    let Some(gravest) = failures.iter().max_by_key(|finding| gravity(finding.exit)) else {
+        let names = reports.iter().map(|report| report.host.as_str()).collect::<Vec<_>>().join(", ");
+        let summary = format!("ready: {names}");
+        log.success(format!("servers {summary}"));
+        return Ok(if findings.is_empty() { Done::ok(summary) } else { Done::warned(summary) });
+    };
+    let mut failure = Failure::new(gravest.exit, format!("preflight.{}", gravest.code), gravest.line());
+    failure.hint.clone_from(&gravest.hint);
+    failure.retryable = gravest.exit == Exit::Unreachable;
+    let others = failures.iter().filter(|other| other.line() != gravest.line());
+    Err(others.fold(failure, |failure, other| failure.cause(format!("also: {}", other.line()))))
+}
+
+/// A host that cannot be reached outweighs what cannot be checked, and that what is wrong.
+fn gravity(exit: Exit) -> u8 {
+    match exit {
+        Exit::Unreachable => 3,
+        Exit::HealthUnknown => 2,
+        _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_unset_variables_are_found_in_what_compose_says() {
+        let said = "time=\"2026-05-04T09:30:00Z\" level=warning msg=\"The \\\"REDIS_URL\\\" variable is not set. Defaulting to a blank string.\"\n\
+            WARN[0000] The \"API_KEY\" variable is not set. Defaulting to a blank string.\n\
+            WARN[0000] The \"API_KEY\" variable is not set. Defaulting to a blank string.\n";
+        assert_eq!(unset_variables(said), ["REDIS_URL", "API_KEY"]);
+    }
+
+    #[test]
+    fn the_gravest_finding_decides_and_the_others_are_named() {
+        let mut report = Report {
+            host: "one".to_owned(),
+            facts: Facts::default(),
+            unwell: Vec::new(),
+            ahead: None,
+            findings: vec![
+                Finding::fail(Exit::Config, "env-file", "no env file"),
+                Finding::fail(Exit::Unreachable, "host", "cannot be reached"),
+                Finding::warn("disk", "nearly full"),
+            ],
+        };
+        let log = Log::new("test", cm_core::Format::Text, cm_core::Level::Fail);
+        let failure = conclude(std::slice::from_ref(&report), Vec::new(), &log).expect_err("grave");
+        assert_eq!((failure.exit, failure.code.as_str()), (Exit::Unreachable, "preflight.host"));
+        assert_eq!(failure.causes, ["also: no env file"]);
+        report.findings.drain(..2);
+        assert!(conclude(&[report], Vec::new(), &log).is_ok(), "a warning stops nothing");
+    }
+}
