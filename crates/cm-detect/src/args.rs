@@ -17,7 +17,8 @@ use std::path::PathBuf;
 /// one where there is no local branch), whatever is checked out. Uncommitted changes
 /// are never deployed.
 ///
-/// Only reads: the repository, and the hosts' ledgers.
+/// Only reads: the repository, and the hosts' ledgers. To see what would happen:
+/// `cm-detect | cm-build --dry-run`; without any host: `cm-detect --base origin/develop`.
 #[derive(Clone, Debug, Parser)]
 pub struct Args {
     /// Compare with this revision instead of what the hosts run; asks no host

@@ -55,6 +55,12 @@ pub struct Config {
     pub ops: Option<Ops>,
     /// How much is kept for rollbacks.
     pub prune: Prune,
+    /// The text that was read, to show places in it.
+    #[serde(skip)]
+    pub text: String,
+    /// The file's name for messages.
+    #[serde(skip)]
+    pub file: String,
 }
 
 /// `[compose]`.
@@ -401,6 +407,7 @@ impl Config {
     pub fn parse(file: &str, text: &str) -> Result<Self> {
         let file: Arc<str> = file.into();
         let mut config: Config = toml::from_str(text).map_err(|error| explain(&file, text, &error))?;
+        (config.text, config.file) = (text.to_owned(), file.to_string());
         for template in config.templates() {
             template.at = Some(Position::of_byte(&file, text, template.offset));
         }

@@ -119,9 +119,7 @@ impl Project {
     }
 
     fn checked(self) -> Result<Self> {
-        let path = self.root.join(FILE_NAME);
-        let text = std::fs::read_to_string(&path).unwrap_or_default();
-        check_references(&self.config, &self.compose, &text)?;
+        check_references(&self.config, &self.compose)?;
         Ok(self)
     }
 
@@ -354,8 +352,8 @@ fn file_name(path: &Path) -> String {
 }
 
 /// Every service and host that `cm.toml` names is there.
-fn check_references(config: &Config, compose: &Compose, text: &str) -> Result<()> {
-    let file: Arc<str> = FILE_NAME.into();
+fn check_references(config: &Config, compose: &Compose) -> Result<()> {
+    let (file, text): (Arc<str>, &str) = (config.file.as_str().into(), &config.text);
     let check = |name: &Spanned<String>, what: &str, known: Vec<&str>| -> Result<()> {
         if known.contains(&name.as_ref().as_str()) || name.span().is_empty() {
             return Ok(());

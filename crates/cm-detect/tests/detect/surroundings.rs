@@ -46,6 +46,9 @@ fn a_branch_that_is_asked_for_is_deployed_from_its_tip() {
     let detected = repo.detect(&["--base", &develop, "--branch", "feature"]).done();
     assert_eq!((&detected.document["commit"], &detected.document["branch"]), (&json!(feature), &json!("feature")));
     assert_eq!(detected.actions(), ["web build"]);
+    let output = repo.command(&["--base", &develop]).env("CM_BRANCH", "feature").output().expect("runs");
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a document");
+    assert_eq!((&document["commit"], &document["branch"]), (&json!(feature), &json!("feature")));
     repo.git(&["update-ref", "refs/remotes/origin/theirs", &feature]);
     let remote = repo.detect(&["--base", &develop, "--branch", "theirs"]).done();
     assert_eq!(remote.document["commit"], json!(feature));

@@ -1,0 +1,123 @@
+//! Projects on disk: where they are found, what they default to, what they refuse.
+
+use cm_core::Exit;
+use cm_project::{OnChange, Project};
+use std::path::Path;
+use tempfile::TempDir;
+
+fn folder(files: &[(&str, &str)]) -> TempDir {
+    let folder = TempDir::new().expect("a temporary folder");
+    for (path, text) in files {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("folder");
+        std::fs::write(path, text).expect("write");
+    }
+    folder
+}
+
+const COMPOSE: &str = "services:\n  web: {image: w}\n  job: {image: j}\n  redis: {image: r}\n";
+
+#[test]
+fn the_sample_platform_loads() {
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/platform");
+    let project = Project::open(&sample, None).expect("it loads");
+    assert_eq!((project.name().as_str(), project.remote()), ("curateme", "origin"));
+    let hosts: Vec<&str> = project.hosts().iter().map(|host| host.name.as_str()).collect();
+    assert_eq!(hosts, ["platform", "runners"]);
+    assert_eq!(project.services_on("runners"), ["runner-agent"]);
+    assert_eq!(project.services_on("platform").len(), 9);
+    assert_eq!(project.group("gateway").expect("there"), ["backend-gateway"]);
+    assert_eq!(project.config.protect.files, ["Caddyfile", ".env.production"]);
+    assert_eq!(project.on_change("caddy"), OnChange::Reload);
+    assert_eq!(project.on_change("redis"), OnChange::Restart);
+    assert_eq!(project.verify().checks.len(), 8);
+    assert_eq!(project.backup().expect("there").service.as_ref(), "mongodb");
+    assert_eq!(project.compose_name(), "platform");
+    let b2b = project.service("backend-b2b").expect("there");
+    assert_eq!(b2b.container_name.as_deref(), Some("curateme-backend-b2b"));
+    assert!(b2b.has_healthcheck && !project.service("docs").expect("there").has_healthcheck);
+}
+
+#[test]
+fn a_project_is_found_from_a_folder_inside_it() {
+    let folder =
+        folder(&[("cm.toml", "project = \"x\"\n"), ("compose.yaml", COMPOSE), ("a/b/c", ""), (".git/HEAD", "")]);
+    let project = Project::open(&folder.path().join("a/b"), None).expect("found above");
+    assert_eq!(project.root, folder.path().canonicalize().expect("there"));
+    assert_eq!((project.name().as_str(), project.prefix.as_str()), ("x", ""));
+    assert_eq!(project.compose.names(), ["web", "job", "redis"]);
+}
+
+#[test]
+fn a_project_can_be_a_part_of_a_repository() {
+    let toml = "[protect]\nfiles = [\"Caddyfile\"]\n";
+    let compose = "services:\n  web: {build: ../lib, volumes: ['./Caddyfile:/c']}\n";
+    let folder = folder(&[("deploy/cm.toml", toml), ("deploy/compose.yml", compose), (".git/HEAD", "")]);
+    let project = Project::open(&folder.path().join("deploy"), None).expect("found");
+    assert_eq!(project.prefix, "deploy");
+    assert_eq!(project.compose_files(), ["deploy/compose.yml"]);
+    assert_eq!(project.protected(), ["deploy/Caddyfile"]);
+    let web = project.service("web").expect("there");
+    assert_eq!(web.mounts[0].source.inside(), Some("deploy/Caddyfile"));
+}
+
+#[test]
+fn nothing_is_looked_for_outside_the_repository() {
+    let folder = folder(&[("cm.toml", ""), ("compose.yml", COMPOSE), ("repo/.git/HEAD", ""), ("repo/a/x", "")]);
+    let failure = Project::open(&folder.path().join("repo/a"), None).expect_err("nothing in the repository");
+    assert_eq!((failure.exit, failure.code.as_str()), (Exit::Config, "config.no-project"));
+    assert!(failure.message.contains("repo/a, ") && failure.message.ends_with("/repo"), "{}", failure.message);
+    assert!(failure.hint.expect("a hint").contains("-C DIR"));
+}
+
+#[test]
+fn a_compose_file_alone_is_a_project_without_hosts() {
+    let folder = folder(&[("docker-compose.yml", COMPOSE)]);
+    let mut project = Project::open(folder.path(), None).expect("found");
+    assert!(project.hosts().is_empty() && project.host_of("web").is_none());
+    assert_eq!((project.branch().as_str(), project.remote()), ("main", "origin"));
+    project.use_hosts(&["me@server:~/x".to_owned()]).expect("an address");
+    assert_eq!(project.host_of("web").map(|host| host.name.as_str()), Some("server"));
+    assert!(project.lock().file.to_string_lossy().ends_with("-deploy.lock"));
+}
+
+#[test]
+fn the_first_host_without_services_takes_the_rest() {
+    let toml = "[hosts.jobs]\naddress = \"j\"\nservices = [\"job\"]\n[hosts.main]\naddress = \"m\"\n[hosts.spare]\naddress = \"s\"\n";
+    let folder = folder(&[("cm.toml", toml), ("compose.yml", COMPOSE)]);
+    let project = Project::open(folder.path(), None).expect("found");
+    assert_eq!(project.services_on("jobs"), ["job"]);
+    assert_eq!(project.services_on("main"), ["web", "redis"]);
+    assert!(project.services_on("spare").is_empty());
+    assert_eq!(project.host("mian").expect_err("unknown").hint.as_deref(), Some("did you mean \"main\"?"));
+}
+
+#[test]
+fn names_that_the_compose_file_does_not_have_are_refused() {
+    for (toml, code, hint) in [
+        ("[groups]\nall = [\"web\", \"jbo\"]\n", "config.unknown-service", "job"),
+        ("[hosts.a]\naddress = \"a\"\nservices = [\"rediss\"]\n", "config.unknown-service", "redis"),
+        ("[services.wbe]\non_change = \"reload\"\n", "config.unknown-service", "web"),
+        (
+            "[hosts.main]\naddress = \"a\"\n[backup]\nhost = \"mian\"\nservice = \"redis\"\n",
+            "config.unknown-host",
+            "main",
+        ),
+    ] {
+        let folder = folder(&[("cm.toml", toml), ("compose.yml", COMPOSE)]);
+        let failure = Project::open(folder.path(), None).expect_err(toml);
+        assert_eq!((failure.exit, failure.code.as_str()), (Exit::Config, code), "{failure}");
+        assert_eq!(failure.hint, Some(format!("did you mean {hint:?}?")), "{failure}");
+        assert!(failure.message.starts_with("cm.toml:"), "{failure}");
+    }
+}
+
+#[test]
+fn a_configuration_can_be_named() {
+    let folder =
+        folder(&[("other.toml", "project = \"named\"\n"), ("cm.toml", "project = \"x\"\n"), ("compose.yml", COMPOSE)]);
+    let project = Project::open(folder.path(), Some(Path::new("other.toml"))).expect("found");
+    assert_eq!(project.name(), "named");
+    let failure = Project::open(folder.path(), Some(Path::new("none.toml"))).expect_err("not there");
+    assert_eq!(failure.code, "config.unreadable");
+}
