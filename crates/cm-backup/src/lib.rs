@@ -32,6 +32,7 @@ use cm_core::{CommonArgs, Done, Exit, Io, Log, Result, Run};
 use manifest::{Deploy, Manifest};
 use plan::{Plan, Route};
 use serde_json::{Value, json};
+use source::Source;
 use std::path::Path;
 use std::time::Instant;
 use store::Store;
@@ -67,10 +68,12 @@ impl cm_core::Tool for Tool {
             run.doc.set_facts(json!({"verified": false, "reason": "not configured"}));
             return Ok(Done::skipped("cm.toml has no [backup]"));
         };
-        run.log.info(plan.describe());
         if run.dry_run() {
-            return Ok(Done::ok(format!("would back up {}", plan.database_display())));
+            let would = format!("would back up {}", plan.describe());
+            run.log.info(format!("{would}, read the file back to its last byte, and only then give it its name"));
+            return Ok(Done::ok(would));
         }
+        run.log.info(format!("backing up {}", plan.describe()));
         let clock = Instant::now();
         let outcome = carry_out(&plan, &args, run).await?;
         Ok(report(run, outcome, &clock))
@@ -85,13 +88,19 @@ async fn carry_out(plan: &Plan, args: &Args, run: &Run) -> Result<CarriedOut> {
     let Some(source) = source else {
         return Ok((Outcome::NothingYet("no database container yet: nothing to back up".to_owned()), None));
     };
+    let made = make(plan, args, run, &source, &store).await;
+    source.close().await;
+    Ok((made?, Some(store)))
+}
+
+async fn make(plan: &Plan, args: &Args, run: &Run, source: &Source, store: &Store) -> Result<Outcome> {
     let database = plan.database(source.database.as_deref())?;
     let prefix = plan.prefix(&database);
     let name = plan.file_name(&prefix, run.doc.commit());
     let backup = Backup {
-        source: &source,
+        source,
         database: &database,
-        store: &store,
+        store,
         prefix: &prefix,
         name: &name,
         deploy: deploy(run, plan),
@@ -99,9 +108,7 @@ async fn carry_out(plan: &Plan, args: &Args, run: &Run) -> Result<CarriedOut> {
         strict: args.strict,
         log: &run.log,
     };
-    let outcome = backup.make().await;
-    source.close().await;
-    Ok((outcome?, Some(store)))
+    backup.make().await
 }
 
 fn deploy(run: &Run, plan: &Plan) -> Deploy {

@@ -51,30 +51,37 @@ impl DatabaseUri {
         })
     }
 
-    /// Connects to exactly the server behind a Unix socket, such as a tunnel's end.
+    /// Whether the URI can be used through a Unix socket, such as a tunnel's end.
     ///
     /// # Errors
     /// [`Exit::Config`] for a URI that wants TLS, which the driver cannot speak there.
-    pub fn through(mut self, socket: &Path) -> Result<Self> {
-        if matches!(self.options.tls, Some(Tls::Enabled(_))) {
-            let message = format!("{} asks for TLS, which cannot go through the tunnel to the container", self.origin);
-            return Err(Failure::new(Exit::Config, "backup.tls", message)
-                .hint("the tunnel is encrypted by SSH; give a URI without tls=true in another variable (uri_env in cm.toml), or back up from a machine that reaches the database: --uri-env NAME"));
+    pub fn check_tunnel(&self) -> Result<()> {
+        if !matches!(self.options.tls, Some(Tls::Enabled(_))) {
+            return Ok(());
         }
-        self.options.hosts = vec![ServerAddress::Unix { path: socket.to_owned() }];
-        self.options.direct_connection = Some(true);
-        self.options.repl_set_name = None;
-        self.options.load_balanced = None;
-        self.options.srv_max_hosts = None;
-        Ok(self)
+        let message = format!("{} asks for TLS, which cannot go through the tunnel to the container", self.origin);
+        Err(Failure::new(Exit::Config, "backup.tls", message)
+            .hint("the tunnel is encrypted by SSH; give a URI without tls=true in another variable (uri_env in cm.toml), or back up from a machine that reaches the database: --uri-env NAME"))
+    }
+
+    /// Connects to exactly the server behind a Unix socket.
+    #[must_use]
+    pub fn through(self, socket: &Path) -> Self {
+        self.to(ServerAddress::Unix { path: socket.to_owned() })
     }
 
     /// Connects to exactly the server at `address`, which the URI's name stands for.
     #[must_use]
-    pub fn at(mut self, address: &str, port: u16) -> Self {
-        self.options.hosts = vec![ServerAddress::Tcp { host: address.to_owned(), port: Some(port) }];
+    pub fn at(self, address: &str, port: u16) -> Self {
+        self.to(ServerAddress::Tcp { host: address.to_owned(), port: Some(port) })
+    }
+
+    fn to(mut self, server: ServerAddress) -> Self {
+        self.options.hosts = vec![server];
         self.options.direct_connection = Some(true);
         self.options.repl_set_name = None;
+        self.options.load_balanced = None;
+        self.options.srv_max_hosts = None;
         self
     }
 
@@ -212,6 +219,6 @@ mod tests {
     async fn tls_cannot_go_through_a_tunnel() {
         let uri = SecretString::from("mongodb://db.example/shop?tls=true");
         let parsed = DatabaseUri::parse(&uri, "$X").await.expect("a URI");
-        assert_eq!(parsed.through(Path::new("/tmp/x")).expect_err("tls").code, "backup.tls");
+        assert_eq!(parsed.check_tunnel().expect_err("tls").code, "backup.tls");
     }
 }

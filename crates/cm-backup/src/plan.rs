@@ -110,9 +110,9 @@ impl Plan {
         Ok(Plan { from, to, database: section.database, project: name, at: Timestamp::now() })
     }
 
-    /// The plan for people.
+    /// The plan for people, after "back up".
     pub fn describe(&self) -> String {
-        format!("backing up {} to {}", self.database_display(), self.target_display())
+        format!("{} to {}", self.database_display(), self.target_display())
     }
 
     /// The database and where it is.

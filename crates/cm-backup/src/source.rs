@@ -43,9 +43,15 @@ impl Source {
 
     async fn connect(uri: DatabaseUri, display: String, tunnel: Option<Forward>) -> Result<Source> {
         let client = uri.client(u32::try_from(crate::dump::READERS).unwrap_or(1))?;
-        survey::greet(&client, &display).await?;
         let database = uri.database().map(str::to_owned);
-        Ok(Source { client, display, database, deployed: tunnel.is_some(), tunnel })
+        let source = Source { client, display, database, deployed: false, tunnel };
+        match survey::greet(&source.client, &source.display).await {
+            Ok(()) => Ok(source),
+            Err(failure) => {
+                source.close().await;
+                Err(failure)
+            }
+        }
     }
 
     /// Ends the connection and its tunnel.
@@ -95,14 +101,14 @@ impl Deployed<'_> {
         let uri = self.uri().await?;
         let port = self.check_leads_here(&uri, container).await?;
         let display = format!("service {} on {}", self.service, self.host.name());
-        if self.host.target().is_local() {
-            return Source::connect(uri.at(address, port), display, None).await.map(Some);
-        }
-        let tunnel = self.host.forward(address, port).await?;
-        let uri = uri.through(tunnel.socket())?;
-        let mut source = Source::connect(uri, display, Some(tunnel)).await?;
-        source.deployed = true;
-        Ok(Some(source))
+        let source = if self.host.target().is_local() {
+            Source::connect(uri.at(address, port), display, None).await?
+        } else {
+            uri.check_tunnel()?;
+            let tunnel = self.host.forward(address, port).await?;
+            Source::connect(uri.through(tunnel.socket()), display, Some(tunnel)).await?
+        };
+        Ok(Some(Source { deployed: true, ..source }))
     }
 
     /// No container: the first deploy of a platform, unless data of it is there.
