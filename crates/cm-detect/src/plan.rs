@@ -95,7 +95,7 @@ impl Outcome {
         self.reasons.push(Reason { path: path.into(), rule: rule.into() });
     }
 
-    /// The strongest reasons first, and not too many.
+    /// The action and its reasons, not too many of them.
     fn finish(mut self) -> (Action, Vec<Reason>) {
         if self.reasons.len() > MAX_REASONS {
             let more = self.reasons.len() - MAX_REASONS;
@@ -219,16 +219,13 @@ impl Question<'_> {
     /// The services that pull the service `index` along, with what that means for it.
     fn pulled_along(&self, index: usize, outcomes: &[Outcome]) -> Vec<(usize, Action, String)> {
         let services = &self.compose().services;
-        let (own, inputs) = (&services[index], &self.inputs.services[index]);
         let mut found = Vec::new();
-        for (other, outcome) in
-            services.iter().zip(outcomes).enumerate().filter(|(other, _)| *other != index).map(|(i, pair)| (i, pair.1))
-        {
+        for (other, outcome) in outcomes.iter().enumerate().filter(|(other, _)| *other != index) {
             let name = &services[other].name;
-            if outcome.action == Action::Build && inputs.built_on.contains(name) {
+            if outcome.action == Action::Build && self.inputs.services[index].built_on.contains(name) {
                 found.push((other, Action::Build, format!("{}:{name}", reason::BASE_IMAGE)));
             }
-            if outcome.action >= Action::Recreate && shares_namespace(own, name) {
+            if outcome.action >= Action::Recreate && shares_namespace(&services[index], name) {
                 found.push((other, Action::Recreate, format!("{}:{name}", reason::SHARED_NAMESPACE)));
             }
         }

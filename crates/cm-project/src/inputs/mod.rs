@@ -116,7 +116,7 @@ impl ServiceInputs {
         lines
     }
 
-    /// What a change of `path` asks for, at most.
+    /// The strongest effect of a change of `path`.
     fn effect(&self, path: &[u8], module: bool) -> Option<Effect> {
         let find = |rules: &[PathRule], action| {
             let rule = rules.iter().find(|rule| rule.applies(path, module))?;
