@@ -1,0 +1,153 @@
+//! `cm-lock` in a pipe: `acquire`, `release`, and the plain filter that asks whether the
+//! lock still holds.
+
+mod world;
+
+use serde_json::{Value, json};
+use std::fs;
+use std::process::{Command, Output};
+use world::{World, code, feed, stderr, until};
+
+fn document(status: &str) -> Vec<u8> {
+    let document = json!({
+        "schema": "cm.deployment/1",
+        "run": {"id": "01980e5c-7b1a-7c3e-8a52-2f6f8f1f2a10", "actor": "ada@laptop", "started_at": "2026-05-04T09:30:00Z", "dry_run": false},
+        "project": "shop", "branch": "develop", "commit": "0123456789012345678901234567890123456789",
+        "status": status,
+        "services": [], "stages": [], "facts": {}, "undo": [], "error": null, "x-unknown": [1.50],
+    });
+    document.to_string().into_bytes()
+}
+
+fn out(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+/// A process that lives until it is dropped.
+struct Owner(std::process::Child);
+
+impl Owner {
+    fn new() -> Self {
+        Owner(Command::new("sleep").arg("600").spawn().expect("sleep"))
+    }
+
+    fn pid(&self) -> String {
+        self.0.id().to_string()
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let _ended = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+#[test]
+fn acquired_checked_and_released_by_one_pipe() {
+    let world = World::new();
+    let owner = Owner::new();
+    let acquired = feed(world.lock("ada@laptop", &["acquire", "--owner-pid", &owner.pid()]), &document("ok"));
+    assert!(acquired.status.success(), "{}", stderr(&acquired));
+    let doc = out(&acquired);
+    assert_eq!(doc["facts"]["lock"]["hosts"], json!(["db", "web"]));
+    assert_eq!((&doc["stages"][0]["tool"], &doc["stages"][0]["status"]), (&json!("cm-lock"), &json!("ok")));
+    assert_eq!(doc["x-unknown"], json!([1.50]));
+    let refused = world.lock("bob@desk", &["run", "--", "true"]).output().expect("start");
+    assert_eq!(refused.status.code(), Some(10));
+    assert!(stderr(&refused).contains("held by ada@laptop"), "{}", stderr(&refused));
+    let checked = feed(world.lock::<&str>("ada@laptop", &[]), &acquired.stdout);
+    assert!(checked.status.success(), "{}", stderr(&checked));
+    let released = feed(world.lock("ada@laptop", &["release"]), &checked.stdout);
+    assert!(released.status.success(), "{}", stderr(&released));
+    world.assert_free("ada@laptop");
+    let again = feed(world.lock("ada@laptop", &["release"]), &released.stdout);
+    assert!(again.status.success(), "{}", stderr(&again));
+    let checked = feed(world.lock::<&str>("ada@laptop", &[]), &released.stdout);
+    assert_eq!(checked.status.code(), Some(11), "{}", stderr(&checked));
+    assert_eq!(out(&checked)["error"]["exit"], 11);
+}
+
+#[test]
+fn the_owners_end_frees_the_lock() {
+    let world = World::new();
+    let owner = Owner::new();
+    let acquired = feed(world.lock("ada@laptop", &["acquire", "--owner-pid", &owner.pid()]), &document("ok"));
+    assert!(acquired.status.success(), "{}", stderr(&acquired));
+    drop(owner);
+    until("the holder has given it back", || world.status("ada@laptop", &[])["local"]["state"] == "free");
+    world.assert_free("ada@laptop");
+    let checked = feed(world.lock::<&str>("ada@laptop", &[]), &acquired.stdout);
+    assert_eq!((checked.status.code(), out(&checked)["error"]["code"].as_str()), (Some(11), Some("lock.lost")));
+}
+
+#[test]
+fn a_failed_run_is_not_acted_on_but_its_lock_is_released() {
+    let world = World::new();
+    let owner = Owner::new();
+    let refused = feed(world.lock("ada@laptop", &["acquire", "--owner-pid", &owner.pid()]), &document("failed"));
+    assert_eq!(refused.status.code(), Some(3), "{}", stderr(&refused));
+    assert_eq!(out(&refused)["status"], "failed");
+    world.assert_free("ada@laptop");
+    let acquired = feed(world.lock("ada@laptop", &["acquire", "--owner-pid", &owner.pid()]), &document("ok"));
+    let mut failed = out(&acquired);
+    failed["status"] = json!("failed");
+    let released = feed(world.lock("ada@laptop", &["release"]), failed.to_string().as_bytes());
+    assert!(released.status.success(), "{}", stderr(&released));
+    assert_eq!(out(&released)["status"], "failed");
+    world.assert_free("ada@laptop");
+}
+
+#[test]
+fn a_refused_acquire_fails_the_document_with_the_holders_name() {
+    let world = World::new();
+    let _holding = world.hold("bob@desk", &[]);
+    let owner = Owner::new();
+    let refused = feed(world.lock("ada@laptop", &["acquire", "--owner-pid", &owner.pid()]), &document("ok"));
+    assert_eq!(refused.status.code(), Some(10), "{}", stderr(&refused));
+    let error = &out(&refused)["error"];
+    assert_eq!((&error["code"], &error["retryable"]), (&json!("lock.held"), &json!(true)));
+    assert!(error["message"].as_str().is_some_and(|text| text.contains("bob@desk")), "{error}");
+}
+
+#[test]
+fn an_owner_that_is_none_is_a_usage_error() {
+    let world = World::new();
+    for pid in ["0", "999999999", "4294967295"] {
+        let output = feed(world.lock("ada@laptop", &["acquire", "--owner-pid", pid]), &document("ok"));
+        assert_eq!(output.status.code(), Some(2), "{pid}: {}", stderr(&output));
+    }
+    for pid in ["", "me", "-1", "1e3", "4294967296"] {
+        let output = feed(world.lock("ada@laptop", &["acquire", "--owner-pid", pid]), &document("ok"));
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{pid}: {}", stderr(&output));
+    }
+    world.assert_free("ada@laptop");
+}
+
+#[test]
+fn inside_cm_lock_run_the_filter_agrees_and_outside_it_does_not() {
+    let world = World::new();
+    fs::write(world.path("work/doc"), document("ok")).expect("write");
+    let script = format!("{} < doc", world::PROGRAM);
+    let output = world.lock("ada@laptop", &["run", "--", "sh", "-c", &script]).output().expect("start");
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(out(&output)["stages"][0]["status"], "ok");
+    let output = feed(world.lock::<&str>("ada@laptop", &[]), &document("ok"));
+    assert_eq!(output.status.code(), Some(11), "{}", stderr(&output));
+    // The host's record is broken while the run goes on: the next check stops it.
+    let script = format!("rm {} && {} < doc", world.host_record().display(), world::PROGRAM);
+    let output = world.lock("ada@laptop", &["run", "--", "sh", "-c", &script]).output().expect("start");
+    assert_eq!(code(output.status), 11, "{}", stderr(&output));
+}
+
+#[test]
+fn no_document_no_effect() {
+    let world = World::new();
+    let owner = Owner::new();
+    for input in [&b""[..], b"{", b"{}{}", br#"{"schema":"cm.deployment/2"}"#] {
+        let output = feed(world.lock("ada@laptop", &["acquire", "--owner-pid", &owner.pid()]), input);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(4), 0), "{}", stderr(&output));
+    }
+    world.assert_free("ada@laptop");
+    assert!(!world.lock_file("ada@laptop").exists());
+}
