@@ -1,5 +1,5 @@
 //! The `cm-verify` program; the job itself is in the library.
 
 fn main() -> std::process::ExitCode {
-    cm_core::Exit::Bug.into()
+    cm_core::main::<cm_verify::Tool>()
 }
