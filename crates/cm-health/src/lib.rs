@@ -96,9 +96,8 @@ async fn compose_project(project: &Project, watch: &HostWatch, host: &Host, log:
         return Ok(name.clone());
     }
     log.debug(format!("asking Compose on {} for the project's name", host.name()));
-    let config = &project.config.compose;
     let checkout = project.host(&watch.host)?.checkout()?;
-    Ok(Compose::new(host, &checkout, &config.files, config.env_file.as_deref()).config().await?.project)
+    Ok(Compose::of(project, host, &checkout).config().await?.project)
 }
 
 fn facts(verdicts: &[Verdict], neighbours: &[neighbours::Neighbour]) -> Value {

@@ -74,7 +74,7 @@ pub fn warn(neighbours: &[Neighbour], log: &Log) {
             None => "",
         };
         log.warn(format!(
-            "not part of this: {} on {} is {}{since}; container {}",
+            "not part of this: {} on {}: {}{since}; container {}",
             unwell.service, unwell.host, unwell.state, unwell.container
         ));
     }

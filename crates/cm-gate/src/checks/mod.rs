@@ -191,7 +191,7 @@ fn not_made(check: &Check, failure: &Failure) -> CheckResult {
         url: check.url.as_written().to_owned(),
         verdict: Outcome::Unknown,
         code: "not-made",
-        message: format!("could not be made: {failure}"),
+        message: failure.to_string(),
         status: None,
         latency_ms: None,
         attempts: 0,

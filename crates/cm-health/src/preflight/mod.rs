@@ -50,7 +50,7 @@ impl ComposeFile {
             ComposeFile::Coming(text) => (&["-".to_owned()][..], text.clone()),
             ComposeFile::Present => (&config.files[..], Vec::new()),
         };
-        let compose = Compose::new(host, checkout, files, config.env_file.as_deref());
+        let compose = Compose::of(project, host, checkout).from_files(files);
         compose.command(&["config", "--format", "json"]).stdin(stdin).limit(LIMIT).output().await
     }
 
@@ -186,7 +186,7 @@ impl Report {
         self.unwell = unwell(host.name(), &cm_engine::containers(host, &name).await?);
         for unwell in &self.unwell {
             let message =
-                format!("before the deployment, {} is {} ({})", unwell.service, unwell.state, unwell.container);
+                format!("not well before the deployment: {}: {} ({})", unwell.service, unwell.state, unwell.container);
             self.findings.push(Finding::warn("unwell", message));
         }
         Ok(())
