@@ -141,8 +141,7 @@ impl<'a> Switch<'a> {
     }
 
     fn compose(&self) -> Compose<'a> {
-        let config = &self.project.config.compose;
-        Compose::new(self.host, &self.plan.checkout, &config.files, config.env_file.as_deref())
+        Compose::of(self.project, self.host, &self.plan.checkout)
     }
 
     /// What takes this host back, complete in itself: where the checkout was and
@@ -402,8 +401,7 @@ async fn compose_project(project: &Project, host: &Host, plan: &HostPlan) -> Res
     if let Some(name) = &project.compose.name {
         return Ok(name.clone());
     }
-    let config = &project.config.compose;
-    let compose = Compose::new(host, &plan.checkout, &config.files, config.env_file.as_deref());
+    let compose = Compose::of(project, host, &plan.checkout);
     Ok(compose.config().await?.project)
 }
 

@@ -3,6 +3,7 @@
 
 use cm_core::{Exit, Failure, Result};
 use cm_host::{Command, Host};
+use cm_project::Project;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -20,6 +21,7 @@ pub struct Compose<'a> {
     checkout: String,
     files: Vec<String>,
     env_file: Option<String>,
+    profiles: Vec<String>,
 }
 
 /// What `docker compose config` says of the project.
@@ -69,9 +71,26 @@ pub struct UpOptions {
 }
 
 impl<'a> Compose<'a> {
-    /// The project in `checkout`, from `files` there, with `env_file` for interpolation.
-    pub fn new(host: &'a Host, checkout: &str, files: &[String], env_file: Option<&str>) -> Self {
-        Compose { host, checkout: checkout.to_owned(), files: files.to_vec(), env_file: env_file.map(str::to_owned) }
+    /// The project in its `checkout` on `host`, with the files and profiles of `cm.toml`.
+    pub fn of(project: &Project, host: &'a Host, checkout: &str) -> Self {
+        let folder = match project.prefix.as_str() {
+            "" => checkout.to_owned(),
+            prefix => format!("{checkout}/{prefix}"),
+        };
+        let config = &project.config.compose;
+        Compose {
+            host,
+            checkout: folder,
+            files: config.files.clone(),
+            env_file: config.env_file.clone(),
+            profiles: config.profiles.clone(),
+        }
+    }
+
+    /// The same project from other files; `-` is stdin.
+    #[must_use]
+    pub fn from_files(self, files: &[String]) -> Self {
+        Compose { files: files.to_vec(), ..self }
     }
 
     /// `docker compose -f … --env-file … ARGS` in the checkout.
@@ -88,6 +107,9 @@ impl<'a> Compose<'a> {
         }
         if let Some(env_file) = &self.env_file {
             argv.extend(["--env-file".to_owned(), env_file.clone()]);
+        }
+        for profile in &self.profiles {
+            argv.extend(["--profile".to_owned(), profile.clone()]);
         }
         argv.extend(arguments.iter().map(|argument| argument.as_ref().to_owned()));
         self.host.command(argv).cwd(&self.checkout)

@@ -57,8 +57,7 @@ async fn steps(project: &Project, host: &Host, target: &HostTarget, guard: &Guar
         cm_engine::tag(host, &state.image_id, &state.image, Exit::RollbackFailed).await?;
     }
     guard.check(host).await?;
-    let config = &project.config.compose;
-    let compose = Compose::new(host, &target.checkout, &config.files, config.env_file.as_deref());
+    let compose = Compose::of(project, host, &target.checkout);
     let compose_project = compose.config().await?.project;
     remove_new(host, &compose_project, target, run).await?;
     let services: Vec<&String> =
