@@ -1,1 +1,0 @@
-//! Writes man pages and completions from the programs' own definitions
