@@ -67,7 +67,9 @@ impl Guard {
     pub async fn inside(project: &str, lock_file: &Path, hosts: &[Host], run: &Run) -> Result<Option<Guard>> {
         let Some((nonce, file)) = outer(&run.doc, lock_file) else { return Ok(None) };
         let mut guard = Guard::new(project, &file, run);
-        local::tell_step(&file, &nonce, &guard.step);
+        if !guard.step.is_empty() {
+            local::tell_step(&file, &nonce, &guard.step);
+        }
         guard.mode = Mode::Inside(nonce);
         guard.check_here()?;
         for host in hosts {
@@ -77,7 +79,9 @@ impl Guard {
     }
 
     fn new(project: &str, file: &Path, run: &Run) -> Guard {
+        // cm-lock only asks: whatever step the run is at stays what it is.
         let step = run.doc.tool().trim_start_matches("cm-").to_owned();
+        let step = if step == "lock" { String::new() } else { step };
         Guard { mode: Mode::Dry, file: file.to_owned(), dir: cm_ledger::state_dir(project), step }
     }
 
