@@ -1,8 +1,7 @@
 //! Backups of a real server: what comes out is what went in, and whatever goes wrong
 //! leaves nothing under a backup's name.
 
-mod support;
-
+use crate::support::{Ended, Lab, Relay, Server};
 use bson::{Bson, Document, RawDocumentBuf, doc};
 use cm_backup::verify::read_documents;
 use mongodb::Client;
@@ -12,7 +11,6 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
-use support::{Ended, Lab, Relay, Server};
 
 /// Documents that do not fit into one batch of 101, and not into a few packets.
 async fn fill(client: &Client, collection: &str, count: i32) {

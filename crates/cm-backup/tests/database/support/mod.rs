@@ -1,6 +1,8 @@
 //! A real server of MongoDB's wire protocol, a relay that can stop or cut what goes
 //! through it, and the program itself, each in a folder of its own.
 
+pub mod fake;
+
 use mongodb::Client;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,0 +1,5 @@
+//! Backups of databases that answer: a real server, and scripted ones.
+
+mod odd_servers;
+mod server;
+mod support;
