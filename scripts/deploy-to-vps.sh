@@ -114,8 +114,8 @@ document=$(
         cm-rollback --on-failure |
         step "$prune" cm-build prune |
         cm-record
-    status=0
-    for code in "${PIPESTATUS[@]}"; do
+    codes=("${PIPESTATUS[@]}") status=0
+    for code in "${codes[@]}"; do
         case $code in
         0) ;;
         6[0-2]) status=$code ;;                       # how the rollback ended says most
@@ -139,4 +139,4 @@ if [ "$status" -ne 0 ]; then
     die "$status" "the deployment failed (exit status $status)" "the first [FAIL] above says what and where"
 fi
 healthy=$(sed -n 's/.*"summary":"\(All [0-9]* services healthy\)".*/\1/p' <<<"$document")
-[ ${#common[@]} -gt 0 ] || say SUCCESS "${healthy:-All services healthy}!"
+if [ -n "$healthy" ]; then say SUCCESS "$healthy!"; fi

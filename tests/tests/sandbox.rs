@@ -1,6 +1,8 @@
 //! End to end, on real servers: sshd, Docker, Compose, MongoDB, Redis and Caddy. What
 //! happened is asked of Docker and of the file system, never of cm.
 
+#![expect(clippy::print_stdout, reason = "a long test tells where it is")]
+
 use cm_testkit::{Answer, Sandbox};
 use std::collections::BTreeMap;
 use std::process::Stdio;

@@ -213,7 +213,15 @@ pub fn main<T: Tool>() -> ExitCode {
 
 /// The command line's definition, complete: what `--help`, man pages and completions show.
 pub fn command<T: Tool>() -> clap::Command {
-    T::Args::command().name(T::NAME).version(env!("CARGO_PKG_VERSION")).after_help(Exit::table())
+    let command = T::Args::command().name(T::NAME).version(env!("CARGO_PKG_VERSION"));
+    // A program's own last words come before the table that all share.
+    let with_table = |own: Option<&clap::builder::StyledStr>| match own {
+        Some(own) => format!("{own}\n\n{}", Exit::table()),
+        None => Exit::table(),
+    };
+    let short = with_table(command.get_after_help());
+    let long = with_table(command.get_after_long_help().or(command.get_after_help()));
+    command.after_help(short).after_long_help(long)
 }
 
 fn parse_args<T: Tool>() -> std::result::Result<T::Args, ExitCode> {

@@ -70,7 +70,7 @@ pub async fn choose(
         targets.extend(target);
     }
     if targets.is_empty() {
-        return Err(nothing("no host runs anything that could be rolled back"));
+        return Err(no_match(args));
     }
     for (target, host) in
         targets.iter().filter_map(|target| Some((target, hosts.iter().find(|host| host.name() == target.host)?)))
@@ -111,8 +111,8 @@ fn after_failure(undo: &Value, ledger: &Ledger, run: &str) -> Result<HostTarget>
             text(undo, "host")
         )));
     }
-    let newest = services.values().flatten().map(|state| state.commit.clone());
-    let commit = newest_of(ledger, newest.collect()).unwrap_or_else(|| text(undo, "from"));
+    let good = ledger.records().iter().rev().find(|record| record.id != run && record.verdict.is_good());
+    let commit = good.map_or_else(|| text(undo, "from"), |record| record.commit.clone());
     Ok(HostTarget {
         host: text(undo, "host"),
         checkout: text(undo, "checkout"),
@@ -131,13 +131,6 @@ fn ran_before(before: &Value, commit: &str) -> Option<ServiceState> {
     Some(ServiceState { commit: commit.to_owned(), image: text(before, "image"), image_id, ..ServiceState::default() })
 }
 
-/// The commit among `commits` that the ledger saw last as the target of a good release.
-fn newest_of(ledger: &Ledger, commits: Vec<String>) -> Option<String> {
-    let good = ledger.records().iter().rev().filter(|record| record.verdict.is_good());
-    let mut seen = good.flat_map(|record| record.services.values().map(|state| state.commit.clone()));
-    seen.find(|commit| commits.contains(commit)).or_else(|| commits.into_iter().next())
-}
-
 /// The way back that a person asked for: from what runs now to another good release.
 fn by_request(project: &Project, args: &Args, host: &str, ledger: &Ledger) -> Result<Option<HostTarget>> {
     let Some(newest) = ledger.records().last() else { return Ok(None) };
@@ -145,34 +138,28 @@ fn by_request(project: &Project, args: &Args, host: &str, ledger: &Ledger) -> Re
         return Err(nothing(format!("on {host}: the last release is a rollback already ({})", newest.id))
             .hint("name where to go: cm-rollback --to RELEASE; `cm-rollback --list` shows them"));
     }
-    let wanted = |record: &&Record| args.to.as_ref().is_none_or(|to| names(record, to));
+    let good = |record: &&Record| record.verdict.is_good() && args.to.as_ref().is_none_or(|to| names(record, to));
     let mut services = BTreeMap::new();
+    let mut commit = String::new();
     for name in services_in_question(project, args, host, newest, ledger)? {
         let Some(now) = ledger.running(&name) else { continue };
-        let good = ledger.records().iter().rev().filter(|record| record.verdict.is_good()).filter(wanted);
-        let state = good
-            .filter_map(|record| record.services.get(&name))
-            .find(|state| !state.removed && state.commit != now.commit);
-        if let Some(state) = state {
+        let differs = |state: &&ServiceState| !state.removed && state.commit != now.commit;
+        let mut states = ledger
+            .records()
+            .iter()
+            .rev()
+            .filter(good)
+            .filter_map(|record| Some((record, record.services.get(&name).filter(differs)?)));
+        if let Some((record, state)) = states.next() {
+            commit.clone_from(&record.commit);
             services.insert(name, Some(state.clone()));
         }
     }
     if services.is_empty() {
-        return if args.host.is_empty() && args.to.is_none() && args.service.is_empty() {
-            Ok(None)
-        } else {
-            Err(no_match(args, host))
-        };
+        return Ok(None);
     }
-    let commits = services.values().flatten().map(|state: &ServiceState| state.commit.clone()).collect();
-    let spec = project.host(host)?;
-    Ok(Some(HostTarget {
-        host: host.to_owned(),
-        checkout: spec.checkout()?,
-        commit: newest_of(ledger, commits).unwrap_or_default(),
-        services,
-        failed: newest.id.clone(),
-    }))
+    let checkout = project.host(host)?.checkout()?;
+    Ok(Some(HostTarget { host: host.to_owned(), checkout, commit, services, failed: newest.id.clone() }))
 }
 
 fn names(record: &Record, to: &str) -> bool {
@@ -205,10 +192,10 @@ fn services_in_question(
     Ok(newest.services.keys().cloned().collect())
 }
 
-fn no_match(args: &Args, host: &str) -> Failure {
+fn no_match(args: &Args) -> Failure {
     match &args.to {
-        Some(to) => nothing(format!("on {host}: no verified release {to:?} that differs from what runs")),
-        None => nothing(format!("on {host}: no other verified release")),
+        Some(to) => nothing(format!("no host has a verified release {to:?} that differs from what runs")),
+        None => nothing("no host has another verified release to go back to"),
     }
 }
 
