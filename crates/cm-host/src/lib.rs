@@ -128,8 +128,8 @@ impl Host {
 /// The first host that cannot be reached.
 pub async fn connect_all(targets: &[Target], log: &Log) -> Result<Vec<Host>> {
     let mut connecting = Vec::new();
-    for target in targets.iter().cloned() {
-        let log = log.clone();
+    for target in targets {
+        let (target, log) = (target.clone(), log.clone());
         connecting.push(tokio::spawn(async move { Host::connect(&target, &log).await }));
     }
     let mut hosts = Vec::new();

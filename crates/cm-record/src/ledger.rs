@@ -98,7 +98,8 @@ mod tests {
 
     #[test]
     fn verified_is_only_what_was_looked_at() {
-        let cases: [(&str, &[(&str, &str)], Verdict); 5] = [
+        type Stages<'a> = &'a [(&'a str, &'a str)];
+        let cases: [(&str, Stages<'_>, Verdict); 5] = [
             ("ok", &[("cm-health", "ok"), ("cm-verify", "warned")], Verdict::Verified),
             ("ok", &[("cm-health", "ok"), ("cm-verify", "skipped")], Verdict::Healthy),
             ("ok", &[("cm-verify", "ok")], Verdict::Pending),
