@@ -6,6 +6,11 @@ use cm_engine::{Container, Health};
 use cm_gate::Post;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// The verdict is known; this must not keep it waiting.
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// A container that is not well.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -57,7 +62,8 @@ pub async fn look(posts: &[Post], before: Option<Vec<Unwell>>) -> Vec<Neighbour>
     let mut found = Vec::new();
     for post in posts {
         let watched: BTreeSet<_> = post.wanted.iter().map(|wanted| wanted.service.as_str()).collect();
-        let Ok(containers) = cm_engine::containers(&post.host, &post.project).await else { continue };
+        let look = timeout(LIMIT, cm_engine::containers(&post.host, &post.project)).await;
+        let Ok(Ok(containers)) = look else { continue };
         let unwatched = unwell(post.host.name(), &containers).into_iter();
         found.extend(unwatched.filter(|unwell| !watched.contains(unwell.service.as_str())));
     }

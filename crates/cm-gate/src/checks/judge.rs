@@ -10,6 +10,9 @@ use std::time::Duration;
 /// As much of a body is shown to people, in characters.
 const EXCERPT: usize = 2_000;
 
+/// `cm-http` reads no more of a body than this, in bytes.
+const MUCH: usize = 4 << 20;
+
 /// What was found.
 pub struct Finding {
     pub verdict: Outcome,
@@ -20,7 +23,10 @@ pub struct Finding {
 /// Judges an answer that came at the `attempts`th try.
 pub fn judge(check: &Check, answer: &Answer, attempts: u32, slow: Duration) -> Finding {
     let took = format!("{} in {}", answer.status, words::time(answer.latency));
-    if let Some((code, why)) = wrong(check, answer) {
+    if let Some((code, mut why)) = wrong(check, answer) {
+        if answer.body.len() >= MUCH && code != "status" {
+            why.push_str(" (only the first 4 MiB were read)");
+        }
         return Finding { verdict: Outcome::Fail, code, message: why };
     }
     let doubts = doubts(check, answer, attempts, slow);

@@ -31,6 +31,9 @@ use watch::{Reading, Watch};
 /// A host that does not answer one reading in this time has missed it.
 const READING_LIMIT: Duration = Duration::from_secs(15);
 
+/// A reading gets this much time even at the very end.
+const LEAST_LIMIT: Duration = Duration::from_secs(1);
+
 /// Two readings are never closer than this, however many events come.
 const LEAST_PAUSE: Duration = Duration::from_millis(50);
 
@@ -100,6 +103,7 @@ struct Guard {
     settings: Settings,
     watches: Vec<Watch>,
     prober: Prober,
+    events: Events,
     began: Instant,
     failed: Sender<bool>,
     fell: Receiver<bool>,
@@ -112,6 +116,7 @@ impl Guard {
         let watches = post.wanted.into_iter().map(|wanted| Watch::new(wanted, settings.clone())).collect();
         Guard {
             prober: Prober::new(post.host.clone()),
+            events: Events::follow(&post.host, &post.project, settings.timeout),
             host: post.host,
             project: post.project,
             settings: settings.clone(),
@@ -125,16 +130,14 @@ impl Guard {
     }
 
     async fn stand(mut self) -> Vec<Verdict> {
-        let events = Events::follow(&self.host, &self.project, self.settings.timeout);
         while self.is_open() {
             self.read().await;
             self.expire();
             self.report();
             if self.is_open() {
-                self.pause(&events).await;
+                self.pause().await;
             }
         }
-        drop(events);
         let verdicts = self.verdicts().await;
         self.prober.close().await;
         verdicts
@@ -146,12 +149,18 @@ impl Guard {
 
     /// One reading of every container of the project, and of the probes.
     async fn read(&mut self) {
-        let read = timeout(READING_LIMIT, cm_engine::containers(&self.host, &self.project)).await;
+        let limit = READING_LIMIT.min(self.left()).max(LEAST_LIMIT);
+        let read = timeout(limit, cm_engine::containers(&self.host, &self.project)).await;
         match read {
             Ok(Ok(containers)) => self.observe(&containers).await,
             Ok(Err(failure)) => self.could_not_look(&failure.to_string()).await,
-            Err(_) => self.could_not_look(&format!("no answer within {} s", READING_LIMIT.as_secs())).await,
+            Err(_) => self.could_not_look(&format!("no answer within {} s", limit.as_secs())).await,
         }
+    }
+
+    /// The time until every watch has ended, at the latest.
+    fn left(&self) -> Duration {
+        (self.settings.timeout + self.settings.window).saturating_sub(self.began.elapsed())
     }
 
     async fn observe(&mut self, containers: &[Container]) {
@@ -180,6 +189,7 @@ impl Guard {
         }
         if let Ok(host) = Host::connect(self.host.target(), &self.log).await {
             self.prober = Prober::new(host.clone());
+            self.events = Events::follow(&host, &self.project, self.settings.timeout);
             self.host = host;
         }
     }
@@ -216,14 +226,14 @@ impl Guard {
 
     /// Waits for the next reading: the interval, or less if a window is over sooner,
     /// Docker reports an event, or another host's service failed.
-    async fn pause(&mut self, events: &Events) {
+    async fn pause(&mut self) {
         let now = self.began.elapsed();
         let due = self.watches.iter().filter_map(Watch::due).filter(|due| *due > now).min();
         let pause = due.map_or(self.settings.interval, |due| self.settings.interval.min(due - now));
         sleep(LEAST_PAUSE.min(pause)).await;
         tokio::select! {
             () = sleep(pause.saturating_sub(LEAST_PAUSE)) => {}
-            () = events.next() => {}
+            () = self.events.next() => {}
             _ = self.fell.wait_for(|failed| *failed), if !*self.failed.borrow() => {}
         }
     }

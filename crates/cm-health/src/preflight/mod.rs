@@ -1,6 +1,6 @@
 //! The look at the servers before a deployment: whatever would make it fail half-way
 //! should stop it here, and what is unwell now is written down, so that a deployment
-//! is not blamed for it. Two round trips per host, all hosts at once; changes nothing,
+//! is not blamed for it. Three round trips per host, all hosts at once; changes nothing,
 //! so a dry run does it too.
 
 mod facts;
@@ -8,7 +8,7 @@ mod findings;
 
 use crate::neighbours::{Unwell, unwell};
 use cm_core::{Action, Done, Exit, Failure, Log, Result, Run};
-use cm_engine::Compose;
+use cm_engine::{Compose, Container};
 use cm_host::{Host, Output, Target};
 use cm_project::{HostSpec, Project};
 use facts::Facts;
@@ -18,6 +18,8 @@ use serde_json::{Map, Value, json};
 use std::time::{Duration, Instant};
 
 const LOOK: &str = include_str!("look.sh");
+
+const MOUNTS: &str = include_str!("mounts.sh");
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -183,11 +185,33 @@ impl Report {
     /// What is not well now. It stops nothing: the deployment may be the cure.
     async fn now(&mut self, project: &Project, host: &Host, name: Option<String>) -> Result<()> {
         let name = name.or_else(|| project.compose.name.clone()).unwrap_or_else(|| project.name());
-        self.unwell = unwell(host.name(), &cm_engine::containers(host, &name).await?);
+        let containers = cm_engine::containers(host, &name).await?;
+        self.unwell = unwell(host.name(), &containers);
+        self.stale_mounts(host, &containers).await?;
         for unwell in &self.unwell {
             let message =
                 format!("not well before the deployment: {}: {} ({})", unwell.service, unwell.state, unwell.container);
             self.findings.push(Finding::warn("unwell", message));
+        }
+        Ok(())
+    }
+
+    /// Mounted files that a container does not see as they are.
+    async fn stale_mounts(&mut self, host: &Host, containers: &[Container]) -> Result<()> {
+        let running = containers.iter().filter(|container| container.is_running());
+        let mounts = running.flat_map(|container| container.binds.iter().map(move |mount| (container, mount)));
+        let arguments: Vec<&str> = mounts
+            .flat_map(|(container, mount)| [&container.id, &container.name, &mount.source, &mount.destination])
+            .map(String::as_str)
+            .collect();
+        if arguments.is_empty() {
+            return Ok(());
+        }
+        let output = host.script(MOUNTS, arguments).limit(LIMIT).output().await?;
+        for (container, path) in output.text().lines().filter_map(|line| line.split_once(' ')) {
+            let message =
+                format!("container {container} does not see {path} as it is on the host now: the file was replaced");
+            self.findings.push(Finding::warn("stale-mount", message).hint(format!("docker restart {container}")));
         }
         Ok(())
     }
