@@ -90,7 +90,7 @@ fn same(found: &Value, wanted: &Value) -> bool {
 fn doubts(check: &Check, answer: &Answer, attempts: u32, slow: Duration) -> Vec<(&'static str, String)> {
     let mut doubts = Vec::new();
     if attempts > 1 {
-        doubts.push(("retried", format!("only at the {attempts}. try")));
+        doubts.push(("retried", format!("answered only at try {attempts}")));
     }
     if answer.latency > slow {
         doubts.push(("slow", format!("slower than {}", words::time(slow))));
