@@ -3,9 +3,10 @@
 CARGO   ?= cargo
 DESTDIR ?=
 PREFIX  ?= /usr/local
+SCRIPTS  = scripts/deploy-to-vps.sh scripts/post-deploy-verify.sh
 PROGRAMS = cm-lock cm-detect cm-backup cm-build cm-health cm-verify cm-rollback cm-record
 
-.PHONY: all build test test-unit test-sandbox lint demo demo-down install uninstall clean
+.PHONY: all build test test-unit test-sandbox lint man demo demo-down install uninstall clean
 
 all: build
 
@@ -33,6 +34,10 @@ lint:
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	shellcheck -x -P SCRIPTDIR scripts/*.sh scripts/sandbox scripts/vps/*.sh
 
+# The manual pages, anew from the programs' definitions.
+man:
+	$(CARGO) run -q -p cm-docs -- man
+
 demo:
 	scripts/demo.sh
 
@@ -40,12 +45,13 @@ demo-down:
 	scripts/demo.sh --down
 
 install: build
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/cm
-	for program in $(PROGRAMS); do install -m755 target/release/$$program $(DESTDIR)$(PREFIX)/bin/ || exit 1; done
-	install -m755 scripts/deploy-to-vps.sh scripts/post-deploy-verify.sh $(DESTDIR)$(PREFIX)/bin/
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m755 $(PROGRAMS:%=target/release/%) $(SCRIPTS) $(DESTDIR)$(PREFIX)/bin/
+	install -m644 $(PROGRAMS:%=man/%.1) $(DESTDIR)$(PREFIX)/share/man/man1/
 
 uninstall:
-	for file in $(PROGRAMS) deploy-to-vps.sh post-deploy-verify.sh; do rm -f $(DESTDIR)$(PREFIX)/bin/$$file; done
+	cd $(DESTDIR)$(PREFIX)/bin && rm -f $(PROGRAMS) $(notdir $(SCRIPTS))
+	cd $(DESTDIR)$(PREFIX)/share/man/man1 && rm -f $(PROGRAMS:%=%.1)
 
 clean:
 	$(CARGO) clean
