@@ -46,8 +46,7 @@ const NETWORK: [(FsWord, &str); 6] = [
 /// The lock of this machine, held until it is dropped.
 #[derive(Debug)]
 pub struct Local {
-    // Dropped last: the record goes before the lock does.
-    _file: File,
+    file: File,
     path: PathBuf,
     nonce: String,
 }
@@ -88,6 +87,9 @@ impl Drop for Local {
         if read_record(&path).is_ok_and(|record| record.is_some_and(|record| record.nonce == self.nonce)) {
             let _gone = fs::remove_file(path);
         }
+        // The record goes first. Unlocked by name, not by closing: a child that another
+        // thread is just starting has a copy of the descriptor until its exec.
+        let _unlocked = FileExt::unlock(&self.file);
     }
 }
 
@@ -111,7 +113,7 @@ pub fn look(path: &Path) -> Result<Sight> {
     }
     let Some(file) = open_existing(path)? else { return Ok(Sight::Free(None)) };
     let free = FileExt::try_lock_shared(&file).is_ok();
-    drop(file);
+    let _unlocked = FileExt::unlock(&file);
     Ok(match free {
         true => Sight::Free(record(Life::Gone)),
         false => Sight::Held(record(Life::Alive).or_else(|| record(Life::Unknown))),
@@ -155,7 +157,7 @@ fn take_locked(file: File, path: &Path, record: &Record) -> Result<Attempt<Local
         return Ok(Attempt::Held(Box::new(holder)));
     }
     write_record(path, record)?;
-    Ok(Attempt::Taken(Local { _file: file, path: path.to_owned(), nonce: record.nonce.clone() }))
+    Ok(Attempt::Taken(Local { file, path: path.to_owned(), nonce: record.nonce.clone() }))
 }
 
 /// The holder whose record proves that it lives; `except` is no holder.
