@@ -70,7 +70,8 @@ impl<'a> Checkout<'a> {
     /// [`Exit::Unreachable`]; [`Exit::Build`] with what git said.
     pub async fn remote_tip(&self, branch: &str) -> Result<String> {
         let reference = format!("refs/heads/{branch}");
-        let command = self.host.command(["git", "ls-remote", "--exit-code", "--", &self.remote, &reference]).cwd(&self.path);
+        let command =
+            self.host.command(["git", "ls-remote", "--exit-code", "--", &self.remote, &reference]).cwd(&self.path);
         let text = command.text(Exit::Build, "checkout.remote").await?;
         Ok(text.split_whitespace().next().unwrap_or_default().to_owned())
     }

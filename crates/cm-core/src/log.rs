@@ -25,6 +25,8 @@ pub enum Level {
     Info,
     /// A step that was completed.
     Success,
+    /// A check that passed.
+    Pass,
     /// Something to look at.
     Warn,
     /// Something that failed.
@@ -37,6 +39,7 @@ impl Level {
             Level::Debug => "DEBUG",
             Level::Info => "INFO",
             Level::Success => "SUCCESS",
+            Level::Pass => "PASS",
             Level::Warn => "WARN",
             Level::Fail => "FAIL",
         }
@@ -46,7 +49,7 @@ impl Level {
         match self {
             Level::Debug => "2",
             Level::Info => "34",
-            Level::Success => "32",
+            Level::Success | Level::Pass => "32",
             Level::Warn => "33",
             Level::Fail => "31",
         }
@@ -84,6 +87,11 @@ impl Log {
     /// A step that was completed.
     pub fn success(&self, message: impl AsRef<str>) {
         self.write(Level::Success, message.as_ref());
+    }
+
+    /// A check that passed.
+    pub fn pass(&self, message: impl AsRef<str>) {
+        self.write(Level::Pass, message.as_ref());
     }
 
     /// Something to look at.

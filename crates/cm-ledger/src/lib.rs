@@ -108,12 +108,17 @@ impl Ledger {
     }
 
     /// The newest good state of `service` that another run than `except` left,
-    /// for a rollback: the last *verified* release, never merely the one before.
-    pub fn last_good(&self, service: &str, except: &str) -> Option<(Running, &ServiceState)> {
-        self.records.iter().rev().filter(|record| record.id != except && record.verdict.is_good()).find_map(|record| {
-            let state = record.services.get(service).filter(|state| !state.removed)?;
-            Some((running(record, state), state))
-        })
+    /// for a rollback: the last *verified* release, never merely the one before. Where
+    /// none was ever verified, one that was healthy is better than nothing.
+    pub fn last_good(&self, service: &str, except: &str) -> Option<(&Record, &ServiceState)> {
+        let newest = |wanted: fn(Verdict) -> bool| {
+            self.records
+                .iter()
+                .rev()
+                .filter(|record| record.id != except && wanted(record.verdict))
+                .find_map(|record| Some((record, record.services.get(service).filter(|state| !state.removed)?)))
+        };
+        newest(Verdict::is_good).or_else(|| newest(|verdict| verdict == Verdict::Healthy))
     }
 
     /// The images that must stay: what runs, and the last `keep` good states of each service.
@@ -123,7 +128,7 @@ impl Ledger {
             let states = self.records.iter().rev().filter_map(|record| Some((record, record.services.get(&service)?)));
             let mut good: Vec<&str> = Vec::new();
             for (index, (record, state)) in states.enumerate() {
-                let counts = record.verdict.is_good() && good.len() < keep;
+                let counts = record.verdict.did_well() && good.len() < keep;
                 if index == 0 || counts {
                     ids.insert(state.image_id.clone());
                 }
@@ -147,7 +152,7 @@ fn running(record: &Record, state: &ServiceState) -> Running {
     Running {
         commit: state.commit.clone(),
         image_id: state.image_id.clone(),
-        good: record.verdict.is_good() || record.verdict == Verdict::Healthy,
+        good: record.verdict.did_well(),
         release: record.id.clone(),
     }
 }
@@ -192,8 +197,18 @@ mod tests {
             record("3", Verdict::Failed, &[("web", "c")]),
             record("4", Verdict::Pending, &[("web", "d")]),
         ]);
-        assert_eq!(ledger.last_good("web", "4").expect("target").0.commit, "a");
+        assert_eq!(ledger.last_good("web", "4").expect("target").1.commit, "a");
         assert!(!ledger.running("web").expect("runs").good);
+    }
+
+    #[test]
+    fn a_healthy_release_is_a_target_only_where_none_was_verified() {
+        let unverified =
+            [record("1", Verdict::Healthy, &[("web", "a")]), record("2", Verdict::Failed, &[("web", "b")])];
+        assert_eq!(ledger(&unverified).last_good("web", "3").expect("target").1.commit, "a");
+        let verified =
+            [record("1", Verdict::Verified, &[("web", "a")]), record("2", Verdict::Healthy, &[("web", "b")])];
+        assert_eq!(ledger(&verified).last_good("web", "3").expect("target").1.commit, "a");
     }
 
     #[test]

@@ -32,6 +32,11 @@ impl Verdict {
         matches!(self, Verdict::Verified | Verdict::RolledBack)
     }
 
+    /// Whether the release did what was asked of it, verified or not.
+    pub fn did_well(self) -> bool {
+        self.is_good() || self == Verdict::Healthy
+    }
+
     /// The word in the file.
     pub fn word(self) -> &'static str {
         match self {

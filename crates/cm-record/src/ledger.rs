@@ -45,18 +45,17 @@ fn outcome(doc: &Document) -> Record {
     record
 }
 
-/// Verified is only what was looked at: a skipped verification leaves `healthy`, a
-/// skipped gate leaves `pending`.
+/// Verified is only what was looked at: without outside checks it is `healthy`, and
+/// without the gate it stays `pending`.
 fn verdict(doc: &Document) -> Verdict {
-    let passed = |tool: &str| {
-        let stage = doc.stages().iter().rev().find(|stage| stage["tool"] == tool);
-        stage.is_some_and(|stage| matches!(stage["status"].as_str(), Some("ok" | "warned")))
-    };
+    let said = |tool: &str| doc.facts(tool).and_then(|facts| facts["verdict"].as_str()).unwrap_or_default();
+    let healthy = said("health") == "healthy";
+    let verified = matches!(said("verify"), "pass" | "warn");
     match doc.status() {
         Status::Failed => Verdict::Failed,
         Status::RolledBack => Verdict::RolledBack,
-        Status::Ok if passed("cm-verify") && passed("cm-health") => Verdict::Verified,
-        Status::Ok if passed("cm-health") => Verdict::Healthy,
+        Status::Ok if healthy && verified => Verdict::Verified,
+        Status::Ok if healthy => Verdict::Healthy,
         Status::Ok => Verdict::Pending,
     }
 }
@@ -89,25 +88,25 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn document(status: &str, stages: &[(&str, &str)]) -> Document {
+    fn document(status: &str, health: Option<&str>, verify: Option<&str>) -> Document {
         let mut value = Document::start("cm-detect", "ada", false).as_value();
         value["status"] = status.into();
-        value["stages"] = stages.iter().map(|(tool, status)| json!({"tool": tool, "status": status})).collect();
+        value["facts"] = json!({"health": {"verdict": health, "preflight": {}}, "verify": {"verdict": verify}});
         Document::parse("cm-record", value.to_string().as_bytes()).expect("valid")
     }
 
     #[test]
     fn verified_is_only_what_was_looked_at() {
-        type Stages<'a> = &'a [(&'a str, &'a str)];
-        let cases: [(&str, Stages<'_>, Verdict); 5] = [
-            ("ok", &[("cm-health", "ok"), ("cm-verify", "warned")], Verdict::Verified),
-            ("ok", &[("cm-health", "ok"), ("cm-verify", "skipped")], Verdict::Healthy),
-            ("ok", &[("cm-verify", "ok")], Verdict::Pending),
-            ("failed", &[("cm-health", "ok"), ("cm-verify", "failed")], Verdict::Failed),
-            ("excellent", &[("cm-health", "ok"), ("cm-verify", "ok")], Verdict::Failed),
+        let cases = [
+            ("ok", Some("healthy"), Some("warn"), Verdict::Verified),
+            ("ok", Some("healthy"), None, Verdict::Healthy),
+            ("ok", Some("healthy"), Some("unknown"), Verdict::Healthy),
+            ("ok", None, Some("pass"), Verdict::Pending),
+            ("failed", Some("healthy"), Some("fail"), Verdict::Failed),
+            ("excellent", Some("healthy"), Some("pass"), Verdict::Failed),
         ];
-        for (status, stages, wanted) in cases {
-            assert_eq!(verdict(&document(status, stages)), wanted, "{status} {stages:?}");
+        for (status, health, verify, wanted) in cases {
+            assert_eq!(verdict(&document(status, health, verify)), wanted, "{status} {health:?} {verify:?}");
         }
     }
 

@@ -111,8 +111,10 @@ fn after_failure(undo: &Value, ledger: &Ledger, run: &str) -> Result<HostTarget>
             text(undo, "host")
         )));
     }
-    let good = ledger.records().iter().rev().find(|record| record.id != run && record.verdict.is_good());
-    let commit = good.map_or_else(|| text(undo, "from"), |record| record.commit.clone());
+    let good = ledger.records().iter().rev().filter(|record| record.id != run);
+    let newest = |wanted: fn(&&Record) -> bool| good.clone().find(wanted).map(|record| record.commit.clone());
+    let commit = newest(|record| record.verdict.is_good()).or_else(|| newest(|record| record.verdict.did_well()));
+    let commit = commit.unwrap_or_else(|| text(undo, "from"));
     Ok(HostTarget {
         host: text(undo, "host"),
         checkout: text(undo, "checkout"),
@@ -138,7 +140,9 @@ fn by_request(project: &Project, args: &Args, host: &str, ledger: &Ledger) -> Re
         return Err(nothing(format!("on {host}: the last release is a rollback already ({})", newest.id))
             .hint("name where to go: cm-rollback --to RELEASE; `cm-rollback --list` shows them"));
     }
-    let good = |record: &&Record| record.verdict.is_good() && args.to.as_ref().is_none_or(|to| names(record, to));
+    // Unnamed, only what was verified will do; a person may name a merely healthy one.
+    let fits = |record: &Record| record.verdict.is_good() || (args.to.is_some() && record.verdict.did_well());
+    let good = |record: &&Record| fits(record) && args.to.as_ref().is_none_or(|to| names(record, to));
     let mut services = BTreeMap::new();
     let mut commit = String::new();
     for name in services_in_question(project, args, host, newest, ledger)? {

@@ -48,7 +48,7 @@ impl Results {
         let latency = canary.median_ms.map_or(String::new(), |ms| format!("; median {ms} ms"));
         let text = format!("Canary  {}{latency}", canary.message);
         match canary.verdict {
-            Verdict::Pass => log.success(format!("[PASS] {text}")),
+            Verdict::Pass => log.pass(text),
             Verdict::Inconclusive => log.warn(format!("{text} (inconclusive)")),
             Verdict::Fail => log.fail(text),
         }
@@ -60,7 +60,7 @@ impl Results {
         for check in &self.checks {
             let text = format!("{:width$}  {}", check.name, check.message);
             match check.verdict {
-                Outcome::Pass => log.success(format!("[PASS] {text}")),
+                Outcome::Pass => log.pass(text),
                 Outcome::Warn => log.warn(text),
                 Outcome::Fail => log.fail(text),
                 Outcome::Unknown => log.warn(format!("{text} (unknown)")),
