@@ -2,15 +2,18 @@
 
 use crate::store::{Listed, Store};
 use crate::text;
-use cm_core::{Exit, Io, Result};
+use cm_core::{Exit, Failure, Io, Result};
 use serde_json::{Value, json};
 
 /// Shows what is in `store`.
 ///
 /// # Errors
-/// [`Exit::Backup`] if the folder cannot be read.
+/// [`Exit::Usage`] if there is no such folder, [`Exit::Backup`] if it cannot be read.
 pub async fn show(store: &Store, as_json: bool, io: &Io) -> Result<Exit> {
-    let files = store.list().await?.unwrap_or_default();
+    let Some(files) = store.list().await? else {
+        return Err(Failure::new(Exit::Usage, "usage.folder", format!("there is no folder {}", store.display("")))
+            .hint("it is made by the first backup"));
+    };
     let files: Vec<_> = files.into_iter().filter(|file| is_backup(&file.name)).collect();
     if as_json {
         io.print_json(&Value::Array(files.iter().map(|file| describe(file, store)).collect()))?;

@@ -12,6 +12,10 @@ use cm_project::compose::Service;
 use mongodb::Client;
 use secrecy::SecretString;
 use serde_json::Value;
+use std::time::Duration;
+
+/// How long taking leave of the server may take.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// A database that answers.
 #[derive(Debug)]
@@ -56,7 +60,8 @@ impl Source {
 
     /// Ends the connection and its tunnel.
     pub async fn close(self) {
-        self.client.shutdown().immediate(true).await;
+        // A server that died meanwhile must not hold up what is done already.
+        let _gone = tokio::time::timeout(CLOSE_LIMIT, self.client.shutdown().immediate(true)).await;
         if let Some(tunnel) = self.tunnel {
             tunnel.close().await;
         }
