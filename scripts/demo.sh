@@ -30,6 +30,8 @@ explain "the first time this compiles everything: a few minutes"
 export PATH=$root/target/release:$here:$PATH
 
 title "3/7  Two servers, an origin, a laptop"
+# What an earlier demonstration left would tell another story.
+"$here/sandbox" down >/dev/null
 "$here/sandbox" up
 environment=$("$here/sandbox" env)
 eval "$environment"
@@ -85,10 +87,12 @@ printf '\n'
 git revert --no-edit HEAD >/dev/null
 
 title "7/7  Two programs in a pipe, by hand"
-sed -i 's/^# .*/&!/' apps/docs/content/index.md 2>/dev/null || printf '\n' >>README.md
-git commit -qam "docs: louder" || true
-show "cm-detect | cm-build --dry-run | jq '.services[] | select(.action != \"none\")'"
-cm-detect | cm-build --dry-run >"$state/demo-plan.json"
+explain "a change of the documentation, planned but not deployed"
+printf '\nOne more line.\n' >>apps/docs/content/index.md
+git commit -qam "docs: one more line"
+show "cm-detect | cm-build --dry-run >plan.json"
+cm-detect | cm-build --dry-run >"$state/plan.json"
+show "cm-record history"
 cm-record history
 
 title "Done in $((SECONDS - began)) s. The sandbox is up; try:"
