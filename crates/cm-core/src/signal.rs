@@ -9,7 +9,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    hangup: Signal,
+    /// Not listened for under `nohup`: the end of the terminal must then end nothing.
+    hangup: Option<Signal>,
 }
 
 impl Signals {
@@ -18,19 +19,47 @@ impl Signals {
     /// # Errors
     /// Those of `sigaction(2)`.
     pub fn listen() -> io::Result<Self> {
+        let hangup = SignalKind::hangup();
         Ok(Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
+            hangup: if is_ignored(rustix::process::Signal::HUP.as_raw()) { None } else { Some(signal(hangup)?) },
         })
     }
 
     /// Waits for the next one and says how the process should then exit.
     pub async fn next(&mut self) -> Exit {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.interrupt.recv() => Exit::Interrupted,
             _ = self.terminate.recv() => Exit::Terminated,
-            _ = self.hangup.recv() => Exit::Terminated,
+            _ = hangup => Exit::Terminated,
         }
+    }
+}
+
+/// Whether this process ignores the signal with this number, as `nohup` and a shell's `trap ''` have
+/// it. Children inherit that, unless somebody listens for the signal in between.
+pub fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    (1..=64).contains(&signal) && mask >> (signal - 1) & 1 == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_ignored;
+
+    #[test]
+    fn a_rust_program_ignores_closed_pipes_and_no_interrupt() {
+        assert!(is_ignored(rustix::process::Signal::PIPE.as_raw()));
+        assert!(!is_ignored(rustix::process::Signal::TERM.as_raw()));
+        assert!(!is_ignored(0) && !is_ignored(65));
     }
 }

@@ -175,6 +175,14 @@ impl Done {
         Done::new(StageStatus::Skipped, summary)
     }
 
+    /// An earlier stage failed, so nothing was done: for programs that accept any document, but
+    /// not in every use.
+    pub fn refused(summary: impl Into<String>) -> Self {
+        let mut done = Done::skipped(summary);
+        done.exit = Exit::Refused;
+        done
+    }
+
     /// The services were taken back: the deployment failed, the rollback did not.
     pub fn rolled_back(summary: impl Into<String>) -> Self {
         let mut done = Done::new(StageStatus::Ok, summary).changed(true);
@@ -288,9 +296,7 @@ fn refusal<T: Tool>(run: &Run, interrupted: Option<Exit>) -> Option<Result<Done>
         return None;
     }
     if run.doc.status() != Status::Ok {
-        let mut done = Done::skipped("an earlier stage failed");
-        done.exit = Exit::Refused;
-        return Some(Ok(done));
+        return Some(Ok(Done::refused("an earlier stage failed")));
     }
     interrupted.map(|exit| Err(interruption(exit)))
 }

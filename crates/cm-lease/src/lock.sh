@@ -3,20 +3,22 @@
 # Everything variable comes in as an argument or through stdin.
 #
 #   acquire DIR NONCE OLD LEAST LENGTH   stdin: the record. Takes the lock if it is free, or if
-#                                        the holder is OLD and not heard of for more than LEAST s
+#                                        the holder is OLD and not heard of for more than LEAST ms
 #   renew   DIR NONCE STEP               another sign of life
 #   release DIR NONCE                    gives it back
 #   show    DIR NONCE                    says who holds it
 #   discard DIR NONCE TOKEN              removes a record that is still the one that was shown
 #
 # The answer's first line is `WORD`, `WORD free`, `WORD odd` or `WORD there AGE TOKEN`, its second
-# line the holder's step, the rest the record. AGE is in seconds by this host's clock alone.
+# line the holder's step, the rest the record. AGE is in milliseconds by this host's clock alone.
 #
 # lock.json is written aside, synced and then linked or renamed into place: whoever reads it sees a
 # whole record. Those who change it take turns (flock on the directory, given back by the kernel
 # however they end), so that the comparison and the change are one act.
 set -eu
 umask 077
+# A decimal point is a point, and error messages are the same everywhere.
+export LC_ALL=C
 verb=$1 dir=$2 nonce=$3
 lock=$dir/lock.json step=$dir/lock.step aside=$dir/.lock.$nonce
 
@@ -31,7 +33,8 @@ holds() { regular && grep -qF -- "\"nonce\":\"$1\"" "$lock"; }
 
 # A time stamp in the future means that this host's clock was set back: the lease starts again.
 look_at_age() {
-    age=$(($(date +%s) - $(stat -c %Y -- "$lock")))
+    renewed=$(stat -c %.3Y -- "$lock")
+    age=$(($(date +%s%3N) - ${renewed%.*}${renewed#*.}))
     if [ "$age" -lt 0 ]; then
         touch -c -- "$lock"
         age=0

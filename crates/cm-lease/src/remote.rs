@@ -29,7 +29,7 @@ pub enum Sight {
 /// A record on a host.
 #[derive(Debug)]
 pub struct There {
-    /// How long ago it was renewed, in whole seconds by the host's clock.
+    /// How long ago it was renewed, by the host's clock.
     pub age: Duration,
     /// The step last reported.
     pub step: Option<String>,
@@ -40,15 +40,13 @@ pub struct There {
 }
 
 impl There {
-    /// Whether anyone may take it, and if so the age that it must still exceed then.
-    pub fn stealable(&self) -> Option<i64> {
+    /// Whether anyone may take it, and if so the age in milliseconds that it must still exceed
+    /// then. A holder that is proved gone has its lease too: what it had begun on the host may
+    /// still be at work. One that is proved alive keeps the lock, lapsed or not.
+    pub fn stealable(&self) -> Option<u128> {
         let record = self.record.as_ref().ok()?;
-        let lease = i64::try_from(record.lease_seconds).ok()?;
-        match record.process.life() {
-            Life::Gone => Some(-1),
-            Life::Alive => None,
-            Life::Unknown => (self.age > record.lease()).then_some(lease),
-        }
+        let lapsed = self.age > record.lease();
+        (lapsed && record.process.life() != Life::Alive).then(|| record.lease().as_millis())
     }
 
     fn holder(self, host: &Host) -> Holder {
@@ -98,7 +96,7 @@ pub async fn take(host: &Host, dir: &str, record: &Record) -> Result<Attempt<()>
     .retryable())
 }
 
-async fn acquire(host: &Host, dir: &str, record: &Record, leave: &(String, i64)) -> Result<(String, Sight)> {
+async fn acquire(host: &Host, dir: &str, record: &Record, leave: &(String, u128)) -> Result<(String, Sight)> {
     let bytes = record.to_bytes()?;
     let arguments = [
         "acquire".to_owned(),
@@ -200,7 +198,7 @@ fn parse_answer(bytes: &[u8], place: &str) -> Option<(String, Sight)> {
         None | Some("free") => Sight::Free,
         Some("odd") => Sight::Odd,
         Some("there") => {
-            let age = Duration::from_secs(words.next()?.parse().ok()?);
+            let age = Duration::from_millis(words.next()?.parse().ok()?);
             let token = words.next()?.to_owned();
             let step = String::from_utf8_lossy(lines.next()?).into_owned();
             let record = Record::parse(lines.next().unwrap_or_default(), place);
@@ -222,7 +220,7 @@ mod tests {
         for bytes in [&b""[..], b"\n", b"held there\n", b"held there x y\n\n", b"held what\n"] {
             assert!(parse_answer(bytes, "p").is_none(), "{bytes:?}");
         }
-        let Some((_, Sight::There(there))) = parse_answer(b"held there 7 1-2-3\nbuild\n{cut", "p") else {
+        let Some((_, Sight::There(there))) = parse_answer(b"held there 7040 1-2-3\nbuild\n{cut", "p") else {
             panic!("there")
         };
         assert_eq!((there.age.as_secs(), there.step.as_deref(), there.token.as_str()), (7, Some("build"), "1-2-3"));

@@ -105,7 +105,7 @@ async fn a_strangers_lock_is_taken_only_when_its_lease_has_lapsed() {
 }
 
 #[tokio::test]
-async fn a_holder_proved_gone_does_not_keep_it_and_one_proved_alive_does() {
+async fn a_holder_proved_alive_keeps_it_past_its_lease_and_one_that_is_gone_has_no_more_than_that() {
     let dir = tempfile::tempdir().expect("tempdir");
     let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep");
     let mut ada = own("ada@laptop");
@@ -115,7 +115,23 @@ async fn a_holder_proved_gone_does_not_keep_it_and_one_proved_alive_does() {
     assert_eq!(holder(take(dir.path(), &own("bob@desk")).await), "ada@laptop", "lapsed, but it lives");
     age(dir.path(), 0);
     child.kill().and_then(|()| child.wait()).expect("end");
-    assert_eq!(holder(take(dir.path(), &own("bob@desk")).await), "nobody", "gone, whatever the lease says");
+    assert_eq!(holder(take(dir.path(), &own("bob@desk")).await), "ada@laptop", "gone, but what it began may go on");
+    age(dir.path(), 61);
+    assert_eq!(holder(take(dir.path(), &own("bob@desk")).await), "nobody", "gone and lapsed");
+}
+
+/// To the millisecond: whoever waits for a ghost waits for one lease, not for two seconds more.
+#[tokio::test]
+async fn a_lease_is_over_when_it_is_over() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let began = std::time::Instant::now();
+    take(dir.path(), &stranger("ada@laptop", 1)).await;
+    while holder(take(dir.path(), &own("bob@desk")).await) != "nobody" {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let waited = began.elapsed();
+    assert!(waited >= Duration::from_secs(1), "taken early, after {waited:?}");
+    assert!(waited < Duration::from_millis(1900), "only after {waited:?}");
 }
 
 #[tokio::test]

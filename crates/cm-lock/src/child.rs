@@ -1,7 +1,7 @@
 //! The command under the lock. Its streams are this program's own, untouched; signals
 //! that reach only this program are handed on; its end decides how this program ends.
 
-use cm_core::Log;
+use cm_core::{Log, is_ignored};
 use rustix::process::{Pid, Signal, getpgrp, getpid, getppid, kill_process, set_parent_process_death_signal};
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -34,7 +34,9 @@ impl Forward {
     /// Those of `sigaction(2)`.
     pub fn listen() -> io::Result<Self> {
         let (sender, received) = mpsc::unbounded_channel();
-        for kind in FORWARDED {
+        // What this process was told to ignore (nohup, a shell's background job), the command is to ignore
+        // as well, and it inherits that as long as nobody listens here.
+        for kind in FORWARDED.into_iter().filter(|kind| !is_ignored(kind.as_raw())) {
             let mut stream = signal(SignalKind::from_raw(kind.as_raw()))?;
             let sender = sender.clone();
             tokio::spawn(async move { while stream.recv().await.is_some() && sender.send(kind).is_ok() {} });

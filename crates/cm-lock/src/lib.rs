@@ -46,15 +46,11 @@ impl cm_core::Tool for Tool {
     async fn run(args: Args, run: &mut Run) -> Result<Done> {
         match &args.command {
             Some(Command::Release) => detached::release(run).await,
-            _ if run.doc.status() != Status::Ok => Err(refused()),
+            _ if run.doc.status() != Status::Ok => Ok(Done::refused("an earlier stage failed")),
             Some(Command::Acquire(flags)) => detached::acquire(&args.common, flags, run).await,
             _ => check(&args.common, run).await,
         }
     }
-}
-
-fn refused() -> Failure {
-    Failure::new(Exit::Refused, "refused", "an earlier stage failed, so cm-lock did nothing")
 }
 
 /// The filter: does this run's lock still hold, here and on every host of the plan?

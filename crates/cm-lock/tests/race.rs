@@ -100,6 +100,7 @@ fn of_sixteen_on_two_laptops_exactly_one_wins() {
 #[test]
 fn killed_at_random_it_is_never_held_by_two() {
     let world = World::new();
+    world.configure("1s");
     let inside = world.path("inside");
     // The command says which holder it is in for, and looks whether another one that lives
     // is in already. A killed one that nobody has waited for yet does not live.
@@ -128,7 +129,7 @@ fn killed_at_random_it_is_never_held_by_two() {
         }
         assert!(!world.path("inside.clash").exists(), "held by two in round {number}");
     }
-    assert!(world.lock("d@z", &["run", "--", "true"]).status().expect("start").success());
+    assert!(world.lock("d@z", &["run", "--wait", "10s", "--", "true"]).status().expect("start").success());
     let status = world.status("d@z", &[]);
     assert_eq!(status["hosts"][0]["state"], "free", "{status}");
 }

@@ -75,14 +75,18 @@ fn a_second_laptop_is_refused_by_the_host_and_keeps_nothing() {
 #[test]
 fn a_killed_holder_leaves_a_free_lock_and_no_command_that_goes_on() {
     let world = World::new();
+    world.configure("2s");
     let mut holding = world.hold("ada@laptop", &[]);
     holding.child.kill().expect("SIGKILL");
+    let killed = Instant::now();
     holding.child.wait().expect("wait");
     assert!(world.host_record().exists(), "nobody could tell the host");
-    for who in ["bob@desk", "ada@laptop"] {
-        let output = world.lock(who, &["run", "--", "true"]).output().expect("start");
-        assert!(output.status.success(), "{}", stderr(&output));
-    }
+    assert!(world.lock("ada@laptop", &["run", "--local", "--", "true"]).status().expect("start").success());
+    let refused = world.lock("bob@desk", &["run", "--", "true"]).output().expect("start");
+    assert_eq!(refused.status.code(), Some(10), "what it had begun may go on: {}", stderr(&refused));
+    let take = || world.lock("bob@desk", &["run", "--", "true"]).output().expect("start");
+    until("the host is free", || take().status.success());
+    assert!(killed.elapsed() < Duration::from_secs(4), "{:?} after a lease of 2 s", killed.elapsed());
     until("the command was asked to end", || holding.was_terminated());
     world.assert_free("ada@laptop");
 }
