@@ -4,8 +4,12 @@
 #![expect(clippy::print_stdout, reason = "a long test tells where it is")]
 
 use cm_testkit::{Answer, Sandbox};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// A container by Docker's own word.
@@ -80,15 +84,91 @@ fn only_changed(before: &BTreeMap<String, Container>, after: &BTreeMap<String, C
     assert_eq!(changed, names);
 }
 
+/// Everything that people and logs got to see.
+#[derive(Default)]
+struct Transcript(RefCell<String>);
+
+impl Transcript {
+    fn deploy(&self, sandbox: &Sandbox, arguments: &[&str]) -> Answer {
+        let answer = sandbox.deploy(arguments);
+        self.0.borrow_mut().push_str(&format!("{}{}", answer.stdout, answer.stderr));
+        answer
+    }
+}
+
+/// Looks at the argument lists of all processes until it is told to stop: the servers
+/// are containers, so this sees theirs too. Gives the first one that holds a secret.
+fn watch_arguments(secrets: Vec<String>, stop: Arc<AtomicBool>) -> std::thread::JoinHandle<Option<String>> {
+    std::thread::spawn(move || {
+        while !stop.load(Ordering::Relaxed) {
+            for process in std::fs::read_dir("/proc").expect("/proc").flatten() {
+                let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+                let line = String::from_utf8_lossy(&line).replace('\0', " ");
+                if secrets.iter().any(|secret| line.contains(secret)) {
+                    return Some(line);
+                }
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        None
+    })
+}
+
+/// The process of this sandbox's laptop that runs `program`, and no one else's.
+fn process(sandbox: &Sandbox, program: &str) -> Option<u32> {
+    let home = format!("HOME={}\0", sandbox.home.path().display());
+    let ids = std::fs::read_dir("/proc")
+        .expect("/proc")
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let mut ours = ids.filter(|id| {
+        let read = |name: &str| std::fs::read(format!("/proc/{id}/{name}")).unwrap_or_default();
+        String::from_utf8_lossy(&read("comm")).trim() == program
+            && String::from_utf8_lossy(&read("environ")).contains(&home)
+    });
+    ours.next()
+}
+
+/// Deploys, and kills `program` once cm-build has written its document.
+fn deploy_and_kill(sandbox: &Sandbox, program: &str) -> Answer {
+    let (out, err) = (sandbox.home.path().join("killed.out"), sandbox.home.path().join("killed.err"));
+    let script = cm_testkit::repository().join("scripts/deploy-to-vps.sh").display().to_string();
+    let laptop = sandbox.laptop.display().to_string();
+    let journals =
+        |sandbox: &Sandbox| sandbox.home.files().iter().filter(|name| name.ends_with("-cm-build.json")).count();
+    let before = journals(sandbox);
+    let mut command = sandbox.home.command(&script, &[""; 0], &laptop);
+    let outputs = (File::create(&out).expect("a file"), File::create(&err).expect("a file"));
+    let mut child = command.stdin(Stdio::null()).stdout(outputs.0).stderr(outputs.1).spawn().expect("the script");
+    let began = Instant::now();
+    while journals(sandbox) == before {
+        assert!(began.elapsed() < Duration::from_secs(120), "cm-build gets there");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let id = process(sandbox, program).expect("the program runs").to_string();
+    assert!(sandbox.home.command("kill", &["-KILL", &id], &laptop).status().expect("kill").success());
+    let code = child.wait().expect("its end").code().unwrap_or(-1);
+    let read = |path| std::fs::read_to_string(path).expect("its output");
+    Answer { code, stdout: read(&out), stderr: read(&err) }
+}
+
 const GATEWAY: &str = "services/backend/curateme/gateway/__main__.py";
 
 #[test]
 fn a_platform_is_deployed_changed_broken_and_rolled_back() {
     let sandbox = Sandbox::up("story");
     let untouched = protected(&sandbox);
+    let transcript = Transcript::default();
+    let secrets: Vec<String> = ["CM_API_KEY", "OPS_API_TOKEN"]
+        .iter()
+        .map(|name| sandbox.laptop("printenv", &[*name]).stdout.trim().to_owned())
+        .collect();
+    assert!(secrets.iter().all(|secret| secret.len() > 8), "there is something to hide");
+    let stop = Arc::new(AtomicBool::new(false));
+    let watcher = watch_arguments(secrets.clone(), Arc::clone(&stop));
 
     println!("--- the first deployment starts everything");
-    succeeded(&sandbox.deploy(&[]));
+    succeeded(&transcript.deploy(&sandbox, &[]));
     let first = containers(&sandbox, "platform");
     assert_eq!(first.len(), 9, "{first:?}");
     assert!(first.values().all(|container| container.running), "{first:?}");
@@ -99,14 +179,14 @@ fn a_platform_is_deployed_changed_broken_and_rolled_back() {
     assert!(gateway_answers(&sandbox));
 
     println!("--- nothing has changed: nothing is touched");
-    succeeded(&sandbox.deploy(&[]));
+    succeeded(&transcript.deploy(&sandbox, &[]));
     only_changed(&first, &containers(&sandbox, "platform"), &[]);
 
     println!("--- a change of the dashboard touches the dashboard alone, after a backup");
     let backups_before = backups(&sandbox);
     std::fs::write(sandbox.laptop.join("apps/dashboard/VERSION"), "2.0.0-test\n").expect("write");
     sandbox.commit("dashboard: two");
-    succeeded(&sandbox.deploy(&[]));
+    succeeded(&transcript.deploy(&sandbox, &[]));
     let second = containers(&sandbox, "platform");
     only_changed(&first, &second, &["dashboard"]);
     assert_ne!(first["dashboard"].image, second["dashboard"].image, "it runs another image");
@@ -130,7 +210,7 @@ fn a_platform_is_deployed_changed_broken_and_rolled_back() {
         "raise RuntimeError(\"broken on purpose\")",
         "gateway: broken",
     );
-    let answer = sandbox.deploy(&[]);
+    let answer = transcript.deploy(&sandbox, &[]);
     assert_eq!(answer.code, 60, "stderr:\n{}", answer.stderr);
     assert_eq!(answer.document()["status"], "rolled_back");
     let third = containers(&sandbox, "platform");
@@ -141,7 +221,7 @@ fn a_platform_is_deployed_changed_broken_and_rolled_back() {
     assert_ne!(head(&sandbox, "platform"), laptop_head(&sandbox), "the checkout went back too");
 
     println!("--- the same commit again is not taken for deployed: pushed is not running");
-    let answer = sandbox.deploy(&[]);
+    let answer = transcript.deploy(&sandbox, &[]);
     assert_eq!(answer.code, 60, "stderr:\n{}", answer.stderr);
 
     println!("--- a gateway that dies at once is seen by the gate and rolled back");
@@ -156,18 +236,34 @@ fn a_platform_is_deployed_changed_broken_and_rolled_back() {
     assert_ne!(crash, text);
     std::fs::write(sandbox.laptop.join(GATEWAY), &crash).expect("write");
     sandbox.commit("gateway: crash loop");
-    let answer = sandbox.deploy(&[]);
+    let answer = transcript.deploy(&sandbox, &[]);
     assert_eq!(answer.code, 60, "stderr:\n{}", answer.stderr);
     assert!(answer.stderr.contains("Some services may not be fully healthy yet"), "stderr:\n{}", answer.stderr);
     assert!(answer.stderr.contains("dies at once"), "the container's last words are shown; stderr:\n{}", answer.stderr);
     assert_eq!(containers(&sandbox, "platform")["backend-gateway"].image, second["backend-gateway"].image);
     assert!(gateway_answers(&sandbox));
 
+    println!("--- a program that is killed leaves a journal that takes its change back");
+    std::fs::write(sandbox.laptop.join(GATEWAY), &text).expect("write");
+    sandbox.commit("gateway: mended");
+    let before = containers(&sandbox, "platform");
+    std::fs::write(sandbox.laptop.join("apps/docs/content/index.md"), "# Another page\n").expect("write");
+    sandbox.commit("docs: another page");
+    let answer = deploy_and_kill(&sandbox, "cm-health");
+    assert_ne!(answer.code, 0, "{answer:?}");
+    assert!(!answer.stderr.contains("[SUCCESS] All "), "{}", answer.stderr);
+    assert!(answer.stderr.contains("rolled back, healthy and verified"), "{}", answer.stderr);
+    let after = containers(&sandbox, "platform");
+    assert_eq!(after["docs"].image, before["docs"].image);
+    assert!(after["docs"].running);
+    let lock = sandbox.laptop("cm-lock", &["run", "--", "true"]);
+    assert_eq!(lock.code, 0, "the lock is free: {lock:?}");
+
     println!("--- a syntax error does not leave the laptop");
     std::fs::write(sandbox.laptop.join(GATEWAY), format!("def broken(:\n{text}")).expect("write");
     sandbox.commit("gateway: no Python");
     let before = containers(&sandbox, "platform");
-    let answer = sandbox.deploy(&[]);
+    let answer = transcript.deploy(&sandbox, &[]);
     assert_eq!(answer.code, 20, "stderr:\n{}", answer.stderr);
     assert!(answer.stderr.contains(&format!("{GATEWAY}:1")), "file and line; stderr:\n{}", answer.stderr);
     only_changed(&before, &containers(&sandbox, "platform"), &[]);
@@ -175,23 +271,32 @@ fn a_platform_is_deployed_changed_broken_and_rolled_back() {
     println!("--- a fix forward works after all of it");
     std::fs::write(sandbox.laptop.join(GATEWAY), &text).expect("write");
     sandbox.commit("gateway: mended for good");
-    succeeded(&sandbox.deploy(&["--gateway"]));
+    succeeded(&transcript.deploy(&sandbox, &["--gateway"]));
     assert!(gateway_answers(&sandbox));
 
     println!("--- the history tells the truth");
     let history = sandbox.laptop("cm-record", &["history", "--json"]);
     let history: serde_json::Value = serde_json::from_str(&history.stdout).expect("JSON");
-    let verdicts: Vec<_> = history["platform"]
-        .as_array()
-        .expect("records")
-        .iter()
-        .map(|record| record["verdict"].as_str().expect("verdict"))
-        .collect();
-    assert_eq!(
-        verdicts,
-        ["verified", "rolled_back", "rolled_back", "rolled_back", "verified", "verified"],
-        "newest first"
-    );
+    let records = history["platform"].as_array().expect("records").iter();
+    let verdicts: Vec<_> = records.map(|record| record["verdict"].as_str().expect("verdict")).collect();
+    let expected = ["verified", "rolled_back", "rolled_back", "rolled_back", "rolled_back", "verified", "verified"];
+    assert_eq!(verdicts, expected, "newest first");
+
+    println!("--- no secret is anywhere");
+    stop.store(true, Ordering::Relaxed);
+    assert_eq!(watcher.join().expect("its end"), None, "no argument list holds a secret");
+    for secret in &secrets {
+        assert!(!transcript.0.borrow().contains(secret), "no output holds a secret");
+        for name in sandbox.home.files() {
+            let bytes = std::fs::read(sandbox.home.path().join(&name)).unwrap_or_default();
+            assert!(!String::from_utf8_lossy(&bytes).contains(secret), "{name} holds a secret");
+        }
+        for server in ["platform", "runners"] {
+            let found =
+                sandbox.server(server, &["sh", "-c", r#"grep -rlF -- "$1" .local backups || true"#, "sh", secret]);
+            assert_eq!(found.lines().filter(|name| !name.contains("snapshots/")).count(), 0, "on {server}: {found}");
+        }
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! `$XDG_STATE_HOME/cm/runs/RUN/{NNN-TOOL.json, undo.jsonl}`.
 
 use crate::redact::redact;
-use crate::{Document, Exit, OrFail, Result, parse_strict};
+use crate::{Document, Exit, Failure, OrFail, Result, parse_strict};
 use serde_json::Value;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -31,14 +31,11 @@ impl Journal {
     /// Keeps `document` as the work of `tool`: written aside, synced, renamed.
     ///
     /// # Errors
-    /// [`Exit::Bug`] with the path if the file cannot be written.
+    /// [`Exit::Config`] with the path if the file cannot be written.
     pub fn keep(&self, tool: &str, document: &Document) -> Result<()> {
         let name = format!("{:03}-{tool}.json", document.stages().len());
-        write_whole(&self.dir, &name, redact(&document.to_text(false)).as_bytes()).or_fail(
-            Exit::Bug,
-            "journal.write",
-            format!("cannot write the journal in {}", self.dir.display()),
-        )
+        let written = write_whole(&self.dir, &name, redact(&document.to_text(false)).as_bytes());
+        written.map_err(|error| self.unwritable(error))
     }
 
     /// Writes down what takes a change back, before the change is made.
@@ -46,11 +43,15 @@ impl Journal {
     /// # Errors
     /// As [`Journal::keep`]; the change must then not be made.
     pub fn keep_undo(&self, entry: &Value) -> Result<()> {
-        append_line(&self.dir, "undo.jsonl", &redact(&entry.to_string())).or_fail(
-            Exit::Bug,
-            "journal.write",
-            format!("cannot write the journal in {}", self.dir.display()),
-        )
+        let written = append_line(&self.dir, "undo.jsonl", &redact(&entry.to_string()));
+        written.map_err(|error| self.unwritable(error))
+    }
+
+    fn unwritable(&self, error: io::Error) -> Failure {
+        let message = format!("cannot write the journal in {}", self.dir.display());
+        Failure::new(Exit::Config, "journal.write", message)
+            .cause(error)
+            .hint("free some space, or set XDG_STATE_HOME to a folder that you may write")
     }
 
     /// The newest document of the run, for going on after a program was killed.
@@ -66,7 +67,7 @@ impl Journal {
             .filter(|name| name.ends_with(".json"))
             .collect();
         names.sort();
-        let name = names.pop().ok_or_else(|| crate::Failure::new(Exit::BadInput, "journal.missing", missing()))?;
+        let name = names.pop().ok_or_else(|| Failure::new(Exit::BadInput, "journal.missing", missing()))?;
         let bytes =
             fs::read(self.dir.join(&name)).or_fail(Exit::BadInput, "journal.read", format!("cannot read {name}"))?;
         let mut document = Document::parse(tool, &bytes)?;

@@ -136,7 +136,7 @@ impl Run {
     /// Writes down what takes a change back. Call it *before* the change.
     ///
     /// # Errors
-    /// [`Exit::Bug`] if it cannot be kept on disk; the change must then not be made.
+    /// [`Exit::Config`] if it cannot be kept on disk; the change must then not be made.
     pub fn push_undo(&mut self, mut entry: Value) -> Result<()> {
         entry["tool"] = self.doc.tool().into();
         Journal::of(self.doc.run_id()).keep_undo(&entry)?;

@@ -116,7 +116,7 @@ async fn start_master(target: &Target, socket: &Path) -> Result<()> {
         "ServerAliveInterval=5".to_owned(),
         "ServerAliveCountMax=3".to_owned(),
         "PermitLocalCommand=no".to_owned(),
-        "ClearAllForwardings=no".to_owned(),
+        "ClearAllForwardings=yes".to_owned(),
     ] {
         ssh.arg("-o").arg(option);
     }
