@@ -40,10 +40,10 @@ Without a service flag, the services that changed since what runs are deployed.
 USAGE
 }
 
-say() { printf '[%s] %s\n' "$1" "$2" >&2; }
+# A closed terminal is no reason to stop half-way.
+say() { printf '[%s] %s\n' "$1" "$2" >&2 2>/dev/null || :; }
 die() { # die STATUS MESSAGE HINT
-    say FAIL "$2"
-    [ -z "${3-}" ] || printf '       hint: %s\n' "$3" >&2
+    say FAIL "$2${3:+$'\n'       hint: $3}"
     exit "$1"
 }
 
@@ -101,11 +101,17 @@ if [ "$push" = yes ] && [ ${#common[@]} -eq 0 ]; then
 fi
 
 # 6 to 15. All programs start at once; each waits for the document of the one before.
+# Ctrl-C and a closed terminal reach each of them, and what was changed is then taken
+# back: this script waits for that, under the lock.
 step() { # step YES|NO PROGRAM ARGUMENTS...
-    if [ "$1" = yes ]; then shift; "$@"; else cat; fi
+    if [ "$1" = yes ]; then shift; exec "$@"; fi
+    trap '' INT TERM HUP
+    exec cat
 }
 set +e
+trap : INT TERM HUP PIPE
 document=$(
+    trap : INT TERM HUP
     cm-health --preflight "${common[@]}" <<<"$document" |
         step "$backup" cm-backup |
         cm-build "${build[@]}" |
@@ -133,7 +139,8 @@ if [ -z "$document" ] && [ ${#common[@]} -eq 0 ]; then
     [ "$status" -ne 0 ] || status=1
 fi
 
-printf '%s\n' "$document"
+# The document is for programs; people have read what it says.
+[ -t 1 ] || printf '%s\n' "$document" 2>/dev/null || :
 if [ "$status" -ne 0 ]; then
     [ "$status" -ne 60 ] || die 60 "the deployment failed and was rolled back; what ran before runs again"
     die "$status" "the deployment failed (exit status $status)" "the first [FAIL] above says what and where"

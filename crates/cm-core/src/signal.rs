@@ -27,7 +27,9 @@ impl Signals {
         })
     }
 
-    /// Waits for the next one and says how the process should then exit.
+    /// Waits for the next one and says how the process should then exit. The end of the
+    /// terminal comes once: the kernel and the shell both tell of it, and that is no
+    /// impatience of anybody's.
     pub async fn next(&mut self) -> Exit {
         let hangup = async {
             match &mut self.hangup {
@@ -35,11 +37,15 @@ impl Signals {
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
-            _ = self.interrupt.recv() => Exit::Interrupted,
-            _ = self.terminate.recv() => Exit::Terminated,
-            _ = hangup => Exit::Terminated,
+        let (exit, terminal_ended) = tokio::select! {
+            _ = self.interrupt.recv() => (Exit::Interrupted, false),
+            _ = self.terminate.recv() => (Exit::Terminated, false),
+            _ = hangup => (Exit::Terminated, true),
+        };
+        if terminal_ended {
+            self.hangup = None;
         }
+        exit
     }
 }
 
@@ -54,7 +60,19 @@ pub fn is_ignored(signal: i32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_ignored;
+    use super::{Signals, is_ignored};
+    use crate::Exit;
+    use rustix::process::{Signal, getpid, kill_process};
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn the_end_of_the_terminal_comes_once() {
+        let mut signals = Signals::listen().expect("listens");
+        kill_process(getpid(), Signal::HUP).expect("sent");
+        assert_eq!(signals.next().await, Exit::Terminated);
+        kill_process(getpid(), Signal::HUP).expect("sent");
+        assert!(tokio::time::timeout(Duration::from_millis(200), signals.next()).await.is_err());
+    }
 
     #[test]
     fn a_rust_program_ignores_closed_pipes_and_no_interrupt() {
