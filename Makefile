@@ -26,7 +26,7 @@ test-unit:
 test-sandbox:
 	scripts/setup.sh --tests
 	$(CARGO) build --workspace
-	CM_BIN_DIR=$(CURDIR)/target/debug $(CARGO) test -p cm-tests --test sandbox -- --nocapture
+	CM_BIN_DIR=$(CURDIR)/target/debug $(CARGO) test -p cm-tests -- --nocapture
 
 lint:
 	scripts/setup.sh --tests
