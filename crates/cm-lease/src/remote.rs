@@ -174,6 +174,11 @@ pub fn unreadable(host: &Host, failure: Failure) -> Failure {
 }
 
 fn answer(host: &Host, dir: &str, output: &Output) -> Result<(String, Sight)> {
+    // Ended by a signal: that is also how a command looks whose connection broke.
+    if output.status.code().is_none() {
+        let message = format!("the connection to host {:?} broke while its deploy lock was asked for", host.name());
+        return Err(Failure::new(Exit::Unreachable, "host.lost", message).retryable());
+    }
     if !output.success() {
         let message = format!("cannot use the deploy lock on {:?} ({dir})", host.name());
         return Err(Failure::new(Exit::Config, "lock.host", message)
