@@ -6,6 +6,11 @@ export LC_ALL
 umask 022
 home=$(pwd)
 cd -- "$1"
+# A build or `up` whose program was killed may still run here.
+exec 9<.
+if command -v flock >/dev/null; then
+    flock -w 240 9 || { echo "another command still runs in $1" >&2; exit 1; }
+fi
 commit=$2
 case $3 in
 /*) snapshots=$3 ;;

@@ -157,7 +157,7 @@ impl<'a> Compose<'a> {
         let command = self.command_with(&[labels], &arguments).limit(BUILD_LIMIT).env("CM_REVISION", options.revision);
         // An attestation would give an unchanged image a new digest each time.
         let command = command.env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1").env("BUILDKIT_PROGRESS", "plain");
-        command.stream(Exit::Build, "build.image", line).await
+        command.ends_with_us().stream(Exit::Build, "build.image", line).await
     }
 
     /// An override that only `build` reads, so that the labels change no
@@ -203,7 +203,8 @@ impl<'a> Compose<'a> {
     /// # Errors
     /// [`Exit::Build`] with Compose's words.
     pub async fn up<S: AsRef<str>>(&self, services: &[S], options: UpOptions, line: impl FnMut(&str)) -> Result<()> {
-        self.up_command(services, options).stream(Exit::Build, "build.up", line).await
+        // Half-way there are containers under temporary names, or none.
+        self.up_command(services, options).to_its_end().stream(Exit::Build, "build.up", line).await
     }
 
     /// Restarts containers; a bind mount of a single file follows the new file then.
@@ -213,6 +214,7 @@ impl<'a> Compose<'a> {
     pub async fn restart(&self, service: &str) -> Result<()> {
         self.command(&["restart", "--no-deps", service])
             .limit(UP_LIMIT)
+            .to_its_end()
             .text(Exit::Build, "build.restart")
             .await
             .map(drop)

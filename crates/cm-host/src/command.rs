@@ -18,6 +18,19 @@ const MAX_OUTPUT: u64 = 64 << 20;
 /// How many lines of streamed output an error shows.
 const TAIL_LINES: usize = 20;
 
+/// What becomes of a command when this program or the connection ends first. By itself
+/// it goes on unseen until it writes something, and then dies of that: a build goes on
+/// beside the rollback, a replacement of containers stops at any point.
+#[derive(Clone, Copy, Debug)]
+enum Life {
+    /// What ssh makes of it: right for what is short or only reads.
+    Plain,
+    /// It is ended as well.
+    WithUs(&'static str),
+    /// It goes on to its end.
+    ToItsEnd(&'static str),
+}
+
 /// A command that is not yet running.
 #[derive(Clone, Debug)]
 #[must_use = "a command does nothing until it is run"]
@@ -28,6 +41,7 @@ pub struct Command<'a> {
     env: Vec<(String, String)>,
     stdin: Option<Vec<u8>>,
     limit: Duration,
+    life: Life,
 }
 
 /// What a command answered.
@@ -55,7 +69,7 @@ impl Output {
 
 impl<'a> Command<'a> {
     pub(crate) fn new(host: &'a Host, argv: Vec<String>) -> Self {
-        Command { host, argv, cwd: None, env: Vec::new(), stdin: None, limit: DEFAULT_LIMIT }
+        Command { host, argv, cwd: None, env: Vec::new(), stdin: None, limit: DEFAULT_LIMIT, life: Life::Plain }
     }
 
     /// Runs it in this folder of the host.
@@ -82,6 +96,21 @@ impl<'a> Command<'a> {
         self
     }
 
+    /// Ends it with SIGTERM when this program or the connection ends, and starts it only
+    /// when no other such command runs in its folder. It gets no stdin.
+    pub fn ends_with_us(mut self) -> Self {
+        self.life = Life::WithUs(include_str!("leash.sh"));
+        self
+    }
+
+    /// Lets it go on to its end when this program or the connection ends, and starts it
+    /// only when no other such command runs in its folder. It gets no stdin; its output
+    /// comes at its end.
+    pub fn to_its_end(mut self) -> Self {
+        self.life = Life::ToItsEnd(include_str!("finish.sh"));
+        self
+    }
+
     /// The command as a person would type it on the host.
     pub fn display(&self) -> String {
         let words = self.argv.iter().map(|word| quote(word));
@@ -103,13 +132,21 @@ impl<'a> Command<'a> {
             }
             argv.extend(self.env.iter().map(|(name, value)| format!("{name}={value}")));
         }
+        if let Life::WithUs(script) | Life::ToItsEnd(script) = self.life {
+            argv.extend(["sh", "-c", script, "sh"].map(str::to_owned));
+        }
         argv.extend(self.argv.iter().cloned());
         argv
     }
 
     async fn start(&self) -> Result<Process> {
-        let mut process =
-            Process::start(&self.host.transport, self.host.name(), &self.full_argv(), self.stdin.is_some()).await?;
+        let leashed = matches!(self.life, Life::WithUs(_));
+        let feed = leashed || self.stdin.is_some();
+        let mut process = Process::start(&self.host.transport, self.host.name(), &self.full_argv(), feed).await?;
+        if leashed {
+            // Held open, unused, for as long as the process is held.
+            return Ok(process);
+        }
         if let (Some(mut pipe), Some(bytes)) = (process.stdin.take(), self.stdin.clone()) {
             // Its own task: a command that answers while it reads must not block us.
             tokio::spawn(async move {
@@ -323,6 +360,53 @@ mod tests {
         let limit = std::time::Duration::from_millis(50);
         let failure = host.command(["sleep", "30"]).limit(limit).output().await.expect_err("limit");
         assert_eq!(failure.code, "host.timeout");
+    }
+
+    /// Waits up to five seconds for the file to say something.
+    async fn content(path: &std::path::Path) -> String {
+        for _ in 0..100 {
+            if let Ok(text) = std::fs::read_to_string(path)
+                && !text.is_empty()
+            {
+                return text;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        String::new()
+    }
+
+    #[tokio::test]
+    async fn a_leashed_command_ends_when_it_is_given_up() {
+        let (host, dir) = (here().await, tempfile::tempdir().expect("dir"));
+        let script = "trap 'kill $!; echo ended > end; exit 1' TERM; sleep 30 & echo began > begin; wait";
+        let command = host.script(script, [""; 0]).cwd(&dir.path().display().to_string()).ends_with_us();
+        let limit = std::time::Duration::from_millis(700);
+        let failure = command.limit(limit).output().await.expect_err("limit");
+        assert_eq!(failure.code, "host.timeout");
+        assert_eq!(content(&dir.path().join("begin")).await, "began\n");
+        assert_eq!(content(&dir.path().join("end")).await, "ended\n");
+    }
+
+    #[tokio::test]
+    async fn what_runs_to_its_end_is_waited_for_by_the_next_one() {
+        let (host, dir) = (here().await, tempfile::tempdir().expect("dir"));
+        let folder = dir.path().display().to_string();
+        let first = host.script("sleep 1; echo talk; echo first >> order", [""; 0]).cwd(&folder).to_its_end();
+        let limit = std::time::Duration::from_millis(300);
+        assert_eq!(first.limit(limit).output().await.expect_err("limit").code, "host.timeout");
+        let next = host.script("echo next >> order; echo said", [""; 0]).cwd(&folder).to_its_end();
+        assert_eq!(next.text(Exit::Bug, "t").await.expect("ok"), "said");
+        assert_eq!(content(&dir.path().join("order")).await, "first\nnext\n");
+    }
+
+    #[tokio::test]
+    async fn what_runs_to_its_end_says_why_it_failed() {
+        let (host, dir) = (here().await, tempfile::tempdir().expect("dir"));
+        for plain in ["echo because >&2; exit 3", "echo because; exit 3"] {
+            let command = host.script(plain, [""; 0]).cwd(&dir.path().display().to_string());
+            let failure = command.to_its_end().text(Exit::Build, "build.x").await.expect_err("3");
+            assert_eq!(failure.causes, ["because"]);
+        }
     }
 
     #[tokio::test]
