@@ -35,6 +35,9 @@ needed_by_tests=(
 test_mongod=secantusdb==0.7.0b3
 # -----------------------------------------------------------------------------------------------------------------
 
+# What the linker needs is no command: the C library's own files.
+libc_packages() { [[ -e /usr/include/stdio.h ]] || printf '%s\n' libc6-dev; }
+
 # missing_packages COMMAND:PACKAGE... - the packages whose command is not there, one a line.
 missing_packages() {
   local pair
@@ -208,7 +211,7 @@ venv_packages() {
 
 set_up() {
   local packages=() engine
-  [[ $1 == engine ]] || mapfile -t packages < <(missing_packages "${needed[@]}")
+  [[ $1 == engine ]] || mapfile -t packages < <(missing_packages "${needed[@]}"; libc_packages)
   if [[ $1 == tests ]]; then
     mapfile -t -O "${#packages[@]}" packages < <(missing_packages "${needed_by_tests[@]}"; venv_packages)
   fi
