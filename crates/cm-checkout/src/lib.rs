@@ -14,6 +14,7 @@ use std::time::Duration;
 
 const PREPARE: &str = include_str!("prepare.sh");
 const MOVE: &str = include_str!("move.sh");
+const KEEP: &str = include_str!("keep.sh");
 
 /// Fetching or writing a large tree may take a while.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -109,6 +110,18 @@ impl<'a> Checkout<'a> {
             Some(NOT_PROVED) => Err(self.not_proved(snapshots, release, &output.stderr)),
             _ => Err(self.failed(&format!("cannot be moved to {}", short(commit)), &output.stderr)),
         }
+    }
+
+    /// Copies `files` of the checkout to where [`Checkout::move_to`] keeps the protected
+    /// ones. What is no regular file is left out.
+    ///
+    /// # Errors
+    /// [`Exit::Unreachable`]; [`Exit::Build`] if a copy cannot be written.
+    pub async fn keep(&self, files: &[String], snapshots: &str, release: &str) -> Result<()> {
+        let arguments = [self.host.path(&self.path), self.host.path(snapshots), release.to_owned()];
+        let list = files.iter().map(|file| format!("{file}\n")).collect::<String>();
+        let output = self.host.script(KEEP, arguments).stdin(list).limit(LIMIT).output().await?;
+        if output.success() { Ok(()) } else { Err(self.failed("has changes that cannot be copied", &output.stderr)) }
     }
 
     fn fail(&self, code: &str, message: String) -> Failure {

@@ -135,6 +135,18 @@ async fn work_done_by_hand_on_the_host_is_named_before_it_is_lost() {
 }
 
 #[tokio::test]
+async fn work_done_by_hand_can_be_copied_to_the_snapshots() {
+    let (scene, host) = (scene(), host().await);
+    write(&scene.server, "app/main.py", "a hotfix made on the server");
+    write(&scene.server, "new dir/né.txt", "in the way");
+    let files = ["app/main.py", "new dir/né.txt", "gone"].map(str::to_owned);
+    let snapshots = scene.server.with_file_name("snapshots");
+    checkout(&host, &scene).keep(&files, snapshots.to_str().expect("utf-8"), "run1").await.expect("keep");
+    assert_eq!(read(&snapshots, "run1/app/main.py"), "a hotfix made on the server");
+    assert_eq!(read(&snapshots, "run1/new dir/né.txt"), "in the way");
+}
+
+#[tokio::test]
 async fn a_move_that_was_cut_off_can_be_made_again() {
     let (scene, host) = (scene(), host().await);
     let target = second_commit(&scene);

@@ -52,7 +52,9 @@ async fn steps(project: &Project, host: &Host, target: &HostTarget, guard: &Guar
     guard.check(host).await?;
     let checkout = Checkout::new(host, &target.checkout, project.remote(), &project.protected());
     let snapshots = format!("{}/snapshots", state_dir(&project.name()));
-    checkout.move_to(&target.commit, &snapshots, &format!("{}-back", run.doc.run_id())).await?;
+    let snapshot = format!("{}-back", run.doc.run_id());
+    keep_changes(host, &checkout, target, &snapshots, &snapshot, run).await?;
+    checkout.move_to(&target.commit, &snapshots, &snapshot).await?;
     for state in target.services.values().flatten().filter(|state| !state.image_id.is_empty()) {
         cm_engine::tag(host, &state.image_id, &state.image, Exit::RollbackFailed).await?;
     }
@@ -62,11 +64,37 @@ async fn steps(project: &Project, host: &Host, target: &HostTarget, guard: &Guar
     remove_new(host, &compose_project, target, run).await?;
     let services: Vec<&String> =
         target.services.iter().filter(|(_, state)| state.is_some()).map(|(name, _)| name).collect();
+    if services.is_empty() {
+        return Ok(()); // `up` without a name means every service
+    }
     compose.up(&services, UpOptions::default(), |line| run.log.debug(line)).await?;
     follow_mounts(host, &compose, &compose_project, &services, run).await?;
     let wanted: Vec<_> =
         target.services.iter().filter_map(|(name, state)| Some((name.as_str(), state.as_ref()?))).collect();
     proof::gate(project, host, &compose_project, &wanted, run).await
+}
+
+/// Going back is not stopped by a file that somebody changed by hand, and does not lose it.
+async fn keep_changes(
+    host: &Host,
+    checkout: &Checkout<'_>,
+    target: &HostTarget,
+    snapshots: &str,
+    snapshot: &str,
+    run: &Run,
+) -> Result<()> {
+    if target.endangered.is_empty() {
+        return Ok(());
+    }
+    checkout.keep(&target.endangered, snapshots, snapshot).await?;
+    let (first, more) = (&target.endangered[0], target.endangered.len() - 1);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    run.log.warn(format!(
+        "on {}: {first}{more} in {} was no commit's; a copy is in {snapshots}/{snapshot}",
+        host.name(),
+        target.checkout
+    ));
+    Ok(())
 }
 
 /// A service that the failed release brought did not exist before.

@@ -59,17 +59,23 @@ impl cm_core::Tool for Tool {
 }
 
 /// The last document of a run whose programs were killed. It says nothing of a
-/// failure yet: the kill is the failure.
+/// failure yet: the kill is the failure, unless all was verified by then.
 fn killed_run(id: &str) -> Result<cm_core::Document> {
     if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') {
         return Err(Failure::new(Exit::Usage, "usage.run", format!("{id:?} is no run id"))
             .hint("a run id looks like 01980e5c-7b1a-7c3e-8a52-2f6f8f1f2a10; `ls ~/.local/state/cm/runs` shows them"));
     }
     let mut doc = Journal::of(id).newest("cm-rollback")?;
-    if doc.status() == Status::Ok {
+    if doc.status() == Status::Ok && !was_found_good(&doc) {
         doc.set_status(Status::Failed);
     }
     Ok(doc)
+}
+
+/// Whether this program saw the run before, and nothing to take back: what was killed
+/// after that only cleans and records.
+fn was_found_good(doc: &cm_core::Document) -> bool {
+    doc.stages().iter().any(|stage| stage["tool"] == "cm-rollback")
 }
 
 /// Why `--on-failure` does nothing, if it does nothing.

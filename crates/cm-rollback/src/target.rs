@@ -23,6 +23,8 @@ pub struct HostTarget {
     pub services: BTreeMap<String, Option<ServiceState>>,
     /// The release that is taken back.
     pub failed: String,
+    /// Files that were changed by hand on the host and that going back overwrites.
+    pub endangered: Vec<String>,
 }
 
 impl HostTarget {
@@ -72,10 +74,10 @@ pub async fn choose(
     if targets.is_empty() {
         return Err(no_match(args));
     }
-    for (target, host) in
-        targets.iter().filter_map(|target| Some((target, hosts.iter().find(|host| host.name() == target.host)?)))
-    {
-        check_there(project, host, target).await?;
+    for target in &mut targets {
+        if let Some(host) = hosts.iter().find(|host| host.name() == target.host) {
+            target.endangered = check_there(project, host, target).await?;
+        }
     }
     Ok(targets)
 }
@@ -105,15 +107,16 @@ fn after_failure(undo: &Value, ledger: &Ledger, run: &str) -> Result<HostTarget>
     if !lost.is_empty() {
         return Err(nothing(format!("on {}: no release of {} was ever verified", text(undo, "host"), lost.join(", "))));
     }
-    if services.values().all(Option::is_none) {
+    let good = ledger.records().iter().rev().filter(|record| record.id != run);
+    let newest = |wanted: fn(&&Record) -> bool| good.clone().find(wanted).map(|record| record.commit.clone());
+    let commit = newest(|record| record.verdict.is_good()).or_else(|| newest(|record| record.verdict.did_well()));
+    // A failed release may have brought new services and nothing else: going back is removing them.
+    if commit.is_none() && services.values().all(Option::is_none) {
         return Err(nothing(format!(
             "on {}: this was the first deployment; nothing ran before it",
             text(undo, "host")
         )));
     }
-    let good = ledger.records().iter().rev().filter(|record| record.id != run);
-    let newest = |wanted: fn(&&Record) -> bool| good.clone().find(wanted).map(|record| record.commit.clone());
-    let commit = newest(|record| record.verdict.is_good()).or_else(|| newest(|record| record.verdict.did_well()));
     let commit = commit.unwrap_or_else(|| text(undo, "from"));
     Ok(HostTarget {
         host: text(undo, "host"),
@@ -121,6 +124,7 @@ fn after_failure(undo: &Value, ledger: &Ledger, run: &str) -> Result<HostTarget>
         commit,
         services,
         failed: run.to_owned(),
+        endangered: Vec::new(),
     })
 }
 
@@ -144,18 +148,20 @@ fn by_request(project: &Project, args: &Args, host: &str, ledger: &Ledger) -> Re
     let fits = |record: &Record| record.verdict.is_good() || (args.to.is_some() && record.verdict.did_well());
     let good = |record: &&Record| fits(record) && args.to.as_ref().is_none_or(|to| names(record, to));
     let mut services = BTreeMap::new();
-    let mut commit = String::new();
+    let mut commit = (0, String::new());
     for name in services_in_question(project, args, host, newest, ledger)? {
         let Some(now) = ledger.running(&name) else { continue };
         let differs = |state: &&ServiceState| !state.removed && state.commit != now.commit;
         let mut states = ledger
             .records()
             .iter()
+            .enumerate()
             .rev()
-            .filter(good)
-            .filter_map(|record| Some((record, record.services.get(&name).filter(differs)?)));
-        if let Some((record, state)) = states.next() {
-            commit.clone_from(&record.commit);
+            .filter(|(_, record)| good(record))
+            .filter_map(|(at, record)| Some((at, record, record.services.get(&name).filter(differs)?)));
+        if let Some((at, record, state)) = states.next() {
+            // The compose file and mounted files are those of the newest release among the targets.
+            commit = std::cmp::max(commit, (at + 1, record.commit.clone()));
             services.insert(name, Some(state.clone()));
         }
     }
@@ -163,7 +169,14 @@ fn by_request(project: &Project, args: &Args, host: &str, ledger: &Ledger) -> Re
         return Ok(None);
     }
     let checkout = project.host(host)?.checkout()?;
-    Ok(Some(HostTarget { host: host.to_owned(), checkout, commit, services, failed: newest.id.clone() }))
+    Ok(Some(HostTarget {
+        host: host.to_owned(),
+        checkout,
+        commit: commit.1,
+        services,
+        failed: newest.id.clone(),
+        endangered: Vec::new(),
+    }))
 }
 
 fn names(record: &Record, to: &str) -> bool {
@@ -203,8 +216,9 @@ fn no_match(args: &Args) -> Failure {
     }
 }
 
-/// Looks for every image and for the commit, before anything is touched.
-async fn check_there(project: &Project, host: &Host, target: &HostTarget) -> Result<()> {
+/// Looks for every image and for the commit, before anything is touched. Gives the
+/// files that were changed by hand and are in the way.
+async fn check_there(project: &Project, host: &Host, target: &HostTarget) -> Result<Vec<String>> {
     let mut missing = Vec::new();
     for (name, state) in &target.services {
         let Some(state) = state.as_ref().filter(|state| !state.image_id.is_empty()) else { continue };
@@ -221,7 +235,7 @@ async fn check_there(project: &Project, host: &Host, target: &HostTarget) -> Res
     checkout
         .prepare(None, &target.commit)
         .await
-        .map(drop)
+        .map(|state| state.endangered)
         .map_err(|failure| Failure { exit: Exit::NothingToRollBackTo, ..failure })
 }
 
@@ -280,6 +294,14 @@ mod tests {
             after_failure(&undo(Value::Null), &ledger, "1").expect_err("nothing").exit,
             Exit::NothingToRollBackTo
         );
+    }
+
+    #[test]
+    fn a_release_that_only_brought_a_new_service_is_taken_back_by_removing_it() {
+        let ledger = ledger(&[("1", Verdict::Verified, "aaaa"), ("2", Verdict::Pending, "bbbb")]);
+        let undo = json!({"host": "h", "checkout": "~/x", "from": "aaaa", "services": {"new": {"action": "build", "image": null, "image_id": null}}});
+        let target = after_failure(&undo, &ledger, "2").expect("target");
+        assert_eq!((target.commit.as_str(), &target.services["new"]), ("aaaa", &None));
     }
 
     #[test]
