@@ -15,7 +15,7 @@ mod target;
 pub use args::{Args, OnUnknownBase};
 
 use bases::Bases;
-use cm_core::{Action, CommonArgs, Done, Exit, Failure, Io, Result, Run};
+use cm_core::{Action, CommonArgs, Done, Exit, Failure, Io, Log, Result, Run, Service};
 use cm_project::inputs::Inputs;
 use cm_project::{Config, HostSpec, Project, config, tree};
 use compare::Comparison;
@@ -76,6 +76,17 @@ async fn explain_service(args: &Args, service: &str, io: &Io) -> Result<Exit> {
     }
     io.print(&explain::explain(&detection, &plan, service))?;
     Ok(Exit::Done)
+}
+
+/// The services of the plan that `args` ask for, without a document: the same as the
+/// program finds, for programs and tests that have no pipe.
+///
+/// # Errors
+/// As the program.
+pub async fn services(args: &Args, log: &Log) -> Result<Vec<Service>> {
+    let notes = Notes::new(log);
+    let detection = Detection::new(args, None, &notes).await?;
+    Ok(detection.plan(&notes)?.services)
 }
 
 /// Everything that was found out before deciding.

@@ -2,7 +2,7 @@
 //! reasons for it.
 
 use crate::bases::{Base, Bases};
-use crate::compare::{Comparison, Configuration};
+use crate::compare::{Comparison, Configuration, starts};
 use crate::repository::{Change, display};
 use cm_core::{Action, Reason, Service};
 use cm_project::compose::Compose;
@@ -166,11 +166,16 @@ impl Question<'_> {
         let anew = start_action(service);
         match comparison.configuration(service, &self.project.compose_name()) {
             Configuration::Same => {}
-            Configuration::Build => outcome.because(anew, file, reason::COMPOSE_BUILD),
-            Configuration::Container => outcome.because(Action::Recreate, file, reason::COMPOSE_CONFIGURATION),
-            Configuration::New => outcome.because(anew, file, reason::NEW_SERVICE),
-            Configuration::Unreadable => outcome.because(anew, file, reason::UNREADABLE_BASE),
+            Configuration::Build => outcome.because(anew, &file, reason::COMPOSE_BUILD),
+            Configuration::Container => outcome.because(Action::Recreate, &file, reason::COMPOSE_CONFIGURATION),
+            Configuration::New => outcome.because(anew, &file, reason::NEW_SERVICE),
+            Configuration::Unreadable => outcome.because(anew, &file, reason::UNREADABLE_BASE),
         }
+        // With one revision for all, what Compose did not start was not deployed.
+        if matches!(self.bases, Bases::Revision(_)) && comparison.was_idle(&service.name) {
+            outcome.because(anew, file, reason::NEW_SERVICE);
+        }
+        self.compare_base_images(index, comparison, outcome);
         for (change, effects) in comparison.changes.iter().zip(&comparison.effects) {
             if let Some(effect) = effects[index]
                 && !self.is_protected(change)
@@ -178,6 +183,41 @@ impl Question<'_> {
                 outcome.because(self.action(service, effect), display(&change.path), effect.rule);
             }
         }
+    }
+
+    /// Other images below its own, or the same ones with other inputs since its own
+    /// base: the service that builds them may run, and have been deployed, elsewhere.
+    fn compare_base_images(&self, index: usize, comparison: &Comparison, outcome: &mut Outcome) {
+        let inputs = &self.inputs.services[index];
+        if let Some(other) = comparison.other_base_image(inputs) {
+            outcome.because(Action::Build, "", format!("{}:{other}", reason::BASE_IMAGE));
+        }
+        for name in &inputs.built_on {
+            if let Some(path) = self.image_changed(name, comparison, &mut BTreeSet::new()) {
+                outcome.because(Action::Build, path, format!("{}:{name}", reason::BASE_IMAGE));
+            }
+        }
+    }
+
+    /// A path by which the image of the service `name` changed since the base, its own base images included.
+    fn image_changed(&self, name: &str, comparison: &Comparison, seen: &mut BTreeSet<String>) -> Option<String> {
+        let index = self.inputs.services.iter().position(|inputs| inputs.name == name)?;
+        if !seen.insert(name.to_owned()) {
+            return None;
+        }
+        let service = &self.compose().services[index];
+        match comparison.configuration(service, &self.project.compose_name()) {
+            Configuration::Same | Configuration::Container => {}
+            _ => return Some(self.project.compose_files().into_iter().next().unwrap_or_default()),
+        }
+        let pairs = comparison.changes.iter().zip(&comparison.effects);
+        let own = pairs.filter(|(change, _)| !self.is_protected(change));
+        let mut own = own.filter(|(_, effects)| effects[index].is_some_and(|effect| effect.action == Action::Build));
+        let own = own.next().map(|(change, _)| display(&change.path));
+        let other = || comparison.other_base_image(&self.inputs.services[index]).map(|_| String::new());
+        let mut below =
+            || self.inputs.services[index].built_on.iter().find_map(|name| self.image_changed(name, comparison, seen));
+        own.or_else(other).or_else(&mut below)
     }
 
     /// What an effect comes to for this service.
@@ -195,17 +235,17 @@ impl Question<'_> {
         }
     }
 
-    /// A rebuilt image rebuilds what is built on it, and a replaced container what
-    /// lives in its network or process space.
+    /// A replaced container takes along what lives in its network or process space. An
+    /// image takes along nothing here: what is built on it was compared since its own base.
     fn spread(&self, outcomes: &mut [Outcome]) {
         loop {
             let mut changed = false;
             for index in 0..outcomes.len() {
-                for (cause, action, rule) in self.pulled_along(index, outcomes) {
+                for (cause, rule) in self.pulled_along(index, outcomes) {
                     let path = outcomes[cause].reasons.first().map_or(String::new(), |reason| reason.path.clone());
                     let known = outcomes[index].reasons.iter().any(|reason| reason.rule == rule);
                     if !known {
-                        outcomes[index].because(action, path, rule);
+                        outcomes[index].because(Action::Recreate, path, rule);
                         changed = true;
                     }
                 }
@@ -216,20 +256,16 @@ impl Question<'_> {
         }
     }
 
-    /// The services that pull the service `index` along, with what that means for it.
-    fn pulled_along(&self, index: usize, outcomes: &[Outcome]) -> Vec<(usize, Action, String)> {
+    /// The services that pull the service `index` along, with the rule.
+    fn pulled_along(&self, index: usize, outcomes: &[Outcome]) -> Vec<(usize, String)> {
         let services = &self.compose().services;
-        let mut found = Vec::new();
-        for (other, outcome) in outcomes.iter().enumerate().filter(|(other, _)| *other != index) {
-            let name = &services[other].name;
-            if outcome.action == Action::Build && self.inputs.services[index].built_on.contains(name) {
-                found.push((other, Action::Build, format!("{}:{name}", reason::BASE_IMAGE)));
-            }
-            if outcome.action >= Action::Recreate && shares_namespace(&services[index], name) {
-                found.push((other, Action::Recreate, format!("{}:{name}", reason::SHARED_NAMESPACE)));
-            }
-        }
-        found
+        let replaced =
+            |other: &usize| outcomes[*other].action >= Action::Recreate && !self.is_inactive(&services[*other]);
+        let others = (0..outcomes.len()).filter(|other| *other != index).filter(replaced);
+        others
+            .filter(|other| shares_namespace(&services[index], &services[*other].name))
+            .map(|other| (other, format!("{}:{}", reason::SHARED_NAMESPACE, services[other].name)))
+            .collect()
     }
 
     /// What was found out, against what was asked for.
@@ -254,10 +290,9 @@ impl Question<'_> {
 
     /// Whether the service is one that Compose does not start, and that does not run.
     fn is_inactive(&self, service: &compose::Service) -> bool {
-        let active = |profile: &String| self.project.config.compose.profiles.contains(profile);
         let runs =
             !matches!(self.bases.of(&self.host_of(&service.name), &service.name), Some(Base::Never { .. }) | None);
-        let starts = service.profiles.is_empty() || service.profiles.iter().any(active);
+        let starts = starts(service, &self.project.config.compose.profiles);
         !(starts || runs && matches!(self.bases, Bases::Hosts(_)))
     }
 
@@ -289,7 +324,7 @@ impl Question<'_> {
             }
             Bases::Revision(base) => {
                 for comparison in self.comparisons {
-                    let before = comparison.compose.as_ref().map_or_else(Vec::new, Compose::names);
+                    let before = comparison.before.as_ref().map_or_else(Vec::new, |before| before.compose.names());
                     for name in before.into_iter().filter(|name| self.compose().service(name).is_none()) {
                         gone.push((self.host_of(name), name.to_owned(), base.commit().unwrap_or_default()));
                     }
@@ -327,7 +362,7 @@ impl Question<'_> {
 
     /// The project's own files, whose meaning is compared and not looked up.
     fn own_files(&self) -> BTreeSet<String> {
-        let before = self.comparisons.iter().filter_map(|comparison| comparison.compose.as_ref());
+        let before = self.comparisons.iter().filter_map(|comparison| Some(&comparison.before.as_ref()?.compose));
         let mut files: BTreeSet<String> =
             before.chain([self.compose()]).flat_map(|compose| compose.files.clone()).collect();
         files.extend(self.project.variable_files());

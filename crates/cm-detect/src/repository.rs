@@ -3,7 +3,8 @@
 
 use cm_core::{Exit, Failure, Result};
 use cm_project::tree::{Kind, Tree};
-use git2::{Delta, DiffOptions, ErrorCode, FileMode, ObjectType, Oid, RepositoryState, StatusOptions};
+use git2::{ErrorCode, FileMode, ObjectType, Oid, RepositoryState, StatusOptions, TreeEntry};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// A repository on this machine.
@@ -18,6 +19,8 @@ pub struct Change {
     pub path: Vec<u8>,
     /// Whether it is a submodule, so that all below it may have changed.
     pub module: bool,
+    /// Whether the base does not have it.
+    pub added: bool,
     /// Whether it is gone.
     pub deleted: bool,
 }
@@ -185,21 +188,62 @@ impl Repository {
     /// # Errors
     /// [`Exit::Detect`] if the objects are not all here.
     pub fn changes(&self, base: Oid, head: Oid) -> Result<Vec<Change>> {
-        let (base, head) = (self.tree(base)?, self.tree(head)?);
-        let mut options = DiffOptions::new();
-        options.include_typechange(true).skip_binary_check(true).ignore_submodules(false);
-        let diff =
-            self.git.diff_tree_to_tree(Some(&base.tree), Some(&head.tree), Some(&mut options)).map_err(broken)?;
-        let changes = diff.deltas().flat_map(|delta| {
-            let deleted = delta.status() == Delta::Deleted;
-            let module = [delta.old_file().mode(), delta.new_file().mode()].contains(&FileMode::Commit);
-            let paths = [delta.old_file().path_bytes(), delta.new_file().path_bytes()];
-            paths.into_iter().flatten().map(move |path| Change { path: path.to_vec(), module, deleted })
-        });
-        let mut changes: Vec<Change> = changes.collect();
+        let (base, head) = (self.tree(base)?.tree, self.tree(head)?.tree);
+        let mut changes = Vec::new();
+        self.compare(Some(&base), Some(&head), &mut Vec::new(), &mut changes).map_err(broken)?;
         changes.sort();
-        changes.dedup();
         Ok(changes)
+    }
+
+    /// Adds what differs below the folder `path`. Folders that are the same on both
+    /// sides are not opened, so that this costs what the difference costs. Names are
+    /// compared by their bytes, whatever the file system of this machine thinks of case.
+    fn compare(
+        &self,
+        base: Option<&git2::Tree>,
+        head: Option<&git2::Tree>,
+        path: &mut Vec<u8>,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), git2::Error> {
+        let (mut before, mut after) = (base.map(|tree| tree.iter()), head.map(|tree| tree.iter()));
+        let same = |a: &TreeEntry, b: &TreeEntry| a.id() == b.id() && a.filemode() == b.filemode();
+        for entry in after.iter_mut().flatten() {
+            let was = base.and_then(|tree| tree.get_name_bytes(entry.name_bytes()));
+            if !was.as_ref().is_some_and(|was| same(was, &entry)) {
+                self.compare_entry(was.as_ref(), Some(&entry), path, changes)?;
+            }
+        }
+        for entry in before.iter_mut().flatten() {
+            if head.is_none_or(|tree| tree.get_name_bytes(entry.name_bytes()).is_none()) {
+                self.compare_entry(Some(&entry), None, path, changes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what differs between two entries of one name in the folder `path`.
+    fn compare_entry(
+        &self,
+        before: Option<&TreeEntry>,
+        after: Option<&TreeEntry>,
+        path: &mut Vec<u8>,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), git2::Error> {
+        let length = path.len();
+        path.extend((length > 0).then_some(b'/'));
+        path.extend(before.or(after).map_or(&[][..], TreeEntry::name_bytes));
+        let (before_tree, after_tree) = (self.subtree(before)?, self.subtree(after)?);
+        if before_tree.is_some() || after_tree.is_some() {
+            self.compare(before_tree.as_ref(), after_tree.as_ref(), path, changes)?;
+        }
+        changes.extend(change(path, before, after));
+        path.truncate(length);
+        Ok(())
+    }
+
+    fn subtree(&self, entry: Option<&TreeEntry>) -> Result<Option<git2::Tree<'_>>, git2::Error> {
+        let folder = entry.filter(|entry| entry.kind() == Some(ObjectType::Tree));
+        folder.map(|entry| self.git.find_tree(entry.id())).transpose()
     }
 
     /// The files of the working tree that differ from HEAD or are not known to Git.
@@ -232,6 +276,15 @@ impl Repository {
     }
 }
 
+/// The change of what stands at `path` from one entry to the other, folders apart.
+fn change(path: &[u8], before: Option<&TreeEntry>, after: Option<&TreeEntry>) -> Option<Change> {
+    let file = |entry: &&TreeEntry| entry.kind() != Some(ObjectType::Tree);
+    let (before, after) = (before.filter(file), after.filter(file));
+    let module = before.into_iter().chain(after).any(|entry| entry.kind() == Some(ObjectType::Commit));
+    let change = Change { path: path.to_vec(), module, added: before.is_none(), deleted: after.is_none() };
+    (before.is_some() || after.is_some()).then_some(change)
+}
+
 /// The files of one commit.
 pub struct CommitTree<'a> {
     git: &'a git2::Repository,
@@ -256,6 +309,37 @@ impl CommitTree<'_> {
         Ok(files)
     }
 
+    /// Whether `wanted` says yes to a file below one of `folders`.
+    ///
+    /// # Errors
+    /// [`Exit::Detect`] if the objects are not all here.
+    pub fn any_below(&self, folders: &BTreeSet<String>, wanted: &dyn Fn(&[u8]) -> bool) -> Result<bool> {
+        let mut found = false;
+        for folder in folders {
+            let below = match folder.as_str() {
+                "" => Some(self.tree.clone()),
+                path => match self.tree.get_path(Path::new(path)) {
+                    Ok(entry) if entry.kind() == Some(ObjectType::Tree) => {
+                        Some(self.git.find_tree(entry.id()).map_err(broken)?)
+                    }
+                    Ok(_) => {
+                        found |= wanted(path.as_bytes());
+                        None
+                    }
+                    Err(_) => None,
+                },
+            };
+            let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+            if let Some(tree) = below {
+                found |= any_file(&tree, prefix.as_bytes(), wanted)?;
+            }
+            if found {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
     /// The content of a file by its bytes; `None` if it is none.
     pub fn blob(&self, path: &[u8]) -> Option<Vec<u8>> {
         use std::os::unix::ffi::OsStrExt;
@@ -264,6 +348,18 @@ impl CommitTree<'_> {
         let regular = entry.filemode() != i32::from(FileMode::Link) && entry.kind() == Some(ObjectType::Blob);
         regular.then(|| self.git.find_blob(entry.id()).ok().map(|blob| blob.content().to_vec())).flatten()
     }
+}
+
+/// Whether `wanted` says yes to a file of `tree`, whose own path is `prefix`.
+fn any_file(tree: &git2::Tree, prefix: &[u8], wanted: &dyn Fn(&[u8]) -> bool) -> Result<bool> {
+    let mut found = false;
+    let walked = tree.walk(git2::TreeWalkMode::PreOrder, |folder, entry| {
+        let path = [prefix, folder.as_bytes(), entry.name_bytes()].concat();
+        found = entry.kind() != Some(ObjectType::Tree) && wanted(&path);
+        if found { git2::TreeWalkResult::Abort } else { git2::TreeWalkResult::Ok }
+    });
+    // Stopping early counts as an error to the library.
+    if found { Ok(true) } else { walked.map(|()| false).map_err(broken) }
 }
 
 impl Tree for CommitTree<'_> {

@@ -6,6 +6,7 @@ mod load;
 mod merge;
 mod service;
 
+use crate::source::Position;
 use crate::tree::{self, Place, Tree};
 use cm_core::Result;
 use load::Loader;
@@ -70,6 +71,8 @@ pub struct Build {
     pub dockerfile: Option<String>,
     /// The Dockerfile itself, written into the compose file.
     pub inline: Option<String>,
+    /// Where the compose file has it.
+    pub inline_at: Option<Position>,
     /// The stage that is built; the last if not said.
     pub target: Option<String>,
     /// Named contexts.

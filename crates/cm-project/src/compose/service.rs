@@ -4,6 +4,7 @@
 use super::load::Loader;
 use super::{Build, Compose, Context, EnvFile, Mount, Service};
 use crate::nearest;
+use crate::pattern::clean;
 use crate::tree::Place;
 use crate::yaml::{Node, Yaml};
 use cm_core::Result;
@@ -84,15 +85,18 @@ impl Reader<'_> {
         for (name, value) in node.get("args").map_or(&[][..], Node::pairs) {
             args.insert(name.clone(), value.text().filter(|_| !value.unresolved));
         }
-        Ok(Build {
+        let mut build = Build {
             context,
             dockerfile: text("dockerfile"),
             inline: text("dockerfile_inline"),
+            inline_at: node.get("dockerfile_inline").map(|inline| inline.at.clone()),
             target: text("target").filter(|target| !target.is_empty()),
             contexts,
             args,
             configuration: without(node, &NOT_IN_IMAGE),
-        })
+        };
+        build.configuration = one_spelling(&build);
+        Ok(build)
     }
 
     /// A build context: a folder, a sibling service, or something that is not ours.
@@ -244,6 +248,23 @@ fn resource_name(item: &Node) -> Option<String> {
 fn without(node: &Node, keys: &[&str]) -> Value {
     let kept = node.pairs().iter().filter(|(key, _)| !keys.contains(&key.as_str()));
     Value::Object(kept.map(|(key, value)| (key.clone(), value.to_json())).collect())
+}
+
+/// The configuration of a build with its paths in one spelling: `app`, `./app` and
+/// `app/` are the same folder, and `Dockerfile` is what is read if nothing is said.
+fn one_spelling(build: &Build) -> Value {
+    let mut configuration = build.configuration.clone();
+    if let Value::Object(keys) = &mut configuration {
+        keys.insert("context".to_owned(), Value::String(format!("{:?}", build.context)));
+        if let Some(file) = keys.remove("dockerfile").as_ref().and_then(Value::as_str).map(clean)
+            && file != "Dockerfile"
+        {
+            keys.insert("dockerfile".to_owned(), Value::String(file));
+        }
+        let contexts = build.contexts.iter().map(|(name, context)| (name.clone(), format!("{context:?}").into()));
+        keys.insert("additional_contexts".to_owned(), Value::Object(contexts.collect()));
+    }
+    configuration
 }
 
 fn port(node: &Node) -> String {

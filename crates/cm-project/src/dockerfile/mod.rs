@@ -102,14 +102,15 @@ impl Dockerfile {
     /// # Errors
     /// [`cm_core::Exit::Config`] with file, line and a caret.
     pub fn parse(file: &str, text: &str) -> Result<Self> {
-        parse(text).map_err(|error| {
-            let at = Position { file: file.into(), line: error.line, column: 1 };
-            let failure = source::failure("dockerfile.syntax", &at, text, &error.message);
-            match unknown_keyword(&error.message) {
-                Some(keyword) => failure.hint(nearest::hint(keyword, KEYWORDS)),
-                None => failure,
-            }
-        })
+        parse(text).map_err(|error| failure(&Position { file: file.into(), line: error.line, column: 1 }, text, &error))
+    }
+
+    /// Reads a Dockerfile that is a string at `at` of a compose file, whose text is `around`.
+    ///
+    /// # Errors
+    /// As [`Dockerfile::parse`], with the place in the compose file.
+    pub fn parse_inline(text: &str, at: &Position, around: &str) -> Result<Self> {
+        parse(text).map_err(|error| failure(&place_inline(text, at, around, error.line), around, &error))
     }
 
     /// The stage that `target` names, by name or number; the last one without.
@@ -130,6 +131,31 @@ impl Dockerfile {
         let lower = name.to_ascii_lowercase();
         let named = self.stages.iter().rposition(|stage| stage.name.as_deref() == Some(&lower));
         named.or_else(|| name.parse().ok().filter(|index| *index < self.stages.len()))
+    }
+}
+
+fn failure(at: &Position, text: &str, error: &Error) -> Failure {
+    let failure = source::failure("dockerfile.syntax", at, text, &error.message);
+    match unknown_keyword(&error.message) {
+        Some(keyword) => failure.hint(nearest::hint(keyword, KEYWORDS)),
+        None => failure,
+    }
+}
+
+/// Where line `number` of the string that stands at `at` is. A block scalar begins in
+/// the line after its `|`; what is on one line is all at one place.
+fn place_inline(inline: &str, at: &Position, around: &str, number: usize) -> Position {
+    let wanted = inline.lines().nth(number - 1).unwrap_or_default().trim();
+    let below = around.lines().enumerate().skip(at.line.saturating_sub(1));
+    let mut same = below.filter(|(_, line)| line.trim() == wanted);
+    // The same line may come several times; the one so far down is meant.
+    let earlier = inline.lines().take(number - 1).filter(|line| line.trim() == wanted).count();
+    match same.nth(earlier) {
+        Some((index, line)) if !wanted.is_empty() => {
+            let indent = line.chars().take_while(|c| c.is_whitespace()).count();
+            Position { file: at.file.clone(), line: index + 1, column: indent + 1 }
+        }
+        _ => at.clone(),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::compose::{Build, Context};
 use crate::dockerfile::words::{Value, expand};
 use crate::dockerfile::{Copy, Dockerfile, Mount, Stage, Step};
 use crate::pattern::{Patterns, Source, UNKNOWN};
+use crate::source::Position;
 use crate::tree::{self, Place, Tree};
 use cm_core::{Exit, Failure, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,8 +22,8 @@ pub struct BuildInputs {
     pub images: BTreeSet<String>,
     /// The services whose images it takes something from by their names.
     pub services: BTreeSet<String>,
-    /// Whether the image has ONBUILD steps, which run in the builds based on it.
-    pub has_triggers: bool,
+    /// The ONBUILD steps of the image, which run in the builds based on it.
+    pub triggers: Vec<Step>,
     /// All of the build context: what the ONBUILD steps of a base image may take.
     pub context: Option<PathRule>,
 }
@@ -40,11 +41,14 @@ const PLATFORM_VARIABLES: [&str; 9] = [
     "TARGETSTAGE",
 ];
 
-/// The inputs of `build`.
+/// The ONBUILD steps of an image that a service of the project builds.
+pub type Triggers<'a> = &'a dyn Fn(&Origin) -> Vec<Step>;
+
+/// The inputs of `build`, which may be based on images with `triggers`.
 ///
 /// # Errors
 /// [`Exit::Config`] for a Dockerfile with a mistake, or a target that it does not have.
-pub fn inputs(tree: &dyn Tree, build: &Build) -> Result<BuildInputs> {
+pub fn inputs(tree: &dyn Tree, build: &Build, triggers: Triggers) -> Result<BuildInputs> {
     let mut out = BuildInputs::default();
     let Some((file, dockerfile)) = dockerfile(tree, build, &mut out)? else { return Ok(out) };
     let target = dockerfile.target(&file, build.target.as_deref())?;
@@ -53,6 +57,7 @@ pub fn inputs(tree: &dyn Tree, build: &Build) -> Result<BuildInputs> {
     let mut walk = Walk {
         tree,
         build,
+        outer: triggers,
         dockerfile: &dockerfile,
         out,
         begun: BTreeSet::new(),
@@ -65,7 +70,7 @@ pub fn inputs(tree: &dyn Tree, build: &Build) -> Result<BuildInputs> {
     }
     let left = walk.stage(target);
     let (mut out, folders) = (walk.out, walk.folders);
-    out.has_triggers = !left.triggers.is_empty();
+    out.triggers = left.triggers;
     if let (Context::Folder(_), Some(folder)) = (&build.context, folders.first()) {
         out.context = Some(folder.rule(rule::TRIGGER, Source::new(".")));
     }
@@ -84,7 +89,11 @@ pub fn inputs(tree: &dyn Tree, build: &Build) -> Result<BuildInputs> {
 fn dockerfile(tree: &dyn Tree, build: &Build, out: &mut BuildInputs) -> Result<Option<(String, Dockerfile)>> {
     if let Some(text) = &build.inline {
         let name = "dockerfile_inline".to_owned();
-        return Ok(Some((name.clone(), Dockerfile::parse(&name, text)?)));
+        let parsed = match &build.inline_at {
+            Some(at) => Dockerfile::parse_inline(text, at, &compose_text(tree, at))?,
+            None => Dockerfile::parse(&name, text)?,
+        };
+        return Ok(Some((name, parsed)));
     }
     let Context::Folder(context) = &build.context else { return Ok(None) };
     let Some(path) = dockerfile_path(tree, context, build.dockerfile.as_deref()) else {
@@ -100,6 +109,12 @@ fn dockerfile(tree: &dyn Tree, build: &Build, out: &mut BuildInputs) -> Result<O
         out.rules.extend(links.iter().chain([&target]).map(|path| PathRule::exact(rule::DOCKERFILE, path)));
     }
     Ok(Some((path.clone(), Dockerfile::parse(&path, &text)?)))
+}
+
+/// The text of the compose file that `at` is in.
+fn compose_text(tree: &dyn Tree, at: &Position) -> String {
+    let bytes = tree::read(tree, &at.file).ok().flatten().unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Where the Dockerfile is, if it is in the repository.
@@ -137,11 +152,14 @@ impl Folder {
 }
 
 /// Where a FROM, a `--from` or a mount takes things from.
-enum Origin {
+pub enum Origin {
+    /// The stage of this number.
     Stage(usize),
     /// The number of a folder in [`Walk::folders`].
     Folder(usize),
+    /// The image of this service.
     Service(String),
+    /// The image of this name.
     Image(String),
     /// Nothing that a change in the repository could change.
     Elsewhere,
@@ -177,6 +195,7 @@ struct Inherited {
 struct Walk<'a> {
     tree: &'a dyn Tree,
     build: &'a Build,
+    outer: Triggers<'a>,
     dockerfile: &'a Dockerfile,
     out: BuildInputs,
     /// The stages that were begun: a stage that copies from itself ends there.
@@ -202,6 +221,14 @@ impl Walk<'_> {
         self.begun.insert(index);
         let dockerfile = self.dockerfile;
         let stage: &Stage = &dockerfile.stages[index];
+        if let Some(origin) = stage.name.as_deref().and_then(|name| self.named_context(name)) {
+            // A named context of a stage's name takes the stage's place: none of its steps is done.
+            self.whole(origin);
+            let unknown = Variables { known: Vec::new(), open: true };
+            let left = Inherited { variables: unknown, triggers: Vec::new() };
+            self.left.insert(index, left.clone());
+            return left;
+        }
         let (mut variables, inherited) = self.base(index, stage);
         let mut triggers = Vec::new();
         for step in inherited.iter().chain(&stage.steps) {
@@ -217,13 +244,6 @@ impl Walk<'_> {
 
     /// The variables a stage starts with and the ONBUILD steps of its base.
     fn base(&mut self, index: usize, stage: &Stage) -> (Variables, Vec<Step>) {
-        if let Some(name) = &stage.name
-            && let Some(origin) = self.named_context(name)
-        {
-            // A named context of a stage's name takes the stage's place.
-            self.whole(origin);
-            return (Variables { known: Vec::new(), open: true }, Vec::new());
-        }
         let global = self.global_variables();
         let base = expand(&stage.base, self.dockerfile.escape, &|name| global.get(name));
         let earlier = self.dockerfile.stages[..index]
@@ -243,8 +263,11 @@ impl Walk<'_> {
             }
             None => {
                 let origin = self.outside(&base);
+                let mut triggers = (self.outer)(&origin);
                 self.whole(origin);
-                let triggers = if base.contains("onbuild") { vec![everything()] } else { Vec::new() };
+                if triggers.is_empty() && base.contains("onbuild") {
+                    triggers.push(everything());
+                }
                 (Variables { known: Vec::new(), open }, triggers)
             }
         }

@@ -7,9 +7,10 @@ pub mod rule;
 
 use crate::compose::{Compose, Service};
 use crate::config::ServiceSection;
-use crate::pattern::{Patterns, Source};
+use crate::dockerfile::Step;
+use crate::pattern::{Patterns, Source, UNKNOWN};
 use crate::tree::{self, Kind, Tree};
-use build::{BuildInputs, plain_image};
+use build::{BuildInputs, Origin, Triggers, plain_image};
 use cm_core::{Action, Result};
 use rule::PathRule;
 use std::collections::BTreeSet;
@@ -61,21 +62,56 @@ impl Inputs {
         prefix: &str,
         rules: &dyn Fn(&str) -> ServiceSection,
     ) -> Result<Self> {
-        let mut services = Vec::new();
-        let mut images = Vec::new();
-        for service in &compose.services {
-            let build = service.build.as_ref().map(|build| build::inputs(tree, build)).transpose()?;
-            let build = build.unwrap_or_default();
-            services.push(ServiceInputs::new(tree, service, &build, prefix, &rules(&service.name)));
-            images.push(build);
-        }
-        for (service, build) in services.iter_mut().zip(&images) {
-            for (sibling, image) in compose.services.iter().zip(&images) {
-                if sibling.build.is_some() && sibling.name != service.name && uses(build, sibling, project) {
-                    service.built_on.insert(sibling.name.clone());
-                    service.image.extend(build.context.iter().filter(|_| image.has_triggers).cloned());
-                }
+        Inputs::collect(tree, compose, project, prefix, rules, &|failed| failed)
+    }
+
+    /// The inputs at a commit that was deployed: a Dockerfile with a mistake takes
+    /// nothing there. Where it still matters, it is another one at the commit to deploy.
+    ///
+    /// # Errors
+    /// None that [`Inputs::of`] has not.
+    pub fn before(
+        tree: &dyn Tree,
+        compose: &Compose,
+        project: &str,
+        prefix: &str,
+        rules: &dyn Fn(&str) -> ServiceSection,
+    ) -> Result<Self> {
+        Inputs::collect(tree, compose, project, prefix, rules, &|failed| failed.or(Ok(BuildInputs::default())))
+    }
+
+    fn collect(
+        tree: &dyn Tree,
+        compose: &Compose,
+        project: &str,
+        prefix: &str,
+        rules: &dyn Fn(&str) -> ServiceSection,
+        accept: &dyn Fn(Result<BuildInputs>) -> Result<BuildInputs>,
+    ) -> Result<Self> {
+        let read = |service: &Service, triggers: Triggers| {
+            let build = service.build.as_ref().map(|build| accept(build::inputs(tree, build, triggers))).transpose()?;
+            Result::Ok(build.unwrap_or_default())
+        };
+        let all = &compose.services;
+        let mut images: Vec<BuildInputs> =
+            all.iter().map(|service| read(service, &|_| Vec::new())).collect::<Result<_>>()?;
+        for (index, service) in all.iter().enumerate().filter(|(_, service)| service.build.is_some()) {
+            let triggers = |origin: &Origin| triggers(origin, service, all, &images, project);
+            let again = siblings(&images[index], service, all, project).any(|other| !images[other].triggers.is_empty());
+            if again {
+                images[index] = read(service, &triggers)?;
             }
+        }
+        let mut services = Vec::new();
+        for (service, build) in all.iter().zip(&images) {
+            let mut inputs = ServiceInputs::new(tree, service, build, prefix, &rules(&service.name));
+            for other in siblings(build, service, all, project) {
+                inputs.built_on.insert(all[other].name.clone());
+                let guessed = build.images.iter().any(|name| name.contains(UNKNOWN));
+                let fires = guessed && !images[other].triggers.is_empty();
+                inputs.image.extend(build.context.iter().filter(|_| fires).cloned());
+            }
+            services.push(inputs);
         }
         Ok(Inputs { services })
     }
@@ -84,6 +120,11 @@ impl Inputs {
     /// `module` is a submodule, whose change is one of all below it.
     pub fn classify(&self, path: &[u8], module: bool) -> Vec<Option<Effect>> {
         self.services.iter().map(|service| service.effect(path, module)).collect()
+    }
+
+    /// The inputs of the service `name`.
+    pub fn service(&self, name: &str) -> Option<&ServiceInputs> {
+        self.services.iter().find(|service| service.name == name)
     }
 }
 
@@ -116,8 +157,21 @@ impl ServiceInputs {
         lines
     }
 
-    /// The strongest effect of a change of `path`.
-    fn effect(&self, path: &[u8], module: bool) -> Option<Effect> {
+    /// Whether the file `path`, where there is one, is part of what the image is built from.
+    pub fn takes(&self, path: &[u8]) -> bool {
+        let mut rules = self.image.iter().filter(|rule| rule.name != rule::DOCKERIGNORE);
+        rules.any(|rule| rule.applies(path, false)) && !self.narrowed.matches(path)
+    }
+
+    /// The folders that everything the image is built from is in.
+    pub fn folders(&self) -> BTreeSet<String> {
+        let rules = self.image.iter().filter(|rule| rule.name != rule::DOCKERIGNORE);
+        rules.map(|rule| tree::join(&rule.root, rule.source.fixed())).collect()
+    }
+
+    /// The strongest effect of a change of `path`. An ignore file comes last of what
+    /// decides about the image: its effect means that nothing else takes it.
+    pub fn effect(&self, path: &[u8], module: bool) -> Option<Effect> {
         let find = |rules: &[PathRule], action| {
             let rule = rules.iter().find(|rule| rule.applies(path, module))?;
             Some(Effect { action, rule: rule.name })
@@ -151,6 +205,27 @@ fn with_links(tree: &dyn Tree, name: &'static str, path: &str) -> Vec<PathRule> 
         rules.extend(links.iter().chain([&target]).map(|path| PathRule::below(name, path)));
     }
     rules
+}
+
+/// The numbers of the other services whose images the build of `service` takes something from.
+fn siblings<'a>(
+    build: &'a BuildInputs,
+    service: &'a Service,
+    all: &'a [Service],
+    project: &'a str,
+) -> impl Iterator<Item = usize> + 'a {
+    let others = all.iter().enumerate().filter(|(_, other)| other.build.is_some() && other.name != service.name);
+    others.filter(move |(_, other)| uses(build, other, project)).map(|(index, _)| index)
+}
+
+/// The ONBUILD steps of the image that `origin` is, if one of the other services builds it.
+fn triggers(origin: &Origin, service: &Service, all: &[Service], images: &[BuildInputs], project: &str) -> Vec<Step> {
+    let used = match origin {
+        Origin::Service(name) => BuildInputs { services: [name.clone()].into(), ..BuildInputs::default() },
+        Origin::Image(name) => BuildInputs { images: [name.clone()].into(), ..BuildInputs::default() },
+        _ => return Vec::new(),
+    };
+    siblings(&used, service, all, project).flat_map(|index| images[index].triggers.clone()).collect()
 }
 
 /// Whether a build takes something from the image that `sibling` is built into.

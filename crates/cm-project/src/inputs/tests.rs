@@ -176,12 +176,13 @@ fn triggers_run_in_the_stage_that_is_based_on_them() {
 fn triggers_of_a_siblings_image_take_from_the_context_of_who_is_based_on_it() {
     let files = [
         ("compose.yml", "services:\n  base: {build: base, image: b}\n  web: {build: web}\n"),
-        ("base/Dockerfile", "FROM x\nONBUILD COPY . /app\n"),
+        ("base/Dockerfile", "FROM x\nONBUILD COPY src /app\n"),
         ("web/Dockerfile", "FROM b\n"),
-        ("web/.dockerignore", "*.md\n"),
+        ("web/.dockerignore", "**/*.md\n"),
     ];
-    assert_eq!(touched(&files, "web/src/x"), ["web build base-image-trigger"]);
-    assert!(touched(&files, "web/x.md").is_empty());
+    assert_eq!(touched(&files, "web/src/x"), ["web build dockerfile-copy"]);
+    assert!(touched(&files, "web/other").is_empty());
+    assert!(touched(&files, "web/src/x.md").is_empty());
     assert!(touched(&files, "base/x").is_empty());
 }
 
