@@ -2,12 +2,14 @@
 
 use crate::Exit;
 use std::io;
+use std::sync::OnceLock;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The signals that ask a program to end.
 #[derive(Debug)]
 pub struct Signals {
-    interrupt: Signal,
+    /// A shell without job control has its background jobs ignore Ctrl-C.
+    interrupt: Option<Signal>,
     terminate: Signal,
     /// Not listened for under `nohup`: the end of the terminal must then end nothing.
     hangup: Option<Signal>,
@@ -19,11 +21,10 @@ impl Signals {
     /// # Errors
     /// Those of `sigaction(2)`.
     pub fn listen() -> io::Result<Self> {
-        let hangup = SignalKind::hangup();
         Ok(Signals {
-            interrupt: signal(SignalKind::interrupt())?,
+            interrupt: unless_ignored(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
-            hangup: if is_ignored(rustix::process::Signal::HUP.as_raw()) { None } else { Some(signal(hangup)?) },
+            hangup: unless_ignored(SignalKind::hangup())?,
         })
     }
 
@@ -31,16 +32,10 @@ impl Signals {
     /// terminal comes once: the kernel and the shell both tell of it, and that is no
     /// impatience of anybody's.
     pub async fn next(&mut self) -> Exit {
-        let hangup = async {
-            match &mut self.hangup {
-                Some(hangup) => hangup.recv().await,
-                None => std::future::pending().await,
-            }
-        };
         let (exit, terminal_ended) = tokio::select! {
-            _ = self.interrupt.recv() => (Exit::Interrupted, false),
+            () = received(&mut self.interrupt) => (Exit::Interrupted, false),
             _ = self.terminate.recv() => (Exit::Terminated, false),
-            _ = hangup => (Exit::Terminated, true),
+            () = received(&mut self.hangup) => (Exit::Terminated, true),
         };
         if terminal_ended {
             self.hangup = None;
@@ -49,12 +44,27 @@ impl Signals {
     }
 }
 
-/// Whether this process ignores the signal with this number, as `nohup` and a shell's `trap ''` have
-/// it. Children inherit that, unless somebody listens for the signal in between.
+fn unless_ignored(kind: SignalKind) -> io::Result<Option<Signal>> {
+    if is_ignored(kind.as_raw_value()) { Ok(None) } else { signal(kind).map(Some) }
+}
+
+async fn received(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether this process was started with the signal of this number ignored, as `nohup` and a shell's
+/// `trap ''` have it. Children inherit that, unless somebody listens for the signal in between.
 pub fn is_ignored(signal: i32) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    // Asked first before anybody listens, and that answer stays.
+    static IGNORED: OnceLock<u64> = OnceLock::new();
+    let mask = *IGNORED.get_or_init(|| {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
+    });
     (1..=64).contains(&signal) && mask >> (signal - 1) & 1 == 1
 }
 
