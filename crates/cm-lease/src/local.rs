@@ -226,13 +226,18 @@ fn checked(file: File, path: &Path) -> Result<File> {
     }
     let system =
         rustix::fs::fstatfs(&file).map_err(|error| unusable(path, "its file system is unknown").cause(error))?;
-    // The type's width differs between architectures; the numbers are 32 bits wide.
-    let magic = system.f_type & 0xFFFF_FFFF;
-    match NETWORK.iter().find(|(number, _)| *number == magic) {
-        Some((_, name)) => Err(unusable(path, &format!("it is on a network file system ({name})"))
+    match network_name(system.f_type) {
+        Some(name) => Err(unusable(path, &format!("it is on a network file system ({name})"))
             .hint("locks there are not kernel locks of this machine; name a local file, such as one in /tmp")),
         None => Ok(file),
     }
+}
+
+/// What kind of network file system has this number in `statfs`; `None` for a local one.
+fn network_name(magic: FsWord) -> Option<&'static str> {
+    // The type's width differs between architectures; the numbers are 32 bits wide.
+    let magic = magic & 0xFFFF_FFFF;
+    NETWORK.iter().find(|(number, _)| *number == magic).map(|(_, name)| *name)
 }
 
 fn kind_word(kind: FileType) -> &'static str {
@@ -402,6 +407,17 @@ mod tests {
         }
         assert!(!dir.path().join("nowhere").exists());
         assert_eq!(fs::read_to_string(target).expect("read"), "precious");
+    }
+
+    #[test]
+    fn network_file_systems_are_known_by_their_numbers() {
+        assert_eq!(network_name(0x6969), Some("NFS"));
+        assert_eq!(network_name(0xFF53_4D42), Some("CIFS"));
+        // As a 32-bit signed number, sign-extended.
+        assert_eq!(network_name(0xFF53_4D42_u32.cast_signed().into()), Some("CIFS"));
+        for local in [0xEF53, 0x0102_1994, 0x794C_7630, 0x5846_5342, 0x9123_683E_u32.into()] {
+            assert_eq!(network_name(local), None, "ext4, tmpfs, overlay, XFS, Btrfs: {local:#x}");
+        }
     }
 
     #[tokio::test]

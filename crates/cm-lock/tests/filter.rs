@@ -88,6 +88,12 @@ fn a_failed_run_is_not_acted_on_but_its_lock_is_released() {
     let refused = feed(world.lock("ada@laptop", &["acquire", "--owner-pid", &owner.pid()]), &document("failed"));
     assert_eq!(refused.status.code(), Some(3), "{}", stderr(&refused));
     assert_eq!(out(&refused)["status"], "failed");
+    let checked = feed(world.lock::<&str>("ada@laptop", &[]), &document("failed"));
+    for refused in [&refused, &checked] {
+        assert_eq!(refused.status.code(), Some(3), "{}", stderr(refused));
+        let (stage, error) = (&out(refused)["stages"][0], &out(refused)["error"]);
+        assert_eq!((&stage["status"], error), (&json!("skipped"), &Value::Null), "the first failure stays the failure");
+    }
     world.assert_free("ada@laptop");
     let acquired = feed(world.lock("ada@laptop", &["acquire", "--owner-pid", &owner.pid()]), &document("ok"));
     let mut failed = out(&acquired);

@@ -1,6 +1,8 @@
 //! Many at once: exactly one holds, whatever dies, and no reader ever sees half a record.
 //! `CM_STRESS=1000` runs that many rounds instead of a few seconds' worth.
 
+#![expect(clippy::print_stdout, reason = "what was measured is told")]
+
 mod world;
 
 use rustix::process::Signal;
@@ -8,7 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use world::{World, end, signal, until};
 
 const RACERS: usize = 16;
@@ -93,6 +95,36 @@ fn of_sixteen_on_one_machine_exactly_one_wins() {
 #[test]
 fn of_sixteen_on_two_laptops_exactly_one_wins() {
     race(rounds(5), |racer| format!("racer@laptop-{}", racer % 2), &["--host", "web"]);
+}
+
+/// Ten who want the lock again and again, as long as the time lasts; the lock is never free for long.
+/// Nobody is passed over for ever, however often the others come back.
+#[test]
+fn of_ten_that_wait_none_starves() {
+    let world = World::new();
+    let seconds = std::env::var("CM_STRESS").map_or(20, |_| 120);
+    let began = Instant::now();
+    let over = || began.elapsed() > Duration::from_secs(seconds);
+    let waiter = || {
+        let mut waits = Vec::new();
+        while !over() {
+            let came = Instant::now();
+            let mut command = world.lock("all@laptop", &["run", "--local", "--wait", "2m", "--", "sleep", "0.2"]);
+            assert!(command.stderr(Stdio::null()).status().expect("start").success());
+            waits.push(came.elapsed().as_secs_f64() - 0.2);
+        }
+        waits
+    };
+    let waits: Vec<Vec<f64>> = std::thread::scope(|scope| {
+        let waiters: Vec<_> = (0..10).map(|_| scope.spawn(waiter)).collect();
+        waiters.into_iter().map(|waiter| waiter.join().expect("served")).collect()
+    });
+    let turns: Vec<_> = waits.iter().map(Vec::len).collect();
+    let longest = waits.iter().flatten().copied().fold(0.0, f64::max);
+    let mean = waits.iter().flatten().sum::<f64>() / turns.iter().sum::<usize>() as f64;
+    println!("turns of each: {turns:?}; waits: {mean:.1} s in the mean, {longest:.1} s at most");
+    assert!(turns.iter().all(|turns| *turns >= 2), "each had its turns: {turns:?}");
+    assert!(longest < 20.0, "one waited for {longest:.1} s, all together {mean:.1} s in the mean");
 }
 
 /// Holders are killed at random moments while others go on: whoever got in was alone, and
