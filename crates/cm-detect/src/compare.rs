@@ -9,7 +9,7 @@ use cm_project::tree::Tree;
 use cm_project::{Config, Project, tree};
 use git2::Oid;
 use serde_json::Value;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// One base compared with the commit to deploy.
 pub struct Comparison {
@@ -19,8 +19,30 @@ pub struct Comparison {
     pub changes: Vec<Change>,
     /// For each change, the effect on each service, in the order of the inputs.
     pub effects: Vec<Vec<Option<Effect>>>,
-    /// What the base says; `None` if its compose file cannot be read.
-    pub before: Option<Before>,
+    /// What the base says.
+    pub before: Known,
+}
+
+/// What a base says.
+pub enum Known {
+    /// Its compose file cannot be read.
+    Unreadable,
+    /// The same as the commit to deploy: nothing that was read there differs.
+    Same,
+    /// Something else.
+    Was(Box<Before>),
+}
+
+/// The project at the commit to deploy, and what had to be read to know it.
+pub struct After<'a> {
+    /// The project, with the compose file.
+    pub project: &'a Project,
+    /// What each service depends on.
+    pub inputs: &'a Inputs,
+    /// Every path that was looked at.
+    pub looked_at: &'a BTreeSet<String>,
+    /// The compose files, where flags name them: for every commit.
+    pub compose_files: &'a [String],
 }
 
 /// The project as it was at a base.
@@ -40,10 +62,11 @@ impl Before {
     ///
     /// # Errors
     /// [`cm_core::Exit::Config`] if the compose file cannot be read.
-    fn read(tree: &dyn Tree, project: &Project) -> Result<Self> {
+    fn read(tree: &dyn Tree, after: &After) -> Result<Self> {
+        let project = after.project;
         let own = config_at(tree, &project.prefix)
             .map(|config| Project::of(project.root.clone(), project.repository.clone(), project.prefix.clone(), config))
-            .filter(|own| !own.compose_files().is_empty());
+            .filter(|own| !own.compose_files().is_empty() && after.compose_files.is_empty());
         let of = own.as_ref().unwrap_or(project);
         let compose = compose::load(tree, &of.compose_files(), &of.variable_files())?;
         let name = compose.name.clone().unwrap_or_else(|| of.name());
@@ -67,23 +90,42 @@ impl Comparison {
     ///
     /// # Errors
     /// [`cm_core::Exit::Detect`] if the repository cannot be read.
-    pub fn new(repository: &Repository, project: &Project, inputs: &Inputs, base: Oid, head: Oid) -> Result<Self> {
+    pub fn new(repository: &Repository, after: &After, base: Oid, head: Oid) -> Result<Self> {
         let changes = repository.changes(base, head)?;
-        let before = Before::read(&repository.tree(base)?, project).ok();
-        let known = before.as_ref().map(|before| &before.inputs);
+        let (was, is) = (repository.tree(base)?, repository.tree(head)?);
+        let before = match after.looked_at.iter().all(|path| was.stands(path) == is.stands(path)) {
+            true => Known::Same,
+            false => Before::read(&was, after).map_or(Known::Unreadable, |before| Known::Was(Box::new(before))),
+        };
+        let services = &after.inputs.services;
         let mut effects: Vec<Vec<Option<Effect>>> =
-            changes.iter().map(|_| Vec::with_capacity(inputs.services.len())).collect();
-        let tree = repository.tree(head)?;
-        for service in &inputs.services {
-            let sides = Sides { before: known.and_then(|inputs| inputs.service(&service.name)), after: service };
-            sides.judge(&tree, &changes, &mut effects)?;
+            changes.iter().map(|_| Vec::with_capacity(services.len())).collect();
+        for service in services {
+            let before = match &before {
+                Known::Unreadable => None,
+                Known::Same => Some(service),
+                Known::Was(before) => before.inputs.service(&service.name),
+            };
+            Sides { before, after: service }.judge(&is, &changes, &mut effects)?;
         }
         Ok(Comparison { base, changes, effects, before })
     }
 
+    /// The compose file of the base, where it is another one.
+    pub fn compose(&self) -> Option<&Compose> {
+        match &self.before {
+            Known::Was(before) => Some(&before.compose),
+            Known::Unreadable | Known::Same => None,
+        }
+    }
+
     /// What changed in a service's part of the compose file, as names of rules.
     pub fn configuration(&self, service: &Service, project: &str) -> Configuration {
-        let Some(before) = &self.before else { return Configuration::Unreadable };
+        let before = match &self.before {
+            Known::Unreadable => return Configuration::Unreadable,
+            Known::Same => return Configuration::Same,
+            Known::Was(before) => before,
+        };
         let Some(was) = before.compose.service(&service.name) else { return Configuration::New };
         if build_of(was, &before.project) != build_of(service, project) {
             return Configuration::Build;
@@ -93,13 +135,14 @@ impl Comparison {
 
     /// Whether the base had the service without starting it.
     pub fn was_idle(&self, service: &str) -> bool {
-        let was = self.before.as_ref().and_then(|before| Some((before, before.compose.service(service)?)));
-        was.is_some_and(|(before, service)| !before.started(service))
+        let Known::Was(before) = &self.before else { return false };
+        before.compose.service(service).is_some_and(|service| !before.started(service))
     }
 
     /// The images of other services that one was built on, or is now, but not both.
     pub fn other_base_image(&self, inputs: &ServiceInputs) -> Option<String> {
-        let was = &self.before.as_ref()?.inputs.service(&inputs.name)?.built_on;
+        let Known::Was(before) = &self.before else { return None };
+        let was = &before.inputs.service(&inputs.name)?.built_on;
         was.symmetric_difference(&inputs.built_on).next().cloned()
     }
 }

@@ -18,12 +18,12 @@ use bases::Bases;
 use cm_core::{Action, CommonArgs, Done, Exit, Failure, Io, Log, Result, Run, Service};
 use cm_project::inputs::Inputs;
 use cm_project::{Config, HostSpec, Project, config, tree};
-use compare::Comparison;
+use compare::{After, Comparison};
 use git2::Oid;
 use notes::Notes;
-use plan::{Plan, Question};
+use plan::{Plan, Question, is_python};
 use python::{Checked, Source};
-use repository::{Repository, display, short};
+use repository::{Recorded, Repository, display, short};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -96,6 +96,8 @@ pub(crate) struct Detection {
     target: Target,
     pub(crate) head: Oid,
     pub(crate) inputs: Inputs,
+    looked_at: BTreeSet<String>,
+    compose_files: Vec<String>,
     pub(crate) bases: Bases,
     selected: Option<BTreeSet<String>>,
     full: bool,
@@ -109,7 +111,7 @@ impl Detection {
         let target = Target::choose(&repository, &project, args, started)?;
         warn_of_target(&repository, &target, notes);
         let head = target.commit;
-        let inputs = read_inputs(&mut project, &repository, head)?;
+        let (inputs, looked_at) = read_inputs(&mut project, &repository, head)?;
         let selected = selection(&project, args)?;
         let bases = match &args.base {
             Some(rev) => Bases::from_revision(&repository, rev, args.on_unknown_base, notes)?,
@@ -118,17 +120,25 @@ impl Detection {
                 Bases::from_hosts(&repository, &project, &hosts, args.on_unknown_base, notes).await?
             }
         };
-        Ok(Detection { project, repository, target, head, inputs, bases, selected, full: args.full })
+        let compose_files = args.compose_file.clone();
+        let full = args.full;
+        Ok(Detection { project, repository, target, head, inputs, looked_at, compose_files, bases, selected, full })
     }
 
     /// Compares and decides.
     fn plan(&self, notes: &Notes) -> Result<Plan> {
+        let after = After {
+            project: &self.project,
+            inputs: &self.inputs,
+            looked_at: &self.looked_at,
+            compose_files: &self.compose_files,
+        };
         let mut comparisons = Vec::new();
         for base in self.bases.commits() {
             if base != self.head {
                 self.warn_of_history(base, notes);
             }
-            comparisons.push(Comparison::new(&self.repository, &self.project, &self.inputs, base, self.head)?);
+            comparisons.push(Comparison::new(&self.repository, &after, base, self.head)?);
         }
         let question = Question {
             project: &self.project,
@@ -208,12 +218,7 @@ impl Detection {
     /// The Python files that differ from what runs, and whether a service that changes uses each.
     fn python_sources(&self, plan: &Plan) -> Result<(Vec<Source>, Vec<bool>)> {
         let tree = self.repository.tree(self.head)?;
-        let is_python = |path: &[u8]| path.ends_with(b".py");
-        let mut paths = BTreeSet::new();
-        for base in self.bases.commits() {
-            let changes = self.repository.changes(base, self.head)?.into_iter();
-            paths.extend(changes.filter(|change| !change.deleted && is_python(&change.path)).map(|change| change.path));
-        }
+        let mut paths = plan.python.clone();
         // What never ran differs in every file.
         let anew = |name: &String| !matches!(self.base_of(name), Some(bases::Base::Commit { .. }));
         let acted = |name: &String| plan.services.iter().any(|s| s.name == *name && s.action != Action::None);
@@ -273,7 +278,10 @@ fn open(args: &Args) -> Result<(Project, Repository)> {
         return open_revision(args, folder);
     }
     let project = match args.compose_file.is_empty() {
-        true => Project::load(&args.common)?,
+        true => {
+            let start = args.common.directory.clone().unwrap_or_else(|| Path::new(".").to_owned());
+            Project::open_without_compose(&start, args.common.config.as_deref())?
+        }
         false => named_compose(args)?,
     };
     let repository = Repository::discover(&project.root)?;
@@ -325,20 +333,25 @@ fn open_revision(args: &Args, folder: &Path) -> Result<(Project, Repository)> {
     Ok((project, repository))
 }
 
-/// The inputs at `head`; the project gets the compose file of that commit.
-fn read_inputs(project: &mut Project, repository: &Repository, head: Oid) -> Result<Inputs> {
-    let tree = repository.tree(head)?;
+/// The inputs at `head`, and what was looked at for them; the project gets the compose
+/// file of that commit.
+fn read_inputs(project: &mut Project, repository: &Repository, head: Oid) -> Result<(Inputs, BTreeSet<String>)> {
+    let tree = Recorded::new(repository.tree(head)?);
     if project.compose_files().is_empty() {
         return Err(Failure::new(Exit::Config, "compose.no-file", "there is no compose file in the repository")
             .hint("name it: --compose-file FILE, or [compose] files in cm.toml"));
     }
     let compose = cm_project::compose::load(&tree, &project.compose_files(), &project.variable_files());
-    project.compose = compose.map_err(|failure| match failure.code.as_str() {
+    let compose = compose.map_err(|failure| match failure.code.as_str() {
         "compose.unreadable" => failure.cause(format!("this is about the commit {}", short(head))),
         _ => failure,
     })?;
+    *project = project.clone().with_compose(compose)?;
     let rules = |service: &str| project.rules(service);
-    Inputs::of(&tree, &project.compose, &project.compose_name(), &project.prefix, &rules)
+    let inputs = Inputs::of(&tree, &project.compose, &project.compose_name(), &project.prefix, &rules)?;
+    let mut looked_at = tree.asked();
+    looked_at.insert(tree::join(&project.prefix, config::FILE_NAME));
+    Ok((inputs, looked_at))
 }
 
 /// The services that the flags name; `None` for all.

@@ -77,6 +77,8 @@ pub struct Plan {
     pub protected: Vec<String>,
     /// How many paths differ, over all bases.
     pub changed_files: usize,
+    /// The Python files among them that are there now.
+    pub python: BTreeSet<Vec<u8>>,
 }
 
 /// A service's action on its way to being decided.
@@ -324,7 +326,7 @@ impl Question<'_> {
             }
             Bases::Revision(base) => {
                 for comparison in self.comparisons {
-                    let before = comparison.before.as_ref().map_or_else(Vec::new, |before| before.compose.names());
+                    let before = comparison.compose().map_or_else(Vec::new, Compose::names);
                     for name in before.into_iter().filter(|name| self.compose().service(name).is_none()) {
                         gone.push((self.host_of(name), name.to_owned(), base.commit().unwrap_or_default()));
                     }
@@ -350,6 +352,8 @@ impl Question<'_> {
         }
         let own: BTreeSet<String> = self.own_files();
         plan.changed_files = all.iter().map(|change| &change.path).collect::<BTreeSet<_>>().len();
+        let python = all.iter().filter(|change| !change.deleted && is_python(&change.path));
+        plan.python = python.map(|change| change.path.clone()).collect();
         for change in all {
             let path = display(&change.path);
             if self.is_protected(change) {
@@ -362,13 +366,18 @@ impl Question<'_> {
 
     /// The project's own files, whose meaning is compared and not looked up.
     fn own_files(&self) -> BTreeSet<String> {
-        let before = self.comparisons.iter().filter_map(|comparison| Some(&comparison.before.as_ref()?.compose));
+        let before = self.comparisons.iter().filter_map(Comparison::compose);
         let mut files: BTreeSet<String> =
             before.chain([self.compose()]).flat_map(|compose| compose.files.clone()).collect();
         files.extend(self.project.variable_files());
         files.insert(cm_project::tree::join(&self.project.prefix, cm_project::config::FILE_NAME));
         files
     }
+}
+
+/// Whether a path is that of a Python file.
+pub fn is_python(path: &[u8]) -> bool {
+    path.ends_with(b".py")
 }
 
 /// What brings a service to where it should be from anywhere.

@@ -4,6 +4,7 @@
 use cm_core::{Exit, Failure, Result};
 use cm_project::tree::{Kind, Tree};
 use git2::{ErrorCode, FileMode, ObjectType, Oid, RepositoryState, StatusOptions, TreeEntry};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -60,6 +61,8 @@ impl Repository {
     }
 
     fn found(git: Result<git2::Repository, git2::Error>, path: &Path) -> Result<Self> {
+        // As git itself, which hashes objects when they arrive, not each time they are read.
+        git2::opts::strict_hash_verification(false);
         let git = git.map_err(|error| {
             let failure =
                 failure("detect.no-repository", format!("cannot open a Git repository in {}", path.display()));
@@ -340,6 +343,16 @@ impl CommitTree<'_> {
         Ok(found)
     }
 
+    /// What stands at `path`: the id of a file or link, of a folder only that it is one.
+    pub fn stands(&self, path: &str) -> Option<(i32, Option<Oid>)> {
+        if path.is_empty() {
+            return None;
+        }
+        let entry = self.tree.get_path(Path::new(path)).ok()?;
+        let folder = entry.kind() == Some(ObjectType::Tree);
+        Some((entry.filemode(), (!folder).then(|| entry.id())))
+    }
+
     /// The content of a file by its bytes; `None` if it is none.
     pub fn blob(&self, path: &[u8]) -> Option<Vec<u8>> {
         use std::os::unix::ffi::OsStrExt;
@@ -382,6 +395,43 @@ impl Tree for CommitTree<'_> {
         }
         let blob = self.git.find_blob(entry.id()).map_err(|error| std::io::Error::other(error.message().to_owned()))?;
         Ok(Some(blob.content().to_vec()))
+    }
+}
+
+/// Files of a commit, and which paths were asked for.
+pub struct Recorded<'a> {
+    tree: CommitTree<'a>,
+    asked: RefCell<BTreeSet<String>>,
+}
+
+impl<'a> Recorded<'a> {
+    /// Nothing was asked yet.
+    pub fn new(tree: CommitTree<'a>) -> Self {
+        Recorded { tree, asked: RefCell::default() }
+    }
+
+    /// Every path that was asked for.
+    pub fn asked(self) -> BTreeSet<String> {
+        self.asked.into_inner()
+    }
+
+    fn note(&self, path: &str) {
+        let mut asked = self.asked.borrow_mut();
+        if !asked.contains(path) {
+            asked.insert(path.to_owned());
+        }
+    }
+}
+
+impl Tree for Recorded<'_> {
+    fn kind(&self, path: &str) -> Option<Kind> {
+        self.note(path);
+        self.tree.kind(path)
+    }
+
+    fn content(&self, path: &str) -> std::io::Result<Option<Vec<u8>>> {
+        self.note(path);
+        self.tree.content(path)
     }
 }
 
