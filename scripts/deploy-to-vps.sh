@@ -93,7 +93,9 @@ export CM_RUN_ID
 
 # 5.
 commit=$(field commit) branch=$(field branch)
-if [ "$push" = yes ] && [ ${#common[@]} -eq 0 ]; then
+if [ "$push" = yes ] && [ ${#common[@]} -gt 0 ]; then
+    say INFO "would push ${commit:0:12} to ${CM_REMOTE:-origin}/$branch"
+elif [ "$push" = yes ]; then
     say INFO "pushing ${commit:0:12} to ${CM_REMOTE:-origin}/$branch"
     git push -q "${CM_REMOTE:-origin}" "$commit:refs/heads/$branch" ||
         die 20 "cannot push to ${CM_REMOTE:-origin}/$branch; nothing was deployed" \

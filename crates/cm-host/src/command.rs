@@ -139,6 +139,15 @@ impl<'a> Command<'a> {
         argv
     }
 
+    /// What messages call it: a script by what it says of itself in its first line.
+    fn title(&self) -> String {
+        let script = self.argv.get(2).filter(|_| self.argv.starts_with(&["sh".to_owned(), "-c".to_owned()]));
+        match script.and_then(|script| script.strip_prefix("# ")) {
+            Some(comment) => comment.split(['.', '\n']).next().unwrap_or_default().to_owned(),
+            None => shorten(&self.display()),
+        }
+    }
+
     async fn start(&self) -> Result<Process> {
         let leashed = matches!(self.life, Life::WithUs(_));
         let feed = leashed || self.stdin.is_some();
@@ -266,26 +275,21 @@ impl<'a> Command<'a> {
     fn failed(&self, exit: Exit, code: &str, status: ExitStatus, said: &str) -> Failure {
         let tail: Vec<_> = said.trim_end().lines().rev().take(TAIL_LINES).collect();
         let tail = tail.into_iter().rev().collect::<Vec<_>>().join("\n");
-        let message = format!("on {}: `{}` failed ({status})", self.host.name(), shorten(&self.display()));
+        let message = format!("on {}: `{}` failed ({status})", self.host.name(), self.title());
         let failure = Failure::new(exit, code, message);
         if tail.is_empty() { failure } else { failure.cause(tail) }
     }
 
     fn too_slow(&self) -> Failure {
-        let message = format!(
-            "on {}: no end of `{}` within {} s",
-            self.host.name(),
-            shorten(&self.display()),
-            self.limit.as_secs()
-        );
+        let message =
+            format!("on {}: no end of `{}` within {} s", self.host.name(), self.title(), self.limit.as_secs());
         Failure::new(Exit::Unreachable, "host.timeout", message)
             .hint("the host or its Docker engine may hang; look at it before you try again")
             .retryable()
     }
 
     fn broken(&self, error: &std::io::Error) -> Failure {
-        let message =
-            format!("the connection to host {:?} broke during `{}`", self.host.name(), shorten(&self.display()));
+        let message = format!("the connection to host {:?} broke during `{}`", self.host.name(), self.title());
         Failure::new(Exit::Unreachable, "host.lost", message).cause(error).retryable()
     }
 }
@@ -352,6 +356,14 @@ mod tests {
             host.script("echo because >&2; exit 3", [""; 0]).text(Exit::Build, "build.x").await.expect_err("3");
         assert_eq!((failure.exit, failure.code.as_str()), (Exit::Build, "build.x"));
         assert_eq!(failure.causes, ["because"]);
+    }
+
+    #[tokio::test]
+    async fn a_script_is_called_by_its_first_line() {
+        let host = here().await;
+        let script = "# Looks around. Reads only.\nexit 3";
+        let failure = host.script(script, [""; 0]).text(Exit::Build, "build.x").await.expect_err("3");
+        assert_eq!(failure.message, "on here: `Looks around` failed (exit status: 3)");
     }
 
     #[tokio::test]

@@ -1,36 +1,45 @@
 //! The outcome in the ledgers of the hosts that were changed.
 
-use cm_core::{Document, Result, Run, Status};
-use cm_host::{Target, connect_all};
+use cm_core::{Document, Failure, Result, Run, Status};
+use cm_host::{Host, Target};
 use cm_ledger::{Ledger, Record, ServiceState, Verdict};
 use cm_project::Project;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Appends the outcome on every host that cm-build changed; gives their names.
-/// What was rolled back is recorded by cm-rollback, which knows what runs now.
+/// Appends the outcome on every host that cm-build changed; gives the names of those
+/// where it is written now, and the first failure: a host that is gone does not keep
+/// the others from being told. What was rolled back is recorded by cm-rollback, which
+/// knows what runs now.
 ///
 /// # Errors
-/// [`cm_core::Exit::Unreachable`], or that the ledger cannot be written.
-pub async fn record(project: &Project, run: &Run) -> Result<Vec<String>> {
+/// The document names a host that the configuration does not.
+pub async fn record(project: &Project, run: &Run) -> Result<(Vec<String>, Option<Failure>)> {
     let changed = changed(&run.doc);
-    if run.doc.status() == Status::RolledBack || changed.is_empty() {
-        return Ok(Vec::new());
+    let (mut written, mut failure) = (Vec::new(), None);
+    if run.doc.status() == Status::RolledBack {
+        return Ok((written, failure));
     }
-    let targets: Vec<_> = changed.keys().map(|name| Target::of(project, project.host(name)?)).collect::<Result<_>>()?;
-    let hosts = connect_all(&targets, &run.log).await?;
-    for host in &hosts {
-        let mut record = outcome(&run.doc);
-        record.services.clone_from(&changed[host.name()]);
-        Ledger::append(host, &project.name(), &record).await?;
+    for (name, services) in changed {
+        let target = Target::of(project, project.host(&name)?)?;
+        let record = Record { services, ..outcome(&run.doc) };
+        match append(&target, &project.name(), &record, run).await {
+            Ok(()) => written.push(name),
+            Err(error) => failure = failure.or(Some(error)),
+        }
     }
-    Ok(changed.into_keys().collect())
+    Ok((written, failure))
+}
+
+async fn append(target: &Target, project: &str, record: &Record, run: &Run) -> Result<()> {
+    let host = Host::connect(target, &run.log).await?;
+    Ledger::append(&host, project, record).await
 }
 
 /// For a dry run.
 pub fn describe(doc: &Document) -> String {
-    let hosts = doc.hosts();
-    if hosts.is_empty() { "no host".to_owned() } else { hosts.join(", ") }
+    let hosts: BTreeSet<_> = doc.planned().into_iter().map(|service| service.host).collect();
+    if hosts.is_empty() { "no host".to_owned() } else { Vec::from_iter(hosts).join(", ") }
 }
 
 /// The record without its services, which differ from host to host.

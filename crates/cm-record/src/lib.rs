@@ -1,6 +1,7 @@
 //! Records a deployment: the outcome in the ledger of every host it changed, the
 //! event at the ops API, a line in Slack. The ledger comes first, because the next
-//! deployment rests on it; telling people never fails a deployment.
+//! deployment rests on it; telling people never fails a deployment, and a ledger that
+//! cannot be written is no reason not to tell them.
 
 mod args;
 mod event;
@@ -46,9 +47,12 @@ impl cm_core::Tool for Tool {
             run.doc.set_facts(json!({"event": event}));
             return Ok(Done::ok("would record the outcome"));
         }
-        let hosts = ledger::record(&project, run).await?;
+        let (hosts, failure) = ledger::record(&project, run).await?;
         let sent = tell(&project, &event, run).await;
         run.doc.set_facts(json!({"hosts": hosts, "event": sent.word()}));
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
         announce(run);
         let summary = format!(
             "{} in {} ledgers; event {}",
