@@ -139,7 +139,7 @@ fn nobody_can_forge_or_end_the_lock_of_somebody_else() {
     let shared = Shared::new();
     let owner =
         fs::metadata(shared.path("cm-lock")).map(|meta| std::os::unix::fs::MetadataExt::uid(&meta)).expect("uid");
-    let mut command = shared.lock("ada", &["run", "--local", "--", "sh", "-c", "echo in; sleep 600"]);
+    let mut command = shared.lock("ada", &["run", "--local", "--", "sh", "-c", "exec sleep 60"]);
     let mut holder = command.stdout(Stdio::piped()).spawn().expect("start");
     let record = shared.path(&format!("deploy.lock.holder-{owner}"));
     until("it is held", || Path::new(&record).exists());
