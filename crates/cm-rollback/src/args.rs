@@ -7,8 +7,8 @@ use cm_core::CommonArgs;
 ///
 /// At the end of a pipe (`--on-failure`) it acts on a failed document: every host
 /// that was switched goes back to its last verified release, by the images that were
-/// kept, without a build. Used alone it takes back what runs now. What it went back
-/// to is gated and verified like a deployment.
+/// kept, without a build. Used alone it takes back the newest release, on the hosts
+/// that it changed. What it went back to is gated and verified like a deployment.
 #[derive(Debug, Parser)]
 pub struct Args {
     /// Act on a failed document only, and pass any other one on

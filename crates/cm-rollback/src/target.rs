@@ -62,10 +62,13 @@ pub async fn choose(
     ledgers: &[Ledger],
 ) -> Result<Vec<HostTarget>> {
     let mut targets = Vec::new();
+    let latest = latest(ledgers);
     for (host, ledger) in hosts.iter().zip(ledgers) {
         let target = if args.on_failure {
             let undo = undo_entries(doc).into_iter().find(|entry| entry["host"] == host.name());
             Some(after_failure(&undo.unwrap_or_default(), ledger, doc.run_id())?)
+        } else if !in_question(args, ledger, latest) {
+            None
         } else {
             by_request(project, args, host.name(), ledger)?
         };
@@ -135,6 +138,18 @@ fn ran_before(before: &Value, commit: &str) -> Option<ServiceState> {
         return None;
     }
     Some(ServiceState { commit: commit.to_owned(), image: text(before, "image"), image_id, ..ServiceState::default() })
+}
+
+/// The newest release of all hosts; run ids sort by time.
+fn latest(ledgers: &[Ledger]) -> Option<&str> {
+    ledgers.iter().filter_map(|ledger| ledger.records().last()).map(|record| record.id.as_str()).max()
+}
+
+/// Whether a host goes back at all: with nothing named it is the newest release that
+/// is taken back, and a host that it did not touch keeps what it runs.
+fn in_question(args: &Args, ledger: &Ledger, latest: Option<&str>) -> bool {
+    let named = args.to.is_some() || !args.service.is_empty() || !args.host.is_empty();
+    named || ledger.records().last().map(|record| record.id.as_str()) == latest
 }
 
 /// The way back that a person asked for: from what runs now to another good release.
@@ -229,7 +244,7 @@ async fn check_there(project: &Project, host: &Host, target: &HostTarget) -> Res
     if !missing.is_empty() {
         let message = format!("on {}: the images to go back to are gone: {}", target.host, missing.join(", "));
         return Err(nothing(message)
-            .hint("something else than cm removed them; deploy that commit anew: git checkout COMMIT, then deploy"));
+            .hint("pruned (`keep` in [prune] of cm.toml) or removed by hand; deploy that commit anew: git checkout COMMIT, then deploy"));
     }
     let checkout = Checkout::new(host, &target.checkout, project.remote(), &project.protected());
     checkout
@@ -277,6 +292,17 @@ mod tests {
         let target = after_failure(&undo("sha256:bbbb".into()), &ledger, "3").expect("target");
         assert_eq!(target.services["web"].as_ref().expect("state").image_id, "sha256:aaaa");
         assert_eq!(target.commit, "aaaa");
+    }
+
+    #[test]
+    fn a_host_that_the_newest_release_did_not_touch_keeps_what_it_runs() {
+        let newer = ledger(&[("1", Verdict::Verified, "aaaa"), ("2", Verdict::Verified, "bbbb")]);
+        let older = ledger(&[("0", Verdict::Verified, "aaaa"), ("1", Verdict::Verified, "bbbb")]);
+        let both = [newer, older];
+        let latest = latest(&both);
+        let args = |line: &[&str]| <Args as clap::Parser>::parse_from([&["cm-rollback"], line].concat());
+        assert!(in_question(&args(&[]), &both[0], latest) && !in_question(&args(&[]), &both[1], latest));
+        assert!(in_question(&args(&["--host", "runners"]), &both[1], latest));
     }
 
     #[test]
