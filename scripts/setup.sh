@@ -147,8 +147,9 @@ wait_for_engine() {
   fail 'the Docker engine does not answer' "$1"
 }
 
-# start_time PID - in clock ticks since boot, empty when there is no such process (the name may contain spaces).
-start_time() { sed -n 's/^.*) //p' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+# start_time PID - in clock ticks since boot, empty when there is no such process (the name may contain spaces) or
+# when it has ended and only waits to be collected, which nobody does in a container without an init.
+start_time() { sed -n '/^.*) Z /d;s/^.*) //p' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
 
 our_dockerd_pid() { cut -d' ' -f1 "$(machine_dir)/dockerd.pid" 2>/dev/null; }
 
