@@ -1,8 +1,9 @@
 //! What differs between one base and the commit to deploy: each changed path with
 //! what it means for each service, and the compose file as it was.
 
+use crate::attributes::Conversion;
 use crate::repository::{Change, CommitTree, Repository};
-use cm_core::Result;
+use cm_core::{Action, Result};
 use cm_project::compose::{self, Compose, Service};
 use cm_project::inputs::{Effect, Inputs, ServiceInputs, rule};
 use cm_project::tree::Tree;
@@ -97,6 +98,8 @@ impl Comparison {
             true => Known::Same,
             false => Before::read(&was, after).map_or(Known::Unreadable, |before| Known::Was(Box::new(before))),
         };
+        let conversions: Vec<Option<Conversion>> =
+            changes.iter().map(|change| Conversion::of(&change.path, &was, &is)).collect();
         let services = &after.inputs.services;
         let mut effects: Vec<Vec<Option<Effect>>> =
             changes.iter().map(|_| Vec::with_capacity(services.len())).collect();
@@ -106,7 +109,15 @@ impl Comparison {
                 Known::Same => Some(service),
                 Known::Was(before) => before.inputs.service(&service.name),
             };
-            Sides { before, after: service }.judge(&is, &changes, &mut effects)?;
+            let sides = Sides { before, after: service };
+            sides.judge(&is, &changes, &mut effects)?;
+            for (effects, conversion) in effects.iter_mut().zip(&conversions) {
+                if let (Some(effect), Some(conversion)) = (effects.last_mut(), conversion)
+                    && sides.converted(&is, conversion)?
+                {
+                    *effect = Some(Effect { action: Action::Build, rule: rule::ATTRIBUTES });
+                }
+            }
         }
         Ok(Comparison { base, changes, effects, before })
     }
@@ -185,6 +196,11 @@ impl Sides<'_> {
             (Some(was), Some(is)) => Some(if was.action > is.action { was } else { is }),
             (was, is) => is.or(was),
         }
+    }
+
+    /// Whether a file that the image is built from may be checked out differently.
+    fn converted(&self, tree: &CommitTree, conversion: &Conversion) -> Result<bool> {
+        tree.any_below(&self.after.folders(), &|path| conversion.applies(path) && self.after.takes(path))
     }
 
     /// Whether a file that did not change itself is part of what the image is built

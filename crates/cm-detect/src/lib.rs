@@ -3,6 +3,7 @@
 //! inputs of every service. Reads only.
 
 mod args;
+mod attributes;
 mod bases;
 mod compare;
 mod explain;

@@ -4,8 +4,13 @@
 use cm_core::{Exit, Failure, Result};
 use cm_project::tree::{Kind, Tree};
 use git2::{ErrorCode, FileMode, ObjectType, Oid, RepositoryState, StatusOptions, TreeEntry};
+use sha2::{Digest, Sha256};
 use std::cell::RefCell;
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// A repository on this machine.
@@ -208,20 +213,22 @@ impl Repository {
         path: &mut Vec<u8>,
         changes: &mut Vec<Change>,
     ) -> Result<(), git2::Error> {
-        let (mut before, mut after) = (base.map(|tree| tree.iter()), head.map(|tree| tree.iter()));
-        let same = |a: &TreeEntry, b: &TreeEntry| a.id() == b.id() && a.filemode() == b.filemode();
-        for entry in after.iter_mut().flatten() {
-            let was = base.and_then(|tree| tree.get_name_bytes(entry.name_bytes()));
-            if !was.as_ref().is_some_and(|was| same(was, &entry)) {
-                self.compare_entry(was.as_ref(), Some(&entry), path, changes)?;
+        let mut before = base.into_iter().flatten().peekable();
+        let mut after = head.into_iter().flatten().peekable();
+        loop {
+            let order = match (before.peek(), after.peek()) {
+                (None, None) => return Ok(()),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(was), Some(is)) => git_order(was, is),
+            };
+            let was = if order == Ordering::Greater { None } else { before.next() };
+            let is = if order == Ordering::Less { None } else { after.next() };
+            let same = |was: &TreeEntry, is: &TreeEntry| was.id() == is.id() && was.filemode() == is.filemode();
+            if !matches!((&was, &is), (Some(was), Some(is)) if same(was, is)) {
+                self.compare_entry(was.as_ref(), is.as_ref(), path, changes)?;
             }
         }
-        for entry in before.iter_mut().flatten() {
-            if head.is_none_or(|tree| tree.get_name_bytes(entry.name_bytes()).is_none()) {
-                self.compare_entry(Some(&entry), None, path, changes)?;
-            }
-        }
-        Ok(())
     }
 
     /// Adds what differs between two entries of one name in the folder `path`.
@@ -260,7 +267,39 @@ impl Repository {
         let mut options = StatusOptions::new();
         options.include_untracked(true).recurse_untracked_dirs(true).include_ignored(false).update_index(false);
         let statuses = self.git.statuses(Some(&mut options)).map_err(broken)?;
-        Ok(statuses.iter().map(|entry| entry.path_bytes().to_vec()).collect())
+        let same = |path: &[u8]| self.is_stored_elsewhere(path) || self.has_other_line_ends(path);
+        let changed = statuses.iter().filter(|entry| !same(entry.path_bytes()));
+        Ok(changed.map(|entry| entry.path_bytes().to_vec()).collect())
+    }
+
+    /// Whether the file on disk is that in HEAD with the line endings that attributes or
+    /// configuration ask for: the library takes another size for another content.
+    fn has_other_line_ends(&self, path: &[u8]) -> bool {
+        let name = Path::new(std::ffi::OsStr::from_bytes(path));
+        let flags = git2::AttrCheckFlags::FILE_THEN_INDEX;
+        let says = |attribute: &str| {
+            let value = self.git.get_attr_bytes(name, attribute, flags).ok().flatten();
+            !matches!(git2::AttrValue::from_bytes(value), git2::AttrValue::Unspecified | git2::AttrValue::False)
+        };
+        let config = || self.git.config().and_then(|config| config.get_string("core.autocrlf")).unwrap_or_default();
+        if !(says("text") || says("eol") || matches!(config().as_str(), "true" | "input")) {
+            return false;
+        }
+        let head = self.git.head().and_then(|head| head.peel_to_commit()).ok();
+        let blob = head.and_then(|head| self.tree(head.id()).ok()?.blob(path));
+        let file = self.git.workdir().and_then(|folder| std::fs::read(folder.join(name)).ok());
+        matches!((blob, file), (Some(blob), Some(file)) if blob == without_returns(&file))
+    }
+
+    /// Whether the file on disk is the one that Git LFS keeps for the pointer in HEAD: the
+    /// filter that would tell Git so is a program, which is not run here.
+    fn is_stored_elsewhere(&self, path: &[u8]) -> bool {
+        let pointer = || {
+            let head = self.git.head().ok()?.peel_to_commit().ok()?.id();
+            Pointer::parse(&self.tree(head).ok()?.blob(path)?)
+        };
+        let file = self.git.workdir().map(|folder| folder.join(std::ffi::OsStr::from_bytes(path)));
+        matches!((pointer(), file), (Some(pointer), Some(file)) if pointer.is_of(&file))
     }
 
     /// What Git is in the middle of, in words.
@@ -277,6 +316,61 @@ impl Repository {
             RepositoryState::ApplyMailbox | RepositoryState::ApplyMailboxOrRebase => Some("git am"),
         }
     }
+}
+
+/// A text with plain line endings.
+fn without_returns(text: &[u8]) -> Vec<u8> {
+    let next = text.iter().skip(1).copied().chain([0]);
+    text.iter().zip(next).filter(|(byte, next)| !(**byte == b'\r' && *next == b'\n')).map(|(byte, _)| *byte).collect()
+}
+
+/// What Git has in the place of a file that Git LFS keeps.
+struct Pointer {
+    sha256: String,
+    size: u64,
+}
+
+impl Pointer {
+    /// Reads a pointer; `None` for any other file.
+    fn parse(blob: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(blob.get(..blob.len().min(1024))?).ok()?;
+        text.strip_prefix("version https://git-lfs.github.com/spec/")?;
+        let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+        Some(Pointer { sha256: field("oid sha256:")?, size: field("size ")?.parse().ok()? })
+    }
+
+    /// Whether the file on disk is the one that it points to.
+    fn is_of(&self, file: &Path) -> bool {
+        let same_size = std::fs::metadata(file).is_ok_and(|data| data.is_file() && data.len() == self.size);
+        same_size && digest(file).is_ok_and(|digest| digest == self.sha256)
+    }
+}
+
+/// The SHA-256 of a file's content, in hexadecimal; the file is streamed.
+fn digest(file: &Path) -> std::io::Result<String> {
+    let mut reader = BufReader::with_capacity(1 << 16, File::open(file)?);
+    let mut hasher = Sha256::new();
+    loop {
+        let part = reader.fill_buf()?;
+        if part.is_empty() {
+            return Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect());
+        }
+        hasher.update(part);
+        let length = part.len();
+        reader.consume(length);
+    }
+}
+
+/// The order of entries in a tree of Git: by their bytes, folders as if they ended in a slash.
+fn git_order(a: &TreeEntry, b: &TreeEntry) -> Ordering {
+    let (a_name, b_name) = (a.name_bytes(), b.name_bytes());
+    let shorter = a_name.len().min(b_name.len());
+    let after = |entry: &TreeEntry, name: &[u8]| match name.get(shorter) {
+        Some(byte) => *byte,
+        None if entry.kind() == Some(ObjectType::Tree) => b'/',
+        None => 0,
+    };
+    a_name[..shorter].cmp(&b_name[..shorter]).then_with(|| after(a, a_name).cmp(&after(b, b_name)))
 }
 
 /// The change of what stands at `path` from one entry to the other, folders apart.
@@ -355,7 +449,6 @@ impl CommitTree<'_> {
 
     /// The content of a file by its bytes; `None` if it is none.
     pub fn blob(&self, path: &[u8]) -> Option<Vec<u8>> {
-        use std::os::unix::ffi::OsStrExt;
         let path = Path::new(std::ffi::OsStr::from_bytes(path));
         let entry = self.tree.get_path(path).ok()?;
         let regular = entry.filemode() != i32::from(FileMode::Link) && entry.kind() == Some(ObjectType::Blob);

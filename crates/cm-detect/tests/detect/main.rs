@@ -3,4 +3,5 @@
 mod changes;
 mod repo;
 mod running;
+mod stored;
 mod surroundings;

@@ -17,6 +17,8 @@ pub const ADD: &str = "dockerfile-add";
 pub const MOUNT: &str = "dockerfile-mount";
 /// A context that is needed in whole.
 pub const CONTEXT: &str = "build-context";
+/// `.gitattributes`: files of the image are checked out differently.
+pub const ATTRIBUTES: &str = "git-attributes";
 /// Something that an ONBUILD step of the base image may take.
 pub const TRIGGER: &str = "base-image-trigger";
 /// `paths` in cm.toml.
@@ -37,6 +39,7 @@ pub fn meaning(name: &str) -> Option<&'static str> {
         ADD => "an ADD in the Dockerfile takes it",
         MOUNT => "a RUN --mount in the Dockerfile takes it",
         CONTEXT => "it is in the build context",
+        ATTRIBUTES => "it decides how files of the image are checked out (line endings, filters)",
         TRIGGER => "an ONBUILD step of the base image may take it",
         PATHS => "cm.toml says so ([services.NAME] paths)",
         ENV_FILE => "it is an env_file",
