@@ -8,6 +8,8 @@ use crate::wait;
 use cm_core::{CommonArgs, Exit, Failure, Log, OrFail, Result, Signals, actor};
 use cm_lease::{FILE_VARIABLE, Held, NONCE_VARIABLE, Record, local, remote};
 use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
 use tokio::process::Command;
 use tokio::runtime::Handle;
 
@@ -34,7 +36,8 @@ async fn run_to_its_end(common: &CommonArgs, args: &RunArgs, log: &Log) -> Resul
     let (nonce, held) = match outer(&place, log).await? {
         Some(nonce) => (nonce, None),
         None => {
-            let (held, record) = wait::take(&place, record(&place, args)?, args.taking.wait, log, &mut signals).await?;
+            let (held, record) =
+                wait::take(&place, record(common, &place, args).await?, args.taking.wait, log, &mut signals).await?;
             log.debug(format!("holding {}", place.describe()));
             (record.nonce, Some(held))
         }
@@ -59,12 +62,26 @@ fn listen() -> Result<(Signals, child::Forward)> {
     ))
 }
 
-fn record(place: &Place, args: &RunArgs) -> Result<Record> {
+async fn record(common: &CommonArgs, place: &Place, args: &RunArgs) -> Result<Record> {
     let mut record = Record::new(&actor(), place.lease)?;
     record.project = place.project.clone();
     record.reason = args.taking.reason.clone();
     record.run = std::env::var("CM_RUN_ID").ok().filter(|id| !id.is_empty());
+    if !place.targets().is_empty() {
+        record.commit = commit(common).await;
+    }
     Ok(record)
+}
+
+/// The commit that is checked out: news for whoever is refused meanwhile, so that no answer is no failure.
+async fn commit(common: &CommonArgs) -> Option<String> {
+    let mut git = Command::new("git");
+    git.args(["rev-parse", "--quiet", "--verify", "HEAD"]).stdin(Stdio::null()).stderr(Stdio::null());
+    git.current_dir(common.directory.as_deref().unwrap_or(Path::new("."))).kill_on_drop(true);
+    let output = tokio::time::timeout(Duration::from_secs(2), git.output()).await.ok()?.ok()?;
+    let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+    let is_hash = text.len() >= 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_hash.then_some(text)
 }
 
 /// The command ended by itself, so its code stays what it is.

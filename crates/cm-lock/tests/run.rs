@@ -40,11 +40,23 @@ fn a_command_that_dies_by_a_signal_gives_128_and_its_number() {
 #[test]
 fn a_second_deploy_is_refused_with_the_holders_name() {
     let world = World::new();
+    let git = |arguments: &[&str]| world.plain("git".as_ref(), "ada").args(arguments).output().expect("git");
+    git(&["init", "-q"]);
+    git(&["-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-q", "--allow-empty", "-m", "one"]);
+    let head = String::from_utf8_lossy(&git(&["rev-parse", "--short=12", "HEAD"]).stdout).trim().to_owned();
+    assert_eq!(head.len(), 12);
     let mut holding = world.hold("ada@laptop", &["--reason", "hot\u{1b}[31mfix"]);
     let output = world.lock("ada@laptop", &["run", "--", "touch", "ran"]).output().expect("start");
     assert_eq!(output.status.code(), Some(10));
     let said = stderr(&output);
-    for word in ["held by ada@laptop", "since 2", "hot", "cm-lock break --confirm=ada@laptop", "process "] {
+    for word in [
+        "held by ada@laptop",
+        &format!("commit {head}"),
+        "since 2",
+        "hot",
+        "cm-lock break --confirm=ada@laptop",
+        "process ",
+    ] {
         assert!(said.contains(word), "{word}: {said}");
     }
     assert!(!said.contains('\u{1b}') && !world.path("work/ran").exists(), "{said}");
