@@ -144,14 +144,22 @@ fn unreachable(target: &Target) -> Failure {
         "host.unreachable",
         format!("cannot reach host {:?} ({})", target.name, target.address),
     )
-    .hint(format!("try: ssh -o ConnectTimeout={CONNECT_TIMEOUT} {} true", target.address))
+    .hint(format!("try: ssh{} -o ConnectTimeout={CONNECT_TIMEOUT} {} true", config_flag(target), target.address))
     .retryable()
+}
+
+/// `ssh` reads another configuration only when it is told.
+fn config_flag(target: &Target) -> String {
+    target.ssh_config.as_ref().map(|config| format!(" -F {}", config.display())).unwrap_or_default()
 }
 
 /// What ssh said, with a hint that fits it.
 fn explain(target: &Target, said: &str) -> Failure {
     let failure = unreachable(target).cause(if said.is_empty() { "ssh gave no reason" } else { said });
-    if said.contains("Host key verification failed") {
+    if said.contains("IDENTIFICATION HAS CHANGED") {
+        failure
+            .hint("ask the server's owner whether it was set up anew; only then remove the old key, as ssh says above")
+    } else if said.contains("Host key verification failed") {
         failure.hint(format!("check the key's fingerprint with the server's owner, then add it: ssh-keyscan -H HOST >> ~/.ssh/known_hosts (HOST as in {})", target.address))
     } else if said.contains("Permission denied") {
         failure.hint("the server does not accept your key: ssh-add it, or ask for it to be added to the deploy user's authorized_keys")
@@ -178,5 +186,12 @@ mod tests {
         for address in ["u@h", "platform.demo", "ssh://u@h:22", "u@[::1]"] {
             check_address(&target(address)).expect(address);
         }
+    }
+
+    #[test]
+    fn a_changed_key_is_never_answered_with_adding_it() {
+        let said = "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.";
+        let hint = explain(&target("u@h"), said).hint.expect("hint");
+        assert!(hint.starts_with("ask the server's owner") && !hint.contains("keyscan"), "{hint}");
     }
 }
