@@ -198,9 +198,54 @@ impl Repository {
     pub fn changes(&self, base: Oid, head: Oid) -> Result<Vec<Change>> {
         let (base, head) = (self.tree(base)?.tree, self.tree(head)?.tree);
         let mut changes = Vec::new();
-        self.compare(Some(&base), Some(&head), &mut Vec::new(), &mut changes).map_err(broken)?;
+        let mut folders = Vec::new();
+        let mut later = Later::Folders(&mut folders);
+        self.compare(Some(&base), Some(&head), &mut Vec::new(), &mut changes, &mut later).map_err(broken)?;
+        while !folders.is_empty() && folders.len() < MIN_FOLDERS {
+            let mut next = Vec::new();
+            let mut later = Later::Folders(&mut next);
+            for folder in &folders {
+                self.compare_folder(folder, &mut changes, &mut later).map_err(broken)?;
+            }
+            folders = next;
+        }
+        self.compare_folders(&folders, &mut changes).map_err(broken)?;
         changes.sort();
         Ok(changes)
+    }
+
+    /// Compares folders on all processors: reading trees is unpacking, and nothing is shared.
+    fn compare_folders(&self, folders: &[Folders], changes: &mut Vec<Change>) -> Result<(), git2::Error> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let parts = folders.chunks(folders.len().div_ceil(threads).max(1));
+        let path = self.git.path();
+        std::thread::scope(|scope| {
+            let compare = |part: &[Folders]| {
+                let own = Repository { git: git2::Repository::open(path)? };
+                let mut found = Vec::new();
+                for folder in part {
+                    own.compare_folder(folder, &mut found, &mut Later::Now)?;
+                }
+                Result::<_, git2::Error>::Ok(found)
+            };
+            let running: Vec<_> = parts.map(|part| scope.spawn(move || compare(part))).collect();
+            for thread in running {
+                let ended = thread.join().map_err(|_| git2::Error::from_str("a comparison ended early"))?;
+                changes.extend(ended?);
+            }
+            Ok(())
+        })
+    }
+
+    fn compare_folder(
+        &self,
+        folder: &Folders,
+        changes: &mut Vec<Change>,
+        later: &mut Later,
+    ) -> Result<(), git2::Error> {
+        let tree = |id: Option<Oid>| id.map(|id| self.git.find_tree(id)).transpose();
+        let (base, head) = (tree(folder.base)?, tree(folder.head)?);
+        self.compare(base.as_ref(), head.as_ref(), &mut folder.path.clone(), changes, later)
     }
 
     /// Adds what differs below the folder `path`. Folders that are the same on both
@@ -212,6 +257,7 @@ impl Repository {
         head: Option<&git2::Tree>,
         path: &mut Vec<u8>,
         changes: &mut Vec<Change>,
+        later: &mut Later,
     ) -> Result<(), git2::Error> {
         let mut before = base.into_iter().flatten().peekable();
         let mut after = head.into_iter().flatten().peekable();
@@ -226,7 +272,7 @@ impl Repository {
             let is = if order == Ordering::Less { None } else { after.next() };
             let same = |was: &TreeEntry, is: &TreeEntry| was.id() == is.id() && was.filemode() == is.filemode();
             if !matches!((&was, &is), (Some(was), Some(is)) if same(was, is)) {
-                self.compare_entry(was.as_ref(), is.as_ref(), path, changes)?;
+                self.compare_entry(was.as_ref(), is.as_ref(), path, changes, later)?;
             }
         }
     }
@@ -238,22 +284,20 @@ impl Repository {
         after: Option<&TreeEntry>,
         path: &mut Vec<u8>,
         changes: &mut Vec<Change>,
+        later: &mut Later,
     ) -> Result<(), git2::Error> {
         let length = path.len();
         path.extend((length > 0).then_some(b'/'));
         path.extend(before.or(after).map_or(&[][..], TreeEntry::name_bytes));
-        let (before_tree, after_tree) = (self.subtree(before)?, self.subtree(after)?);
-        if before_tree.is_some() || after_tree.is_some() {
-            self.compare(before_tree.as_ref(), after_tree.as_ref(), path, changes)?;
+        let folder = Folders { path: path.clone(), base: folder_id(before), head: folder_id(after) };
+        match later {
+            _ if folder.base.is_none() && folder.head.is_none() => {}
+            Later::Folders(folders) => folders.push(folder),
+            Later::Now => self.compare_folder(&folder, changes, later)?,
         }
         changes.extend(change(path, before, after));
         path.truncate(length);
         Ok(())
-    }
-
-    fn subtree(&self, entry: Option<&TreeEntry>) -> Result<Option<git2::Tree<'_>>, git2::Error> {
-        let folder = entry.filter(|entry| entry.kind() == Some(ObjectType::Tree));
-        folder.map(|entry| self.git.find_tree(entry.id())).transpose()
     }
 
     /// The files of the working tree that differ from HEAD or are not known to Git.
@@ -359,6 +403,29 @@ fn digest(file: &Path) -> std::io::Result<String> {
         let length = part.len();
         reader.consume(length);
     }
+}
+
+/// A folder that differs: its trees on both sides.
+struct Folders {
+    path: Vec<u8>,
+    base: Option<Oid>,
+    head: Option<Oid>,
+}
+
+/// When the folders inside a folder are compared.
+enum Later<'a> {
+    /// At once.
+    Now,
+    /// When somebody takes them from this list.
+    Folders(&'a mut Vec<Folders>),
+}
+
+/// So many folders that differ are worth more than one thread.
+const MIN_FOLDERS: usize = 16;
+
+/// The id of the tree that an entry is.
+fn folder_id(entry: Option<&TreeEntry>) -> Option<Oid> {
+    entry.filter(|entry| entry.kind() == Some(ObjectType::Tree)).map(TreeEntry::id)
 }
 
 /// The order of entries in a tree of Git: by their bytes, folders as if they ended in a slash.
