@@ -135,6 +135,28 @@ fn what_is_to_be_built_is_what_the_images_are_built_from() {
     assert!(extra * 100 < builds, "{extra} of {builds} builds were not needed: more than 1 %");
 }
 
+#[test]
+fn the_program_says_the_same() {
+    let mut random = Random::new(number("CM_SEED", 20_260_504) as u64);
+    let states = history(&mut World::new(FILES, KNOBS), &mut random, 8, &[]);
+    let home = cm_testkit::Home::new();
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let commits = world::write(folder.path(), &states.iter().map(|state| state.files.clone()).collect::<Vec<_>>());
+    let repository = folder.path().display().to_string();
+    for index in 1..states.len() {
+        let (base, head) = (commits[index - 1].as_str(), commits[index].as_str());
+        let flags = ["--repo", &repository, "--base", base, "--head", head];
+        let files = ["--compose-file", "compose.yml", "--compose-file", "compose.override.yml"];
+        let flags: Vec<&str> = flags.into_iter().chain(files).collect();
+        let document = home.run("cm-detect", &flags, ".", None).document();
+        let services = document["services"].as_array().expect("services").iter();
+        let built = services.filter(|service| service["action"] == "build");
+        let built: BTreeSet<String> =
+            built.map(|service| service["name"].as_str().expect("a name").to_owned()).collect();
+        assert_eq!(built, wanted(&states[index - 1].hashes, &states[index].hashes), "{base}..{head}");
+    }
+}
+
 /// What Docker of a sandbox cannot build without the network, or not yet: frontends that are pulled, `service:`
 /// contexts, a submodule's files.
 const NOT_BUILT: &[&str] = &["exclude", "parents", "contextual", "module"];
