@@ -58,8 +58,8 @@ async fn prune_all(project: &Project, hosts: &[Host], guard: &Guard, run: &mut R
                 if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
             ));
         } else if !names.is_empty() {
-            guard.check(host).await?;
             for name in &names {
+                guard.check(host).await?;
                 count += usize::from(cm_engine::remove_image(host, name).await?);
             }
             run.log.info(format!("on {}: removed {} old image names", host.name(), names.len()));

@@ -192,13 +192,15 @@ impl<'a> Switch<'a> {
         self.protected = self.checkout().move_to(&self.release.commit, &snapshots, &self.release.id).await?;
         let compose = self.compose();
         let config = compose.config().await?;
+        guard.check(self.host).await?;
         self.keep_old_images(&config).await?;
         self.build(&compose, &config, guard, log).await?;
+        guard.check(self.host).await?;
         self.record_pending(&config).await?;
         guard.check(self.host).await?;
         self.start(&compose, &config, log).await?;
-        self.restart_and_reload(&compose, log).await?;
-        self.remove(log).await?;
+        self.restart_and_reload(&compose, guard, log).await?;
+        self.remove(guard, log).await?;
         self.look_again(&config).await
     }
 
@@ -280,12 +282,14 @@ impl<'a> Switch<'a> {
         compose.up(&services, options, |line| log.debug(line)).await
     }
 
-    async fn restart_and_reload(&self, compose: &Compose<'_>, log: &Log) -> Result<()> {
+    async fn restart_and_reload(&self, compose: &Compose<'_>, guard: &Guard, log: &Log) -> Result<()> {
         for service in self.plan.with(Action::Restart) {
+            guard.check(self.host).await?;
             log.info(format!("on {}: restarting {service}", self.host.name()));
             compose.restart(&service).await?;
         }
         for service in self.plan.with(Action::Reload) {
+            guard.check(self.host).await?;
             self.reload(compose, &service, log).await?;
         }
         Ok(())
@@ -329,9 +333,10 @@ impl<'a> Switch<'a> {
         Ok(true)
     }
 
-    async fn remove(&self, log: &Log) -> Result<()> {
+    async fn remove(&self, guard: &Guard, log: &Log) -> Result<()> {
         let gone = self.plan.with(Action::Remove);
         for container in self.before.iter().filter(|container| gone.contains(&container.service)) {
+            guard.check(self.host).await?;
             log.info(format!("on {}: removing {}", self.host.name(), container.name));
             self.host.command(["docker", "stop", &container.id]).text(Exit::Build, "build.remove").await?;
             self.host.command(["docker", "rm", &container.id]).text(Exit::Build, "build.remove").await?;

@@ -41,7 +41,12 @@ pub async fn go_back(
     run: &Run,
 ) -> Outcome {
     let result = steps(project, host, target, guard, run).await;
-    let recorded = record(project, host, ledger, target, result.as_ref().err(), run).await;
+    let failure = result.as_ref().err();
+    // Who holds the lock now writes the ledger now.
+    let recorded = match failure {
+        Some(lost) if lost.exit == Exit::LockLost => Ok(()),
+        _ => record(project, host, ledger, target, failure, run).await,
+    };
     match result.and(recorded) {
         Ok(()) => Outcome::Healthy,
         Err(failure) => Outcome::Failed(failure),
@@ -56,18 +61,21 @@ async fn steps(project: &Project, host: &Host, target: &HostTarget, guard: &Guar
     keep_changes(host, &checkout, target, &snapshots, &snapshot, run).await?;
     checkout.move_to(&target.commit, &snapshots, &snapshot).await?;
     for state in target.services.values().flatten().filter(|state| !state.image_id.is_empty()) {
+        guard.check(host).await?;
         cm_engine::tag(host, &state.image_id, &state.image, Exit::RollbackFailed).await?;
     }
-    guard.check(host).await?;
     let compose = Compose::of(project, host, &target.checkout);
     let compose_project = compose.config().await?.project;
+    guard.check(host).await?;
     remove_new(host, &compose_project, target, run).await?;
     let services: Vec<&String> =
         target.services.iter().filter(|(_, state)| state.is_some()).map(|(name, _)| name).collect();
     if services.is_empty() {
         return Ok(()); // `up` without a name means every service
     }
+    guard.check(host).await?;
     compose.up(&services, UpOptions::default(), |line| run.log.debug(line)).await?;
+    guard.check(host).await?;
     follow_mounts(host, &compose, &compose_project, &services, run).await?;
     let wanted: Vec<_> =
         target.services.iter().filter_map(|(name, state)| Some((name.as_str(), state.as_ref()?))).collect();
