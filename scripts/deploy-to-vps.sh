@@ -48,7 +48,7 @@ die() { # die STATUS MESSAGE HINT
 }
 
 detect=() build=() verify=() common=()
-push=yes backup=yes prune=yes what="changed services"
+push=yes backup=yes prune=yes named='' what="changed services"
 arguments=("$@")
 while [ $# -gt 0 ]; do
     case $1 in
@@ -63,6 +63,7 @@ while [ $# -gt 0 ]; do
     --branch)
         [ $# -ge 2 ] || die 2 "--branch needs a name" "deploy-to-vps.sh --branch develop"
         export CM_BRANCH=$2
+        named=$2
         detect+=(--branch "$2")
         shift ;;
     --dry-run) common+=(--dry-run) ;;
@@ -87,12 +88,16 @@ if [ "$push" = no ]; then
     detect+=(--pushed)
 fi
 document=$(cm-detect "${common[@]}" "${detect[@]}" </dev/null)
-field() { sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p" <<<"$document"; } # of a document on one line
 CM_RUN_ID=$(sed -n 's/.*"run":{"id":"\([^"]*\)".*/\1/p' <<<"$document")
 export CM_RUN_ID
 
-# 5.
-commit=$(field commit) branch=$(field branch)
+# 5. What is pushed is what people see checked out, or what they named.
+read -r branch commit < <(sed -n 's/.*"branch":"\([^"]*\)","commit":"\([^"]*\)","status":.*/\1 \2/p' <<<"$document")
+current=$(git symbolic-ref -q --short HEAD || echo "no branch")
+if [ "$push" = yes ] && [ -z "$named" ] && [ "$current" != "$branch" ]; then
+    die 20 "this is $current, and $branch is what is deployed; nothing was pushed" \
+        "git switch $branch, or say what you want: --branch NAME, or --no-push for what is on the remote"
+fi
 if [ "$push" = yes ] && [ ${#common[@]} -gt 0 ]; then
     say INFO "would push ${commit:0:12} to ${CM_REMOTE:-origin}/$branch"
 elif [ "$push" = yes ]; then

@@ -362,4 +362,12 @@ fn a_dry_run_says_what_it_would_do_and_touches_nothing() {
     assert!(!pushed.stdout.contains(&laptop_head(&sandbox)), "nothing was pushed");
     let state = sandbox.server("platform", &["find", ".local", "-name", "*.jsonl"]);
     assert_eq!(state, "", "no ledger was begun");
+
+    println!("--- a branch that is not the one deployed is not pushed over it");
+    assert_eq!(sandbox.laptop("git", &["switch", "-qc", "feature"]).code, 0);
+    let answer = sandbox.deploy(&[]);
+    assert_eq!(answer.code, 20, "stderr:\n{}", answer.stderr);
+    assert!(answer.stderr.contains("this is feature"), "stderr:\n{}", answer.stderr);
+    let pushed = sandbox.laptop("git", &["ls-remote", "origin", "refs/heads/develop"]);
+    assert!(!pushed.stdout.contains(&laptop_head(&sandbox)), "nothing was pushed");
 }
