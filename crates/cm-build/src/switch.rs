@@ -305,7 +305,7 @@ impl<'a> Switch<'a> {
             log.info(format!("on {}: restarting {service}", self.host.name()));
             return compose.restart(service).await;
         };
-        if self.sees_new_files(container).await? {
+        if cm_engine::stale_mount(self.host, container).await?.is_none() {
             log.info(format!("on {}: reloading {service}", self.host.name()));
             if !rules.validate.is_empty() {
                 cm_engine::exec(self.host, &container.id, &rules.validate, Exit::Build, "build.validate").await?;
@@ -319,18 +319,6 @@ impl<'a> Switch<'a> {
             self.host.name()
         ));
         compose.restart(service).await
-    }
-
-    async fn sees_new_files(&self, container: &Container) -> Result<bool> {
-        for mount in &container.binds {
-            let Some(outside) = self.host.read(&mount.source, Exit::Build).await.ok().flatten() else { continue };
-            let inside =
-                self.host.command(["docker", "exec", &container.id, "cat", &mount.destination]).output().await?;
-            if !inside.success() || inside.stdout != outside {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 
     async fn remove(&self, guard: &Guard, log: &Log) -> Result<()> {

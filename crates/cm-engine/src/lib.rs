@@ -108,3 +108,21 @@ pub async fn exec(host: &Host, container: &str, argv: &[String], exit: Exit, cod
     command.extend_from_slice(argv);
     host.command(command).text(exit, code).await
 }
+
+/// The first bind-mounted file that `container` sees otherwise than the host does, or
+/// cannot be asked about. A single mounted file follows its inode: once git or an
+/// editor has put another file in its place, the container keeps the old one.
+///
+/// # Errors
+/// [`Exit::Unreachable`].
+pub async fn stale_mount(host: &Host, container: &Container) -> Result<Option<String>> {
+    for mount in &container.binds {
+        // A folder, or a file that is gone: nothing to compare with.
+        let Some(outside) = host.read(&mount.source, Exit::Build).await.ok().flatten() else { continue };
+        let inside = host.command(["docker", "exec", &container.id, "cat", &mount.destination]).output().await?;
+        if !inside.success() || inside.stdout != outside {
+            return Ok(Some(mount.destination.clone()));
+        }
+    }
+    Ok(None)
+}

@@ -126,24 +126,11 @@ async fn follow_mounts(
     services: &[&String],
     run: &Run,
 ) -> Result<()> {
-    for container in cm_engine::containers(host, compose_project)
-        .await?
-        .iter()
-        .filter(|container| services.contains(&&container.service) && container.is_running())
-    {
-        for mount in &container.binds {
-            let Some(outside) = host.read(&mount.source, Exit::RollbackFailed).await.ok().flatten() else { continue };
-            let inside = host.command(["docker", "exec", &container.id, "cat", &mount.destination]).output().await?;
-            if !inside.success() || inside.stdout != outside {
-                run.log.info(format!(
-                    "on {}: restarting {}, which sees another {}",
-                    host.name(),
-                    container.service,
-                    mount.destination
-                ));
-                compose.restart(&container.service).await?;
-                break;
-            }
+    let now = cm_engine::containers(host, compose_project).await?;
+    for container in now.iter().filter(|found| services.contains(&&found.service) && found.is_running()) {
+        if let Some(file) = cm_engine::stale_mount(host, container).await? {
+            run.log.info(format!("on {}: restarting {}, which sees another {file}", host.name(), container.service));
+            compose.restart(&container.service).await?;
         }
     }
     Ok(())
