@@ -89,7 +89,7 @@ Examples:
       back up before a deploy
   cm-backup --uri-env MONGODB_URI --database shop --output /var/backups
       anywhere, without SSH and without cm.toml
-  cm-backup verify /var/backups/shop-20260504T093000Z.archive.gz
+  cm-backup verify /var/backups/shop-20260504T093000.500Z.archive.gz
       prove a backup again
   mongorestore --gzip --archive=FILE
       restore one: the files are mongodump archives";
