@@ -109,6 +109,11 @@ fn until(what: &str, mut is: impl FnMut() -> bool) {
     }
 }
 
+/// Gone, or only waiting to be collected, which nobody does in a container without an init.
+fn has_ended(pid: &str) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
+}
+
 fn end(child: &mut Child) -> i32 {
     let mut code = None;
     until("its end", || {
@@ -320,7 +325,7 @@ fn strike(laptop: &Laptop, victim: Victim, child: &mut Child, child_id: &Path) {
             let _ended_already = child.kill();
             child.wait().expect("its end");
             if let Ok(pid) = fs::read_to_string(child_id) {
-                until("the orphan ends", || !Path::new("/proc").join(pid.trim()).exists());
+                until("the orphan ends", || has_ended(pid.trim()));
             }
         }
     }
