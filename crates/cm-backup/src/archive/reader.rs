@@ -113,7 +113,7 @@ impl<R: Read> Reader<R> {
     ///
     /// # Errors
     /// [`ReadError`]; the archive must then not be trusted.
-    #[allow(clippy::should_implement_trait)] // it lends its buffer
+    #[expect(clippy::should_implement_trait, reason = "it lends its buffer")]
     pub fn next(&mut self) -> Result<Option<Item<'_>>, ReadError> {
         loop {
             let token = self.input.token(&mut self.buffer)?;
