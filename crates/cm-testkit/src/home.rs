@@ -104,6 +104,11 @@ impl Home {
         self.variables.insert(name.to_owned(), value.to_owned());
     }
 
+    /// A variable that is set here.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str)
+    }
+
     /// A command in this home, started in `folder` of it (or an absolute path).
     pub fn command<S: AsRef<OsStr>>(&self, program: &str, arguments: &[S], folder: &str) -> Command {
         let mut command = Command::new(program);

@@ -1,10 +1,13 @@
 //! The test environment: programs run in a home of their own with a cleared
-//! environment, and sandboxes are made and removed by the test that wants one.
+//! environment, sandboxes are made and removed by the test that wants one, and a relay is
+//! the link to a server where a test wants a real one or a broken one.
 
 mod home;
+mod relay;
 mod sandbox;
 
 pub use home::{Answer, Home, bin_dir, repository};
+pub use relay::Relay;
 pub use sandbox::Sandbox;
 
 use serde_json::{Value, json};

@@ -2,6 +2,7 @@
 //! removed again when the test ends, however it ends.
 
 use crate::home::{Answer, Home, repository};
+use crate::relay::Relay;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -67,6 +68,28 @@ impl Sandbox {
         let output = Command::new(script).args(&arguments).stdin(Stdio::null()).output().expect("scripts/sandbox ssh");
         assert!(output.status.success(), "on {server}: {command:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Puts a relay between the laptop and the ssh port of `server` (`platform`, `runners` or `origin`): from now
+    /// on whatever runs in the laptop's home goes through it. Another one may stand before another server.
+    ///
+    /// # Panics
+    /// If the sandbox has no such server.
+    pub fn relay(&mut self, server: &str) -> Relay {
+        let config = self.home.variable("CM_SSH_CONFIG").expect("set by the sandbox").to_owned();
+        let text = std::fs::read_to_string(&config).expect("an ssh configuration");
+        let head = format!("Host {server}.{}.sandbox\n", self.name);
+        let (before, block) = text.split_once(&head).expect("a block for the server");
+        let port = block.split_once("  Port ").and_then(|(_, rest)| rest.lines().next()).expect("its port");
+        let relay = Relay::to(format!("127.0.0.1:{port}"));
+        // The host key is known by the address it really has; the first value that ssh reads is the one it takes.
+        let through = format!("  Port {}\n  HostKeyAlias [127.0.0.1]:{port}\n", relay.address().port());
+        let own = self.home.path().join(format!("ssh_config-{server}"));
+        std::fs::write(&own, format!("{before}{head}{through}{block}")).expect("an ssh configuration");
+        let own = own.display().to_string();
+        self.home.set("CM_SSH_CONFIG", &own);
+        self.home.set("GIT_SSH_COMMAND", &format!("ssh -F {own}"));
+        relay
     }
 
     /// Replaces text in a file of the laptop's checkout and commits the change.
