@@ -73,6 +73,11 @@ pub struct Args {
     #[arg(long, value_name = "HOST")]
     pub host: Vec<String>,
 
+    /// Write a commented cm.toml for this compose repository from what is found in it;
+    /// never overwrites one. With --dry-run it is printed instead
+    #[arg(long, conflicts_with_all = ["base", "head", "pushed", "branch", "full", "group", "service", "explain", "repo"])]
+    pub init: bool,
+
     /// Flags of every program
     #[command(flatten)]
     pub common: CommonArgs,

@@ -7,6 +7,7 @@ mod attributes;
 mod bases;
 mod compare;
 mod explain;
+mod init;
 mod notes;
 mod plan;
 mod python;
@@ -48,6 +49,9 @@ impl cm_core::Tool for Tool {
     }
 
     async fn command(args: &Args, io: &Io) -> Option<Result<Exit>> {
+        if args.init {
+            return Some(init::run(args, io));
+        }
         let service = args.explain.clone()?;
         Some(explain_service(args, &service, io).await)
     }

@@ -1,0 +1,152 @@
+//! Which compose files a production deployment uses. `docker-compose.yml` is often the
+//! developers' own, so one that calls itself production counts more: alone where it is
+//! whole, over the plain one where it only adds to it.
+
+use cm_core::{Exit, Failure, Result};
+use cm_project::compose::{self, Compose, FILE_NAMES};
+use cm_project::tree::{Dir, Place};
+use std::path::{Path, PathBuf};
+
+/// Folders that are never looked into.
+pub const SKIPPED: [&str; 9] =
+    ["node_modules", "vendor", "target", "dist", "build", "venv", "__pycache__", "third_party", "testdata"];
+
+/// The project's files and the folder of its `cm.toml`.
+#[derive(Debug)]
+pub struct Found {
+    /// Where `cm.toml` belongs.
+    pub folder: PathBuf,
+    /// The Git repository, or `folder` where there is none.
+    pub repository: PathBuf,
+    /// `folder` relative to `repository`.
+    pub prefix: String,
+    /// The compose files, relative to `folder`.
+    pub files: Vec<String>,
+    /// What they say.
+    pub compose: Compose,
+}
+
+/// The nearest folder, `start` or above, that is a Git working tree.
+pub fn repository_of(start: &Path) -> Option<PathBuf> {
+    start.ancestors().find(|folder| folder.join(".git").exists()).map(Path::to_owned)
+}
+
+/// The project of the folder `start`: its `named` compose files, else those in it or
+/// above it, else those in one of its folders.
+///
+/// # Errors
+/// [`Exit::Config`]: none, several, or a mistake in one.
+pub fn find(start: &Path, named: &[String]) -> Result<Found> {
+    let repository = repository_of(start).unwrap_or_else(|| start.to_owned());
+    if !named.is_empty() {
+        return found(start, &repository, named.to_vec());
+    }
+    let mut folders = start.ancestors().take_while(|folder| folder.starts_with(&repository));
+    if let Some((folder, files)) = folders.find_map(|folder| Some((folder, choose(folder, &repository)?))) {
+        return found(folder, &repository, files);
+    }
+    let mut below = Vec::new();
+    search(start, "", 2, &repository, &mut below);
+    let prefix = start.strip_prefix(&repository).unwrap_or(Path::new("")).to_string_lossy().into_owned();
+    match outermost(below, &repository, &prefix).as_slice() {
+        [files] => found(start, &repository, files.clone()),
+        [] => Err(Failure::new(
+            Exit::Config,
+            "compose.no-file",
+            format!("there is no compose file in {} nor in its folders", start.display()),
+        )
+        .hint("name it: cm-detect --init --compose-file FILE")),
+        several => {
+            let names = several.iter().map(|files| files.join(" + ")).collect::<Vec<_>>().join(", ");
+            Err(Failure::new(Exit::Config, "init.several", format!("there are several compose projects: {names}"))
+                .hint("name the one that is deployed: cm-detect --init --compose-file FILE"))
+        }
+    }
+}
+
+/// Without those that another one includes or extends.
+fn outermost(all: Vec<Vec<String>>, repository: &Path, prefix: &str) -> Vec<Vec<String>> {
+    if all.len() < 2 {
+        return all;
+    }
+    let read: Vec<Vec<String>> =
+        all.iter().map(|files| load(repository, prefix, files).map(|one| one.files).unwrap_or_default()).collect();
+    let is_part = |index: usize, files: &[String]| {
+        let paths: Vec<String> = files.iter().map(|file| cm_project::tree::join(prefix, file)).collect();
+        let others = read.iter().enumerate().filter(|(other, _)| *other != index);
+        others.map(|(_, read)| read).any(|read| paths.iter().all(|path| read.contains(path)))
+    };
+    let kept: Vec<Vec<String>> =
+        all.iter().enumerate().filter(|(i, files)| !is_part(*i, files)).map(|(_, files)| files.clone()).collect();
+    if kept.is_empty() { all } else { kept }
+}
+
+fn found(folder: &Path, repository: &Path, files: Vec<String>) -> Result<Found> {
+    let prefix = folder.strip_prefix(repository).unwrap_or(Path::new("")).to_string_lossy().into_owned();
+    let compose = load(repository, &prefix, &files)?;
+    Ok(Found { folder: folder.to_owned(), repository: repository.to_owned(), prefix, files, compose })
+}
+
+fn load(repository: &Path, prefix: &str, files: &[String]) -> Result<Compose> {
+    let place = |file: &String| match Place::at(prefix, file) {
+        Place::Inside(path) => Ok(path),
+        Place::Outside(path) => Err(Failure::new(
+            Exit::Config,
+            "compose.unreadable",
+            format!("the compose file {path} is not in the repository {}", repository.display()),
+        )),
+    };
+    let files = files.iter().map(place).collect::<Result<Vec<_>>>()?;
+    let env = files.first().map(|file| cm_project::tree::join(cm_project::tree::parent(file), ".env"));
+    compose::load(&Dir(repository.to_owned()), &files, &env.into_iter().collect::<Vec<_>>())
+}
+
+/// The compose files of the folder itself, if it has any.
+fn choose(folder: &Path, repository: &Path) -> Option<Vec<String>> {
+    let plain = FILE_NAMES.iter().find(|name| folder.join(name).is_file()).map(|name| (*name).to_owned());
+    let Some(production) = production(folder) else { return plain.map(|plain| vec![plain]) };
+    let prefix = folder.strip_prefix(repository).unwrap_or(Path::new("")).to_string_lossy().into_owned();
+    let alone = load(repository, &prefix, std::slice::from_ref(&production));
+    match (alone.is_ok_and(|compose| is_whole(&compose)), plain) {
+        (false, Some(plain)) => Some(vec![plain, production]),
+        _ => Some(vec![production]),
+    }
+}
+
+/// Whether every service says what it runs.
+fn is_whole(compose: &Compose) -> bool {
+    !compose.services.is_empty() && compose.services.iter().all(|one| one.image.is_some() || one.build.is_some())
+}
+
+/// The compose file that calls itself production.
+fn production(folder: &Path) -> Option<String> {
+    let stems = ["docker-compose", "compose"].iter();
+    let names = stems.flat_map(|stem| {
+        ["production", "prod"].iter().flat_map(move |word| {
+            [".", "-"].iter().flat_map(move |dot| ["yml", "yaml"].map(|end| format!("{stem}{dot}{word}.{end}")))
+        })
+    });
+    names.into_iter().find(|name| folder.join(name).is_file())
+}
+
+/// The compose projects in the folders of `folder`, `depth` floors down, as paths below `at`.
+fn search(folder: &Path, at: &str, depth: u32, repository: &Path, into: &mut Vec<Vec<String>>) {
+    for name in folders_in(folder) {
+        let (below, path) = (folder.join(&name), cm_project::tree::join(at, &name));
+        match choose(&below, repository) {
+            Some(files) => into.push(files.iter().map(|file| format!("{path}/{file}")).collect()),
+            None if depth > 1 => search(&below, &path, depth - 1, repository, into),
+            None => {}
+        }
+    }
+}
+
+fn folders_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let names = folders.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names: Vec<String> =
+        names.filter(|name| !name.starts_with('.') && !SKIPPED.contains(&name.as_str())).collect();
+    names.sort();
+    names
+}

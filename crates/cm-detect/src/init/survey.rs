@@ -1,0 +1,200 @@
+//! Everything that was found out, before a word of `cm.toml` is written.
+
+use super::database::{self, Backup};
+use super::endpoint::{self, Health};
+use super::environment::{Environment, shown};
+use super::files::Found;
+use super::groups;
+use cm_core::Result;
+use cm_project::HostSpec;
+use cm_project::compose::Service;
+use cm_project::tree::{Dir, Kind, Tree};
+use std::collections::BTreeSet;
+
+/// What `cm.toml` is written from.
+#[derive(Debug)]
+pub struct Survey {
+    /// The project's name.
+    pub project: String,
+    /// The branch that is deployed.
+    pub branch: String,
+    /// The Git remote, if it is not `origin`.
+    pub remote: Option<String>,
+    /// The compose files, relative to `cm.toml`.
+    pub compose_files: Vec<String>,
+    /// All services.
+    pub services: Vec<String>,
+    /// Profiles that services belong to.
+    pub profiles: BTreeSet<String>,
+    /// What is known about the servers' environment.
+    pub environment: Environment,
+    /// The server, if a flag named it: name, address, checkout.
+    pub host: Option<(String, String, Option<String>)>,
+    /// Groups by folder.
+    pub groups: Vec<(String, Vec<String>)>,
+    /// Files that only the servers have.
+    pub protect: Vec<String>,
+    /// Mounted files of the repository that people like to edit on servers.
+    pub perhaps_protect: Vec<String>,
+    /// Proxies whose configuration is mounted: they can read it again while they run.
+    pub reloads: Vec<Reload>,
+    /// Services that nothing checks: name, and where they might be asked.
+    pub unchecked: Vec<(String, Option<endpoint::Endpoint>)>,
+    /// Published services that can be asked from outside: name, port, endpoint.
+    pub outside: Vec<(String, u16, endpoint::Endpoint)>,
+    /// Published ports of services without a known endpoint.
+    pub ports: Vec<(String, String)>,
+    /// The MongoDB service.
+    pub backup: Option<Backup>,
+    /// Databases that cm does not back up.
+    pub other_databases: Vec<String>,
+}
+
+/// A service that reads its configuration again without a restart.
+#[derive(Debug)]
+pub struct Reload {
+    /// The service.
+    pub service: String,
+    /// Says whether the configuration is valid.
+    pub validate: Vec<String>,
+    /// Makes it read the configuration.
+    pub reload: Vec<String>,
+}
+
+impl Survey {
+    /// Looks at everything; `host` is what a `--host` flag said.
+    ///
+    /// # Errors
+    /// [`cm_core::Exit::Usage`] for a flag that is no address.
+    pub fn of(found: &Found, host: Option<&str>) -> Result<Survey> {
+        let git = git2::Repository::open(&found.repository).ok();
+        let index = git.as_ref().and_then(|git| git.index().ok());
+        let tracked = |path: &str| match &index {
+            Some(index) => index.get_path(std::path::Path::new(path), 0).is_some(),
+            None => Dir(found.repository.clone()).kind(path).is_some() && !path.contains(".env"),
+        };
+        let project = project_name(found);
+        let host = host.map(|flag| host_of(flag, &project)).transpose()?;
+        let compose = &found.compose;
+        let environment = Environment::of(found, &tracked);
+        let health: Vec<(&Service, Health)> =
+            compose.services.iter().map(|service| (service, Health::of(found, service))).collect();
+        let (protect, perhaps_protect) = protected(found, &environment, &tracked);
+        Ok(Survey {
+            branch: git.as_ref().and_then(branch).unwrap_or_else(|| "main".to_owned()),
+            remote: git.as_ref().and_then(remote),
+            compose_files: found.files.clone(),
+            services: compose.names().into_iter().map(str::to_owned).collect(),
+            profiles: compose.services.iter().flat_map(|service| service.profiles.clone()).collect(),
+            groups: groups::groups(compose, &found.prefix),
+            reloads: compose.services.iter().filter_map(reload).collect(),
+            unchecked: unchecked(&health),
+            outside: outside(&health),
+            ports: ports(&health),
+            backup: database::mongo(compose, &environment),
+            other_databases: database::others(compose),
+            project,
+            environment,
+            host,
+            protect,
+            perhaps_protect,
+        })
+    }
+}
+
+fn project_name(found: &Found) -> String {
+    let folder = || found.folder.file_name().map(|name| name.to_string_lossy().into_owned());
+    let name = found.compose.name.clone().filter(|name| !name.contains('$')).or_else(folder).unwrap_or_default();
+    let name: String = name.to_lowercase().chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
+    if name.is_empty() { "project".to_owned() } else { name }
+}
+
+fn host_of(flag: &str, project: &str) -> Result<(String, String, Option<String>)> {
+    let host = HostSpec::from_flag(flag, project)?;
+    let has_checkout = host.checkout()? != format!("~/{project}");
+    let checkout = has_checkout.then(|| host.checkout()).transpose()?;
+    let name = if flag.contains('=') { host.name.clone() } else { "server".to_owned() };
+    Ok((name, host.address()?, checkout))
+}
+
+/// The branch that the remote calls its own, else the one checked out.
+fn branch(git: &git2::Repository) -> Option<String> {
+    let remote_head = git.find_reference("refs/remotes/origin/HEAD").ok();
+    let of_remote = remote_head.and_then(|head| head.symbolic_target().ok().flatten().map(str::to_owned));
+    let of_remote = of_remote.and_then(|name| name.strip_prefix("refs/remotes/origin/").map(str::to_owned));
+    let own = || {
+        let head = git.find_reference("HEAD").ok()?;
+        head.symbolic_target().ok().flatten()?.strip_prefix("refs/heads/").map(str::to_owned)
+    };
+    of_remote.or_else(own)
+}
+
+fn remote(git: &git2::Repository) -> Option<String> {
+    let remotes = git.remotes().ok()?;
+    let names: Vec<String> = remotes.iter().flatten().flatten().map(str::to_owned).collect();
+    match names.iter().any(|name| name == "origin") {
+        true => None,
+        false => names.into_iter().next(),
+    }
+}
+
+/// Files that only servers have, and mounted ones of the repository that look like settings.
+fn protected(found: &Found, environment: &Environment, tracked: &dyn Fn(&str) -> bool) -> (Vec<String>, Vec<String>) {
+    let mut own: Vec<String> = environment.own.clone();
+    own.extend(environment.file.clone());
+    let mut perhaps = BTreeSet::new();
+    let tree = Dir(found.repository.clone());
+    for mount in found.compose.services.iter().flat_map(|service| &service.mounts) {
+        let Some(path) = mount.source.inside().filter(|path| !path.is_empty() && !path.contains('$')) else { continue };
+        match tree.kind(path) {
+            Some(Kind::File) if tracked(path) => drop(perhaps.insert(shown(&found.prefix, path))),
+            Some(Kind::File) => own.push(shown(&found.prefix, path)),
+            _ => {}
+        }
+    }
+    own.sort();
+    own.dedup();
+    (own, perhaps.into_iter().collect())
+}
+
+/// Caddy and nginx with a mounted configuration.
+fn reload(service: &Service) -> Option<Reload> {
+    let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let mounted = |end: &str| service.mounts.iter().find(|mount| mount.target.contains(end));
+    let image = database::image_name(service)?;
+    let (validate, reload) = match image {
+        name if name.starts_with("caddy") => {
+            let file = &mounted("Caddyfile")?.target;
+            let arguments = format!("--adapter caddyfile --config {file}");
+            (words(&format!("caddy validate {arguments}")), words(&format!("caddy reload {arguments}")))
+        }
+        name if name.starts_with("nginx") => {
+            mounted("/etc/nginx")?;
+            (words("nginx -t"), words("nginx -s reload"))
+        }
+        _ => return None,
+    };
+    Some(Reload { service: service.name.clone(), validate, reload })
+}
+
+fn unchecked(health: &[(&Service, Health)]) -> Vec<(String, Option<endpoint::Endpoint>)> {
+    let own = health
+        .iter()
+        .filter(|(service, health)| service.build.is_some() && service.profiles.is_empty() && !health.checked);
+    own.map(|(service, health)| (service.name.clone(), health.endpoint.clone())).collect()
+}
+
+fn outside(health: &[(&Service, Health)]) -> Vec<(String, u16, endpoint::Endpoint)> {
+    let known = health.iter().filter_map(|(service, health)| {
+        let endpoint = health.endpoint.clone().filter(|endpoint| endpoint.known)?;
+        Some((service.name.clone(), endpoint::published(service, endpoint.port)?, endpoint))
+    });
+    known.collect()
+}
+
+/// Published ports of which nothing is known but their numbers.
+fn ports(health: &[(&Service, Health)]) -> Vec<(String, String)> {
+    let unknown = health.iter().filter(|(_, health)| !health.endpoint.as_ref().is_some_and(|one| one.known));
+    let ports = unknown.flat_map(|(service, _)| service.ports.iter().map(|port| (service.name.clone(), port.clone())));
+    ports.filter(|(_, port)| port.contains(':') && !port.starts_with("127.0.0.1")).collect()
+}

@@ -1,0 +1,244 @@
+//! The text of `cm.toml`: what it says, and in comments why, and what else could be said.
+
+use super::endpoint::Endpoint;
+use super::survey::Survey;
+
+/// The file.
+pub fn render(survey: &Survey) -> String {
+    let sections = [
+        head(survey),
+        compose(survey),
+        hosts(survey),
+        groups(survey),
+        protect(survey),
+        services(survey),
+        health(),
+        outside(survey),
+        backup(survey),
+        rest(),
+    ];
+    sections.into_iter().flatten().collect::<Vec<_>>().join("\n")
+}
+
+/// A string as TOML writes it; JSON's escapes are a part of TOML's.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn list(items: &[String]) -> String {
+    format!("[{}]", items.iter().map(|item| quoted(item)).collect::<Vec<_>>().join(", "))
+}
+
+/// A key, in quotes where it needs them.
+fn key(name: &str) -> String {
+    let bare = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    if bare { name.to_owned() } else { quoted(name) }
+}
+
+fn head(survey: &Survey) -> Option<String> {
+    let remote = survey.remote.as_ref().map_or(String::new(), |remote| format!("remote = {}\n", quoted(remote)));
+    Some(format!(
+        "# How this repository is deployed: written by `cm-detect --init` from what it found here.\n\
+         # Every key is explained in cm.toml(5); what is not said is read from the compose file.\n\
+         # ${{NAME}} and ${{NAME:-default}} are taken from the environment of whoever deploys.\n\n\
+         project = {}\nbranch = {}\n{remote}",
+        quoted(&survey.project),
+        quoted(&survey.branch)
+    ))
+}
+
+fn compose(survey: &Survey) -> Option<String> {
+    let mut text = format!("[compose]\nfiles = {}\n", list(&survey.compose_files));
+    match &survey.environment.file {
+        Some(file) => {
+            text.push_str(&format!("# Each server's own, never deployed: {}.\n", survey.environment.because));
+            text.push_str(&format!("env_file = {}\n", quoted(file)));
+        }
+        None => text.push_str(
+            "# env_file = \".env\"     # the server's own values for ${…} in the compose file, if it has any\n",
+        ),
+    }
+    if !survey.profiles.is_empty() {
+        let profiles: Vec<String> = survey.profiles.iter().cloned().collect();
+        text.push_str(&format!(
+            "# Services of profiles are left alone unless their profile is named here: {}.\nprofiles = []\n",
+            profiles.join(", ")
+        ));
+    }
+    Some(text)
+}
+
+fn hosts(survey: &Survey) -> Option<String> {
+    let intro = "# The server. It takes every service that no other host names; a second one would be\n\
+                 # [hosts.other] with `services = [\"…\"]`.\n";
+    Some(match &survey.host {
+        None => format!(
+            "{intro}[hosts.server]\n\
+             address = \"${{DEPLOY_USER:-deploy}}@${{DEPLOY_HOST}}\"     # or write it down: \"deploy@203.0.113.7\"\n\
+             checkout = {}\n",
+            quoted(&format!("~/{}", survey.project))
+        ),
+        Some((name, address, checkout)) => {
+            let checkout = checkout.clone().unwrap_or_else(|| format!("~/{}", survey.project));
+            let plain = |text: &str| quoted(&text.replace('$', "$$"));
+            format!("{intro}[hosts.{}]\naddress = {}\ncheckout = {}\n", key(name), plain(address), plain(&checkout))
+        }
+    })
+}
+
+fn groups(survey: &Survey) -> Option<String> {
+    if survey.groups.is_empty() {
+        return None;
+    }
+    let lines = survey.groups.iter().map(|(name, services)| format!("{} = {}\n", key(name), list(services)));
+    Some(format!(
+        "# Services by folder: `cm-detect --group NAME` takes all of one.\n[groups]\n{}",
+        lines.collect::<String>()
+    ))
+}
+
+fn protect(survey: &Survey) -> Option<String> {
+    let mut text = String::from(
+        "# Files of the checkout that belong to the server: a deployment never touches them.\n[protect]\n",
+    );
+    text.push_str(&format!("files = {}\n", list(&survey.protect)));
+    if !survey.perhaps_protect.is_empty() {
+        text.push_str(&format!(
+            "# Mounted into containers and deployed like any other file. If servers have edited versions\n\
+             # of their own, add them: {}\n",
+            survey.perhaps_protect.join(", ")
+        ));
+    }
+    Some(text)
+}
+
+fn services(survey: &Survey) -> Option<String> {
+    let mut text = String::new();
+    for reload in &survey.reloads {
+        text.push_str(&format!(
+            "# A changed configuration is tried out and read again, without a restart.\n\
+             [services.{}]\non_change = \"reload\"\nvalidate = {}\nreload = {}\n\n",
+            key(&reload.service),
+            list(&reload.validate),
+            list(&reload.reload)
+        ));
+    }
+    let mut unknown = Vec::new();
+    for (name, endpoint) in &survey.unchecked {
+        match endpoint {
+            Some(at) => text.push_str(&suggestion(name, at)),
+            None => unknown.push(name.as_str()),
+        }
+    }
+    if !unknown.is_empty() {
+        text.push_str(&format!(
+            "# Nothing checks these, so they count as well while they run without restarting: {}.\n\
+             # Better: a healthcheck in the compose file, or here\n\
+             # [services.NAME]\n# probe = \"http://127.0.0.1:PORT/\"\n",
+            unknown.join(", ")
+        ));
+    }
+    (!text.is_empty()).then(|| text.trim_end_matches('\n').to_owned() + "\n")
+}
+
+fn suggestion(name: &str, at: &Endpoint) -> String {
+    format!(
+        "# Nothing checks {name}. {} names {}; if that says whether it is well, switch this on.\n\
+         # [services.{}]\n# probe = \"http://127.0.0.1:{}{}\"     # 127.0.0.1 is the container\n\n",
+        at.from,
+        at.path,
+        key(name),
+        at.port,
+        at.path
+    )
+}
+
+fn health() -> Option<String> {
+    Some(
+        "# Healthy is what was seen to be: good readings over a whole window, with nothing restarted.\n\
+         [health]\ntimeout = \"180s\"\nreadings = 3\nwindow = \"10s\"\n"
+            .to_owned(),
+    )
+}
+
+/// How the first server is reached from outside, as far as it is known.
+fn server(survey: &Survey) -> String {
+    let address = survey.host.as_ref().map(|(_, address, _)| address.as_str());
+    let name = address.map(|address| address.rsplit_once('@').map_or(address, |(_, host)| host));
+    name.map_or_else(|| "${DEPLOY_HOST}".to_owned(), |name| name.replace('$', "$$"))
+}
+
+fn outside(survey: &Survey) -> Option<String> {
+    let mut text =
+        String::from("# Asked after every deployment, from the machine that deploys. A failure takes it back.\n");
+    let url = |port: u16, at: &Endpoint| {
+        let port = if port == 80 { String::new() } else { format!(":{port}") };
+        quoted(&format!("http://{}{port}{}", server(survey), at.path.replace('$', "$$")))
+    };
+    let Some((name, port, first)) = survey.outside.first() else {
+        let ports =
+            survey.ports.iter().map(|(service, port)| format!("{service} publishes {port}")).collect::<Vec<_>>();
+        let known = if ports.is_empty() { "no port is published".to_owned() } else { ports.join(", ") };
+        text.push_str(&format!(
+            "# Nothing is asked yet: no health check here names a URL that the outside reaches ({known}).\n\
+             # [canary]\n# url = \"https://{}.example/health\"\n",
+            survey.project
+        ));
+        return Some(text);
+    };
+    text.push_str(&format!(
+        "# If a name and https lead to the server, write that instead: {name} publishes port {port},\n\
+         # and {} asks {}.\n[canary]\nurl = {}\nrequests = 20\nmax_failures = 0\n",
+        first.from,
+        first.path,
+        url(*port, first)
+    ));
+    for (name, port, at) in survey.outside.iter().skip(1) {
+        text.push_str(&format!(
+            "\n[[verify.checks]]\nname = {}\nurl = {}\nstatus = 200\n",
+            quoted(name),
+            url(*port, at)
+        ));
+    }
+    Some(text)
+}
+
+fn backup(survey: &Survey) -> Option<String> {
+    let mut text = String::new();
+    if let Some(backup) = &survey.backup {
+        let usable = backup.uri_env.is_some() && survey.environment.file.is_some();
+        let off = if usable { "" } else { "# " };
+        let uri_env = backup.uri_env.as_deref().unwrap_or("MONGODB_URI");
+        text.push_str("# A proved backup before every deployment that changes something.\n");
+        match (&backup.seen_in, usable) {
+            (Some(file), true) => {
+                text.push_str(&format!("# The key of the server's env file with the URI: seen in {file}.\n"))
+            }
+            _ => text.push_str(
+                "# Switched off: put the database's URI into the server's env file (and name that under [compose]).\n",
+            ),
+        }
+        let database =
+            backup.database.as_ref().map_or(String::new(), |name| format!("{off}database = {}\n", quoted(name)));
+        text.push_str(&format!(
+            "{off}[backup]\n{off}service = {}\n{off}uri_env = {}\n{database}{off}directory = \"~/backups\"\n",
+            quoted(&backup.service),
+            quoted(uri_env)
+        ));
+    }
+    if !survey.other_databases.is_empty() {
+        text.push_str(&format!(
+            "# cm-backup takes MongoDB only: nothing here backs up {}.\n",
+            survey.other_databases.join(", ")
+        ));
+    }
+    (!text.is_empty()).then_some(text)
+}
+
+fn rest() -> Option<String> {
+    Some(
+        "# People are told in Slack where the variable SLACK_DEPLOY_WEBHOOK is set.\n\n\
+         # Verified releases per service whose images stay, ready for a rollback.\n[prune]\nkeep = 3\n"
+            .to_owned(),
+    )
+}

@@ -1,0 +1,153 @@
+//! `cm-detect --init` on compose projects in the shapes that real ones have. Files
+//! called `NAME.untracked` are copied as NAME after the commit, as a server's own are.
+//! `CM_UPDATE_EXPECTED=1` writes what is expected anew; read the difference.
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const SHAPES: [&str; 5] = ["root-context", "extends", "include", "profiles", "workspaces"];
+
+fn here() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/init")
+}
+
+fn copy(from: &Path, to: &Path, untracked: bool) {
+    for entry in std::fs::read_dir(from).expect("a folder").flatten() {
+        let name = entry.file_name().into_string().expect("UTF-8");
+        let plain = name.strip_suffix(".untracked");
+        if entry.path().is_dir() {
+            std::fs::create_dir_all(to.join(&name)).expect("a folder");
+            copy(&entry.path(), &to.join(&name), untracked);
+        } else if plain.is_some() == untracked {
+            std::fs::copy(entry.path(), to.join(plain.unwrap_or(&name))).expect("a copy");
+        }
+    }
+}
+
+fn git(folder: &Path, arguments: &[&str]) {
+    let identity = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org", "-c", "init.defaultBranch=main"];
+    let done = Command::new("git")
+        .args(identity)
+        .args(arguments)
+        .current_dir(folder)
+        .envs([("GIT_CONFIG_GLOBAL", "/dev/null"), ("GIT_CONFIG_NOSYSTEM", "1")])
+        .status();
+    assert!(done.expect("git").success(), "git {arguments:?}");
+}
+
+/// A clone of the shape in a folder called `shop`, with its untracked files.
+fn checked_out(shape: &str) -> tempfile::TempDir {
+    let home = tempfile::tempdir().expect("a folder");
+    let root = home.path().join("shop");
+    std::fs::create_dir(&root).expect("a folder");
+    copy(&here().join("shapes").join(shape), &root, false);
+    git(&root, &["init", "-q"]);
+    git(&root, &["add", "-A"]);
+    git(&root, &["commit", "-qm", "one"]);
+    copy(&here().join("shapes").join(shape), &root, true);
+    home
+}
+
+fn detect(home: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cm-detect"));
+    let output = command
+        .args(arguments)
+        .current_dir(home.join("shop"))
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", home)
+        .stdin(Stdio::null())
+        .output()
+        .expect("cm-detect");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn every_shape_gets_the_file_that_is_expected_of_it() {
+    for shape in SHAPES {
+        let home = checked_out(shape);
+        let (code, stdout, stderr) = detect(home.path(), &["--init"]);
+        assert_eq!((code, stdout.as_str()), (0, ""), "{shape}: {stderr}");
+        let written = std::fs::read_to_string(home.path().join("shop/cm.toml")).expect("written");
+        let expected = here().join("expected").join(format!("{shape}.toml"));
+        if std::env::var_os("CM_UPDATE_EXPECTED").is_some() {
+            std::fs::write(&expected, &written).expect("write");
+        }
+        assert_eq!(written, std::fs::read_to_string(&expected).expect("expected"), "{shape}");
+        assert!(!written.contains("change-me") && !written.contains("planted"), "{shape}: no value of an env file");
+    }
+}
+
+#[test]
+fn what_is_written_works_at_once() {
+    for shape in SHAPES {
+        let home = checked_out(shape);
+        assert_eq!(detect(home.path(), &["--init"]).0, 0, "{shape}");
+        git(&home.path().join("shop"), &["add", "-A"]);
+        git(&home.path().join("shop"), &["commit", "-qm", "two"]);
+        let (code, document, stderr) = detect(home.path(), &["--base", "HEAD~1"]);
+        assert_eq!(code, 0, "{shape}: {stderr}");
+        let document: Value = serde_json::from_str(&document).expect("a document");
+        let acted = document["services"].as_array().expect("services").iter().filter(|one| one["action"] != "none");
+        assert_eq!(acted.count(), 0, "{shape}: cm.toml alone changes no service");
+    }
+}
+
+#[test]
+fn nothing_that_is_there_is_overwritten() {
+    let home = checked_out("profiles");
+    let file = home.path().join("shop/cm.toml");
+    std::fs::write(&file, "# mine\n").expect("write");
+    for arguments in [&["--init"][..], &["--init", "-C", "server"]] {
+        let (code, _, stderr) = detect(home.path(), arguments);
+        assert_eq!(code, 6, "{stderr}");
+        assert!(stderr.contains("cm.toml is there already") && stderr.contains("hint:"), "{stderr}");
+        assert_eq!(std::fs::read_to_string(&file).expect("there"), "# mine\n");
+    }
+    std::fs::remove_file(&file).expect("remove");
+    std::os::unix::fs::symlink("nowhere", &file).expect("a link");
+    assert_eq!(detect(home.path(), &["--init"]).0, 6, "a link that leads nowhere is there too");
+    assert!(!home.path().join("shop/nowhere").exists());
+}
+
+#[test]
+fn a_dry_run_prints_the_file_and_writes_none() {
+    let home = checked_out("workspaces");
+    std::fs::write(home.path().join("shop/cm.toml"), "# mine\n").expect("write");
+    let (code, stdout, stderr) = detect(home.path(), &["--init", "--dry-run", "--host", "web=ada@203.0.113.7:~/acme"]);
+    assert_eq!(code, 0, "{stderr}");
+    for wanted in ["[hosts.web]", "address = \"ada@203.0.113.7\"", "checkout = \"~/acme\"", "[services.caddy]"] {
+        assert!(stdout.contains(wanted), "{wanted}: {stdout}");
+    }
+    assert_eq!(std::fs::read_to_string(home.path().join("shop/cm.toml")).expect("there"), "# mine\n");
+}
+
+#[test]
+fn what_cannot_be_decided_is_asked() {
+    let home = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir_all(home.path().join("shop/a")).expect("a folder");
+    let (code, _, stderr) = detect(home.path(), &["--init"]);
+    assert!(code == 6 && stderr.contains("no compose file") && stderr.contains("--compose-file"), "{stderr}");
+    for folder in ["a", "b"] {
+        std::fs::create_dir_all(home.path().join("shop").join(folder)).expect("a folder");
+        std::fs::write(home.path().join("shop").join(folder).join("compose.yml"), "services: {x: {image: y}}\n")
+            .expect("write");
+    }
+    let (code, _, stderr) = detect(home.path(), &["--init"]);
+    assert!(code == 6 && stderr.contains("a/compose.yml, b/compose.yml"), "{stderr}");
+    let (code, _, stderr) = detect(home.path(), &["--init", "--compose-file", "b/compose.yml"]);
+    assert_eq!(code, 0, "{stderr}");
+    let written = std::fs::read_to_string(home.path().join("shop/cm.toml")).expect("written");
+    assert!(written.contains("files = [\"b/compose.yml\"]"), "{written}");
+}
+
+#[test]
+fn a_mistake_in_the_compose_file_is_shown_in_its_place_and_nothing_is_written() {
+    let home = checked_out("profiles");
+    std::fs::write(home.path().join("shop/docker-compose.yml"), "services:\n  api: [\n").expect("write");
+    let (code, _, stderr) = detect(home.path(), &["--init"]);
+    assert!(code == 6 && stderr.contains("docker-compose.yml:"), "{stderr}");
+    assert!(!home.path().join("shop/cm.toml").exists());
+}

@@ -1,0 +1,2 @@
+urlpatterns = [path("health/", health), path("ready", ready)]
+HEALTH = '/health'

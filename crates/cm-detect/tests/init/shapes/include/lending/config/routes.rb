@@ -1,0 +1,1 @@
+get '/up', to: 'health#show'

@@ -1,0 +1,1 @@
+app.get('/api/health', (_, res) => res.json({ ok: true }));

@@ -1,0 +1,2 @@
+<?php
+$app->get('/health', fn() => 'ok');
