@@ -2,9 +2,10 @@
 //! behind `cm-lock acquire`, it checks that the run's lock still holds; alone it takes
 //! the lock itself; in a dry run it does neither.
 
-use crate::held::{self, Attempt, Held, Wanted};
+use crate::held::{self, Held, Wanted};
+use crate::holder::Attempt;
 use crate::record::Record;
-use crate::remote::{self, Renewal, Sight};
+use crate::remote::{self, Renewal};
 use crate::{FILE_VARIABLE, NONCE_VARIABLE, Place, local};
 use cm_core::{Document, Exit, Failure, Result, Run};
 use cm_host::Host;
@@ -99,7 +100,7 @@ impl Guard {
         self.check_here()?;
         match remote::renew(host, &self.dir, nonce, &self.step).await? {
             Renewal::Renewed => Ok(()),
-            Renewal::Lost(sight) => Err(lost(host, sight)),
+            Renewal::Lost(sight) => Err(remote::lost(host, sight)),
         }
     }
 
@@ -150,20 +151,4 @@ pub(crate) fn outer(document: &Document, lock_file: &Path) -> Option<(String, Pa
     let text = |key: &str| facts.get(key).and_then(serde_json::Value::as_str);
     let file = text("file").map_or_else(|| lock_file.to_owned(), PathBuf::from);
     Some((text("nonce")?.to_owned(), file))
-}
-
-/// The failure of a lock that is not this run's any more.
-pub(crate) fn lost(host: &Host, sight: Sight) -> Failure {
-    let now = match sight {
-        Sight::Free => "nobody holds it now".to_owned(),
-        Sight::Odd => "there is something else in its place".to_owned(),
-        Sight::There(there) => match there.record {
-            Ok(record) => format!("it is held by {}", record.describe(there.step.as_deref())),
-            Err(failure) => failure.to_string(),
-        },
-    };
-    let message = format!("the deploy lock on {:?} is not this run's (any more): {now}", host.name());
-    Failure::new(Exit::LockLost, "lock.lost", message).hint(format!(
-        "nothing more is changed. Look at `cm-lock status`, then start again; outside of cm-lock run, `unset {NONCE_VARIABLE}` and the program takes the lock itself"
-    ))
 }

@@ -2,7 +2,7 @@
 //! the background. However it is dropped, the hosts are told; only a death by SIGKILL,
 //! a lost connection or a power cut leaves records behind, for one lease at most.
 
-use crate::holder::Holder;
+use crate::holder::{Attempt, Holder};
 use crate::local::Local;
 use crate::record::Record;
 use crate::remote::{self, Renewal};
@@ -15,15 +15,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::JoinHandle;
-
-/// The outcome of an attempt that went as it should.
-#[derive(Debug)]
-pub enum Attempt<T> {
-    /// It is ours.
-    Taken(T),
-    /// It is somebody else's.
-    Held(Box<Holder>),
-}
 
 /// What is to be locked.
 #[derive(Clone, Debug)]
@@ -187,7 +178,7 @@ async fn keep_alive(mut host: Host, dir: &str, nonce: &str, lease: Duration, los
             }
             Ok(Renewal::Lost(sight)) => {
                 lost.store(true, Ordering::Relaxed);
-                log.failure(&crate::guard::lost(&host, sight));
+                log.failure(&remote::lost(&host, sight));
                 return;
             }
             Err(failure) => {

@@ -1,4 +1,4 @@
-//! Somebody else holds the lock: who, where, and what the reader can do about it.
+//! What comes of an attempt: the lock, or who holds it, where, and what the reader can do about it.
 
 use crate::Record;
 use crate::record::rough;
@@ -6,6 +6,15 @@ use cm_core::{Exit, Failure};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// The outcome of an attempt that went as it should.
+#[derive(Debug)]
+pub enum Attempt<T> {
+    /// It is ours.
+    Taken(T),
+    /// It is somebody else's.
+    Held(Box<Holder>),
+}
 
 /// Where a lock is.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -8,17 +8,19 @@
 //! [`take`] takes all of it or nothing; [`Held`] is what was taken. Programs that change
 //! something use [`Guard`]: it asks before each change whether the lock still holds.
 
+mod beside;
 mod guard;
 mod held;
 mod holder;
 pub mod local;
+mod lock_file;
 mod process;
 mod record;
 pub mod remote;
 
 pub use guard::Guard;
-pub use held::{Attempt, Held, Wanted, take};
-pub use holder::{Holder, Place, quote};
+pub use held::{Held, Wanted, take};
+pub use holder::{Attempt, Holder, Place, quote};
 pub use process::{Life, Process};
 pub use record::{Record, SCHEMA};
 

@@ -64,6 +64,19 @@ impl Process {
             Err(_) => Life::Unknown,
         }
     }
+
+    /// The id of the user whose process it is, if it is one of this machine that may be looked at.
+    pub fn user(&self) -> Option<u32> {
+        user_of(self.pid)
+    }
+}
+
+/// The effective user of `pid`. The owner of `/proc/PID` would be root for a program that its user
+/// may run but not read.
+fn user_of(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    line.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 /// When `pid` started; `None` if it is not there or only waits to be reaped. A
@@ -107,7 +120,8 @@ mod tests {
 
     #[test]
     fn this_process_is_alive() {
-        assert_eq!(Process::current().expect("/proc").life(), Life::Alive);
+        let process = Process::current().expect("/proc");
+        assert_eq!((process.life(), process.user()), (Life::Alive, Some(rustix::process::geteuid().as_raw())));
     }
 
     #[test]

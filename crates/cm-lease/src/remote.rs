@@ -2,8 +2,8 @@
 //! lease that is judged by the host's own clock. The script `lock.sh` does every change
 //! on the host in one command, hence in one round trip.
 
-use crate::Attempt;
-use crate::holder::{Holder, Place};
+use crate::NONCE_VARIABLE;
+use crate::holder::{Attempt, Holder, Place};
 use crate::process::Life;
 use crate::record::Record;
 use cm_core::{Exit, Failure, Result};
@@ -170,6 +170,22 @@ pub fn unreadable(host: &Host, failure: Failure) -> Failure {
     failure.hint(format!(
         "nobody can tell whether it is held. If no deploy is running: cm-lock break --confirm=unreadable --host {}",
         crate::quote(host.name())
+    ))
+}
+
+/// The failure of a lock that is not this run's any more.
+pub fn lost(host: &Host, sight: Sight) -> Failure {
+    let now = match sight {
+        Sight::Free => "nobody holds it now".to_owned(),
+        Sight::Odd => "there is something else in its place".to_owned(),
+        Sight::There(there) => match there.record {
+            Ok(record) => format!("it is held by {}", record.describe(there.step.as_deref())),
+            Err(failure) => failure.to_string(),
+        },
+    };
+    let message = format!("the deploy lock on {:?} is not this run's (any more): {now}", host.name());
+    Failure::new(Exit::LockLost, "lock.lost", message).hint(format!(
+        "nothing more is changed. Look at `cm-lock status`, then start again; outside of cm-lock run, `unset {NONCE_VARIABLE}` and the program takes the lock itself"
     ))
 }
 

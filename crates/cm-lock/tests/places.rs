@@ -82,25 +82,26 @@ impl Shared {
         self.dir.path().join(name).display().to_string()
     }
 
+    /// A command as `nobody`, or as whoever runs the test.
+    fn as_user(&self, user: &str, arguments: &[&str]) -> Command {
+        let (program, before): (_, &[&str]) = match user {
+            "nobody" => ("sudo", &["-n", "-u", "nobody", "--", "env"]),
+            _ => ("env", &[]),
+        };
+        let mut command = Command::new(program);
+        command.args(before).arg(format!("CM_LOCK_FILE={}", self.path("deploy.lock")));
+        command.arg(format!("CM_ACTOR={user}@desk")).args(arguments).current_dir("/").stdin(Stdio::null());
+        command
+    }
+
     fn lock(&self, user: &str, arguments: &[&str]) -> Command {
-        let root = rustix::process::geteuid().is_root();
-        let mut command = match (user, root) {
-            ("nobody", true) => Command::new("setpriv"),
-            ("nobody", false) => Command::new("sudo"),
-            _ => Command::new("env"),
-        };
-        match (user, root) {
-            ("nobody", true) => command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--", "env"]),
-            ("nobody", false) => command.args(["-n", "-u", "nobody", "--", "env"]),
-            _ => &mut command,
-        };
-        command.arg(format!("CM_LOCK_FILE={}", self.path("deploy.lock"))).arg(format!("CM_ACTOR={user}@desk"));
-        command.arg(self.path("cm-lock")).args(arguments).current_dir("/").stdin(Stdio::null());
+        let mut command = self.as_user(user, &[&self.path("cm-lock")]);
+        command.args(arguments);
         command
     }
 
     fn output(&self, user: &str, arguments: &[&str]) -> Output {
-        self.lock(user, arguments).output().expect("another user: run the tests as root, or let sudo do it")
+        self.lock(user, arguments).output().expect("sudo (scripts/setup.sh --tests)")
     }
 }
 
@@ -147,11 +148,18 @@ fn nobody_can_forge_or_end_the_lock_of_somebody_else() {
     assert_eq!(output.status.code(), Some(10), "it says why not: {}", stderr(&output));
     assert!(stderr(&output).contains("process"), "{}", stderr(&output));
     assert!(holder.try_wait().expect("wait").is_none(), "it goes on");
-    // A record in another user's name, of a process that lives, is nobody's word.
-    let text = fs::read_to_string(&record).expect("read");
-    fs::write(shared.path("other.lock.holder-65534"), text).expect("write");
-    let output = shared.output("ada", &["run", "--local", "--file", &shared.path("other.lock"), "--", "true"]);
+    // Nobody's word about a process of somebody else: it neither locks nor is that process ended.
+    let output = shared
+        .as_user("nobody", &["install", "-m644", &record, &shared.path("other.lock.holder-65534")])
+        .output()
+        .expect("install");
     assert!(output.status.success(), "{}", stderr(&output));
+    let other = shared.path("other.lock");
+    let output = shared.output("ada", &["break", "--confirm=ada@desk", "--local", "--file", &other]);
+    assert!(output.status.success() && stderr(&output).contains("nobody holds"), "{}", stderr(&output));
+    let output = shared.output("ada", &["run", "--local", "--file", &other, "--", "true"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(holder.try_wait().expect("wait").is_none(), "it goes on");
     signal(&holder, Signal::TERM);
     end(&mut holder);
 }
