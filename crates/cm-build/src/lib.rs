@@ -77,6 +77,7 @@ async fn deploy(project: &Project, selection: &Selection, plans: Vec<HostPlan>, 
     let hosts = connect(project, &plans, run).await?;
     let lock = project.lock();
     let guard = Guard::enter(&project.name(), lock.lease, &lock.file, &hosts, run).await?;
+    cm_notify::tell(project, &run.doc, cm_notify::Message::Started, &run.log).await;
     let result = switch_all(project, selection, &hosts, plans, &guard, run).await;
     let released = guard.release().await;
     result.and_then(|done| released.map(|()| done))

@@ -119,7 +119,7 @@ struct Tally {
 
 impl Tally {
     fn new(canary: &Canary) -> Self {
-        Tally { wanted: canary.requests, max_failures: canary.max_failures, samples: Vec::new() }
+        Tally { wanted: canary.requests, max_failures: canary.max_failures.unwrap_or(0), samples: Vec::new() }
     }
 
     fn add(&mut self, sample: Sample) {
@@ -263,7 +263,7 @@ mod tests {
     use super::*;
 
     fn canary(requests: u32, max_failures: u32) -> Canary {
-        Canary { url: None, requests, max_failures }
+        Canary { requests, max_failures: Some(max_failures), ..Canary::default() }
     }
 
     /// `.` good, `x` failed, `t` turned away, `?` not made.

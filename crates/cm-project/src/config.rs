@@ -7,11 +7,11 @@ use crate::duration;
 use crate::nearest;
 use crate::source::{self, Position};
 use crate::template;
+pub use crate::verification::{Canary, Check, Statuses, Verify};
 use cm_core::{Exit, Failure, Result};
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, SeqAccess, Visitor};
+use serde::de::Deserializer;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use toml::Spanned;
@@ -170,107 +170,6 @@ impl Default for Health {
     }
 }
 
-/// `[canary]`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Canary {
-    /// What is asked; without it there is no canary.
-    pub url: Option<Template>,
-    /// How often.
-    pub requests: u32,
-    /// How many may fail.
-    pub max_failures: u32,
-}
-
-impl Default for Canary {
-    fn default() -> Self {
-        Canary { url: None, requests: 20, max_failures: 0 }
-    }
-}
-
-/// `[verify]`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Verify {
-    /// How long one check may take.
-    #[serde(deserialize_with = "duration::deserialize")]
-    pub timeout: Duration,
-    /// A slower answer is worth a warning.
-    #[serde(deserialize_with = "duration::deserialize")]
-    pub latency_warn: Duration,
-    /// The checks, in order.
-    pub checks: Vec<Check>,
-}
-
-impl Default for Verify {
-    fn default() -> Self {
-        Verify { timeout: Duration::from_secs(10), latency_warn: Duration::from_secs(3), checks: Vec::new() }
-    }
-}
-
-/// `[[verify.checks]]`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Check {
-    /// What people call it.
-    pub name: String,
-    /// What is asked.
-    pub url: Template,
-    /// The status codes that are right.
-    #[serde(default)]
-    pub status: Statuses,
-    /// A text that the body must contain.
-    pub contains: Option<String>,
-    /// Dotted paths into the JSON body and the values they must have.
-    #[serde(default)]
-    pub json: BTreeMap<String, serde_json::Value>,
-    /// Headers whose values are secrets: the header's name and the variable's name.
-    #[serde(default)]
-    pub header_env: BTreeMap<String, String>,
-}
-
-/// One status code or a list of them; 200 without any.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Statuses(pub Vec<u16>);
-
-impl Default for Statuses {
-    fn default() -> Self {
-        Statuses(vec![200])
-    }
-}
-
-impl<'de> Deserialize<'de> for Statuses {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StatusVisitor).map(Statuses)
-    }
-}
-
-#[derive(Clone, Copy)]
-struct StatusVisitor;
-
-impl<'de> Visitor<'de> for StatusVisitor {
-    type Value = Vec<u16>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a status code such as 200, or a list of them")
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Vec<u16>, E> {
-        match u16::try_from(value) {
-            Ok(code @ 100..=599) => Ok(vec![code]),
-            _ => Err(E::custom(format!("{value} is not a status code between 100 and 599"))),
-        }
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<u16>, A::Error> {
-        let mut codes = Vec::new();
-        while let Some(value) = seq.next_element::<i64>()? {
-            codes.extend(self.visit_i64::<A::Error>(value)?);
-        }
-        if codes.is_empty() { Err(A::Error::custom("the list of status codes is empty")) } else { Ok(codes) }
-    }
-}
-
 /// `[backup]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -308,11 +207,13 @@ fn default_backup_directory() -> String {
 pub struct Notify {
     /// The variable that holds the Slack webhook; no message where it is not set.
     pub slack_webhook_env: String,
+    /// Where people read about a deployment, with `{commit}` and `{run}` in it.
+    pub link: Option<Template>,
 }
 
 impl Default for Notify {
     fn default() -> Self {
-        Notify { slack_webhook_env: "SLACK_DEPLOY_WEBHOOK".to_owned() }
+        Notify { slack_webhook_env: "SLACK_DEPLOY_WEBHOOK".to_owned(), link: None }
     }
 }
 
@@ -351,19 +252,21 @@ pub struct Template {
     text: String,
     offset: usize,
     at: Option<Position>,
+    /// Values that beat those of the environment.
+    profile: BTreeMap<String, String>,
 }
 
 impl<'de> Deserialize<'de> for Template {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Spanned::<String>::deserialize(deserializer)?;
-        Ok(Template { offset: text.span().start, text: text.into_inner(), at: None })
+        Ok(Template { offset: text.span().start, text: text.into_inner(), at: None, profile: BTreeMap::new() })
     }
 }
 
 impl Template {
     /// A template that stands in no file, such as a flag's value.
     pub fn literal(text: impl Into<String>) -> Self {
-        Template { text: text.into(), offset: 0, at: None }
+        Template { text: text.into(), offset: 0, at: None, profile: BTreeMap::new() }
     }
 
     /// The text as it was written.
@@ -376,7 +279,7 @@ impl Template {
     /// # Errors
     /// [`Exit::Config`] that names the variable that is not set, and where it is wanted.
     pub fn expand(&self) -> Result<String> {
-        self.expand_with(&|name| std::env::var(name).ok())
+        self.expand_with(&|name| self.profile.get(name).cloned().or_else(|| std::env::var(name).ok()))
     }
 
     /// The text with the values that `value` knows.
@@ -411,7 +314,30 @@ impl Config {
         for template in config.templates() {
             template.at = Some(Position::of_byte(&file, text, template.offset));
         }
+        config.verify.checks.iter().try_for_each(|check| wants_something(&file, text, check))?;
         Ok(config)
+    }
+
+    /// From now on the URLs of the checks and of the canary take their variables from
+    /// the profile `name` of `[verify.profiles]`, before the environment.
+    ///
+    /// # Errors
+    /// [`Exit::Config`] if there is none; `production` needs none where there are no
+    /// profiles at all: what is written is production.
+    pub fn use_profile(&mut self, name: &str) -> Result<()> {
+        let profiles = &self.verify.profiles;
+        let profile = match profiles.get(name) {
+            Some(profile) => profile.clone(),
+            None if name == "production" && profiles.is_empty() => return Ok(()),
+            None => {
+                let message = format!("{}: there is no profile {name:?} in [verify.profiles]", self.file);
+                return Err(Failure::new(Exit::Config, "config.unknown-profile", message)
+                    .hint(nearest::hint(name, profiles.keys().map(String::as_str))));
+            }
+        };
+        let urls = self.verify.checks.iter_mut().map(|check| &mut check.url).chain(self.canary.url.as_mut());
+        urls.for_each(|url| url.profile = profile.clone());
+        Ok(())
     }
 
     /// Every string that is expanded later.
@@ -422,6 +348,7 @@ impl Config {
             all.extend(host.checkout.as_mut());
         }
         all.extend(self.canary.url.as_mut());
+        all.extend(self.notify.link.as_mut());
         all.extend(self.ops.as_mut().map(|ops| &mut ops.url));
         all.extend(self.verify.checks.iter_mut().map(|check| &mut check.url));
         all
@@ -433,6 +360,19 @@ impl Config {
         hosts.sort_by_key(|(_, host)| host.address.offset);
         hosts
     }
+}
+
+/// A check must be able to fail, or it proves nothing.
+fn wants_something(file: &Arc<str>, text: &str, check: &Check) -> Result<()> {
+    let empty =
+        check.contains.as_deref() == Some("") || check.matches.as_ref().is_some_and(|m| m.0.as_str().is_empty());
+    if check.can_fail() && !empty {
+        return Ok(());
+    }
+    let at = Position::of_byte(file, text, check.url.offset);
+    let message = format!("the check {:?} expects nothing, so that it could not fail", check.name);
+    Err(source::failure("config.no-expectation", &at, text, message)
+        .hint("say what a right answer is: status = 200, contains = \"…\" or json = { key = \"value\" }"))
 }
 
 /// The parser's error with its place, and a hint for an unknown key.
@@ -516,12 +456,25 @@ mod tests {
     }
 
     #[test]
+    fn a_profile_beats_the_environment_and_a_typo_is_no_profile() {
+        let check = "[[verify.checks]]\nname = \"a\"\nurl = \"${HOME}/x\"\nstatus = 200\n";
+        let plain = |text: &str| Config::parse("cm.toml", text).expect("valid");
+        plain(check).use_profile("production").expect("what is written is production");
+        let mut config = plain(&format!("{check}[verify.profiles.production]\nHOME = \"http://prod\"\n"));
+        let failure = config.use_profile("prodution").expect_err("a typo");
+        assert_eq!((failure.exit, failure.hint.as_deref()), (Exit::Config, Some("did you mean \"production\"?")));
+        config.use_profile("production").expect("there");
+        assert_eq!(config.verify.checks[0].url.expand().expect("set"), "http://prod/x");
+    }
+
+    #[test]
     fn what_is_left_out_has_its_default() {
         let config =
-            Config::parse("cm.toml", "[backup]\n[[verify.checks]]\nname = \"a\"\nurl = \"b\"\n").expect("valid");
+            Config::parse("cm.toml", "[backup]\n[[verify.checks]]\nname = \"a\"\nurl = \"b\"\ncontains = \"c\"\n")
+                .expect("valid");
         assert_eq!(config.health.timeout, Duration::from_secs(180));
-        assert_eq!((config.canary.requests, config.prune.keep), (20, 3));
-        assert_eq!(config.verify.checks[0].status, Statuses(vec![200]));
+        assert_eq!((config.canary.requests, config.prune.keep), (200, 3));
+        assert_eq!(config.verify.checks[0].statuses(), Statuses(vec![200]));
         assert_eq!(config.backup.expect("there").service.as_ref(), "mongodb");
     }
 }

@@ -14,11 +14,11 @@ mod project;
 pub mod source;
 pub mod template;
 pub mod tree;
+mod verification;
 pub mod yaml;
 
-pub use config::{
-    Backup, Canary, Check, Config, Health, Notify, OnChange, Ops, Prune, ServiceSection, Template, Verify,
-};
+pub use config::{Backup, Config, Health, Notify, OnChange, Ops, Prune, ServiceSection, Template};
 pub use host::HostSpec;
 pub use inputs::Inputs;
 pub use project::{Lock, Project};
+pub use verification::{Canary, Check, Consequence, Method, Pattern, Severity, Statuses, Verify};

@@ -371,7 +371,9 @@ fn check_references(config: &Config, compose: &Compose) -> Result<()> {
     let hosts = config.hosts.values().flat_map(|host| &host.services);
     let groups = config.groups.values().flatten();
     let backup = config.backup.as_ref();
-    let services = hosts.chain(groups).chain(config.services.keys()).chain(backup.map(|backup| &backup.service));
+    let checks = config.verify.checks.iter().filter_map(|check| check.service.as_ref());
+    let services =
+        hosts.chain(groups).chain(config.services.keys()).chain(backup.map(|backup| &backup.service)).chain(checks);
     for service in services {
         check(service, "service", compose.names())?;
     }

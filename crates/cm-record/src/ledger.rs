@@ -56,7 +56,7 @@ fn outcome(doc: &Document) -> Record {
 
 /// Verified is only what was looked at: without outside checks it is `healthy`, and
 /// without the gate it stays `pending`.
-fn verdict(doc: &Document) -> Verdict {
+pub fn verdict(doc: &Document) -> Verdict {
     let said = |tool: &str| doc.facts(tool).and_then(|facts| facts["verdict"].as_str()).unwrap_or_default();
     let healthy = said("health") == "healthy";
     let verified = matches!(said("verify"), "pass" | "warn");

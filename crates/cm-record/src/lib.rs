@@ -8,7 +8,7 @@ mod event;
 mod history;
 mod ledger;
 mod outbox;
-mod slack;
+mod told;
 
 pub use args::{Args, Sub};
 
@@ -78,7 +78,7 @@ async fn answer(args: &Args, command: &Sub, io: &Io) -> Result<()> {
 }
 
 async fn tell(project: &Project, event: &serde_json::Value, run: &Run) -> outbox::Sent {
-    slack::post(project, event, &run.log).await;
+    told::outcome(project, run).await;
     Outbox::of(project).send(project, event, &run.log).await
 }
 

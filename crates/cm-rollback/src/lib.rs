@@ -118,7 +118,9 @@ async fn roll_back(project: &Project, args: &Args, run: &mut Run) -> Result<Done
     }
     let lock = project.lock();
     let guard = Guard::enter(&project.name(), lock.lease, &lock.file, &hosts, run).await?;
+    let to = targets.first().map(|target| target.commit.clone());
     let result = go_back_on_all(project, args, &hosts, &ledgers, targets, &guard, run).await;
+    tell(project, to.as_deref(), &result, run).await;
     let released = guard.release().await;
     result.and_then(|done| released.map(|()| done))
 }
@@ -173,6 +175,15 @@ async fn go_back_on_all(
     };
     run.doc.set_facts(json!({"hosts": facts, "verify": verdict.word()}));
     judge(&failures, &verdict, run)
+}
+
+/// Tells people how it ended, also where it ended badly.
+async fn tell(project: &Project, to: Option<&str>, result: &Result<Done>, run: &Run) {
+    let verdict = match result {
+        Ok(_) => "rolled back and healthy".to_owned(),
+        Err(failure) => format!("the rollback FAILED: {}", failure.message),
+    };
+    cm_notify::tell(project, &run.doc, cm_notify::Message::RolledBack { to, verdict: &verdict }, &run.log).await;
 }
 
 fn judge(failures: &[Failure], verdict: &proof::Outside, run: &Run) -> Result<Done> {

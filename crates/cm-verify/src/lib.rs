@@ -3,15 +3,15 @@
 //! program ends.
 
 mod args;
-mod notify;
 mod results;
 
 pub use args::Args;
 
-use cm_core::{CommonArgs, Done, Exit, Io, Log, Result, Run};
+use cm_core::{CommonArgs, Document, Done, Exit, Io, Log, Result, Run};
 use cm_gate::canary::Verdict;
 use cm_gate::{canary, checks};
-use cm_project::Project;
+use cm_notify::{Message, Told};
+use cm_project::{Project, Severity};
 use results::Results;
 use serde_json::json;
 
@@ -48,21 +48,35 @@ impl cm_core::Tool for Tool {
         }
         let results = plan.carry_out(&run.log).await?;
         run.doc.set_facts(results.to_json());
-        if args.notify {
-            notify::alert(&project, &results, run.doc.commit(), &run.log).await;
-        }
+        alert(&project, &results, &run.doc, args.notify, !run.started_here, &run.log).await;
         results.conclude(plan.checks, &run.log)
+    }
+}
+
+/// Tells Slack what fails: in a deployment as the communication plan wants it, alone
+/// where it is asked for.
+async fn alert(project: &Project, results: &Results, doc: &Document, asked: bool, deploying: bool, log: &Log) {
+    let Some(failure) = results.failure().filter(|_| asked || deploying) else { return };
+    let severity = Some(Severity::default()).filter(|_| failure.exit == Exit::VerifyFailed);
+    let message = Message::VerificationFailed { reason: &failure.message, severity };
+    match cm_notify::tell(project, doc, message, log).await {
+        Told::Now => log.info("told Slack"),
+        Told::NotWanted if asked => log.warn(format!(
+            "nobody was told: the variable {} is not set, which holds the Slack webhook",
+            project.notify().slack_webhook_env
+        )),
+        Told::NotWanted | Told::Before | Told::Not => {}
     }
 }
 
 /// The results alone, for CI.
 async fn print_results(args: &Args, io: &Io) -> Result<Exit> {
+    use cm_core::Tool as _;
     let project = Project::load(&args.common)?;
     let results = Plan::of(&project, args, true).carry_out(&io.log).await?;
     io.print_json(&results.to_json())?;
-    if args.notify {
-        notify::alert(&project, &results, None, &io.log).await;
-    }
+    let doc = Document::start(Tool::NAME, &cm_core::actor(), false);
+    alert(&project, &results, &doc, args.notify, false, &io.log).await;
     results.conclude(true, &io.log).map(|_| Exit::Done)
 }
 

@@ -41,9 +41,9 @@ pub fn judge(check: &Check, answer: &Answer, attempts: u32, slow: Duration) -> F
 
 /// The first expectation that the answer does not meet.
 fn wrong(check: &Check, answer: &Answer) -> Option<(&'static str, String)> {
-    if !check.status.0.contains(&answer.status) {
+    let wanted = check.statuses();
+    if !wanted.0.contains(&answer.status) {
         let to = answer.location.as_ref().map_or(String::new(), |location| format!(" to {location}"));
-        let wanted = check.status.0.iter().map(u16::to_string).collect::<Vec<_>>().join(" or ");
         return Some(("status", format!("{}{to}, wanted {wanted}", answer.status)));
     }
     if let Some(text) = check.contains.as_ref().filter(|text| !answer.body.contains(text.as_str())) {

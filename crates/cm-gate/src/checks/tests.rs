@@ -1,7 +1,7 @@
 //! Checks against a real server on this machine, and against everything that is none.
 
 use super::*;
-use cm_project::Template;
+use cm_project::{Statuses, Template};
 use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -52,18 +52,16 @@ async fn drip(mut stream: TcpStream) {
 }
 
 fn check(url: &str) -> Check {
-    Check {
-        name: url.to_owned(),
-        url: Template::literal(url),
-        status: cm_project::config::Statuses::default(),
-        contains: None,
-        json: Default::default(),
-        header_env: Default::default(),
-    }
+    Check::get(url, Template::literal(url))
 }
 
 async fn run_all(checks: Vec<Check>) -> Vec<CheckResult> {
-    let verify = Verify { timeout: Duration::from_millis(600), latency_warn: Duration::from_millis(200), checks };
+    let verify = Verify {
+        timeout: Duration::from_millis(600),
+        latency_warn: Duration::from_millis(200),
+        checks,
+        ..Verify::default()
+    };
     run(&verify).await.expect("client")
 }
 
@@ -81,7 +79,7 @@ async fn answers_are_judged_by_every_expectation() {
         check
     };
     let mut redirect = at("/login");
-    redirect.status.0 = vec![302, 307];
+    redirect.status = Some(Statuses(vec![302, 307]));
     let mut text = at("/health");
     text.contains = Some("\"status\"".to_owned());
     let mut other_text = at("/health");

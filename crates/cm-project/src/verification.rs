@@ -1,0 +1,437 @@
+//! `[canary]` and `[verify]` of `cm.toml`: what is asked from outside after a
+//! deployment, what a right answer is, and how bad a wrong one is. A check that
+//! expects nothing is refused here: it could not fail.
+
+use crate::config::Template;
+use crate::duration;
+use regex::Regex;
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+use toml::Spanned;
+
+/// `[canary]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Canary {
+    /// What is asked; without it there is no canary.
+    pub url: Option<Template>,
+    /// Headers whose values are secrets: the header's name and the variable's name.
+    pub header_env: BTreeMap<String, String>,
+    /// How often the new release is asked.
+    pub requests: u32,
+    /// How often the old one is asked before the build; without it, three times as often.
+    pub baseline_requests: Option<u32>,
+    /// With fewer judged requests than this on a side, nothing relative is said.
+    pub min_requests: u32,
+    /// How many may fail, whatever the old release did; without it, the comparison decides.
+    pub max_failures: Option<u32>,
+    /// What a canary comes to that could not say either.
+    pub inconclusive: Consequence,
+    /// What a release comes to that is materially slower than the old one.
+    pub latency: Consequence,
+    /// Where Caddy's access log is: the service that prints it, or a file on its host.
+    pub access_log: Option<String>,
+}
+
+impl Default for Canary {
+    fn default() -> Self {
+        Canary {
+            url: None,
+            header_env: BTreeMap::new(),
+            requests: 200,
+            baseline_requests: None,
+            min_requests: 100,
+            max_failures: None,
+            inconclusive: Consequence::Warn,
+            latency: Consequence::Fail,
+            access_log: None,
+        }
+    }
+}
+
+impl Canary {
+    /// How often the old release is asked. Three requests to one: what the old one does
+    /// is then known well enough for a doubled error rate to show in the new one's.
+    pub fn baseline_requests(&self) -> u32 {
+        self.baseline_requests.unwrap_or_else(|| self.requests.saturating_mul(3))
+    }
+}
+
+/// What a finding leads to.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum Consequence {
+    /// It counts as a pass.
+    Pass,
+    /// People are told.
+    Warn,
+    /// It fails the deployment.
+    Fail,
+}
+
+/// `[verify]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Verify {
+    /// How long one check may take.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub timeout: Duration,
+    /// A slower answer is worth a warning.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub latency_warn: Duration,
+    /// How often a check is tried again where no connection came about.
+    pub retries: u32,
+    /// A certificate that is valid for fewer days than this is worth a warning.
+    pub certificate_days: u32,
+    /// Values for the variables of URLs that beat the environment's, by the profile's name.
+    pub profiles: BTreeMap<String, BTreeMap<String, String>>,
+    /// The checks, in order.
+    pub checks: Vec<Check>,
+}
+
+impl Default for Verify {
+    fn default() -> Self {
+        Verify {
+            timeout: Duration::from_secs(10),
+            latency_warn: Duration::from_secs(3),
+            retries: 2,
+            certificate_days: 14,
+            profiles: BTreeMap::new(),
+            checks: Vec::new(),
+        }
+    }
+}
+
+/// How bad a failed check is, by the runbook's escalation table.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum Severity {
+    /// Nobody can work.
+    P0,
+    /// One service is down.
+    #[default]
+    P1,
+    /// Slow, or wrong now and then.
+    P2,
+    /// Something that can wait.
+    P3,
+}
+
+impl Severity {
+    /// What the runbook does about it.
+    pub fn response(self) -> &'static str {
+        match self {
+            Severity::P0 => "immediate rollback, page on-call",
+            Severity::P1 => "targeted rollback of the affected service",
+            Severity::P2 => "investigate the logs, no immediate rollback",
+            Severity::P3 => "fix forward in the next deploy",
+        }
+    }
+
+    /// Whether the release goes back for it.
+    pub fn takes_back(self) -> bool {
+        self <= Severity::P1
+    }
+
+    /// `P0` to `P3`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Severity::P0 => "P0",
+            Severity::P1 => "P1",
+            Severity::P2 => "P2",
+            Severity::P3 => "P3",
+        }
+    }
+}
+
+/// `[[verify.checks]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    /// What people call it.
+    pub name: String,
+    /// What is asked.
+    pub url: Template,
+    /// Whether the URL's host is a service, asked through the server that runs it.
+    #[serde(default)]
+    pub in_network: bool,
+    /// The service that stands behind it.
+    pub service: Option<Spanned<String>>,
+    /// `GET`, unless it says otherwise.
+    #[serde(default)]
+    pub method: Method,
+    /// Headers that are sent.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Headers whose values are secrets: the header's name and the variable's name.
+    #[serde(default)]
+    pub header_env: BTreeMap<String, String>,
+    /// A body that is sent, as JSON.
+    pub body: Option<serde_json::Value>,
+    /// How many redirects are followed; each must stay within `timeout`.
+    #[serde(default)]
+    pub redirects: u32,
+    /// The status codes that are right; 200 where only other things are said.
+    pub status: Option<Statuses>,
+    /// A text that the body must contain.
+    pub contains: Option<String>,
+    /// A regular expression that the body must match.
+    pub matches: Option<Pattern>,
+    /// Dotted paths into the JSON body and the values they must have.
+    #[serde(default)]
+    pub json: BTreeMap<String, serde_json::Value>,
+    /// The dotted path of the commit in the JSON body, which must be the one that is deployed.
+    pub revision: Option<String>,
+    /// Headers that the answer must have, and what their values must match.
+    #[serde(default)]
+    pub response_headers: BTreeMap<String, Pattern>,
+    /// Whether the headers that protect browsers are looked for.
+    #[serde(default)]
+    pub security_headers: bool,
+    /// How long it may take.
+    #[serde(default, deserialize_with = "optional_duration")]
+    pub timeout: Option<Duration>,
+    /// A slower answer is worth a warning.
+    #[serde(default, deserialize_with = "optional_duration")]
+    pub latency_warn: Option<Duration>,
+    /// How often it is tried again where no connection came about.
+    pub retries: Option<u32>,
+    /// How bad it is if it fails.
+    #[serde(default)]
+    pub severity: Severity,
+}
+
+impl Check {
+    /// A GET of `url` that wants 200.
+    pub fn get(name: impl Into<String>, url: Template) -> Check {
+        Check {
+            name: name.into(),
+            url,
+            in_network: false,
+            service: None,
+            method: Method::default(),
+            headers: BTreeMap::new(),
+            header_env: BTreeMap::new(),
+            body: None,
+            redirects: 0,
+            status: Some(Statuses::default()),
+            contains: None,
+            matches: None,
+            json: BTreeMap::new(),
+            revision: None,
+            response_headers: BTreeMap::new(),
+            security_headers: false,
+            timeout: None,
+            latency_warn: None,
+            retries: None,
+            severity: Severity::default(),
+        }
+    }
+
+    /// The status codes that are right.
+    pub fn statuses(&self) -> Statuses {
+        self.status.clone().unwrap_or_default()
+    }
+
+    /// Whether some answer would be wrong.
+    pub(crate) fn can_fail(&self) -> bool {
+        self.status.is_some()
+            || self.contains.is_some()
+            || self.matches.is_some()
+            || !self.json.is_empty()
+            || self.revision.is_some()
+            || !self.response_headers.is_empty()
+    }
+}
+
+/// An HTTP method.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Method {
+    /// Without a body, unless one is given: then it is a POST.
+    #[default]
+    Get,
+    /// The headers alone.
+    Head,
+    /// What the server can do.
+    Options,
+    /// With or without a body.
+    Post,
+    /// With or without a body.
+    Put,
+    /// With or without a body.
+    Patch,
+    /// With or without a body.
+    Delete,
+}
+
+impl Method {
+    /// The word in a request.
+    pub fn word(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Head => "HEAD",
+            Method::Options => "OPTIONS",
+            Method::Post => "POST",
+            Method::Put => "PUT",
+            Method::Patch => "PATCH",
+            Method::Delete => "DELETE",
+        }
+    }
+}
+
+/// A regular expression, compiled when the configuration is read.
+#[derive(Clone, Debug)]
+pub struct Pattern(pub Regex);
+
+impl<'de> Deserialize<'de> for Pattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let wrong = |error| D::Error::custom(format!("{text:?} is no regular expression: {error}"));
+        Regex::new(&text).map(Pattern).map_err(wrong)
+    }
+}
+
+fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    duration::deserialize(deserializer).map(Some)
+}
+
+/// Status codes: one (`200`), a list of them, or ranges (`"2xx"`, `"200-204"`); 200 without any.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Statuses(pub Vec<u16>);
+
+impl Default for Statuses {
+    fn default() -> Self {
+        Statuses(vec![200])
+    }
+}
+
+impl fmt::Display for Statuses {
+    /// `200 or 300-399`: ranges as ranges.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut ranges: Vec<(u16, u16)> = Vec::new();
+        for code in &self.0 {
+            match ranges.last_mut() {
+                Some((_, last)) if *last + 1 == *code => *last = *code,
+                _ => ranges.push((*code, *code)),
+            }
+        }
+        let words = ranges.iter().map(|(a, b)| if a == b { a.to_string() } else { format!("{a}-{b}") });
+        f.write_str(&words.collect::<Vec<_>>().join(" or "))
+    }
+}
+
+impl<'de> Deserialize<'de> for Statuses {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StatusVisitor).map(Statuses)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct StatusVisitor;
+
+/// One element of a list of status codes.
+struct Element(Vec<u16>);
+
+impl<'de> Deserialize<'de> for Element {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StatusVisitor).map(Element)
+    }
+}
+
+impl<'de> Visitor<'de> for StatusVisitor {
+    type Value = Vec<u16>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a status code such as 200, a range such as \"2xx\" or \"200-204\", or a list of them")
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Vec<u16>, E> {
+        match u16::try_from(value) {
+            Ok(code @ 100..=599) => Ok(vec![code]),
+            _ => Err(E::custom(format!("{value} is not a status code between 100 and 599"))),
+        }
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Vec<u16>, E> {
+        let code = |text: &str| text.parse::<u16>().ok().filter(|code| (100..=599).contains(code));
+        let range = match text.strip_suffix("xx") {
+            Some(hundreds) => code(&format!("{hundreds}00")).map(|first| (first, first + 99)),
+            None => match text.split_once('-') {
+                Some((first, last)) => code(first).zip(code(last)),
+                None => code(text).map(|code| (code, code)),
+            },
+        };
+        match range {
+            Some((first, last)) if first <= last => Ok((first..=last).collect()),
+            _ => Err(E::custom(format!("{text:?} is not a range of status codes such as \"2xx\" or \"200-204\""))),
+        }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<u16>, A::Error> {
+        let mut codes = Vec::new();
+        while let Some(Element(more)) = seq.next_element()? {
+            codes.extend(more);
+        }
+        if codes.is_empty() { Err(A::Error::custom("the list of status codes is empty")) } else { Ok(codes) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+    use cm_core::{Exit, Failure};
+
+    fn check(lines: &str) -> Result<super::Check, Failure> {
+        let text = format!("[[verify.checks]]\nname = \"a\"\nurl = \"http://b/\"\n{lines}\n");
+        Config::parse("cm.toml", &text).map(|mut config| config.verify.checks.remove(0))
+    }
+
+    #[test]
+    fn a_check_that_could_not_fail_is_refused() {
+        for lines in ["", "redirects = 3", "security_headers = true", "contains = \"\"", "matches = \"\""] {
+            let failure = check(lines).expect_err(lines);
+            assert_eq!((failure.exit, failure.code.as_str()), (Exit::Config, "config.no-expectation"), "{lines}");
+            assert!(failure.message.starts_with("cm.toml:3:7: the check \"a\" "), "{}", failure.message);
+        }
+        for lines in
+            ["status = 200", "contains = \"x\"", "json = { a = 1 }", "revision = \"revision\"", "matches = \"^a\""]
+        {
+            assert!(check(lines).is_ok(), "{lines}");
+        }
+    }
+
+    #[test]
+    fn status_codes_are_sets() {
+        for (lines, codes, words) in [
+            ("status = 204", 1, "204"),
+            ("status = \"2xx\"", 100, "200-299"),
+            ("status = [200, \"301-308\", 401]", 10, "200 or 301-308 or 401"),
+        ] {
+            let statuses = check(lines).expect(lines).statuses();
+            assert_eq!((statuses.0.len(), statuses.to_string().as_str()), (codes, words));
+        }
+        for lines in ["status = 20", "status = \"9xx\"", "status = \"300-200\"", "status = []", "status = \"ok\""] {
+            assert!(check(lines).expect_err(lines).message.contains("status code"), "{lines}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_sent_or_matched_is_refused_where_it_stands() {
+        for (lines, wanted) in [
+            ("status = 200\nmatches = \"(\"", "is no regular expression"),
+            ("status = 200\nmethod = \"FETCH\"", "unknown variant `FETCH`"),
+            ("status = 200\nseverity = \"P9\"", "unknown variant `P9`"),
+            ("status = 200\ntimeout = \"soon\"", "is not a length of time"),
+        ] {
+            let failure = check(lines).expect_err(lines);
+            assert!(
+                failure.message.starts_with("cm.toml:5:") && failure.message.contains(wanted),
+                "{}",
+                failure.message
+            );
+        }
+    }
+}
