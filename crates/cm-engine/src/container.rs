@@ -1,6 +1,7 @@
 //! A container as `docker inspect` describes it.
 
 use serde_json::Value;
+use std::time::Duration;
 
 /// What Docker's own health check says.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -53,6 +54,8 @@ pub struct Container {
     pub health_output: String,
     /// The check's failures in a row.
     pub failing_streak: u64,
+    /// How long the check may fail before that counts.
+    pub start_period: Duration,
     /// Compose's hash of its configuration.
     pub config_hash: String,
     /// Bind mounts.
@@ -86,6 +89,7 @@ impl Container {
             health: health(value),
             health_output: last_check(value),
             failing_streak: number("/State/Health/FailingStreak").unsigned_abs(),
+            start_period: Duration::from_nanos(number("/Config/Healthcheck/StartPeriod").unsigned_abs()),
             config_hash: label("com.docker.compose.config-hash"),
             binds: binds(value),
             addresses: addresses(value),

@@ -10,4 +10,4 @@ pub mod checks;
 pub mod health;
 mod words;
 
-pub use health::{Gate, Post, Settings, State, Verdict, Wanted};
+pub use health::{Findings, Gate, Post, Settings, State, Verdict, Wanted};

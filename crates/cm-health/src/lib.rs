@@ -50,6 +50,7 @@ fn settings(project: &Project, args: &Args) -> Settings {
     settings.timeout = args.timeout.unwrap_or(settings.timeout);
     settings.window = args.window.unwrap_or(settings.window);
     settings.fail_fast = !args.keep_going;
+    settings.strict = args.timeout.is_some();
     settings
 }
 
@@ -67,11 +68,11 @@ async fn gate(project: &Project, args: &Args, selection: &Selection, run: &mut R
     let hosts = connect(project, selection, &run.log).await?;
     let posts = posts(project, selection, &hosts, &run.log).await?;
     run.log.info(format!("waiting for {} services…", selection.count()));
-    let verdicts = Gate::new(settings(project, args)).watch_all(posts.clone(), &run.log).await?;
-    let neighbours = neighbours::look(&posts, preflight::unwell_before(&run.doc)).await;
-    set_facts(run, facts(&verdicts, &neighbours));
+    let findings = Gate::new(settings(project, args)).watch_all(posts.clone(), &run.log).await?;
+    let neighbours = neighbours::find(&posts, &findings.containers, preflight::unwell_before(&run.doc));
+    set_facts(run, facts(&findings.verdicts, &neighbours));
     neighbours::warn(&neighbours, &run.log);
-    report::conclude(&verdicts, &hosts, &neighbours, &run.log)
+    report::conclude(&findings.verdicts, &hosts, &neighbours, &run.log)
 }
 
 async fn connect(project: &Project, selection: &Selection, log: &Log) -> Result<Vec<Host>> {

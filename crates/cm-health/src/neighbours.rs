@@ -6,11 +6,6 @@ use cm_engine::{Container, Health};
 use cm_gate::Post;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::time::Duration;
-use tokio::time::timeout;
-
-/// The verdict is known; this must not keep it waiting.
-const LIMIT: Duration = Duration::from_secs(5);
 
 /// A container that is not well.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -56,15 +51,13 @@ pub fn unwell(host: &str, containers: &[Container]) -> Vec<Unwell> {
     containers.iter().filter_map(one).collect()
 }
 
-/// Looks at every host once. A host that does not answer now has nothing to add: its
-/// watched services have their verdicts.
-pub async fn look(posts: &[Post], before: Option<Vec<Unwell>>) -> Vec<Neighbour> {
+/// Those among the containers of each host that the gate did not watch. What a host
+/// that did not answer has is not known, and nothing is said of it.
+pub fn find(posts: &[Post], containers: &[(String, Vec<Container>)], before: Option<Vec<Unwell>>) -> Vec<Neighbour> {
     let mut found = Vec::new();
-    for post in posts {
+    for (post, (host, containers)) in posts.iter().zip(containers) {
         let watched: BTreeSet<_> = post.wanted.iter().map(|wanted| wanted.service.as_str()).collect();
-        let look = timeout(LIMIT, cm_engine::containers(&post.host, &post.project)).await;
-        let Ok(Ok(containers)) = look else { continue };
-        let unwatched = unwell(post.host.name(), &containers).into_iter();
+        let unwatched = unwell(host, containers).into_iter();
         found.extend(unwatched.filter(|unwell| !watched.contains(unwell.service.as_str())));
     }
     let was = |unwell: &Unwell| before.as_ref().map(|before| before.iter().any(|other| other.is_same(unwell)));

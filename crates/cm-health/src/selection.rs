@@ -38,15 +38,24 @@ impl Selection {
     /// # Errors
     /// [`Exit::Usage`] for a name that is unknown; [`Exit::Config`] if there is nothing to watch.
     pub fn choose(project: &Project, args: &Args, run: &Run) -> Result<Selection> {
-        let selection = match named(project, args)? {
+        let mut selection = match named(project, args)? {
             Some(pairs) => Selection::of(project, &run.doc, pairs),
             None => Selection::of_document(project, args, run),
         };
+        selection.flags_first(args);
         if selection.count() == 0 {
             return Err(Failure::new(Exit::Config, "health.nothing", "there is no service to watch")
                 .hint("the compose file has no service that runs without a profile; name one with --service"));
         }
         Ok(selection)
+    }
+
+    /// Flags beat what `cm.toml` says of single services.
+    fn flags_first(&mut self, args: &Args) {
+        for wanted in self.hosts.iter_mut().flat_map(|watch| &mut watch.wanted) {
+            wanted.own.timeout = wanted.own.timeout.filter(|_| args.timeout.is_none());
+            wanted.own.window = wanted.own.window.filter(|_| args.window.is_none());
+        }
     }
 
     fn of_document(project: &Project, args: &Args, run: &Run) -> Selection {

@@ -138,8 +138,36 @@ pub struct ServiceSection {
     pub reload: Vec<String>,
     /// More paths that the service's image depends on, as globs; `!` narrows.
     pub paths: Vec<String>,
-    /// A URL, asked inside the container's network, for services without a healthcheck.
-    pub probe: Option<String>,
+    /// What is asked of each container, beside or instead of a healthcheck.
+    pub probe: Option<Probe>,
+    /// When this service counts as healthy, where it differs from `[health]`.
+    pub health: ServiceHealth,
+}
+
+/// A question to a container.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(untagged, expecting = "an address such as \"http://127.0.0.1:8080/\", or a command as a list of words")]
+pub enum Probe {
+    /// `http://127.0.0.1:PORT/PATH` or `tcp://127.0.0.1:PORT`; 127.0.0.1 is the container itself.
+    Address(String),
+    /// A command that is run in the container: the program and its arguments.
+    Command(Vec<String>),
+}
+
+/// `[services.NAME.health]`: what is left out is as in `[health]`.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServiceHealth {
+    /// How long to wait in all.
+    #[serde(deserialize_with = "duration::deserialize_some")]
+    pub timeout: Option<Duration>,
+    /// Consecutive good readings that are wanted.
+    pub readings: Option<u32>,
+    /// How long the readings must be good, with nothing restarted.
+    #[serde(deserialize_with = "duration::deserialize_some")]
+    pub window: Option<Duration>,
+    /// Whether it is a job, good when it has ended with 0; without it, the compose file decides.
+    pub one_shot: Option<bool>,
 }
 
 /// `[health]`.

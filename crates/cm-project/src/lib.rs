@@ -17,7 +17,9 @@ pub mod tree;
 mod verification;
 pub mod yaml;
 
-pub use config::{Backup, Config, Health, Notify, OnChange, Ops, Prune, ServiceSection, Template};
+pub use config::{
+    Backup, Config, Health, Notify, OnChange, Ops, Probe, Prune, ServiceHealth, ServiceSection, Template,
+};
 pub use host::HostSpec;
 pub use inputs::Inputs;
 pub use project::{Lock, Project};

@@ -7,10 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 /// The events that can change a verdict. Health checks run as `exec_*` all the time
 /// and are left out.
 const KINDS: [&str; 7] = ["create", "start", "restart", "die", "oom", "health_status", "destroy"];
+
+/// Before a stream that ended is opened again.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// A stream of events; it ends when this is dropped.
 pub struct Events {
@@ -19,15 +23,19 @@ pub struct Events {
 }
 
 impl Events {
-    /// Follows the events of a compose project for at most `limit`.
+    /// Follows the events of a compose project. One stream of them lasts for `limit` at
+    /// most, so that nothing stays on the server for ever; then comes the next.
     pub fn follow(host: &Host, project: &str, limit: Duration) -> Events {
         let nudge = Arc::new(Notify::new());
         let (host, woken) = (host.clone(), Arc::clone(&nudge));
         let argv = command(project, limit);
         let task = tokio::spawn(async move {
-            let stream = host.command(argv).limit(limit * 2);
-            // Without events the gate goes on at its interval.
-            let _ended = stream.stream(Exit::HealthUnknown, "gate.events", |_| woken.notify_one()).await;
+            loop {
+                let stream = host.command(argv.clone()).limit(limit * 2);
+                // Without events the gate goes on at its interval. The engine may come back.
+                let _ended = stream.stream(Exit::HealthUnknown, "gate.events", |_| woken.notify_one()).await;
+                sleep(PAUSE).await;
+            }
         });
         Events { nudge, task }
     }

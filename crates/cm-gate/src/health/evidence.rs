@@ -17,12 +17,14 @@ const MAX_LINE: usize = 500;
 
 const LIMIT: Duration = Duration::from_secs(15);
 
-/// Three parts: the environment in one line of JSON, the exit code of the last run
-/// in one line (a running container has forgotten it, the engine's events have not),
-/// and the log.
+/// Four parts: the environment in one line of JSON; the exit code of the last run in
+/// one line, and whether the kernel took memory back in another (a running container
+/// has forgotten both, the engine's events have not); and the log.
 const LOOK: &str = r#"docker inspect --type container --format '{{json .Config.Env}}' -- "$1" || echo
-docker events --since 15m --until 0s --filter "container=$1" --filter event=die \
-  --format '{{index .Actor.Attributes "exitCode"}}' 2>/dev/null | tail -n 1 | grep . || echo
+ends=$(docker events --since 15m --until 0s --filter "container=$1" --filter event=die --filter event=oom \
+  --format '{{.Action}} {{index .Actor.Attributes "exitCode"}}' 2>/dev/null)
+printf '%s\n' "$ends" | sed -n 's/^die //p' | tail -n 1 | grep . || echo
+printf '%s\n' "$ends" | tail -n 3 | grep -o -m 1 '^oom' || echo
 docker logs --tail "$2" -- "$1" 2>&1 | tail -c 65536"#;
 
 /// Completes the verdict on a container that failed.
@@ -30,14 +32,19 @@ pub async fn gather(host: &Host, verdict: &mut Verdict) {
     let Some(container) = verdict.container.clone() else { return };
     let Ok(output) = host.script(LOOK, [container, LINES.to_string()]).limit(LIMIT).output().await else { return };
     let text = String::from_utf8_lossy(&output.stdout);
-    let mut parts = text.splitn(3, '\n');
+    let mut parts = text.splitn(4, '\n');
     hide_secrets(parts.next().unwrap_or_default());
     let exit_code = parts.next().and_then(|line| line.trim().parse().ok());
+    let for_memory = parts.next().is_some_and(|line| line == "oom");
     if verdict.code == "restarted" {
         verdict.exit_code = verdict.exit_code.or(exit_code);
         if let Some(code) = exit_code {
             verdict.message = format!("{}, {}", verdict.message, crate::words::exit_code(code));
         }
+    }
+    if for_memory && matches!(verdict.code.as_str(), "restarted" | "restarting" | "exited") {
+        verdict.code = "oom-killed".to_owned();
+        verdict.message = format!("{}; it was killed for want of memory", verdict.message);
     }
     verdict.log_tail = tail(parts.next().unwrap_or_default());
     verdict.health_output = verdict.health_output.take().map(|said| redact(&said).into_owned());

@@ -17,7 +17,7 @@ pub use verdict::{State, Verdict, overall};
 pub use wanted::{Settings, Wanted};
 
 use cm_core::{Failure, Log, Result};
-use cm_engine::Container;
+use cm_engine::{Container, Health};
 use cm_host::Host;
 use events::Events;
 use probe::{Answer, Prober};
@@ -34,6 +34,12 @@ const READING_LIMIT: Duration = Duration::from_secs(15);
 /// A reading gets this much time even at the very end.
 const LEAST_LIMIT: Duration = Duration::from_secs(1);
 
+/// A reading that took longer than this says less about its beginning.
+const SLACK: Duration = Duration::from_millis(250);
+
+/// People hear why it takes so long after this much silence.
+const SILENCE: Duration = Duration::from_secs(20);
+
 /// Two readings are never closer than this, however many events come.
 const LEAST_PAUSE: Duration = Duration::from_millis(50);
 
@@ -46,6 +52,15 @@ pub struct Post {
     pub project: String,
     /// The services that should be healthy.
     pub wanted: Vec<Wanted>,
+}
+
+/// What was found on all hosts.
+#[derive(Clone, Debug, Default)]
+pub struct Findings {
+    /// One for each service that was wanted, in order.
+    pub verdicts: Vec<Verdict>,
+    /// Every container of the project as it was last seen, watched or not, by host.
+    pub containers: Vec<(String, Vec<Container>)>,
 }
 
 /// The gate. It changes nothing anywhere.
@@ -68,14 +83,14 @@ impl Gate {
     /// error: its services are [`State::Unknown`].
     pub async fn watch(&self, host: &Host, project: &str, wanted: &[Wanted], log: &Log) -> Result<Vec<Verdict>> {
         let post = Post { host: host.clone(), project: project.to_owned(), wanted: wanted.to_vec() };
-        self.watch_all(vec![post], log).await
+        Ok(self.watch_all(vec![post], log).await?.verdicts)
     }
 
     /// Watches services on several hosts at once; the verdicts in the order of `posts`.
     ///
     /// # Errors
     /// As [`Gate::watch`].
-    pub async fn watch_all(&self, posts: Vec<Post>, log: &Log) -> Result<Vec<Verdict>> {
+    pub async fn watch_all(&self, posts: Vec<Post>, log: &Log) -> Result<Findings> {
         for wanted in posts.iter().flat_map(|post| &post.wanted) {
             wanted.parsed_probe()?;
         }
@@ -89,10 +104,15 @@ impl Gate {
         }
         let mut found = BTreeMap::new();
         while let Some(ended) = watching.join_next().await {
-            let (index, verdicts) = ended.map_err(|error| Failure::bug("a health watch ended early").cause(error))?;
-            found.insert(index, verdicts);
+            let (index, report) = ended.map_err(|error| Failure::bug("a health watch ended early").cause(error))?;
+            found.insert(index, report);
         }
-        Ok(found.into_values().flatten().collect())
+        let mut findings = Findings::default();
+        for (verdicts, host, containers) in found.into_values() {
+            findings.verdicts.extend(verdicts);
+            findings.containers.push((host, containers));
+        }
+        Ok(findings)
     }
 }
 
@@ -109,14 +129,16 @@ struct Guard {
     fell: Receiver<bool>,
     log: Log,
     shown: BTreeMap<String, String>,
+    shown_at: Duration,
+    containers: Vec<Container>,
 }
 
 impl Guard {
     fn new(post: Post, settings: &Settings, began: Instant, failed: Sender<bool>, log: Log) -> Self {
-        let watches = post.wanted.into_iter().map(|wanted| Watch::new(wanted, settings.clone())).collect();
+        let watches: Vec<_> = post.wanted.into_iter().map(|wanted| Watch::new(wanted, settings.clone())).collect();
         Guard {
             prober: Prober::new(post.host.clone()),
-            events: Events::follow(&post.host, &post.project, settings.timeout),
+            events: Events::follow(&post.host, &post.project, longest(&watches)),
             host: post.host,
             project: post.project,
             settings: settings.clone(),
@@ -126,10 +148,12 @@ impl Guard {
             failed,
             log,
             shown: BTreeMap::new(),
+            shown_at: Duration::ZERO,
+            containers: Vec::new(),
         }
     }
 
-    async fn stand(mut self) -> Vec<Verdict> {
+    async fn stand(mut self) -> (Vec<Verdict>, String, Vec<Container>) {
         while self.is_open() {
             self.read().await;
             self.expire();
@@ -140,19 +164,25 @@ impl Guard {
         }
         let verdicts = self.verdicts().await;
         self.prober.close().await;
-        verdicts
+        (verdicts, self.host.name().to_owned(), self.containers)
     }
 
     fn is_open(&self) -> bool {
         self.watches.iter().any(Watch::is_open)
     }
 
-    /// One reading of every container of the project, and of the probes.
+    /// One reading of every container of the project, and of the probes. That another
+    /// host's service failed ends it early.
     async fn read(&mut self) {
         let limit = READING_LIMIT.min(self.left()).max(LEAST_LIMIT);
-        let read = timeout(limit, cm_engine::containers(&self.host, &self.project)).await;
+        let began = self.began.elapsed();
+        let mut fell = self.fell.clone();
+        let read = tokio::select! {
+            read = timeout(limit, cm_engine::containers(&self.host, &self.project)) => read,
+            () = failed_elsewhere(&mut fell) => return,
+        };
         match read {
-            Ok(Ok(containers)) => self.observe(&containers).await,
+            Ok(Ok(containers)) => self.observe(began, containers).await,
             Ok(Err(failure)) => self.could_not_look(&failure.to_string()).await,
             Err(_) => self.could_not_look(&format!("no answer within {} s", limit.as_secs())).await,
         }
@@ -160,16 +190,18 @@ impl Guard {
 
     /// The time until every watch has ended, at the latest.
     fn left(&self) -> Duration {
-        (self.settings.timeout + self.settings.window).saturating_sub(self.began.elapsed())
+        longest(&self.watches).saturating_sub(self.began.elapsed())
     }
 
-    async fn observe(&mut self, containers: &[Container]) {
-        let probes: Vec<(String, Answer)> = self.probe(containers).await.into_iter().collect();
-        let now = self.began.elapsed();
+    /// What is seen was so when it was looked at, hence from about the reading's beginning.
+    async fn observe(&mut self, began: Duration, containers: Vec<Container>) {
+        let now = began.max(self.began.elapsed().saturating_sub(SLACK));
+        let probes: Vec<(String, Answer)> = self.probe(&containers).await.into_iter().collect();
         for watch in self.watches.iter_mut() {
             let own = containers.iter().filter(|container| container.service == watch.wanted.service).collect();
             watch.observe(now, &Reading { containers: own, probes: &probes });
         }
+        self.containers = containers;
     }
 
     async fn probe(&mut self, containers: &[Container]) -> BTreeMap<String, Answer> {
@@ -189,7 +221,7 @@ impl Guard {
         }
         if let Ok(host) = Host::connect(self.host.target(), &self.log).await {
             self.prober = Prober::new(host.clone());
-            self.events = Events::follow(&host, &self.project, self.settings.timeout);
+            self.events = Events::follow(&host, &self.project, self.left());
             self.host = host;
         }
     }
@@ -219,8 +251,27 @@ impl Guard {
                 news.entry(phase).or_default().push(service);
             }
         }
+        if !news.is_empty() {
+            self.shown_at = self.began.elapsed();
+        }
         for (phase, services) in news {
             self.log.info(format!("{}: {phase}: {}", self.host.name(), services.join(", ")));
+        }
+        if self.began.elapsed() >= self.shown_at + SILENCE {
+            self.shown_at = self.began.elapsed();
+            self.remind();
+        }
+    }
+
+    /// Why it takes so long.
+    fn remind(&self) {
+        let after = crate::words::time(self.shown_at);
+        for watch in &self.watches {
+            let Some(cause) = watch.waits_for() else { continue };
+            let said = cause.health_output.as_deref().and_then(|said| said.lines().last());
+            let said = said.map_or(String::new(), |said| format!(" (its last check said: {})", cm_core::redact(said)));
+            let (host, service) = (self.host.name(), &watch.wanted.service);
+            self.log.info(format!("{host}: after {after}: {service}: {}{said}", cause.message));
         }
     }
 
@@ -234,32 +285,74 @@ impl Guard {
         tokio::select! {
             () = sleep(pause.saturating_sub(LEAST_PAUSE)) => {}
             () = self.events.next() => {}
-            _ = self.fell.wait_for(|failed| *failed), if !*self.failed.borrow() => {}
+            () = failed_elsewhere(&mut self.fell), if !*self.failed.borrow() => {}
         }
     }
 
+    /// The last word about every service. Why several failed is gathered side by side.
     async fn verdicts(&mut self) -> Vec<Verdict> {
-        let mut verdicts = Vec::new();
-        for watch in &self.watches {
+        let mut gathering = JoinSet::new();
+        for (index, watch) in self.watches.iter().enumerate() {
             let Some(outcome) = &watch.outcome else { continue };
-            let mut verdict = Verdict {
-                service: watch.wanted.service.clone(),
-                host: self.host.name().to_owned(),
-                state: outcome.state,
-                code: outcome.cause.code.to_owned(),
-                message: outcome.cause.message.clone(),
-                container: outcome.cause.container.clone(),
-                exit_code: outcome.cause.exit_code,
-                health_output: outcome.cause.health_output.clone(),
-                log_tail: Vec::new(),
-                readings: watch.readings,
-                waited_ms: crate::words::milliseconds(outcome.at),
-            };
-            if outcome.state == State::Unhealthy {
-                evidence::gather(&self.host, &mut verdict).await;
-            }
-            verdicts.push(verdict);
+            let mut verdict = self.verdict(watch, outcome);
+            let host = self.host.clone();
+            gathering.spawn(async move {
+                if verdict.state == State::Unhealthy {
+                    evidence::gather(&host, &mut verdict).await;
+                }
+                (index, verdict)
+            });
         }
-        verdicts
+        let verdicts: BTreeMap<_, _> = gathering.join_all().await.into_iter().collect();
+        verdicts.into_values().collect()
     }
+
+    fn verdict(&self, watch: &Watch, outcome: &verdict::Outcome) -> Verdict {
+        let cause = &outcome.cause;
+        let blamed = match outcome.state {
+            State::Unhealthy => {
+                watch.wanted.depends_on.iter().filter_map(|name| blame(name, &self.containers)).collect()
+            }
+            _ => Vec::new(),
+        };
+        let message = std::iter::once(cause.message.clone()).chain(blamed).collect::<Vec<_>>().join("; ");
+        Verdict {
+            service: watch.wanted.service.clone(),
+            host: self.host.name().to_owned(),
+            state: outcome.state,
+            code: cause.code.to_owned(),
+            message,
+            container: cause.container.clone(),
+            exit_code: cause.exit_code,
+            health_output: cause.health_output.clone(),
+            log_tail: Vec::new(),
+            readings: watch.readings,
+            waited_ms: crate::words::milliseconds(outcome.at),
+        }
+    }
+}
+
+/// When the last of the watches ends.
+fn longest(watches: &[Watch]) -> Duration {
+    watches.iter().map(Watch::latest).max().unwrap_or_default()
+}
+
+/// Ends when the first service failed, and never if none does.
+async fn failed_elsewhere(fell: &mut Receiver<bool>) {
+    if fell.wait_for(|failed| *failed).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// What is wrong with a service that a failed one depends on, on the same host.
+fn blame(name: &str, containers: &[Container]) -> Option<String> {
+    let mut own = containers.iter().filter(|container| container.service == name).peekable();
+    own.peek()?;
+    let bad = own.find_map(|container| match container.status.as_str() {
+        "running" if container.health == Health::Unhealthy => Some("is unhealthy".to_owned()),
+        "running" => None,
+        "exited" if container.exit_code == 0 && !container.restarts => None,
+        status => Some(format!("is {status}, {}", crate::words::exit_code(container.exit_code))),
+    });
+    bad.map(|state| format!("it depends on {name}, which {state}"))
 }

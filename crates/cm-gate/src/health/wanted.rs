@@ -2,7 +2,7 @@
 
 use super::probe::Probe;
 use cm_core::Result;
-use cm_project::{Health, Project};
+use cm_project::{Health, Project, ServiceHealth};
 use std::time::Duration;
 
 /// When a service counts as healthy.
@@ -19,6 +19,8 @@ pub struct Settings {
     pub window: Duration,
     /// Whether the first failure ends the whole watch; the rest is then unknown.
     pub fail_fast: bool,
+    /// Whether the timeout also ends a start whose `start_period` still lasts.
+    pub strict: bool,
 }
 
 impl Settings {
@@ -30,6 +32,18 @@ impl Settings {
             readings: health.readings.max(1),
             window: health.window,
             fail_fast: true,
+            strict: false,
+        }
+    }
+
+    /// The same for one service.
+    #[must_use]
+    pub(super) fn over(&self, own: &ServiceHealth) -> Self {
+        Settings {
+            timeout: own.timeout.unwrap_or(self.timeout),
+            readings: own.readings.unwrap_or(self.readings).max(1),
+            window: own.window.unwrap_or(self.window),
+            ..self.clone()
         }
     }
 }
@@ -50,30 +64,37 @@ pub struct Wanted {
     /// How many containers it must have; at least one.
     pub replicas: u32,
     /// Whether it is a job: good when it has ended with 0, and not before. Ignored
-    /// for a container that Docker restarts, or that has a health check.
+    /// for a container that Docker restarts, or that has a health check, unless
+    /// [`ServiceHealth::one_shot`] says it.
     pub one_shot: bool,
-    /// The URL it answers in the container's network, such as `http://127.0.0.1:8080/`.
-    pub probe: Option<String>,
+    /// What each of its containers is asked.
+    pub probe: Option<cm_project::Probe>,
+    /// Where its limits differ from those of the gate.
+    pub own: ServiceHealth,
+    /// The services that it depends on: one of them may be the cause when it fails.
+    pub depends_on: Vec<String>,
 }
 
 impl Wanted {
     /// What the project says about `service`.
     ///
-    /// A service is taken for a job if nothing says that it stays: no restart policy,
-    /// no health check, no probe and no published port.
+    /// A service is taken for a job if `cm.toml` says so, or if nothing says that it
+    /// stays: no restart policy, no health check, no probe and no published port.
     pub fn of(project: &Project, service: &str) -> Self {
-        let probe = project.rules(service).probe;
+        let rules = project.rules(service);
         let known = project.compose.service(service);
         let one_shot = known.is_some_and(|known| {
             let restarts = !matches!(known.restart.as_deref(), None | Some("no"));
-            !restarts && !known.has_healthcheck && probe.is_none() && known.ports.is_empty()
+            !restarts && !known.has_healthcheck && rules.probe.is_none() && known.ports.is_empty()
         });
         Wanted {
             service: service.to_owned(),
             image_id: None,
             replicas: known.map_or(1, |known| known.replicas),
-            one_shot,
-            probe,
+            one_shot: rules.health.one_shot.unwrap_or(one_shot),
+            probe: rules.probe,
+            own: rules.health,
+            depends_on: known.map(|known| known.depends_on.clone()).unwrap_or_default(),
         }
     }
 
@@ -85,6 +106,6 @@ impl Wanted {
     }
 
     pub(super) fn parsed_probe(&self) -> Result<Option<Probe>> {
-        self.probe.as_deref().map(|url| Probe::parse(&self.service, url)).transpose()
+        self.probe.as_ref().map(|probe| Probe::parse(&self.service, probe)).transpose()
     }
 }

@@ -34,11 +34,15 @@ struct Birth {
     /// `unhealthy` from before may be about a state that is gone, for instance
     /// after a reload, so only a check made from now on counts.
     failing_streak: u64,
+    /// When it was first seen, counted from the start of the gate.
+    seen: Duration,
 }
 
 /// What one container looks like in one reading.
 enum Look {
     Good,
+    /// Nothing new: its probe is still being asked. Neither counts nor resets.
+    Pending,
     /// A job that ended with 0.
     Finished,
     /// Not good yet; it may become so.
@@ -61,6 +65,8 @@ pub struct Watch {
     missing_since: Option<Duration>,
     pending: Cause,
     blind: bool,
+    /// Until when a start may take, beyond the timeout.
+    grace: Duration,
     pub readings: u32,
     pub outcome: Option<Outcome>,
 }
@@ -68,8 +74,8 @@ pub struct Watch {
 impl Watch {
     pub fn new(wanted: Wanted, settings: Settings) -> Self {
         Watch {
+            settings: settings.over(&wanted.own),
             wanted,
-            settings,
             births: BTreeMap::new(),
             complete: false,
             good: 0,
@@ -77,6 +83,7 @@ impl Watch {
             missing_since: None,
             pending: Cause { code: "no-data", message: "not looked at yet".to_owned(), ..Cause::default() },
             blind: true,
+            grace: Duration::ZERO,
             readings: 0,
             outcome: None,
         }
@@ -104,9 +111,9 @@ impl Watch {
         self.readings += 1;
         self.blind = false;
         let looks: Vec<Look> =
-            reading.containers.iter().map(|container| self.look(container, reading.probes)).collect();
+            reading.containers.iter().map(|container| self.look(now, container, reading.probes)).collect();
         let mut waiting = self.missing(now, reading.containers.len());
-        let mut finished = 0;
+        let (mut finished, mut pending) = (0, false);
         let count = looks.len();
         for look in looks {
             match look {
@@ -117,12 +124,15 @@ impl Watch {
                 }
                 Look::Waiting(cause) => waiting = waiting.or(Some(cause)),
                 Look::Finished => finished += 1,
+                Look::Pending => pending = true,
                 Look::Good => {}
             }
         }
         match waiting {
             Some(cause) if self.gave_up_on_missing(now) => self.settle(State::Unhealthy, cause, now),
             Some(cause) => self.reset(cause),
+            None if pending && self.good > 0 => {}
+            None if pending => self.reset(cause("asking", "its probe has not answered yet")),
             None if finished == count => {
                 self.settle(State::Healthy, cause("finished", "ended with 0, as it should"), now)
             }
@@ -140,9 +150,8 @@ impl Watch {
 
     /// Ends the watch at the limit, unless it is good and only its window is not over yet.
     pub fn expire(&mut self, now: Duration) {
-        let window = self.settings.window.max(self.settings.interval * self.settings.readings);
-        let over = now >= self.settings.timeout + window + self.settings.interval;
-        if !self.is_open() || now < self.settings.timeout || (self.good > 0 && !over) {
+        let over = now >= self.latest();
+        if !self.is_open() || now < self.limit() || (self.good > 0 && !over) {
             return;
         }
         let mut cause = std::mem::take(&mut self.pending);
@@ -153,6 +162,22 @@ impl Watch {
         cause.message = format!("{} after {}", cause.message, words::time(now));
         let state = if self.blind { State::Unknown } else { State::Unhealthy };
         self.settle(state, cause, now);
+    }
+
+    /// When it must be good. A start goes on beyond the timeout while its `start_period` lasts.
+    fn limit(&self) -> Duration {
+        if self.settings.strict { self.settings.timeout } else { self.settings.timeout.max(self.grace) }
+    }
+
+    /// When the watch ends, whatever happens.
+    pub fn latest(&self) -> Duration {
+        let window = self.settings.window.max(self.settings.interval * self.settings.readings);
+        self.limit() + window + self.settings.interval
+    }
+
+    /// Why it is not good yet.
+    pub fn waits_for(&self) -> Option<&Cause> {
+        (self.is_open() && self.good == 0).then_some(&self.pending)
     }
 
     /// Ends the watch because another service failed.
@@ -208,7 +233,7 @@ impl Watch {
         self.missing_since.is_some_and(|since| now >= since + self.settings.window)
     }
 
-    fn look(&mut self, container: &Container, probes: &[(String, Answer)]) -> Look {
+    fn look(&mut self, now: Duration, container: &Container, probes: &[(String, Answer)]) -> Look {
         let about = |code, message: String| Cause {
             container: Some(container.name.clone()),
             health_output: Some(container.health_output.clone()).filter(|output| !output.is_empty()),
@@ -221,7 +246,7 @@ impl Watch {
         if container.status == "created" {
             return Look::Waiting(about("created", "created, but not started".to_owned()));
         }
-        if let Some(cause) = self.changed(container, &about) {
+        if let Some(cause) = self.changed(now, container, &about) {
             return Look::Bad(cause);
         }
         match container.status.as_str() {
@@ -234,13 +259,18 @@ impl Watch {
     }
 
     /// What changed since the baseline; a container that was not seen before joins it.
-    fn changed(&mut self, container: &Container, about: &impl Fn(&'static str, String) -> Cause) -> Option<Cause> {
+    fn changed(
+        &mut self,
+        now: Duration,
+        container: &Container,
+        about: &impl Fn(&'static str, String) -> Cause,
+    ) -> Option<Cause> {
         let Some(birth) = self.births.get(&container.id) else {
             let crowd = self.births.len() >= self.wanted.replicas.max(1) as usize;
             if self.complete && crowd {
                 return Some(about("replaced", "was replaced by another container meanwhile".to_owned()));
             }
-            self.births.insert(container.id.clone(), Birth::of(container));
+            self.births.insert(container.id.clone(), Birth::of(container, now));
             return None;
         };
         let ended = container.status != "running";
@@ -272,6 +302,9 @@ impl Watch {
         about: &impl Fn(&'static str, String) -> Cause,
     ) -> Look {
         let before = self.failures_before(container);
+        if self.is_job(container) {
+            return Look::Waiting(about("not-finished", not_finished()));
+        }
         match container.health {
             Health::Unhealthy if container.failing_streak != before => {
                 let message = format!("its health check failed {} times in a row", container.failing_streak);
@@ -280,8 +313,15 @@ impl Watch {
             Health::Unhealthy => {
                 Look::Waiting(about("unhealthy", "was unhealthy before; not checked since".to_owned()))
             }
-            Health::Starting => Look::Waiting(about("starting", "still starting".to_owned())),
-            Health::None if self.is_job(container) => Look::Waiting(about("not-finished", not_finished())),
+            Health::Starting => {
+                let seen = self.births.get(&container.id).map_or(Duration::ZERO, |birth| birth.seen);
+                self.grace = self.grace.max(seen + container.start_period);
+                Look::Waiting(about("starting", "still starting".to_owned()))
+            }
+            Health::Healthy if container.failing_streak > 0 => {
+                let message = format!("its last health check failed ({} in a row)", container.failing_streak);
+                Look::Waiting(about("check-failed", message))
+            }
             Health::Healthy | Health::None if self.wanted.probe.is_some() => probed(container, probes, about),
             Health::Healthy | Health::None => Look::Good,
         }
@@ -299,13 +339,14 @@ impl Watch {
 
     fn is_job(&self, container: &Container) -> bool {
         let stays = container.restarts || container.health != Health::None || self.wanted.probe.is_some();
-        self.wanted.one_shot && !stays
+        self.wanted.own.one_shot.unwrap_or(self.wanted.one_shot && !stays)
     }
 }
 
 impl Birth {
-    fn of(container: &Container) -> Self {
+    fn of(container: &Container, seen: Duration) -> Self {
         Birth {
+            seen,
             started_at: container.started_at.clone(),
             restart_count: container.restart_count,
             oom_killed: container.oom_killed,
@@ -328,6 +369,7 @@ fn probed(container: &Container, probes: &[(String, Answer)], about: &impl Fn(&'
         |why: &str, code| Cause { health_output: Some(why.to_owned()), ..about(code, format!("its probe: {why}")) };
     match answer {
         Some(Answer::Content) => Look::Good,
+        Some(Answer::Pending) => Look::Pending,
         Some(Answer::Bad(why)) => Look::Waiting(said(why, "no-answer")),
         Some(Answer::NotAsked(why)) => Look::Blind(said(why, "not-asked")),
         None => Look::Blind(said("was not asked", "not-asked")),

@@ -1,6 +1,7 @@
 //! Courses of events, played through second by second, and what must come of them.
 
 use super::*;
+use cm_project::ServiceHealth;
 use serde_json::json;
 
 /// A container as Docker describes it, in a few words: `running`, `healthy`,
@@ -36,6 +37,7 @@ fn settings() -> Settings {
         readings: 3,
         window: Duration::from_secs(5),
         fail_fast: true,
+        strict: false,
     }
 }
 
@@ -114,6 +116,16 @@ fn services_that_stay() {
         ("was unhealthy before, checked again", &["unhealthy:7", "unhealthy:8"], (BAD, "unhealthy", 1)),
         ("was unhealthy before, never checked again", &["unhealthy:7"], (BAD, "unhealthy", 20)),
         ("recovers, then fails as often as before", &["unhealthy:3", "healthy", "unhealthy:3"], (BAD, "unhealthy", 2)),
+        (
+            "green, but its checks fail again: not good until one passes",
+            &["healthy", "healthy", "healthy:1", "healthy:2", "healthy"],
+            (GOOD, "healthy", 9),
+        ),
+        (
+            "green once and never again, the check is slow to count",
+            &["healthy", "healthy:1"],
+            (BAD, "check-failed", 20),
+        ),
         ("old restarts do not count", &["running@t1+9"], (GOOD, "healthy", 5)),
         ("replaced meanwhile", &["a=running", "b=running"], (BAD, "replaced", 1)),
         ("gone for a moment, then another", &["a=running", "-", "b=running"], (BAD, "replaced", 2)),
@@ -175,6 +187,58 @@ fn jobs_are_good_when_they_ended_with_0() {
 }
 
 #[test]
+fn cm_toml_has_the_last_word_on_jobs() {
+    let said =
+        |one_shot| Wanted { own: ServiceHealth { one_shot: Some(one_shot), ..ServiceHealth::default() }, ..wanted() };
+    assert_eq!(play(said(true), true, &["running", "exited:0"]), (GOOD, "finished", 1), "restart: on-failure");
+    assert_eq!(play(said(true), false, &["healthy"]), (BAD, "not-finished", 20), "a job must end");
+    let stays = Wanted { one_shot: true, ..said(false) };
+    assert_eq!(play(stays, false, &["running"]), (GOOD, "healthy", 5), "no policy, but it stays");
+}
+
+#[test]
+fn a_service_may_have_limits_of_its_own() {
+    let own = ServiceHealth {
+        timeout: Some(Duration::from_secs(30)),
+        window: Some(Duration::from_secs(12)),
+        readings: Some(1),
+        one_shot: None,
+    };
+    let patient = Wanted { own, ..wanted() };
+    let late = [&["starting"; 25][..], &["healthy"]].concat();
+    assert_eq!(play(patient.clone(), true, &late), (GOOD, "healthy", 37));
+    assert_eq!(play(patient, true, &["starting"]), (BAD, "starting", 30));
+}
+
+/// `starting` until `healthy_at`, with this start period; one reading a second.
+fn play_start(start_period: u64, healthy_at: u64, strict: bool) -> (State, &'static str, u64) {
+    let mut watch = Watch::new(wanted(), Settings { strict, ..settings() });
+    for second in 0..120 {
+        let mut container = container("c1", if second < healthy_at { "starting" } else { "healthy" }, true);
+        container.start_period = Duration::from_secs(start_period);
+        let now = Duration::from_secs(second);
+        watch.observe(now, &Reading { containers: vec![&container], probes: &[] });
+        watch.expire(now);
+        if let Some(outcome) = &watch.outcome {
+            return (outcome.state, outcome.cause.code, outcome.at.as_secs());
+        }
+    }
+    panic!("never decided");
+}
+
+#[test]
+fn a_slow_start_is_no_failure_while_its_start_period_lasts() {
+    for (what, period, healthy_at, strict, outcome) in [
+        ("well after the timeout, within its period", 40, 35, false, (GOOD, "healthy", 40)),
+        ("not even then", 40, 200, false, (BAD, "starting", 40)),
+        ("a short period changes nothing", 5, 200, false, (BAD, "starting", 20)),
+        ("the flag is the last word", 40, 35, true, (BAD, "starting", 20)),
+    ] {
+        assert_eq!(play_start(period, healthy_at, strict), outcome, "{what}");
+    }
+}
+
+#[test]
 fn the_image_must_be_the_one_that_was_built() {
     let built = |id: &str| wanted().image(Some(id.to_owned()));
     assert_eq!(play(built("sha256:new"), true, &["running"]), (GOOD, "healthy", 5));
@@ -183,7 +247,7 @@ fn the_image_must_be_the_one_that_was_built() {
 
 /// The probe's answers, one a second; the last one goes on for ever.
 fn play_probe(answers: &[Option<Answer>]) -> (State, &'static str, u64) {
-    let probe = Some("http://127.0.0.1:80/".to_owned());
+    let probe = Some(cm_project::Probe::Address("http://127.0.0.1:80/".to_owned()));
     let mut watch = Watch::new(Wanted { probe, ..wanted() }, settings());
     let container = container("c1", "running", true);
     for second in 0..60 {
@@ -204,11 +268,19 @@ fn a_probe_must_be_content_for_the_whole_window() {
     let bad = || Some(Answer::Bad("answered 503".to_owned()));
     let blind = || Some(Answer::NotAsked("no address".to_owned()));
     let good = || Some(Answer::Content);
+    let slow = || Some(Answer::Pending);
     for (what, answers, outcome) in [
         ("content", vec![good()], (GOOD, "healthy", 5)),
         ("the port is never opened", vec![bad()], (BAD, "no-answer", 20)),
         ("up after a while", vec![bad(), bad(), good()], (GOOD, "healthy", 7)),
         ("once bad in between", vec![good(), good(), bad(), good()], (GOOD, "healthy", 8)),
+        (
+            "slow to answer, but content",
+            vec![slow(), good(), slow(), good(), slow(), good(), slow(), good()],
+            (GOOD, "healthy", 7),
+        ),
+        ("every second answer is late", vec![good(), slow(), good(), slow(), good()], (GOOD, "healthy", 5)),
+        ("never answers", vec![slow()], (BAD, "asking", 20)),
         ("cannot be asked", vec![blind()], (UNKNOWN, "not-asked", 20)),
         ("was not asked", vec![None], (UNKNOWN, "not-asked", 20)),
     ] {
