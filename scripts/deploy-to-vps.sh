@@ -26,6 +26,7 @@ Usage: deploy-to-vps.sh [OPTIONS]
   --gateway             Gateway container only
   --runner              Runner-agent service only
   --docs                Documentation site only
+  --host NAME           Only this server and its services; may be repeated
   --no-push             Deploy whatever is already on the remote (skip git push)
   --no-backup           Skip the pre-deploy MongoDB backup
   --no-prune            Skip Docker image cleanup
@@ -47,7 +48,7 @@ die() { # die STATUS MESSAGE HINT
     exit "$1"
 }
 
-detect=() build=() verify=() common=()
+lock=() detect=() build=() verify=() common=()
 push=yes backup=yes prune=yes named='' what="changed services"
 arguments=("$@")
 while [ $# -gt 0 ]; do
@@ -55,6 +56,10 @@ while [ $# -gt 0 ]; do
     --full) detect+=(--full) build+=(--full) what="everything, from scratch" ;;
     --dashboard | --backend | --gateway | --runner | --docs)
         detect+=(--group "${1#--}") what=${1#--} ;;
+    --host)
+        [ $# -ge 2 ] || die 2 "--host needs a name" "a host of cm.toml, such as deploy-to-vps.sh --host platform"
+        lock+=(--host "$2") detect+=(--host "$2")
+        shift ;;
     --no-push) push=no ;;
     --no-backup) backup=no ;;
     --no-prune) prune=no ;;
@@ -76,10 +81,10 @@ for program in cm-lock cm-detect cm-backup cm-build cm-health cm-verify cm-rollb
     command -v "$program" >/dev/null || die 6 "$program is not on the PATH" "make install puts the cm programs there"
 done
 
-# 1. Under the lock from here on, on this machine and on every server, for exactly
-# the life of this process. A dry run changes nothing and takes none.
+# 1. Under the lock from here on, on this machine and on every server (or those that
+# were named: one that is down holds up nobody else), for exactly the life of this process. A dry run changes nothing and takes none.
 if [ -z "${CM_LOCK_NONCE-}" ] && [ ${#common[@]} -eq 0 ]; then
-    exec cm-lock run --reason "deploy-to-vps.sh: $what" -- "$0" ${arguments[@]+"${arguments[@]}"}
+    exec cm-lock run "${lock[@]}" --reason "deploy-to-vps.sh: $what" -- "$0" ${arguments[@]+"${arguments[@]}"}
 fi
 
 # 2, 3, 4. What is deployed, and what must change for it.

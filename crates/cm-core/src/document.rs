@@ -321,11 +321,11 @@ impl Document {
         self.services().into_iter().filter(|service| service.action != Action::None).collect()
     }
 
-    /// The hosts of the plan, in the document's order, each once.
+    /// The hosts on which the plan changes something, in the document's order, each once.
     pub fn hosts(&self) -> Vec<String> {
         let mut hosts = Vec::new();
         for service in self.services() {
-            if !hosts.contains(&service.host) {
+            if service.action != Action::None && !hosts.contains(&service.host) {
                 hosts.push(service.host);
             }
         }

@@ -69,7 +69,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub compose_file: Vec<String>,
 
-    /// Ask this host ([NAME=]user@server[:checkout]) instead of those in cm.toml (may be repeated)
+    /// Only this host of cm.toml and the services there; or [NAME=]user@server[:checkout] instead of those in cm.toml (may be repeated)
     #[arg(long, value_name = "HOST")]
     pub host: Vec<String>,
 

@@ -105,6 +105,7 @@ pub(crate) struct Detection {
     compose_files: Vec<String>,
     pub(crate) bases: Bases,
     selected: Option<BTreeSet<String>>,
+    hosts: Option<BTreeSet<String>>,
     full: bool,
 }
 
@@ -112,7 +113,7 @@ impl Detection {
     /// Reads the project, the commit to deploy and what runs.
     async fn new(args: &Args, started: Option<&str>, notes: &Notes) -> Result<Self> {
         let (mut project, repository) = open(args)?;
-        project.use_hosts(&args.host)?;
+        let only = project.use_hosts(&args.host)?;
         let target = Target::choose(&repository, &project, args, started)?;
         warn_of_target(&repository, &target, notes);
         let head = target.commit;
@@ -121,13 +122,26 @@ impl Detection {
         let bases = match &args.base {
             Some(rev) => Bases::from_revision(&repository, rev, args.on_unknown_base, notes)?,
             None => {
-                let hosts = wanted_hosts(&project, selected.as_ref())?;
+                let hosts = wanted_hosts(&project, selected.as_ref(), only.as_ref())?;
                 Bases::from_hosts(&repository, &project, &hosts, args.on_unknown_base, notes).await?
             }
         };
         let compose_files = args.compose_file.clone();
         let full = args.full;
-        Ok(Detection { project, repository, target, head, inputs, looked_at, compose_files, bases, selected, full })
+        let hosts = only;
+        Ok(Detection {
+            project,
+            repository,
+            target,
+            head,
+            inputs,
+            looked_at,
+            compose_files,
+            bases,
+            selected,
+            hosts,
+            full,
+        })
     }
 
     /// Compares and decides.
@@ -151,6 +165,7 @@ impl Detection {
             bases: &self.bases,
             comparisons: &comparisons,
             selected: self.selected.as_ref(),
+            hosts: self.hosts.as_ref(),
             full: self.full,
         };
         Ok(question.answer())
@@ -265,6 +280,7 @@ impl Detection {
             "bases": bases,
             "full": self.full,
             "selected": self.selected,
+            "selected_hosts": self.hosts,
             "not_selected": plan.left_out,
             "changed_files": plan.changed_files,
             "unmapped": plan.unmapped.iter().take(MAX_LISTED).collect::<Vec<_>>(),
@@ -372,8 +388,12 @@ fn selection(project: &Project, args: &Args) -> Result<Option<BTreeSet<String>>>
     known.collect::<Result<_>>().map(Some)
 }
 
-/// The hosts to ask: those of the services that were asked for, else all.
-fn wanted_hosts<'a>(project: &'a Project, selected: Option<&BTreeSet<String>>) -> Result<Vec<&'a HostSpec>> {
+/// The hosts to ask: those that were asked for, or whose services were, else all.
+fn wanted_hosts<'a>(
+    project: &'a Project,
+    selected: Option<&BTreeSet<String>>,
+    only: Option<&BTreeSet<String>>,
+) -> Result<Vec<&'a HostSpec>> {
     if project.hosts().is_empty() {
         return Err(Failure::new(Exit::Config, "config.no-host", "there is no host to ask what runs").hint(
             "name one ([hosts.NAME] in cm.toml, or --host user@server), or compare with a revision: --base REV",
@@ -383,7 +403,13 @@ fn wanted_hosts<'a>(project: &'a Project, selected: Option<&BTreeSet<String>>) -
         None => true,
         Some(names) => names.iter().any(|name| project.host_of(name).is_some_and(|of| of.name == host.name)),
     };
-    Ok(project.hosts().iter().filter(is_wanted).collect())
+    let is_chosen = |host: &&HostSpec| only.is_none_or(|names| names.contains(&host.name));
+    let hosts: Vec<_> = project.hosts().iter().filter(is_wanted).filter(is_chosen).collect();
+    if hosts.is_empty() {
+        let message = "no service that was asked for runs on the hosts that were asked for";
+        return Err(Failure::new(Exit::Usage, "usage.host", message).hint("leave out --host, or name another service"));
+    }
+    Ok(hosts)
 }
 
 fn uncommitted_text(named: &[String], count: usize, services: &BTreeSet<String>) -> String {

@@ -58,6 +58,8 @@ pub struct Question<'a> {
     pub comparisons: &'a [Comparison],
     /// The services that were asked for; `None` for all.
     pub selected: Option<&'a BTreeSet<String>>,
+    /// The hosts that were asked for; `None` for all.
+    pub hosts: Option<&'a BTreeSet<String>>,
     /// Whether everything is to be done anew.
     pub full: bool,
 }
@@ -136,8 +138,8 @@ impl Question<'_> {
         self.project.host_of(service).map_or_else(|| "local".to_owned(), |host| host.name.clone())
     }
 
-    fn is_selected(&self, service: &str) -> bool {
-        self.selected.is_none_or(|names| names.contains(service))
+    fn is_selected(&self, service: &str, host: &str) -> bool {
+        self.selected.is_none_or(|names| names.contains(service)) && self.hosts.is_none_or(|names| names.contains(host))
     }
 
     /// What the service number `index` needs by itself.
@@ -272,7 +274,7 @@ impl Question<'_> {
 
     /// What was found out, against what was asked for.
     fn choose(&self, service: &compose::Service, mut outcome: Outcome, plan: &mut Plan) -> Outcome {
-        if !self.is_selected(&service.name) {
+        if !self.is_selected(&service.name, &self.host_of(&service.name)) {
             if outcome.action != Action::None {
                 plan.left_out.push(service.name.clone());
                 outcome.because(Action::None, "", reason::NOT_SELECTED);
@@ -301,7 +303,7 @@ impl Question<'_> {
     /// The services that run and should not: gone from the compose file, or moved.
     fn add_removed(&self, plan: &mut Plan) {
         for (host, name, base) in self.gone() {
-            let action = if self.is_selected(&name) { Action::Remove } else { Action::None };
+            let action = if self.is_selected(&name, &host) { Action::Remove } else { Action::None };
             let mut reasons = vec![Reason { path: String::new(), rule: reason::REMOVED.to_owned() }];
             if action == Action::None {
                 reasons.push(Reason { path: String::new(), rule: reason::NOT_SELECTED.to_owned() });

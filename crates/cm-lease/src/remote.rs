@@ -176,7 +176,9 @@ pub fn unreadable(host: &Host, failure: Failure) -> Failure {
 /// The failure of a lock that is not this run's any more.
 pub fn lost(host: &Host, sight: Sight) -> Failure {
     let now = match sight {
-        Sight::Free => "nobody holds it now".to_owned(),
+        Sight::Free => {
+            "nobody holds it now (a `cm-lock run --host` around this run must name this host too)".to_owned()
+        }
         Sight::Odd => "there is something else in its place".to_owned(),
         Sight::There(there) => match there.record {
             Ok(record) => format!("it is held by {}", record.describe(there.step.as_deref())),

@@ -6,7 +6,7 @@ use crate::args::Where;
 use cm_core::{CommonArgs, Document, Exit, Failure, Log, OrFail, Result};
 use cm_host::{Host, Target, connect_all};
 use cm_lease::Wanted;
-use cm_project::{HostSpec, Project};
+use cm_project::Project;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -59,14 +59,15 @@ impl Place {
     }
 
     /// The lock that the programs of this run rely on: on the hosts that `cm-lock acquire`
-    /// locked, else on those of the plan, else on all.
+    /// locked, else on those where the plan changes something, else on all.
     ///
     /// # Errors
     /// As [`Place::new`].
     pub fn of_run(common: &CommonArgs, document: &Document) -> Result<Self> {
-        let acquired = acquired_hosts(document);
-        let local = acquired.as_ref().is_some_and(Vec::is_empty);
-        let host = acquired.unwrap_or_else(|| document.hosts());
+        let planned = || (!document.services().is_empty()).then(|| document.hosts());
+        let hosts = acquired_hosts(document).or_else(planned);
+        let local = hosts.as_ref().is_some_and(Vec::is_empty);
+        let host = hosts.unwrap_or_default();
         let file = std::env::var_os(cm_lease::FILE_VARIABLE).filter(|file| !file.is_empty()).map(PathBuf::from);
         Place::new(common, &Where { file, host, local })
     }
@@ -91,9 +92,13 @@ impl Place {
     /// Connects to the hosts.
     ///
     /// # Errors
-    /// [`Exit::Unreachable`].
+    /// [`Exit::Unreachable`]; says how to do without a host where there are others.
     pub async fn connect(&self, log: &Log) -> Result<Vec<Host>> {
-        connect_all(&self.hosts, log).await
+        let others = if self.hosts.len() > 1 { "; to lock only the other hosts, name them: --host NAME" } else { "" };
+        connect_all(&self.hosts, log).await.map_err(|mut failure| {
+            failure.hint = failure.hint.map(|hint| format!("{hint}{others}"));
+            failure
+        })
     }
 
     /// What is to be locked, with its hosts connected.
@@ -129,15 +134,7 @@ fn targets_of(project: &Project, flags: &[String]) -> Result<Vec<Target>> {
     if flags.is_empty() {
         return project.hosts().iter().map(|host| Target::of(project, host)).collect();
     }
-    flags.iter().map(|flag| Target::of(project, &host_of(project, flag)?)).collect()
-}
-
-/// A host of `cm.toml` by its name, or one that the flag itself describes.
-fn host_of(project: &Project, flag: &str) -> Result<HostSpec> {
-    if flag.contains(['@', '=']) || project.hosts().is_empty() {
-        return HostSpec::from_flag(flag, &project.name());
-    }
-    project.host(flag).cloned()
+    flags.iter().map(|flag| Target::of(project, &project.host_by_flag(flag)?)).collect()
 }
 
 /// The path from where the program works; programs inside may work elsewhere.

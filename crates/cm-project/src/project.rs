@@ -8,6 +8,7 @@ use crate::nearest;
 use crate::source::{self, Position};
 use crate::tree::{Dir, Place};
 use cm_core::{CommonArgs, Exit, Failure, Result};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -162,16 +163,35 @@ impl Project {
         &self.hosts
     }
 
-    /// Uses the hosts given by `--host` flags in the place of those in `cm.toml`, if
-    /// there are any.
+    /// The host that a `--host` flag means: one of `cm.toml` by its name, or one that the flag
+    /// itself describes.
     ///
     /// # Errors
-    /// [`Exit::Usage`] for a flag that is no address.
-    pub fn use_hosts(&mut self, flags: &[String]) -> Result<()> {
-        if !flags.is_empty() {
-            self.hosts = flags.iter().map(|flag| HostSpec::from_flag(flag, &self.name())).collect::<Result<_>>()?;
+    /// [`Exit::Config`] for a name that `cm.toml` does not have, with the nearest; [`Exit::Usage`]
+    /// for a flag that is no address.
+    pub fn host_by_flag(&self, flag: &str) -> Result<HostSpec> {
+        if self.describes(flag) { HostSpec::from_flag(flag, &self.name()) } else { self.host(flag).cloned() }
+    }
+
+    /// Does what `--host` flags say: names of hosts in `cm.toml` choose among them, and are given
+    /// back; hosts that the flags describe take the place of all of them.
+    ///
+    /// # Errors
+    /// As [`Project::host_by_flag`].
+    pub fn use_hosts(&mut self, flags: &[String]) -> Result<Option<BTreeSet<String>>> {
+        let hosts = flags.iter().map(|flag| self.host_by_flag(flag)).collect::<Result<Vec<_>>>()?;
+        if hosts.is_empty() {
+            return Ok(None);
         }
-        Ok(())
+        if flags.iter().any(|flag| self.describes(flag)) {
+            self.hosts = hosts;
+            return Ok(None);
+        }
+        Ok(Some(hosts.into_iter().map(|host| host.name).collect()))
+    }
+
+    fn describes(&self, flag: &str) -> bool {
+        flag.contains(['@', '=']) || self.hosts.is_empty()
     }
 
     /// The host `name`.

@@ -125,6 +125,30 @@ fn only_the_hosts_of_what_was_asked_for_are_asked() {
     assert_eq!(all.exit, 7, "{}", all.stderr);
 }
 
+/// `side` cannot be reached; with `--host main` nobody asks it, and its worker is left out, however it changed.
+#[test]
+fn a_host_that_is_named_is_planned_alone() {
+    let repo = Repo::shop();
+    let first = repo.git(&["rev-parse", "HEAD"]);
+    repo.ledger(&[release("1", &first, "verified", MAIN)]);
+    repo.change("lib/shared.py", "X = 2\n");
+    let detected = repo.detect(&["--host", "main"]).done();
+    assert_eq!(detected.actions(), ["api build"]);
+    assert_eq!(detected.facts()["selected_hosts"], json!(["main"]));
+    let compared = repo.detect(&["--host", "main", "--base", "HEAD~1"]).done();
+    assert_eq!(compared.actions(), ["api build"]);
+    assert_eq!(compared.facts()["not_selected"], json!(["worker"]));
+    let full = repo.detect(&["--host", "main", "--full"]).done();
+    assert_eq!(full.actions(), ["web build", "api build", "db recreate", "proxy recreate"]);
+    let back = repo.detect(&["--host", "main", "--group", "back"]).done();
+    assert_eq!(back.actions(), ["api build"]);
+    let unknown = repo.detect(&["--host", "mian"]);
+    assert_eq!(unknown.exit, 6, "{}", unknown.stderr);
+    assert!(unknown.stderr.contains("did you mean \"main\"?"), "{}", unknown.stderr);
+    let nothing = repo.detect(&["--host", "main", "--service", "worker"]);
+    assert_eq!(nothing.exit, 2, "{}", nothing.stderr);
+}
+
 #[test]
 fn records_that_cannot_be_read_are_told() {
     let repo = Repo::shop();
