@@ -49,7 +49,7 @@ die() { # die STATUS MESSAGE HINT
 }
 
 lock=() detect=() build=() verify=() common=()
-push=yes backup=yes prune=yes named='' what="changed services"
+push=yes backup=yes canary=yes prune=yes named='' what="changed services"
 arguments=("$@")
 while [ $# -gt 0 ]; do
     case $1 in
@@ -63,7 +63,8 @@ while [ $# -gt 0 ]; do
     --no-push) push=no ;;
     --no-backup) backup=no ;;
     --no-prune) prune=no ;;
-    --skip-canary | --skip-verify) verify+=("$1") ;;
+    --skip-canary) canary=no verify+=("$1") ;;
+    --skip-verify) verify+=("$1") ;;
     --skip-syntax-check) detect+=("$1") ;;
     --branch)
         [ $# -ge 2 ] || die 2 "--branch needs a name" "deploy-to-vps.sh --branch develop"
@@ -126,6 +127,7 @@ document=$(
     trap : INT TERM HUP
     cm-health --preflight "${common[@]}" <<<"$document" |
         step "$backup" cm-backup |
+        step "$canary" cm-verify --baseline |
         cm-build "${build[@]}" |
         cm-health |
         cm-verify "${verify[@]}" |

@@ -10,10 +10,12 @@ usage() {
     cat <<'USAGE'
 Usage: post-deploy-verify.sh [OPTIONS]
 
-  --production    Verify production: what cm.toml names, which is the default
+  --production    Verify production: with [verify.profiles.production] of cm.toml, or
+                  what cm.toml names where it has no profiles, which is the default
   --notify        Tell Slack if verification fails (SLACK_DEPLOY_WEBHOOK)
   --verbose       Show the bodies of the answers
   --json          Print the results as JSON, for CI
+  --junit FILE    Write a JUnit report, for CI
   --skip-canary   Make the checks only
   -h, --help      Print this
 
@@ -27,14 +29,18 @@ fail() { # STATUS MESSAGE HINT
 }
 
 arguments=() json=no
-for argument in "$@"; do
-    case $argument in
-    --production) ;;
+while [ $# -gt 0 ]; do
+    case $1 in
     --json) json=yes arguments+=(--json) ;;
-    --notify | --verbose | --skip-canary) arguments+=("$argument") ;;
+    --junit)
+        [ $# -ge 2 ] || fail 2 "--junit needs a file" "post-deploy-verify.sh --junit verify.xml"
+        arguments+=(--junit "$2")
+        shift ;;
+    --production | --notify | --verbose | --skip-canary) arguments+=("$1") ;;
     -h | --help) usage; exit 0 ;;
-    *) fail 2 "unknown option '$argument'" "post-deploy-verify.sh --help lists them" ;;
+    *) fail 2 "unknown option '$1'" "post-deploy-verify.sh --help lists them" ;;
     esac
+    shift
 done
 command -v cm-verify >/dev/null || fail 6 "cm-verify is not on the PATH" "make install puts the cm programs there"
 

@@ -58,6 +58,8 @@ pub struct Container {
     pub start_period: Duration,
     /// Compose's hash of its configuration.
     pub config_hash: String,
+    /// The commit its image was built from (label `org.opencontainers.image.revision`); empty if nobody said.
+    pub revision: String,
     /// Bind mounts.
     pub binds: Vec<Mount>,
     /// Its addresses on the engine's networks.
@@ -91,6 +93,7 @@ impl Container {
             failing_streak: number("/State/Health/FailingStreak").unsigned_abs(),
             start_period: Duration::from_nanos(number("/Config/Healthcheck/StartPeriod").unsigned_abs()),
             config_hash: label("com.docker.compose.config-hash"),
+            revision: label("org.opencontainers.image.revision"),
             binds: binds(value),
             addresses: addresses(value),
             restarts: !matches!(text("/HostConfig/RestartPolicy/Name").as_str(), "" | "no"),

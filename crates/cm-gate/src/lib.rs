@@ -8,6 +8,7 @@
 pub mod canary;
 pub mod checks;
 pub mod health;
+mod network;
 mod words;
 
 pub use health::{Findings, Gate, Post, Settings, State, Verdict, Wanted};

@@ -1,45 +1,70 @@
 //! The HTTP client of verification and notification: one place for the TLS
 //! provider, for limits, and for names under `.localhost`, which mean this machine
-//! (RFC 6761) as they do for curl and browsers. Redirects are shown, not followed:
-//! a check wants to see the answer that a user's first request gets.
+//! (RFC 6761) as they do for curl and browsers. Redirects are shown, not followed,
+//! unless a request says so: a check wants to see the answer that a user's first
+//! request gets. An answer without an end, in size or in time, ends here.
+
+mod redirect;
 
 use cm_core::{Exit, Failure, Result};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::{Method, Url};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 /// More of an answer than this is not read, in bytes.
-const MAX_BODY: usize = 4 << 20;
+pub const MAX_BODY: usize = 4 << 20;
 
 /// A client; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: reqwest::Client,
+    limit: Duration,
 }
 
 /// What a server answered.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
     /// The `Location` of a redirect.
     pub location: Option<String>,
-    /// The body, cut at 4 MiB; bytes that are not UTF-8 are replaced.
+    /// Header names, in lower case, and values; what is not text is left out.
+    pub headers: Vec<(String, String)>,
+    /// The body, cut at [`MAX_BODY`]; bytes that are not UTF-8 are replaced.
     pub body: String,
-    /// From the first byte sent to the last one read.
+    /// Whether there was more of the body.
+    pub cut: bool,
+    /// From the first byte sent to the last one read, redirects included.
     pub latency: Duration,
+    /// The server's certificate (X.509, DER), where there was TLS.
+    pub certificate: Option<Vec<u8>>,
 }
 
-/// A request: GET, or POST when it has a body.
+impl Answer {
+    /// The first header of this name, which is in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// A request: GET, or POST when it has a body, unless the method says otherwise.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// The full URL.
     pub url: String,
-    /// Header names and values; values may be secret.
+    /// The method in capitals; empty for GET or POST.
+    pub method: &'static str,
+    /// Header names and values; values may be secret and go to this URL's server alone.
     pub headers: Vec<(String, String)>,
     /// A JSON body.
     pub json: Option<serde_json::Value>,
+    /// How many redirects are followed.
+    pub redirects: u32,
+    /// How long it may take in all; without it, as long as the client says.
+    pub limit: Option<Duration>,
 }
 
 impl Client {
@@ -48,52 +73,152 @@ impl Client {
     /// # Errors
     /// [`Exit::Bug`] if TLS cannot be set up.
     pub fn new(limit: Duration) -> Result<Client> {
+        Client::build(limit, |builder| builder)
+    }
+
+    /// A client whose every connection goes through a Unix socket, such as a tunnel's end.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn through(socket: &Path, limit: Duration) -> Result<Client> {
+        Client::build(limit, |builder| builder.unix_socket(socket))
+    }
+
+    /// A client that takes `address` for the server called `name`.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn resolving(name: &str, address: IpAddr, limit: Duration) -> Result<Client> {
+        // Port 0: the URL's.
+        Client::build(limit, |builder| builder.resolve(name, SocketAddr::new(address, 0)))
+    }
+
+    fn build(limit: Duration, more: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder) -> Result<Client> {
         static TLS: Once = Once::new();
         TLS.call_once(|| {
             // Fails only if one is installed already, which is as good.
             let _installed = rustls::crypto::ring::default_provider().install_default();
         });
         let builder = reqwest::Client::builder()
-            .timeout(limit)
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("cm/", env!("CARGO_PKG_VERSION")))
+            .tls_info(true)
             .dns_resolver(Arc::new(Resolver));
-        let inner = builder.build().map_err(|error| Failure::bug("cannot set up the HTTP client").source(error))?;
-        Ok(Client { inner })
+        let inner = more(builder).build();
+        let inner = inner.map_err(|error| Failure::bug("cannot set up the HTTP client").source(error))?;
+        Ok(Client { inner, limit })
     }
 
     /// Sends a request and reads the answer, whatever its status.
     ///
     /// # Errors
     /// `exit` with code `http.no-answer` if there is no answer: that is "could not check".
+    /// Its causes say why; `timed out`, `timed out while the body came`, `redirect loop`
+    /// and `too many redirects` are this client's own words.
     pub async fn send(&self, request: &Request, exit: Exit) -> Result<Answer> {
         let began = Instant::now();
-        let mut builder = match &request.json {
-            Some(json) => self.inner.post(&request.url).json(json),
-            None => self.inner.get(&request.url),
+        let limit = request.limit.unwrap_or(self.limit);
+        let no_answer = |why: No| why.failure(exit);
+        let mut hops = redirect::Hops::of(request).map_err(no_answer)?;
+        loop {
+            let asked = self.once(hops.request(), began, limit);
+            let mut answer = asked.await.map_err(no_answer)?;
+            answer.latency = began.elapsed();
+            if !hops.follow(&answer).map_err(no_answer)? {
+                return Ok(answer);
+            }
+        }
+    }
+
+    /// One request and its answer, within what is left of `limit`.
+    async fn once(&self, request: &Request, began: Instant, limit: Duration) -> std::result::Result<Answer, No> {
+        let left = || limit.saturating_sub(began.elapsed());
+        let method = match (request.method, &request.json) {
+            ("", Some(_)) => Method::POST,
+            ("", None) => Method::GET,
+            (method, _) => Method::from_bytes(method.as_bytes()).map_err(|_| No::Words("builder error: bad method"))?,
         };
+        let mut builder = self.inner.request(method, &request.url);
+        if let Some(json) = &request.json {
+            builder = builder.json(json);
+        }
         for (name, value) in &request.headers {
             builder = builder.header(name, value);
         }
-        let no_answer = |error: reqwest::Error| {
-            let timed_out = error.is_timeout();
-            // The URL of a webhook is a secret; the message names no URL.
-            let failure = Failure::new(exit, "http.no-answer", "no answer").source(error.without_url()).retryable();
-            if timed_out { failure.cause("timed out") } else { failure }
-        };
-        let mut response = builder.send().await.map_err(no_answer)?;
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(no_answer)? {
-            body.extend_from_slice(&chunk[..chunk.len().min(MAX_BODY - body.len())]);
-        }
-        let location = response.headers().get("location").and_then(|value| value.to_str().ok()).map(str::to_owned);
-        Ok(Answer {
-            status: response.status().as_u16(),
-            location,
-            body: String::from_utf8_lossy(&body).into_owned(),
-            latency: began.elapsed(),
-        })
+        let sent = tokio::time::timeout(left(), builder.send()).await;
+        let mut response = sent.map_err(|_| No::Words("timed out"))??;
+        let mut answer = head(&response);
+        let read = tokio::time::timeout(left(), body(&mut response)).await;
+        let (bytes, cut) = read.map_err(|_| No::Words("timed out while the body came"))??;
+        (answer.body, answer.cut) = (String::from_utf8_lossy(&bytes).into_owned(), cut);
+        Ok(answer)
     }
+}
+
+/// Why there is no answer.
+enum No {
+    Error(reqwest::Error),
+    Words(&'static str),
+}
+
+impl From<reqwest::Error> for No {
+    fn from(error: reqwest::Error) -> Self {
+        No::Error(error)
+    }
+}
+
+impl No {
+    fn failure(self, exit: Exit) -> Failure {
+        let failure = Failure::new(exit, "http.no-answer", "no answer").retryable();
+        match self {
+            // The URL of a webhook is a secret; the message names no URL.
+            No::Error(error) if error.is_timeout() => failure.source(error.without_url()).cause("timed out"),
+            No::Error(error) => failure.source(error.without_url()),
+            No::Words(words) => failure.cause(words),
+        }
+    }
+}
+
+/// Everything but the body.
+fn head(response: &reqwest::Response) -> Answer {
+    let text = |value: &reqwest::header::HeaderValue| value.to_str().ok().map(str::to_owned);
+    let headers = response.headers().iter().filter_map(|(name, value)| Some((name.as_str().to_owned(), text(value)?)));
+    let tls = response.extensions().get::<reqwest::tls::TlsInfo>();
+    Answer {
+        status: response.status().as_u16(),
+        location: response.headers().get("location").and_then(text),
+        headers: headers.collect(),
+        certificate: tls.and_then(|tls| tls.peer_certificate()).map(<[u8]>::to_vec),
+        ..Answer::default()
+    }
+}
+
+/// The body, and whether there was more of it than is read.
+async fn body(response: &mut reqwest::Response) -> reqwest::Result<(Vec<u8>, bool)> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        let room = MAX_BODY - body.len();
+        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if chunk.len() > room {
+            return Ok((body, true));
+        }
+    }
+    Ok((body, false))
+}
+
+/// Whether `url` is one that can be asked: `http://` or `https://` and a host.
+pub fn is_url(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+}
+
+/// The host of a URL, without its port.
+pub fn host(url: &str) -> Option<String> {
+    Url::parse(url).ok()?.host_str().map(str::to_owned)
+}
+
+/// The port of a URL, or its scheme's.
+pub fn port(url: &str) -> Option<u16> {
+    Url::parse(url).ok()?.port_or_known_default()
 }
 
 /// The system's resolver, with `.localhost` answered here.

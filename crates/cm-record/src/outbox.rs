@@ -102,7 +102,7 @@ async fn deliver(project: &Project, path: &Path) -> Result<()> {
         ("Authorization".to_owned(), format!("Bearer {token}")),
         ("Idempotency-Key".to_owned(), event["id"].as_str().unwrap_or_default().to_owned()),
     ];
-    let request = Request { url: ops.url.expand()?, headers, json: Some(event) };
+    let request = Request { url: ops.url.expand()?, headers, json: Some(event), ..Request::default() };
     let answer = Client::new(LIMIT)?.send(&request, Exit::VerifyUnknown).await?;
     match answer.status {
         200..=299 => Ok(()),

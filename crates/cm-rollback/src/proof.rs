@@ -61,7 +61,7 @@ pub async fn outside(project: &Project, log: &Log) -> Outside {
         return Outside::Skipped;
     }
     log.info("verifying what runs now from outside");
-    let results = match checks::run(project.verify()).await {
+    let results = match checks::run(project, &Default::default(), log).await {
         Ok(results) => results,
         Err(failure) => return Outside::Unknown(failure.to_string()),
     };

@@ -3,15 +3,18 @@
 //! program ends.
 
 mod args;
+mod asking;
+mod junit;
 mod results;
 
 pub use args::Args;
 
-use cm_core::{CommonArgs, Document, Done, Exit, Io, Log, Result, Run};
+use asking::Before;
+use cm_core::{CommonArgs, Document, Done, Exit, Io, Log, Result, Run, redact};
 use cm_gate::canary::Verdict;
-use cm_gate::{canary, checks};
+use cm_gate::checks;
 use cm_notify::{Message, Told};
-use cm_project::{Project, Severity};
+use cm_project::Project;
 use results::Results;
 use serde_json::json;
 
@@ -34,31 +37,67 @@ impl cm_core::Tool for Tool {
     }
 
     async fn run(args: Args, run: &mut Run) -> Result<Done> {
-        let project = Project::load(&args.common)?;
+        let project = load(&args)?;
         if run.started_here {
             run.doc.set_target(&project.name(), Some(&project.branch()), None);
         }
         let plan = Plan::of(&project, &args, run.started_here);
         if run.dry_run() {
-            return Ok(plan.describe(run));
+            return Ok(plan.describe(&args, run));
+        }
+        if args.baseline {
+            return Ok(baseline(&project, run).await);
         }
         if !plan.canary && !plan.checks {
             run.doc.set_facts(json!({"verdict": null, "canary": null, "checks": []}));
             return Ok(Done::skipped(plan.nothing));
         }
-        let results = plan.carry_out(&run.log).await?;
+        let results = plan.carry_out(&run.doc, &run.log).await?;
         run.doc.set_facts(results.to_json());
-        alert(&project, &results, &run.doc, args.notify, !run.started_here, &run.log).await;
+        if let Some(path) = &args.junit {
+            junit::write(path, &project.name(), &results)?;
+        }
+        alert(&project, &results, &run.doc, args.notify, &run.log).await;
         results.conclude(plan.checks, &run.log)
     }
 }
 
+fn load(args: &Args) -> Result<Project> {
+    let mut project = Project::load(&args.common)?;
+    let production = args.production.then_some("production");
+    if let Some(profile) = args.profile.as_deref().or(production) {
+        project.config.use_profile(profile)?;
+    }
+    Ok(project)
+}
+
+/// Asks what runs now, for the canary of a later program of this pipe.
+async fn baseline(project: &Project, run: &mut Run) -> Done {
+    if project.canary().url.is_none() {
+        return Done::skipped("cm.toml has no canary");
+    }
+    if !run.started_here && run.doc.planned().is_empty() {
+        return Done::skipped("nothing changes");
+    }
+    let before = Before::ask(project, &run.log).await;
+    run.doc.set_facts(json!({"baseline": before.to_json()}));
+    let summary = before.summary();
+    if before.is_good() {
+        run.log.info(format!("before the build: {summary}"));
+        return Done::ok(summary);
+    }
+    run.log.warn(format!("before the build: {summary}"));
+    Done::warned(summary)
+}
+
 /// Tells Slack what fails: in a deployment as the communication plan wants it, alone
 /// where it is asked for.
-async fn alert(project: &Project, results: &Results, doc: &Document, asked: bool, deploying: bool, log: &Log) {
-    let Some(failure) = results.failure().filter(|_| asked || deploying) else { return };
-    let severity = Some(Severity::default()).filter(|_| failure.exit == Exit::VerifyFailed);
-    let message = Message::VerificationFailed { reason: &failure.message, severity };
+async fn alert(project: &Project, results: &Results, doc: &Document, asked: bool, log: &Log) {
+    let failed = results.failure().map(|failure| (failure.message, failure.exit == Exit::VerifyFailed));
+    let forward = || results.fixed_forward().map(|message| (message, true));
+    let Some((reason, failed)) = failed.or_else(forward).filter(|_| asked || results.deploying) else { return };
+    let severity = results.severity().filter(|_| failed);
+    let message = Message::VerificationFailed { reason: &reason, severity };
     match cm_notify::tell(project, doc, message, log).await {
         Told::Now => log.info("told Slack"),
         Told::NotWanted if asked => log.warn(format!(
@@ -72,11 +111,14 @@ async fn alert(project: &Project, results: &Results, doc: &Document, asked: bool
 /// The results alone, for CI.
 async fn print_results(args: &Args, io: &Io) -> Result<Exit> {
     use cm_core::Tool as _;
-    let project = Project::load(&args.common)?;
-    let results = Plan::of(&project, args, true).carry_out(&io.log).await?;
-    io.print_json(&results.to_json())?;
+    let project = load(args)?;
     let doc = Document::start(Tool::NAME, &cm_core::actor(), false);
-    alert(&project, &results, &doc, args.notify, false, &io.log).await;
+    let results = Plan::of(&project, args, true).carry_out(&doc, &io.log).await?;
+    io.print(&redact(&results.to_json().to_string()))?;
+    if let Some(path) = &args.junit {
+        junit::write(path, &project.name(), &results)?;
+    }
+    alert(&project, &results, &doc, args.notify, &io.log).await;
     results.conclude(true, &io.log).map(|_| Exit::Done)
 }
 
@@ -85,31 +127,35 @@ struct Plan<'a> {
     project: &'a Project,
     canary: bool,
     checks: bool,
-    /// Whether the checks are made even if the canary failed.
-    all: bool,
+    /// Whether this is done alone, and not as part of a deployment: then the checks are
+    /// made even if the canary failed.
+    alone: bool,
     /// Why nothing is asked, if nothing is.
     nothing: &'static str,
 }
 
 impl<'a> Plan<'a> {
-    fn of(project: &'a Project, args: &Args, all: bool) -> Self {
+    fn of(project: &'a Project, args: &Args, alone: bool) -> Self {
         let canary = !args.skip_canary && project.canary().url.is_some();
-        let checks = !args.skip_verify && !project.verify().checks.is_empty();
+        let checks = !args.skip_verify && !args.canary && !project.verify().checks.is_empty();
         let skipped = args.skip_canary || args.skip_verify;
         let nothing = if skipped { "skipped by flag" } else { "cm.toml has no canary and no checks" };
-        Plan { project, canary, checks, all, nothing }
+        Plan { project, canary, checks, alone, nothing }
     }
 
     /// Says what would be asked; asks nothing.
-    fn describe(&self, run: &mut Run) -> Done {
-        let url = |template: &cm_project::Template| template.expand().unwrap_or(template.as_written().to_owned());
+    fn describe(&self, args: &Args, run: &mut Run) -> Done {
+        let url = |template: &cm_project::Template| {
+            redact(&template.expand().unwrap_or(template.as_written().to_owned())).into_owned()
+        };
         let canary = self.project.canary();
+        let requests = if args.baseline { canary.baseline_requests() } else { canary.requests };
         let mut asked = Vec::new();
         if let (true, Some(template)) = (self.canary, &canary.url) {
-            asked.push(json!({"canary": url(template), "requests": canary.requests}));
-            run.log.info(format!("would send {} canary requests to {}", canary.requests, url(template)));
+            asked.push(json!({"canary": url(template), "requests": requests}));
+            run.log.info(format!("would send {requests} canary requests to {}", url(template)));
         }
-        for check in self.project.verify().checks.iter().filter(|_| self.checks) {
+        for check in self.project.verify().checks.iter().filter(|_| self.checks && !args.baseline) {
             asked.push(json!({"check": check.name, "url": url(&check.url)}));
             run.log.info(format!("would check {}: {}", check.name, url(&check.url)));
         }
@@ -118,16 +164,19 @@ impl<'a> Plan<'a> {
         Done::ok(summary)
     }
 
-    async fn carry_out(&self, log: &Log) -> Result<Results> {
-        let verify = self.project.verify();
-        let mut results = Results::default();
+    async fn carry_out(&self, doc: &Document, log: &Log) -> Result<Results> {
+        let mut results = Results {
+            deploying: !self.alone,
+            inconclusive: Some(self.project.canary().inconclusive),
+            ..Results::default()
+        };
         if self.canary {
-            results.canary = canary::run(self.project.canary(), verify.timeout).await?;
+            results.canary = asking::after(self.project, doc, &Before::read(doc), log).await;
             results.say_canary(log);
         }
         let failed = results.canary.as_ref().is_some_and(|canary| canary.verdict == Verdict::Fail);
-        if self.checks && (self.all || !failed) {
-            results.checks = checks::run(verify).await?;
+        if self.checks && (self.alone || !failed) {
+            results.checks = checks::run(self.project, &asking::deployed(doc), log).await?;
             results.say_checks(log);
         }
         Ok(results)

@@ -3,6 +3,7 @@
 use cm_core::{Done, Exit, Failure, Log, Result};
 use cm_gate::canary::{Report, Verdict};
 use cm_gate::checks::{self, CheckResult, Outcome};
+use cm_project::{Consequence, Severity};
 use serde_json::{Value, json};
 
 /// A message names this many checks; the lines above it name all.
@@ -15,17 +16,18 @@ pub struct Results {
     pub canary: Option<Report>,
     /// The checks'; empty if they were not made.
     pub checks: Vec<CheckResult>,
+    /// Whether a deployment waits for the verdict: it is not taken back for what the
+    /// runbook fixes forward. Alone, a check that fails is a failure.
+    pub deploying: bool,
+    /// What `cm.toml` makes of an inconclusive canary.
+    pub inconclusive: Option<Consequence>,
 }
 
 impl Results {
     /// The worst of all. Nothing at all is unknown.
     pub fn verdict(&self) -> Outcome {
-        let canary = self.canary.as_ref().map(|canary| match canary.verdict {
-            Verdict::Pass => Outcome::Pass,
-            Verdict::Fail => Outcome::Fail,
-            Verdict::Inconclusive => Outcome::Warn,
-        });
-        let checks = Some(checks::overall(&self.checks)).filter(|_| !self.checks.is_empty());
+        let canary = self.canary.as_ref().map(|canary| self.of_canary(canary.verdict));
+        let checks = Some(self.of_checks()).filter(|_| !self.checks.is_empty());
         let rank = |outcome: &Outcome| match outcome {
             Outcome::Pass => 0,
             Outcome::Warn => 1,
@@ -37,20 +39,54 @@ impl Results {
         if alone_and_unsure { Outcome::Unknown } else { worst }
     }
 
+    fn of_canary(&self, verdict: Verdict) -> Outcome {
+        match (verdict, self.inconclusive) {
+            (Verdict::Pass, _) | (Verdict::Inconclusive, Some(Consequence::Pass)) => Outcome::Pass,
+            (Verdict::Fail, _) | (Verdict::Inconclusive, Some(Consequence::Fail)) => Outcome::Fail,
+            (Verdict::Inconclusive, _) => Outcome::Warn,
+        }
+    }
+
+    fn of_checks(&self) -> Outcome {
+        match (checks::overall(&self.checks), self.severity()) {
+            (Outcome::Fail, Some(severity)) if self.deploying && !severity.takes_back() => {
+                let unknown = self.with(Outcome::Unknown).next().is_some();
+                if unknown { Outcome::Unknown } else { Outcome::Warn }
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
+    /// How bad it is: the worst of what failed. Where nothing answers as it should, it
+    /// is as bad as it gets.
+    pub fn severity(&self) -> Option<Severity> {
+        let failed = || self.with(Outcome::Fail);
+        let everything = failed().count() > 1 && failed().count() == self.checks.len();
+        let canary = self.canary.as_ref().filter(|canary| self.of_canary(canary.verdict) == Outcome::Fail);
+        let worst = failed().filter_map(|check| check.severity).chain(canary.map(|canary| canary.severity)).min();
+        if everything { Some(Severity::P0) } else { worst }
+    }
+
     /// For the document and for CI.
     pub fn to_json(&self) -> Value {
-        json!({"verdict": self.verdict(), "canary": self.canary, "checks": self.checks})
+        json!({
+            "verdict": self.verdict(),
+            "severity": self.severity(),
+            "response": self.severity().map(Severity::response),
+            "canary": self.canary,
+            "checks": self.checks,
+        })
     }
 
     /// One line on the canary.
     pub fn say_canary(&self, log: &Log) {
         let Some(canary) = &self.canary else { return };
-        let latency = canary.median_ms.map_or(String::new(), |ms| format!("; median {ms} ms"));
-        let text = format!("Canary  {}{latency}", canary.message);
-        match canary.verdict {
-            Verdict::Pass => log.pass(text),
-            Verdict::Inconclusive => log.warn(format!("{text} (inconclusive)")),
-            Verdict::Fail => log.fail(text),
+        let text = format!("Canary  {}", canary.message);
+        match (canary.verdict, self.of_canary(canary.verdict)) {
+            (Verdict::Pass, _) => log.pass(text),
+            (Verdict::Inconclusive, Outcome::Fail) => log.fail(format!("{text} (inconclusive)")),
+            (Verdict::Inconclusive, _) => log.warn(format!("{text} (inconclusive)")),
+            (Verdict::Fail, _) => log.fail(text),
         }
     }
 
@@ -58,7 +94,9 @@ impl Results {
     pub fn say_checks(&self, log: &Log) {
         let width = self.checks.iter().map(|check| check.name.chars().count()).max().unwrap_or(0);
         for check in &self.checks {
-            let text = format!("{:width$}  {}", check.name, check.message);
+            let class = check.severity.filter(|_| check.verdict == Outcome::Fail);
+            let class = class.map_or(String::new(), |class| format!(" — {}: {}", class.word(), class.response()));
+            let text = format!("{:width$}  {}{class}", check.name, check.message);
             match check.verdict {
                 Outcome::Pass => log.pass(text),
                 Outcome::Warn => log.warn(text),
@@ -90,7 +128,7 @@ impl Results {
     pub fn failure(&self) -> Option<Failure> {
         let count = self.checks.len();
         let canary = self.canary.as_ref();
-        if let Some(canary) = canary.filter(|canary| canary.verdict == Verdict::Fail) {
+        if let Some(canary) = canary.filter(|canary| self.of_canary(canary.verdict) == Outcome::Fail) {
             let failure =
                 Failure::new(Exit::VerifyFailed, "canary.failed", format!("the canary failed: {}", canary.message));
             let checks = self.names(Outcome::Fail);
@@ -100,17 +138,29 @@ impl Results {
         match self.verdict() {
             Outcome::Pass | Outcome::Warn => None,
             Outcome::Fail => {
+                let severity = self.severity().unwrap_or_default();
                 let message = format!(
-                    "{} of {count} checks failed: {}",
+                    "{} of {count} checks failed ({}): {}",
                     self.with(Outcome::Fail).count(),
+                    severity.word(),
                     self.names(Outcome::Fail)
                 );
-                Some(Failure::new(Exit::VerifyFailed, "verify.failed", message).hint(
-                    "look at the logs of the services behind them; `cm-rollback` goes back to the last verified release",
-                ))
+                Some(Failure::new(Exit::VerifyFailed, "verify.failed", message).hint(format!(
+                    "{}: {}; `cm-rollback` goes back to the last verified release",
+                    severity.word(),
+                    severity.response()
+                )))
             }
+            // cm.toml says that an unsure canary is a warning; the facts still say unknown.
+            Outcome::Unknown if self.deploying && count == 0 && self.canary.is_some() => None,
             Outcome::Unknown => Some(self.unknown(count)),
         }
+    }
+
+    /// What fails and is fixed forward, in a deployment.
+    pub fn fixed_forward(&self) -> Option<String> {
+        let failed = Some(self.names(Outcome::Fail)).filter(|names| !names.is_empty());
+        failed.filter(|_| self.failure().is_none())
     }
 
     fn unknown(&self, count: usize) -> Failure {
@@ -135,7 +185,12 @@ impl Results {
         if let Some(failure) = self.failure() {
             return Err(failure);
         }
+        let unsure = self.canary.as_ref().is_some_and(|canary| canary.verdict == Verdict::Inconclusive);
+        if !asked && unsure {
+            return Ok(Done::warned("the canary is inconclusive; no checks were made"));
+        }
         let (count, warnings) = (self.checks.len(), self.with(Outcome::Warn).count());
+        let failed = self.with(Outcome::Fail).count();
         if !asked {
             return Ok(Done::skipped("the canary passed; no checks were made"));
         }
@@ -145,45 +200,65 @@ impl Results {
         }
         let canary = self.canary.as_ref().filter(|canary| canary.verdict == Verdict::Inconclusive);
         let canary = canary.map_or("", |_| ", canary inconclusive");
-        let summary = format!("{count} checks passed, {warnings} of them with a warning{canary}");
+        let summary = match self.severity().filter(|_| failed > 0) {
+            None => format!("{count} checks passed, {warnings} of them with a warning{canary}"),
+            Some(class) => format!(
+                "{} of {count} checks passed; {} ({}): {}{canary}",
+                count - failed,
+                self.names(Outcome::Fail),
+                class.word(),
+                class.response()
+            ),
+        };
         log.warn(&summary);
         Ok(Done::warned(summary))
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod samples {
     use super::*;
-    use cm_core::{Format, Level};
 
-    fn check(verdict: Outcome) -> CheckResult {
+    /// A result as a check would give it; P1 where it fails.
+    pub fn check(verdict: Outcome) -> CheckResult {
+        let severity = Some(Severity::P1).filter(|_| verdict == Outcome::Fail);
         CheckResult {
             name: "Gateway health".to_owned(),
             url: "http://x/".to_owned(),
             verdict,
             code: "x",
             message: "503, wanted 200".to_owned(),
+            severity,
+            response: severity.map(Severity::response),
             status: None,
             latency_ms: None,
             attempts: 1,
             body: Some("secret of the body".to_owned()),
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::samples::check;
+    use super::*;
+    use cm_core::{Format, Level};
 
     fn canary(verdict: Verdict) -> Report {
         Report {
             url: "http://x/".to_owned(),
             verdict,
+            code: "x",
             message: "1 of 20 requests failed".to_owned(),
-            wanted: 20,
+            severity: Severity::P1,
             requests: 20,
             failures: 1,
-            max_failures: 0,
             not_judged: 0,
             detectable_percent: None,
             median_ms: None,
             p95_ms: None,
             first_failure: None,
+            baseline: None,
         }
     }
 
@@ -192,6 +267,7 @@ mod tests {
         let results = Results {
             canary: canary_verdict.map(canary),
             checks: outcomes.iter().map(|outcome| check(*outcome)).collect(),
+            ..Results::default()
         };
         let log = Log::new("test", Format::Json, Level::Fail);
         match results.conclude(true, &log) {
@@ -220,8 +296,45 @@ mod tests {
     }
 
     #[test]
+    fn a_deployment_is_taken_back_for_p0_and_p1_alone() {
+        let log = Log::new("test", Format::Json, Level::Fail);
+        for (severity, deploying, wanted) in [
+            (Severity::P0, true, 50),
+            (Severity::P1, true, 50),
+            (Severity::P2, true, 0),
+            (Severity::P3, true, 0),
+            (Severity::P3, false, 50),
+        ] {
+            let failed = CheckResult { severity: Some(severity), ..check(Outcome::Fail) };
+            let results = Results { checks: vec![check(Outcome::Pass), failed], deploying, ..Results::default() };
+            let exit = results.conclude(true, &log).map_or_else(|failure| failure.exit.code(), |_| 0);
+            assert_eq!((exit, results.severity()), (wanted, Some(severity)), "{deploying}");
+            assert!(results.verdict() != Outcome::Pass);
+        }
+        // Both are down, whatever each would be alone.
+        let docs = CheckResult { severity: Some(Severity::P3), ..check(Outcome::Fail) };
+        let results = Results { checks: vec![docs.clone(), docs], deploying: true, ..Results::default() };
+        assert_eq!(results.severity(), Some(Severity::P0));
+    }
+
+    #[test]
+    fn cm_toml_says_what_an_inconclusive_canary_comes_to() {
+        for (inconclusive, wanted) in
+            [(Consequence::Pass, Outcome::Pass), (Consequence::Warn, Outcome::Warn), (Consequence::Fail, Outcome::Fail)]
+        {
+            let results = Results {
+                canary: Some(canary(Verdict::Inconclusive)),
+                checks: vec![check(Outcome::Pass)],
+                inconclusive: Some(inconclusive),
+                ..Results::default()
+            };
+            assert_eq!(results.verdict(), wanted);
+        }
+    }
+
+    #[test]
     fn bodies_stay_out_of_documents() {
-        let results = Results { canary: None, checks: vec![check(Outcome::Pass)] };
+        let results = Results { checks: vec![check(Outcome::Pass)], ..Results::default() };
         assert!(!results.to_json().to_string().contains("secret of the body"));
     }
 }

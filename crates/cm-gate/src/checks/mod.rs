@@ -6,25 +6,29 @@
 //! resolve here. The two are never mixed up: one asks for a rollback, the other for
 //! somebody who looks. Which is which is decided in [`no_answer`].
 
+mod browser;
+mod certificate;
 mod judge;
 pub(crate) mod no_answer;
+pub(crate) mod request;
+mod servers;
 
 use crate::words;
-use cm_core::{Exit, Failure, Result, add_secret, redact};
+use cm_core::{Exit, Failure, Log, Result, redact};
 use cm_http::{Answer, Client, Request};
-use cm_project::{Check, Verify};
+use cm_project::{Check, Project, Severity, Verify};
+use judge::Wanted;
 use no_answer::NoAnswer;
 use serde::Serialize;
+use servers::Servers;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 /// Checks under way at the same time.
-const AT_ONCE: usize = 8;
-
-/// Tries of one check, while connections fail.
-const TRIES: u32 = 3;
+const AT_ONCE: usize = 16;
 
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(400);
@@ -56,6 +60,10 @@ pub struct CheckResult {
     pub code: &'static str,
     /// Why, for people: a fragment such as `503, wanted 200`.
     pub message: String,
+    /// How bad that is, by the runbook's escalation table; `None` where it passed, or nothing was learned.
+    pub severity: Option<Severity>,
+    /// What the runbook does about it.
+    pub response: Option<&'static str>,
     /// The HTTP status of the answer.
     pub status: Option<u16>,
     /// From the first byte sent to the last one read.
@@ -82,22 +90,92 @@ pub fn overall(results: &[CheckResult]) -> Outcome {
 /// Why `check` could not be made from here and now, if so: a variable that is not
 /// set, or a URL that is none. Nothing is asked.
 pub fn obstacle(check: &Check) -> Option<String> {
-    request(check).err().map(|failure| failure.to_string())
+    request::of(check, &Verify::default()).err().map(|failure| failure.to_string())
 }
 
-/// Makes all checks at once; the results in the order of `cm.toml`.
+/// Makes all checks at once; the results in the order of `cm.toml`. `deployed` has the
+/// commit that each service was just built from; of others their image knows it.
 ///
 /// # Errors
 /// [`Exit::Bug`] if the HTTP client cannot be set up; whatever happens to a check is its result.
-pub async fn run(verify: &Verify) -> Result<Vec<CheckResult>> {
-    let client = Client::new(verify.timeout)?;
+pub async fn run(project: &Project, deployed: &BTreeMap<String, String>, log: &Log) -> Result<Vec<CheckResult>> {
+    let mut servers = Servers::look(project, &to_ask(project.verify(), deployed), log).await;
+    let mut made = Vec::new();
+    let client = Client::new(project.verify().timeout)?;
+    for check in &project.verify().checks {
+        made.push(prepare(project.verify(), check, deployed, &client, &mut servers).await);
+    }
+    let results = make_all(made).await;
+    servers.close().await;
+    results
+}
+
+/// The services whose servers know what a check needs.
+fn to_ask(verify: &Verify, deployed: &BTreeMap<String, String>) -> BTreeSet<String> {
+    let unknown = |service: &String| !deployed.contains_key(service);
+    let asks = verify.checks.iter().filter_map(|check| {
+        let service = servers::service_of(check)?;
+        let asks = check.in_network || (check.revision.is_some() && unknown(&service));
+        asks.then_some(service)
+    });
+    let inside = verify
+        .checks
+        .iter()
+        .filter(|check| check.in_network)
+        .filter_map(|check| check.url.expand().ok().as_deref().and_then(cm_http::host));
+    asks.chain(inside).collect()
+}
+
+/// A check with everything it takes to make it.
+struct Prepared {
+    check: Check,
+    request: Request,
+    client: Client,
+    wanted: Wanted,
+    tries: u32,
+}
+
+/// A check, or its result where it cannot be made.
+async fn prepare(
+    verify: &Verify,
+    check: &Check,
+    deployed: &BTreeMap<String, String>,
+    client: &Client,
+    servers: &mut Servers<'_>,
+) -> std::result::Result<Prepared, Box<CheckResult>> {
+    let request = request::of(check, verify).map_err(|failure| {
+        let code = if failure.code == "config.bad-url" { "bad-url" } else { "not-made" };
+        Box::new(not_made(check, code, failure.to_string()))
+    })?;
+    let unknown = |why: String| Box::new(not_made(check, "not-made", why));
+    let client = match check.in_network {
+        false => client.clone(),
+        true => {
+            let (service, port) = (cm_http::host(&request.url), cm_http::port(&request.url));
+            let service = service.unwrap_or_default();
+            servers.client(&service, port.unwrap_or(80), verify.timeout).await.map_err(unknown)?
+        }
+    };
+    let revision = check.revision.as_ref().map(|_| match servers::service_of(check) {
+        Some(service) => deployed.get(&service).cloned().map_or_else(|| servers.revision(&service), Ok),
+        None => Err("the check names no service".to_owned()),
+    });
+    let wanted = Wanted { slow: verify.latency_warn, certificate_days: verify.certificate_days, revision };
+    let tries = check.retries.unwrap_or(verify.retries).saturating_add(1);
+    Ok(Prepared { check: check.clone(), request, client, wanted, tries })
+}
+
+async fn make_all(made: Vec<std::result::Result<Prepared, Box<CheckResult>>>) -> Result<Vec<CheckResult>> {
     let slots = Arc::new(Semaphore::new(AT_ONCE));
     let mut checking = JoinSet::new();
-    for (index, check) in verify.checks.iter().cloned().enumerate() {
-        let (client, slots, slow) = (client.clone(), Arc::clone(&slots), verify.latency_warn);
+    for (index, prepared) in made.into_iter().enumerate() {
+        let slots = Arc::clone(&slots);
         checking.spawn(async move {
             let _slot = slots.acquire().await;
-            (index, one(&client, &check, slow).await)
+            match prepared {
+                Ok(prepared) => (index, one(&prepared).await),
+                Err(result) => (index, (*result, false)),
+            }
         });
     }
     let mut results = Vec::new();
@@ -105,42 +183,23 @@ pub async fn run(verify: &Verify) -> Result<Vec<CheckResult>> {
         results.push(checked.map_err(|error| Failure::bug("a check ended early").cause(error))?);
     }
     results.sort_by_key(|(index, _)| *index);
-    let mut results: Vec<_> = results.into_iter().map(|(_, result)| result).collect();
+    let (mut results, no_such_name): (Vec<_>, Vec<_>) = results.into_iter().map(|(_, result)| result).unzip();
     doubt_silence(&mut results);
+    believe_resolver(&mut results, &no_such_name);
+    results.iter_mut().for_each(class);
     Ok(results)
 }
 
-/// The request that a check makes; its secrets are registered.
-fn request(check: &Check) -> Result<Request> {
-    let url = check.url.expand()?;
-    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).unwrap_or_default();
-    if host.is_empty() || host.starts_with('/') {
-        return Err(Failure::new(Exit::Config, "config.bad-url", format!("{url:?} is no http:// or https:// URL")));
-    }
-    let mut headers = Vec::new();
-    for (name, variable) in &check.header_env {
-        let value = std::env::var(variable).ok().filter(|value| !value.is_empty()).ok_or_else(|| {
-            let message = format!("the variable {variable} is not set, which holds the header {name}");
-            Failure::new(Exit::Config, "config.unset-variable", message)
-        })?;
-        add_secret(&value);
-        headers.push((name.clone(), value));
-    }
-    Ok(Request { url, headers, json: None })
-}
-
-async fn one(client: &Client, check: &Check, slow: Duration) -> CheckResult {
-    let request = match request(check) {
-        Ok(request) => request,
-        Err(failure) => return not_made(check, &failure),
-    };
+/// The result, and whether the resolver was sure that there is no such name.
+async fn one(prepared: &Prepared) -> (CheckResult, bool) {
+    let Prepared { check, request, client, wanted, tries } = prepared;
     let mut attempts = 1;
     let answered = loop {
-        match client.send(&request, Exit::VerifyUnknown).await {
+        match client.send(request, Exit::VerifyUnknown).await {
             Ok(answer) => break Ok(answer),
             Err(failure) => {
                 let reason = NoAnswer::of(&failure);
-                if !reason.may_pass() || attempts == TRIES {
+                if !reason.may_pass() || attempts >= *tries {
                     break Err((reason, failure));
                 }
             }
@@ -149,19 +208,23 @@ async fn one(client: &Client, check: &Check, slow: Duration) -> CheckResult {
         tokio::time::sleep(PAUSE).await;
     };
     match answered {
-        Ok(answer) => judged(check, &request, &answer, attempts, slow),
-        Err((reason, failure)) => silent(check, &request, reason, &failure, attempts),
+        Ok(answer) => (judged(check, request, &answer, attempts, wanted), false),
+        Err((reason, failure)) => {
+            (silent(check, request, reason, &failure, attempts), NoAnswer::is_no_such_name(&failure))
+        }
     }
 }
 
-fn judged(check: &Check, request: &Request, answer: &Answer, attempts: u32, slow: Duration) -> CheckResult {
-    let finding = judge::judge(check, answer, attempts, slow);
+fn judged(check: &Check, request: &Request, answer: &Answer, attempts: u32, wanted: &Wanted) -> CheckResult {
+    let finding = judge::judge(check, answer, attempts, wanted);
     CheckResult {
         name: check.name.clone(),
         url: redact(&request.url).into_owned(),
         verdict: finding.verdict,
         code: finding.code,
         message: finding.message,
+        severity: Some(check.severity),
+        response: None,
         status: Some(answer.status),
         latency_ms: Some(words::milliseconds(answer.latency)),
         attempts,
@@ -178,6 +241,8 @@ fn silent(check: &Check, request: &Request, reason: NoAnswer, failure: &Failure,
         verdict: if reason.says_nothing() { Outcome::Unknown } else { Outcome::Fail },
         code: reason.code(),
         message: format!("{} ({cause}){tried}", reason.words()),
+        severity: Some(check.severity),
+        response: None,
         status: None,
         latency_ms: None,
         attempts,
@@ -185,13 +250,15 @@ fn silent(check: &Check, request: &Request, reason: NoAnswer, failure: &Failure,
     }
 }
 
-fn not_made(check: &Check, failure: &Failure) -> CheckResult {
+fn not_made(check: &Check, code: &'static str, why: String) -> CheckResult {
     CheckResult {
         name: check.name.clone(),
         url: check.url.as_written().to_owned(),
         verdict: Outcome::Unknown,
-        code: "not-made",
-        message: failure.to_string(),
+        code,
+        message: why,
+        severity: None,
+        response: None,
         status: None,
         latency_ms: None,
         attempts: 0,
@@ -210,6 +277,36 @@ fn doubt_silence(results: &mut [CheckResult]) {
         result.verdict = Outcome::Unknown;
         result.message.push_str("; nothing at all answered from here");
     }
+}
+
+/// A name that does not resolve can be this machine's trouble, but not where the
+/// resolver answers for other names and is sure that there is none like this.
+fn believe_resolver(results: &mut [CheckResult], no_such_name: &[bool]) {
+    let named = |result: &CheckResult| {
+        let host = cm_http::host(&result.url).unwrap_or_default();
+        let here = host == "localhost" || host.ends_with(".localhost") || host.starts_with('[');
+        result.status.is_some() && !here && host.parse::<std::net::IpAddr>().is_err()
+    };
+    if !results.iter().any(named) {
+        return;
+    }
+    for (result, _) in results.iter_mut().zip(no_such_name).filter(|(_, sure)| **sure) {
+        result.verdict = Outcome::Fail;
+        result.message.push_str("; other names do");
+    }
+}
+
+/// Slow answers, and those that came only after all, are the runbook's P2, however bad
+/// it would be if the check failed.
+fn class(result: &mut CheckResult) {
+    let failed = result.severity;
+    result.severity = match (result.verdict, result.code) {
+        (Outcome::Fail, _) => failed,
+        (Outcome::Warn, "slow" | "retried" | "degraded") => failed.max(Some(Severity::P2)),
+        (Outcome::Warn, _) => Some(Severity::P3),
+        (Outcome::Pass | Outcome::Unknown, _) => None,
+    };
+    result.response = result.severity.map(Severity::response);
 }
 
 #[cfg(test)]

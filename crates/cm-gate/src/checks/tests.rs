@@ -26,6 +26,7 @@ async fn answer(mut stream: TcpStream) {
     let (status, headers, body) = match path {
         "/health" => ("200 OK", "", r#"{"status":"ok","redis":"connected","checks":[{"n":1}]}"#),
         "/degraded" => ("200 OK", "", r#"{"status":"ok","degraded":true}"#),
+        "/version" => ("200 OK", "", r#"{"build":{"revision":"0123456789abcdef0123456789abcdef01234567"}}"#),
         "/login" => ("307 Temporary Redirect", "Location: /sign-in\r\n", ""),
         "/models" if request.to_lowercase().contains("x-cm-api-key: cm-gate") => ("200 OK", "", "[]"),
         "/models" => ("401 Unauthorized", "", ""),
@@ -35,6 +36,11 @@ async fn answer(mut stream: TcpStream) {
         }
         "/hang" => return std::future::pending().await,
         "/drip" => return drip(stream).await,
+        "/endless" => return endless(stream).await,
+        "/a" => ("302 Found", "Location: /b\r\n", ""),
+        "/b" => ("302 Found", "Location: a\r\n", ""),
+        "/far" => ("301 Moved Permanently", "Location: /health\r\n", ""),
+        "/echo" => ("200 OK", "X-Content-Type-Options: nosniff\r\n", request.as_str()),
         "/cut" => return,
         _ => ("404 Not Found", "", "no such page"),
     };
@@ -51,8 +57,28 @@ async fn drip(mut stream: TcpStream) {
     }
 }
 
+/// A body of 1 GB, as fast as it is taken.
+async fn endless(mut stream: TcpStream) {
+    let _head = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n").await;
+    let block = vec![b'x'; 1 << 20];
+    for _ in 0..1024 {
+        if stream.write_all(&block).await.is_err() {
+            return;
+        }
+    }
+}
+
 fn check(url: &str) -> Check {
     Check::get(url, Template::literal(url))
+}
+
+fn log() -> Log {
+    Log::new("test", cm_core::Format::Text, cm_core::Level::Fail)
+}
+
+fn project(verify: Verify) -> Project {
+    let config = cm_project::Config { verify, ..Default::default() };
+    Project::of("/x".into(), "/x".into(), String::new(), config)
 }
 
 async fn run_all(checks: Vec<Check>) -> Vec<CheckResult> {
@@ -62,7 +88,7 @@ async fn run_all(checks: Vec<Check>) -> Vec<CheckResult> {
         checks,
         ..Verify::default()
     };
-    run(&verify).await.expect("client")
+    run(&project(verify), &BTreeMap::new(), &log()).await.expect("client")
 }
 
 async fn closed_port() -> u16 {
@@ -116,19 +142,21 @@ async fn no_answer_is_never_a_pass_and_has_its_class() {
         (format!("http://127.0.0.1:{port}/health"), Outcome::Pass, "ok"),
         (format!("http://127.0.0.1:{closed}/"), Outcome::Fail, "refused"),
         (format!("http://127.0.0.1:{port}/hang"), Outcome::Fail, "timeout"),
-        (format!("http://127.0.0.1:{port}/drip"), Outcome::Fail, "timeout"),
+        (format!("http://127.0.0.1:{port}/drip"), Outcome::Fail, "body-timeout"),
+        (format!("http://127.0.0.1:{port}/endless"), Outcome::Fail, "body-too-large"),
         (format!("http://127.0.0.1:{port}/cut"), Outcome::Fail, "broken"),
         (format!("https://127.0.0.1:{port}/health"), Outcome::Fail, "tls"),
         ("http://no-such-name.invalid/".to_owned(), Outcome::Unknown, "dns"),
-        ("ftp://x/".to_owned(), Outcome::Unknown, "not-made"),
-        ("http://[::1/".to_owned(), Outcome::Unknown, "bad-request"),
+        ("ftp://x/".to_owned(), Outcome::Unknown, "bad-url"),
+        ("http://[::1/".to_owned(), Outcome::Unknown, "bad-url"),
+        ("dashboard".to_owned(), Outcome::Unknown, "bad-url"),
         ("http://${CM_GATE_NO_SUCH_VARIABLE}/".to_owned(), Outcome::Unknown, "not-made"),
     ];
     let results = run_all(cases.iter().map(|(url, ..)| check(url)).collect()).await;
     for (result, (_, verdict, code)) in results.iter().zip(&cases) {
         assert_eq!((result.verdict, result.code), (*verdict, *code), "{result:?}");
     }
-    assert_eq!((results[1].attempts, results[2].attempts), (TRIES, 1));
+    assert_eq!((results[1].attempts, results[2].attempts), (3, 1));
     assert_eq!(overall(&results), Outcome::Fail);
 }
 
@@ -180,4 +208,119 @@ async fn a_server_that_comes_up_meanwhile_is_worth_a_warning() {
     });
     let result = &run_all(vec![check(&format!("http://127.0.0.1:{port}/health"))]).await[0];
     assert_eq!((result.verdict, result.code, result.attempts), (Outcome::Warn, "retried", 2), "{result:?}");
+}
+
+#[tokio::test]
+async fn a_body_of_a_gigabyte_is_not_read_to_its_end() {
+    let port = serve().await;
+    let began = Instant::now();
+    let mut endless = check(&format!("http://127.0.0.1:{port}/endless"));
+    endless.timeout = Some(Duration::from_secs(60));
+    let result = &run_all(vec![endless]).await[0];
+    assert_eq!((result.verdict, result.code), (Outcome::Fail, "body-too-large"), "{result:?}");
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn redirects_are_followed_as_far_as_the_check_says() {
+    let port = serve().await;
+    let to = |path: &str, redirects: u32| {
+        let mut check = check(&format!("http://127.0.0.1:{port}{path}"));
+        check.redirects = redirects;
+        check
+    };
+    let cases = [
+        (to("/far", 1), Outcome::Pass, "ok"),
+        (to("/far", 0), Outcome::Fail, "status"),
+        (to("/a", 5), Outcome::Fail, "redirect-loop"),
+        (to("/a", 1), Outcome::Fail, "redirect-loop"),
+    ];
+    let results = run_all(cases.iter().map(|(check, ..)| check.clone()).collect()).await;
+    for (result, (_, verdict, code)) in results.iter().zip(&cases) {
+        assert_eq!((result.verdict, result.code), (*verdict, *code), "{result:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_sent_and_what_must_come_back_is_the_checks_choice() {
+    let port = serve().await;
+    let pattern = |text: &str| cm_project::Pattern(regex::Regex::new(text).expect("a pattern"));
+    let mut echo = check(&format!("http://127.0.0.1:{port}/echo"));
+    echo.method = cm_project::Method::Put;
+    echo.headers.insert("X-Asked-By".to_owned(), "cm".to_owned());
+    echo.body = Some(serde_json::json!({"a": 1}));
+    echo.matches = Some(pattern(r#"(?s)^PUT /echo .*x-asked-by: cm.*\{"a":1\}$"#));
+    echo.response_headers.insert("X-Content-Type-Options".to_owned(), pattern("^nosniff$"));
+    let mut other = echo.clone();
+    other.matches = Some(pattern("^GET"));
+    let mut header = echo.clone();
+    header.response_headers.insert("Strict-Transport-Security".to_owned(), pattern("."));
+    let mut asked = echo.clone();
+    asked.security_headers = true;
+    let results = run_all(vec![echo, other, header, asked]).await;
+    let found: Vec<_> = results.iter().map(|result| (result.verdict, result.code)).collect();
+    assert_eq!(
+        found,
+        [
+            (Outcome::Pass, "ok"),
+            (Outcome::Fail, "body-pattern"),
+            (Outcome::Fail, "header"),
+            (Outcome::Warn, "security-headers")
+        ],
+        "{results:?}"
+    );
+    assert!(results[3].message.ends_with("without X-Frame-Options or frame-ancestors, Referrer-Policy"), "{results:?}");
+}
+
+#[tokio::test]
+async fn an_old_container_behind_the_public_address_is_found() {
+    let port = serve().await;
+    let mut release = check(&format!("http://127.0.0.1:{port}/version"));
+    release.revision = Some("build.revision".to_owned());
+    let without_service = release.clone();
+    release.service = Some(toml::Spanned::new(0..0, "web".to_owned()));
+    let verify = |check: &Check| Verify { checks: vec![check.clone()], ..Verify::default() };
+    let asked = async |check: &Check, commit: &str| {
+        let deployed = [("web".to_owned(), commit.to_owned())].into();
+        run(&project(verify(check)), &deployed, &log()).await.expect("client").remove(0)
+    };
+    let good = asked(&release, "0123456789abcdef0123456789abcdef01234567").await;
+    assert_eq!((good.verdict, good.code), (Outcome::Pass, "ok"), "{good:?}");
+    let stale = asked(&release, "fedcba9876543210fedcba9876543210fedcba98").await;
+    assert_eq!((stale.verdict, stale.code), (Outcome::Fail, "revision"), "{stale:?}");
+    assert_eq!(stale.message, "commit 0123456789ab answers, wanted fedcba987654: an old container, or a proxy's cache");
+    let unknown = asked(&without_service, "0123456789abcdef0123456789abcdef01234567").await;
+    assert_eq!((unknown.verdict, unknown.code), (Outcome::Warn, "revision-unknown"), "{unknown:?}");
+}
+
+#[tokio::test]
+async fn each_failure_has_the_runbooks_class() {
+    let port = serve().await;
+    let mut docs = check(&format!("http://127.0.0.1:{port}/nowhere"));
+    docs.severity = Severity::P3;
+    let mut slow = check(&format!("http://127.0.0.1:{port}/slow"));
+    slow.severity = Severity::P0;
+    let results = run_all(vec![docs, slow, check(&format!("http://127.0.0.1:{port}/health"))]).await;
+    let classes: Vec<_> = results.iter().map(|result| result.severity).collect();
+    assert_eq!(classes, [Some(Severity::P3), Some(Severity::P2), None]);
+    assert_eq!(results[0].response, Some("fix forward in the next deploy"));
+}
+
+#[test]
+fn the_resolver_is_believed_where_it_answers_for_others() {
+    let result = |url: &str, status: Option<u16>| {
+        let failure = Failure::new(Exit::VerifyUnknown, "x", "no answer").cause("dns error");
+        let request = Request { url: url.to_owned(), ..Request::default() };
+        let silent = silent(&check(url), &request, NoAnswer::Dns, &failure, 1);
+        CheckResult { status, ..silent }
+    };
+    for (other, verdict) in [
+        ("http://shop.example/", Outcome::Fail),
+        ("http://127.0.0.1/", Outcome::Unknown),
+        ("http://a.localhost/", Outcome::Unknown),
+    ] {
+        let mut results = [result("http://no-such.example/", None), result(other, Some(200))];
+        believe_resolver(&mut results, &[true, false]);
+        assert_eq!(results[0].verdict, verdict, "{other}");
+    }
 }

@@ -1,0 +1,94 @@
+//! The canary against real servers on this machine.
+
+use super::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+/// A release: every `every`th answer is an error (0: none), each after `delay`.
+async fn release(every: u32, delay: Duration) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let port = listener.local_addr().expect("address").port();
+    let counter = Arc::new(AtomicU32::new(1));
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let counter = Arc::clone(&counter);
+            tokio::spawn(async move {
+                let mut request = [0; 2048];
+                while stream.read(&mut request).await.is_ok_and(|read| read > 0) {
+                    tokio::time::sleep(delay).await;
+                    let number = counter.fetch_add(1, Ordering::Relaxed);
+                    let status = if every > 0 && number.is_multiple_of(every) { "503 Busy" } else { "200 OK" };
+                    let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\nok");
+                    if stream.write_all(answer.as_bytes()).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    format!("http://127.0.0.1:{port}/")
+}
+
+fn canary(url: &str) -> Canary {
+    Canary { url: Some(cm_project::Template::literal(url)), requests: 120, ..Canary::default() }
+}
+
+fn target(url: &str) -> Target {
+    Target::public(&canary(url), Duration::from_secs(2)).expect("valid").expect("a URL")
+}
+
+async fn nothing_restarted() -> Vec<String> {
+    Vec::new()
+}
+
+#[tokio::test]
+async fn a_release_is_judged_by_the_one_before_it() {
+    let (good, bad) = (release(0, Duration::ZERO).await, release(8, Duration::ZERO).await);
+    let settings = canary(&good);
+    let before = baseline(&target(&good), &settings).await;
+    assert_eq!((before.requests, before.failures), (360, 0));
+    let same = run(&target(&good), &settings, Some(&before), nothing_restarted).await;
+    assert_eq!((same.verdict, same.requests), (Verdict::Pass, 120), "{}", same.message);
+    let worse = run(&target(&bad), &settings, Some(&before), nothing_restarted).await;
+    assert_eq!((worse.verdict, worse.code), (Verdict::Fail, "errors"), "{}", worse.message);
+    assert_eq!(worse.severity, Severity::P1);
+    // The same errors are nothing new where the old release makes them too.
+    let before = baseline(&target(&bad), &settings).await;
+    let same = run(&target(&bad), &settings, Some(&before), nothing_restarted).await;
+    assert_eq!(same.verdict, Verdict::Pass, "{}", same.message);
+}
+
+#[tokio::test]
+async fn gross_failure_ends_it_at_once_and_a_restart_too() {
+    let broken = release(1, Duration::ZERO).await;
+    let report = run(&target(&broken), &canary(&broken), None, nothing_restarted).await;
+    assert_eq!((report.verdict, report.code, report.severity), (Verdict::Fail, "row", Severity::P0));
+    assert!(report.requests < 10, "{report:?}");
+    assert_eq!(report.message, "3 of 3 requests failed, 3 in a row: answered 503");
+    let good = release(0, Duration::ZERO).await;
+    let restarted = async || vec!["web".to_owned()];
+    let report = run(&target(&good), &canary(&good), None, restarted).await;
+    assert_eq!((report.verdict, report.code), (Verdict::Fail, "restart"), "{}", report.message);
+}
+
+#[tokio::test]
+async fn a_slower_release_beside_the_old_one_is_found() {
+    let (old, new) = (release(0, Duration::from_millis(2)).await, release(0, Duration::from_millis(60)).await);
+    let report = side_by_side(&target(&old), &target(&new), &canary(&new)).await;
+    assert_eq!((report.verdict, report.code), (Verdict::Fail, "latency"), "{}", report.message);
+    let report = side_by_side(&target(&old), &target(&old), &canary(&old)).await;
+    assert_eq!(report.verdict, Verdict::Pass, "{}", report.message);
+}
+
+#[tokio::test]
+async fn what_cannot_be_asked_is_no_pass() {
+    let nowhere = "http://no-such-name.invalid/";
+    let report = run(&target(nowhere), &canary(nowhere), None, nothing_restarted).await;
+    assert_eq!((report.verdict, report.requests), (Verdict::Inconclusive, 0), "{}", report.message);
+    let report = not_asked("${X}", "the variable X is not set".to_owned(), &Canary::default());
+    assert_eq!(report.message, "no request could be judged: the variable X is not set");
+    let before = baseline(&target(nowhere), &canary(nowhere)).await;
+    assert_eq!((before.requests, before.not_judged), (0, 3));
+}

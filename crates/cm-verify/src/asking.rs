@@ -1,0 +1,219 @@
+//! The canary as part of a deployment: what is asked before the build, and what after
+//! the switch is compared with it. How it is judged is in `cm-gate`.
+
+use cm_core::{Action, Document, Log};
+use cm_engine::Container;
+use cm_gate::canary::{self, Look, Report, Rules, Side, Target, Verdict, traffic};
+use cm_host::Host;
+use cm_project::Project;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// As much of the real traffic before the build is looked at, in minutes.
+const TRAFFIC_MINUTES: i64 = 10;
+
+/// What ran before the build, as `facts.verify.baseline` keeps it.
+#[derive(Clone, Debug, Default)]
+pub struct Before {
+    requests: Option<Side>,
+    traffic: Option<Side>,
+}
+
+impl Before {
+    /// Asks what runs now. Nothing that goes wrong here fails a deployment: it may be
+    /// the one that mends it.
+    pub async fn ask(project: &Project, log: &Log) -> Before {
+        let canary = project.canary();
+        let requests = match Target::public(canary, project.verify().timeout) {
+            Ok(Some(target)) => Some(canary::baseline(&target, canary).await),
+            Ok(None) => None,
+            Err(failure) => {
+                log.warn(format!("no baseline for the canary: {failure}"));
+                None
+            }
+        };
+        let since = Timestamp::now() - SignedDuration::from_mins(TRAFFIC_MINUTES);
+        Before { requests, traffic: real_traffic(project, since, log).await }
+    }
+
+    /// What an earlier program of this run asked.
+    pub fn read(doc: &Document) -> Before {
+        let baseline = doc.facts("verify").and_then(|facts| facts.get("baseline"));
+        let side = |key: &str| {
+            let value = baseline?.get(key).filter(|value| !value.is_null())?;
+            serde_json::from_value(value.clone()).ok()
+        };
+        Before { requests: side("requests"), traffic: side("traffic") }
+    }
+
+    /// For the document.
+    pub fn to_json(&self) -> Value {
+        json!({"requests": self.requests, "traffic": self.traffic})
+    }
+
+    /// What was seen, for people.
+    pub fn summary(&self) -> String {
+        match &self.requests {
+            None => "nothing was asked".to_owned(),
+            Some(side) if side.requests == 0 => {
+                let why = side.excuse.as_ref().map_or(String::new(), |why| format!(": {why}"));
+                format!("nothing answers yet{why}")
+            }
+            Some(side) => {
+                let because = side.first_failure.as_ref().map_or(String::new(), |why| format!(": {why}"));
+                format!("{} of {} requests failed{because}", side.failures, side.requests)
+            }
+        }
+    }
+
+    /// Whether what runs now answers as it should.
+    pub fn is_good(&self) -> bool {
+        self.requests.as_ref().is_some_and(|side| side.requests > 0 && side.failures == 0)
+    }
+}
+
+async fn real_traffic(project: &Project, since: Timestamp, log: &Log) -> Option<Side> {
+    match traffic::since(project, since, log).await {
+        Ok(side) => side,
+        Err(failure) => {
+            log.warn(format!("the canary does not see real traffic: {failure}"));
+            None
+        }
+    }
+}
+
+/// Asks what runs now and compares it with what ran before.
+pub async fn after(project: &Project, doc: &Document, before: &Before, log: &Log) -> Option<Report> {
+    let canary = project.canary();
+    let template = canary.url.as_ref()?;
+    let target = match Target::public(canary, project.verify().timeout) {
+        Ok(target) => target?,
+        Err(failure) => return Some(canary::not_asked(template.as_written(), failure.to_string(), canary)),
+    };
+    let containers = Containers::look(project, doc, log).await;
+    let report = canary::run(&target, canary, before.requests.as_ref(), async || containers.restarted().await).await;
+    Some(with_traffic(project, doc, before, report, log).await)
+}
+
+/// What users got can only make it worse, and only where there are enough of them.
+async fn with_traffic(project: &Project, doc: &Document, before: &Before, report: Report, log: &Log) -> Report {
+    let Some(old) = before.traffic.as_ref().filter(|_| report.verdict != Verdict::Fail) else { return report };
+    let Some(new) = real_traffic(project, switched_at(doc), log).await else { return report };
+    let canary = project.canary();
+    if new.requests < canary.min_requests || old.requests < canary.min_requests {
+        log.debug(format!("real traffic is too little to compare: {} requests, before {}", new.requests, old.requests));
+        return report;
+    }
+    let judgement = Rules { canary, restarted: &[] }.judge(&new, Some(old), Look::Last);
+    if judgement.verdict == Verdict::Pass {
+        return Report { message: format!("{}; real traffic: {}", report.message, judgement.message), ..report };
+    }
+    Report {
+        verdict: judgement.verdict,
+        code: judgement.code,
+        severity: judgement.severity,
+        message: format!("real traffic: {}; {}", judgement.message, report.message),
+        ..report
+    }
+}
+
+/// When the new release was there: once cm-build was done.
+fn switched_at(doc: &Document) -> Timestamp {
+    let built = doc.stages().iter().rev().find(|stage| stage["tool"] == "cm-build");
+    let ended = built.and_then(|stage| {
+        let began: Timestamp = stage["started_at"].as_str()?.parse().ok()?;
+        Some(began + SignedDuration::from_millis(stage["duration_ms"].as_i64()?))
+    });
+    ended.unwrap_or_else(Timestamp::now)
+}
+
+/// The commit that each service was just built from.
+pub fn deployed(doc: &Document) -> BTreeMap<String, String> {
+    let built = doc.planned().into_iter().filter(|service| service.action == Action::Build);
+    built.filter_map(|service| Some((service.name, doc.commit()?.to_owned()))).collect()
+}
+
+/// The containers of the deployed services, as they were when the canary began.
+struct Containers {
+    hosts: Vec<Host>,
+    project: String,
+    services: BTreeSet<String>,
+    seen: Vec<Container>,
+}
+
+impl Containers {
+    /// A server that cannot be looked at has nothing to say about restarts: the health
+    /// gate watched it, and the requests still decide.
+    async fn look(project: &Project, doc: &Document, log: &Log) -> Containers {
+        let planned = doc.planned();
+        let names: BTreeSet<_> = planned.iter().map(|service| service.host.clone()).collect();
+        let mut hosts = Vec::new();
+        for name in names {
+            match connect(project, &name, log).await {
+                Ok(host) => hosts.push(host),
+                Err(failure) => log.debug(format!("restarts on {name} are not seen: {failure}")),
+            }
+        }
+        let services = planned.into_iter().map(|service| service.name).collect();
+        let mut containers = Containers { hosts, project: project.compose_name(), services, seen: Vec::new() };
+        containers.seen = containers.now().await;
+        containers
+    }
+
+    async fn now(&self) -> Vec<Container> {
+        let mut all = Vec::new();
+        for host in &self.hosts {
+            all.extend(cm_engine::containers(host, &self.project).await.unwrap_or_default());
+        }
+        all.retain(|container| self.services.contains(&container.service));
+        all
+    }
+
+    /// The services with a container that is not the same run as before.
+    async fn restarted(&self) -> Vec<String> {
+        let now = self.now().await;
+        let changed = |container: &&Container| {
+            self.seen.iter().find(|seen| seen.id == container.id).is_some_and(|seen| {
+                seen.started_at != container.started_at || seen.restart_count != container.restart_count
+            })
+        };
+        let names: BTreeSet<_> = now.iter().filter(changed).map(|container| container.service.clone()).collect();
+        names.into_iter().collect()
+    }
+}
+
+async fn connect(project: &Project, name: &str, log: &Log) -> cm_core::Result<Host> {
+    Host::connect(&cm_host::Target::of(project, project.host(name)?)?, log).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_baseline_travels_in_the_document() {
+        let mut doc = Document::start("cm-verify", "ada", false);
+        assert!(Before::read(&doc).requests.is_none());
+        let kept = json!({"requests": 600, "failures": 2, "longest_row": 1, "latencies_ms": [1.5, 2.25]});
+        let side: Side = serde_json::from_value(kept).expect("a side");
+        let before = Before { requests: Some(side.clone()), traffic: None };
+        doc.set_facts(json!({"baseline": before.to_json()}));
+        let doc = Document::parse("cm-verify", doc.to_text(false).as_bytes()).expect("valid");
+        let read = Before::read(&doc);
+        assert_eq!((read.requests, read.traffic), (Some(side), None));
+    }
+
+    #[test]
+    fn only_what_was_built_runs_the_new_commit() {
+        let mut value = Document::start("cm-verify", "ada", false).as_value();
+        value["commit"] = "abc".into();
+        value["services"] = json!([
+            {"name": "web", "host": "h", "action": "build"},
+            {"name": "caddy", "host": "h", "action": "reload"},
+            {"name": "db", "host": "h", "action": "none"}
+        ]);
+        let doc = Document::parse("cm-verify", value.to_string().as_bytes()).expect("valid");
+        assert_eq!(deployed(&doc), [("web".to_owned(), "abc".to_owned())].into());
+    }
+}
