@@ -30,6 +30,7 @@ needed=(
 )
 needed_by_tests=(
   shellcheck:shellcheck
+  openssl:openssl           # certificates for checks to distrust
   sudo:sudo                 # one lock, two users
 )
 # A server that speaks MongoDB's wire protocol, from PyPI: no registry has the real one.

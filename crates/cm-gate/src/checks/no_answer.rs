@@ -59,7 +59,7 @@ const SIGNS: [(&str, NoAnswer); 21] = [
     ("certificate not valid yet", NoAnswer::CertificateExpired),
     ("not valid for name", NoAnswer::CertificateName),
     ("unknownissuer", NoAnswer::CertificateUntrusted),
-    ("caused as end entity", NoAnswer::CertificateUntrusted),
+    ("causedasendentity", NoAnswer::CertificateUntrusted),
     ("certificate", NoAnswer::Certificate),
     ("handshake", NoAnswer::Tls),
     ("tls", NoAnswer::Tls),

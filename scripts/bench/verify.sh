@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# What checks cost beside each other: `cm-verify` with eight checks against the slowest of them alone (at most 1.3 times
+# as long), and against curl, scripted to ask the same eight URLs in parallel. All are measured in turns within one run,
+# against a server on this machine whose answers take 100 to 400 ms. Prints the ratios of the medians; exit status 1 if
+# the first is above 1.3.
+#
+#   scripts/bench/verify.sh [ROUNDS]     default 20
+#
+# CM_BIN_DIR is the folder of the program under test (default: target/release).
+set -euo pipefail
+export LC_ALL=C
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+program=${CM_BIN_DIR:-$here/../../target/release}/cm-verify
+rounds=${1:-20}
+limit=1.30
+delays=(100 150 200 250 300 350 380 400) # milliseconds; the slowest last
+
+fail() { printf '[FAIL] %s\n' "$1" >&2; exit 2; }
+[[ $rounds =~ ^[1-9][0-9]{0,5}$ ]] || fail "not a number of rounds: '$rounds'"
+[[ -x $program ]] || fail "no program at $program: make build"
+for command in curl python3; do type -P "$command" >/dev/null || fail "$command is not installed"; done
+
+# Nobody's cm.toml or environment takes part.
+folder=$(mktemp -d)
+server=''
+trap '[ -z "$server" ] || kill "$server"; rm -rf "$folder"' EXIT
+cd "$folder"
+unset CM_CONFIG CM_LOG SLACK_DEPLOY_WEBHOOK
+export HOME=$folder XDG_STATE_HOME=$folder/state
+
+# GET /MILLISECONDS is answered after so long.
+cat >server.py <<'PYTHON'
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        time.sleep(int(self.path[1:]) / 1000)
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def log_request(self, *_):
+        pass
+
+
+server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()
+PYTHON
+mkfifo says
+python3 server.py >says &
+server=$!
+read -r port <says
+
+printf 'services:\n  web:\n    image: web\n' >compose.yaml
+config() { # DELAY...
+  printf 'project = "bench"\n'
+  for delay in "$@"; do
+    printf '[[verify.checks]]\nname = "%s"\nurl = "http://127.0.0.1:%s/%s"\nstatus = 200\n' "$delay" "$port" "$delay"
+  done
+}
+config "${delays[@]}" >eight.toml
+config "${delays[-1]}" >slowest.toml
+
+eight() { "$program" --config eight.toml --quiet --json >/dev/null; }
+slowest() { "$program" --config slowest.toml --quiet --json >/dev/null; }
+parallel_curl() {
+  local urls=() delay
+  for delay in "${delays[@]}"; do urls+=("http://127.0.0.1:$port/$delay"); done
+  printf '%s\n' "${urls[@]}" | xargs -P 8 -n 1 curl -sf -o /dev/null -w '' --max-time 10
+}
+
+# measure NAME COMMAND - appends one time in microseconds to the file NAME.
+measure() {
+  local begin=${EPOCHREALTIME/./}
+  "$2" </dev/null || fail "$2 failed"
+  echo $((${EPOCHREALTIME/./} - begin)) >>"$1"
+}
+
+parallel_curl </dev/null && eight </dev/null && slowest </dev/null # warm
+for ((round = 0; round < rounds; round++)); do
+  measure eight.times eight
+  measure slowest.times slowest
+  measure curl.times parallel_curl
+done
+
+median() { sort -n "$1" | awk '{ times[NR] = $1 } END { print times[int((NR + 1) / 2)] }'; }
+awk -v eight="$(median eight.times)" -v slowest="$(median slowest.times)" -v curl="$(median curl.times)" \
+  -v rounds="$rounds" -v limit="$limit" 'BEGIN {
+  printf "verify, eight checks: cm-verify %.0f ms, the slowest alone %.0f ms, ratio %.2f (at most %.2f); parallel curl %.0f ms, ratio %.2f (medians of %d rounds)\n",
+    eight / 1000, slowest / 1000, eight / slowest, limit, curl / 1000, eight / curl, rounds
+  exit eight / slowest > limit
+}'
