@@ -2,10 +2,12 @@
 //! what it means for each service, and the compose file as it was.
 
 use crate::attributes::Conversion;
-use crate::repository::{Change, CommitTree, Repository};
+use crate::changes::Change;
+use crate::commit::CommitTree;
+use crate::repository::Repository;
 use cm_core::{Action, Result};
 use cm_project::compose::{self, Compose, Service};
-use cm_project::inputs::{Effect, Inputs, ServiceInputs, rule};
+use cm_project::inputs::{Effect, Inputs, Reach, ServiceInputs, rule};
 use cm_project::tree::Tree;
 use cm_project::{Config, Project, tree};
 use git2::Oid;
@@ -18,8 +20,8 @@ pub struct Comparison {
     pub base: Oid,
     /// Every path that differs, in order.
     pub changes: Vec<Change>,
-    /// For each change, the effect on each service, in the order of the inputs.
-    pub effects: Vec<Vec<Option<Effect>>>,
+    /// For each service, in the order of the inputs, the number of each change that has an effect on it.
+    effects: Vec<Vec<(usize, Effect)>>,
     /// What the base says.
     pub before: Known,
 }
@@ -98,28 +100,31 @@ impl Comparison {
             true => Known::Same,
             false => Before::read(&was, after).map_or(Known::Unreadable, |before| Known::Was(Box::new(before))),
         };
-        let conversions: Vec<Option<Conversion>> =
-            changes.iter().map(|change| Conversion::of(&change.path, &was, &is)).collect();
+        let before_of = |service: &'_ ServiceInputs| match &before {
+            Known::Was(before) => before.inputs.service(&service.name),
+            Known::Unreadable | Known::Same => None,
+        };
         let services = &after.inputs.services;
-        let mut effects: Vec<Vec<Option<Effect>>> =
-            changes.iter().map(|_| Vec::with_capacity(services.len())).collect();
-        for service in services {
-            let before = match &before {
-                Known::Unreadable => None,
-                Known::Same => Some(service),
-                Known::Was(before) => before.inputs.service(&service.name),
-            };
-            let sides = Sides { before, after: service };
-            sides.judge(&is, &changes, &mut effects)?;
-            for (effects, conversion) in effects.iter_mut().zip(&conversions) {
-                if let (Some(effect), Some(conversion)) = (effects.last_mut(), conversion)
-                    && sides.converted(&is, conversion)?
-                {
-                    *effect = Some(Effect { action: Action::Build, rule: rule::ATTRIBUTES });
-                }
+        let sides = services.iter().map(|service| Sides {
+            before: if matches!(before, Known::Same) { Some(service) } else { before_of(service) },
+            after: service,
+        });
+        let sides: Vec<Sides> = sides.collect();
+        let mut effects = Vec::with_capacity(sides.len());
+        for (sides, near) in sides.iter().zip(near(&sides, &changes)) {
+            effects.push(sides.judge(&is, &changes, &near)?);
+        }
+        for (number, change) in changes.iter().enumerate() {
+            if let Some(conversion) = Conversion::of(&change.path, &was, &is) {
+                convert(number, &conversion, &sides, &is, &mut effects)?;
             }
         }
         Ok(Comparison { base, changes, effects, before })
+    }
+
+    /// What has an effect on the service of this number, in the order of the paths.
+    pub fn effects(&self, service: usize) -> impl Iterator<Item = (&Change, Effect)> {
+        self.effects[service].iter().map(|(number, effect)| (&self.changes[*number], *effect))
     }
 
     /// The compose file of the base, where it is another one.
@@ -165,22 +170,25 @@ struct Sides<'a> {
 }
 
 impl Sides<'_> {
-    /// Adds the effect of every change on this service to `effects`.
-    fn judge(&self, tree: &CommitTree, changes: &[Change], effects: &mut [Vec<Option<Effect>>]) -> Result<()> {
+    /// The effects on this service, of those changes that are `near` it.
+    fn judge(&self, tree: &CommitTree, changes: &[Change], near: &[usize]) -> Result<Vec<(usize, Effect)>> {
+        let mut effects = Vec::new();
         let mut filtered: Option<bool> = None;
-        for (change, effects) in changes.iter().zip(effects) {
-            let mut effect = self.effect(change);
-            if effect.is_some_and(|effect| effect.rule == rule::DOCKERIGNORE) && self.before.is_some() {
+        for number in near {
+            let Some(effect) = self.effect(&changes[*number]) else { continue };
+            if effect.rule == rule::DOCKERIGNORE && self.before.is_some() {
                 let differs = match filtered {
                     Some(known) => known,
                     None => self.filters_differ(tree, changes)?,
                 };
                 filtered = Some(differs);
-                effect = effect.filter(|_| differs);
+                if !differs {
+                    continue;
+                }
             }
-            effects.push(effect);
+            effects.push((*number, effect));
         }
-        Ok(())
+        Ok(effects)
     }
 
     /// The strongest effect of a change: of a file that was taken, or is taken now.
@@ -213,6 +221,37 @@ impl Sides<'_> {
         let folders = before.folders().union(&self.after.folders()).cloned().collect();
         tree.any_below(&folders, &differs)
     }
+}
+
+/// For each service, the numbers of the changes that may have an effect on it.
+fn near(services: &[Sides], changes: &[Change]) -> Vec<Vec<usize>> {
+    let mut reach = Reach::default();
+    for (number, sides) in services.iter().enumerate() {
+        sides.before.into_iter().chain([sides.after]).for_each(|inputs| reach.add(number, inputs));
+    }
+    let mut near = vec![Vec::new(); services.len()];
+    for (number, change) in changes.iter().enumerate() {
+        reach.services(&change.path, change.module).into_iter().for_each(|service| near[service].push(number));
+    }
+    near
+}
+
+/// Adds the effect of a changed attributes file, whose number is `number`, to those services whose files it converts.
+fn convert(
+    number: usize,
+    conversion: &Conversion,
+    services: &[Sides],
+    tree: &CommitTree,
+    effects: &mut [Vec<(usize, Effect)>],
+) -> Result<()> {
+    for (sides, effects) in services.iter().zip(effects) {
+        if sides.converted(tree, conversion)? {
+            let at = effects.partition_point(|(known, _)| *known < number);
+            effects.retain(|(known, _)| *known != number);
+            effects.insert(at, (number, Effect { action: Action::Build, rule: rule::ATTRIBUTES }));
+        }
+    }
+    Ok(())
 }
 
 /// How a service's part of the compose file changed.

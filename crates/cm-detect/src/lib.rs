@@ -5,6 +5,8 @@
 mod args;
 mod attributes;
 mod bases;
+mod changes;
+mod commit;
 mod compare;
 mod explain;
 mod init;
@@ -13,6 +15,7 @@ mod plan;
 mod python;
 mod repository;
 mod target;
+mod worktree;
 
 pub use args::{Args, OnUnknownBase};
 
@@ -20,12 +23,13 @@ use bases::Bases;
 use cm_core::{Action, CommonArgs, Done, Exit, Failure, Io, Log, Result, Run, Service};
 use cm_project::inputs::Inputs;
 use cm_project::{Config, HostSpec, Project, config, tree};
+use commit::Recorded;
 use compare::{After, Comparison};
 use git2::Oid;
 use notes::Notes;
 use plan::{Plan, Question, is_python};
 use python::{Checked, Source};
-use repository::{Recorded, Repository, display, short};
+use repository::{Repository, display, short};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;

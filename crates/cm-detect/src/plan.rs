@@ -2,8 +2,9 @@
 //! reasons for it.
 
 use crate::bases::{Base, Bases};
+use crate::changes::Change;
 use crate::compare::{Comparison, Configuration, starts};
-use crate::repository::{Change, display};
+use crate::repository::display;
 use cm_core::{Action, Reason, Service};
 use cm_project::compose::Compose;
 use cm_project::inputs::{Effect, Inputs, rule};
@@ -180,12 +181,8 @@ impl Question<'_> {
             outcome.because(anew, file, reason::NEW_SERVICE);
         }
         self.compare_base_images(index, comparison, outcome);
-        for (change, effects) in comparison.changes.iter().zip(&comparison.effects) {
-            if let Some(effect) = effects[index]
-                && !self.is_protected(change)
-            {
-                outcome.because(self.action(service, effect), display(&change.path), effect.rule);
-            }
+        for (change, effect) in comparison.effects(index).filter(|(change, _)| !self.is_protected(change)) {
+            outcome.because(self.action(service, effect), display(&change.path), effect.rule);
         }
     }
 
@@ -214,10 +211,9 @@ impl Question<'_> {
             Configuration::Same | Configuration::Container => {}
             _ => return Some(self.project.compose_files().into_iter().next().unwrap_or_default()),
         }
-        let pairs = comparison.changes.iter().zip(&comparison.effects);
-        let own = pairs.filter(|(change, _)| !self.is_protected(change));
-        let mut own = own.filter(|(_, effects)| effects[index].is_some_and(|effect| effect.action == Action::Build));
-        let own = own.next().map(|(change, _)| display(&change.path));
+        let own = comparison.effects(index).filter(|(change, _)| !self.is_protected(change));
+        let own = own.filter(|(_, effect)| effect.action == Action::Build).map(|(change, _)| change).next();
+        let own = own.map(|change| display(&change.path));
         let other = || comparison.other_base_image(&self.inputs.services[index]).map(|_| String::new());
         let mut below =
             || self.inputs.services[index].built_on.iter().find_map(|name| self.image_changed(name, comparison, seen));
@@ -349,8 +345,8 @@ impl Question<'_> {
         let mut used: BTreeSet<&Change> = BTreeSet::new();
         for comparison in self.comparisons {
             all.extend(&comparison.changes);
-            let pairs = comparison.changes.iter().zip(&comparison.effects);
-            used.extend(pairs.filter(|(_, effects)| effects.iter().any(Option::is_some)).map(|(change, _)| change));
+            let services = 0..self.inputs.services.len();
+            used.extend(services.flat_map(|index| comparison.effects(index)).map(|(change, _)| change));
         }
         let own: BTreeSet<String> = self.own_files();
         plan.changed_files = all.iter().map(|change| &change.path).collect::<BTreeSet<_>>().len();

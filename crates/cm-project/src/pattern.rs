@@ -76,6 +76,15 @@ fn class(chars: &mut std::iter::Peekable<std::str::Chars>) -> Option<Token> {
 /// Whether the whole of `text` matches. The table of what can be reached keeps this
 /// at pattern × text steps, whatever the pattern.
 fn matches(tokens: &[Token], text: &[u8]) -> bool {
+    // Most patterns begin with plain text, and most texts with another.
+    let same = |(token, byte): &(&Token, &u8)| matches!(token, Token::Byte(wanted) if wanted == *byte);
+    let start = tokens.iter().zip(text).take_while(same).count();
+    let (tokens, text) = (&tokens[start..], &text[start..]);
+    match tokens.first() {
+        None => return text.is_empty(),
+        Some(Token::Byte(_)) => return false,
+        Some(_) => {}
+    }
     let mut reached = vec![false; text.len() + 1];
     reached[0] = true;
     for token in tokens {

@@ -3,6 +3,7 @@
 //! touches. Where something cannot be known here, more is taken rather than less.
 
 mod build;
+mod reach;
 pub mod rule;
 
 use crate::compose::{Compose, Service};
@@ -16,6 +17,7 @@ use rule::PathRule;
 use std::collections::BTreeSet;
 
 pub use build::plain_image as full_image_name;
+pub use reach::Reach;
 
 /// The inputs of every service of a compose file.
 #[derive(Clone, Debug, Default)]
@@ -93,19 +95,20 @@ impl Inputs {
             Result::Ok(build.unwrap_or_default())
         };
         let all = &compose.services;
+        let built = Built::of(all, project);
         let mut images: Vec<BuildInputs> =
             all.iter().map(|service| read(service, &|_| Vec::new())).collect::<Result<_>>()?;
         for (index, service) in all.iter().enumerate().filter(|(_, service)| service.build.is_some()) {
-            let triggers = |origin: &Origin| triggers(origin, service, all, &images, project);
-            let again = siblings(&images[index], service, all, project).any(|other| !images[other].triggers.is_empty());
+            let triggers = |origin: &Origin| built.triggers(origin, index, &images);
+            let again = built.used(&images[index], index).into_iter().any(|other| !images[other].triggers.is_empty());
             if again {
                 images[index] = read(service, &triggers)?;
             }
         }
         let mut services = Vec::new();
-        for (service, build) in all.iter().zip(&images) {
+        for (index, (service, build)) in all.iter().zip(&images).enumerate() {
             let mut inputs = ServiceInputs::new(tree, service, build, prefix, &rules(&service.name));
-            for other in siblings(build, service, all, project) {
+            for other in built.used(build, index) {
                 inputs.built_on.insert(all[other].name.clone());
                 let guessed = build.images.iter().any(|name| name.contains(UNKNOWN));
                 let fires = guessed && !images[other].triggers.is_empty();
@@ -169,6 +172,12 @@ impl ServiceInputs {
         rules.map(|rule| tree::join(&rule.root, rule.source.fixed())).collect()
     }
 
+    /// The folders, or files, that every path with an effect is at or below; a submodule may be above.
+    fn reach(&self) -> impl Iterator<Item = String> {
+        let rules = self.image.iter().chain(&self.recreate).chain(&self.mounted);
+        rules.map(|rule| tree::join(&rule.root, rule.source.fixed()))
+    }
+
     /// The strongest effect of a change of `path`. An ignore file comes last of what
     /// decides about the image: its effect means that nothing else takes it.
     pub fn effect(&self, path: &[u8], module: bool) -> Option<Effect> {
@@ -207,36 +216,67 @@ fn with_links(tree: &dyn Tree, name: &'static str, path: &str) -> Vec<PathRule> 
     rules
 }
 
-/// The numbers of the other services whose images the build of `service` takes something from.
-fn siblings<'a>(
-    build: &'a BuildInputs,
-    service: &'a Service,
+/// The images that the project's services are built into.
+struct Built<'a> {
     all: &'a [Service],
-    project: &'a str,
-) -> impl Iterator<Item = usize> + 'a {
-    let others = all.iter().enumerate().filter(|(_, other)| other.build.is_some() && other.name != service.name);
-    others.filter(move |(_, other)| uses(build, other, project)).map(|(index, _)| index)
+    /// The full names, in the services' order; `None` for a service that is not built.
+    names: Vec<Option<String>>,
 }
 
-/// The ONBUILD steps of the image that `origin` is, if one of the other services builds it.
-fn triggers(origin: &Origin, service: &Service, all: &[Service], images: &[BuildInputs], project: &str) -> Vec<Step> {
-    let used = match origin {
-        Origin::Service(name) => BuildInputs { services: [name.clone()].into(), ..BuildInputs::default() },
-        Origin::Image(name) => BuildInputs { images: [name.clone()].into(), ..BuildInputs::default() },
-        _ => return Vec::new(),
-    };
-    siblings(&used, service, all, project).flat_map(|index| images[index].triggers.clone()).collect()
+impl<'a> Built<'a> {
+    fn of(all: &'a [Service], project: &str) -> Self {
+        let name = |service: &Service| {
+            let default = || format!("{project}-{}", service.name);
+            service.build.as_ref().map(|_| plain_image(&service.image.clone().unwrap_or_else(default)))
+        };
+        Built { all, names: all.iter().map(name).collect() }
+    }
+
+    /// The numbers of the services, without the one that is built itself, whose images a build takes something from.
+    fn used(&self, build: &BuildInputs, own: usize) -> Vec<usize> {
+        if build.images.is_empty() && build.services.is_empty() {
+            return Vec::new();
+        }
+        let wanted: Vec<Wanted> = build.images.iter().map(|name| Wanted::of(name)).collect();
+        let is_used = |index: &usize| match &self.names[*index] {
+            Some(name) if self.all[*index].name != self.all[own].name => {
+                build.services.contains(&self.all[*index].name) || wanted.iter().any(|wanted| wanted.is(name))
+            }
+            _ => false,
+        };
+        (0..self.all.len()).filter(is_used).collect()
+    }
+
+    /// The ONBUILD steps of the image that `origin` is, if a service other than `own` builds it.
+    fn triggers(&self, origin: &Origin, own: usize, images: &[BuildInputs]) -> Vec<Step> {
+        let used = match origin {
+            Origin::Service(name) => BuildInputs { services: [name.clone()].into(), ..BuildInputs::default() },
+            Origin::Image(name) => BuildInputs { images: [name.clone()].into(), ..BuildInputs::default() },
+            _ => return Vec::new(),
+        };
+        self.used(&used, own).into_iter().flat_map(|index| images[index].triggers.clone()).collect()
+    }
 }
 
-/// Whether a build takes something from the image that `sibling` is built into.
-fn uses(build: &BuildInputs, sibling: &Service, project: &str) -> bool {
-    let default = || format!("{project}-{}", sibling.name);
-    let name = plain_image(&sibling.image.clone().unwrap_or_else(default));
-    let same = |used: &String| match used.split_once(crate::pattern::UNKNOWN) {
-        Some((start, _)) => name.starts_with(start),
-        None => plain_image(used) == name,
-    };
-    build.services.contains(&sibling.name) || build.images.iter().any(same)
+/// The name of an image that a build takes something from.
+enum Wanted<'a> {
+    /// In full.
+    Name(String),
+    /// As far as it is known.
+    Start(&'a str),
+}
+
+impl<'a> Wanted<'a> {
+    fn of(name: &'a str) -> Self {
+        name.split_once(UNKNOWN).map_or_else(|| Wanted::Name(plain_image(name)), |(start, _)| Wanted::Start(start))
+    }
+
+    fn is(&self, full: &str) -> bool {
+        match self {
+            Wanted::Name(name) => name == full,
+            Wanted::Start(start) => full.starts_with(start),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,258 @@
+//! Every path that differs between two commits. The trees are read as Git stores them,
+//! side by side and on all processors; folders that are the same on both sides are not
+//! opened, so that this costs what the difference costs, not what the repository holds.
+
+use git2::{Error, ObjectType, Odb, Oid};
+use std::cmp::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// A path that differs between two commits.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Change {
+    /// Relative to the repository's root; names need not be UTF-8.
+    pub path: Vec<u8>,
+    /// Whether it is a submodule, so that all below it may have changed.
+    pub module: bool,
+    /// Whether the base does not have it.
+    pub added: bool,
+    /// Whether it is gone.
+    pub deleted: bool,
+}
+
+/// So many folders that differ are worth more than one thread.
+const MIN_FOLDERS: usize = 16;
+
+/// More threads than this wait for each other.
+const MAX_THREADS: usize = 8;
+
+/// The mode of a folder in a tree of Git.
+const FOLDER: u32 = 0o040_000;
+/// The mode of a submodule.
+const MODULE: u32 = 0o160_000;
+
+/// Every path that differs between two trees, in order; a renamed file is two.
+///
+/// # Errors
+/// If the objects are not all here, or one of them is no tree.
+pub fn between(odb: &Odb, base: Oid, head: Oid) -> Result<Vec<Change>, Error> {
+    let mut changes = Vec::new();
+    let mut folders = vec![Folder { path: Vec::new(), base: Some(base), head: Some(head) }];
+    while !folders.is_empty() && folders.len() < MIN_FOLDERS {
+        let mut below = Vec::new();
+        for folder in &folders {
+            compare(odb, folder, &mut changes, &mut below)?;
+        }
+        folders = below;
+    }
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<Vec<Change>, Error> {
+        let mut found = Vec::new();
+        while let Some(folder) = folders.get(next.fetch_add(1, Relaxed)) {
+            compare_all(odb, folder, &mut found)?;
+        }
+        Ok(found)
+    };
+    let processors = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
+    let helpers = processors.min(folders.len()).saturating_sub(1);
+    std::thread::scope(|scope| {
+        let helping: Vec<_> = (0..helpers).map(|_| scope.spawn(work)).collect();
+        changes.extend(work()?);
+        for helper in helping {
+            changes.extend(helper.join().map_err(|_| Error::from_str("a comparison ended early"))??);
+        }
+        Result::<_, Error>::Ok(())
+    })?;
+    changes.sort_unstable();
+    Ok(changes)
+}
+
+/// A folder that differs: its trees on both sides.
+struct Folder {
+    path: Vec<u8>,
+    base: Option<Oid>,
+    head: Option<Oid>,
+}
+
+/// Adds what differs in a folder and everywhere below it.
+fn compare_all(odb: &Odb, folder: &Folder, changes: &mut Vec<Change>) -> Result<(), Error> {
+    let mut below = Vec::new();
+    compare(odb, folder, changes, &mut below)?;
+    below.iter().try_for_each(|folder| compare_all(odb, folder, changes))
+}
+
+/// Adds what differs in a folder itself to `changes`, and the folders in it that differ to `below`.
+/// Names are compared by their bytes, whatever the file system of this machine thinks of case.
+fn compare(odb: &Odb, folder: &Folder, changes: &mut Vec<Change>, below: &mut Vec<Folder>) -> Result<(), Error> {
+    let read = |id: Option<Oid>| id.map(|id| odb.read(id)).transpose();
+    let (base, head) = (read(folder.base)?, read(folder.head)?);
+    let mut before = Entries::of(base.as_ref())?;
+    let mut after = Entries::of(head.as_ref())?;
+    while let Some((was, is)) = next_pair(&mut before, &mut after)? {
+        let name = was.as_ref().or(is.as_ref()).map_or(&[][..], |entry| entry.name);
+        let slash: &[u8] = if folder.path.is_empty() { b"" } else { b"/" };
+        let path = [&folder.path, slash, name].concat();
+        let trees = [&was, &is].map(|entry| entry.as_ref().filter(|entry| entry.is_folder()));
+        let files = [&was, &is].map(|entry| entry.as_ref().filter(|entry| !entry.is_folder()));
+        if let [base, head] = trees
+            && (base.is_some() || head.is_some())
+        {
+            let id = |entry: Option<&Entry>| entry.map(|entry| Oid::from_bytes(entry.id)).transpose();
+            below.push(Folder { path: path.clone(), base: id(base)?, head: id(head)? });
+        }
+        if files.iter().any(Option::is_some) {
+            let module = files.iter().flatten().any(|entry| entry.mode == MODULE);
+            changes.push(Change { path, module, added: files[0].is_none(), deleted: files[1].is_none() });
+        }
+    }
+    Ok(())
+}
+
+/// The next entries of one name that are not the same on both sides.
+fn next_pair<'a>(before: &mut Entries<'a>, after: &mut Entries<'a>) -> Result<Option<Pair<'a>>, Error> {
+    loop {
+        let start = before.rest;
+        let Some(was) = before.peek()? else { return Ok(after.take()?.map(|is| (None, Some(is)))) };
+        // Most entries are the same, byte for byte.
+        let whole = &start[..was.length];
+        if after.rest.starts_with(whole) {
+            (before.rest, after.rest) = (&start[was.length..], &after.rest[was.length..]);
+            continue;
+        }
+        let order = after.peek()?.map_or(Ordering::Less, |is| was.order(&is));
+        let was = if order == Ordering::Greater { None } else { before.take()? };
+        let is = if order == Ordering::Less { None } else { after.take()? };
+        match (&was, &is) {
+            (Some(was), Some(is)) if was.id == is.id && was.mode == is.mode => {}
+            _ => return Ok(Some((was, is))),
+        }
+    }
+}
+
+/// What stands under one name before and after.
+type Pair<'a> = (Option<Entry<'a>>, Option<Entry<'a>>);
+
+/// One entry of a tree.
+struct Entry<'a> {
+    mode: u32,
+    name: &'a [u8],
+    id: &'a [u8],
+    length: usize,
+}
+
+impl Entry<'_> {
+    fn is_folder(&self) -> bool {
+        self.mode == FOLDER
+    }
+
+    /// The order of Git: by the names' bytes, folders as if they ended in a slash.
+    fn order(&self, other: &Self) -> Ordering {
+        let shorter = self.name.len().min(other.name.len());
+        let after = |entry: &Self| match entry.name.get(shorter) {
+            Some(byte) => *byte,
+            None if entry.is_folder() => b'/',
+            None => 0,
+        };
+        self.name[..shorter].cmp(&other.name[..shorter]).then_with(|| after(self).cmp(&after(other)))
+    }
+}
+
+/// The entries of a tree as it is stored: `MODE SP NAME NUL ID`, one after the other.
+struct Entries<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Entries<'a> {
+    fn of(object: Option<&'a git2::OdbObject>) -> Result<Self, Error> {
+        match object {
+            Some(object) if object.kind() != ObjectType::Tree => Err(Error::from_str("this is no tree")),
+            object => Ok(Entries { rest: object.map_or(&[], |object| object.data()) }),
+        }
+    }
+
+    fn peek(&self) -> Result<Option<Entry<'a>>, Error> {
+        match self.rest {
+            [] => Ok(None),
+            rest => entry(rest).map(Some).ok_or_else(|| Error::from_str("a tree is broken")),
+        }
+    }
+
+    fn take(&mut self) -> Result<Option<Entry<'a>>, Error> {
+        let entry = self.peek()?;
+        self.rest = &self.rest[entry.as_ref().map_or(0, |entry| entry.length)..];
+        Ok(entry)
+    }
+}
+
+/// The length of an object's id in a tree, in bytes.
+const ID_LENGTH: usize = 20;
+
+/// The entry at the start of `bytes`.
+fn entry(bytes: &[u8]) -> Option<Entry<'_>> {
+    let space = bytes.iter().position(|byte| *byte == b' ')?;
+    let mode = u32::from_str_radix(std::str::from_utf8(&bytes[..space]).ok()?, 8).ok()?;
+    let end = space + 1 + bytes[space + 1..].iter().position(|byte| *byte == 0)?;
+    let length = end + 1 + ID_LENGTH;
+    let id = bytes.get(end + 1..length)?;
+    Some(Entry { mode: plain(mode), name: &bytes[space + 1..end], id, length })
+}
+
+/// The mode as Git reads it: old versions wrote others for regular files.
+fn plain(mode: u32) -> u32 {
+    match mode & 0o170_000 {
+        0o100_000 if mode & 0o100 != 0 => 0o100_755,
+        0o100_000 => 0o100_644,
+        kind => kind,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(entries: &[(&str, &str, u8)]) -> Vec<u8> {
+        let one = |(mode, name, id): &(&str, &str, u8)| [format!("{mode} {name}\0").as_bytes(), &[*id; 20]].concat();
+        entries.iter().flat_map(one).collect()
+    }
+
+    /// The names that differ, `-` and `+` for what is gone and new.
+    fn differ(before: &[(&str, &str, u8)], after: &[(&str, &str, u8)]) -> Vec<String> {
+        let (before, after) = (stored(before), stored(after));
+        let (mut before, mut after) = (Entries { rest: &before }, Entries { rest: &after });
+        let mut found = Vec::new();
+        while let Some((was, is)) = next_pair(&mut before, &mut after).expect("whole") {
+            let sign = ["", "-", "+"][if is.is_none() { 1 } else { 2 * usize::from(was.is_none()) }];
+            let name = was.or(is).map(|entry| String::from_utf8_lossy(entry.name).into_owned());
+            found.push(format!("{sign}{}", name.unwrap_or_default()));
+        }
+        found
+    }
+
+    #[test]
+    fn entries_are_paired_by_name() {
+        let before = [("100644", "a", 1), ("100644", "b", 2), ("40000", "d", 3), ("100644", "z", 9)];
+        assert!(differ(&before, &before).is_empty());
+        let after = [("100644", "a", 1), ("100755", "b", 2), ("100644", "c", 4), ("40000", "d", 5)];
+        assert_eq!(differ(&before, &after), ["b", "+c", "d", "-z"]);
+    }
+
+    #[test]
+    fn a_folder_sorts_as_if_it_ended_in_a_slash() {
+        // `a.b` comes before the folder `a`, and after the file `a`.
+        let folder = [("100644", "a.b", 1), ("40000", "a", 2), ("100644", "a0", 3)];
+        let file = [("100644", "a", 2), ("100644", "a.b", 1), ("100644", "a0", 3)];
+        assert_eq!(differ(&folder, &file), ["+a", "-a"]);
+    }
+
+    #[test]
+    fn modes_of_old_versions_are_no_change() {
+        assert!(differ(&[("100664", "a", 1)], &[("100644", "a", 1)]).is_empty());
+        assert_eq!(differ(&[("100644", "a", 1)], &[("120000", "a", 1)]), ["a"]);
+    }
+
+    #[test]
+    fn a_broken_tree_is_no_end() {
+        for bytes in [&b"100644 a"[..], b"100644 a\x00123", b"x a\0aaaaaaaaaaaaaaaaaaaa", b"no space"] {
+            assert!(Entries { rest: bytes }.take().is_err(), "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The files of one commit, read from Git without a checkout.
+
+use crate::repository::broken;
+use cm_core::Result;
+use cm_project::tree::{Kind, Tree};
+use git2::{FileMode, ObjectType, Oid};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// The files of one commit.
+pub struct CommitTree<'a> {
+    git: &'a git2::Repository,
+    tree: git2::Tree<'a>,
+}
+
+impl<'a> CommitTree<'a> {
+    /// The files of `tree`, a tree of `git`.
+    pub fn new(git: &'a git2::Repository, tree: git2::Tree<'a>) -> Self {
+        CommitTree { git, tree }
+    }
+
+    /// Every file below the root, with what `wanted` says yes to.
+    ///
+    /// # Errors
+    /// [`cm_core::Exit::Detect`] if the objects are not all here.
+    pub fn files(&self, wanted: &dyn Fn(&[u8]) -> bool) -> Result<Vec<Vec<u8>>> {
+        let mut files = Vec::new();
+        let walked = self.tree.walk(git2::TreeWalkMode::PreOrder, |folder, entry| {
+            let path = [folder.as_bytes(), entry.name_bytes()].concat();
+            if entry.kind() == Some(ObjectType::Blob) && wanted(&path) {
+                files.push(path);
+            }
+            git2::TreeWalkResult::Ok
+        });
+        walked.map_err(broken)?;
+        Ok(files)
+    }
+
+    /// Whether `wanted` says yes to a file below one of `folders`.
+    ///
+    /// # Errors
+    /// [`cm_core::Exit::Detect`] if the objects are not all here.
+    pub fn any_below(&self, folders: &BTreeSet<String>, wanted: &dyn Fn(&[u8]) -> bool) -> Result<bool> {
+        let mut found = false;
+        for folder in folders {
+            let below = match folder.as_str() {
+                "" => Some(self.tree.clone()),
+                path => match self.tree.get_path(Path::new(path)) {
+                    Ok(entry) if entry.kind() == Some(ObjectType::Tree) => {
+                        Some(self.git.find_tree(entry.id()).map_err(broken)?)
+                    }
+                    Ok(_) => {
+                        found |= wanted(path.as_bytes());
+                        None
+                    }
+                    Err(_) => None,
+                },
+            };
+            let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+            if let Some(tree) = below {
+                found |= any_file(&tree, prefix.as_bytes(), wanted)?;
+            }
+            if found {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// What stands at `path`: the id of a file or link, of a folder only that it is one.
+    pub fn stands(&self, path: &str) -> Option<(i32, Option<Oid>)> {
+        if path.is_empty() {
+            return None;
+        }
+        let entry = self.tree.get_path(Path::new(path)).ok()?;
+        let folder = entry.kind() == Some(ObjectType::Tree);
+        Some((entry.filemode(), (!folder).then(|| entry.id())))
+    }
+
+    /// The content of a file by its bytes; `None` if it is none.
+    pub fn blob(&self, path: &[u8]) -> Option<Vec<u8>> {
+        let path = Path::new(std::ffi::OsStr::from_bytes(path));
+        let entry = self.tree.get_path(path).ok()?;
+        let regular = entry.filemode() != i32::from(FileMode::Link) && entry.kind() == Some(ObjectType::Blob);
+        regular.then(|| self.git.find_blob(entry.id()).ok().map(|blob| blob.content().to_vec())).flatten()
+    }
+}
+
+/// Whether `wanted` says yes to a file of `tree`, whose own path is `prefix`.
+fn any_file(tree: &git2::Tree, prefix: &[u8], wanted: &dyn Fn(&[u8]) -> bool) -> Result<bool> {
+    let mut found = false;
+    let walked = tree.walk(git2::TreeWalkMode::PreOrder, |folder, entry| {
+        let path = [prefix, folder.as_bytes(), entry.name_bytes()].concat();
+        found = entry.kind() != Some(ObjectType::Tree) && wanted(&path);
+        if found { git2::TreeWalkResult::Abort } else { git2::TreeWalkResult::Ok }
+    });
+    // Stopping early counts as an error to the library.
+    if found { Ok(true) } else { walked.map(|()| false).map_err(broken) }
+}
+
+impl Tree for CommitTree<'_> {
+    fn kind(&self, path: &str) -> Option<Kind> {
+        if path.is_empty() {
+            return Some(Kind::Dir);
+        }
+        let entry = self.tree.get_path(Path::new(path)).ok()?;
+        match entry.kind() {
+            Some(ObjectType::Blob) if entry.filemode() == i32::from(FileMode::Link) => Some(Kind::Link),
+            Some(ObjectType::Blob) => Some(Kind::File),
+            _ => Some(Kind::Dir),
+        }
+    }
+
+    fn content(&self, path: &str) -> std::io::Result<Option<Vec<u8>>> {
+        let Ok(entry) = self.tree.get_path(Path::new(path)) else { return Ok(None) };
+        if entry.kind() != Some(ObjectType::Blob) {
+            return Ok(None);
+        }
+        let blob = self.git.find_blob(entry.id()).map_err(|error| std::io::Error::other(error.message().to_owned()))?;
+        Ok(Some(blob.content().to_vec()))
+    }
+}
+
+/// Files of a commit, and which paths were asked for.
+pub struct Recorded<'a> {
+    tree: CommitTree<'a>,
+    asked: RefCell<BTreeSet<String>>,
+}
+
+impl<'a> Recorded<'a> {
+    /// Nothing was asked yet.
+    pub fn new(tree: CommitTree<'a>) -> Self {
+        Recorded { tree, asked: RefCell::default() }
+    }
+
+    /// Every path that was asked for.
+    pub fn asked(self) -> BTreeSet<String> {
+        self.asked.into_inner()
+    }
+
+    fn note(&self, path: &str) {
+        let mut asked = self.asked.borrow_mut();
+        if !asked.contains(path) {
+            asked.insert(path.to_owned());
+        }
+    }
+}
+
+impl Tree for Recorded<'_> {
+    fn kind(&self, path: &str) -> Option<Kind> {
+        self.note(path);
+        self.tree.kind(path)
+    }
+
+    fn content(&self, path: &str) -> std::io::Result<Option<Vec<u8>>> {
+        self.note(path);
+        self.tree.content(path)
+    }
+}
