@@ -321,6 +321,11 @@ impl Document {
         self.services().into_iter().filter(|service| service.action != Action::None).collect()
     }
 
+    /// Whether anything was changed in this run, or is about to be.
+    pub fn has_changed(&self) -> bool {
+        !self.undo().is_empty() || self.stages().iter().any(|stage| stage["changed"] == true)
+    }
+
     /// The hosts on which the plan changes something, in the document's order, each once.
     pub fn hosts(&self) -> Vec<String> {
         let mut hosts = Vec::new();

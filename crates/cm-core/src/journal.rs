@@ -11,6 +11,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+/// The changes that can be taken back, one a line.
+const UNDO_FILE: &str = "undo.jsonl";
+
 /// The folder of one run.
 #[derive(Clone, Debug)]
 pub struct Journal {
@@ -28,14 +31,17 @@ impl Journal {
         &self.dir
     }
 
-    /// Keeps `document` as the work of `tool`: written aside, synced, renamed.
+    /// Keeps `document` as the work of `tool`: written aside, synced, renamed. While nothing
+    /// was changed, there is nothing that a power cut could lose: those documents are synced
+    /// together, before the first change.
     ///
     /// # Errors
     /// [`Exit::Config`] with the path if the file cannot be written.
     pub fn keep(&self, tool: &str, document: &Document) -> Result<()> {
         let name = format!("{:03}-{tool}.json", document.stages().len());
-        let written = write_whole(&self.dir, &name, redact(&document.to_text(false)).as_bytes());
-        written.map_err(|error| self.unwritable(error))
+        let text = redact(&document.to_text(false)).into_owned();
+        let write = if document.has_changed() { write_whole } else { write_unsynced };
+        write(&self.dir, &name, text.as_bytes()).map_err(|error| self.unwritable(error))
     }
 
     /// Writes down what takes a change back, before the change is made.
@@ -43,7 +49,9 @@ impl Journal {
     /// # Errors
     /// As [`Journal::keep`]; the change must then not be made.
     pub fn keep_undo(&self, entry: &Value) -> Result<()> {
-        let written = append_line(&self.dir, "undo.jsonl", &redact(&entry.to_string()));
+        let first = !self.dir.join(UNDO_FILE).exists();
+        let synced = if first { sync_files(&self.dir) } else { Ok(()) };
+        let written = synced.and_then(|()| append_line(&self.dir, UNDO_FILE, &redact(&entry.to_string())));
         written.map_err(|error| self.unwritable(error))
     }
 
@@ -82,7 +90,7 @@ impl Journal {
     /// Every undo entry, oldest first. A last line that was cut by a crash was
     /// never acted on, because the change comes after the sync.
     fn undo_entries(&self) -> Vec<Value> {
-        let text = fs::read_to_string(self.dir.join("undo.jsonl")).unwrap_or_default();
+        let text = fs::read_to_string(self.dir.join(UNDO_FILE)).unwrap_or_default();
         text.lines().filter_map(|line| parse_strict(line.as_bytes()).ok()).collect()
     }
 }
@@ -120,16 +128,33 @@ pub fn private_dir(dir: &Path) -> io::Result<()> {
 /// # Errors
 /// Those of the file system; nothing is left under the final name then.
 pub fn write_whole(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    write_aside(dir, name, bytes, File::sync_all)?;
+    File::open(dir)?.sync_all()
+}
+
+/// As [`write_whole`] for everybody who reads it; a power cut may lose it.
+fn write_unsynced(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    write_aside(dir, name, bytes, |_| Ok(()))
+}
+
+fn write_aside(dir: &Path, name: &str, bytes: &[u8], sync: fn(&File) -> io::Result<()>) -> io::Result<()> {
     private_dir(dir)?;
     let aside = dir.join(format!(".{name}.{}", std::process::id()));
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
-    let written =
-        file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&aside, dir.join(name)));
+    let written = file.write_all(bytes).and_then(|()| sync(&file)).and_then(|()| fs::rename(&aside, dir.join(name)));
     if written.is_err() {
         let _gone = fs::remove_file(&aside);
     }
-    written?;
-    File::open(dir)?.sync_all()
+    written
+}
+
+/// Syncs every file in `dir`; nothing to do if there is no such folder yet.
+fn sync_files(dir: &Path) -> io::Result<()> {
+    let Ok(entries) = fs::read_dir(dir) else { return Ok(()) };
+    entries.flatten().try_for_each(|entry| match File::open(entry.path()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        file => file?.sync_all(),
+    })
 }
 
 /// Appends `line` to `dir/name` and syncs it. The line begins with a newline, so

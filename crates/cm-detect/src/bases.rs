@@ -5,7 +5,7 @@ use crate::args::OnUnknownBase;
 use crate::notes::Notes;
 use crate::repository::Repository;
 use cm_core::{Exit, Failure, Result};
-use cm_host::{Target, connect_all};
+use cm_host::{Host, Target};
 use cm_ledger::Ledger;
 use cm_project::{HostSpec, Project};
 use git2::Oid;
@@ -130,15 +130,29 @@ impl Bases {
 async fn ledgers(project: &Project, hosts: &[&HostSpec], notes: &Notes) -> Result<Vec<Ledger>> {
     let targets: Vec<Target> = hosts.iter().map(|host| Target::of(project, host)).collect::<Result<_>>()?;
     let mut reading = Vec::new();
-    for host in connect_all(&targets, &notes.log).await? {
-        let name = project.name();
-        reading.push(tokio::spawn(async move { Ledger::read(&host, &name).await }));
+    for target in targets {
+        let (name, log) = (project.name(), notes.log.clone());
+        reading.push(tokio::spawn(async move { Ledger::read(&Host::connect(&target, &log).await?, &name).await }));
     }
-    let mut ledgers = Vec::new();
+    let mut answers = Vec::new();
     for task in reading {
-        ledgers.push(task.await.map_err(|error| Failure::bug("reading a ledger ended early").cause(error))??);
+        answers.push(task.await.map_err(|error| Failure::bug("reading a ledger ended early").cause(error))?);
     }
-    Ok(ledgers)
+    let answered = hosts.iter().zip(&answers).filter(|(_, answer)| answer.is_ok());
+    let answered: Vec<&str> = answered.map(|(host, _)| host.name.as_str()).collect();
+    answers.into_iter().collect::<Result<_>>().map_err(|failure| without(failure, &answered))
+}
+
+/// What does not answer may run anything, so that nothing is planned; but people may choose
+/// to leave it out.
+fn without(failure: Failure, answered: &[&str]) -> Failure {
+    if failure.exit != Exit::Unreachable || answered.is_empty() {
+        return failure;
+    }
+    let flags = answered.iter().map(|name| format!("--host {name}")).collect::<Vec<_>>().join(" ");
+    let limited = format!("the services on hosts that answer can be deployed without it: {flags}");
+    let hint = failure.hint.as_ref().map_or(limited.clone(), |hint| format!("{hint}; {limited}"));
+    failure.hint(hint)
 }
 
 /// What a ledger says of each service that runs.

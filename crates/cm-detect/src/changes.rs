@@ -189,7 +189,10 @@ const ID_LENGTH: usize = 20;
 /// The entry at the start of `bytes`.
 fn entry(bytes: &[u8]) -> Option<Entry<'_>> {
     let space = bytes.iter().position(|byte| *byte == b' ')?;
-    let mode = u32::from_str_radix(std::str::from_utf8(&bytes[..space]).ok()?, 8).ok()?;
+    let mode = bytes[..space].iter().try_fold(0, |mode: u32, digit| match digit {
+        b'0'..=b'7' => mode.checked_mul(8)?.checked_add(u32::from(digit - b'0')),
+        _ => None,
+    })?;
     let end = space + 1 + bytes[space + 1..].iter().position(|byte| *byte == 0)?;
     let length = end + 1 + ID_LENGTH;
     let id = bytes.get(end + 1..length)?;

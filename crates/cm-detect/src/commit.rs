@@ -2,10 +2,10 @@
 
 use crate::repository::broken;
 use cm_core::Result;
-use cm_project::tree::{Kind, Tree};
+use cm_project::tree::{self, Kind, Tree};
 use git2::{FileMode, ObjectType, Oid};
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -45,6 +45,10 @@ impl<'a> CommitTree<'a> {
     pub fn any_below(&self, folders: &BTreeSet<String>, wanted: &dyn Fn(&[u8]) -> bool) -> Result<bool> {
         let mut found = false;
         for folder in folders {
+            let is_above = |other: &String| other != folder && tree::is_within(folder.as_bytes(), other);
+            if folders.iter().any(is_above) {
+                continue;
+            }
             let below = match folder.as_str() {
                 "" => Some(self.tree.clone()),
                 path => match self.tree.get_path(Path::new(path)) {
@@ -123,10 +127,10 @@ impl Tree for CommitTree<'_> {
     }
 }
 
-/// Files of a commit, and which paths were asked for.
+/// Files of a commit, and which paths were asked for, with what stands there.
 pub struct Recorded<'a> {
     tree: CommitTree<'a>,
-    asked: RefCell<BTreeSet<String>>,
+    asked: RefCell<HashMap<String, Option<Kind>>>,
 }
 
 impl<'a> Recorded<'a> {
@@ -137,25 +141,24 @@ impl<'a> Recorded<'a> {
 
     /// Every path that was asked for.
     pub fn asked(self) -> BTreeSet<String> {
-        self.asked.into_inner()
-    }
-
-    fn note(&self, path: &str) {
-        let mut asked = self.asked.borrow_mut();
-        if !asked.contains(path) {
-            asked.insert(path.to_owned());
-        }
+        self.asked.into_inner().into_keys().collect()
     }
 }
 
 impl Tree for Recorded<'_> {
     fn kind(&self, path: &str) -> Option<Kind> {
-        self.note(path);
-        self.tree.kind(path)
+        if let Some(known) = self.asked.borrow().get(path) {
+            return *known;
+        }
+        let kind = self.tree.kind(path);
+        self.asked.borrow_mut().insert(path.to_owned(), kind);
+        kind
     }
 
     fn content(&self, path: &str) -> std::io::Result<Option<Vec<u8>>> {
-        self.note(path);
-        self.tree.content(path)
+        match self.kind(path) {
+            Some(Kind::File | Kind::Link) => self.tree.content(path),
+            _ => Ok(None),
+        }
     }
 }

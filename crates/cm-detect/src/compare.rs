@@ -12,6 +12,7 @@ use cm_project::tree::Tree;
 use cm_project::{Config, Project, tree};
 use git2::Oid;
 use serde_json::Value;
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashSet};
 
 /// One base compared with the commit to deploy.
@@ -206,9 +207,18 @@ impl Sides<'_> {
         }
     }
 
-    /// Whether a file that the image is built from may be checked out differently.
-    fn converted(&self, tree: &CommitTree, conversion: &Conversion) -> Result<bool> {
-        tree.any_below(&self.after.folders(), &|path| conversion.applies(path) && self.after.takes(path))
+    /// What it does to the service that files may be checked out differently: those of its image count
+    /// most, then env files, then mounted ones.
+    fn converted(&self, tree: &CommitTree, conversion: &Conversion) -> Result<Option<Action>> {
+        let strongest = Cell::new(None);
+        let note = |path: &[u8]| {
+            let effect = conversion.applies(path).then(|| self.after.effect(path, false)).flatten();
+            let action = effect.filter(|effect| effect.rule != rule::DOCKERIGNORE).map(|effect| effect.action);
+            strongest.set(strongest.get().max(action));
+            action == Some(Action::Build)
+        };
+        tree.any_below(&self.after.reach().collect(), &note)?;
+        Ok(strongest.get())
     }
 
     /// Whether a file that did not change itself is part of what the image is built
@@ -245,10 +255,10 @@ fn convert(
     effects: &mut [Vec<(usize, Effect)>],
 ) -> Result<()> {
     for (sides, effects) in services.iter().zip(effects) {
-        if sides.converted(tree, conversion)? {
+        if let Some(action) = sides.converted(tree, conversion)? {
             let at = effects.partition_point(|(known, _)| *known < number);
             effects.retain(|(known, _)| *known != number);
-            effects.insert(at, (number, Effect { action: Action::Build, rule: rule::ATTRIBUTES }));
+            effects.insert(at, (number, Effect { action, rule: rule::ATTRIBUTES }));
         }
     }
     Ok(())

@@ -70,6 +70,8 @@ fn words(name: &str, other: &str) -> String {
         reason::COMPOSE_CONFIGURATION => "its configuration changed in the compose file".to_owned(),
         reason::BASE_IMAGE => format!("its image is built on that of {other}, which is rebuilt"),
         reason::SHARED_NAMESPACE => format!("it shares a namespace with {other}, which is replaced"),
+        reason::SHARED_VOLUMES => format!("it has the volumes of {other}, which is replaced"),
+        reason::RESTARTS_WITH => format!("it restarts with {other} (depends_on)"),
         reason::FULL => "--full rebuilds everything".to_owned(),
         reason::SELECTED => "it was asked for".to_owned(),
         reason::NOT_SELECTED => "but only others were asked for".to_owned(),

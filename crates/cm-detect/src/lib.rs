@@ -11,6 +11,7 @@ mod compare;
 mod explain;
 mod init;
 mod notes;
+mod opened;
 mod plan;
 mod python;
 mod repository;
@@ -20,29 +21,26 @@ mod worktree;
 pub use args::{Args, OnUnknownBase};
 
 use bases::Bases;
-use cm_core::{Action, CommonArgs, Done, Exit, Failure, Io, Log, Result, Run, Service};
+use cm_core::{Action, CommonArgs, Done, Exit, Io, Log, Result, Run, Service};
+use cm_project::Project;
 use cm_project::inputs::Inputs;
-use cm_project::{Config, HostSpec, Project, config, tree};
-use commit::Recorded;
 use compare::{After, Comparison};
 use git2::Oid;
 use notes::Notes;
+use opened::{open, read_inputs, wanted_hosts};
 use plan::{Plan, Question, is_python};
 use python::{Checked, Source};
-use repository::{Repository, display, short};
+use repository::{Relation, Repository, display, short};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::path::Path;
 use target::Target;
+use worktree::Scan;
 
 /// The program.
 pub struct Tool;
 
 /// More paths than this are counted, not listed.
 const MAX_LISTED: usize = 500;
-
-/// So many uncommitted files are named.
-const MAX_UNCOMMITTED: usize = 20;
 
 impl cm_core::Tool for Tool {
     const NAME: &'static str = "cm-detect";
@@ -62,10 +60,16 @@ impl cm_core::Tool for Tool {
 
     async fn run(args: Args, run: &mut Run) -> Result<Done> {
         let notes = Notes::new(&run.log);
-        let detection = Detection::new(&args, run.doc.commit(), &notes).await?;
+        let opened = open(&args)?;
+        // Looked for while the rest is found out: it costs what the working tree holds.
+        let scan = args.repo.is_none().then(|| Scan::start(&opened.1));
+        let detection = Detection::new(&args, opened, run.doc.commit(), &notes).await?;
         let plan = detection.plan(&notes)?;
         warn_of_plan(&plan, &notes);
-        let uncommitted = detection.uncommitted(&args, &notes)?;
+        let uncommitted = match scan {
+            Some(scan) => scan.report(&detection.inputs, &notes).await,
+            None => worktree::clean(),
+        };
         detection.check_python(&args, &plan, &notes).await?;
         let target = &detection.target;
         run.doc.set_target(&detection.project.name(), Some(&target.branch), Some(&target.commit.to_string()));
@@ -78,7 +82,7 @@ impl cm_core::Tool for Tool {
 
 async fn explain_service(args: &Args, service: &str, io: &Io) -> Result<Exit> {
     let notes = Notes::new(&io.log);
-    let detection = Detection::new(args, None, &notes).await?;
+    let detection = Detection::new(args, open(args)?, None, &notes).await?;
     let plan = detection.plan(&notes)?;
     if !plan.services.iter().any(|known| known.name == service) {
         detection.project.service(service)?;
@@ -94,7 +98,7 @@ async fn explain_service(args: &Args, service: &str, io: &Io) -> Result<Exit> {
 /// As the program.
 pub async fn services(args: &Args, log: &Log) -> Result<Vec<Service>> {
     let notes = Notes::new(log);
-    let detection = Detection::new(args, None, &notes).await?;
+    let detection = Detection::new(args, open(args)?, None, &notes).await?;
     Ok(detection.plan(&notes)?.services)
 }
 
@@ -115,9 +119,13 @@ pub(crate) struct Detection {
 
 impl Detection {
     /// Reads the project, the commit to deploy and what runs.
-    async fn new(args: &Args, started: Option<&str>, notes: &Notes) -> Result<Self> {
-        let (mut project, repository) = open(args)?;
-        let only = project.use_hosts(&args.host)?;
+    async fn new(
+        args: &Args,
+        (mut project, repository): (Project, Repository),
+        started: Option<&str>,
+        notes: &Notes,
+    ) -> Result<Self> {
+        let hosts = project.use_hosts(&args.host)?;
         let target = Target::choose(&repository, &project, args, started)?;
         warn_of_target(&repository, &target, notes);
         let head = target.commit;
@@ -126,13 +134,12 @@ impl Detection {
         let bases = match &args.base {
             Some(rev) => Bases::from_revision(&repository, rev, args.on_unknown_base, notes)?,
             None => {
-                let hosts = wanted_hosts(&project, selected.as_ref(), only.as_ref())?;
+                let hosts = wanted_hosts(&project, selected.as_ref(), hosts.as_ref())?;
                 Bases::from_hosts(&repository, &project, &hosts, args.on_unknown_base, notes).await?
             }
         };
         let compose_files = args.compose_file.clone();
         let full = args.full;
-        let hosts = only;
         Ok(Detection {
             project,
             repository,
@@ -175,38 +182,29 @@ impl Detection {
         Ok(question.answer())
     }
 
+    /// Says how the histories of a base and of what is deployed lie, where that is a surprise.
     fn warn_of_history(&self, base: Oid, notes: &Notes) {
-        if matches!(self.bases, Bases::Revision(_)) || self.repository.is_ancestor(base, self.head) {
+        let (head, name) = (short(self.head), short(base));
+        let relation = self.repository.relation(base, self.head);
+        if matches!(self.bases, Bases::Revision(_)) {
+            if relation == Relation::Unrelated {
+                notes.warn(format!("{name} and {head} have no history in common: they are compared file by file"));
+            }
             return;
         }
-        let (base_name, head) = (short(base), short(self.head));
-        if self.repository.is_ancestor(self.head, base) {
-            notes.warn(format!("{base_name}, which runs, is newer than {head}: this deploys an older commit"));
-        } else {
-            notes.warn(format!(
-                "{base_name}, which runs, is not in the history of {head}: its changes are undone by this deploy"
-            ));
+        match relation {
+            Relation::Before => {}
+            Relation::After => {
+                notes.warn(format!("{name}, which runs, is newer than {head}: this deploys an older commit"));
+            }
+            Relation::Diverged | Relation::Unrelated => notes.warn(format!(
+                "{name}, which runs, is not in the history of {head}: its changes are undone by this deploy"
+            )),
+            Relation::Unknown => notes.warn(format!(
+                "cannot tell whether {name}, which runs, is in the history of {head}: {}",
+                self.repository.fetch_hint()
+            )),
         }
-    }
-
-    /// The uncommitted files and the services they would have changed, if there are any.
-    fn uncommitted(&self, args: &Args, notes: &Notes) -> Result<Option<Value>> {
-        if args.repo.is_some() {
-            return Ok(None);
-        }
-        let files = self.repository.uncommitted()?;
-        if files.is_empty() {
-            return Ok(None);
-        }
-        let mut services = BTreeSet::new();
-        for file in &files {
-            let effects = self.inputs.classify(file, false);
-            let touched = self.inputs.services.iter().zip(effects).filter(|(_, effect)| effect.is_some());
-            services.extend(touched.map(|(service, _)| service.name.clone()));
-        }
-        let named: Vec<String> = files.iter().take(MAX_UNCOMMITTED).map(|file| display(file)).collect();
-        notes.warn(uncommitted_text(&named, files.len(), &services));
-        Ok(Some(json!({"count": files.len(), "files": named, "services": services})))
     }
 
     /// Checks the changed Python files.
@@ -266,7 +264,7 @@ impl Detection {
         self.bases.of(host, service)
     }
 
-    fn facts(&self, plan: &Plan, uncommitted: Option<Value>) -> Value {
+    fn facts(&self, plan: &Plan, uncommitted: Value) -> Value {
         let bases = match &self.bases {
             Bases::Revision(base) => json!({"all": base.commit()}),
             Bases::Hosts(hosts) => hosts
@@ -284,99 +282,17 @@ impl Detection {
             "bases": bases,
             "full": self.full,
             "selected": self.selected,
-            "selected_hosts": self.hosts,
             "not_selected": plan.left_out,
+            "selected_hosts": self.hosts,
             "changed_files": plan.changed_files,
             "unmapped": plan.unmapped.iter().take(MAX_LISTED).collect::<Vec<_>>(),
             "unmapped_count": plan.unmapped.len(),
             "protected": plan.protected,
             "removed": plan.removed,
             "unpushed": self.target.unpushed,
-            "dirty": uncommitted.unwrap_or_else(|| json!({"count": 0, "files": [], "services": []})),
+            "dirty": uncommitted,
         })
     }
-}
-
-/// The project and its repository, as the flags say.
-fn open(args: &Args) -> Result<(Project, Repository)> {
-    if let Some(folder) = &args.repo {
-        return open_revision(args, folder);
-    }
-    let project = match args.compose_file.is_empty() {
-        true => {
-            let start = args.common.directory.clone().unwrap_or_else(|| Path::new(".").to_owned());
-            Project::open_without_compose(&start, args.common.config.as_deref())?
-        }
-        false => named_compose(args)?,
-    };
-    let repository = Repository::discover(&project.root)?;
-    Ok((project, repository))
-}
-
-/// A project whose compose file the flags name, with or without a `cm.toml`.
-fn named_compose(args: &Args) -> Result<Project> {
-    let start = args.common.directory.clone().unwrap_or_else(|| Path::new(".").to_owned());
-    let found = Project::open_without_compose(&start, args.common.config.as_deref());
-    let mut project = match found {
-        Err(failure) if failure.code == "config.no-project" => {
-            let root = start.canonicalize().unwrap_or(start);
-            Project::of(root.clone(), root, String::new(), Config::default())
-        }
-        other => other?,
-    };
-    project.config.compose.files.clone_from(&args.compose_file);
-    Ok(project)
-}
-
-/// A repository that need not be checked out, with the `cm.toml` of the revision.
-fn open_revision(args: &Args, folder: &Path) -> Result<(Project, Repository)> {
-    let repository = Repository::open(folder)?;
-    let head = match &args.head {
-        Some(rev) => repository.commit(rev)?,
-        None => repository.head()?.commit,
-    };
-    let tree = repository.tree(head)?;
-    let text = tree::read(&tree, config::FILE_NAME).ok().flatten();
-    let mut config = match text {
-        Some(text) => Config::parse(config::FILE_NAME, &String::from_utf8_lossy(&text))?,
-        None => Config::default(),
-    };
-    if !args.compose_file.is_empty() {
-        config.compose.files.clone_from(&args.compose_file);
-    }
-    if config.compose.files.is_empty() {
-        let names = cm_project::compose::FILE_NAMES.iter();
-        config.compose.files.extend(
-            names
-                .filter(|name| tree::read(&tree, name).ok().flatten().is_some())
-                .take(1)
-                .map(|name| (*name).to_owned()),
-        );
-    }
-    drop(tree);
-    let project = Project::of(folder.to_owned(), folder.to_owned(), String::new(), config);
-    Ok((project, repository))
-}
-
-/// The inputs at `head`, and what was looked at for them; the project gets the compose
-/// file of that commit.
-fn read_inputs(project: &mut Project, repository: &Repository, head: Oid) -> Result<(Inputs, BTreeSet<String>)> {
-    let tree = Recorded::new(repository.tree(head)?);
-    if project.compose_files().is_empty() {
-        return Err(Failure::new(Exit::Config, "compose.no-file", "there is no compose file in the repository")
-            .hint("name it: --compose-file FILE, or [compose] files in cm.toml"));
-    }
-    let compose = cm_project::compose::load(&tree, &project.compose_files(), &project.variable_files());
-    let compose = compose.map_err(|failure| match failure.code.as_str() {
-        "compose.unreadable" => failure.cause(format!("this is about the commit {}", short(head))),
-        _ => failure,
-    })?;
-    *project = project.clone().with_compose(compose)?;
-    let rules = |service: &str| project.rules(service);
-    let inputs = Inputs::of(&tree, &project.compose, &project.compose_name(), &project.prefix, &rules)?;
-    let mut looked_at = tree.asked();
-    looked_at.insert(tree::join(&project.prefix, config::FILE_NAME));
-    Ok((inputs, looked_at))
 }
 
 /// The services that the flags name; `None` for all.
@@ -390,39 +306,6 @@ fn selection(project: &Project, args: &Args) -> Result<Option<BTreeSet<String>>>
     }
     let known = names.into_iter().map(|name| project.service(name).map(|service| service.name.clone()));
     known.collect::<Result<_>>().map(Some)
-}
-
-/// The hosts to ask: those that were asked for, or whose services were, else all.
-fn wanted_hosts<'a>(
-    project: &'a Project,
-    selected: Option<&BTreeSet<String>>,
-    only: Option<&BTreeSet<String>>,
-) -> Result<Vec<&'a HostSpec>> {
-    if project.hosts().is_empty() {
-        return Err(Failure::new(Exit::Config, "config.no-host", "there is no host to ask what runs").hint(
-            "name one ([hosts.NAME] in cm.toml, or --host user@server), or compare with a revision: --base REV",
-        ));
-    }
-    let is_wanted = |host: &&HostSpec| match selected {
-        None => true,
-        Some(names) => names.iter().any(|name| project.host_of(name).is_some_and(|of| of.name == host.name)),
-    };
-    let is_chosen = |host: &&HostSpec| only.is_none_or(|names| names.contains(&host.name));
-    let hosts: Vec<_> = project.hosts().iter().filter(is_wanted).filter(is_chosen).collect();
-    if hosts.is_empty() {
-        let message = "no service that was asked for runs on the hosts that were asked for";
-        return Err(Failure::new(Exit::Usage, "usage.host", message).hint("leave out --host, or name another service"));
-    }
-    Ok(hosts)
-}
-
-fn uncommitted_text(named: &[String], count: usize, services: &BTreeSet<String>) -> String {
-    let more = if count > named.len() { format!(" and {} more", count - named.len()) } else { String::new() };
-    let would = match services.is_empty() {
-        true => "no service depends on them".to_owned(),
-        false => format!("they would have changed {}", services.iter().cloned().collect::<Vec<_>>().join(", ")),
-    };
-    format!("uncommitted changes are not deployed ({count} files: {}{more}); {would}", named.join(", "))
 }
 
 /// Says what people should know about what is deployed.

@@ -35,6 +35,10 @@ pub mod reason {
     pub const BASE_IMAGE: &str = "base-image";
     /// It lives in the network or process space of a service that is replaced.
     pub const SHARED_NAMESPACE: &str = "shared-namespace";
+    /// It has the volumes of a service that is replaced (`volumes_from`).
+    pub const SHARED_VOLUMES: &str = "shared-volumes";
+    /// It restarts with a service it depends on (`depends_on` with `restart: true`).
+    pub const RESTARTS_WITH: &str = "restarts-with";
     /// `--full`.
     pub const FULL: &str = "full";
     /// It was asked for by name or group.
@@ -119,8 +123,8 @@ impl Question<'_> {
         self.spread(&mut outcomes);
         let mut plan = Plan::default();
         for (service, outcome) in self.compose().services.iter().zip(outcomes) {
-            let outcome = self.choose(service, outcome, &mut plan);
             let host = self.host_of(&service.name);
+            let outcome = self.choose(service, outcome, &mut plan);
             let base = self.bases.of(&host, &service.name).and_then(|base| base.commit());
             let (action, reasons) = outcome.finish();
             plan.services.push(Service { name: service.name.clone(), host, action, base, reasons });
@@ -228,24 +232,24 @@ impl Question<'_> {
         match self.project.on_change(&service.name) {
             // Git replaces a file that it updates, and a container that has it mounted
             // alone keeps the old one until it is restarted: a reload reads old text.
-            OnChange::Reload if effect.rule == rule::MOUNTED_FILE => Action::Restart,
+            OnChange::Reload if matches!(effect.rule, rule::MOUNTED_FILE | rule::ATTRIBUTES) => Action::Restart,
             OnChange::Reload => Action::Reload,
             OnChange::Restart => Action::Restart,
             OnChange::Recreate => Action::Recreate,
         }
     }
 
-    /// A replaced container takes along what lives in its network or process space. An
-    /// image takes along nothing here: what is built on it was compared since its own base.
+    /// A replaced container takes along what lives in its network or process space, has its
+    /// volumes or restarts with it, as Compose itself does where it is let to. An image takes along nothing here: what is built on it was compared since its own base.
     fn spread(&self, outcomes: &mut [Outcome]) {
         loop {
             let mut changed = false;
             for index in 0..outcomes.len() {
-                for (cause, rule) in self.pulled_along(index, outcomes) {
+                for (cause, action, rule) in self.pulled_along(index, outcomes) {
                     let path = outcomes[cause].reasons.first().map_or(String::new(), |reason| reason.path.clone());
                     let known = outcomes[index].reasons.iter().any(|reason| reason.rule == rule);
                     if !known {
-                        outcomes[index].because(Action::Recreate, path, rule);
+                        outcomes[index].because(action, path, rule);
                         changed = true;
                     }
                 }
@@ -256,16 +260,17 @@ impl Question<'_> {
         }
     }
 
-    /// The services that pull the service `index` along, with the rule.
-    fn pulled_along(&self, index: usize, outcomes: &[Outcome]) -> Vec<(usize, String)> {
+    /// The services that pull the service `index` along, with what that does to it and the rule.
+    fn pulled_along(&self, index: usize, outcomes: &[Outcome]) -> Vec<(usize, Action, String)> {
         let services = &self.compose().services;
-        let replaced =
-            |other: &usize| outcomes[*other].action >= Action::Recreate && !self.is_inactive(&services[*other]);
-        let others = (0..outcomes.len()).filter(|other| *other != index).filter(replaced);
-        others
-            .filter(|other| shares_namespace(&services[index], &services[*other].name))
-            .map(|other| (other, format!("{}:{}", reason::SHARED_NAMESPACE, services[other].name)))
-            .collect()
+        let acted = |other: &usize| outcomes[*other].action >= Action::Restart && !self.is_inactive(&services[*other]);
+        let others = (0..outcomes.len()).filter(|other| *other != index).filter(acted);
+        let pulls = |other: usize| {
+            let replaced = outcomes[other].action >= Action::Recreate;
+            let (action, rule) = pull(&services[index], &services[other].name, replaced)?;
+            Some((other, action, format!("{rule}:{}", services[other].name)))
+        };
+        others.filter_map(pulls).collect()
     }
 
     /// What was found out, against what was asked for.
@@ -383,8 +388,17 @@ pub fn start_action(service: &compose::Service) -> Action {
     if service.build.is_some() { Action::Build } else { Action::Recreate }
 }
 
-/// Whether `service` lives in a namespace of the service `other`.
-fn shares_namespace(service: &compose::Service, other: &str) -> bool {
+/// What it does to `service` that the service `other` is restarted or `replaced`, and by which rule.
+fn pull(service: &compose::Service, other: &str, replaced: bool) -> Option<(Action, &'static str)> {
     let wanted = format!("service:{other}");
-    ["network_mode", "pid", "ipc", "uts"].iter().any(|key| service.configuration[*key] == wanted.as_str())
+    let shares = ["network_mode", "pid", "ipc", "uts"].iter().any(|key| service.configuration[*key] == wanted.as_str());
+    if replaced && shares {
+        return Some((Action::Recreate, reason::SHARED_NAMESPACE));
+    }
+    let volumes = service.configuration["volumes_from"].as_array();
+    let mut sources = volumes.into_iter().flatten().filter_map(|source| source.as_str());
+    if replaced && sources.any(|source| source.split(':').next() == Some(other)) {
+        return Some((Action::Recreate, reason::SHARED_VOLUMES));
+    }
+    service.restarts_with.iter().any(|name| name == other).then_some((Action::Restart, reason::RESTARTS_WITH))
 }

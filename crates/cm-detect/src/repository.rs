@@ -27,7 +27,26 @@ fn failure(code: &str, message: impl Into<String>) -> Failure {
 
 /// The failure that an error of the library is.
 pub fn broken(error: git2::Error) -> Failure {
-    failure("detect.git", "cannot read the repository").cause(error.message())
+    let failure = failure("detect.git", "cannot read the repository").cause(error.message());
+    match error.code() {
+        ErrorCode::NotFound => failure.hint("objects are missing: git fetch --refetch gets them, git fsck names them"),
+        _ => failure,
+    }
+}
+
+/// How the history of one commit lies to that of another.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Relation {
+    /// It is in the other's history.
+    Before,
+    /// The other is in its history.
+    After,
+    /// They have a commit in common.
+    Diverged,
+    /// They have none.
+    Unrelated,
+    /// The clone has too little of the history to tell.
+    Unknown,
 }
 
 impl Repository {
@@ -36,7 +55,9 @@ impl Repository {
     /// # Errors
     /// [`Exit::Detect`] if there is none.
     pub fn discover(path: &Path) -> Result<Self> {
-        Repository::found(git2::Repository::discover(path), path)
+        // Opened from the working tree: a `.git` that is a file says where the rest is, but not the other way round.
+        let flags = git2::RepositoryOpenFlags::CROSS_FS;
+        Repository::found(git2::Repository::open_ext(path, flags, std::iter::empty::<&Path>()), path)
     }
 
     /// The repository at `path`, which may be bare.
@@ -159,9 +180,22 @@ impl Repository {
         self.git.graph_ahead_behind(a, b).ok()
     }
 
-    /// Whether `ancestor` is in the history of `commit`, or is it.
-    pub fn is_ancestor(&self, ancestor: Oid, commit: Oid) -> bool {
-        ancestor == commit || self.git.graph_descendant_of(commit, ancestor).unwrap_or(false)
+    /// How the history of `commit` lies to that of `other`.
+    pub fn relation(&self, commit: Oid, other: Oid) -> Relation {
+        let is_in = |ancestor: Oid, commit: Oid| {
+            ancestor == commit || self.git.graph_descendant_of(commit, ancestor) == Ok(true)
+        };
+        if is_in(commit, other) {
+            return Relation::Before;
+        }
+        if is_in(other, commit) {
+            return Relation::After;
+        }
+        match self.git.merge_base(commit, other) {
+            Ok(_) => Relation::Diverged,
+            Err(error) if error.code() == ErrorCode::NotFound && !self.is_shallow() => Relation::Unrelated,
+            Err(_) => Relation::Unknown,
+        }
     }
 
     /// The files of a commit.

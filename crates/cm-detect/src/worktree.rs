@@ -1,14 +1,84 @@
 //! The working tree against HEAD: what would not be deployed. What Git converts on its
 //! way to the disk, or keeps elsewhere, is no difference.
 
-use crate::repository::{Repository, broken};
-use cm_core::Result;
+use crate::notes::Notes;
+use crate::repository::{Repository, broken, display};
+use cm_core::{Failure, Result};
+use cm_project::inputs::Inputs;
 use git2::StatusOptions;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// The longest that the working tree is looked at.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// So many uncommitted files are named.
+const MAX_NAMED: usize = 20;
+
+/// A look for uncommitted files that is under way.
+pub struct Scan(JoinHandle<Result<Vec<Vec<u8>>>>);
+
+impl Scan {
+    /// Begins to look, in a thread of its own.
+    pub fn start(repository: &Repository) -> Self {
+        let folder = repository.git.workdir().map(Path::to_owned);
+        Scan(tokio::task::spawn_blocking(move || match folder {
+            Some(folder) => Repository::open(&folder)?.uncommitted(),
+            None => Ok(Vec::new()),
+        }))
+    }
+
+    /// Says what is uncommitted, and which services it would have changed; the same for the document.
+    pub async fn report(self, inputs: &Inputs, notes: &Notes) -> Value {
+        let found = match tokio::time::timeout(LIMIT, self.0).await {
+            Err(_) => Err(format!("that takes longer than {} s", LIMIT.as_secs())),
+            Ok(ended) => ended
+                .unwrap_or_else(|error| Err(Failure::bug("looking ended early").cause(error)))
+                .map_err(|failure| failure.causes.first().cloned().unwrap_or(failure.message)),
+        };
+        match found {
+            Ok(files) if files.is_empty() => clean(),
+            Ok(files) => uncommitted(&files, inputs, notes),
+            Err(why) => {
+                notes.warn(format!("could not look for uncommitted changes ({why}); what is deployed is the commit"));
+                json!({"count": null, "files": [], "services": []})
+            }
+        }
+    }
+}
+
+/// Nothing is uncommitted.
+pub fn clean() -> Value {
+    json!({"count": 0, "files": [], "services": []})
+}
+
+fn uncommitted(files: &[Vec<u8>], inputs: &Inputs, notes: &Notes) -> Value {
+    let mut services = BTreeSet::new();
+    for file in files {
+        let effects = inputs.classify(file, false);
+        let touched = inputs.services.iter().zip(effects).filter(|(_, effect)| effect.is_some());
+        services.extend(touched.map(|(service, _)| service.name.clone()));
+    }
+    let named: Vec<String> = files.iter().take(MAX_NAMED).map(|file| display(file)).collect();
+    notes.warn(text(&named, files.len(), &services));
+    json!({"count": files.len(), "files": named, "services": services})
+}
+
+fn text(named: &[String], count: usize, services: &BTreeSet<String>) -> String {
+    let more = if count > named.len() { format!(" and {} more", count - named.len()) } else { String::new() };
+    let would = match services.is_empty() {
+        true => "no service depends on them".to_owned(),
+        false => format!("they would have changed {}", services.iter().cloned().collect::<Vec<_>>().join(", ")),
+    };
+    format!("uncommitted changes are not deployed ({count} files: {}{more}); {would}", named.join(", "))
+}
 
 impl Repository {
     /// The files of the working tree that differ from HEAD or are not known to Git.

@@ -143,6 +143,59 @@ fn images_built_on_a_siblings_image_are_rebuilt_with_it() {
 }
 
 #[test]
+fn who_depends_on_a_replaced_container_follows_it() {
+    let compose = "services:
+  db: {image: mongo, label_file: db.labels, volumes: ['./db.conf:/c']}
+  web: {image: web, depends_on: {db: {condition: service_started, restart: true}}}
+  api: {image: api, depends_on: {web: {condition: service_started, restart: true}}}
+  job: {image: job, depends_on: [db]}
+  copy: {image: copy, volumes_from: ['db:ro']}
+";
+    let repo = Repo::with(&[("compose.yml", compose), ("db.labels", "a=1\n"), ("db.conf", "1\n")]);
+    repo.change("db.labels", "a=2\n");
+    let detected = repo.detect(&["--base", "HEAD~1"]).done();
+    assert_eq!(detected.actions(), ["db recreate", "web restart", "api restart", "copy recreate"]);
+    assert_eq!(detected.reasons("db"), ["label-file db.labels"]);
+    assert_eq!(detected.reasons("web"), ["restarts-with:db db.labels"]);
+    assert_eq!(detected.reasons("copy"), ["shared-volumes:db db.labels"]);
+    repo.change("db.conf", "2\n");
+    let detected = repo.detect(&["--base", "HEAD~1"]).done();
+    assert_eq!(detected.actions(), ["db restart", "web restart", "api restart"]);
+}
+
+#[test]
+fn links_are_paths_and_lead_to_others() {
+    let repo = Repo::with(&[
+        ("compose.yml", "services:\n  web: {build: web, volumes: ['./conf:/conf']}\n"),
+        ("web/Dockerfile", "FROM x\nCOPY src /src\n"),
+        ("web/src/a", "1\n"),
+        ("web/src/b", "1\n"),
+        ("real/1/c", "1\n"),
+        ("real/2/c", "2\n"),
+    ]);
+    let link = |target: &str, path: &str| {
+        let _gone = std::fs::remove_file(repo.path().join(path));
+        std::os::unix::fs::symlink(target, repo.path().join(path)).expect("link");
+        repo.commit(path);
+    };
+    link("a", "web/src/link");
+    assert_eq!(repo.detect(&["--base", "HEAD~1"]).done().reasons("web"), ["dockerfile-copy web/src/link"]);
+    link("b", "web/src/link");
+    assert_eq!(repo.detect(&["--base", "HEAD~1"]).done().actions(), ["web build"]);
+    // A file in the place of a link of the same text.
+    std::fs::remove_file(repo.path().join("web/src/link")).expect("removed");
+    repo.change("web/src/link", "b");
+    assert_eq!(repo.detect(&["--base", "HEAD~1"]).done().actions(), ["web build"]);
+    link("real/1", "conf");
+    link("real/2", "conf");
+    assert_eq!(repo.detect(&["--base", "HEAD~1"]).done().reasons("web"), ["mounted-folder conf"]);
+    repo.change("real/2/c", "3\n");
+    assert_eq!(repo.detect(&["--base", "HEAD~1"]).done().reasons("web"), ["mounted-folder real/2/c"]);
+    repo.change("real/1/c", "3\n");
+    assert!(repo.detect(&["--base", "HEAD~1"]).done().actions().is_empty());
+}
+
+#[test]
 fn profiles_that_are_off_are_left_alone() {
     let compose = "services:\n  web: {build: .}\n  tools: {build: ., profiles: [tools]}\n";
     let files = [("docker-compose.yml", compose), ("Dockerfile", "FROM x\nCOPY f /\n"), ("f", "1")];

@@ -4,7 +4,7 @@ use crate::repo::{Detected, Repo};
 use serde_json::{Value, json};
 
 /// A record of a release of `services` at `commit`.
-fn release(id: &str, commit: &str, verdict: &str, services: &[&str]) -> Value {
+pub fn release(id: &str, commit: &str, verdict: &str, services: &[&str]) -> Value {
     let services = services.iter().map(|name| ((*name).to_owned(), json!({"commit": commit, "image_id": "sha256:1"})));
     json!({
         "schema": "cm.release/1", "id": id, "at": "2026-01-01T00:00:00.000Z", "actor": "tester", "branch": "develop",

@@ -47,6 +47,19 @@ fn attributes_that_change_line_endings_act_on_who_takes_the_files() {
 }
 
 #[test]
+fn attributes_of_files_that_no_image_holds_act_too() {
+    let repo = Repo::shop();
+    repo.change(".gitattributes", "*.env text eol=crlf\n");
+    assert_eq!(repo.detect(&["--base", "HEAD~1"]).done().reasons("api"), ["git-attributes .gitattributes"]);
+    assert_eq!(repo.detect(&["--base", "HEAD~1"]).done().actions(), ["api recreate"]);
+    repo.change("sites/.gitattributes", "* text eol=crlf\n");
+    // A reload would read the text of before where one file is mounted alone.
+    assert_eq!(repo.detect(&["--base", "HEAD~1"]).done().actions(), ["proxy restart"]);
+    repo.change("docs/.gitattributes", "* text eol=crlf\n");
+    assert!(repo.detect(&["--base", "HEAD~1"]).done().actions().is_empty());
+}
+
+#[test]
 fn line_endings_that_git_converts_are_no_uncommitted_change() {
     let repo = Repo::shop();
     repo.change(".gitattributes", "*.js text eol=crlf\n");

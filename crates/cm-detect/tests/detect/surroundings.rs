@@ -169,6 +169,17 @@ fn explain_is_text() {
 }
 
 #[test]
+fn without_a_compose_file_it_says_how_to_name_one() {
+    let repo = Repo::with(&[("cm.toml", "project = \"x\"\n"), ("a", "1\n")]);
+    for args in [&["--base", "HEAD"][..], &["--base", "HEAD", "--repo", "."]] {
+        let detected = repo.detect(args);
+        let error = &detected.document["error"];
+        assert_eq!((detected.exit, &error["code"]), (6, &json!("compose.no-file")), "{}", detected.stderr);
+        assert!(error["hint"].as_str().expect("a hint").contains("--compose-file"), "{error}");
+    }
+}
+
+#[test]
 fn bad_input_has_its_exit_code_and_a_hint() {
     let repo = Repo::shop();
     let outside = repo.command(&["--base", "HEAD"]).current_dir(repo.home()).output().expect("runs");
@@ -227,12 +238,38 @@ fn the_repository_is_only_read() {
 }
 
 #[test]
-fn worktrees_work() {
+fn worktrees_and_folders_kept_elsewhere_work() {
     let repo = Repo::shop();
     repo.change("web/src/index.js", "2\n");
     repo.git(&["worktree", "add", "-q", "--detach", "../tree"]);
-    let output =
-        repo.command(&["--base", "HEAD~1"]).current_dir(repo.path().join("../tree/web")).output().expect("runs");
+    // `.git` is a file in both.
+    repo.git(&["clone", "-q", "--separate-git-dir", "../kept", ".", "../apart"]);
+    for folder in ["../tree/web", "../apart/web"] {
+        let output = repo.command(&["--base", "HEAD~1"]).current_dir(repo.path().join(folder)).output().expect("runs");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a document");
+        assert_eq!(document["services"][0]["action"], json!("build"), "{folder}: {stderr}");
+        assert_eq!(document["facts"]["detect"]["dirty"]["count"], json!(0), "{folder}: {stderr}");
+    }
+    std::fs::write(repo.path().join("../tree/web/src/index.js"), "3\n").expect("write");
+    let output = repo.command(&["--base", "HEAD"]).current_dir(repo.path().join("../tree")).output().expect("runs");
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a document");
-    assert_eq!(document["services"][0]["action"], json!("build"), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(document["facts"]["detect"]["dirty"]["files"], json!(["web/src/index.js"]));
+}
+
+#[test]
+fn a_submodule_counts_by_its_commit_and_its_working_tree_is_looked_at() {
+    let repo = Repo::shop();
+    let other = Repo::with(&[("f", "1\n")]);
+    let source = format!("file://{}", other.path().display());
+    repo.git(&["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", &source, "worker/vendor"]);
+    repo.commit("submodule");
+    let added = repo.detect(&["--base", "HEAD~1"]).done();
+    assert_eq!(added.actions(), ["worker build"]);
+    assert_eq!(added.facts()["dirty"]["count"], json!(0), "{}", added.stderr);
+    repo.write("worker/vendor/f", "2\n");
+    let dirty = repo.detect(&["--base", "HEAD"]).done();
+    assert_eq!(dirty.facts()["dirty"]["files"], json!(["worker/vendor"]));
+    assert_eq!(dirty.facts()["dirty"]["services"], json!(["worker"]));
+    assert!(dirty.actions().is_empty());
 }

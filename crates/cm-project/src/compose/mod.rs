@@ -42,10 +42,14 @@ pub struct Service {
     pub container_name: Option<String>,
     /// Files with its environment.
     pub env_files: Vec<EnvFile>,
+    /// Files with its labels.
+    pub label_files: Vec<Place>,
     /// Bind mounts, and the files of its configs and secrets.
     pub mounts: Vec<Mount>,
     /// The services it depends on.
     pub depends_on: Vec<String>,
+    /// Those of them with which it restarts.
+    pub restarts_with: Vec<String>,
     /// The profiles it belongs to; it always runs if there are none.
     pub profiles: Vec<String>,
     /// Its ports, in the short form.

@@ -56,8 +56,10 @@ impl Reader<'_> {
             image: text("image"),
             container_name: text("container_name"),
             env_files: self.env_files(node)?,
+            label_files: self.label_files(node),
             mounts: self.mounts(node)?,
             depends_on: self.names(node, "depends_on")?,
+            restarts_with: restarts_with(node),
             profiles: self.texts(node, "profiles")?,
             ports: node.get("ports").map_or_else(Vec::new, |ports| ports.items().iter().map(port).collect()),
             restart: text("restart"),
@@ -127,6 +129,11 @@ impl Reader<'_> {
             found.push(EnvFile { place: Place::at(self.folder, &text), required });
         }
         Ok(found)
+    }
+
+    fn label_files(&self, node: &Node) -> Vec<Place> {
+        let files = node.get("label_file").map_or(&[][..], Node::items).iter().filter_map(Node::text);
+        files.map(|file| Place::at(self.folder, &file)).collect()
     }
 
     /// The files and folders of the repository that the container sees.
@@ -265,6 +272,12 @@ fn one_spelling(build: &Build) -> Value {
         keys.insert("additional_contexts".to_owned(), Value::Object(contexts.collect()));
     }
     configuration
+}
+
+fn restarts_with(node: &Node) -> Vec<String> {
+    let all = node.get("depends_on").map_or(&[][..], Node::pairs).iter();
+    let restart = all.filter(|(_, how)| how.get("restart").is_some_and(Node::is_true));
+    restart.map(|(name, _)| name.clone()).collect()
 }
 
 fn port(node: &Node) -> String {

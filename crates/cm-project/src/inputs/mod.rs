@@ -10,7 +10,7 @@ use crate::compose::{Compose, Service};
 use crate::config::ServiceSection;
 use crate::dockerfile::Step;
 use crate::pattern::{Patterns, Source, UNKNOWN};
-use crate::tree::{self, Kind, Tree};
+use crate::tree::{self, Kind, Place, Tree};
 use build::{BuildInputs, Origin, Triggers, plain_image};
 use cm_core::{Action, Result};
 use rule::PathRule;
@@ -139,6 +139,9 @@ impl ServiceInputs {
         image.extend(add.into_iter().map(|path| configured(prefix, path)));
         let narrow = narrow.into_iter().map(|path| tree::join(prefix, &path[1..]));
         let env_files = service.env_files.iter().filter_map(|file| file.place.inside());
+        let env_files = env_files.flat_map(|path| with_links(tree, rule::ENV_FILE, path));
+        let label_files = service.label_files.iter().filter_map(Place::inside);
+        let label_files = label_files.flat_map(|path| with_links(tree, rule::LABEL_FILE, path));
         let mounts = service.mounts.iter().filter_map(|mount| mount.source.inside());
         ServiceInputs {
             name: service.name.clone(),
@@ -146,7 +149,7 @@ impl ServiceInputs {
             built_on: BTreeSet::new(),
             image,
             narrowed: Patterns::of(narrow.collect::<Vec<_>>().iter().map(String::as_str)),
-            recreate: env_files.flat_map(|path| with_links(tree, rule::ENV_FILE, path)).collect(),
+            recreate: env_files.chain(label_files).collect(),
             mounted: mounts.flat_map(|path| with_links(tree, mount_rule(tree, path), path)).collect(),
         }
     }
@@ -173,7 +176,7 @@ impl ServiceInputs {
     }
 
     /// The folders, or files, that every path with an effect is at or below; a submodule may be above.
-    fn reach(&self) -> impl Iterator<Item = String> {
+    pub fn reach(&self) -> impl Iterator<Item = String> {
         let rules = self.image.iter().chain(&self.recreate).chain(&self.mounted);
         rules.map(|rule| tree::join(&rule.root, rule.source.fixed()))
     }

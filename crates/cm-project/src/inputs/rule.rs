@@ -17,7 +17,7 @@ pub const ADD: &str = "dockerfile-add";
 pub const MOUNT: &str = "dockerfile-mount";
 /// A context that is needed in whole.
 pub const CONTEXT: &str = "build-context";
-/// `.gitattributes`: files of the image are checked out differently.
+/// `.gitattributes`: files of the service are checked out differently.
 pub const ATTRIBUTES: &str = "git-attributes";
 /// Something that an ONBUILD step of the base image may take.
 pub const TRIGGER: &str = "base-image-trigger";
@@ -25,6 +25,8 @@ pub const TRIGGER: &str = "base-image-trigger";
 pub const PATHS: &str = "configured-path";
 /// An `env_file`.
 pub const ENV_FILE: &str = "env-file";
+/// A `label_file`.
+pub const LABEL_FILE: &str = "label-file";
 /// A bind-mounted folder.
 pub const MOUNTED_FOLDER: &str = "mounted-folder";
 /// A bind-mounted file.
@@ -39,10 +41,11 @@ pub fn meaning(name: &str) -> Option<&'static str> {
         ADD => "an ADD in the Dockerfile takes it",
         MOUNT => "a RUN --mount in the Dockerfile takes it",
         CONTEXT => "it is in the build context",
-        ATTRIBUTES => "it decides how files of the image are checked out (line endings, filters)",
+        ATTRIBUTES => "it decides how files of the service are checked out (line endings, filters)",
         TRIGGER => "an ONBUILD step of the base image may take it",
         PATHS => "cm.toml says so ([services.NAME] paths)",
         ENV_FILE => "it is an env_file",
+        LABEL_FILE => "it is a label_file",
         MOUNTED_FOLDER => "it is in a mounted folder",
         MOUNTED_FILE => "it is a mounted file",
         _ => return None,
