@@ -32,9 +32,12 @@ needed_by_tests=(
   shellcheck:shellcheck
   openssl:openssl           # certificates for checks to distrust
   sudo:sudo                 # one lock, two users
+  cmake:cmake               # the database server below is built with it
 )
-# A server that speaks MongoDB's wire protocol, from PyPI: no registry has the real one.
-test_mongod=secantusdb==0.7.0b3
+# A server that speaks MongoDB's wire protocol, from crates.io: no registry has the real one. It stores every
+# byte as it came, and knows users, TLS, sessions and transactions. Building it takes minutes, once a machine.
+test_mongod=secantus-mdb
+test_mongod_version=0.5.3-beta.196
 # -----------------------------------------------------------------------------------------------------------------
 
 # What the linker needs is no command: the C library's own files.
@@ -191,32 +194,30 @@ ensure_base_maker() {
   install 'the sandbox (no registry answers, so its base is made from Debian packages)' "${packages[@]}"
 }
 
-# The database server of the tests, in a virtual environment of its own. It is made in
-# place; a mark says that it was finished.
+# The database server of the tests, in a folder of its own outside of the build. A mark says that it was finished.
 ensure_test_mongod() {
-  local dir=${XDG_CACHE_HOME:-$HOME/.cache}/cm-test/mongo log
-  [[ $(cat "$dir/finished" 2>/dev/null) != "$test_mongod" ]] || return 0
-  log="$(machine_dir)/pip.log"
-  info "installing the tests' database server: $test_mongod (PyPI)"
+  local dir=${XDG_CACHE_HOME:-$HOME/.cache}/cm-test/secantusd-rs log
+  local wanted="$test_mongod $test_mongod_version"
+  [[ $(cat "$dir/finished" 2>/dev/null) != "$wanted" ]] || return 0
+  type -P cargo >/dev/null || fail 'cargo is not installed' 'https://rustup.rs'
+  log="$(machine_dir)/mongod.log"
+  info "building the tests' database server: $wanted (crates.io), which takes some minutes"
   rm -rf "$dir"
-  mkdir -p "$(dirname "$dir")"
-  if ! { python3 -m venv "$dir" && "$dir/bin/pip" install --quiet "$test_mongod"; } >"$log" 2>&1 </dev/null; then
+  mkdir -p "$dir"
+  if ! cargo install "$test_mongod" --version "$test_mongod_version" --locked --ignore-rust-version --root "$dir" \
+    --target-dir "$dir/target" >"$log" 2>&1 </dev/null; then
     tail -n 15 "$log" >&2
-    fail "cannot install $test_mongod (whole output: $log)" 'is PyPI reachable?'
+    fail "cannot build $wanted (whole output: $log)" 'is crates.io reachable?'
   fi
-  printf '%s\n' "$test_mongod" >"$dir/finished"
-}
-
-# Debian's python3 has no venv of its own.
-venv_packages() {
-  python3 -c 'import ensurepip, venv' 2>/dev/null || printf '%s\n' python3-venv
+  rm -rf "$dir/target"
+  printf '%s\n' "$wanted" >"$dir/finished"
 }
 
 set_up() {
   local packages=() engine
   [[ $1 == engine ]] || mapfile -t packages < <(missing_packages "${needed[@]}"; libc_packages)
   if [[ $1 == tests ]]; then
-    mapfile -t -O "${#packages[@]}" packages < <(missing_packages "${needed_by_tests[@]}"; venv_packages)
+    mapfile -t -O "${#packages[@]}" packages < <(missing_packages "${needed_by_tests[@]}")
   fi
   engine=$(engine_packages)
   [[ -z $engine ]] || mapfile -t -O "${#packages[@]}" packages <<<"$engine"

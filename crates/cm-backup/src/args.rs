@@ -1,5 +1,8 @@
 //! The command line.
 
+use crate::codec::Compressed;
+use crate::moment::Wanted;
+use crate::select::{ReadFrom, parse_bytes};
 use clap::{Parser, Subcommand};
 use cm_core::CommonArgs;
 use std::path::PathBuf;
@@ -22,19 +25,20 @@ pub struct Args {
     pub command: Option<Command>,
 
     /// The host the database runs on, by its name in cm.toml
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", global = true)]
     pub host: Option<String>,
 
     /// The database's service in the compose file
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", global = true)]
     pub service: Option<String>,
 
     /// Read the database's URI from this variable of the environment, and go there directly
-    #[arg(long, value_name = "VARIABLE", conflicts_with_all = ["host", "service"])]
+    #[arg(long, value_name = "VARIABLE", global = true, conflicts_with_all = ["host", "service"])]
     pub uri_env: Option<String>,
 
-    /// The database; otherwise the one cm.toml names, or the URI
-    #[arg(long, value_name = "NAME")]
+    /// The database; otherwise the one cm.toml names, or the URI. `restore`: restore into
+    /// this one, otherwise the one of the backup
+    #[arg(long, visible_alias = "db", value_name = "NAME", global = true)]
     pub database: Option<String>,
 
     /// Keep the backup here: a folder or a new file of this machine, or - for stdout
@@ -45,9 +49,46 @@ pub struct Args {
     #[arg(long, value_name = "PATH", conflicts_with = "output")]
     pub remote_dir: Option<String>,
 
+    /// Read only this collection; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub collection: Vec<String>,
+
+    /// Do not read this collection; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub exclude_collection: Vec<String>,
+
+    /// Read only what this query finds in the one --collection, in Extended JSON
+    #[arg(long, value_name = "JSON")]
+    pub query: Option<String>,
+
+    /// The member of a replica set to read from, where the URI leads to all of it
+    #[arg(long, value_name = "MEMBER", value_enum)]
+    pub read_preference: Option<ReadFrom>,
+
+    /// Read at most so many bytes a second, such as 20M
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    pub rate_limit: Option<u64>,
+
+    /// How the file is compressed
+    #[arg(long, value_enum, default_value_t)]
+    pub compression: Compressed,
+
+    /// Whether all of it has to be of one moment, which a replica set can show
+    #[arg(long, value_enum, default_value_t)]
+    pub consistency: Wanted,
+
     /// Take a database without any document, or one that is not there, as it is
     #[arg(long)]
     pub allow_empty: bool,
+
+    /// Afterwards remove all but the newest N backups of this database; `keep` in cm.toml
+    #[arg(long, value_name = "N", global = true)]
+    pub keep: Option<u32>,
+
+    /// Afterwards remove backups older than N days; with --keep, only those that neither
+    /// keeps. One that a release may be taken back with stays; `keep_days` in cm.toml
+    #[arg(long, value_name = "N", global = true)]
+    pub keep_days: Option<u32>,
 
     /// Make an error of what is worth a warning: a backup much smaller than the last
     /// one, counts that differ; `verify`: a file without a manifest
@@ -72,6 +113,16 @@ pub enum Command {
         json: bool,
     },
 
+    /// Restore a backup that verifies: beside what is there, which is replaced only when
+    /// everything has arrived
+    ///
+    /// The file is read to its last byte first; one that does not verify is refused. Each
+    /// collection is then filled under a name of its own, gets its indexes, and only when
+    /// all of them are complete do they take their names. If anything fails before that, the
+    /// database is as it was. Exit status 0 means that every document is there.
+    #[command(after_long_help = RESTORE_EXAMPLES)]
+    Restore(RestoreArgs),
+
     /// List the backups in the folder that cm.toml names, or in one of this machine
     List {
         /// A folder of this machine
@@ -81,7 +132,61 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+
+    /// Remove old backups from the folder that cm.toml names, or from one of this machine
+    ///
+    /// --keep, --keep-days or cm.toml say which stay. Beside those, the newest of each
+    /// database stays, what has no manifest, and all that the ledgers' last good releases
+    /// ([prune] keep in cm.toml) may be taken back with. --dry-run shows what would go.
+    Prune {
+        /// A folder of this machine
+        folder: Option<PathBuf>,
+    },
 }
+
+/// `cm-backup restore`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RestoreArgs {
+    /// The backup: a file of this machine, or HOST:PATH as `list` and the ledger print it
+    pub file: PathBuf,
+
+    /// Its manifest; otherwise the one beside it
+    #[arg(long, value_name = "FILE")]
+    pub manifest: Option<PathBuf>,
+
+    /// Replace collections that are there; without it, documents are added to them
+    #[arg(long)]
+    pub drop: bool,
+
+    /// Yes, change the database NAME although it has documents
+    #[arg(long, value_name = "NAME")]
+    pub confirm: Vec<String>,
+
+    /// Restore only this collection of the backup; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub collection: Vec<String>,
+
+    /// Restore what matches this pattern, such as shop.*, …
+    #[arg(long, value_name = "PATTERN", requires = "ns_to")]
+    pub ns_from: Vec<String>,
+
+    /// … under the name that this one gives it, such as shop_old.*
+    #[arg(long, value_name = "PATTERN", requires = "ns_from")]
+    pub ns_to: Vec<String>,
+
+    /// Write what was done as JSON to stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+const RESTORE_EXAMPLES: &str = "\
+Examples:
+  cm-backup restore platform:/home/curateme/backups/FILE --db shop_check
+      beside the database in use: nothing is replaced
+  cm-backup restore platform:/home/curateme/backups/FILE --drop --confirm=shop
+      the collections of the database shop, as they were
+  cm-backup restore FILE --uri-env MONGODB_URI --collection orders --ns-from 'shop.*' --ns-to 'shop.old_*'
+      one collection under another name, anywhere";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -91,5 +196,5 @@ Examples:
       anywhere, without SSH and without cm.toml
   cm-backup verify /var/backups/shop-20260504T093000.500Z.archive.gz
       prove a backup again
-  mongorestore --gzip --archive=FILE
-      restore one: the files are mongodump archives";
+  cm-backup restore platform:/home/curateme/backups/FILE --drop --confirm=shop
+      put it back; `mongorestore --gzip --archive=FILE` can, too";

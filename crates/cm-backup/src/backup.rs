@@ -2,8 +2,8 @@
 //! the point: look, check that there is room, read, write aside, read back, compare,
 //! and only then give it its name.
 
-use crate::dump::{self, Dumped};
-use crate::manifest::{self, Consistency, Deploy, Manifest, Namespace, SCHEMA, Server};
+use crate::dump::{self, Dump, Dumped, Options, Wanted};
+use crate::manifest::{self, Deploy, Manifest, Namespace, SCHEMA, Server};
 use crate::source::Source;
 use crate::store::{Prepared, Store};
 use crate::survey::{self, Survey};
@@ -29,6 +29,8 @@ pub struct Backup<'a> {
     pub name: &'a str,
     /// The deploy it is for.
     pub deploy: Deploy,
+    /// What is read, and how.
+    pub options: &'a Options,
     /// Whether a database without documents is taken as it is.
     pub allow_empty: bool,
     /// Whether warnings are errors.
@@ -57,7 +59,10 @@ impl Backup<'_> {
     /// # Errors
     /// [`Exit::Backup`]; nothing has the backup's name then.
     pub async fn make(&self) -> Result<Outcome> {
-        let survey = survey::survey(&self.source.client, self.database).await?;
+        let mut survey = survey::survey(&self.source.client, self.database).await?;
+        if let Some(selection) = &self.options.selection {
+            selection.apply(&mut survey)?;
+        }
         let prepared = self.store.prepare(self.prefix).await?;
         for name in &prepared.removed {
             self.log.info(format!("removed {}, which a run that died had left", self.store.display(name)));
@@ -92,8 +97,21 @@ impl Backup<'_> {
 
     /// Reads the database into the partial file.
     async fn dump_to_store(&self, survey: &Survey) -> Result<Dumped<()>> {
+        match self.dump_once(survey, self.options.consistency).await {
+            Err(failure) if failure.code == dump::NO_MOMENT && self.options.consistency == Wanted::Auto => {
+                self.log.warn(format!(
+                    "the server does not keep one moment for so long ({failure}); reading again without"
+                ));
+                self.dump_once(survey, Wanted::None).await
+            }
+            done => done,
+        }
+    }
+
+    async fn dump_once(&self, survey: &Survey, consistency: Wanted) -> Result<Dumped<()>> {
         let (sink, receiving) = self.store.receive(self.name);
-        let dumped = match dump::dump(&self.source.client, survey, sink, self.log).await {
+        let dump = Dump { client: &self.source.client, survey, options: self.options, consistency, log: self.log };
+        let dumped = match dump.run(sink).await {
             Ok(dumped) => dumped,
             Err(failure) => return Err(self.store.abandon(receiving, failure).await),
         };
@@ -149,12 +167,13 @@ impl Backup<'_> {
             schema: SCHEMA.to_owned(),
             file: self.name.to_owned(),
             format: manifest::FORMAT.to_owned(),
-            compression: "gzip".to_owned(),
+            compression: self.options.compression.word().to_owned(),
             bytes: dumped.bytes,
             sha256: dumped.sha256.clone(),
             database: self.database.to_owned(),
             server: Server { version: survey.version.clone(), topology: survey.topology.clone() },
-            consistency: Consistency::None,
+            consistency: dumped.consistency,
+            selection: self.options.selection.clone(),
             documents: dumped.totals.iter().map(|totals| totals.documents).sum(),
             data_bytes: dumped.totals.iter().map(|totals| totals.bytes).sum(),
             started_at,
@@ -193,7 +212,7 @@ impl Backup<'_> {
     async fn has_documents(&self, survey: &Survey) -> bool {
         let database = self.source.client.database(self.database);
         for found in survey.collections.iter().filter(|found| found.has_documents()) {
-            if survey::count(&database, &found.entry).await != Some(0) {
+            if survey::count(&database, found).await != Some(0) {
                 return true;
             }
         }
@@ -219,7 +238,8 @@ impl Backup<'_> {
 
     /// A backup much smaller than the last one may mean that data is lost.
     fn shrink(&self, manifest: &Manifest, prepared: &Prepared) -> Option<String> {
-        let last = prepared.previous.as_ref().filter(|last| last.database == manifest.database)?;
+        let comparable = |last: &&Manifest| last.database == manifest.database && last.selection == manifest.selection;
+        let last = prepared.previous.as_ref().filter(comparable)?;
         let shrunk = manifest.documents < last.documents / 2 || manifest.data_bytes < last.data_bytes / 2;
         shrunk.then(|| {
             format!(

@@ -1,13 +1,12 @@
 //! `cm-backup verify FILE`: proves a backup again, or any archive of mongodump.
 
-use crate::manifest::{self, Manifest};
+use crate::file::{BackupFile, drained};
+use crate::manifest::Manifest;
 use crate::text;
 use crate::verify::{self, Contents};
-use cm_core::{Exit, Failure, Io, OrFail, Result};
+use cm_core::{Exit, Failure, Io, Result};
 use serde_json::{Value, json};
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// How sure one can be of a file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -21,8 +20,8 @@ pub enum Proof {
 /// What to prove.
 #[derive(Clone, Debug)]
 pub struct Check<'a> {
-    /// The file; `-` for stdin.
-    pub file: &'a Path,
+    /// The file.
+    pub file: &'a BackupFile,
     /// Its manifest, if not beside it.
     pub manifest: Option<&'a Path>,
     /// Whether a file without a manifest is an error.
@@ -36,18 +35,9 @@ impl Check<'_> {
     /// [`Exit::Backup`] for a file that is damaged or not what its manifest says;
     /// [`Exit::Usage`] for one that cannot be opened.
     pub async fn run(&self, json: bool, io: &Io) -> Result<Exit> {
-        let file = self.file.to_owned();
-        let read = tokio::task::spawn_blocking(move || read(&file));
-        let contents = read.await.map_err(|error| Failure::bug("the proving thread ended").cause(error))??;
-        let manifest = self.read_manifest()?;
-        let proof = self.judge(&contents, manifest.as_ref())?;
+        let (contents, proof) = self.prove().await?;
         let name = self.file.display();
-        let holds = format!(
-            "{}, {}, {}",
-            text::plural(contents.prelude.entries.len() as u64, "collection"),
-            text::plural(contents.documents(), "document"),
-            text::bytes(contents.bytes)
-        );
+        let holds = holds(&contents);
         match proof {
             Proof::Complete => io.log.success(format!("{name} is proved: {holds}, all as its manifest says")),
             Proof::Intact => {
@@ -58,6 +48,21 @@ impl Check<'_> {
             io.print_json(&report(&contents, proof))?;
         }
         Ok(Exit::Done)
+    }
+
+    /// Reads the file to its last byte and compares it with its manifest.
+    ///
+    /// # Errors
+    /// As [`Check::run`].
+    pub async fn prove(&self) -> Result<(Contents, Proof)> {
+        let read = self.file.read(|input| drained(input, |input| verify::read_back(input))).await?;
+        let contents = read.map_err(|error| {
+            Failure::new(Exit::Backup, "backup.not-proved", format!("{} is not an intact backup", self.file.display()))
+                .cause(error)
+        })?;
+        let manifest = self.file.manifest(self.manifest).await?;
+        let proof = self.judge(&contents, manifest.as_ref())?;
+        Ok((contents, proof))
     }
 
     fn judge(&self, contents: &Contents, manifest: Option<&Manifest>) -> Result<Proof> {
@@ -77,34 +82,16 @@ impl Check<'_> {
         let failure = Failure::new(Exit::Backup, "backup.not-proved", message);
         Err(differences.into_iter().take(10).fold(failure, Failure::cause))
     }
-
-    /// The manifest that was named, or the one beside the file.
-    fn read_manifest(&self) -> Result<Option<Manifest>> {
-        let beside = || -> Option<PathBuf> {
-            let name = manifest::name_for(self.file.file_name()?.to_str()?);
-            Some(self.file.with_file_name(name)).filter(|path| path.exists())
-        };
-        let Some(path) = self.manifest.map(Path::to_owned).or_else(beside) else { return Ok(None) };
-        let unreadable = || format!("cannot read the manifest {}", path.display());
-        let bytes = std::fs::read(&path).or_fail(Exit::Usage, "backup.manifest", unreadable())?;
-        let manifest = Manifest::parse(&bytes)
-            .map_err(|why| Failure::new(Exit::Backup, "backup.manifest", unreadable()).cause(why))?;
-        Ok(Some(manifest))
-    }
 }
 
-fn read(path: &Path) -> Result<Contents> {
-    let input: Box<dyn Read + Send> = match path.as_os_str() == "-" {
-        true => Box::new(std::io::stdin()),
-        false => {
-            let opened = File::open(path);
-            Box::new(opened.or_fail(Exit::Usage, "backup.no-file", format!("cannot open {}", path.display()))?)
-        }
-    };
-    verify::read_back(input).map_err(|error| {
-        Failure::new(Exit::Backup, "backup.not-proved", format!("{} is not an intact backup", path.display()))
-            .cause(error)
-    })
+/// What a backup holds, for people.
+pub fn holds(contents: &Contents) -> String {
+    format!(
+        "{}, {}, {}",
+        text::plural(contents.prelude.entries.len() as u64, "collection"),
+        text::plural(contents.documents(), "document"),
+        text::bytes(contents.bytes)
+    )
 }
 
 fn report(contents: &Contents, proof: Proof) -> Value {

@@ -1,6 +1,6 @@
 //! Compression. A dump is packed in blocks by several threads at once: each block
-//! becomes a gzip member of its own, and a file of many members is an ordinary
-//! gzip file to `gzip -t` and `mongorestore --gzip`. Reading tells the kind of
+//! becomes a gzip member or a zstd frame of its own, and a file of many is an ordinary
+//! file to `gzip -t`, `mongorestore --gzip` and `zstd -d`. Reading tells the kind of
 //! compression from the first bytes, never from the name.
 
 use flate2::Compression;
@@ -17,13 +17,22 @@ const BLOCK: usize = 1 << 20;
 /// More threads than this outrun any server.
 const MAX_THREADS: usize = 4;
 
+/// gzip's level: at 3 a dump is four times as fast as at 6 and 8 % larger.
+const GZIP_LEVEL: u32 = 3;
+
+/// zstd's level: at 1 it keeps up with what a server sends, and packs better than gzip.
+const ZSTD_LEVEL: i32 = 1;
+
 /// How a file is compressed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
 pub enum Compressed {
     /// Not at all.
     None,
-    /// gzip, in one member or many.
+    /// gzip, in one member or many: what mongorestore reads.
+    #[default]
     Gzip,
+    /// zstd, in one frame or many: faster and smaller; for mongorestore, unpack it first.
+    Zstd,
 }
 
 impl Compressed {
@@ -32,9 +41,42 @@ impl Compressed {
         match self {
             Compressed::None => "none",
             Compressed::Gzip => "gzip",
+            Compressed::Zstd => "zstd",
         }
     }
+
+    /// What the names of such archives end with.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Compressed::None => ".archive",
+            Compressed::Gzip => ".archive.gz",
+            Compressed::Zstd => ".archive.zst",
+        }
+    }
+
+    /// One block as a whole file of this kind.
+    fn pack(self, block: Vec<u8>) -> io::Result<Vec<u8>> {
+        let mut out = Vec::with_capacity(block.len() / 4);
+        match self {
+            Compressed::None => return Ok(block),
+            Compressed::Gzip => {
+                let mut encoder = GzEncoder::new(&mut out, Compression::new(GZIP_LEVEL));
+                encoder.write_all(&block)?;
+                encoder.finish()?;
+            }
+            Compressed::Zstd => {
+                let mut encoder = zstd::stream::write::Encoder::new(&mut out, ZSTD_LEVEL)?;
+                encoder.include_checksum(true)?;
+                encoder.write_all(&block)?;
+                encoder.finish()?;
+            }
+        }
+        Ok(out)
+    }
 }
+
+/// What a zstd file begins with.
+const ZSTD_FRAME: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 
 /// Looks at the first bytes and unpacks the rest.
 ///
@@ -49,18 +91,30 @@ pub fn unpack<'r>(mut input: impl Read + Send + 'r) -> io::Result<(Compressed, B
             let buffered = BufReader::with_capacity(BLOCK / 4, whole);
             Ok((Compressed::Gzip, Box::new(BufReader::with_capacity(BLOCK / 4, MultiGzDecoder::new(buffered)))))
         }
-        [0x28, 0xb5, 0x2f, 0xfd] => Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "the file is compressed with zstd; unpack it first: zstd -d --stdout FILE | cm-backup verify -",
-        )),
+        ZSTD_FRAME => {
+            let decoder = zstd::stream::read::Decoder::with_buffer(BufReader::with_capacity(BLOCK / 4, whole))?;
+            Ok((Compressed::Zstd, Box::new(BufReader::with_capacity(BLOCK / 4, Named(decoder)))))
+        }
         _ => Ok((Compressed::None, Box::new(BufReader::with_capacity(BLOCK / 4, whole)))),
+    }
+}
+
+/// zstd calls damage "other"; readers want to know it for what it is.
+struct Named<R>(R);
+
+impl<R: Read> Read for Named<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer).map_err(|error| match error.kind() {
+            io::ErrorKind::Other => io::Error::new(io::ErrorKind::InvalidData, error),
+            _ => error,
+        })
     }
 }
 
 type Job = (Vec<u8>, SyncSender<io::Result<Vec<u8>>>);
 
-/// Packs what is written to it into gzip members, in order.
-pub struct Gzip<W> {
+/// Packs what is written to it block by block, in order.
+pub struct Packer<W> {
     out: W,
     block: Vec<u8>,
     jobs: SyncSender<Job>,
@@ -68,17 +122,17 @@ pub struct Gzip<W> {
     most_pending: usize,
 }
 
-impl<W: Write> Gzip<W> {
-    /// Packs at `level` (1 fast … 9 small) into `out`. The threads end when the writer is dropped.
-    pub fn new(out: W, level: u32) -> Self {
+impl<W: Write> Packer<W> {
+    /// Packs into `out`. The threads end when the writer is dropped.
+    pub fn new(out: W, kind: Compressed) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
         let (jobs, queue) = sync_channel::<Job>(threads);
         let queue = Arc::new(Mutex::new(queue));
         for _ in 0..threads {
             let queue = Arc::clone(&queue);
-            std::thread::spawn(move || work(&queue, level));
+            std::thread::spawn(move || work(&queue, kind));
         }
-        Gzip { out, block: Vec::with_capacity(BLOCK), jobs, pending: VecDeque::new(), most_pending: threads * 2 }
+        Packer { out, block: Vec::with_capacity(BLOCK), jobs, pending: VecDeque::new(), most_pending: threads * 2 }
     }
 
     fn send_block(&mut self) -> io::Result<()> {
@@ -114,7 +168,7 @@ impl<W: Write> Gzip<W> {
     }
 }
 
-impl<W: Write> Write for Gzip<W> {
+impl<W: Write> Write for Packer<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let room = BLOCK - self.block.len();
         let taken = bytes.len().min(room);
@@ -132,13 +186,11 @@ impl<W: Write> Write for Gzip<W> {
 }
 
 /// One compressing thread.
-fn work(queue: &Mutex<Receiver<Job>>, level: u32) {
+fn work(queue: &Mutex<Receiver<Job>>, kind: Compressed) {
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((block, reply)) = job else { return };
-        let mut encoder = GzEncoder::new(Vec::with_capacity(BLOCK / 4), Compression::new(level));
-        let packed = encoder.write_all(&block).and_then(|()| encoder.finish());
-        let _nobody_waits = reply.send(packed);
+        let _nobody_waits = reply.send(kind.pack(block));
     }
 }
 
@@ -155,32 +207,34 @@ mod tests {
         (0..length).map(|_| next()).collect()
     }
 
-    fn packed(bytes: &[u8]) -> Vec<u8> {
-        let mut gzip = Gzip::new(Vec::new(), 1);
-        gzip.write_all(bytes).expect("write");
-        gzip.finish().expect("finish")
+    fn packed(bytes: &[u8], kind: Compressed) -> Vec<u8> {
+        let mut packer = Packer::new(Vec::new(), kind);
+        packer.write_all(bytes).expect("write");
+        packer.finish().expect("finish")
     }
 
     #[test]
     fn blocks_come_back_in_their_order() {
         for length in [1, BLOCK - 1, BLOCK, BLOCK + 1, 5 * BLOCK + 7] {
-            let bytes = noise(length);
-            let file = packed(&bytes);
-            let (kind, mut reader) = unpack(&file[..]).expect("gzip");
-            let mut back = Vec::new();
-            reader.read_to_end(&mut back).expect("read");
-            assert_eq!(kind, Compressed::Gzip);
-            assert!(back == bytes, "{length} bytes came back changed");
+            for kind in [Compressed::None, Compressed::Gzip, Compressed::Zstd] {
+                let bytes = noise(length);
+                let file = packed(&bytes, kind);
+                let (found, mut reader) = unpack(&file[..]).expect("readable");
+                let mut back = Vec::new();
+                reader.read_to_end(&mut back).expect("read");
+                assert_eq!(found, kind);
+                assert!(back == bytes, "{length} bytes came back changed");
+            }
         }
     }
 
     #[test]
     fn what_was_not_finished_is_cut_off() {
         let mut out = Vec::new();
-        let mut gzip = Gzip::new(&mut out, 1);
-        gzip.write_all(&noise(3 * BLOCK + 5)).expect("write");
-        drop(gzip);
-        assert!(out.len() < packed(&noise(3 * BLOCK + 5)).len());
+        let mut packer = Packer::new(&mut out, Compressed::Gzip);
+        packer.write_all(&noise(3 * BLOCK + 5)).expect("write");
+        drop(packer);
+        assert!(out.len() < packed(&noise(3 * BLOCK + 5), Compressed::Gzip).len());
     }
 
     #[test]

@@ -5,34 +5,46 @@
 //! A collection is closed in the archive only after its cursor ended well; any
 //! error leaves the archive cut off, which every reader notices.
 
-use crate::archive::{Entry, Kind, Prelude, Totals, Writer};
-use crate::codec::Gzip;
+use crate::archive::{Prelude, Totals, Writer};
+use crate::codec::{Compressed, Packer};
+use crate::manifest::{Consistency, Selection};
+use crate::moment::{self, Moment};
 use crate::mongo;
+use crate::progress::Progress;
+use crate::select::Pace;
 use crate::survey::{self, Found, Survey};
 use crate::verify::hex;
-use bson::{RawBsonRef, doc};
+use bson::RawBsonRef;
 use cm_core::{Exit, Failure, Log, Result};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use mongodb::raw_batch_cursor::{RawBatch, RawBatchCursor};
+use mongodb::raw_batch_cursor::RawBatch;
 use mongodb::{Client, Database};
 use sha2::{Digest, Sha256};
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Collections read at a time: one more than the server answers at once, or it waits.
 pub const READERS: usize = 2;
 
-/// gzip's level: at 3 a dump is four times as fast as at 6 and 8 % larger.
-const LEVEL: u32 = 3;
-
 /// How long the server may take for one batch of at most 16 MiB.
 const BATCH_LIMIT: Duration = Duration::from_secs(120);
 
-/// How often people hear how far it is.
-const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+pub use crate::moment::{NO_MOMENT, Wanted};
+
+/// What is read of a database, and how.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// What of it; everything, if nothing is said.
+    pub selection: Option<Selection>,
+    /// How the file is compressed.
+    pub compression: Compressed,
+    /// Whether all of it has to be of one moment.
+    pub consistency: Wanted,
+    /// The most that is read in a second, in bytes of BSON.
+    pub rate_limit: Option<u64>,
+}
 
 /// What was read.
 #[derive(Debug)]
@@ -49,6 +61,8 @@ pub struct Dumped<W> {
     pub totals: Vec<Totals>,
     /// What the server counted in each entry before and after it was read.
     pub counted: Vec<Option<(u64, u64)>>,
+    /// Whether all of it is of one moment.
+    pub consistency: Consistency,
     /// What people should know about the counts.
     pub warnings: Vec<String>,
 }
@@ -56,8 +70,8 @@ pub struct Dumped<W> {
 impl<W> Dumped<W> {
     /// The output, and everything else.
     pub fn split(self) -> (W, Dumped<()>) {
-        let Dumped { out, bytes, sha256, prelude, totals, counted, warnings } = self;
-        (out, Dumped { out: (), bytes, sha256, prelude, totals, counted, warnings })
+        let Dumped { out, bytes, sha256, prelude, totals, counted, consistency, warnings } = self;
+        (out, Dumped { out: (), bytes, sha256, prelude, totals, counted, consistency, warnings })
     }
 }
 
@@ -67,40 +81,76 @@ enum Message {
     Finish,
 }
 
-/// Reads what `survey` found into `out`, compressed.
-///
-/// # Errors
-/// [`Exit::Backup`]; what is in `out` must then not be kept.
-pub async fn dump<W: Write + Send + 'static>(client: &Client, survey: &Survey, out: W, log: &Log) -> Result<Dumped<W>> {
-    let prelude = prelude(survey);
-    let progress = Arc::new(Progress::default());
-    let (sender, receiver) = mpsc::channel(1);
-    let writing = {
-        let (prelude, progress) = (prelude.clone(), Arc::clone(&progress));
-        tokio::task::spawn_blocking(move || write(receiver, &prelude, Hashed::new(out), &progress))
-    };
-    let database = client.database(&survey.database);
-    let reading = read_all(&database, &survey.collections, sender);
-    let read = tokio::select! {
-        read = reading => read,
-        never = progress.report(log, survey.data_bytes) => never,
-    };
-    let written = writing.await.map_err(|error| Failure::bug("the writing thread ended").cause(error))?;
-    // A reader whose queue closed failed because of the writer, not the other way round.
-    let (out, totals) = match (&read, written) {
-        (Err(failure), Err(WriteError::Abandoned)) => return Err(failure.clone()),
-        (_, Err(error)) => return Err(error.into_failure()),
-        (Err(failure), Ok(_)) => return Err(failure.clone()),
-        (Ok(_), Ok(written)) => written,
-    };
-    let counted = read?;
-    check_unchanged(&database, &survey.collections, log).await?;
-    let mut warnings = Vec::new();
-    for ((found, totals), counted) in survey.collections.iter().zip(&totals).zip(&counted) {
-        warnings.extend(check_count(&database, found, *totals, *counted, log).await?);
+/// One dump, ready to begin.
+#[derive(Debug)]
+pub struct Dump<'a> {
+    /// The server.
+    pub client: &'a Client,
+    /// What there is to read.
+    pub survey: &'a Survey,
+    /// How.
+    pub options: &'a Options,
+    /// Whether all of it has to be of one moment; a second try may want less than the options.
+    pub consistency: Wanted,
+    /// Messages for people.
+    pub log: &'a Log,
+}
+
+impl Dump<'_> {
+    /// Reads what the survey found into `out`, compressed.
+    ///
+    /// # Errors
+    /// [`Exit::Backup`]; what is in `out` must then not be kept.
+    pub async fn run<W: Write + Send + 'static>(&self, out: W) -> Result<Dumped<W>> {
+        let prelude = prelude(self.survey);
+        let progress = Arc::new(Progress::default());
+        let (sender, receiver) = mpsc::channel(1);
+        let writing = {
+            let (prelude, progress, kind) = (prelude.clone(), Arc::clone(&progress), self.options.compression);
+            tokio::task::spawn_blocking(move || write(receiver, &prelude, kind, Hashed::new(out), &progress))
+        };
+        let database = self.client.database(&self.survey.database);
+        let reading = self.read_all(&database, sender);
+        let read = tokio::select! {
+            read = reading => read,
+            never = progress.report(self.log, "backup", self.survey.data_bytes) => never,
+        };
+        let written = writing.await.map_err(|error| Failure::bug("the writing thread ended").cause(error))?;
+        // A reader whose queue closed failed because of the writer, not the other way round.
+        let (out, totals) = match (&read, written) {
+            (Err(failure), Err(WriteError::Abandoned)) => return Err(failure.clone()),
+            (_, Err(error)) => return Err(error.into_failure()),
+            (Err(failure), Ok(_)) => return Err(failure.clone()),
+            (Ok(_), Ok(written)) => written,
+        };
+        let (consistency, counted) = read?;
+        check_unchanged(&database, &self.survey.collections, self.log).await?;
+        let mut warnings = Vec::new();
+        for ((found, totals), counted) in self.survey.collections.iter().zip(&totals).zip(&counted) {
+            warnings.extend(check_count(&database, found, *totals, *counted, self.log).await?);
+        }
+        let (out, bytes, sha256) = out.finish();
+        Ok(Dumped { out, bytes, sha256, prelude, totals, counted, consistency, warnings })
     }
-    let (out, bytes, sha256) = out.finish();
-    Ok(Dumped { out, bytes, sha256, prelude, totals, counted, warnings })
+
+    /// Reads every collection, [`READERS`] at a time or, in a transaction, one by one; what
+    /// the server counted in each.
+    async fn read_all(
+        &self,
+        database: &Database,
+        sender: mpsc::Sender<Message>,
+    ) -> Result<(Consistency, Vec<Option<(u64, u64)>>)> {
+        let moment = moment::choose(database, self.survey, self.consistency, self.log).await?;
+        let pace = Pace::new(self.options.rate_limit);
+        let readers = if moment.is_one_by_one() { 1 } else { READERS };
+        let tasks = self.survey.collections.iter().enumerate();
+        let tasks = tasks.map(|(index, found)| read_one(database, index, found, &moment, &pace, &sender));
+        let mut counted: Vec<(usize, _)> = stream::iter(tasks).buffer_unordered(readers).try_collect().await?;
+        counted.sort_by_key(|(index, _)| *index);
+        send(&sender, Message::Finish).await?;
+        let consistency = moment.end().await;
+        Ok((consistency, counted.into_iter().map(|(_, counted)| counted).collect()))
+    }
 }
 
 fn prelude(survey: &Survey) -> Prelude {
@@ -112,63 +162,46 @@ fn prelude(survey: &Survey) -> Prelude {
     }
 }
 
-/// Reads every collection, [`READERS`] at a time; what the server counted in each.
-async fn read_all(
-    database: &Database,
-    collections: &[Found],
-    sender: mpsc::Sender<Message>,
-) -> Result<Vec<Option<(u64, u64)>>> {
-    let tasks = collections.iter().enumerate().map(|(index, found)| read_one(database, index, found, &sender));
-    let mut counted: Vec<(usize, _)> = stream::iter(tasks).buffer_unordered(READERS).try_collect().await?;
-    counted.sort_by_key(|(index, _)| *index);
-    send(&sender, Message::Finish).await?;
-    Ok(counted.into_iter().map(|(_, counted)| counted).collect())
-}
-
 async fn read_one(
     database: &Database,
     index: usize,
     found: &Found,
+    moment: &Moment,
+    pace: &Pace,
     sender: &mpsc::Sender<Message>,
 ) -> Result<(usize, Option<(u64, u64)>)> {
-    let before = survey::count(database, &found.entry).await;
+    let before = survey::count(database, found).await;
     if found.has_documents() {
-        read_documents(database, index, &found.entry, sender).await?;
+        read_documents(database, index, found, moment, pace, sender).await?;
     }
     send(sender, Message::Close(index)).await?;
-    let after = survey::count(database, &found.entry).await;
+    let after = survey::count(database, found).await;
     Ok((index, before.zip(after)))
 }
 
 async fn read_documents(
     database: &Database,
     index: usize,
-    entry: &Entry,
+    found: &Found,
+    moment: &Moment,
+    pace: &Pace,
     sender: &mpsc::Sender<Message>,
 ) -> Result<()> {
-    let message = || format!("reading {} from the database failed", entry.namespace());
+    let message = || format!("reading {} from the database failed", found.entry.namespace());
     let in_time = |_| {
         Failure::new(Exit::Backup, "backup.timeout", message())
             .cause(format!("no documents within {} s", BATCH_LIMIT.as_secs()))
             .hint("look at the database's load and log, then try again")
             .retryable()
     };
-    let opening = tokio::time::timeout(BATCH_LIMIT, open(database, entry)).await.map_err(in_time)?;
-    let mut cursor = opening.map_err(|error| mongo::failure(&error, message()))?;
-    while let Some(batch) = tokio::time::timeout(BATCH_LIMIT, cursor.next()).await.map_err(in_time)? {
-        let batch = batch.map_err(|error| mongo::failure(&error, message()))?;
+    let opening = tokio::time::timeout(BATCH_LIMIT, moment.open(database, found)).await.map_err(in_time)?;
+    let mut batches = opening.map_err(|error| moment::failure(&error, message()))?;
+    while let Some(batch) = tokio::time::timeout(BATCH_LIMIT, batches.next()).await.map_err(in_time)? {
+        let batch = batch.map_err(|error| moment::failure(&error, message()))?;
+        pace.wait(batch.doc_slices().map_or(0, |documents| documents.as_bytes().len() as u64)).await;
         send(sender, Message::Batch(index, batch)).await?;
     }
     Ok(())
-}
-
-/// From 8.3 on a time series has no buckets of its own name; they are asked for as raw data.
-async fn open(database: &Database, entry: &Entry) -> mongodb::error::Result<RawBatchCursor> {
-    if entry.kind == Kind::Timeseries && !entry.in_buckets {
-        let find = doc! {"find": &entry.collection, "filter": {}, "rawData": true};
-        return database.run_cursor_command(find).batch().await;
-    }
-    database.collection::<bson::RawDocumentBuf>(&entry.data_collection()).find(doc! {}).batch().await
 }
 
 async fn send(sender: &mpsc::Sender<Message>, message: Message) -> Result<()> {
@@ -207,23 +240,24 @@ impl From<io::Error> for WriteError {
 fn write<W: Write>(
     mut queue: mpsc::Receiver<Message>,
     prelude: &Prelude,
+    kind: Compressed,
     out: Hashed<W>,
     progress: &Progress,
 ) -> Result<(Hashed<W>, Vec<Totals>), WriteError> {
-    let mut writer = Writer::start(Gzip::new(out, LEVEL), prelude)?;
+    let mut writer = Writer::start(Packer::new(out, kind), prelude)?;
     loop {
         match queue.blocking_recv() {
             None => return Err(WriteError::Abandoned),
             Some(Message::Close(index)) => {
                 writer.close(index)?;
-                progress.collections.fetch_add(1, Ordering::Relaxed);
+                progress.close();
             }
             Some(Message::Batch(index, batch)) => write_batch(&mut writer, index, &batch, progress)?,
             Some(Message::Finish) => break,
         }
     }
-    let (gzip, totals) = writer.finish()?;
-    Ok((gzip.finish()?, totals))
+    let (packer, totals) = writer.finish()?;
+    Ok((packer.finish()?, totals))
 }
 
 fn write_batch<W: Write>(
@@ -239,8 +273,7 @@ fn write_batch<W: Write>(
     }
     let slices = documents.into_iter().map(|item| match item {
         Ok(RawBsonRef::Document(document)) => {
-            progress.documents.fetch_add(1, Ordering::Relaxed);
-            progress.bytes.fetch_add(document.as_bytes().len() as u64, Ordering::Relaxed);
+            progress.add(1, document.as_bytes().len() as u64);
             Ok(document.as_bytes())
         }
         Ok(_) => Err(invalid(&"the server sent something that is no document")),
@@ -288,7 +321,7 @@ async fn check_count(
         }
         return Ok(None);
     }
-    let exact = survey::count_exactly(database, &found.entry).await.unwrap_or(after);
+    let exact = survey::count_exactly(database, found).await.unwrap_or(after);
     let (least, most) = (before.min(after).min(exact), before.max(after).max(exact));
     if (least..=most).contains(&read) {
         log.info(format!("{name} changed while it was read: the server counts {exact} documents, {read} were read"));
@@ -302,34 +335,6 @@ async fn check_count(
             .retryable());
     }
     Ok(Some(message))
-}
-
-/// How far the dump is.
-#[derive(Debug, Default)]
-struct Progress {
-    documents: AtomicU64,
-    bytes: AtomicU64,
-    collections: AtomicU64,
-}
-
-impl Progress {
-    /// Tells people now and then; never ends.
-    async fn report<T>(&self, log: &Log, of_bytes: Option<u64>) -> T {
-        loop {
-            tokio::time::sleep(REPORT_INTERVAL).await;
-            let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-            let bytes = read(&self.bytes);
-            let share = of_bytes
-                .filter(|all| *all > 0)
-                .map_or(String::new(), |all| format!(" of about {}", crate::text::bytes(all)));
-            log.info(format!(
-                "backup: {}{share}, {} documents, {} collections done",
-                crate::text::bytes(bytes),
-                read(&self.documents),
-                read(&self.collections)
-            ));
-        }
-    }
 }
 
 /// Counts and hashes what is written through it.

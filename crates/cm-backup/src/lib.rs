@@ -10,13 +10,19 @@ pub mod check;
 pub mod codec;
 pub mod dump;
 pub mod envfile;
+pub mod file;
 mod listing;
 pub mod manifest;
 pub mod metadata;
+pub mod moment;
 pub mod mongo;
 mod name;
 pub mod pipe;
 mod plan;
+pub mod progress;
+pub mod prune;
+pub mod restore;
+pub mod select;
 pub mod source;
 pub mod store;
 pub mod survey;
@@ -29,8 +35,10 @@ use args::Command;
 use backup::{Backup, Outcome};
 use check::Check;
 use cm_core::{CommonArgs, Done, Exit, Io, Log, Result, Run};
+use file::BackupFile;
 use manifest::{Deploy, Manifest};
 use plan::{Plan, Route};
+use prune::Retention;
 use serde_json::{Value, json};
 use source::Source;
 use std::path::Path;
@@ -52,9 +60,10 @@ impl cm_core::Tool for Tool {
     async fn command(args: &Args, io: &Io) -> Option<Result<Exit>> {
         match &args.command {
             Some(Command::Verify { file, manifest, json }) => {
-                let check = Check { file, manifest: manifest.as_deref(), strict: args.strict };
-                Some(check.run(*json, io).await)
+                Some(verify_file(args, file, manifest.as_deref(), *json, io).await)
             }
+            Some(Command::Prune { folder }) => Some(prune::run(args, folder.as_deref(), io).await),
+            Some(Command::Restore(restore)) => Some(restore::run(args, restore, io).await),
             Some(Command::List { folder, json }) => Some(list(args, folder.as_deref(), *json, io).await),
             None if args.output.as_deref().is_some_and(|path| path.as_os_str() == "-") => {
                 Some(plan::to_stdout(args, io).await)
@@ -76,7 +85,37 @@ impl cm_core::Tool for Tool {
         run.log.info(format!("backing up {}", plan.describe()));
         let clock = Instant::now();
         let outcome = carry_out(&plan, &args, run).await?;
-        Ok(report(run, outcome, &clock))
+        let kept = outcome.1.clone().filter(|_| plan.is_in_a_series());
+        let done = report(run, outcome, &clock);
+        match kept {
+            Some(store) => Ok(remove_old(&args, &store, run, done).await),
+            None => Ok(done),
+        }
+    }
+}
+
+/// Removes what is too old. The new backup is proved, so that nothing here is worth a failed deploy.
+async fn remove_old(args: &Args, store: &Store, run: &mut Run, done: Done) -> Done {
+    let removed = async {
+        let project = plan::project_if_any(args, true)?;
+        match Retention::of(args, project.as_ref()) {
+            retention if retention.is_set() => prune::prune(project.as_ref(), store, retention, run).await,
+            _ => Ok(Vec::new()),
+        }
+    };
+    match removed.await {
+        Ok(removed) if removed.is_empty() => done,
+        Ok(removed) => {
+            let mut facts = run.doc.facts("backup").cloned().unwrap_or_default();
+            facts["removed"] = json!(removed);
+            run.doc.set_facts(facts);
+            done
+        }
+        Err(failure) => {
+            run.log.warn("old backups were not removed:");
+            run.log.failure(&failure);
+            done.warned_of("old backups were not removed")
+        }
     }
 }
 
@@ -104,6 +143,7 @@ async fn make(plan: &Plan, args: &Args, run: &Run, source: &Source, store: &Stor
         prefix: &prefix,
         name: &name,
         deploy: deploy(run, plan),
+        options: &plan.options,
         allow_empty: args.allow_empty,
         strict: args.strict,
         log: &run.log,
@@ -167,8 +207,15 @@ fn facts(manifest: &Manifest, store: &Store, warnings: &[String], clock: &Instan
         "namespaces": manifest.namespaces.len(),
         "documents": manifest.documents,
         "duration_ms": u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "consistency": manifest.consistency,
+        "partial": manifest.selection.is_some(),
         "warnings": warnings,
     })
+}
+
+async fn verify_file(args: &Args, file: &Path, manifest: Option<&Path>, json: bool, io: &Io) -> Result<Exit> {
+    let file = BackupFile::find(args, file, &io.log).await?;
+    Check { file: &file, manifest, strict: args.strict }.run(json, io).await
 }
 
 async fn list(args: &Args, folder: Option<&Path>, json: bool, io: &Io) -> Result<Exit> {

@@ -24,7 +24,7 @@ pub struct Manifest {
     pub file: String,
     /// [`FORMAT`].
     pub format: String,
-    /// `gzip` or `none`.
+    /// `gzip`, `zstd` or `none`.
     pub compression: String,
     /// The length of the file, in bytes.
     pub bytes: u64,
@@ -36,6 +36,9 @@ pub struct Manifest {
     pub server: Server,
     /// Whether all of it is from one moment; see [`Consistency`].
     pub consistency: Consistency,
+    /// What of the database is in it; all, if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selection: Option<Selection>,
     /// Documents in all.
     pub documents: u64,
     /// Their length, in bytes of BSON.
@@ -70,6 +73,24 @@ pub enum Consistency {
     /// Each document is whole; collections were read one after the other, so that
     /// writes in between may be in one and not in another.
     None,
+    /// All documents are from one moment: the server was asked for a point in time. Capped
+    /// collections are not, which no server offers.
+    Snapshot,
+    /// The same, by one transaction around all that was read.
+    Transaction,
+}
+
+/// A part of a database.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Selection {
+    /// Only these collections; all if none is named.
+    pub collections: Vec<String>,
+    /// Not these.
+    pub excluded: Vec<String>,
+    /// Only documents that this query finds, in Extended JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query: Option<serde_json::Value>,
 }
 
 /// The deploy a backup was made for.

@@ -3,8 +3,40 @@
 //! through, because a restore to the same server understands them.
 
 use crate::archive::Kind;
-use bson::{Bson, RawDocument, RawDocumentBuf};
+use bson::{Bson, Document, RawDocument, RawDocumentBuf};
 use serde_json::{Map, Value};
+
+/// What a collection is made with.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Described {
+    /// The options of `create`.
+    pub options: Document,
+    /// The indexes as `listIndexes` gave them.
+    pub indexes: Vec<Document>,
+}
+
+/// Reads what [`describe`] or mongodump wrote. Old tools wrote nothing for some collections.
+///
+/// # Errors
+/// Why it cannot be read.
+pub fn parse(metadata: &str) -> Result<Described, String> {
+    if metadata.trim().is_empty() {
+        return Ok(Described::default());
+    }
+    let mut parsed: Map<String, Value> = serde_json::from_str(metadata).map_err(|error| error.to_string())?;
+    let document = |value: Value| match Bson::try_from(value) {
+        Ok(Bson::Document(document)) => Ok(document),
+        Ok(other) => Err(format!("{other} is no document")),
+        Err(error) => Err(error.to_string()),
+    };
+    let options = parsed.remove("options").filter(|options| !options.is_null()).map(document).transpose()?;
+    let indexes = match parsed.remove("indexes") {
+        Some(Value::Array(indexes)) => indexes.into_iter().map(document).collect::<Result<_, _>>()?,
+        Some(Value::Null) | None => Vec::new(),
+        Some(other) => return Err(format!("the indexes are {other}")),
+    };
+    Ok(Described { options: options.unwrap_or_default(), indexes })
+}
 
 /// The metadata of one collection.
 ///

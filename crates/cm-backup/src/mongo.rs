@@ -1,6 +1,7 @@
 //! The connection to the database: its URI is a secret from the moment it is read,
 //! and what the driver says is translated into failures with hints.
 
+use crate::select::ReadFrom;
 use cm_core::{Exit, Failure, Result, add_secret};
 use mongodb::Client;
 use mongodb::error::{Error, ErrorKind};
@@ -11,6 +12,9 @@ use std::time::Duration;
 
 /// How long to look for a server that answers.
 const SELECTION_LIMIT: Duration = Duration::from_secs(10);
+
+/// The code of a failure because of an option or a value that the server does not know.
+pub const REFUSED_OPTION: &str = "backup.refused-option";
 
 /// The longest cause that is shown; the driver likes to print its whole state.
 const LONGEST_CAUSE: usize = 400;
@@ -62,6 +66,15 @@ impl DatabaseUri {
         let message = format!("{} asks for TLS, which cannot go through the tunnel to the container", self.origin);
         Err(Failure::new(Exit::Config, "backup.tls", message)
             .hint("the tunnel is encrypted by SSH; give a URI without tls=true in another variable (uri_env in cm.toml), or back up from a machine that reaches the database: --uri-env NAME"))
+    }
+
+    /// Reads from another member than the URI says, if one is named.
+    #[must_use]
+    pub fn reading_from(mut self, read_from: Option<ReadFrom>) -> Self {
+        if let Some(read_from) = read_from {
+            self.options.selection_criteria = Some(read_from.criteria());
+        }
+        self
     }
 
     /// Connects to exactly the server behind a Unix socket.
@@ -151,6 +164,9 @@ fn explain(error: &Error) -> (&'static str, &'static str, bool) {
         (_, Some(26 | 43 | 175 | 237)) => {
             ("backup.changed", "a collection was dropped or the cursor was killed while it was read; try again", true)
         }
+        (_, Some(2 | 9 | 14 | 67 | 72 | 197 | 40414 | 40415)) => {
+            (REFUSED_OPTION, "this server does not know an option or a value; look at its version", false)
+        }
         (ErrorKind::ServerSelection { .. } | ErrorKind::DnsResolve { .. }, _) => (
             "backup.database-unreachable",
             "is the database running? `--no-backup` in the deploy script goes on without a backup, and the record says so",
@@ -178,6 +194,11 @@ pub fn cause(error: &Error) -> String {
         ErrorKind::ServerSelection { .. } => reason_in_topology(&text).unwrap_or(&text),
         _ => &text,
     };
+    short(text)
+}
+
+/// A server's words at a readable length.
+pub fn short(text: &str) -> String {
     match text.char_indices().nth(LONGEST_CAUSE) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

@@ -2,8 +2,10 @@
 //! before anything is connected to.
 
 use crate::args::Args;
-use crate::dump;
+use crate::dump::{Dump, Options};
+use crate::manifest::Selection;
 use crate::name;
+use crate::select::ReadFrom;
 use crate::source::{Deployed, Source};
 use crate::store::Store;
 use crate::{survey, text};
@@ -14,6 +16,9 @@ use jiff::Timestamp;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
+/// The code of the failure that there is no project here.
+const NO_PROJECT: &str = "config.no-project";
+
 /// One backup, planned.
 #[derive(Debug)]
 pub struct Plan {
@@ -22,6 +27,9 @@ pub struct Plan {
     database: Option<String>,
     /// The project, where one is known.
     pub project: Option<String>,
+    /// What is read, and how.
+    pub options: Options,
+    read_from: Option<ReadFrom>,
     at: Timestamp,
 }
 
@@ -73,6 +81,8 @@ impl Plan {
                 to,
                 database: args.database.clone(),
                 project: run.doc.project().map(str::to_owned),
+                options: options(args)?,
+                read_from: args.read_preference,
                 at: Timestamp::now(),
             },
             (_, to) => {
@@ -107,7 +117,15 @@ impl Plan {
                 uri_env: section.uri_env,
             })),
         };
-        Ok(Plan { from, to, database: section.database, project: name, at: Timestamp::now() })
+        Ok(Plan {
+            from,
+            to,
+            database: section.database,
+            project: name,
+            options: options(args)?,
+            read_from: args.read_preference,
+            at: Timestamp::now(),
+        })
     }
 
     /// The plan for people, after "back up".
@@ -147,6 +165,11 @@ impl Plan {
         name::check_database(name).map(|()| name.to_owned())
     }
 
+    /// Whether the backup is one of many in its folder.
+    pub fn is_in_a_series(&self) -> bool {
+        !matches!(self.to, To::File { .. })
+    }
+
     /// What the names of this plan's backups begin with.
     pub fn prefix(&self, database: &str) -> String {
         match &self.to {
@@ -159,7 +182,7 @@ impl Plan {
     pub fn file_name(&self, prefix: &str, commit: Option<&str>) -> String {
         match &self.to {
             To::File { name, .. } => name.clone(),
-            _ => name::file_name(prefix, self.at, commit),
+            _ => name::file_name(prefix, self.at, commit, self.options.compression.suffix()),
         }
     }
 
@@ -180,7 +203,7 @@ impl Plan {
             (To::Host { target, directory }, _) => Store::new(Host::connect(target, log).await?, directory),
         };
         let source = match (&self.from, &server) {
-            (From::Environment(variable), _) => Some(Source::from_environment(variable).await?),
+            (From::Environment(variable), _) => Some(Source::from_environment(variable, self.read_from).await?),
             (From::Service(from), Some(server)) => from.open(server).await?,
             (From::Service(_), None) => unreachable!("the host of a service was connected to"),
         };
@@ -254,6 +277,16 @@ impl Section {
     }
 }
 
+/// What the flags say of the reading.
+fn options(args: &Args) -> Result<Options> {
+    Ok(Options {
+        selection: Selection::of(args)?,
+        compression: args.compression,
+        consistency: args.consistency,
+        rate_limit: args.rate_limit,
+    })
+}
+
 /// Whether `--output` names a folder or a new file.
 fn local_target(args: &Args, path: &Path) -> Result<To> {
     let path = absolute(args, path)?;
@@ -273,7 +306,11 @@ fn local_target(args: &Args, path: &Path) -> Result<To> {
     Ok(To::File { folder: folder.to_owned(), name: name.to_owned() })
 }
 
-fn absolute(args: &Args, path: &Path) -> Result<PathBuf> {
+/// A path as the flags mean it: from the folder that `-C` names.
+///
+/// # Errors
+/// [`Exit::Usage`] for an empty one.
+pub fn absolute(args: &Args, path: &Path) -> Result<PathBuf> {
     let path = args.common.directory.as_deref().unwrap_or(Path::new("")).join(path);
     std::path::absolute(&path).map_err(|error| {
         Failure::new(Exit::Usage, "usage.output", format!("cannot use the path {:?}", path.display().to_string()))
@@ -299,6 +336,19 @@ pub async fn local_store(args: &Args, folder: &Path, log: &Log) -> Result<Store>
     here(&absolute(args, folder)?, log).await
 }
 
+/// The project; where `optional`, `None` in a folder that belongs to none. A project with
+/// a mistake is an error in any case.
+///
+/// # Errors
+/// [`Exit::Config`].
+pub fn project_if_any(args: &Args, optional: bool) -> Result<Option<Project>> {
+    match Project::load(&args.common) {
+        Ok(project) => Ok(Some(project)),
+        Err(failure) if optional && failure.code == NO_PROJECT => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
 /// The folder of the host that `cm.toml` names.
 ///
 /// # Errors
@@ -308,6 +358,45 @@ pub async fn configured_store(args: &Args, log: &Log) -> Result<Store> {
     let section = Section::read(args, &project)?;
     let host = Host::connect(&Target::of(&project, &section.host)?, log).await?;
     Ok(Store::new(host, &section.directory))
+}
+
+/// The host of that name in `cm.toml`, connected.
+///
+/// # Errors
+/// [`Exit::Config`], [`Exit::Unreachable`].
+pub async fn host_named(args: &Args, name: &str, log: &Log) -> Result<Host> {
+    let project = Project::load(&args.common)?;
+    Host::connect(&Target::of(&project, project.host(name)?)?, log).await
+}
+
+/// A database that is written to: that of a variable, or the project's own.
+#[derive(Debug)]
+pub struct Destination {
+    /// The connection.
+    pub source: Source,
+    /// The project it belongs to and its host, which have a deploy lock.
+    pub owner: Option<(Project, Host)>,
+}
+
+/// Connects to the database that the flags and `cm.toml` name.
+///
+/// # Errors
+/// [`Exit::Config`], [`Exit::Unreachable`]; [`Exit::Backup`] if it does not answer.
+pub async fn destination(args: &Args, log: &Log) -> Result<Destination> {
+    if let Some(variable) = &args.uri_env {
+        return Ok(Destination { source: Source::from_environment(variable, None).await?, owner: None });
+    }
+    let project = Project::load(&args.common)?;
+    let section = Section::read(args, &project)?;
+    let host = Host::connect(&Target::of(&project, &section.host)?, log).await?;
+    let from = FromService { project, host: section.host, service: section.service, uri_env: section.uri_env };
+    let source = from.open(&host).await?.ok_or_else(|| {
+        let message =
+            format!("on {}: there is no container of service {:?} to restore into", host.name(), from.service);
+        Failure::new(Exit::Backup, "backup.database-unreachable", message)
+            .hint(format!("start it first: docker compose up -d {}", from.service))
+    })?;
+    Ok(Destination { source, owner: Some((from.project, host)) })
 }
 
 /// `--output -`: the archive on stdout, which nobody can read back from here.
@@ -326,16 +415,22 @@ pub async fn to_stdout(args: &Args, io: &Io) -> Result<Exit> {
         io.log.info(format!("would write a backup of the database at ${variable} to stdout"));
         return Ok(Exit::Done);
     }
-    let source = Source::from_environment(variable).await?;
+    let source = Source::from_environment(variable, args.read_preference).await?;
     let named = args.database.clone().or_else(|| source.database.clone());
     let database = named.ok_or_else(|| usage("no database is named", "name it: --database NAME"))?;
     name::check_database(&database)?;
-    let survey = survey::survey(&source.client, &database).await?;
+    let options = options(args)?;
+    let mut survey = survey::survey(&source.client, &database).await?;
+    if let Some(selection) = &options.selection {
+        selection.apply(&mut survey)?;
+    }
     if survey.collections.is_empty() && !args.allow_empty {
         let message = format!("the database {database:?} at ${variable} is not there");
         return Err(Failure::new(Exit::Backup, "backup.empty", message).hint("--allow-empty takes it as it is"));
     }
-    let dumped = dump::dump(&source.client, &survey, std::io::stdout(), &io.log).await;
+    let (client, survey, consistency) = (&source.client, &survey, options.consistency);
+    let dump = Dump { client, survey, options: &options, consistency, log: &io.log };
+    let dumped = dump.run(std::io::stdout()).await;
     source.close().await;
     let (_, dumped) = dumped?.split();
     for warning in &dumped.warnings {

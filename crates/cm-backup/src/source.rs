@@ -4,6 +4,7 @@
 //! server's env file. The URI is only ever in this process's memory.
 
 use crate::mongo::DatabaseUri;
+use crate::select::ReadFrom;
 use crate::{envfile, survey};
 use cm_core::{Exit, Failure, Result};
 use cm_engine::Container;
@@ -36,12 +37,13 @@ impl Source {
     ///
     /// # Errors
     /// [`Exit::Config`] for no URI, [`Exit::Backup`] if nothing answers there.
-    pub async fn from_environment(name: &str) -> Result<Source> {
+    pub async fn from_environment(name: &str, read_from: Option<ReadFrom>) -> Result<Source> {
         let uri = std::env::var(name).ok().filter(|uri| !uri.is_empty()).ok_or_else(|| {
             Failure::new(Exit::Config, "backup.uri", format!("the variable {name} is not set"))
                 .hint(format!("export {name}=mongodb://…; its value never appears in a message or a process list"))
         })?;
         let uri = DatabaseUri::parse(&SecretString::from(uri), &format!("${name}")).await?;
+        let uri = uri.reading_from(read_from);
         Source::connect(uri, format!("${name}"), None).await
     }
 

@@ -78,6 +78,16 @@ sync -- ."#;
 /// `$1` folder, `$2` name.
 const DISCARD: &str = r#"cd -- "$1" && rm -f -- "$2.partial" "$2.manifest.json.partial""#;
 
+/// `$1` folder, `$2` name. The backup goes first: a manifest alone is no backup. One that
+/// somebody reads, or a run still writes, stays.
+const REMOVE: &str = r#"set -eu
+cd -- "$1"
+[ -f "$2" ] && [ ! -L "$2" ] || exit 0
+if command -v flock > /dev/null; then exec 9< "$2"; flock -n 9 || exit 45; fi
+rm -f -- "$2"
+rm -f -- "$2.manifest.json"
+sync -- ."#;
+
 /// `$1` folder. Records that end with a zero byte: files as `SIZE NAME`, then manifests.
 const LIST: &str = r#"set -eu
 [ -d "$1" ] || exit 44
@@ -112,6 +122,15 @@ pub struct Receiving {
     task: JoinHandle<Result<String>>,
 }
 
+/// What became of a backup that was to be removed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Removal {
+    /// It is gone.
+    Removed,
+    /// Somebody reads it, and it stays.
+    InUse,
+}
+
 /// One file of a listing.
 #[derive(Clone, Debug)]
 pub struct Listed {
@@ -134,6 +153,11 @@ impl Store {
     pub fn display(&self, name: &str) -> String {
         let path = format!("{}/{name}", self.directory.trim_end_matches('/'));
         if self.host.target().is_local() { path } else { format!("{}:{path}", self.host.name()) }
+    }
+
+    /// The host that the folder is on.
+    pub fn host(&self) -> &Host {
+        &self.host
     }
 
     /// The host's name; `None` for this machine.
@@ -237,6 +261,26 @@ impl Store {
         Ok(contents)
     }
 
+    /// Starts to read the file `name`; what it holds comes out of the first half.
+    pub fn open(&self, name: &str) -> (Blocking<DuplexStream>, JoinHandle<Result<u64>>) {
+        let (source, mut sink) = pipe::pipe();
+        let (host, arguments) = (self.host.clone(), self.arguments(name));
+        let task = tokio::spawn(async move {
+            let arguments = arguments.into_iter().chain(["cat".to_owned()]);
+            let command = host.script(WITH_FILE, arguments).limit(TRANSFER_LIMIT);
+            command.copy_to(&mut sink, Exit::Backup, "backup.read").await
+        });
+        (source, task)
+    }
+
+    /// The content of the small file `name`; `None` if it is not there.
+    ///
+    /// # Errors
+    /// [`Exit::Backup`] if it cannot be read.
+    pub async fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        self.host.read(&self.path(name), Exit::Backup).await
+    }
+
     /// Gives the proved backup its name.
     ///
     /// # Errors
@@ -249,6 +293,22 @@ impl Store {
     /// Removes what was received of `name`, as far as the host can be reached.
     pub async fn discard(&self, name: &str) {
         let _left_for_the_next_run = self.host.script(DISCARD, self.arguments(name)).output().await;
+    }
+
+    /// Removes the backup `name` and its manifest.
+    ///
+    /// # Errors
+    /// [`Exit::Backup`] with what the host said.
+    pub async fn remove(&self, name: &str) -> Result<Removal> {
+        let output = self.host.script(REMOVE, self.arguments(name)).output().await?;
+        match output.status.code() {
+            Some(0) => Ok(Removal::Removed),
+            Some(45) => Ok(Removal::InUse),
+            _ => {
+                let message = format!("cannot remove {}", self.display(name));
+                Err(Failure::new(Exit::Backup, "prune.remove", message).cause(output.stderr.trim_end()))
+            }
+        }
     }
 
     /// The files of the folder, by name; `None` if there is no such folder.

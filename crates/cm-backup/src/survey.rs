@@ -39,9 +39,16 @@ pub struct Found {
     pub entry: Entry,
     /// The server's own id of it; another collection of the same name has another.
     pub uuid: Option<String>,
+    /// What is read of it; everything, if empty.
+    pub query: Document,
 }
 
 impl Found {
+    /// Whether it is capped; those cannot be read as of a moment.
+    pub fn is_capped(&self) -> bool {
+        metadata::parse(&self.entry.metadata).is_ok_and(|d| d.options.get_bool("capped").unwrap_or_default())
+    }
+
     /// Whether it has documents of its own.
     pub fn has_documents(&self) -> bool {
         self.entry.kind != Kind::View
@@ -53,16 +60,29 @@ impl Found {
 /// # Errors
 /// [`Exit::Backup`] with what the server said, or that it said nothing in time.
 pub async fn command(database: &Database, command: Document) -> Result<Document> {
+    command_within(database, command, LIMIT).await
+}
+
+/// Runs a command that may take long.
+///
+/// # Errors
+/// As [`command`].
+pub async fn command_within(database: &Database, command: Document, limit: Duration) -> Result<Document> {
     let name = command.keys().next().cloned().unwrap_or_default();
-    let answer = tokio::time::timeout(LIMIT, database.run_command(command)).await.map_err(|_| too_slow(&name))?;
+    let running = async { database.run_command(command).await };
+    let answer = tokio::time::timeout(limit, running).await.map_err(|_| too_slow_within(&name, limit))?;
     answer.map_err(|error| mongo::failure(&error, format!("the database refuses {name:?}")))
 }
 
 fn too_slow(what: &str) -> Failure {
+    too_slow_within(what, LIMIT)
+}
+
+fn too_slow_within(what: &str, limit: Duration) -> Failure {
     Failure::new(
         Exit::Backup,
         "backup.timeout",
-        format!("the database did not answer {what:?} within {} s", LIMIT.as_secs()),
+        format!("the database did not answer {what:?} within {} s", limit.as_secs()),
     )
     .hint("look at the database's load and log; `--no-backup` in the deploy script goes on without a backup")
     .retryable()
@@ -128,18 +148,63 @@ fn number(value: &Bson) -> Option<u64> {
 }
 
 /// How many documents the server counts in a collection; `None` where it cannot say.
-pub async fn count(database: &Database, entry: &Entry) -> Option<u64> {
-    if entry.kind != Kind::Collection {
+pub async fn count(database: &Database, found: &Found) -> Option<u64> {
+    if found.entry.kind != Kind::Collection {
         return None;
     }
-    let answer = command(database, doc! {"count": &entry.collection}).await.ok()?;
+    let mut count = doc! {"count": &found.entry.collection};
+    if !found.query.is_empty() {
+        count.insert("query", found.query.clone());
+    }
+    let answer = command(database, count).await.ok()?;
     answer.get("n").and_then(number)
 }
 
 /// How many documents there are when each is counted; `None` where the server cannot say.
-pub async fn count_exactly(database: &Database, entry: &Entry) -> Option<u64> {
-    let collection = database.collection::<RawDocumentBuf>(&entry.collection);
-    tokio::time::timeout(LIMIT, collection.count_documents(doc! {})).await.ok()?.ok()
+pub async fn count_exactly(database: &Database, found: &Found) -> Option<u64> {
+    let collection = database.collection::<RawDocumentBuf>(&found.entry.collection);
+    let counting = async { collection.count_documents(found.query.clone()).await };
+    tokio::time::timeout(LIMIT, counting).await.ok()?.ok()
+}
+
+/// The names and kinds of everything in a database, and whether any of it has a document.
+///
+/// # Errors
+/// [`Exit::Backup`] with what the server said.
+pub async fn look(database: &Database) -> Result<(Vec<(String, Kind)>, bool)> {
+    let listed = list(database, doc! {"listCollections": 1, "cursor": {}}, "listCollections").await?;
+    let kind =
+        |item: &RawDocument| Kind::from_word(item.get_str("type").unwrap_or_default()).unwrap_or(Kind::Collection);
+    let named = listed.iter().filter_map(|item| Some((item.get_str("name").ok()?.to_owned(), kind(item))));
+    let named: Vec<_> = named.filter(|(name, _)| !is_internal(name)).collect();
+    for (name, kind) in named.iter().filter(|(_, kind)| *kind != Kind::View) {
+        if has_document(database, name, *kind).await {
+            return Ok((named, true));
+        }
+    }
+    Ok((named, false))
+}
+
+/// Whether the documents of the time series `name` stand in a collection of buckets; from 8.3 on
+/// they do not.
+///
+/// # Errors
+/// [`Exit::Backup`] with what the server said.
+pub async fn has_buckets(database: &Database, name: &str) -> Result<bool> {
+    let filter = doc! {"name": format!("system.buckets.{name}")};
+    let command = doc! {"listCollections": 1, "filter": filter, "nameOnly": true, "cursor": {}};
+    Ok(!list(database, command, "listCollections").await?.is_empty())
+}
+
+/// Whether a collection has a document; one that cannot be read may have.
+async fn has_document(database: &Database, name: &str, kind: Kind) -> bool {
+    if kind == Kind::Timeseries {
+        return true;
+    }
+    let find = doc! {"find": name, "limit": 1, "projection": {"_id": 1}, "singleBatch": true};
+    let Ok(answer) = command(database, find).await else { return true };
+    let first = answer.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch"));
+    first.map_or(true, |first| !first.is_empty())
 }
 
 /// The collections and views of a database, with options and indexes, by name.
@@ -160,7 +225,7 @@ pub async fn collections(database: &Database) -> Result<Vec<Found>> {
 }
 
 /// Whether a collection is the server's own, made again by itself on a restore.
-fn is_internal(name: &str) -> bool {
+pub fn is_internal(name: &str) -> bool {
     name.starts_with("system.") && name != "system.js"
 }
 
@@ -186,7 +251,7 @@ async fn look_at(database: &Database, item: &RawDocument, names: &HashSet<String
     })?;
     let in_buckets = kind == Kind::Timeseries && names.contains(&format!("system.buckets.{name}"));
     let entry = Entry { db: database.name().to_owned(), collection: name.to_owned(), metadata, kind, in_buckets };
-    Ok(Some(Found { entry, uuid }))
+    Ok(Some(Found { entry, uuid, query: doc! {} }))
 }
 
 fn uuid(info: &RawDocument) -> Option<String> {

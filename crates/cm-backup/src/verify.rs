@@ -92,19 +92,44 @@ pub fn read_back(input: impl Read + Send) -> Result<Contents, ReadError> {
 /// # Errors
 /// As [`read_back`]; what was shown before an error must not be trusted.
 pub fn read_documents(input: impl Read + Send, mut show: impl FnMut(usize, &[u8])) -> Result<Contents, ReadError> {
+    read_items(input, |item| {
+        if let Item::Document { index, bytes } = item {
+            show(index, bytes);
+        }
+        Ok(())
+    })
+}
+
+/// Reads a backup to its last byte and shows everything in it; ends early where `show` fails.
+///
+/// # Errors
+/// As [`read_back`], and those of `show`.
+pub fn read_items(
+    input: impl Read + Send,
+    mut show: impl FnMut(Item<'_>) -> Result<(), ReadError>,
+) -> Result<Contents, ReadError> {
     let mut file = Hashed { input, hash: Sha256::new(), bytes: 0 };
     let (compressed, unpacked) = codec::unpack(&mut file).map_err(unreadable)?;
     let mut reader = Reader::open(unpacked)?;
     let mut totals = vec![Totals::default(); reader.prelude().entries.len()];
     while let Some(item) = reader.next()? {
-        match item {
-            Item::Document { index, bytes } => show(index, bytes),
-            Item::Closed { index, totals: closed } => totals[index] = closed,
+        if let Item::Closed { index, totals: closed } = item {
+            totals[index] = closed;
         }
+        show(item)?;
     }
     let prelude = reader.prelude().clone();
     drop(reader);
     Ok(Contents { bytes: file.bytes, sha256: hex(&file.hash.finalize()), compressed, prelude, totals })
+}
+
+/// Reads only what a backup announces, which nothing has proved yet.
+///
+/// # Errors
+/// As [`read_back`].
+pub fn read_prelude(input: impl Read + Send) -> Result<Prelude, ReadError> {
+    let (_, unpacked) = codec::unpack(input).map_err(unreadable)?;
+    Ok(Reader::open(unpacked)?.prelude().clone())
 }
 
 fn unreadable(error: io::Error) -> ReadError {

@@ -2,7 +2,7 @@
 //! reads back the same; and nothing damaged passes.
 
 use cm_backup::archive::{Entry, Kind, Prelude, Writer};
-use cm_backup::codec::{Compressed, Gzip};
+use cm_backup::codec::{Compressed, Packer};
 use cm_backup::manifest::{Consistency, Deploy, Manifest, Server};
 use cm_backup::verify::{Contents, hex, read_back, read_documents};
 use proptest::prelude::*;
@@ -95,6 +95,7 @@ fn manifest_of(contents: &Contents) -> Manifest {
         database: "platform".to_owned(),
         server: Server::default(),
         consistency: Consistency::None,
+        selection: None,
         documents: contents.documents(),
         data_bytes: 0,
         started_at: String::new(),
@@ -233,16 +234,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn interleaved_collections_read_back_in_order(batches in batches(), pack in any::<bool>()) {
+    fn interleaved_collections_read_back_in_order(batches in batches(), pack in 0..3_usize) {
         let kinds = [Kind::Collection, Kind::View, Kind::Timeseries, Kind::Collection];
         let entries = kinds.iter().enumerate().map(|(n, kind)| entry(&format!("c {n}/é"), *kind)).collect();
         let prelude = prelude(entries);
         let mut file = write_all(&prelude, &batches);
-        if pack {
-            let mut gzip = Gzip::new(Vec::new(), 1);
-            gzip.write_all(&file).expect("memory");
-            file = gzip.finish().expect("memory");
-        }
+        let mut packer = Packer::new(Vec::new(), [Compressed::None, Compressed::Gzip, Compressed::Zstd][pack]);
+        packer.write_all(&file).expect("memory");
+        file = packer.finish().expect("memory");
         let mut back = vec![Vec::new(); 4];
         let contents = read_documents(&file[..], |index, bytes| back[index].extend_from_slice(bytes)).expect("intact");
         let mut want = vec![Vec::new(); 4];

@@ -191,6 +191,14 @@ impl Done {
         done
     }
 
+    /// It worked, but for something beside it that people should look at.
+    #[must_use]
+    pub fn warned_of(mut self, what: &str) -> Self {
+        self.status = StageStatus::Warned;
+        self.summary = format!("{}; {what}", self.summary);
+        self
+    }
+
     /// Whether anything was changed.
     #[must_use]
     pub fn changed(mut self, changed: bool) -> Self {

@@ -141,6 +141,27 @@ impl Ledger {
         ids
     }
 
+    /// The backups that must stay, as `HOST:PATH`: those of the last releases of each service,
+    /// back to and with the `keep`th good one. Whoever takes a release back may need the
+    /// data as it was before it.
+    pub fn backups_to_keep(&self, keep: usize) -> BTreeSet<String> {
+        let mut needed = BTreeSet::new();
+        let names: BTreeSet<_> = self.records.iter().flat_map(|record| record.services.keys()).collect();
+        for service in names {
+            let mut good = 0;
+            for record in self.records.iter().rev().filter(|record| record.services.contains_key(service)) {
+                if good == keep {
+                    break;
+                }
+                needed.extend(record.backup.clone());
+                good += usize::from(record.verdict.did_well());
+            }
+        }
+        // A release that touched no service yet, or was just begun.
+        needed.extend(self.records.last().and_then(|record| record.backup.clone()));
+        needed
+    }
+
     /// Every tag cm ever gave an image here: what pruning may consider at all.
     pub fn tags(&self) -> BTreeSet<String> {
         let states = self.records.iter().flat_map(|record| record.services.values().chain(record.attempted.values()));
@@ -217,6 +238,25 @@ mod tests {
         records.extend((2..9).map(|n| record(&n.to_string(), Verdict::Failed, &[("web", &format!("bad{n}"))])));
         let keep = ledger(&records).images_to_keep(1);
         assert_eq!(keep.into_iter().collect::<Vec<_>>(), ["sha256:a", "sha256:bad8"]);
+    }
+
+    #[test]
+    fn backups_of_releases_that_can_be_taken_back_stay() {
+        let with_backup = |id: &str, verdict, service| {
+            let mut record = record(id, verdict, &[(service, id)]);
+            record.backup = Some(format!("platform:/b/{id}"));
+            record
+        };
+        let ledger = ledger(&[
+            with_backup("1", Verdict::Verified, "docs"),
+            with_backup("2", Verdict::Verified, "web"),
+            with_backup("3", Verdict::Verified, "web"),
+            with_backup("4", Verdict::Failed, "web"),
+            with_backup("5", Verdict::Pending, "web"),
+        ]);
+        let keep = |count| ledger.backups_to_keep(count).into_iter().collect::<Vec<_>>();
+        assert_eq!(keep(1), ["platform:/b/1", "platform:/b/3", "platform:/b/4", "platform:/b/5"]);
+        assert_eq!(keep(2).len(), 5);
     }
 
     #[test]

@@ -215,6 +215,10 @@ pub struct Backup {
     /// Where backups go, on the host.
     #[serde(default = "default_backup_directory")]
     pub directory: String,
+    /// After a backup, remove all but so many of the newest.
+    pub keep: Option<u32>,
+    /// After a backup, remove those older than so many days; with `keep`, those that neither keeps.
+    pub keep_days: Option<u32>,
 }
 
 fn default_backup_service() -> Spanned<String> {

@@ -1,5 +1,7 @@
 //! Backups of databases that answer: a real server, and scripted ones.
 
 mod odd_servers;
+mod prune;
+mod restore;
 mod server;
 mod support;

@@ -1,35 +1,16 @@
 //! Backups of a real server: what comes out is what went in, and whatever goes wrong
 //! leaves nothing under a backup's name.
 
+use crate::support::data::{every_type, fill, raw};
 use crate::support::{Ended, Lab, Relay, Server};
-use bson::{Bson, Document, RawDocumentBuf, doc};
+use bson::{Document, doc};
 use cm_backup::verify::read_documents;
-use mongodb::Client;
 use serde_json::Value;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
-
-/// Documents that do not fit into one batch of 101, and not into a few packets.
-async fn fill(client: &Client, collection: &str, count: i32) {
-    let documents = (0..count).map(|n| doc! {"_id": n, "text": format!("{n:08}").repeat(64)});
-    let documents: Vec<_> = documents.collect();
-    client.database("shop").collection::<Document>(collection).insert_many(documents).await.expect("inserted");
-}
-
-/// Every document of a collection as the server sends it, sorted.
-async fn raw(client: &Client, collection: &str) -> Vec<Vec<u8>> {
-    let collection = client.database("shop").collection::<RawDocumentBuf>(collection);
-    let mut cursor = collection.find(doc! {}).await.expect("a cursor");
-    let mut all = Vec::new();
-    while cursor.advance().await.expect("more") {
-        all.push(cursor.current().as_bytes().to_vec());
-    }
-    all.sort();
-    all
-}
 
 /// Every document of a collection in a backup, sorted.
 fn backed_up(file: &Path, collection: &str) -> Vec<Vec<u8>> {
@@ -47,22 +28,6 @@ fn metadata(file: &Path, collection: &str) -> Value {
     let contents = read_documents(File::open(file).expect("a backup"), |_, _| {}).expect("intact");
     let entry = contents.prelude.entries.iter().find(|entry| entry.collection == collection).expect("announced");
     serde_json::from_str(&entry.metadata).expect("JSON")
-}
-
-fn every_type() -> Document {
-    doc! {
-        "_id": bson::oid::ObjectId::from_bytes([7; 12]),
-        "double": -0.0, "nan": f64::NAN, "text": "é\0x", "empty": "", "nested": {"b": 1, "a": [1, {"c": null}]},
-        "bytes": Bson::Binary(bson::Binary {subtype: bson::spec::BinarySubtype::UserDefined(0x80), bytes: vec![0, 255]}),
-        "bool": true, "date": bson::DateTime::from_millis(-1), "null": Bson::Null,
-        "regex": Bson::RegularExpression(bson::Regex {
-            pattern: bson::raw::CString::try_from("a/b").expect("no zero"),
-            options: bson::raw::CString::try_from("im").expect("no zero"),
-        }),
-        "int": i32::MIN, "stamp": bson::Timestamp {time: 1, increment: 2}, "long": i64::MAX,
-        "decimal": "1.10".parse::<bson::Decimal128>().expect("decimal"), "max": Bson::MaxKey, "min": Bson::MinKey,
-        "": "no name", "dotted.key": 1, "$dollar": 2,
-    }
 }
 
 #[tokio::test]

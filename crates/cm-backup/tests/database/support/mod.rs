@@ -1,6 +1,7 @@
 //! A real server of MongoDB's wire protocol, a relay that can stop or cut what goes
 //! through it, and the program itself, each in a folder of its own.
 
+pub mod data;
 pub mod fake;
 
 use mongodb::Client;
@@ -23,7 +24,7 @@ fn program() -> PathBuf {
     }
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let cache = cache.or_else(|| Some(std::env::home_dir()?.join(".cache"))).expect("a home directory");
-    let path = cache.join("cm-test/mongo/bin/secantusd-py");
+    let path = cache.join("cm-test/secantusd-rs/bin/secantusd-rs");
     assert!(
         path.exists(),
         "no MongoDB-wire server for this test: run `scripts/setup.sh --tests`, or set CM_TEST_MONGOD to one ({})",
@@ -37,13 +38,25 @@ pub struct Server {
     child: Child,
     pub port: u16,
     storage: TempDir,
+    standalone: bool,
 }
 
 impl Server {
+    /// A replica set of one.
     pub fn start() -> Server {
+        Server::of_kind(false)
+    }
+
+    /// A server without an oplog, as small installations have it.
+    pub fn standalone() -> Server {
+        Server::of_kind(true)
+    }
+
+    fn of_kind(standalone: bool) -> Server {
         let storage = TempDir::new().expect("a temporary folder");
-        let (child, port) = spawn(storage.path(), &[]);
-        Server { child, port, storage }
+        let extra: &[&str] = if standalone { &["--standalone"] } else { &[] };
+        let (child, port) = spawn(storage.path(), extra);
+        Server { child, port, storage, standalone }
     }
 
     /// The same data again, now only for users that it knows.
@@ -51,7 +64,9 @@ impl Server {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("ours");
         self.child.wait().expect("ours");
-        (self.child, self.port) = spawn(self.storage.path(), &["--auth"]);
+        let standalone = self.standalone.then_some("--standalone");
+        let extra: Vec<_> = ["--auth"].into_iter().chain(standalone).collect();
+        (self.child, self.port) = spawn(self.storage.path(), &extra);
     }
 
     pub fn uri(&self) -> String {
@@ -78,13 +93,14 @@ impl Drop for Server {
 
 fn spawn(storage: &Path, extra: &[&str]) -> (Child, u16) {
     let mut child = Command::new(program())
-        .args(["--host", "127.0.0.1", "--port", "0", "--cache-size", "256M", "--storage-path"])
+        .args(["--host", "127.0.0.1", "--port", "0", "--cache-size", "256M", "--log-file-max", "8MB"])
+        .arg("--storage-path")
         .arg(storage.join("data"))
         .args(extra)
         .current_dir(storage)
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
         .spawn()
         .expect("the server starts");
     let port = announced_port(&mut child);
@@ -93,7 +109,7 @@ fn spawn(storage: &Path, extra: &[&str]) -> (Child, u16) {
 
 /// Waits for "listening on 127.0.0.1:PORT"; what comes after it is read and dropped.
 fn announced_port(child: &mut Child) -> u16 {
-    let log = BufReader::new(child.stderr.take().expect("piped"));
+    let log = BufReader::new(child.stdout.take().expect("piped"));
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         for line in log.lines().map_while(Result::ok) {
@@ -275,6 +291,12 @@ impl Lab {
         let folder = format!("{}/", self.backups().display());
         let arguments = ["--uri-env", "TEST_URI", "--database", "shop", "--output", &folder];
         self.command(uri, &[&arguments, extra].concat())
+    }
+
+    /// Restores `file` into the server at `uri`.
+    pub fn restore(&self, uri: &str, file: &Path, extra: &[&str]) -> Ended {
+        let arguments = ["restore", file.to_str().expect("UTF-8"), "--uri-env", "TEST_URI"];
+        Ended::of(self.command(uri, &[&arguments, extra].concat()).output().expect("the program runs"))
     }
 
     pub fn run(&self, arguments: &[&str]) -> Ended {

@@ -1,0 +1,232 @@
+//! Retention: old backups are removed, but never one that a release may still be taken
+//! back with, none that nothing proves, and never the newest. What cannot be looked at is
+//! not known to be unneeded: then nothing is removed.
+
+use crate::manifest::Manifest;
+use crate::plan;
+use crate::store::{Listed, Removal, Store};
+use crate::{args::Args, text};
+use cm_core::{Exit, Failure, Io, Log, Result, Run, actor};
+use cm_host::{Host, Target, connect_all};
+use cm_lease::Guard;
+use cm_ledger::Ledger;
+use cm_project::Project;
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// Which backups stay. With both numbers a backup goes only when neither keeps it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Retention {
+    /// The newest so many of each database; at least one.
+    pub keep: Option<u32>,
+    /// Those not older than so many days.
+    pub keep_days: Option<u32>,
+}
+
+impl Retention {
+    /// What the flags say, and where they say nothing, `cm.toml`.
+    pub fn of(args: &Args, project: Option<&Project>) -> Retention {
+        if args.keep.is_some() || args.keep_days.is_some() {
+            return Retention { keep: args.keep, keep_days: args.keep_days };
+        }
+        let section = project.and_then(Project::backup);
+        section
+            .map_or_else(Retention::default, |section| Retention { keep: section.keep, keep_days: section.keep_days })
+    }
+
+    /// Whether anything is to be removed at all.
+    pub fn is_set(self) -> bool {
+        self.keep.is_some() || self.keep_days.is_some()
+    }
+
+    fn keeps(self, place: usize, age_seconds: i64) -> bool {
+        let counted = self.keep.is_some_and(|keep| place < keep.max(1) as usize);
+        let young = self.keep_days.is_some_and(|days| age_seconds < i64::from(days) * 24 * 60 * 60);
+        place == 0 || counted || young
+    }
+}
+
+/// `cm-backup prune [FOLDER]`.
+///
+/// # Errors
+/// [`Exit::Usage`] if nothing says what to keep; [`Exit::Unreachable`], [`Exit::LockHeld`],
+/// [`Exit::LockLost`]; [`Exit::Backup`] if it is not known what the releases need.
+pub async fn run(args: &Args, folder: Option<&Path>, io: &Io) -> Result<Exit> {
+    let project = plan::project_if_any(args, folder.is_some())?;
+    let retention = Retention::of(args, project.as_ref());
+    if !retention.is_set() {
+        return Err(Failure::new(Exit::Usage, "usage.keep", "nothing says which backups to keep")
+            .hint("--keep N or --keep-days N, or `keep` under [backup] in cm.toml"));
+    }
+    let store = match folder {
+        Some(folder) => plan::local_store(args, folder, &io.log).await?,
+        None => plan::configured_store(args, &io.log).await?,
+    };
+    let mut doc = cm_core::Document::start("cm-backup", &actor(), args.common.dry_run);
+    if let Some(project) = &project {
+        doc.set_target(&project.name(), None, None);
+    }
+    let run = Run { doc, log: io.log.clone(), started_here: true };
+    let removed = prune(project.as_ref(), &store, retention, &run).await?;
+    if !run.dry_run() {
+        io.log.success(format!(
+            "{} removed from {}",
+            text::plural(removed.len() as u64, "old backup"),
+            store.display("")
+        ));
+    }
+    Ok(Exit::Done)
+}
+
+/// Removes what `retention` does not keep; the names.
+///
+/// # Errors
+/// As [`run`].
+pub async fn prune(project: Option<&Project>, store: &Store, retention: Retention, run: &Run) -> Result<Vec<String>> {
+    let hosts = match project {
+        Some(project) => reach(project, &run.log).await?,
+        None => Vec::new(),
+    };
+    let needed = needed(project, &hosts).await?;
+    let files = store.list().await?.unwrap_or_default();
+    let old = choose(&files, retention, &needed, Timestamp::now());
+    if run.dry_run() || old.is_empty() {
+        for name in &old {
+            run.log.info(format!("would remove {}", store.display(name)));
+        }
+        return Ok(if run.dry_run() { Vec::new() } else { old });
+    }
+    // The lock is that of the host whose files go.
+    let owner = project.zip(hosts.iter().find(|host| host.name() == store.host().name()));
+    let Some((project, host)) = owner else { return remove(store, &old, None, &run.log).await };
+    let lock = project.lock();
+    let guard = Guard::enter(&project.name(), lock.lease, &lock.file, std::slice::from_ref(host), run).await?;
+    let removed = remove(store, &old, Some((&guard, host)), &run.log).await;
+    let released = guard.release().await;
+    let removed = removed?;
+    released?;
+    Ok(removed)
+}
+
+async fn reach(project: &Project, log: &Log) -> Result<Vec<Host>> {
+    let targets: Vec<_> = project.hosts().iter().map(|host| Target::of(project, host)).collect::<Result<_>>()?;
+    connect_all(&targets, log).await
+}
+
+/// The names of the backups that the ledgers of the project's hosts need.
+async fn needed(project: Option<&Project>, hosts: &[Host]) -> Result<BTreeSet<String>> {
+    let Some(project) = project else { return Ok(BTreeSet::new()) };
+    let keep = usize::try_from(project.prune().keep).unwrap_or(usize::MAX).max(1);
+    let mut names = BTreeSet::new();
+    for host in hosts {
+        let ledger = Ledger::read(host, &project.name()).await?;
+        if ledger.unreadable > 0 {
+            let message = format!("the ledger on {} has a line that cannot be read", host.name());
+            return Err(Failure::new(Exit::Backup, "prune.ledger", message)
+                .cause("so it is not known which backups its releases need; nothing was removed")
+                .hint(format!(
+                    "look at {}/ledger.jsonl there, and remove the broken line",
+                    cm_ledger::state_dir(&project.name())
+                )));
+        }
+        let paths = ledger.backups_to_keep(keep);
+        names.extend(paths.iter().filter_map(|path| path.rsplit('/').next().map(str::to_owned)));
+    }
+    Ok(names)
+}
+
+/// The backups to remove, oldest first. Only what has a manifest that fits is looked at.
+fn choose(files: &[Listed], retention: Retention, needed: &BTreeSet<String>, now: Timestamp) -> Vec<String> {
+    let mut groups: BTreeMap<_, Vec<(Timestamp, &str)>> = BTreeMap::new();
+    for file in files {
+        let Some(manifest) = file.manifest.as_ref().filter(|manifest| manifest.bytes == file.bytes) else { continue };
+        let Ok(at) = manifest.started_at.parse::<Timestamp>() else { continue };
+        groups.entry(group(manifest)).or_default().push((at, &file.name));
+    }
+    let mut old = Vec::new();
+    for mut group in groups.into_values() {
+        group.sort_by(|a, b| b.cmp(a));
+        let places = group.iter().enumerate();
+        let goes = places.filter(|(place, (at, name))| {
+            !retention.keeps(*place, now.duration_since(*at).as_secs()) && !needed.contains(*name)
+        });
+        old.extend(goes.map(|(_, (at, name))| (*at, (*name).to_owned())));
+    }
+    old.sort();
+    old.into_iter().map(|(_, name)| name).collect()
+}
+
+/// Backups of the same thing: each database of each project has its own newest.
+fn group(manifest: &Manifest) -> (Option<String>, String) {
+    (manifest.deploy.project.clone(), manifest.database.clone())
+}
+
+async fn remove(store: &Store, names: &[String], lock: Option<(&Guard, &Host)>, log: &Log) -> Result<Vec<String>> {
+    let mut removed = Vec::new();
+    for name in names {
+        if let Some((guard, host)) = lock {
+            guard.check(host).await?;
+        }
+        match store.remove(name).await? {
+            Removal::Removed => {
+                log.info(format!("removed {}", store.display(name)));
+                removed.push(name.clone());
+            }
+            Removal::InUse => log.warn(format!("{} is being read and stays", store.display(name))),
+        }
+    }
+    Ok(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Backups by name; one a day, the newest a day old, of a database that its name begins with.
+    fn listing(names: &[&str]) -> Vec<Listed> {
+        let file = |(place, name): (usize, &&str)| {
+            let day = 20 - i64::try_from(place).expect("few");
+            let manifest = serde_json::json!({
+                "schema": "cm.backup/1", "file": name, "format": "", "compression": "gzip", "bytes": 9, "sha256": "",
+                "database": &name[..1], "server": {"version": "", "topology": ""}, "consistency": "none",
+                "documents": 0, "data_bytes": 0, "started_at": format!("2026-05-{day:02}T00:00:00Z"), "ended_at": "",
+                "verified_at": "", "deploy": {"run": null, "project": null, "commit": null, "actor": null},
+                "tool": "", "namespaces": [],
+            });
+            let manifest = Manifest::parse(manifest.to_string().as_bytes()).expect("a manifest");
+            Listed { name: (*name).to_owned(), bytes: 9, manifest: Some(manifest) }
+        };
+        names.iter().enumerate().map(file).collect()
+    }
+
+    fn chosen(files: &[Listed], keep: Option<u32>, keep_days: Option<u32>, needed: &[&str]) -> Vec<String> {
+        let needed = needed.iter().map(|name| (*name).to_owned()).collect();
+        choose(files, Retention { keep, keep_days }, &needed, "2026-05-21T00:00:00Z".parse().expect("a time"))
+    }
+
+    #[test]
+    fn the_oldest_go_and_what_anything_keeps_stays() {
+        let files = listing(&["a1", "b1", "a2", "a3", "a4", "b2"]);
+        let cases: [(_, _, &[&str], &[&str]); 7] = [
+            (Some(2), None, &[], &["a4", "a3"]),
+            (Some(0), None, &[], &["b2", "a4", "a3", "a2"]),
+            (Some(1), None, &["a4", "b2"], &["a3", "a2"]),
+            (None, Some(4), &[], &["b2", "a4", "a3"]),
+            (Some(3), Some(4), &[], &["a4"]),
+            (None, Some(0), &[], &["b2", "a4", "a3", "a2"]),
+            (None, None, &[], &["b2", "a4", "a3", "a2"]),
+        ];
+        for (keep, keep_days, needed, want) in cases {
+            assert_eq!(chosen(&files, keep, keep_days, needed), want, "{keep:?} {keep_days:?} {needed:?}");
+        }
+    }
+
+    #[test]
+    fn what_no_manifest_describes_is_not_ours_to_remove() {
+        let mut files = listing(&["a1", "a2", "a3"]);
+        files[1].manifest = None;
+        files[2].bytes = 8;
+        assert_eq!(chosen(&files, Some(1), None, &[]), Vec::<String>::new());
+    }
+}

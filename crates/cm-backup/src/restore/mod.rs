@@ -1,0 +1,273 @@
+//! `cm-backup restore FILE`: a backup comes back whole, or nothing changes. The file is
+//! proved first; what it holds is filled under names that nobody uses; and only when the
+//! server has every document and every index do the collections take their names.
+
+mod load;
+mod names;
+mod place;
+mod plan;
+
+pub use names::Renames;
+pub use plan::{Plan, Wanted};
+
+use crate::archive::{Kind, Prelude};
+use crate::args::{Args, RestoreArgs};
+use crate::check::{self, Check, Proof};
+use crate::file::BackupFile;
+use crate::plan as routes;
+use crate::progress::Progress;
+use crate::verify::{self, Contents};
+use crate::{source::Source, survey, text};
+use bson::Document;
+use cm_core::{Exit, Failure, Io, Log, Result, Run, actor};
+use cm_host::Host;
+use cm_lease::Guard;
+use cm_project::Project;
+use load::{Goal, Loaded};
+use mongodb::Client;
+use place::Placer;
+use plan::{Item, Way};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// One restore, ready to begin.
+#[derive(Debug)]
+pub struct Restore<'a> {
+    /// The backup.
+    pub file: &'a BackupFile,
+    /// The server.
+    pub client: &'a Client,
+    /// The deploy lock and its host, where the database belongs to a project.
+    pub lock: Option<(&'a Guard, &'a Host)>,
+    /// Messages for people.
+    pub log: &'a Log,
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// [`Exit::Usage`] for what is refused before anything is changed, [`Exit::Backup`] for a
+/// backup that does not verify or could not be restored whole, [`Exit::LockHeld`],
+/// [`Exit::LockLost`], [`Exit::Unreachable`].
+pub async fn run(args: &Args, restore: &RestoreArgs, io: &Io) -> Result<Exit> {
+    let file = BackupFile::find(args, &restore.file, &io.log).await?;
+    if matches!(file, BackupFile::Stdin) {
+        return Err(Failure::new(Exit::Usage, "restore.stdin", "a restore reads the backup twice, which stdin cannot")
+            .hint("write it to a file first"));
+    }
+    let prelude = announced(&file).await?;
+    let renames = Renames::new(&restore.ns_from, &restore.ns_to, args.database.as_deref())?;
+    let wanted = Wanted { collections: restore.collection.clone(), renames, replace: restore.drop };
+    let plan = Plan::make(&prelude, &wanted)?;
+    let destination = routes::destination(args, &io.log).await?;
+    let source = &destination.source;
+    let done = match &destination.owner {
+        Some(owner) => under_lock(args, restore, &file, prelude, plan, (source, owner), io).await,
+        None => steps(args, restore, &file, prelude, plan, (source, None), io).await,
+    };
+    destination.source.close().await;
+    done
+}
+
+/// A restore into a project's database waits for no deploy and lets none begin.
+async fn under_lock(
+    args: &Args,
+    restore: &RestoreArgs,
+    file: &BackupFile,
+    prelude: Prelude,
+    plan: Plan,
+    (source, (project, host)): (&Source, &(Project, Host)),
+    io: &Io,
+) -> Result<Exit> {
+    let mut doc = cm_core::Document::start("cm-backup", &actor(), args.common.dry_run);
+    doc.set_target(&project.name(), None, None);
+    let run = Run { doc, log: io.log.clone(), started_here: true };
+    let lock = project.lock();
+    let guard = Guard::enter(&project.name(), lock.lease, &lock.file, std::slice::from_ref(host), &run).await?;
+    let done = steps(args, restore, file, prelude, plan, (source, Some((&guard, host))), io).await;
+    let released = guard.release().await;
+    let exit = done?;
+    released?;
+    Ok(exit)
+}
+
+async fn steps(
+    args: &Args,
+    restore: &RestoreArgs,
+    file: &BackupFile,
+    prelude: Prelude,
+    mut plan: Plan,
+    (source, lock): (&Source, Option<(&Guard, &Host)>),
+    io: &Io,
+) -> Result<Exit> {
+    let clock = Instant::now();
+    let this = Restore { file, client: &source.client, lock, log: &io.log };
+    this.look(&mut plan).await?;
+    this.tell(&plan, &source.display);
+    if !args.common.dry_run {
+        check_confirmed(&plan, &restore.confirm)?;
+    }
+    io.log.info(format!("reading {} to its end before anything is changed", file.display()));
+    let check = Check { file, manifest: restore.manifest.as_deref(), strict: args.strict };
+    let (contents, proof) = check.prove().await?;
+    if proof == Proof::Intact {
+        io.log.warn("structure intact, completeness not proved: there is no manifest beside it");
+    }
+    if contents.prelude != prelude {
+        return Err(changed(file));
+    }
+    if args.common.dry_run {
+        io.log.info(format!("would restore {} into {}", check::holds(&contents), source.display));
+        return Ok(Exit::Done);
+    }
+    let loaded = this.carry_out(&plan, &contents).await?;
+    io.log.success(format!(
+        "restored {} of {} into {} ({})",
+        text::plural(loaded.inserted, "document"),
+        file.display(),
+        source.display,
+        text::duration(clock.elapsed())
+    ));
+    if restore.json {
+        io.print_json(&json!({
+            "file": file.display(),
+            "sha256": contents.sha256,
+            "proved": if proof == Proof::Complete { "complete" } else { "intact" },
+            "documents": loaded.inserted,
+            "namespaces": plan.items.iter().map(|item| json!({"from": item.from, "to": item.namespace()})).collect::<Vec<_>>(),
+            "skipped": plan.skipped,
+            "duration_ms": u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX),
+        }))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// What the backup announces, to plan with; it is proved later.
+async fn announced(file: &BackupFile) -> Result<Prelude> {
+    file.peek(verify::read_prelude).await?.map_err(|error| {
+        Failure::new(Exit::Backup, "backup.not-proved", format!("{} is not an intact backup", file.display()))
+            .cause(error)
+    })
+}
+
+fn changed(file: &BackupFile) -> Failure {
+    let message = format!("{} changed while it was read", file.display());
+    Failure::new(Exit::Backup, "restore.file-changed", message).hint("nothing was changed; try again").retryable()
+}
+
+/// Whoever changes a database with documents in it must have named it.
+fn check_confirmed(plan: &Plan, confirmed: &[String]) -> Result<()> {
+    let missing = plan.severe().into_iter().find(|name| !confirmed.iter().any(|one| one == name));
+    let Some(name) = missing else { return Ok(()) };
+    let message = format!("the database {name:?} has documents, and this restore would change it");
+    Err(Failure::new(Exit::Usage, "restore.unconfirmed", message)
+        .hint(format!("--confirm={name} goes on; --db OTHER restores beside it; --dry-run shows what would be done")))
+}
+
+impl Restore<'_> {
+    /// Looks at what is where the backup goes, and decides how each collection gets there.
+    ///
+    /// # Errors
+    /// [`Exit::Backup`] with what the server said; [`Exit::Usage`] as [`Plan::place`].
+    pub async fn look(&self, plan: &mut Plan) -> Result<()> {
+        for (name, existing) in &mut plan.databases {
+            let (collections, has_documents) = survey::look(&self.client.database(name)).await?;
+            existing.collections = collections.into_iter().collect();
+            existing.has_documents = has_documents;
+        }
+        plan.place()
+    }
+
+    fn tell(&self, plan: &Plan, place: &str) {
+        self.log.info(format!("restoring {} into {place}", self.file.display()));
+        for line in plan.describe() {
+            self.log.info(line);
+        }
+        for line in &plan.skipped {
+            self.log.info(format!("not restored: {line}"));
+        }
+        let strangers = plan.strangers();
+        if !strangers.is_empty() && plan.replace {
+            self.log.warn(format!("not in the backup, and left as they are: {}", strangers.join(", ")));
+        }
+    }
+
+    /// Restores what `plan` says of the backup that was read as `proved`.
+    ///
+    /// # Errors
+    /// [`Exit::Backup`]; no collection has changed then, but for documents that were added
+    /// to existing ones, and time series.
+    pub async fn carry_out(&self, plan: &Plan, proved: &Contents) -> Result<Loaded> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let id = u64::try_from(now.as_millis()).unwrap_or_default();
+        let placer = Placer { client: self.client, plan, id, lock: self.lock, log: self.log };
+        placer.remove_leftovers(id).await?;
+        let done = self.fill_and_swap(&placer, proved).await;
+        if done.is_err() {
+            placer.discard().await;
+        }
+        done
+    }
+
+    async fn fill_and_swap(&self, placer: &Placer<'_>, proved: &Contents) -> Result<Loaded> {
+        placer.prepare().await?;
+        let goals = self.goals(placer, proved.prelude.entries.len()).await?;
+        let progress = Arc::new(Progress::default());
+        let bytes = placer.plan.items.iter().map(|item| proved.totals[item.index].bytes).sum();
+        let loaded = tokio::select! {
+            loaded = load::load(self.client, self.file, goals, &progress) => loaded?,
+            never = progress.report(self.log, "restore", Some(bytes)) => never,
+        };
+        if loaded.contents.sha256 != proved.sha256 {
+            return Err(changed(self.file));
+        }
+        check_all_inserted(placer.plan, proved, &loaded)?;
+        self.log.info("all documents are there; building indexes");
+        placer.build_indexes().await?;
+        placer.swap().await?;
+        Ok(loaded)
+    }
+
+    /// Where the documents of each entry go.
+    async fn goals(&self, placer: &Placer<'_>, entries: usize) -> Result<Vec<Option<Goal>>> {
+        let mut goals = vec![None; entries];
+        for item in placer.plan.items.iter().filter(|item| item.way != Way::Define) {
+            goals[item.index] = Some(self.goal(placer, item).await?);
+        }
+        Ok(goals)
+    }
+
+    async fn goal(&self, placer: &Placer<'_>, item: &Item) -> Result<Goal> {
+        let mut collection = placer.filled_name(item);
+        let mut extra = Document::new();
+        if item.described.options.contains_key("validator") {
+            // What the server has let in once comes back, whatever its rules are now.
+            extra.insert("bypassDocumentValidation", true);
+        }
+        if item.kind == Kind::Timeseries {
+            match survey::has_buckets(&self.client.database(&item.db), &collection).await? {
+                true => collection = format!("system.buckets.{collection}"),
+                false => drop(extra.insert("rawData", true)),
+            }
+        }
+        let in_order = item.described.options.get_bool("capped").unwrap_or_default();
+        Ok(Goal { db: item.db.clone(), collection, extra, in_order })
+    }
+}
+
+/// A document that the server refused is a document that is not there.
+fn check_all_inserted(plan: &Plan, proved: &Contents, loaded: &Loaded) -> Result<()> {
+    let wanted: u64 = plan.items.iter().map(|item| proved.totals[item.index].documents).sum();
+    if loaded.failed == 0 && loaded.inserted == wanted {
+        return Ok(());
+    }
+    let message = format!("{} of {} could not be inserted", loaded.failed, text::plural(wanted, "document"));
+    let added = plan.items.iter().any(|item| item.way == Way::InPlace);
+    let hint = match added {
+        true => "the others were added to the collections that were there; --drop replaces those instead",
+        false => "nothing was changed",
+    };
+    let failure = Failure::new(Exit::Backup, "restore.documents", message).hint(hint);
+    Err(loaded.reasons.iter().fold(failure, Failure::cause))
+}

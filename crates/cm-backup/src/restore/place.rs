@@ -1,0 +1,316 @@
+//! Makes the collections of a restore, gives them their indexes and, last of all, their
+//! names. Until then everything is under names of the restore's own: what a run that
+//! failed leaves is removed, and the data that was there is as it was.
+
+use super::plan::{Item, Plan, Way};
+use crate::archive::Kind;
+use crate::mongo;
+use crate::survey;
+use bson::{Document, doc};
+use cm_core::{Exit, Failure, Log, Result};
+use cm_host::Host;
+use cm_lease::Guard;
+use mongodb::Client;
+use std::time::Duration;
+
+/// What the names of collections begin with that belong to a restore.
+pub const OWN_PREFIX: &str = "cm_restore.";
+
+/// Building an index reads a whole collection.
+const INDEX_LIMIT: Duration = Duration::from_secs(6 * 60 * 60);
+
+/// The options of `create` that every server of today knows.
+const KNOWN_OPTIONS: [&str; 16] = [
+    "capped",
+    "size",
+    "max",
+    "validator",
+    "validationLevel",
+    "validationAction",
+    "collation",
+    "viewOn",
+    "pipeline",
+    "timeseries",
+    "expireAfterSeconds",
+    "clusteredIndex",
+    "changeStreamPreAndPostImages",
+    "indexOptionDefaults",
+    "storageEngine",
+    "encryptedFields",
+];
+
+/// The fields of an index that every server of today knows.
+const KNOWN_INDEX_FIELDS: [&str; 20] = [
+    "v",
+    "key",
+    "name",
+    "unique",
+    "sparse",
+    "expireAfterSeconds",
+    "partialFilterExpression",
+    "collation",
+    "weights",
+    "default_language",
+    "language_override",
+    "textIndexVersion",
+    "2dsphereIndexVersion",
+    "bits",
+    "min",
+    "max",
+    "wildcardProjection",
+    "hidden",
+    "prepareUnique",
+    "storageEngine",
+];
+
+/// Error code: there is no such collection.
+const NAMESPACE_NOT_FOUND: i32 = 26;
+
+/// Works on the server for one restore.
+#[derive(Debug)]
+pub struct Placer<'a> {
+    /// The server.
+    pub client: &'a Client,
+    /// What is to be done.
+    pub plan: &'a Plan,
+    /// Tells this restore's collections from those of another.
+    pub id: u64,
+    /// The deploy lock and its host, where the database belongs to a project.
+    pub lock: Option<(&'a Guard, &'a Host)>,
+    /// Messages for people.
+    pub log: &'a Log,
+}
+
+impl Placer<'_> {
+    /// The name under which an item is filled.
+    pub fn filled_name(&self, item: &Item) -> String {
+        match item.way {
+            Way::Aside => format!("{OWN_PREFIX}{}.{}", self.id, item.index),
+            _ => item.collection.clone(),
+        }
+    }
+
+    fn old_name(&self, item: &Item) -> String {
+        format!("{OWN_PREFIX}{}.{}.old", self.id, item.index)
+    }
+
+    /// The lock must hold before each change.
+    async fn check_lock(&self) -> Result<()> {
+        match self.lock {
+            Some((guard, host)) => guard.check(host).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn run(&self, db: &str, command: Document) -> Result<Document> {
+        survey::command(&self.client.database(db), command).await
+    }
+
+    /// Removes what a restore that died has left. One that may still run is left alone, and
+    /// so is what a restore has put aside: it is data that was there before.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] in both cases, with what to do.
+    pub async fn remove_leftovers(&self, now: u64) -> Result<()> {
+        const ABANDONED_MILLIS: u64 = 24 * 60 * 60 * 1000;
+        let databases = self.plan.databases.iter();
+        let names = databases.flat_map(|(db, all)| all.collections.keys().map(move |name| (db, name)));
+        for (db, name) in names {
+            let Some(rest) = name.strip_prefix(OWN_PREFIX) else { continue };
+            let began: u64 = rest.split('.').next().and_then(|id| id.parse().ok()).unwrap_or_default();
+            let dead = self.lock.is_some() || now.saturating_sub(began) > ABANDONED_MILLIS;
+            if rest.ends_with(".old") || !dead {
+                let message = format!("{db}.{name} belongs to another restore, which runs or did not end");
+                return Err(Failure::new(Exit::Usage, "restore.unfinished", message).hint(
+                    "if none runs: one that ends in .old is what was there before; rename it back, or drop it; drop the others",
+                ));
+            }
+            self.check_lock().await?;
+            self.drop_collection(db, name).await?;
+            self.log.info(format!("removed {db}.{name}, which a restore that died had left"));
+        }
+        Ok(())
+    }
+
+    /// Makes what is to be filled.
+    ///
+    /// # Errors
+    /// [`Exit::Backup`] with what the server said, [`Exit::LockLost`].
+    pub async fn prepare(&self) -> Result<()> {
+        for item in &self.plan.items {
+            match (&item.way, item.exists) {
+                (Way::Aside, _) | (Way::InPlace, false) => self.create(item, &self.filled_name(item)).await?,
+                (Way::InPlace, true) if self.plan.replace => self.empty(item).await?,
+                (Way::InPlace | Way::Define, _) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Empties what cannot be replaced by renaming: a time series, the server's stored functions.
+    async fn empty(&self, item: &Item) -> Result<()> {
+        self.check_lock().await?;
+        if item.kind == Kind::Timeseries {
+            self.log.warn(format!("{} is a time series, which is replaced in its place", item.namespace()));
+            self.drop_collection(&item.db, &item.collection).await?;
+            return self.create(item, &item.collection).await;
+        }
+        let delete = doc! {"delete": &item.collection, "deletes": [{"q": {}, "limit": 0}]};
+        self.run(&item.db, delete).await.map(drop)
+    }
+
+    async fn create(&self, item: &Item, name: &str) -> Result<()> {
+        if item.collection.starts_with("system.") {
+            // The first document makes it; `create` is not allowed.
+            return Ok(());
+        }
+        self.check_lock().await?;
+        let made = self.run(&item.db, create_command(name, &item.described.options)).await;
+        let Err(failure) = made else { return Ok(()) };
+        let known = only(&item.described.options, &KNOWN_OPTIONS);
+        if known == item.described.options || !is_unknown_option(&failure) {
+            return Err(failure.cause(format!("{} could not be made", item.namespace())));
+        }
+        self.log.warn(format!("{}: the server does not know all of its options ({failure})", item.namespace()));
+        self.run(&item.db, create_command(name, &known)).await.map(drop)
+    }
+
+    /// Builds the indexes of everything that was filled.
+    ///
+    /// # Errors
+    /// [`Exit::Backup`] with what the server said.
+    pub async fn build_indexes(&self) -> Result<()> {
+        for item in self.plan.items.iter().filter(|item| item.way != Way::Define) {
+            let indexes: Vec<_> = item.described.indexes.iter().filter_map(index_to_build).collect();
+            if indexes.is_empty() {
+                continue;
+            }
+            self.check_lock().await?;
+            let name = self.filled_name(item);
+            let built = self.create_indexes(&item.db, &name, &indexes).await;
+            let Err(failure) = built else { continue };
+            let known: Vec<_> = indexes.iter().map(|index| only(index, &KNOWN_INDEX_FIELDS)).collect();
+            if known == indexes || !is_unknown_option(&failure) {
+                return Err(failure.cause(format!("the indexes of {} could not be built", item.namespace())));
+            }
+            self.log.warn(format!("{}: the server does not know all options of its indexes", item.namespace()));
+            self.create_indexes(&item.db, &name, &known).await?;
+        }
+        Ok(())
+    }
+
+    async fn create_indexes(&self, db: &str, name: &str, indexes: &[Document]) -> Result<()> {
+        let command = doc! {"createIndexes": name, "indexes": indexes.to_vec()};
+        survey::command_within(&self.client.database(db), command, INDEX_LIMIT).await.map(drop)
+    }
+
+    /// Gives everything its name. If that fails, all names are as they were before.
+    ///
+    /// # Errors
+    /// [`Exit::Backup`] with what the server said, [`Exit::LockLost`].
+    pub async fn swap(&self) -> Result<()> {
+        let mut done = Vec::new();
+        let aside = || self.plan.items.iter().filter(|item| item.way == Way::Aside);
+        for item in aside() {
+            if let Err(failure) = self.swap_one(item, &mut done).await {
+                return Err(self.swap_back(&done, failure).await);
+            }
+        }
+        if let Err(failure) = self.define_views().await {
+            return Err(self.swap_back(&done, failure).await);
+        }
+        for item in aside().filter(|item| item.exists) {
+            self.check_lock().await?;
+            self.drop_collection(&item.db, &self.old_name(item)).await?;
+        }
+        Ok(())
+    }
+
+    async fn swap_one(&self, item: &Item, done: &mut Vec<(String, String, String)>) -> Result<()> {
+        let there = item.exists.then(|| (item.collection.clone(), self.old_name(item)));
+        for (from, to) in there.into_iter().chain([(self.filled_name(item), item.collection.clone())]) {
+            self.check_lock().await?;
+            self.rename(&item.db, &from, &to).await?;
+            done.push((item.db.clone(), from, to));
+        }
+        Ok(())
+    }
+
+    /// Takes the renaming back, newest first.
+    async fn swap_back(&self, done: &[(String, String, String)], failure: Failure) -> Failure {
+        let mut failure = failure;
+        for (db, from, to) in done.iter().rev() {
+            if let Err(stuck) = self.rename(db, to, from).await {
+                let hint = format!("{db}.{to} could not be renamed back to {from}: rename it by hand; nothing is lost");
+                failure = failure.cause(stuck).hint(hint);
+            }
+        }
+        failure
+    }
+
+    async fn rename(&self, db: &str, from: &str, to: &str) -> Result<()> {
+        let command = doc! {"renameCollection": format!("{db}.{from}"), "to": format!("{db}.{to}")};
+        self.run("admin", command).await.map(drop)
+    }
+
+    /// Views come last: only now is there what they show.
+    async fn define_views(&self) -> Result<()> {
+        for item in self.plan.items.iter().filter(|item| item.way == Way::Define) {
+            if item.exists && !self.plan.replace {
+                continue;
+            }
+            if item.exists {
+                self.check_lock().await?;
+                self.drop_collection(&item.db, &item.collection).await?;
+            }
+            self.create(item, &item.collection).await?;
+        }
+        Ok(())
+    }
+
+    async fn drop_collection(&self, db: &str, name: &str) -> Result<()> {
+        match self.client.database(db).run_command(doc! {"drop": name}).await {
+            Err(error) if mongo::code(&error) != Some(NAMESPACE_NOT_FOUND) => {
+                Err(mongo::failure(&error, format!("{db}.{name} cannot be dropped")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes what was filled and did not get its name, as far as the server can be reached.
+    pub async fn discard(&self) {
+        for item in self.plan.items.iter().filter(|item| item.way == Way::Aside) {
+            if let Err(failure) = self.drop_collection(&item.db, &self.filled_name(item)).await {
+                self.log.warn(format!("what this restore filled is left: {failure}"));
+                return;
+            }
+        }
+    }
+}
+
+/// The command that makes a collection or view.
+fn create_command(name: &str, options: &Document) -> Document {
+    let mut command = doc! {"create": name};
+    command.extend(options.clone());
+    command
+}
+
+/// An index as it is asked for; none for those that a collection has by itself.
+fn index_to_build(index: &Document) -> Option<Document> {
+    if index.get_str("name").is_ok_and(|name| name == "_id_") || index.get_bool("clustered").unwrap_or_default() {
+        return None;
+    }
+    let mut index = index.clone();
+    // Servers of old said which collection an index is of; those of today refuse it.
+    index.remove("ns");
+    Some(index)
+}
+
+fn only(document: &Document, known: &[&str]) -> Document {
+    let kept = document.iter().filter(|(key, _)| known.contains(&key.as_str()));
+    kept.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+fn is_unknown_option(failure: &Failure) -> bool {
+    failure.code == mongo::REFUSED_OPTION
+}

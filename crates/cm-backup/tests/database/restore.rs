@@ -1,0 +1,234 @@
+//! Restores: everything comes back as it was, and whatever goes wrong changes nothing.
+
+use crate::support::data::{fill, furnish, raw, raw_of, shape};
+use crate::support::{Ended, Lab, Relay, Server};
+use bson::{Document, doc};
+use cm_backup::verify::hex;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
+}
+
+async fn names(client: &mongodb::Client, database: &str) -> Vec<String> {
+    let mut names = client.database(database).list_collection_names().await.expect("listed");
+    names.retain(|name| !name.starts_with("system."));
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn everything_comes_back_in_another_database() {
+    for server in [Server::start(), Server::standalone()] {
+        let client = server.client().await;
+        furnish(&client).await;
+        let lab = Lab::new();
+        assert_eq!(lab.back_up(&server.uri(), &[]).code, 0);
+        let ended = lab.restore(&server.uri(), &lab.backup(), &["--db", "shop2", "--json"]);
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        for name in names(&client, "shop").await {
+            assert!(raw_of(&client, "shop2", &name).await == raw(&client, &name).await, "{name} differs");
+        }
+        assert_eq!(shape(&client, "shop2").await, shape(&client, "shop").await);
+        assert_eq!(ended.document()["documents"], 3011);
+        assert_eq!(ended.document()["proved"], "complete");
+        let order: Vec<_> = raw_order(&client, "shop2", "ring").await;
+        assert_eq!(order, (0..9).collect::<Vec<_>>(), "a capped collection keeps its order");
+    }
+}
+
+async fn raw_order(client: &mongodb::Client, database: &str, collection: &str) -> Vec<i32> {
+    let mut cursor = client.database(database).collection::<Document>(collection).find(doc! {}).await.expect("found");
+    let mut ids = Vec::new();
+    while cursor.advance().await.expect("more") {
+        ids.push(cursor.current().get_i32("_id").expect("a number"));
+    }
+    ids
+}
+
+#[tokio::test]
+async fn a_database_that_is_used_is_replaced_only_when_its_name_is_confirmed() {
+    let server = Server::start();
+    let client = server.client().await;
+    furnish(&client).await;
+    let lab = Lab::new();
+    assert_eq!(lab.back_up(&server.uri(), &[]).code, 0);
+    let (orders_before, shape_before) = (raw(&client, "orders").await, shape(&client, "shop").await);
+
+    let shop = client.database("shop");
+    shop.collection::<Document>("orders").delete_many(doc! {"_id": {"$gt": 5}}).await.expect("deleted");
+    shop.collection::<Document>("orders").insert_one(doc! {"_id": "new"}).await.expect("inserted");
+    shop.run_command(doc! {"drop": "few"}).await.expect("dropped");
+    shop.collection::<Document>("later").insert_one(doc! {"_id": 1}).await.expect("inserted");
+    let changed = raw(&client, "orders").await;
+
+    for extra in [&["--drop"][..], &["--drop", "--confirm", "shap"], &["--drop", "--confirm=shop", "--dry-run"]] {
+        let ended = lab.restore(&server.uri(), &lab.backup(), extra);
+        let dry = extra.contains(&"--dry-run");
+        assert_eq!(ended.code, if dry { 0 } else { 2 }, "{extra:?}: {}", ended.stderr);
+        assert!(dry || ended.stderr.contains("--confirm=shop goes on"), "{}", ended.stderr);
+        assert!(raw(&client, "orders").await == changed, "{extra:?} changed something");
+    }
+    let ended = lab.restore(&server.uri(), &lab.backup(), &["--drop", "--confirm=shop"]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(ended.stderr.contains("left as they are: shop.later"), "{}", ended.stderr);
+    assert!(raw(&client, "orders").await == orders_before);
+    assert_eq!(raw(&client, "later").await.len(), 1);
+    shop.run_command(doc! {"drop": "later"}).await.expect("dropped");
+    assert_eq!(shape(&client, "shop").await, shape_before);
+}
+
+#[tokio::test]
+async fn documents_that_are_there_already_are_counted_and_fail() {
+    let server = Server::start();
+    let client = server.client().await;
+    fill(&client, "orders", 100).await;
+    let lab = Lab::new();
+    assert_eq!(lab.back_up(&server.uri(), &[]).code, 0);
+    let orders = client.database("shop").collection::<Document>("orders");
+    orders.delete_many(doc! {"_id": {"$lt": 30}}).await.expect("deleted");
+    let ended = lab.restore(&server.uri(), &lab.backup(), &["--confirm=shop"]);
+    assert_eq!(ended.code, 21, "{}", ended.stderr);
+    assert!(ended.stderr.contains("70 of 100 documents could not be inserted"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("uplicate"), "{}", ended.stderr);
+    assert_eq!(raw(&client, "orders").await.len(), 100, "what was missing was added");
+}
+
+#[tokio::test]
+async fn a_file_that_does_not_verify_changes_nothing() {
+    let server = Server::start();
+    let client = server.client().await;
+    fill(&client, "orders", 500).await;
+    let lab = Lab::new();
+    assert_eq!(lab.back_up(&server.uri(), &[]).code, 0);
+    let backup = lab.backup();
+    let bytes = std::fs::read(&backup).expect("there");
+    client
+        .database("shop")
+        .collection::<Document>("orders")
+        .delete_many(doc! {"_id": {"$gt": 5}})
+        .await
+        .expect("deleted");
+    let mut flipped = bytes.clone();
+    let middle = flipped.len() - 40;
+    flipped[middle] ^= 1;
+    for damaged in [&bytes[..bytes.len() - 9], &flipped, b"no archive"] {
+        std::fs::write(&backup, damaged).expect("written");
+        let ended = lab.restore(&server.uri(), &backup, &["--drop", "--confirm=shop"]);
+        assert_eq!(ended.code, 21, "{}", ended.stderr);
+        assert_eq!((raw(&client, "orders").await.len(), names(&client, "shop").await.len()), (6, 1));
+    }
+    // Intact, but nothing says what should be in it.
+    std::fs::write(&backup, &bytes).expect("written");
+    let manifest = format!("{}.manifest.json", backup.display());
+    std::fs::rename(&manifest, lab.home.path().join("elsewhere.json")).expect("moved");
+    assert_eq!(lab.restore(&server.uri(), &backup, &["--db", "other", "--strict"]).code, 21);
+    let ended = lab.restore(&server.uri(), &backup, &["--db", "other"]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(ended.stderr.contains("completeness not proved"), "{}", ended.stderr);
+    // Another backup's manifest, which wants more.
+    let mut wrong: Value =
+        serde_json::from_slice(&std::fs::read(lab.home.path().join("elsewhere.json")).expect("there")).expect("JSON");
+    wrong["documents"] = 501.into();
+    std::fs::write(lab.home.path().join("wrong.json"), wrong.to_string()).expect("written");
+    let ended = lab.restore(&server.uri(), &backup, &["--db", "third", "--manifest", "wrong.json"]);
+    assert_eq!(ended.code, 21, "{}", ended.stderr);
+    assert_eq!(names(&client, "third").await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_connection_cut_in_the_middle_leaves_what_was_there() {
+    let server = Server::start();
+    let client = server.client().await;
+    fill(&client, "orders", 60_000).await;
+    let lab = Lab::new();
+    assert_eq!(lab.back_up(&server.uri(), &[]).code, 0);
+    let before = raw(&client, "orders").await.len();
+    let relay = Relay::start(server.port, u64::MAX);
+    let file = lab.backup();
+    let arguments = ["restore", file.to_str().expect("UTF-8"), "--uri-env", "TEST_URI", "--drop", "--confirm=shop"];
+    let running = lab.command(&relay.uri(), &arguments).spawn().expect("runs");
+    let filled = wait_for_a_filled_collection(&client).await;
+    relay.cut();
+    let ended = Ended::of(running.wait_with_output().expect("ended"));
+    assert_eq!(ended.code, 21, "{}", ended.stderr);
+    assert_eq!(raw(&client, "orders").await.len(), before);
+    assert_eq!(names(&client, "shop").await, [filled.clone(), "orders".to_owned()]);
+
+    // It may still run for all that the next one knows; that one says what is to be done.
+    let ended = lab.restore(&server.uri(), &file, &["--drop", "--confirm=shop"]);
+    assert_eq!(ended.code, 2, "{}", ended.stderr);
+    assert!(ended.stderr.contains(&filled), "{}", ended.stderr);
+    client.database("shop").run_command(doc! {"drop": &filled}).await.expect("dropped");
+    let ended = lab.restore(&server.uri(), &file, &["--drop", "--confirm=shop"]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert_eq!(names(&client, "shop").await, ["orders"]);
+}
+
+/// Waits until a restore has put documents somewhere.
+async fn wait_for_a_filled_collection(client: &mongodb::Client) -> String {
+    for _ in 0..1000 {
+        let found = names(client, "shop").await.into_iter().find(|name| name.starts_with("cm_restore."));
+        if let Some(name) = found
+            && client
+                .database("shop")
+                .run_command(doc! {"count": &name})
+                .await
+                .expect("counted")
+                .get_i32("n")
+                .is_ok_and(|n| n > 0)
+        {
+            return name;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("the restore never began");
+}
+
+#[tokio::test]
+async fn one_collection_goes_where_the_patterns_say() {
+    let server = Server::start();
+    let client = server.client().await;
+    furnish(&client).await;
+    let lab = Lab::new();
+    assert_eq!(lab.back_up(&server.uri(), &[]).code, 0);
+    let extra = ["--collection", "orders", "--ns-from", "shop.*", "--ns-to", "old.was_*"];
+    let ended = lab.restore(&server.uri(), &lab.backup(), &extra);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert_eq!(names(&client, "old").await, ["was_orders"]);
+    assert!(raw_of(&client, "old", "was_orders").await == raw(&client, "orders").await);
+    let ended = lab.restore(&server.uri(), &lab.backup(), &["--collection", "nope"]);
+    assert_eq!(ended.code, 2, "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn what_mongodump_wrote_is_restored_to_the_documents_that_went_in() {
+    let manifest: Value =
+        serde_json::from_slice(&std::fs::read(golden("manifest.json")).expect("there")).expect("JSON");
+    for name in ["platform.archive", "platform.archive.gz", "all-databases.archive.gz"] {
+        let server = Server::start();
+        let client = server.client().await;
+        let lab = Lab::new();
+        let ended = lab.restore(&server.uri(), &golden(name), &[]);
+        assert_eq!(ended.code, 0, "{name}: {}", ended.stderr);
+        let wanted = manifest.as_object().expect("an object").iter();
+        let wanted = wanted.filter(|(namespace, _)| name.starts_with("all") || namespace.starts_with("platform."));
+        for (namespace, want) in wanted {
+            let (database, collection) = namespace.split_once('.').expect("a namespace");
+            let documents = raw_of(&client, database, collection).await;
+            assert_eq!(documents.len() as u64, want["documents"], "{name}: {namespace}");
+            let sum = hex(&Sha256::digest(documents.concat()));
+            assert_eq!(sum, want["sha256_of_sorted_documents"].as_str().expect("text"), "{name}: {namespace}");
+            let shape = shape(&client, database).await;
+            let have = shape[collection].get_array("indexes").expect("indexes").iter();
+            let mut have: Vec<_> = have
+                .map(|index| index.as_document().expect("one").get_str("name").expect("a name").to_owned())
+                .collect();
+            have.sort();
+            assert_eq!(want["indexes"], serde_json::json!(have), "{name}: {namespace}");
+        }
+    }
+}
