@@ -13,7 +13,8 @@ use std::time::Duration;
 /// image that was built. What could not be looked at is unknown, which is not healthy
 /// (exit 41, not 40).
 ///
-/// With --preflight it looks at the servers before a deployment instead.
+/// With --preflight it looks at the servers before a deployment instead. With --watch it
+/// is no filter: it shows how the services are now, until Ctrl-C.
 #[derive(Clone, Debug, Parser)]
 pub struct Args {
     /// Watch every service of the project, whatever the document says
@@ -43,6 +44,11 @@ pub struct Args {
     /// Look at the servers before a deployment: reachable, Docker, disk, checkout, files
     #[arg(long, conflicts_with_all = ["all", "service", "group", "timeout", "window", "keep_going"])]
     pub preflight: bool,
+
+    /// Show a live table of the services instead, until Ctrl-C or for --timeout (and then exit
+    /// with 0, 40 or 41); where stdout is no terminal, a line for each change
+    #[arg(long, conflicts_with_all = ["preflight", "window", "keep_going", "dry_run"])]
+    pub watch: bool,
 
     /// Flags of every program
     #[command(flatten)]

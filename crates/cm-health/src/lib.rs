@@ -2,6 +2,7 @@
 //! and reports in the runbook's words. The gate itself is in `cm-gate`.
 
 mod args;
+mod live;
 mod neighbours;
 mod preflight;
 mod report;
@@ -9,7 +10,7 @@ mod selection;
 
 pub use args::Args;
 
-use cm_core::{CommonArgs, Done, Log, Result, Run};
+use cm_core::{CommonArgs, Done, Exit, Io, Log, Result, Run};
 use cm_engine::Compose;
 use cm_gate::{Gate, Post, Settings, Verdict};
 use cm_host::{Host, Target, connect_all};
@@ -26,6 +27,10 @@ impl cm_core::Tool for Tool {
 
     fn common(args: &Args) -> &CommonArgs {
         &args.common
+    }
+
+    async fn command(args: &Args, io: &Io) -> Option<Result<Exit>> {
+        if args.watch { Some(live::run(args, io).await) } else { None }
     }
 
     async fn run(args: Args, run: &mut Run) -> Result<Done> {

@@ -43,11 +43,24 @@ impl Selection {
             None => Selection::of_document(project, args, run),
         };
         selection.flags_first(args);
-        if selection.count() == 0 {
+        selection.not_empty()
+    }
+
+    /// Chooses where there is no document.
+    ///
+    /// # Errors
+    /// As [`Selection::choose`].
+    pub fn of_flags(project: &Project, args: &Args) -> Result<Selection> {
+        let pairs = named(project, args)?.unwrap_or_else(|| all(project));
+        Selection::of(project, &Document::start("cm-health", "", false), pairs).not_empty()
+    }
+
+    fn not_empty(self) -> Result<Selection> {
+        if self.count() == 0 {
             return Err(Failure::new(Exit::Config, "health.nothing", "there is no service to watch")
                 .hint("the compose file has no service that runs without a profile; name one with --service"));
         }
-        Ok(selection)
+        Ok(self)
     }
 
     /// Flags beat what `cm.toml` says of single services.

@@ -13,13 +13,13 @@ mod verdict;
 mod wanted;
 mod watch;
 
+pub use events::Events;
 pub use verdict::{State, Verdict, overall};
 pub use wanted::{Settings, Wanted};
 
 use cm_core::{Failure, Log, Result};
 use cm_engine::{Container, Health};
 use cm_host::Host;
-use events::Events;
 use probe::{Answer, Prober};
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -131,7 +131,9 @@ impl Watch {
         match waiting {
             Some(cause) if self.gave_up_on_missing(now) => self.settle(State::Unhealthy, cause, now),
             Some(cause) => self.reset(cause),
-            None if pending && self.good > 0 => {}
+            // The answer before this one still stands.
+            None if pending && (self.good > 0 || self.pending.code == "no-answer") => {}
+            None if pending && self.pending.code == "not-asked" => self.blind = true,
             None if pending => self.reset(cause("asking", "its probe has not answered yet")),
             None if finished == count => {
                 self.settle(State::Healthy, cause("finished", "ended with 0, as it should"), now)

@@ -16,6 +16,9 @@ const LITTLE_MEMORY: u64 = 256 << 10;
 /// A clock that is this far off confuses leases and records, in seconds.
 const CLOCK_OFF: f64 = 5.0;
 
+/// The oldest engine that the tests have seen.
+const OLDEST_DOCKER: (u32, u32) = (20, 10);
+
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -76,6 +79,8 @@ impl Finding {
 pub struct Expected<'a> {
     /// The checkout, as `cm.toml` says it.
     pub checkout: &'a str,
+    /// The branch that is deployed.
+    pub branch: &'a str,
     /// The env file, relative to the checkout.
     pub env_file: Option<&'a str>,
     /// The protected files, relative to the checkout.
@@ -108,6 +113,13 @@ fn engine(facts: &Facts) -> Vec<Finding> {
                 "on the host: `docker info`; is the engine running, and is the deploy user in the group docker?",
             ));
     }
+    if let Some(version) = facts.get("docker").filter(|version| is_older(version, OLDEST_DOCKER)) {
+        let (major, minor) = OLDEST_DOCKER;
+        findings.push(Finding::warn(
+            "docker",
+            format!("Docker {version} is older than {major}.{minor}, the oldest that is tested"),
+        ));
+    }
     match facts.get("compose") {
         None => findings.push(
             Finding::fail(Exit::HealthUnknown, "compose", format!("there is no Docker Compose: {}", why("compose")))
@@ -120,6 +132,16 @@ fn engine(facts: &Facts) -> Vec<Finding> {
         Some(_) => {}
     }
     findings
+}
+
+/// Whether `28.2.2`, `v2.26.1-4` or `20.10.24+dfsg1` comes before `least`. What is no
+/// version is not judged.
+fn is_older(version: &str, least: (u32, u32)) -> bool {
+    let mut numbers = version.trim_start_matches('v').split(['.', '-', '+']).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < least,
+        _ => false,
+    }
 }
 
 fn disk(facts: &Facts, name: &str, what: &str) -> Vec<Finding> {
@@ -157,17 +179,27 @@ fn checkout(facts: &Facts, expected: &Expected<'_>) -> Vec<Finding> {
         let finding = Finding::fail(Exit::Config, "checkout", format!("{path} is no usable checkout: {why}"));
         return vec![finding.hint("clone the repository there, or set `checkout` in cm.toml")];
     }
+    let mut findings = Vec::new();
+    // `HEAD`: none is checked out.
+    let branch = facts.get("branch").filter(|branch| !["HEAD", expected.branch].contains(branch));
+    if let Some(branch) = branch {
+        let message = format!("{path} is on branch {branch}, and {} is deployed", expected.branch);
+        findings.push(
+            Finding::warn("branch", message).hint(format!("a deployment moves {branch} there to another commit")),
+        );
+    }
     let edited: Vec<_> = facts.all("edited").iter().filter(|path| !expected.protected.contains(path)).collect();
     if edited.is_empty() {
-        return Vec::new();
+        return findings;
     }
     let names = edited.iter().take(5).map(|path| path.as_str()).collect::<Vec<_>>().join(", ");
     let more = if edited.len() > 5 { ", …" } else { "" };
     let message = format!("{} files of {path} were changed by hand: {names}{more}", edited.len());
-    vec![
+    findings.push(
         Finding::warn("edited", message)
             .hint("commit them, or add them to [protect] in cm.toml; a deployment does not keep other changes"),
-    ]
+    );
+    findings
 }
 
 fn files(facts: &Facts, expected: &Expected<'_>) -> Vec<Finding> {
@@ -227,8 +259,13 @@ mod tests {
             text = text.replace(from, to);
         }
         let protected = ["Caddyfile".to_owned(), ".env".to_owned()];
-        let expected =
-            Expected { checkout: "~/shop", env_file: Some(".env"), protected: &protected, ahead: Some(ahead) };
+        let expected = Expected {
+            checkout: "~/shop",
+            branch: "develop",
+            env_file: Some(".env"),
+            protected: &protected,
+            ahead: Some(ahead),
+        };
         judge(&Facts::parse(&text), &expected)
             .into_iter()
             .map(|finding| (finding.code, finding.weight, finding.exit.code()))
@@ -246,6 +283,8 @@ mod tests {
             ("docker=28.2.2", "docker-error=permission denied", "docker", Weight::Fail, 41),
             ("compose=2.40.3", "compose-error=no such command", "compose", Weight::Fail, 41),
             ("compose=2.40.3", "compose=1.29.2", "compose", Weight::Fail, 6),
+            ("docker=28.2.2", "docker=19.03.15", "docker", Weight::Warn, 0),
+            ("branch=develop", "branch=feature", "branch", Weight::Warn, 0),
             ("disk-kib=50000000", "disk-kib=100000", "disk", Weight::Fail, 6),
             ("disk-kib=50000000", "disk-kib=4000000", "disk", Weight::Warn, 0),
             ("inodes=900", "inodes=9", "inodes", Weight::Warn, 0),
@@ -265,6 +304,8 @@ mod tests {
             assert_eq!(found(&[(from, to)], 0.0), [(code, weight, exit)], "{to}");
         }
         assert_eq!(found(&[("head=abc", "head=abc\nedited=Caddyfile")], 0.0), [], "a protected file may be edited");
+        assert_eq!(found(&[("branch=develop", "branch=HEAD")], 0.0), [], "no branch is checked out");
+        assert_eq!(found(&[("docker=28.2.2", "docker=dev")], 0.0), [], "no version, no judgement");
         assert_eq!(found(&[], -90.0), [("clock", Weight::Warn, 0)]);
     }
 }

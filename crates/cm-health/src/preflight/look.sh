@@ -36,6 +36,8 @@ git --no-optional-locks -C "$checkout" status --porcelain --untracked-files=no 2
 if [ -n "$env_file" ]; then
     if [ -r "$checkout/$env_file" ]; then
         fact env-file stat -c %a -- "$checkout/$env_file"
+        # The names; the values are the server's secrets.
+        sed -n 's/^[[:space:]]*\(export[[:space:]]\{1,\}\)\{0,1\}\([A-Za-z_][A-Za-z0-9_]*\)=.*/env-key=\2/p' "$checkout/$env_file"
     else
         printf 'env-file-error=not there, or not readable\n'
     fi

@@ -5,6 +5,8 @@
 
 mod facts;
 mod findings;
+mod here;
+mod keys;
 
 use crate::neighbours::{Unwell, unwell};
 use cm_core::{Action, Done, Exit, Failure, Log, Result, Run};
@@ -72,6 +74,18 @@ impl ComposeFile {
     }
 }
 
+/// Whether somebody else may hold the deploy lock.
+#[derive(Clone, Copy, Debug)]
+enum Lock {
+    /// This run is inside one.
+    Ours,
+    /// It has to be looked at.
+    Look {
+        /// Whether this run will take none.
+        dry: bool,
+    },
+}
+
 /// What was found on one host.
 struct Report {
     host: String,
@@ -88,16 +102,22 @@ struct Report {
 pub async fn run(project: &Project, run: &mut Run) -> Result<Done> {
     let mut looking = Vec::new();
     let coming = ComposeFile::coming(project, run.doc.commit()).await;
+    let lock = match (here::has_lock(run), run.dry_run()) {
+        (true, _) => Lock::Ours,
+        (false, dry) => Lock::Look { dry },
+    };
     for spec in hosts(project, run)? {
         let (project, spec, log, coming) = (project.clone(), spec.clone(), run.log.clone(), coming.clone());
-        looking.push(tokio::spawn(async move { look(&project, &spec, &coming, &log).await }));
+        looking.push(tokio::spawn(async move { look(&project, &spec, &coming, lock, &log).await }));
     }
     let mut reports = Vec::new();
     for task in looking {
         let report = task.await.map_err(|error| Failure::bug("a look at a host ended early").cause(error))?;
         reports.push(report);
     }
-    let own = own_findings(project);
+    let mut own = here::findings(project, run).await;
+    let facts: Vec<_> = reports.iter().map(|report| (report.host.as_str(), &report.facts)).collect();
+    own.extend(keys::missing(project, &facts, facts.len() == project.hosts().len()));
     let previous = run.doc.facts("health").cloned().unwrap_or_else(|| json!({}));
     let mut all = previous;
     all["preflight"] = to_json(&reports, &own);
@@ -126,7 +146,7 @@ fn hosts<'a>(project: &'a Project, run: &Run) -> Result<Vec<&'a HostSpec>> {
     }
 }
 
-async fn look(project: &Project, spec: &HostSpec, coming: &ComposeFile, log: &Log) -> Report {
+async fn look(project: &Project, spec: &HostSpec, coming: &ComposeFile, lock: Lock, log: &Log) -> Report {
     let mut report = Report {
         host: spec.name.clone(),
         facts: Facts::default(),
@@ -134,7 +154,7 @@ async fn look(project: &Project, spec: &HostSpec, coming: &ComposeFile, log: &Lo
         ahead: None,
         findings: Vec::new(),
     };
-    if let Err(failure) = report.fill(project, spec, coming, log).await {
+    if let Err(failure) = report.fill(project, spec, coming, lock, log).await {
         let mut finding = Finding::fail(failure.exit, "host", failure.to_string());
         finding.hint = failure.hint;
         report.findings.push(finding);
@@ -146,18 +166,34 @@ async fn look(project: &Project, spec: &HostSpec, coming: &ComposeFile, log: &Lo
 }
 
 impl Report {
-    async fn fill(&mut self, project: &Project, spec: &HostSpec, coming: &ComposeFile, log: &Log) -> Result<()> {
+    async fn fill(
+        &mut self,
+        project: &Project,
+        spec: &HostSpec,
+        coming: &ComposeFile,
+        lock: Lock,
+        log: &Log,
+    ) -> Result<()> {
         let host = Host::connect(&Target::of(project, spec)?, log).await?;
         let checkout = spec.checkout()?;
         let (protected, env_file) = (project.protected(), project.config.compose.env_file.as_deref());
         let asked = (Instant::now(), Timestamp::now());
         let arguments = [host.path(&checkout), env_file.unwrap_or_default().to_owned()];
         let script = host.script(LOOK, arguments.into_iter().chain(protected.iter().cloned())).limit(LIMIT);
-        let (looked, config) = tokio::join!(script.output(), coming.try_out(project, &host, &checkout));
+        let lock = async {
+            match lock {
+                Lock::Ours => None,
+                Lock::Look { dry } => here::lock_on(project, &host, dry).await,
+            }
+        };
+        let (looked, config, lock) = tokio::join!(script.output(), coming.try_out(project, &host, &checkout), lock);
         self.facts = Facts::parse(&looked?.text());
         self.ahead = ahead(&self.facts, asked);
-        let expected = Expected { checkout: &checkout, env_file, protected: &protected, ahead: self.ahead };
+        let branch = project.branch();
+        let expected =
+            Expected { checkout: &checkout, branch: &branch, env_file, protected: &protected, ahead: self.ahead };
         self.findings = judge(&self.facts, &expected);
+        self.findings.extend(lock);
         if self.facts.get("docker").is_some() && self.facts.get("head").is_some() {
             let name = self.compose(coming, &config?);
             self.now(project, &host, name).await?;
@@ -261,18 +297,6 @@ fn unset_variables(said: &str) -> Vec<String> {
     names
 }
 
-/// What this machine lacks for what comes after the deployment: better known now.
-fn own_findings(project: &Project) -> Vec<Finding> {
-    let obstacles = project.verify().checks.iter().filter_map(|check| {
-        let why = cm_gate::checks::obstacle(check)?;
-        Some(Finding::warn("check", format!("the check {:?} cannot be made after the deployment: {why}", check.name)))
-    });
-    let canary = project.canary().url.as_ref().and_then(|url| url.expand().err());
-    let canary = canary
-        .map(|failure| Finding::warn("canary", format!("the canary cannot be asked after the deployment: {failure}")));
-    obstacles.chain(canary).collect()
-}
-
 fn to_json(reports: &[Report], own: &[Finding]) -> Value {
     let hosts: Map<String, Value> = reports.iter().map(|report| (report.host.clone(), report.to_json())).collect();
     let findings: Vec<&Finding> = own.iter().chain(reports.iter().flat_map(|report| &report.findings)).collect();
@@ -297,16 +321,18 @@ fn conclude(reports: &[Report], own: Vec<Finding>, log: &Log) -> Result<Done> {
     };
     let mut failure = Failure::new(gravest.exit, format!("preflight.{}", gravest.code), gravest.line());
     failure.hint.clone_from(&gravest.hint);
-    failure.retryable = gravest.exit == Exit::Unreachable;
+    failure.retryable = matches!(gravest.exit, Exit::Unreachable | Exit::LockHeld);
     let others = failures.iter().filter(|other| other.line() != gravest.line());
     Err(others.fold(failure, |failure, other| failure.cause(format!("also: {}", other.line()))))
 }
 
-/// A host that cannot be reached outweighs what cannot be checked, and that what is wrong.
+/// A host that cannot be reached outweighs what cannot be checked, that what is wrong,
+/// and that somebody who will be done soon.
 fn gravity(exit: Exit) -> u8 {
     match exit {
         Exit::Unreachable => 3,
         Exit::HealthUnknown => 2,
+        Exit::LockHeld => 0,
         _ => 1,
     }
 }

@@ -281,6 +281,8 @@ fn a_probe_must_be_content_for_the_whole_window() {
         ),
         ("every second answer is late", vec![good(), slow(), good(), slow(), good()], (GOOD, "healthy", 5)),
         ("never answers", vec![slow()], (BAD, "asking", 20)),
+        ("bad, and asked again at the limit", vec![bad(), slow()], (BAD, "no-answer", 20)),
+        ("not asked, and asked again at the limit", vec![blind(), slow()], (UNKNOWN, "not-asked", 20)),
         ("cannot be asked", vec![blind()], (UNKNOWN, "not-asked", 20)),
         ("was not asked", vec![None], (UNKNOWN, "not-asked", 20)),
     ] {

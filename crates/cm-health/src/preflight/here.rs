@@ -1,0 +1,116 @@
+//! What this machine lacks or has to say before a deployment: better known now.
+
+use super::LIMIT;
+use super::findings::Finding;
+use cm_core::{Exit, Run};
+use cm_host::Host;
+use cm_lease::{Holder, NONCE_VARIABLE, Place, local, remote};
+use cm_project::Project;
+
+/// The branch and the tree here, the lock's file, and what the checks afterwards will want.
+pub async fn findings(project: &Project, run: &Run) -> Vec<Finding> {
+    let mut findings = checks(project);
+    // The programs before this one in a pipe have said it.
+    if run.started_here {
+        findings.extend(tree(project).await);
+    }
+    if !has_lock(run) {
+        findings.extend(lock(project, run));
+    }
+    findings
+}
+
+fn checks(project: &Project) -> Vec<Finding> {
+    let obstacles = project.verify().checks.iter().filter_map(|check| {
+        let why = cm_gate::checks::obstacle(check)?;
+        Some(Finding::warn("check", format!("the check {:?} cannot be made after the deployment: {why}", check.name)))
+    });
+    let canary = project.canary().url.as_ref().and_then(|url| url.expand().err());
+    let canary = canary
+        .map(|failure| Finding::warn("canary", format!("the canary cannot be asked after the deployment: {failure}")));
+    obstacles.chain(canary).collect()
+}
+
+async fn tree(project: &Project) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let branch = git(project, &["symbolic-ref", "-q", "--short", "HEAD"]).await;
+    if let Some(branch) = branch.filter(|branch| *branch != project.branch()) {
+        findings.push(
+            Finding::warn("branch", format!("this is {branch}, and {} is what is deployed", project.branch()))
+                .hint(format!("git switch {}", project.branch())),
+        );
+    }
+    let changed = git(project, &["--no-optional-locks", "status", "--porcelain", "--untracked-files=no"]).await;
+    let count = changed.map_or(0, |changed| changed.lines().count());
+    if count > 0 {
+        findings.push(
+            Finding::warn("tree", format!("{count} files here have changes that are not committed"))
+                .hint("commits are deployed, nothing else: git commit, or git stash"),
+        );
+    }
+    findings
+}
+
+/// What git says here; `None` if it cannot.
+async fn git(project: &Project, arguments: &[&str]) -> Option<String> {
+    let mut git = tokio::process::Command::new("git");
+    git.arg("-C").arg(&project.repository).args(arguments).kill_on_drop(true);
+    let output = tokio::time::timeout(LIMIT, git.output()).await.ok()?.ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+}
+
+/// Whether this run is inside a lock, which its programs then ask themselves.
+pub fn has_lock(run: &Run) -> bool {
+    let set = std::env::var_os(NONCE_VARIABLE).is_some_and(|value| !value.is_empty());
+    set || run.doc.facts("lock").is_some_and(|facts| facts.get("nonce").is_some())
+}
+
+fn lock(project: &Project, run: &Run) -> Option<Finding> {
+    let path = project.lock().file;
+    match local::look(&path) {
+        Ok(local::Sight::Free(_)) => None,
+        Ok(local::Sight::Held(record)) => {
+            Some(held(&Holder { place: Place::Here(path), record, step: None, renewed: None }, run.dry_run()))
+        }
+        Err(failure) => Some(Finding::fail(failure.exit, "lock", failure.to_string())),
+    }
+}
+
+/// The same on a host.
+pub async fn lock_on(project: &Project, host: &Host, dry: bool) -> Option<Finding> {
+    let dir = cm_ledger::state_dir(&project.name());
+    let there = match remote::look(host, &dir).await {
+        Ok(remote::Sight::Free) => return None,
+        Ok(remote::Sight::There(there)) => there,
+        Ok(remote::Sight::Odd) => {
+            let failure = remote::odd(host, &dir);
+            return Some(Finding::fail(failure.exit, "lock", failure.to_string()));
+        }
+        Err(failure) => return Some(Finding::fail(failure.exit, "lock", failure.to_string())),
+    };
+    if there.stealable().is_some() {
+        return None;
+    }
+    let (age, step) = (there.age, there.step.clone());
+    match there.record {
+        Ok(record) => {
+            let place = Place::Host(host.name().to_owned());
+            Some(held(&Holder { place, record: Some(record), step, renewed: Some(age) }, dry))
+        }
+        Err(failure) => {
+            let failure = remote::unreadable(host, failure);
+            let finding = Finding::fail(failure.exit, "lock", failure.to_string());
+            Some(failure.hint.into_iter().fold(finding, Finding::hint))
+        }
+    }
+}
+
+/// Somebody else deploys. A dry run takes no lock, so that stops nothing.
+fn held(holder: &Holder, dry: bool) -> Finding {
+    let refusal = holder.refusal();
+    let finding = match dry {
+        true => Finding::warn("lock", refusal.message),
+        false => Finding::fail(Exit::LockHeld, "lock", refusal.message),
+    };
+    refusal.hint.into_iter().fold(finding, Finding::hint)
+}

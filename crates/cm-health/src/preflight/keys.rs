@@ -1,0 +1,93 @@
+//! The keys of the servers' env files. Only names ever leave a server; the values are
+//! its secrets. What should be there is what the repository's example of the file has
+//! (`.env.production.example`). One file serves servers with different work, so a key
+//! counts as missing where no server has it; the backup's where its server has it not.
+
+use super::facts::Facts;
+use super::findings::Finding;
+use cm_project::Project;
+use std::collections::BTreeSet;
+
+/// The names that an env file sets: `NAME=…` or `export NAME=…`.
+fn names(text: &str) -> Vec<String> {
+    let plain = |name: &&str| {
+        !name.is_empty()
+            && !name.starts_with(|c: char| c.is_ascii_digit())
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    let lines = text.lines().filter_map(|line| line.split_once('='));
+    let names = lines.map(|(name, _)| name.trim().trim_start_matches("export ").trim());
+    names.filter(plain).map(str::to_owned).collect()
+}
+
+/// What `hosts` lack; those whose env file could not be read have their own finding.
+/// `complete` says whether these are all hosts of the project.
+pub fn missing(project: &Project, hosts: &[(&str, &Facts)], complete: bool) -> Vec<Finding> {
+    let Some(file) = project.config.compose.env_file.as_deref() else { return Vec::new() };
+    let read: Vec<_> = hosts.iter().filter(|(_, facts)| facts.get("env-file").is_some()).collect();
+    let mut findings = Vec::new();
+    if complete && read.len() == hosts.len() && !hosts.is_empty() {
+        let example = std::fs::read_to_string(project.root.join(format!("{file}.example"))).unwrap_or_default();
+        let there: BTreeSet<&String> = read.iter().flat_map(|(_, facts)| facts.all("env-key")).collect();
+        let lacking: Vec<_> = names(&example).into_iter().filter(|name| !there.contains(name)).collect();
+        if !lacking.is_empty() {
+            let message = format!("no server's {file} has {}, as {file}.example does", lacking.join(", "));
+            findings.push(Finding::warn("env-key", message).hint("add them there, or take them out of the example"));
+        }
+    }
+    findings.extend(backup(project, file, &read));
+    findings
+}
+
+fn backup(project: &Project, file: &str, read: &[&(&str, &Facts)]) -> Option<Finding> {
+    let backup = project.backup()?;
+    let named = backup.host.as_ref().map(|host| host.as_ref().as_str());
+    let host = named.or_else(|| project.host_of(backup.service.as_ref()).map(|host| host.name.as_str()))?;
+    let (_, facts) = read.iter().find(|(name, _)| *name == host)?;
+    let key = &backup.uri_env;
+    (!facts.all("env-key").contains(key)).then(|| {
+        let mut finding = Finding::warn("env-key", format!("{file} has no {key}, which the backup needs"))
+            .hint("add it there, or set `uri_env` of [backup] in cm.toml");
+        finding.host = Some(host.to_owned());
+        finding
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_and_values_are_no_keys() {
+        let text = "# A=1\n#B=2\nC=x=y\nexport D='e f'\n  E=\nnot a key=1\n1F=2\n=x\nno equals sign\n";
+        assert_eq!(names(text), ["C", "D", "E"]);
+    }
+
+    fn found(one: &str, two: &str, complete: bool) -> Vec<String> {
+        let folder = tempfile::tempdir().expect("folder");
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("write");
+        write("compose.yml", "services:\n  mongodb: {image: m}\n  web: {image: w}\n");
+        write(
+            "cm.toml",
+            "[compose]\nenv_file = \".env\"\n[hosts.one]\naddress = \"u@one\"\n[hosts.two]\naddress = \"u@two\"\n\
+             services = [\"web\"]\n[backup]\nuri_env = \"MONGODB_URI\"\n",
+        );
+        write(".env.example", "API_KEY=\nMONGODB_URI=\nGATEWAY=\n");
+        let project = Project::open(folder.path(), None).unwrap_or_else(|failure| panic!("{failure}"));
+        let (one, two) = (Facts::parse(one), Facts::parse(two));
+        missing(&project, &[("one", &one), ("two", &two)], complete).iter().map(Finding::line).collect()
+    }
+
+    #[test]
+    fn a_key_is_missing_where_no_server_has_it() {
+        let one = "env-file=600\nenv-key=API_KEY\nenv-key=MONGODB_URI\n";
+        assert_eq!(found(one, "env-file=600\nenv-key=GATEWAY\n", true), [""; 0]);
+        assert_eq!(found(one, "env-file=600\n", true), ["no server's .env has GATEWAY, as .env.example does"]);
+        assert_eq!(found(one, "env-file=600\n", false), [""; 0], "a server that was not looked at may have it");
+        assert_eq!(found(one, "env-file-error=not there\n", true), [""; 0], "that is said elsewhere");
+        assert_eq!(
+            found("env-file=600\nenv-key=API_KEY\n", "env-file=600\nenv-key=GATEWAY\nenv-key=MONGODB_URI\n", true),
+            ["one: .env has no MONGODB_URI, which the backup needs"]
+        );
+    }
+}
