@@ -4,6 +4,7 @@
 //! does not stop another one half-way, but it fails the deployment.
 
 mod args;
+mod migrations;
 mod plan;
 mod prune;
 mod switch;

@@ -1,7 +1,7 @@
 //! One host, from what it runs to what it shall run. [`Switch::look`] only reads;
 //! [`Switch::undo`] says how to come back; [`Switch::carry_out`] changes.
 
-use crate::{HostPlan, Selection};
+use crate::{HostPlan, Selection, migrations};
 use cm_checkout::{Checkout, Protected};
 use cm_core::{Action, Document, Exit, Failure, Log, Result};
 use cm_engine::{BuildOptions, Compose, Config, Container, UpOptions};
@@ -16,10 +16,7 @@ use std::time::Instant;
 /// What is deployed, as every host records it.
 #[derive(Clone, Debug)]
 pub struct Release {
-    id: String,
-    actor: String,
-    branch: String,
-    commit: String,
+    record: Record,
     project: String,
 }
 
@@ -31,18 +28,13 @@ impl Release {
                 .map(str::to_owned)
                 .ok_or_else(|| Failure::new(Exit::BadInput, "input.shape", format!("the document names no {name}")))
         };
-        Ok(Release {
-            id: doc.run_id().to_owned(),
-            actor: doc.actor().to_owned(),
-            branch: doc.branch().unwrap_or_default().to_owned(),
-            commit: wanted(doc.commit(), "commit")?,
-            project: wanted(doc.project(), "project")?,
-        })
+        wanted(doc.commit(), "commit")?;
+        Ok(Release { record: Record::of(doc), project: wanted(doc.project(), "project")? })
     }
 
     /// The commit, as people write it.
     pub fn short(&self) -> &str {
-        self.commit.get(..12).unwrap_or(&self.commit)
+        self.record.commit.get(..12).unwrap_or(&self.record.commit)
     }
 
     /// The immutable name of an image of this release.
@@ -70,6 +62,7 @@ pub struct Switch<'a> {
     head: String,
     before: Vec<Container>,
     compose_project: String,
+    irreversible: Vec<String>,
     protected: Vec<Protected>,
     states: BTreeMap<String, ServiceState>,
     containers: BTreeMap<String, Vec<String>>,
@@ -90,8 +83,8 @@ impl<'a> Switch<'a> {
         log: &Log,
     ) -> Result<Switch<'a>> {
         let checkout = Checkout::new(host, &plan.checkout, project.remote(), &project.protected());
-        let branch = Some(release.branch.as_str()).filter(|branch| !branch.is_empty());
-        let state = checkout.prepare(branch, &release.commit).await?;
+        let branch = Some(release.record.branch.as_str()).filter(|branch| !branch.is_empty());
+        let state = checkout.prepare(branch, &release.record.commit).await?;
         for file in &state.upstream {
             log.warn(format!(
                 "on {}: the repository's {file} differs from the commit before; the host keeps its own",
@@ -100,6 +93,10 @@ impl<'a> Switch<'a> {
         }
         if !state.endangered.is_empty() && !selection.discard_local_changes {
             return Err(endangered(host, &plan.checkout, &state.endangered));
+        }
+        let irreversible = migrations::between(project, host, &checkout, &state.head, &release.record.commit).await?;
+        if let Some(first) = irreversible.first() {
+            log.warn(format!("this release changes data for good ({first}): no rollback goes across it unconfirmed"));
         }
         let compose_project = compose_project(project, host, &plan).await?;
         let before = cm_engine::containers(host, &compose_project).await?;
@@ -119,6 +116,7 @@ impl<'a> Switch<'a> {
             head: state.head,
             before,
             compose_project,
+            irreversible,
             protected: Vec::new(),
             states: BTreeMap::new(),
             containers: BTreeMap::new(),
@@ -159,7 +157,7 @@ impl<'a> Switch<'a> {
             "checkout": self.plan.checkout,
             "compose_project": self.compose_project,
             "from": self.head,
-            "to": self.release.commit,
+            "to": self.release.record.commit,
             "services": services,
         })
     }
@@ -189,7 +187,8 @@ impl<'a> Switch<'a> {
         guard.check(self.host).await?;
         log.info(format!("on {}: moving {} to {}", self.host.name(), self.plan.checkout, self.release.short()));
         let snapshots = format!("{}/snapshots", cm_ledger::state_dir(&self.release.project));
-        self.protected = self.checkout().move_to(&self.release.commit, &snapshots, &self.release.id).await?;
+        self.protected =
+            self.checkout().move_to(&self.release.record.commit, &snapshots, &self.release.record.id).await?;
         let compose = self.compose();
         let config = compose.config().await?;
         guard.check(self.host).await?;
@@ -215,7 +214,7 @@ impl<'a> Switch<'a> {
                 .any(|service| service.name == container.service && service.action == Action::Build);
             let builds = config.services.get(&container.service).is_some_and(|definition| definition.builds);
             if replaced && builds && !container.image_id.is_empty() {
-                let name = format!("{}:cm-before-{}", repository(&container.image), &self.release.id);
+                let name = format!("{}:cm-before-{}", repository(&container.image), &self.release.record.id);
                 cm_engine::tag(self.host, &container.image_id, &name, Exit::Build).await?;
             }
         }
@@ -230,9 +229,13 @@ impl<'a> Switch<'a> {
         }
         guard.check(self.host).await?;
         log.info(format!("on {}: building {}", self.host.name(), services.join(", ")));
-        let options = BuildOptions { revision: &self.release.commit, release: &self.release.id, no_cache: self.full };
+        let options = BuildOptions {
+            revision: &self.release.record.commit,
+            release: &self.release.record.id,
+            no_cache: self.full,
+        };
         let built = compose.build(&services, &options, |line| log.debug(line)).await;
-        compose.forget_build(&self.release.id).await?;
+        compose.forget_build(&self.release.record.id).await?;
         built.map_err(|failure| failure.hint("nothing was restarted; the services run what they ran before"))
     }
 
@@ -243,20 +246,28 @@ impl<'a> Switch<'a> {
                 Some(definition) if service.action != Action::Remove => {
                     self.state_of(&definition.image, definition.builds && service.action == Action::Build).await?
                 }
-                _ => ServiceState { commit: self.release.commit.clone(), removed: true, ..ServiceState::default() },
+                _ => ServiceState {
+                    commit: self.release.record.commit.clone(),
+                    removed: true,
+                    ..ServiceState::default()
+                },
             };
             self.states.insert(service.name, state);
         }
-        let mut record = Record::new(&self.release.id, &self.release.actor, &self.release.branch, &self.release.commit);
-        record.verdict = Verdict::Pending;
-        record.services = self.states.clone();
+        let record = Record {
+            at: cm_core::time::now(),
+            verdict: Verdict::Pending,
+            services: self.states.clone(),
+            irreversible: self.irreversible.clone(),
+            ..self.release.record.clone()
+        };
         Ledger::append(self.host, &self.release.project, &record).await
     }
 
     async fn state_of(&self, image: &str, built: bool) -> Result<ServiceState> {
         let image_id = cm_engine::image_id(self.host, image).await?.unwrap_or_default();
         let mut state = ServiceState {
-            commit: self.release.commit.clone(),
+            commit: self.release.record.commit.clone(),
             image: image.to_owned(),
             image_id,
             ..ServiceState::default()
@@ -365,9 +376,10 @@ impl<'a> Switch<'a> {
             "project": self.compose_project,
             "checkout": self.plan.checkout,
             "from": self.head,
-            "to": self.release.commit,
+            "to": self.release.record.commit,
             "protected": self.protected.iter().map(Protected::to_json).collect::<Vec<_>>(),
             "services": services,
+            "irreversible": self.irreversible,
             "duration_ms": (self.seconds * 1000.0).round(),
         })
     }

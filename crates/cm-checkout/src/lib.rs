@@ -95,6 +95,18 @@ impl<'a> Checkout<'a> {
         }
     }
 
+    /// The paths that differ between two commits; `None` if one of them is not there.
+    ///
+    /// # Errors
+    /// [`Exit::Unreachable`].
+    pub async fn changed(&self, from: &str, to: &str) -> Result<Option<Vec<String>>> {
+        let argv = ["git", "diff", "-z", "--name-only", "--no-renames", "--end-of-options", from, to, "--"];
+        let output = self.host.command(argv).cwd(&self.path).limit(LIMIT).output().await?;
+        let paths = output.stdout.split(|byte| *byte == 0).filter(|path| !path.is_empty());
+        let paths = paths.map(|path| String::from_utf8_lossy(path).into_owned()).collect();
+        Ok(Some(paths).filter(|_| output.success()))
+    }
+
     /// Moves the checkout to `commit`; protected files keep content, mode, owner and
     /// inode, which is looked at afterwards. `snapshots` is where copies of them go.
     ///

@@ -43,9 +43,9 @@ before=$(look "$@")
         cp -p -- "$file" "$snapshots/$release/$file"
     done
     sync -- "$snapshots/$release"
-    # The ten newest stay; run ids sort by time.
+    # The thirty newest stay; run ids sort by time.
     cd -- "$snapshots"
-    for old in $(ls -1 | sort | head -n -10); do rm -rf -- "./$old"; done
+    for old in $(ls -1 | sort | head -n -30); do rm -rf -- "./$old"; done
 )
 
 files=$#

@@ -12,6 +12,7 @@ mod json;
 mod log;
 mod redact;
 mod signal;
+mod table;
 pub mod time;
 mod tool;
 
@@ -23,6 +24,7 @@ pub use json::parse_strict;
 pub use log::{Format, Level, Log};
 pub use redact::{add_secret, redact};
 pub use signal::{Signals, is_ignored};
+pub use table::table;
 pub use tool::{Accepts, CommonArgs, Done, Io, Run, Tool, command, main};
 
 /// Who deploys: `$CM_ACTOR`, else `USER@HOSTNAME`.

@@ -86,6 +86,16 @@ impl Guard {
         Guard { mode: Mode::Dry, file: file.to_owned(), dir: cm_ledger::state_dir(project), step }
     }
 
+    /// The nonce and the file of the lock that is held, for a program that this one runs
+    /// under it; `None` in a dry run.
+    pub fn holding(&self) -> Option<(&str, &Path)> {
+        match &self.mode {
+            Mode::Dry => None,
+            Mode::Inside(nonce) => Some((nonce, &self.file)),
+            Mode::Own(held) => Some((held.nonce(), &self.file)),
+        }
+    }
+
     /// Asks `host` whether the lock still holds. Call it before each change there; it is
     /// one round trip and renews the lease.
     ///

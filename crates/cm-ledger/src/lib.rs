@@ -1,7 +1,8 @@
 //! What each host runs and has run. One file per project in the deploy user's
 //! state directory on the host, append-only, one JSON record per line. A run
 //! appends a record when it has switched services (`pending`) and another one
-//! with the same id when its outcome is known; the later record counts.
+//! with the same id when its outcome is known; the later record counts, in the place
+//! of the first: what runs follows from the order in which releases began to switch.
 //!
 //! The base of a diff, the target of a rollback and the images that may be pruned
 //! all come from here: what runs is what was recorded, not what a branch says.
@@ -77,8 +78,13 @@ impl Ledger {
     }
 
     fn add(&mut self, record: Record) {
-        self.records.retain(|earlier| earlier.id != record.id);
-        self.records.push(record);
+        match self.records.iter_mut().find(|earlier| earlier.id == record.id) {
+            Some(earlier) => {
+                let before = std::mem::replace(earlier, record);
+                earlier.inherit(before);
+            }
+            None => self.records.push(record),
+        }
     }
 
     /// Every release, oldest first.
@@ -98,13 +104,24 @@ impl Ledger {
         if state.removed {
             return None;
         }
-        Some(running(record, state))
+        Some(Running {
+            commit: state.commit.clone(),
+            image_id: state.image_id.clone(),
+            good: record.verdict.did_well() && !record.is_taken_back(service),
+            release: record.id.clone(),
+        })
     }
 
     /// The services that run, by name.
     pub fn services(&self) -> BTreeSet<String> {
         let names: BTreeSet<_> = self.records.iter().flat_map(|record| record.services.keys().cloned()).collect();
         names.into_iter().filter(|name| self.running(name).is_some()).collect()
+    }
+
+    /// The commit of the newest release that did well.
+    pub fn good_commit(&self) -> Option<&str> {
+        let good = self.records.iter().rev().find(|record| record.verdict.did_well());
+        good.map(|record| record.commit.as_str())
     }
 
     /// The newest good state of `service` that another run than `except` left,
@@ -115,7 +132,7 @@ impl Ledger {
             self.records
                 .iter()
                 .rev()
-                .filter(|record| record.id != except && wanted(record.verdict))
+                .filter(|record| record.id != except && wanted(record.verdict) && !record.is_taken_back(service))
                 .find_map(|record| Some((record, record.services.get(service).filter(|state| !state.removed)?)))
         };
         newest(Verdict::is_good).or_else(|| newest(|verdict| verdict == Verdict::Healthy))
@@ -128,7 +145,7 @@ impl Ledger {
             let states = self.records.iter().rev().filter_map(|record| Some((record, record.services.get(&service)?)));
             let mut good: Vec<&str> = Vec::new();
             for (index, (record, state)) in states.enumerate() {
-                let counts = record.verdict.did_well() && good.len() < keep;
+                let counts = record.verdict.did_well() && !record.is_taken_back(&service) && good.len() < keep;
                 if index == 0 || counts {
                     ids.insert(state.image_id.clone());
                 }
@@ -166,15 +183,6 @@ impl Ledger {
     pub fn tags(&self) -> BTreeSet<String> {
         let states = self.records.iter().flat_map(|record| record.services.values().chain(record.attempted.values()));
         states.map(|state| state.tag.clone()).filter(|tag| !tag.is_empty()).collect()
-    }
-}
-
-fn running(record: &Record, state: &ServiceState) -> Running {
-    Running {
-        commit: state.commit.clone(),
-        image_id: state.image_id.clone(),
-        good: record.verdict.did_well(),
-        release: record.id.clone(),
     }
 }
 
@@ -264,6 +272,21 @@ mod tests {
         let good = serde_json::to_string(&record("1", Verdict::Verified, &[("web", "a")])).expect("json");
         let ledger = Ledger::parse(format!("{good}\n{}", &good[..40]).as_bytes());
         assert_eq!((ledger.records().len(), ledger.unreadable), (1, 1));
+    }
+
+    #[test]
+    fn a_later_word_about_an_old_release_does_not_make_it_the_newest() {
+        let mut marked = record("1", Verdict::Verified, &[("web", "a"), ("api", "a")]);
+        marked.taken_back.insert("web".to_owned(), "rolled back by run 3".to_owned());
+        let ledger = ledger(&[
+            record("1", Verdict::Verified, &[("web", "a"), ("api", "a")]),
+            record("2", Verdict::Verified, &[("api", "b")]),
+            marked,
+        ]);
+        assert_eq!(ledger.running("api").expect("runs").commit, "b");
+        assert_eq!(ledger.last_good("web", ""), None);
+        assert_eq!(ledger.last_good("api", "2").expect("target").1.commit, "a");
+        assert!(!ledger.running("web").expect("runs").good);
     }
 
     #[test]

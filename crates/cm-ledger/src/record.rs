@@ -1,5 +1,6 @@
 //! One release as a host remembers it.
 
+use cm_core::Document;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -91,10 +92,27 @@ pub struct Record {
     /// After a rollback: what had been tried.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub attempted: BTreeMap<String, ServiceState>,
-    /// The backup taken before it, as `HOST:PATH`.
+    /// The backup taken before it, as `HOST:PATH`; `HOST` is a name of `cm.toml`.
     pub backup: Option<String>,
     /// Why it failed.
     pub cause: Option<String>,
+    /// Services that were rolled back from it later, and why: for them it is no target any more.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub taken_back: BTreeMap<String, String>,
+    /// The changed files that `migrations` of cm.toml matches: what they did to the data is not
+    /// undone by older code.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub irreversible: Vec<String>,
+    /// Of a rollback that a person asked for: the releases that were left.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub took_back: Vec<String>,
+}
+
+impl ServiceState {
+    /// Whether going from one to the other would change nothing.
+    pub fn is_same(&self, other: &ServiceState) -> bool {
+        self.commit == other.commit && self.image_id == other.image_id && self.removed == other.removed
+    }
 }
 
 impl Record {
@@ -109,6 +127,39 @@ impl Record {
             commit: commit.to_owned(),
             verdict: Verdict::Pending,
             ..Record::default()
+        }
+    }
+
+    /// A record of the release that a document describes, with the backup it made.
+    pub fn of(doc: &Document) -> Self {
+        let branch = doc.branch().unwrap_or_default();
+        let mut record = Record::new(doc.run_id(), doc.actor(), branch, doc.commit().unwrap_or_default());
+        let text = |key: &str| doc.facts("backup")?.get(key)?.as_str();
+        record.backup = text("file").map(|file| format!("{}:{file}", text("host").unwrap_or_default()));
+        record
+    }
+
+    /// Facts about a release outlive a later word about it that does not repeat them.
+    pub(crate) fn inherit(&mut self, before: Record) {
+        self.backup = self.backup.take().or(before.backup);
+        if self.irreversible.is_empty() {
+            self.irreversible = before.irreversible;
+        }
+    }
+
+    /// Whether `service` was rolled back from this release.
+    pub fn is_taken_back(&self, service: &str) -> bool {
+        self.taken_back.contains_key(service)
+    }
+
+    /// Notes that `services` were rolled back from this release. One that nothing is left of is failed.
+    pub fn take_back<'a>(&mut self, services: impl IntoIterator<Item = &'a String>, cause: &str) {
+        let touched = services.into_iter().filter(|name| self.services.contains_key(*name));
+        let marks: Vec<_> = touched.map(|name| (name.clone(), cause.to_owned())).collect();
+        self.taken_back.extend(marks);
+        if self.services.keys().all(|name| self.is_taken_back(name)) {
+            self.verdict = Verdict::Failed;
+            self.cause.get_or_insert_with(|| cause.to_owned());
         }
     }
 }

@@ -55,6 +55,8 @@ pub struct Config {
     pub ops: Option<Ops>,
     /// How much is kept for rollbacks.
     pub prune: Prune,
+    /// What a rollback must not go across.
+    pub rollback: Rollback,
     /// The text that was read, to show places in it.
     #[serde(skip)]
     pub text: String,
@@ -276,6 +278,15 @@ impl Default for Prune {
     fn default() -> Self {
         Prune { keep: 3 }
     }
+}
+
+/// `[rollback]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rollback {
+    /// Files whose change makes a release irreversible, as globs relative to the repository's root;
+    /// `!` narrows.
+    pub migrations: Vec<String>,
 }
 
 /// A string with `${VARIABLE}`, expanded when it is used.

@@ -5,6 +5,7 @@ use crate::compose::{self, Compose};
 use crate::config::{Backup, Canary, Config, FILE_NAME, Health, Notify, OnChange, Ops, Prune, ServiceSection, Verify};
 use crate::host::HostSpec;
 use crate::nearest;
+use crate::pattern::Patterns;
 use crate::source::{self, Position};
 use crate::tree::{Dir, Place};
 use cm_core::{CommonArgs, Exit, Failure, Result};
@@ -299,6 +300,11 @@ impl Project {
     /// Where deployments are recorded, if anywhere.
     pub fn ops(&self) -> Option<&Ops> {
         self.config.ops.as_ref()
+    }
+
+    /// The files whose change makes a release irreversible.
+    pub fn migrations(&self) -> Patterns {
+        Patterns::of(self.config.rollback.migrations.iter().map(String::as_str))
     }
 
     /// How much is kept for rollbacks.

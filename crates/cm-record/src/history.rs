@@ -21,7 +21,7 @@ pub async fn history(project: &Project, as_json: bool, last: usize, io: &Io) -> 
     for (host, ledger) in &ledgers {
         rows.extend(newest(ledger, last).into_iter().map(|record| row(host, record)));
     }
-    io.print(&table(&rows))
+    io.print(&cm_core::table(&rows))
 }
 
 fn newest(ledger: &Ledger, last: usize) -> Vec<&Record> {
@@ -40,17 +40,6 @@ fn row(host: &str, record: &Record) -> [String; 7] {
         record.actor.clone(),
         services.join(","),
     ]
-}
-
-/// Columns as wide as their widest cell.
-fn table<const N: usize>(rows: &[[String; N]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; N] = std::array::from_fn(width);
-    let line = |row: &[String; N]| {
-        let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        cells.join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Shows one release on every host that has it.

@@ -44,14 +44,11 @@ pub fn describe(doc: &Document) -> String {
 
 /// The record without its services, which differ from host to host.
 fn outcome(doc: &Document) -> Record {
-    let mut record =
-        Record::new(doc.run_id(), doc.actor(), doc.branch().unwrap_or_default(), doc.commit().unwrap_or_default());
-    record.verdict = verdict(doc);
-    record.cause = doc.error().and_then(|error| error["message"].as_str()).map(str::to_owned);
-    let backup = doc.facts("backup");
-    let text = |key: &str| backup.and_then(|backup| backup.get(key)).and_then(Value::as_str);
-    record.backup = text("file").map(|file| format!("{}:{file}", text("host").unwrap_or_default()));
-    record
+    Record {
+        verdict: verdict(doc),
+        cause: doc.error().and_then(|error| error["message"].as_str()).map(str::to_owned),
+        ..Record::of(doc)
+    }
 }
 
 /// Verified is only what was looked at: without outside checks it is `healthy`, and

@@ -19,7 +19,8 @@ pub struct Args {
     #[arg(long, value_name = "ID", requires = "on_failure")]
     pub run: Option<String>,
 
-    /// Go back to this release or commit (as cm-rollback --list shows it)
+    /// Go back to how things were with this release or commit (as cm-rollback --list shows it),
+    /// also to one that is marked failed
     #[arg(long, value_name = "RELEASE|COMMIT", conflicts_with = "on_failure")]
     pub to: Option<String>,
 
@@ -31,13 +32,34 @@ pub struct Args {
     #[arg(long, value_name = "NAME", conflicts_with = "on_failure")]
     pub host: Vec<String>,
 
+    /// Put back the env file that the release ran with, too
+    #[arg(long)]
+    pub with_env: bool,
+
+    /// Build images that are gone again, from the commits they came from
+    #[arg(long)]
+    pub rebuild: bool,
+
+    /// Go back further after a rollback, and across releases that changed data for good
+    /// (`migrations` in [rollback] of cm.toml)
+    #[arg(long)]
+    pub confirm: bool,
+
+    /// With --confirm: restore the backup from before the first of those releases, too
+    #[arg(long, requires = "confirm")]
+    pub restore_db: bool,
+
     /// Do not ask the outside checks afterwards; the health gate always decides
     #[arg(long)]
     pub skip_verify: bool,
 
     /// List the releases of every host and whether their images are still there
-    #[arg(long, exclusive = true)]
+    #[arg(long, conflicts_with_all = ["on_failure", "to", "service", "host", "with_env", "rebuild", "confirm", "skip_verify"])]
     pub list: bool,
+
+    /// With --list: print JSON instead of a table
+    #[arg(long, requires = "list")]
+    pub json: bool,
 
     /// Flags of every program
     #[command(flatten)]

@@ -1,182 +1,223 @@
-//! One host goes back: checkout, image names, containers, gate, ledger.
+//! One host goes back: env file, checkout, image names, data, containers, gate, ledger.
 
-use crate::proof;
+use crate::record::Words;
 use crate::target::HostTarget;
+use crate::{Args, database, env, proof, rebuild, runs};
 use cm_checkout::Checkout;
 use cm_core::{Exit, Failure, Result, Run};
-use cm_engine::{Compose, UpOptions};
+use cm_engine::{Compose, Container, UpOptions};
 use cm_host::Host;
 use cm_lease::Guard;
-use cm_ledger::{Ledger, Record, ServiceState, Verdict, state_dir};
+use cm_ledger::{Ledger, Record, ServiceState, state_dir};
 use cm_project::Project;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// How it ended on a host.
-pub enum Outcome {
-    /// It runs what it ran, and the gate saw it healthy.
-    Healthy,
-    /// It did not get there.
-    Failed(Failure),
+pub struct Outcome {
+    /// Why it did not get there, if it did not: else it runs what it ran, and the gate saw it healthy.
+    pub failure: Option<Failure>,
+    /// What runs there now, for the document; only of a rollback that failed.
+    pub runs: Value,
 }
 
 impl Outcome {
     /// For the document.
     pub fn to_json(&self, target: &HostTarget) -> Value {
         let (_, mut value) = target.to_json();
-        value["outcome"] = match self {
-            Outcome::Healthy => "healthy".into(),
-            Outcome::Failed(failure) => failure.to_string().into(),
+        value["outcome"] = match &self.failure {
+            None => "healthy".into(),
+            Some(failure) => failure.to_string().into(),
         };
+        if !self.runs.is_null() {
+            value["runs"] = self.runs.clone();
+        }
         value
     }
 }
 
-/// Takes one host back and records how it ended.
-pub async fn go_back(
-    project: &Project,
-    host: &Host,
-    ledger: &Ledger,
-    target: &HostTarget,
-    guard: &Guard,
-    run: &Run,
-) -> Outcome {
-    let result = steps(project, host, target, guard, run).await;
-    let failure = result.as_ref().err();
-    // Who holds the lock now writes the ledger now.
-    let recorded = match failure {
-        Some(lost) if lost.exit == Exit::LockLost => Ok(()),
-        _ => record(project, host, ledger, target, failure, run).await,
-    };
-    match result.and(recorded) {
-        Ok(()) => Outcome::Healthy,
-        Err(failure) => Outcome::Failed(failure),
-    }
+/// The rollback of one host.
+pub struct Back<'a> {
+    /// The project.
+    pub project: &'a Project,
+    /// The command line.
+    pub args: &'a Args,
+    /// The host.
+    pub host: &'a Host,
+    /// Its ledger, as it was before.
+    pub ledger: &'a Ledger,
+    /// The deploy lock.
+    pub guard: &'a Guard,
+    /// The run this belongs to.
+    pub run: &'a Run,
+    /// Whether containers are being replaced: from then on the ledger says what runs.
+    pub switched: bool,
 }
 
-async fn steps(project: &Project, host: &Host, target: &HostTarget, guard: &Guard, run: &Run) -> Result<()> {
-    guard.check(host).await?;
-    let checkout = Checkout::new(host, &target.checkout, project.remote(), &project.protected());
-    let snapshots = format!("{}/snapshots", state_dir(&project.name()));
-    let snapshot = format!("{}-back", run.doc.run_id());
-    keep_changes(host, &checkout, target, &snapshots, &snapshot, run).await?;
-    checkout.move_to(&target.commit, &snapshots, &snapshot).await?;
-    for state in target.services.values().flatten().filter(|state| !state.image_id.is_empty()) {
-        guard.check(host).await?;
-        cm_engine::tag(host, &state.image_id, &state.image, Exit::RollbackFailed).await?;
+impl Back<'_> {
+    /// Takes the host back and records how it ended.
+    pub async fn carry_out(&mut self, target: &mut HostTarget) -> Outcome {
+        let failure = self.steps(target).await.err();
+        if let Some(failure) = &failure
+            && !self.switched
+        {
+            self.leave_as_it_was(target, failure).await;
+        }
+        let runs = match &failure {
+            Some(_) => runs::look(self.project, self.host, target, &self.run.log).await,
+            None => runs::Runs::default(),
+        };
+        // Who holds the lock now writes the ledger now.
+        let recorded = match &failure {
+            Some(lost) if lost.exit == Exit::LockLost => Ok(()),
+            _ => self.append(self.words(target).outcome(failure.as_ref(), &runs, self.switched)).await,
+        };
+        Outcome { failure: failure.or(recorded.err()), runs: runs.to_json() }
     }
-    let compose = Compose::of(project, host, &target.checkout);
-    let compose_project = compose.config().await?.project;
-    guard.check(host).await?;
-    remove_new(host, &compose_project, target, run).await?;
-    let services: Vec<&String> =
-        target.services.iter().filter(|(_, state)| state.is_some()).map(|(name, _)| name).collect();
-    if services.is_empty() {
-        return Ok(()); // `up` without a name means every service
-    }
-    guard.check(host).await?;
-    compose.up(&services, UpOptions::default(), |line| run.log.debug(line)).await?;
-    guard.check(host).await?;
-    follow_mounts(host, &compose, &compose_project, &services, run).await?;
-    let wanted: Vec<_> =
-        target.services.iter().filter_map(|(name, state)| Some((name.as_str(), state.as_ref()?))).collect();
-    proof::gate(project, host, &compose_project, &wanted, run).await
-}
 
-/// Going back is not stopped by a file that somebody changed by hand, and does not lose it.
-async fn keep_changes(
-    host: &Host,
-    checkout: &Checkout<'_>,
-    target: &HostTarget,
-    snapshots: &str,
-    snapshot: &str,
-    run: &Run,
-) -> Result<()> {
-    if target.endangered.is_empty() {
-        return Ok(());
+    fn words<'b>(&'b self, target: &'b HostTarget) -> Words<'b> {
+        Words { ledger: self.ledger, target, doc: &self.run.doc }
     }
-    checkout.keep(&target.endangered, snapshots, snapshot).await?;
-    let (first, more) = (&target.endangered[0], target.endangered.len() - 1);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    run.log.warn(format!(
-        "on {}: {first}{more} in {} was no commit's; a copy is in {snapshots}/{snapshot}",
-        host.name(),
-        target.checkout
-    ));
-    Ok(())
-}
 
-/// A service that the failed release brought did not exist before.
-async fn remove_new(host: &Host, compose_project: &str, target: &HostTarget, run: &Run) -> Result<()> {
-    let is_new = |service: &String| target.services.get(service).is_some_and(Option::is_none);
-    for container in
-        cm_engine::containers(host, compose_project).await?.iter().filter(|container| is_new(&container.service))
-    {
-        run.log.info(format!("on {}: removing {}, which is new in the failed release", host.name(), container.name));
-        host.command(["docker", "stop", &container.id]).text(Exit::RollbackFailed, "rollback.remove").await?;
-        host.command(["docker", "rm", &container.id]).text(Exit::RollbackFailed, "rollback.remove").await?;
+    async fn append(&self, records: Vec<Record>) -> Result<()> {
+        for record in &records {
+            Ledger::append(self.host, &self.project.name(), record).await?;
+        }
+        Ok(())
     }
-    Ok(())
-}
 
-/// A container that `up` left alone may hold a mounted file of the failed release.
-async fn follow_mounts(
-    host: &Host,
-    compose: &Compose<'_>,
-    compose_project: &str,
-    services: &[&String],
-    run: &Run,
-) -> Result<()> {
-    let now = cm_engine::containers(host, compose_project).await?;
-    for container in now.iter().filter(|found| services.contains(&&found.service) && found.is_running()) {
-        if let Some(file) = cm_engine::stale_mount(host, container).await? {
-            run.log.info(format!("on {}: restarting {}, which sees another {file}", host.name(), container.service));
-            compose.restart(&container.service).await?;
+    async fn check(&self) -> Result<()> {
+        self.guard.check(self.host).await
+    }
+
+    fn checkout(&self, target: &HostTarget) -> Checkout<'_> {
+        Checkout::new(self.host, &target.checkout, self.project.remote(), &self.project.protected())
+    }
+
+    fn snapshots(&self) -> String {
+        format!("{}/snapshots", state_dir(&self.project.name()))
+    }
+
+    fn snapshot(&self) -> String {
+        format!("{}-back", self.run.doc.run_id())
+    }
+
+    async fn steps(&mut self, target: &mut HostTarget) -> Result<()> {
+        self.check().await?;
+        self.move_checkout(target).await?;
+        for state in target.choice.services.values().flatten().filter(|state| !state.image_id.is_empty()) {
+            self.check().await?;
+            cm_engine::tag(self.host, &state.image_id, &state.image, Exit::RollbackFailed).await?;
+        }
+        let compose = Compose::of(self.project, self.host, &target.checkout);
+        let compose_project = compose.config().await?.project;
+        self.check().await?;
+        // Written first: whatever ends this program, nobody takes what was left for what runs.
+        self.append(vec![self.words(target).pending()]).await?;
+        self.switched = true;
+        self.remove_new(&compose_project, target).await?;
+        self.restore_data(&compose, target).await?;
+        let services: Vec<&String> =
+            target.choice.services.iter().filter(|(_, state)| state.is_some()).map(|(name, _)| name).collect();
+        if services.is_empty() {
+            return Ok(()); // `up` without a name means every service
+        }
+        self.check().await?;
+        compose.up(&services, UpOptions::default(), |line| self.run.log.debug(line)).await?;
+        self.check().await?;
+        self.follow_mounts(&compose, &compose_project, &services).await?;
+        proof::gate(self.project, self.host, &compose_project, &wanted(target), self.run).await
+    }
+
+    /// The files of the release, around the host's own.
+    async fn move_checkout(&self, target: &mut HostTarget) -> Result<()> {
+        let (snapshots, snapshot) = (self.snapshots(), self.snapshot());
+        let checkout = self.checkout(target);
+        self.keep_changes(&checkout, target).await?;
+        if !target.gone.is_empty() {
+            rebuild::rebuild(self.project, self.host, &checkout, target, &snapshots, self.guard, self.run).await?;
+            self.check().await?;
+        }
+        checkout.move_to(&target.choice.commit, &snapshots, &snapshot).await?;
+        if let (true, Some(release)) = (self.args.with_env, &target.choice.release) {
+            self.check().await?;
+            env::restore(self.project, self.host, &target.checkout, release, &self.run.log).await?;
+        }
+        Ok(())
+    }
+
+    /// Nothing was switched: the checkout should not say otherwise.
+    async fn leave_as_it_was(&self, target: &HostTarget, failure: &Failure) {
+        if matches!(failure.exit, Exit::LockLost | Exit::Unreachable) || target.head.is_empty() {
+            return;
+        }
+        let moved = self.checkout(target).move_to(&target.head, &self.snapshots(), &self.snapshot()).await;
+        if let Err(also) = moved {
+            self.run.log.warn(format!("the checkout was left half-way: {also}"));
         }
     }
-    Ok(())
-}
 
-/// Marks the release that was taken back as failed, so that it is no target again,
-/// and writes down what runs now. The mark comes first: the last record says what runs.
-async fn record(
-    project: &Project,
-    host: &Host,
-    ledger: &Ledger,
-    target: &HostTarget,
-    failure: Option<&Failure>,
-    run: &Run,
-) -> Result<()> {
-    let mut record =
-        Record::new(run.doc.run_id(), run.doc.actor(), run.doc.branch().unwrap_or_default(), &target.commit);
-    let failed = ledger.record(&target.failed);
-    if let Some(failed) = failed {
-        record.attempted.clone_from(&failed.services);
-        if failed.id != record.id {
-            let cause = Some(format!("rolled back by run {}", record.id));
-            Ledger::append(host, &project.name(), &Record { verdict: Verdict::Failed, cause, ..failed.clone() })
-                .await?;
+    /// Going back is not stopped by a file that somebody changed by hand, and does not lose it.
+    async fn keep_changes(&self, checkout: &Checkout<'_>, target: &HostTarget) -> Result<()> {
+        if target.endangered.is_empty() {
+            return Ok(());
         }
+        let (snapshots, snapshot) = (self.snapshots(), self.snapshot());
+        checkout.keep(&target.endangered, &snapshots, &snapshot).await?;
+        let (first, more) = (&target.endangered[0], target.endangered.len() - 1);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        self.run.log.warn(format!(
+            "on {}: {first}{more} in {} was no commit's; a copy is in {snapshots}/{snapshot}",
+            self.host.name(),
+            target.checkout
+        ));
+        Ok(())
     }
-    record.backup = failed.and_then(|failed| failed.backup.clone());
-    record.cause = run.doc.error().and_then(|error| error["message"].as_str()).map(str::to_owned);
-    record.verdict = Verdict::RolledBack;
-    record.services =
-        target.services.iter().map(|(name, state)| (name.clone(), restored(state.as_ref(), &target.commit))).collect();
-    if let Some(failure) = failure {
-        record.verdict = Verdict::Failed;
-        record.cause = Some(format!("the rollback failed: {failure}"));
+
+    /// A service that the failed release brought did not exist before.
+    async fn remove_new(&self, compose_project: &str, target: &HostTarget) -> Result<()> {
+        let is_new = |service: &String| target.choice.services.get(service).is_some_and(Option::is_none);
+        for container in self.containers(compose_project).await?.iter().filter(|found| is_new(&found.service)) {
+            self.check().await?;
+            let name = &container.name;
+            self.run.log.info(format!("on {}: removing {name}, which is new in the failed release", self.host.name()));
+            for verb in ["stop", "rm"] {
+                let command = self.host.command(["docker", verb, &container.id]);
+                command.text(Exit::RollbackFailed, "rollback.remove").await?;
+            }
+        }
+        Ok(())
     }
-    Ledger::append(host, &project.name(), &record).await
+
+    /// The data as it was before the first irreversible release; nobody writes meanwhile.
+    async fn restore_data(&self, compose: &Compose<'_>, target: &HostTarget) -> Result<()> {
+        let Some(backup) = &target.backup else { return Ok(()) };
+        self.check().await?;
+        let mut stop = vec!["stop"];
+        stop.extend(target.choice.services.iter().filter(|(_, state)| state.is_some()).map(|(name, _)| name.as_str()));
+        compose.command(&stop).to_its_end().text(Exit::RollbackFailed, "rollback.stop").await?;
+        self.check().await?;
+        database::restore(self.project, backup, self.guard, &self.run.log).await
+    }
+
+    /// A container that `up` left alone may hold a mounted file of the failed release.
+    async fn follow_mounts(&self, compose: &Compose<'_>, compose_project: &str, services: &[&String]) -> Result<()> {
+        let now = self.containers(compose_project).await?;
+        for container in now.iter().filter(|found| services.contains(&&found.service) && found.is_running()) {
+            if let Some(file) = cm_engine::stale_mount(self.host, container).await? {
+                let service = &container.service;
+                self.run.log.info(format!("on {}: restarting {service}, which sees another {file}", self.host.name()));
+                self.check().await?;
+                compose.restart(service).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn containers(&self, compose_project: &str) -> Result<Vec<Container>> {
+        cm_engine::containers(self.host, compose_project).await
+    }
 }
 
-fn restored(state: Option<&ServiceState>, commit: &str) -> ServiceState {
-    match state {
-        Some(state) => state.clone(),
-        None => ServiceState { commit: commit.to_owned(), removed: true, ..ServiceState::default() },
-    }
-}
-
-/// Used by the listing too.
-pub fn describe(record: &Record) -> Value {
-    json!({"id": record.id, "at": record.at, "commit": record.commit, "verdict": record.verdict.word(), "services": record.services.keys().collect::<Vec<_>>(), "backup": record.backup})
+fn wanted(target: &HostTarget) -> Vec<(&str, &ServiceState)> {
+    target.choice.services.iter().filter_map(|(name, state)| Some((name.as_str(), state.as_ref()?))).collect()
 }

@@ -6,14 +6,24 @@
 
 mod args;
 mod back;
+mod choose;
+mod database;
+mod env;
+mod fence;
+#[cfg(test)]
+mod histories;
 mod list;
 mod proof;
+mod rebuild;
+mod record;
+mod resume;
+mod runs;
 mod target;
 
 pub use args::Args;
 
-use back::{Outcome, go_back};
-use cm_core::{Accepts, CommonArgs, Done, Exit, Failure, Io, Journal, Result, Run, Status};
+use back::{Back, Outcome};
+use cm_core::{Accepts, CommonArgs, Done, Exit, Failure, Io, Result, Run, Status};
 use cm_host::{Host, Target, connect_all};
 use cm_lease::Guard;
 use cm_ledger::Ledger;
@@ -38,15 +48,15 @@ impl cm_core::Tool for Tool {
         if !args.list {
             return None;
         }
-        Some(list::list(&args.common, io).await.map(|()| Exit::Done))
+        Some(list::list(&args.common, args.json, io).await.map(|()| Exit::Done))
     }
 
     async fn run(args: Args, run: &mut Run) -> Result<Done> {
         if let Some(id) = &args.run {
-            run.doc = killed_run(id)?;
+            run.doc = resume::killed_run(id)?;
         }
         if args.on_failure {
-            if let Some(done) = nothing_to_do(run)? {
+            if let Some(done) = resume::nothing_to_do(run) {
                 return Ok(done);
             }
         } else if !run.started_here && run.doc.status() != Status::Ok {
@@ -58,63 +68,28 @@ impl cm_core::Tool for Tool {
     }
 }
 
-/// The last document of a run whose programs were killed. It says nothing of a
-/// failure yet: the kill is the failure, unless all was verified by then.
-fn killed_run(id: &str) -> Result<cm_core::Document> {
-    if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') {
-        return Err(Failure::new(Exit::Usage, "usage.run", format!("{id:?} is no run id"))
-            .hint("a run id looks like 01980e5c-7b1a-7c3e-8a52-2f6f8f1f2a10; `ls ~/.local/state/cm/runs` shows them"));
-    }
-    let mut doc = Journal::of(id).newest("cm-rollback")?;
-    if doc.status() == Status::Ok && !was_found_good(&doc) {
-        doc.set_status(Status::Failed);
-    }
-    Ok(doc)
-}
-
-/// Whether this program saw the run before, and nothing to take back: what was killed
-/// after that only cleans and records.
-fn was_found_good(doc: &cm_core::Document) -> bool {
-    doc.stages().iter().any(|stage| stage["tool"] == "cm-rollback")
-}
-
-/// Why `--on-failure` does nothing, if it does nothing.
-fn nothing_to_do(run: &Run) -> Result<Option<Done>> {
-    let code = run.doc.error().and_then(|error| error["exit"].as_u64()).map(Exit::from_code);
-    match (run.doc.status(), code) {
-        (Status::Ok, _) => Ok(Some(Done::skipped("nothing failed"))),
-        (Status::RolledBack, _) => Ok(Some(Done::skipped("already rolled back"))),
-        (Status::Failed, _) if target::undo_entries(&run.doc).is_empty() => {
-            run.log.info("nothing was changed on any host; nothing to take back");
-            Ok(Some(Done::skipped("nothing was changed")))
-        }
-        (Status::Failed, Some(exit @ (Exit::HealthUnknown | Exit::VerifyUnknown | Exit::LockLost))) => {
-            run.log.warn(format!("not rolling back: {}, and that says nothing about the release", exit.meaning()));
-            run.log.warn("look at it; then `cm-verify` again, or `cm-rollback` to go back");
-            Ok(Some(Done::warned(format!("left in place: {}", exit.meaning()))))
-        }
-        (Status::Failed, _) => Ok(None),
-    }
-}
-
 async fn roll_back(project: &Project, args: &Args, run: &mut Run) -> Result<Done> {
-    let hosts = connect(project, args, run).await?;
+    let mut hosts = connect(project, &target::hosts(project, args, &run.doc), run).await?;
     let mut ledgers = Vec::new();
     for host in &hosts {
         ledgers.push(Ledger::read(host, &project.name()).await?);
     }
-    let targets = target::choose(project, args, &run.doc, &hosts, &ledgers).await?;
+    let targets = target::choose(project, args, run, &hosts, &ledgers).await?;
+    if targets.is_empty() {
+        run.log.info("later releases took the place of this one on every host; nothing to take back");
+        return Ok(Done::skipped("later releases took its place"));
+    }
     if run.started_here && args.run.is_none() {
-        run.doc.set_target(
-            &project.name(),
-            Some(&project.branch()),
-            targets.first().map(|target| target.commit.as_str()),
-        );
+        let commit = targets.first().map(|target| target.choice.commit.as_str());
+        run.doc.set_target(&project.name(), Some(&project.branch()), commit);
     }
     announce(&targets, run);
     if run.dry_run() {
         run.doc.set_facts(json!({"hosts": targets.iter().map(HostTarget::to_json).collect::<Map<_, _>>()}));
         return Ok(Done::ok("would roll back"));
+    }
+    if let Some(name) = target::other_backup_host(&targets, &hosts) {
+        hosts.extend(connect(project, &[name.to_owned()], run).await?);
     }
     let lock = project.lock();
     let guard = Guard::enter(&project.name(), lock.lease, &lock.file, &hosts, run).await?;
@@ -125,22 +100,19 @@ async fn roll_back(project: &Project, args: &Args, run: &mut Run) -> Result<Done
     result.and_then(|done| released.map(|()| done))
 }
 
-async fn connect(project: &Project, args: &Args, run: &Run) -> Result<Vec<Host>> {
-    let names: Vec<String> = if args.on_failure {
-        target::undo_entries(&run.doc).iter().filter_map(|entry| entry["host"].as_str().map(str::to_owned)).collect()
-    } else if args.host.is_empty() {
-        project.hosts().iter().map(|host| host.name.clone()).collect()
-    } else {
-        args.host.clone()
-    };
+async fn connect(project: &Project, names: &[String], run: &Run) -> Result<Vec<Host>> {
     let targets: Vec<_> = names.iter().map(|name| Target::of(project, project.host(name)?)).collect::<Result<_>>()?;
     connect_all(&targets, &run.log).await
 }
 
 fn announce(targets: &[HostTarget], run: &Run) {
     for target in targets {
-        let names: Vec<_> = target.services.keys().cloned().collect();
+        let names: Vec<_> = target.choice.services.keys().cloned().collect();
         run.log.warn(format!("rolling back on {}: {} to commit {}", target.host, names.join(", "), target.short()));
+        if !target.gone.is_empty() {
+            let gone: Vec<_> = target.gone.iter().cloned().collect();
+            run.log.warn(format!("on {}: images to build again first: {}", target.host, gone.join(", ")));
+        }
     }
 }
 
@@ -157,13 +129,14 @@ async fn go_back_on_all(
 ) -> Result<Done> {
     let mut facts = Map::new();
     let mut failures: Vec<Failure> = Vec::new();
-    for target in targets {
+    for mut target in targets {
         let Some((host, ledger)) = hosts.iter().zip(ledgers).find(|(host, _)| host.name() == target.host) else {
             continue;
         };
-        let outcome = go_back(project, host, ledger, &target, guard, run).await;
+        let mut back = Back { project, args, host, ledger, guard, run, switched: false };
+        let outcome = back.carry_out(&mut target).await;
         facts.insert(target.host.clone(), outcome.to_json(&target));
-        if let Outcome::Failed(failure) = outcome {
+        if let Outcome { failure: Some(failure), .. } = outcome {
             run.log.failure(&failure);
             failures.push(failure);
         }
@@ -187,7 +160,8 @@ async fn tell(project: &Project, to: Option<&str>, result: &Result<Done>, run: &
 }
 
 fn judge(failures: &[Failure], verdict: &proof::Outside, run: &Run) -> Result<Done> {
-    let hint = "what runs where is in facts.rollback of the document; `cm-health --all` looks again, `cm-rollback --list` shows where else to go";
+    let hint = "what runs where is above and in facts.rollback of the document. Next: look (`cm-health --all </dev/null`), then \
+        `cm-rollback </dev/null` again, or to another release: `cm-rollback --list`, `cm-rollback --to RELEASE </dev/null`";
     if let Some(first) = failures.first() {
         return Err(Failure { exit: Exit::RollbackFailed, ..first.clone() }.hint(hint));
     }

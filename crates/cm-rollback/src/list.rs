@@ -1,42 +1,121 @@
 //! `--list`: the releases of every host, and which of them can be gone back to.
 
-use crate::back::describe;
-use cm_core::{CommonArgs, Io, Result};
+use cm_core::{CommonArgs, Exit, Io, Result};
 use cm_host::{Host, Target, connect_all};
 use cm_ledger::{Ledger, Record};
 use cm_project::Project;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
-/// Prints JSON: per host its releases, newest first, with `images` there or gone.
+/// Prints per host its releases, newest first: as JSON, or as a table for people.
 ///
 /// # Errors
-/// [`cm_core::Exit::Unreachable`], or a ledger that cannot be read.
-pub async fn list(common: &CommonArgs, io: &Io) -> Result<()> {
+/// [`Exit::Unreachable`], or a ledger that cannot be read.
+pub async fn list(common: &CommonArgs, as_json: bool, io: &Io) -> Result<()> {
     let project = Project::load(common)?;
     let targets: Vec<_> = project.hosts().iter().map(|host| Target::of(&project, host)).collect::<Result<_>>()?;
-    let mut hosts = Map::new();
+    let (mut hosts, mut rows) = (Map::new(), vec![HEAD.map(str::to_owned)]);
     for host in connect_all(&targets, &io.log).await? {
         let ledger = Ledger::read(&host, &project.name()).await?;
+        if ledger.unreadable > 0 {
+            io.log.warn(format!("on {}: {} lines of the ledger cannot be read", host.name(), ledger.unreadable));
+        }
         let images = images(&host).await?;
-        let rows = ledger.records().iter().rev().map(|record| row(record, &images)).collect();
-        hosts.insert(host.name().to_owned(), Value::Array(rows));
+        let records = || ledger.records().iter().rev();
+        rows.extend(records().map(|record| row(host.name(), record, &images)));
+        hosts.insert(host.name().to_owned(), records().map(|record| describe(record, &images)).collect());
     }
-    io.print_json(&Value::Object(hosts))
+    if as_json { io.print_json(&Value::Object(hosts)) } else { io.print(&cm_core::table(&rows)) }
 }
 
-fn row(record: &Record, images: &BTreeSet<String>) -> Value {
-    let mut row = describe(record);
-    let there = record.services.values().all(|state| state.image_id.is_empty() || images.contains(&state.image_id));
-    row["images"] = if there { "there" } else { "gone" }.into();
-    row["target"] = (there && record.verdict.is_good()).into();
-    row
+const HEAD: [&str; 9] = ["HOST", "RELEASE", "COMMIT", "AGE", "VERDICT", "SERVICES", "IMAGES", "BACKUP", "NOTE"];
+
+/// One release for scripts. `target` says whether `cm-rollback` would go back to it by itself.
+fn describe(record: &Record, images: &BTreeSet<String>) -> Value {
+    let gone = gone(record, images);
+    let tried: BTreeSet<&str> = record.attempted.values().map(|state| state.commit.as_str()).collect();
+    json!({
+        "id": record.id,
+        "at": record.at,
+        "age_s": cm_core::time::seconds_since(&record.at),
+        "commit": record.commit,
+        "verdict": record.verdict.word(),
+        "services": record.services.keys().collect::<Vec<_>>(),
+        "images": if gone.is_empty() { "there" } else { "gone" },
+        "gone": gone,
+        "target": gone.is_empty() && is_target(record),
+        "backup": record.backup,
+        "cause": record.cause,
+        "tried": tried,
+        "taken_back": record.taken_back,
+        "irreversible": record.irreversible,
+    })
+}
+
+fn row(host: &str, record: &Record, images: &BTreeSet<String>) -> [String; 9] {
+    let gone = gone(record, images);
+    let begin = |text: &str| text.get(..12).unwrap_or(text).to_owned();
+    let age = cm_core::time::seconds_since(&record.at).map_or_else(|| "?".to_owned(), cm_core::time::rough);
+    [
+        host.to_owned(),
+        record.id.clone(),
+        begin(&record.commit),
+        age,
+        record.verdict.word().to_owned(),
+        record.services.keys().cloned().collect::<Vec<_>>().join(","),
+        if gone.is_empty() { "there".to_owned() } else { format!("gone: {}", gone.join(",")) },
+        record.backup.clone().unwrap_or_else(|| "-".to_owned()),
+        note(record),
+    ]
+}
+
+fn note(record: &Record) -> String {
+    let mut notes = Vec::new();
+    if !record.irreversible.is_empty() {
+        notes.push("irreversible".to_owned());
+    }
+    if !record.taken_back.is_empty() {
+        let names: Vec<_> = record.taken_back.keys().map(String::as_str).collect();
+        notes.push(format!("taken back: {}", names.join(",")));
+    }
+    notes.extend(record.cause.as_ref().map(|cause| cause.chars().take(60).collect()));
+    notes.join("; ")
+}
+
+fn is_target(record: &Record) -> bool {
+    record.verdict.is_good() && record.services.keys().any(|name| !record.is_taken_back(name))
+}
+
+/// The services whose image is not on the host any more.
+fn gone(record: &Record, images: &BTreeSet<String>) -> Vec<String> {
+    let there = |id: &String| id.is_empty() || images.contains(id);
+    record.services.iter().filter(|(_, state)| !there(&state.image_id)).map(|(name, _)| name.clone()).collect()
 }
 
 async fn images(host: &Host) -> Result<BTreeSet<String>> {
-    let text = host
-        .command(["docker", "image", "ls", "--no-trunc", "-q"])
-        .text(cm_core::Exit::HealthUnknown, "engine.images")
-        .await?;
-    Ok(text.lines().map(str::to_owned).collect())
+    // Also those that only a container's id holds.
+    let command = host.command(["docker", "image", "ls", "--all", "--no-trunc", "-q"]);
+    Ok(command.text(Exit::HealthUnknown, "engine.images").await?.lines().map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cm_ledger::{ServiceState, Verdict};
+
+    #[test]
+    fn a_release_whose_images_are_gone_or_that_was_taken_back_is_no_target() {
+        let mut record = Record::new("1", "ada", "main", "0123456789abcdef");
+        record.verdict = Verdict::Verified;
+        record
+            .services
+            .insert("web".to_owned(), ServiceState { image_id: "sha256:a".to_owned(), ..Default::default() });
+        let there = BTreeSet::from(["sha256:a".to_owned()]);
+        assert_eq!(describe(&record, &there)["target"], true);
+        assert_eq!(describe(&record, &BTreeSet::new())["target"], false);
+        assert_eq!(row("h", &record, &BTreeSet::new())[6], "gone: web");
+        record.take_back(["web".to_owned()].iter(), "it was slow");
+        assert_eq!(describe(&record, &there)["target"], false);
+        assert_eq!(row("h", &record, &there)[4], "failed");
+    }
 }

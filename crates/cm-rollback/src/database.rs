@@ -1,0 +1,58 @@
+//! `--restore-db`: the data goes back with the code. Restoring is cm-backup's work, so
+//! its program is run, under this run's lock; its own checks and its own words apply.
+
+use cm_core::{Exit, Failure, Log, Result};
+use cm_lease::{FILE_VARIABLE, Guard, NONCE_VARIABLE};
+use cm_project::Project;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::process::Command;
+
+/// A restore that takes longer is looked at by a person.
+const LIMIT: Duration = Duration::from_secs(6 * 60 * 60);
+
+/// The arguments that put back `backup` (`HOST:PATH`).
+fn arguments(project: &Project, backup: &str) -> Vec<String> {
+    let mut arguments = vec!["restore".to_owned(), backup.to_owned(), "--drop".to_owned()];
+    if let Some(database) = project.backup().and_then(|section| section.database.as_ref()) {
+        arguments.push(format!("--confirm={database}"));
+    }
+    arguments
+}
+
+/// The command, as a person would type it.
+pub fn line(project: &Project, backup: &str) -> String {
+    let words = arguments(project, backup).into_iter().map(|word| cm_lease::quote(&word).to_string());
+    format!("cm-backup {}", words.collect::<Vec<_>>().join(" "))
+}
+
+/// The host whose database a backup belongs to.
+pub fn host_of(backup: &str) -> Option<&str> {
+    backup.split_once(':').map(|(host, _)| host)
+}
+
+/// Puts `backup` back. The services that use the database should be stopped.
+///
+/// # Errors
+/// [`Exit::RollbackFailed`] if cm-backup is not there or says that it failed; the database is
+/// then as it was, or cm-backup says what it is.
+pub async fn restore(project: &Project, backup: &str, guard: &Guard, log: &Log) -> Result<()> {
+    let line = line(project, backup);
+    log.info(format!("restoring the database: {line}"));
+    let failed = |why: String| {
+        Failure::new(Exit::RollbackFailed, "rollback.restore", format!("the database was not restored: {why}"))
+            .hint(format!("its own message is above; again: {line}"))
+    };
+    let mut command = Command::new("cm-backup");
+    command.args(arguments(project, backup)).current_dir(&project.root);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+    if let Some((nonce, file)) = guard.holding() {
+        command.env(NONCE_VARIABLE, nonce).env(FILE_VARIABLE, file);
+    }
+    let ended = tokio::time::timeout(LIMIT, command.status()).await;
+    match ended.map_err(|_| failed(format!("no end after {} h", LIMIT.as_secs() / 3600)))? {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(failed(format!("cm-backup ended with {status}"))),
+        Err(error) => Err(failed("cm-backup cannot be started".to_owned()).cause(error)),
+    }
+}

@@ -1,0 +1,119 @@
+//! What a rollback writes into the ledger of a host: before containers are replaced, that
+//! they are about to be; afterwards, how it ended; and marks on what it left, so that it is
+//! no target again.
+
+use crate::runs::Runs;
+use crate::target::HostTarget;
+use cm_core::{Document, Failure};
+use cm_ledger::{Ledger, Record, ServiceState, Verdict};
+use std::collections::BTreeMap;
+
+/// The words about one host.
+pub struct Words<'a> {
+    /// Its ledger, as it was before.
+    pub ledger: &'a Ledger,
+    /// What it goes back to.
+    pub target: &'a HostTarget,
+    /// The run.
+    pub doc: &'a Document,
+}
+
+impl Words<'_> {
+    /// The release of this very run, if it was a deployment that failed.
+    fn own(&self) -> Option<&Record> {
+        self.ledger.record(self.doc.run_id())
+    }
+
+    /// What each service runs when all has gone well.
+    fn restored(&self) -> BTreeMap<String, ServiceState> {
+        let commit = &self.target.choice.commit;
+        let removed = || ServiceState { commit: commit.clone(), removed: true, ..ServiceState::default() };
+        let services = self.target.choice.services.iter();
+        services.map(|(name, state)| (name.clone(), state.clone().unwrap_or_else(removed))).collect()
+    }
+
+    fn base(&self) -> Record {
+        let mut record = Record::of(self.doc);
+        record.commit.clone_from(&self.target.choice.commit);
+        record.services = self.restored();
+        record.cause = self.doc.error().and_then(|error| error["message"].as_str()).map(str::to_owned);
+        match self.own() {
+            // A rollback that was cut off has put the target in the place of what was tried.
+            Some(own) if !own.attempted.is_empty() => record.attempted.clone_from(&own.attempted),
+            Some(own) => record.attempted.clone_from(&own.services),
+            None => record.attempted = self.now(),
+        }
+        record.took_back = self.left().iter().map(|release| release.id.clone()).collect();
+        record
+    }
+
+    /// What the services run by the ledger.
+    fn now(&self) -> BTreeMap<String, ServiceState> {
+        let newest = |name: &String| self.ledger.records().iter().rev().find_map(|record| record.services.get(name));
+        let names = self.target.choice.services.keys();
+        names.filter_map(|name| Some((name.clone(), newest(name)?.clone()))).collect()
+    }
+
+    /// The other releases that say of a service what it runs now: they are taken back.
+    fn left(&self) -> Vec<&Record> {
+        if self.own().is_some() {
+            return Vec::new();
+        }
+        let now = self.now();
+        let left = |record: &&Record| now.iter().any(|(name, state)| is_of(record, name, state));
+        self.ledger.records().iter().filter(left).collect()
+    }
+
+    /// That the services are about to be replaced.
+    pub fn pending(&self) -> Record {
+        self.base()
+    }
+
+    /// How it ended, and marks on what it left.
+    pub fn outcome(&self, failure: Option<&Failure>, runs: &Runs, switched: bool) -> Vec<Record> {
+        if !switched {
+            return self.nothing_switched(failure).into_iter().collect();
+        }
+        let mut words = self.marks();
+        let mut record = Record { verdict: Verdict::RolledBack, ..self.base() };
+        if let Some(failure) = failure {
+            record.verdict = Verdict::Failed;
+            record.cause = Some(format!("the rollback failed: {failure}"));
+            let tried = std::mem::take(&mut record.attempted);
+            // A service that was not reached runs what was tried.
+            let reached = |name: &String, state: &ServiceState| runs.image(name).is_none_or(|id| id != state.image_id);
+            record.services.extend(tried.iter().filter(|(name, state)| !reached(name, state)).map(own));
+            record.attempted = tried;
+        }
+        words.push(record);
+        words
+    }
+
+    fn marks(&self) -> Vec<Record> {
+        let cause = format!("rolled back by run {}", self.doc.run_id());
+        let now = self.now();
+        let mark = |release: &Record| {
+            let mut marked = release.clone();
+            let names = now.iter().filter(|(name, state)| is_of(release, name, state)).map(|(name, _)| name);
+            marked.take_back(names, &cause);
+            marked
+        };
+        self.left().into_iter().map(mark).collect()
+    }
+
+    /// The run's own release failed and still runs; any other runs as before.
+    fn nothing_switched(&self, failure: Option<&Failure>) -> Option<Record> {
+        let (own, failure) = self.own().zip(failure)?;
+        let cause = Some(format!("the rollback failed: {failure}"));
+        Some(Record { verdict: Verdict::Failed, cause, at: cm_core::time::now(), ..own.clone() })
+    }
+}
+
+fn own((name, state): (&String, &ServiceState)) -> (String, ServiceState) {
+    (name.clone(), state.clone())
+}
+
+/// Whether `record` put `service` to `state`.
+fn is_of(record: &Record, service: &str, state: &ServiceState) -> bool {
+    record.services.get(service).is_some_and(|other| other.is_same(state))
+}

@@ -1,0 +1,46 @@
+//! What a failed or killed run left: whether there is anything to take back.
+
+use crate::target;
+use cm_core::{Done, Exit, Failure, Journal, Result, Run, Status};
+
+/// The last document of a run whose programs were killed. It says nothing of a
+/// failure yet: the kill is the failure, unless all was verified by then.
+///
+/// # Errors
+/// [`Exit::Usage`] for what is no run's id; [`Exit::BadInput`] if it has no journal.
+pub fn killed_run(id: &str) -> Result<cm_core::Document> {
+    if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') {
+        return Err(Failure::new(Exit::Usage, "usage.run", format!("{id:?} is no run id"))
+            .hint("a run id looks like 01980e5c-7b1a-7c3e-8a52-2f6f8f1f2a10; `cm-record history` shows them"));
+    }
+    let mut doc = Journal::of(id).newest("cm-rollback")?;
+    if doc.status() == Status::Ok && !was_found_good(&doc) {
+        doc.set_status(Status::Failed);
+    }
+    Ok(doc)
+}
+
+/// Whether this program saw the run before, and nothing to take back: what was killed
+/// after that only cleans and records.
+fn was_found_good(doc: &cm_core::Document) -> bool {
+    doc.stages().iter().any(|stage| stage["tool"] == "cm-rollback")
+}
+
+/// Why `--on-failure` does nothing, if it does nothing.
+pub fn nothing_to_do(run: &Run) -> Option<Done> {
+    let code = run.doc.error().and_then(|error| error["exit"].as_u64()).map(Exit::from_code);
+    match (run.doc.status(), code) {
+        (Status::Ok, _) => Some(Done::skipped("nothing failed")),
+        (Status::RolledBack, _) => Some(Done::skipped("already rolled back")),
+        (Status::Failed, _) if target::undo_entries(&run.doc).is_empty() => {
+            run.log.info("nothing was changed on any host; nothing to take back");
+            Some(Done::skipped("nothing was changed"))
+        }
+        (Status::Failed, Some(exit @ (Exit::HealthUnknown | Exit::VerifyUnknown | Exit::LockLost))) => {
+            run.log.warn(format!("not rolling back: {}, and that says nothing about the release", exit.meaning()));
+            run.log.warn("look at it; then `cm-verify` again, or `cm-rollback` to go back");
+            Some(Done::warned(format!("left in place: {}", exit.meaning())))
+        }
+        (Status::Failed, _) => None,
+    }
+}
