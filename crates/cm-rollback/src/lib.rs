@@ -93,7 +93,7 @@ async fn roll_back(project: &Project, args: &Args, run: &mut Run) -> Result<Done
     }
     let lock = project.lock();
     let guard = Guard::enter(&project.name(), lock.lease, &lock.file, &hosts, run).await?;
-    let to = targets.first().map(|target| target.commit.clone());
+    let to = targets.first().map(|target| target.choice.commit.clone());
     let result = go_back_on_all(project, args, &hosts, &ledgers, targets, &guard, run).await;
     tell(project, to.as_deref(), &result, run).await;
     let released = guard.release().await;
