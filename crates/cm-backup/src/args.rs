@@ -77,6 +77,11 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t)]
     pub consistency: Wanted,
 
+    /// Before the backup gets its name, restore it into a database that nobody uses, compare,
+    /// and drop that; the URI's user must be allowed to
+    #[arg(long)]
+    pub restore_check: bool,
+
     /// Take a database without any document, or one that is not there, as it is
     #[arg(long)]
     pub allow_empty: bool,

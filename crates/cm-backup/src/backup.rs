@@ -3,7 +3,9 @@
 //! and only then give it its name.
 
 use crate::dump::{self, Dump, Dumped, Options, Wanted};
+use crate::file::BackupFile;
 use crate::manifest::{self, Deploy, Manifest, Namespace, SCHEMA, Server};
+use crate::restore;
 use crate::source::Source;
 use crate::store::{Prepared, Store};
 use crate::survey::{self, Survey};
@@ -33,6 +35,8 @@ pub struct Backup<'a> {
     pub options: &'a Options,
     /// Whether a database without documents is taken as it is.
     pub allow_empty: bool,
+    /// Whether it is restored into a database that nobody uses, and compared.
+    pub restore_check: bool,
     /// Whether warnings are errors.
     pub strict: bool,
     /// Messages for people.
@@ -139,6 +143,10 @@ impl Backup<'_> {
             let message = format!("{} is not what was read from the database", self.store.display(self.name));
             let failure = Failure::new(Exit::Backup, "backup.not-proved", message);
             return Err(differences.into_iter().take(10).fold(failure, Failure::cause));
+        }
+        if self.restore_check && !contents.prelude.entries.is_empty() {
+            let file = BackupFile::There { store: self.store.clone(), name: format!("{}.partial", self.name) };
+            restore::rehearse(&self.source.client, &file, &contents, self.log).await?;
         }
         manifest.verified_at = time::now();
         let mut warnings = dumped.warnings;

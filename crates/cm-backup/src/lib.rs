@@ -145,6 +145,7 @@ async fn make(plan: &Plan, args: &Args, run: &Run, source: &Source, store: &Stor
         deploy: deploy(run, plan),
         options: &plan.options,
         allow_empty: args.allow_empty,
+        restore_check: args.restore_check,
         strict: args.strict,
         log: &run.log,
     };

@@ -6,9 +6,11 @@ mod load;
 mod names;
 mod place;
 mod plan;
+mod rehearsal;
 
 pub use names::Renames;
 pub use plan::{Plan, Wanted};
+pub use rehearsal::rehearse;
 
 use crate::archive::{Kind, Prelude};
 use crate::args::{Args, RestoreArgs};
@@ -40,6 +42,8 @@ pub struct Restore<'a> {
     pub client: &'a Client,
     /// The deploy lock and its host, where the database belongs to a project.
     pub lock: Option<(&'a Guard, &'a Host)>,
+    /// Whether every document is to come in the order of the backup.
+    pub in_order: bool,
     /// Messages for people.
     pub log: &'a Log,
 }
@@ -102,7 +106,7 @@ async fn steps(
     io: &Io,
 ) -> Result<Exit> {
     let clock = Instant::now();
-    let this = Restore { file, client: &source.client, lock, log: &io.log };
+    let this = Restore { file, client: &source.client, lock, in_order: false, log: &io.log };
     this.look(&mut plan).await?;
     this.tell(&plan, &source.display);
     if !args.common.dry_run {
@@ -251,7 +255,7 @@ impl Restore<'_> {
                 false => drop(extra.insert("rawData", true)),
             }
         }
-        let in_order = item.described.options.get_bool("capped").unwrap_or_default();
+        let in_order = self.in_order || item.described.options.get_bool("capped").unwrap_or_default();
         Ok(Goal { db: item.db.clone(), collection, extra, in_order })
     }
 }

@@ -19,6 +19,9 @@ pub const OWN_PREFIX: &str = "cm_restore.";
 /// Building an index reads a whole collection.
 const INDEX_LIMIT: Duration = Duration::from_secs(6 * 60 * 60);
 
+/// How long cleaning up may take after a failure; the server may be gone.
+const DISCARD_LIMIT: Duration = Duration::from_secs(10);
+
 /// The options of `create` that every server of today knows.
 const KNOWN_OPTIONS: [&str; 16] = [
     "capped",
@@ -279,6 +282,12 @@ impl Placer<'_> {
 
     /// Removes what was filled and did not get its name, as far as the server can be reached.
     pub async fn discard(&self) {
+        if tokio::time::timeout(DISCARD_LIMIT, self.drop_filled()).await.is_err() {
+            self.log.warn(format!("what this restore filled is left: collections {OWN_PREFIX}{}.*", self.id));
+        }
+    }
+
+    async fn drop_filled(&self) {
         for item in self.plan.items.iter().filter(|item| item.way == Way::Aside) {
             if let Err(failure) = self.drop_collection(&item.db, &self.filled_name(item)).await {
                 self.log.warn(format!("what this restore filled is left: {failure}"));

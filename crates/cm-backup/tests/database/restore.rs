@@ -232,3 +232,17 @@ async fn what_mongodump_wrote_is_restored_to_the_documents_that_went_in() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_restore_is_rehearsed_and_leaves_nothing() {
+    let server = Server::start();
+    let client = server.client().await;
+    furnish(&client).await;
+    let lab = Lab::new();
+    let ended = lab.back_up(&server.uri(), &["--restore-check"]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(ended.stderr.contains("to compare"), "{}", ended.stderr);
+    let mut left = client.list_database_names().await.expect("listed");
+    left.retain(|name| name.starts_with("cm_check"));
+    assert_eq!(left, Vec::<String>::new());
+}
