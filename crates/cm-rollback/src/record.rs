@@ -54,12 +54,21 @@ impl Words<'_> {
         names.filter_map(|name| Some((name.clone(), newest(name)?.clone()))).collect()
     }
 
+    /// What is judged by being left. Going on to a later release is no word against what ran.
+    fn leaving(&self) -> BTreeMap<String, ServiceState> {
+        let mut now = self.now();
+        let records = self.ledger.records();
+        let first = |name: &str, state: &ServiceState| records.iter().position(|record| is_of(record, name, state));
+        now.retain(|name, state| first(name, state) > self.target.choice.oldest);
+        now
+    }
+
     /// The other releases that say of a service what it runs now: they are taken back.
     fn left(&self) -> Vec<&Record> {
         if self.own().is_some() {
             return Vec::new();
         }
-        let now = self.now();
+        let now = self.leaving();
         let left = |record: &&Record| now.iter().any(|(name, state)| is_of(record, name, state));
         self.ledger.records().iter().filter(left).collect()
     }
@@ -91,7 +100,7 @@ impl Words<'_> {
 
     fn marks(&self) -> Vec<Record> {
         let cause = format!("rolled back by run {}", self.doc.run_id());
-        let now = self.now();
+        let now = self.leaving();
         let mark = |release: &Record| {
             let mut marked = release.clone();
             let names = now.iter().filter(|(name, state)| is_of(release, name, state)).map(|(name, _)| name);
@@ -116,4 +125,46 @@ fn own((name, state): (&String, &ServiceState)) -> (String, ServiceState) {
 /// Whether `record` put `service` to `state`.
 fn is_of(record: &Record, service: &str, state: &ServiceState) -> bool {
     record.services.get(service).is_some_and(|other| other.is_same(state))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::choose::Choice;
+    use std::collections::BTreeSet;
+
+    fn release(id: &str, commit: &str) -> Record {
+        let mut record = Record::new(id, "ada", "main", commit);
+        record.verdict = Verdict::Verified;
+        let state = ServiceState { commit: commit.to_owned(), ..ServiceState::default() };
+        record.services.insert("web".to_owned(), state);
+        record
+    }
+
+    /// The releases that are marked when a person goes from the newest to the one at `to`.
+    fn marked(records: &[Record], to: usize) -> Vec<String> {
+        let lines: Vec<_> = records.iter().map(|record| serde_json::to_string(record).expect("json")).collect();
+        let services = [("web".to_owned(), Some(records[to].services["web"].clone()))].into();
+        let target = HostTarget {
+            host: "h".to_owned(),
+            checkout: "~/x".to_owned(),
+            choice: Choice { services, oldest: Some(to), ..Choice::default() },
+            gone: BTreeSet::new(),
+            head: String::new(),
+            endangered: Vec::new(),
+            backup: None,
+        };
+        let doc = Document::start("cm-rollback", "ada", false);
+        let words = Words { ledger: &Ledger::parse(lines.join("\n").as_bytes()), target: &target, doc: &doc };
+        let marked = words.outcome(None, &Runs::default(), true);
+        marked.iter().filter(|record| !record.taken_back.is_empty()).map(|record| record.id.clone()).collect()
+    }
+
+    #[test]
+    fn what_is_left_for_an_older_release_is_marked_and_for_a_later_one_is_not() {
+        let back = [release("1", "aaaa"), release("2", "bbbb")];
+        assert_eq!(marked(&back, 0), ["2"]);
+        let forward = [release("1", "aaaa"), release("2", "bbbb"), release("3", "aaaa")];
+        assert!(marked(&forward, 1).is_empty());
+    }
 }
