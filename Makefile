@@ -38,7 +38,7 @@ lint:
 bench: build
 	for script in scripts/bench/*.sh; do CM_BIN_DIR=$(CURDIR)/target/release $$script || exit 1; done
 
-# The manual pages, anew from the programs' definitions.
+# The manual pages and schemas, anew from the programs' definitions.
 man:
 	$(CARGO) run -q -p cm-docs -- man
 
@@ -49,7 +49,7 @@ demo-down:
 	scripts/demo.sh --down
 
 install: build
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man7
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man7
 	install -m755 $(PROGRAMS:%=target/release/%) $(SCRIPTS) $(DESTDIR)$(PREFIX)/bin/
 	install -m644 $(PROGRAMS:%=man/%.1) $(DESTDIR)$(PREFIX)/share/man/man1/
 	install -m644 man/cm.7 $(DESTDIR)$(PREFIX)/share/man/man7/

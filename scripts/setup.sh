@@ -31,6 +31,8 @@ needed=(
 needed_by_tests=(
   shellcheck:shellcheck
   openssl:openssl           # certificates for checks to distrust
+  mandoc:mandoc             # two readers of manual pages, which must both be content
+  man:man-db
   sudo:sudo                 # one lock, two users
   cmake:cmake               # the database server below is built with it
 )

@@ -138,11 +138,3 @@ fn a_dry_run_travels() {
     assert_eq!(answer.document()["run"]["dry_run"], true);
     assert_eq!(home.files(), [""; 0], "a dry run leaves no trace");
 }
-
-#[test]
-fn the_committed_manual_pages_are_what_the_programs_say() {
-    let home = Home::new();
-    let man = cm_testkit::repository().join("man").display().to_string();
-    let answer = home.run("cm-docs", &["--check", &man], "", None);
-    assert_eq!(answer.code, 0, "{}", answer.stderr);
-}

@@ -3,6 +3,7 @@
 //! that fields this version does not know come out as they went in.
 
 use crate::{Exit, Failure, Result, json::parse_strict, time};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -35,7 +36,7 @@ impl Status {
 }
 
 /// What is to be done to a service.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// Nothing: it is not touched.
@@ -67,7 +68,7 @@ impl Action {
 }
 
 /// Why a service is in the plan.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Reason {
     /// The changed path, relative to the repository's root; empty where no single path is the reason.
     pub path: String,
@@ -76,7 +77,7 @@ pub struct Reason {
 }
 
 /// One service of the plan.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Service {
     /// Its name in the compose file.
     pub name: String,

@@ -1,18 +1,27 @@
-//! Writes what can be read off the programs' own definitions: `man/*.1` and shell
-//! completions. `cm-docs DIR` writes the man pages, `cm-docs --check DIR` fails where
-//! a committed page differs, `cm-docs --completions DIR` writes completions.
+//! Writes what can be read off the programs' own definitions, so that it cannot differ
+//! from them: the manual pages and the JSON Schemas in `man/`, and shell completions.
+//!
+//! `cm-docs DIR` writes pages and schemas, `cm-docs --check DIR` fails where a committed
+//! one differs, `cm-docs --completions DIR` writes completions. Sections that no
+//! definition can know are in `pages/`, one small file per page.
+
+mod manual;
+mod program;
+mod reference;
+mod roff;
+mod schema;
 
 use anyhow::{Context, Result, bail};
 use clap::Command;
 use clap_complete::Shell;
-use clap_mangen::Man;
-use cm_core::{Exit, command};
+use cm_core::command;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// What every program reads and writes, below its own options.
-const COMMON: &str = include_str!("common.roff");
+/// Generated files: the path below `man/` and the text.
+type Files = BTreeMap<String, String>;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -46,66 +55,41 @@ fn programs() -> Vec<Command> {
     ]
 }
 
-/// Every page: its file name and its text.
-fn pages() -> Result<Vec<(String, String)>> {
-    let mut pages = Vec::new();
-    for program in programs() {
-        pages.push((format!("{}.1", program.get_name()), page(program)?));
-    }
-    Ok(pages)
-}
-
-/// One man page: clap_mangen's sections, then the exit codes and what all share.
-fn page(program: Command) -> Result<String> {
-    // The table of `--help` becomes a section of its own.
-    let program = program.after_help("").after_long_help("");
-    let man =
-        Man::new(program.clone()).section("1").source(format!("cm {}", env!("CARGO_PKG_VERSION"))).manual("cm manual");
-    let mut roff = Vec::new();
-    man.render_title(&mut roff)?;
-    man.render_name_section(&mut roff)?;
-    man.render_synopsis_section(&mut roff)?;
-    man.render_description_section(&mut roff)?;
-    man.render_options_section(&mut roff)?;
-    for subcommand in program.get_subcommands() {
-        section_of(subcommand, program.get_name(), &mut roff)?;
-    }
-    let text = String::from_utf8(roff).context("a man page is UTF-8")?;
-    Ok(format!("{text}{}{COMMON}", exit_status()))
-}
-
-fn section_of(subcommand: &Command, program: &str, roff: &mut Vec<u8>) -> Result<()> {
-    let name = subcommand.get_name().to_owned();
-    let title = format!("{program} {name}");
-    let man =
-        Man::new(subcommand.clone().display_name(title.clone()).bin_name(title.clone()).disable_help_subcommand(true));
-    let mut body = Vec::new();
-    man.render_synopsis_section(&mut body)?;
-    man.render_description_section(&mut body)?;
-    man.render_options_section(&mut body)?;
-    let body = String::from_utf8(body).context("a man page is UTF-8")?;
-    roff.extend(format!(".SH \"{}\"\n", title.to_uppercase()).bytes());
-    roff.extend(body.replace(".SH ", ".SS ").bytes());
-    Ok(())
-}
-
-fn exit_status() -> String {
-    let rows = Exit::ALL.map(|exit| format!(".TP\n\\fB{}\\fR\n{}\n", exit.code(), exit.meaning()));
-    format!(".SH \"EXIT STATUS\"\n{}", rows.concat())
+/// Everything that is generated.
+fn files() -> Files {
+    let mut files = manual::pages(&programs());
+    files.extend(schema::files());
+    files
 }
 
 fn write(dir: &Path) -> Result<()> {
-    for (name, text) in pages()? {
-        fs::write(dir.join(&name), text).with_context(|| format!("cannot write {name}"))?;
+    for (name, text) in files() {
+        let file = dir.join(&name);
+        fs::create_dir_all(file.parent().unwrap_or(dir))
+            .with_context(|| format!("cannot make the folder of {name}"))?;
+        fs::write(file, text).with_context(|| format!("cannot write {name}"))?;
     }
     Ok(())
 }
 
 fn check(dir: &Path) -> Result<()> {
-    for (name, text) in pages()? {
-        let committed = fs::read_to_string(dir.join(&name)).with_context(|| format!("cannot read {name}"))?;
-        if committed != text {
-            bail!("{name} differs from the program's definition; `make man` writes it anew");
+    let expected = files();
+    for (name, text) in &expected {
+        let committed = fs::read_to_string(dir.join(name)).unwrap_or_default();
+        if committed != *text {
+            bail!(
+                "{} is not what the definitions say now; `make man` (cargo run -q -p cm-docs -- man) writes it anew",
+                dir.join(name).display()
+            );
+        }
+    }
+    for folder in [dir.to_owned(), dir.join("schemas")] {
+        let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+        for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()) {
+            let name = path.strip_prefix(dir).unwrap_or(&path).to_string_lossy().into_owned();
+            if !expected.contains_key(&name) {
+                bail!("{} is generated from nothing: remove it", path.display());
+            }
         }
     }
     Ok(())

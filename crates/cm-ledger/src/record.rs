@@ -1,6 +1,7 @@
 //! One release as a host remembers it.
 
 use cm_core::Document;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -8,7 +9,7 @@ use std::collections::BTreeMap;
 pub const SCHEMA: &str = "cm.release/1";
 
 /// What became of a release. A word this version does not know is not good.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Services were switched, the outcome is not known: it runs, or its run was killed.
@@ -52,7 +53,7 @@ impl Verdict {
 }
 
 /// What a service runs after the release.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(default)]
 pub struct ServiceState {
     /// The full id of the commit its image and configuration come from.
@@ -70,10 +71,10 @@ pub struct ServiceState {
 }
 
 /// One release on one host. `services` holds those it touched.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Record {
-    /// [`SCHEMA`].
+    /// `cm.release/1`.
     pub schema: String,
     /// The run's id: one release, one id, on every host.
     pub id: String,

@@ -9,8 +9,10 @@ use crate::source::{self, Position};
 use crate::template;
 pub use crate::verification::{Canary, Check, Statuses, Verify};
 use cm_core::{Exit, Failure, Result};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::Deserializer;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +22,7 @@ use toml::Spanned;
 pub const FILE_NAME: &str = "cm.toml";
 
 /// The whole file.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Names the lock, the ledger and the project in messages.
@@ -31,15 +33,17 @@ pub struct Config {
     pub remote: Option<String>,
     /// Where Compose's files are.
     pub compose: ComposeFiles,
-    /// The servers, in the order of their names; [`Config::hosts_in_order`] has the file's order.
+    /// The servers.
     pub hosts: BTreeMap<String, HostSection>,
     /// Names for several services at once.
+    #[schemars(with = "BTreeMap<String, Vec<String>>")]
     pub groups: BTreeMap<String, Vec<Spanned<String>>>,
     /// What a deploy never touches.
     pub protect: Protect,
     /// The deploy lock.
     pub lock: LockSection,
     /// What is special about single services.
+    #[schemars(with = "BTreeMap<String, ServiceSection>")]
     pub services: BTreeMap<Spanned<String>, ServiceSection>,
     /// When a deployment counts as healthy.
     pub health: Health,
@@ -66,7 +70,7 @@ pub struct Config {
 }
 
 /// `[compose]`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ComposeFiles {
     /// The compose files, relative to `cm.toml`, later ones over earlier ones.
@@ -78,7 +82,7 @@ pub struct ComposeFiles {
 }
 
 /// `[hosts.NAME]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HostSection {
     /// `user@host`; the host may be an alias of the SSH configuration.
@@ -87,11 +91,12 @@ pub struct HostSection {
     pub checkout: Option<Template>,
     /// The services that run there; without it, all that no other host names.
     #[serde(default)]
+    #[schemars(with = "Vec<String>")]
     pub services: Vec<Spanned<String>>,
 }
 
 /// `[protect]`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Protect {
     /// Files of the checkout that belong to the server, relative to the repository's root.
@@ -99,7 +104,7 @@ pub struct Protect {
 }
 
 /// `[lock]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LockSection {
     /// The lock file of this machine.
@@ -116,7 +121,7 @@ impl Default for LockSection {
 }
 
 /// What a changed bind-mounted file asks for.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub enum OnChange {
     /// Validate and reload inside the running container.
@@ -129,7 +134,7 @@ pub enum OnChange {
 }
 
 /// `[services.NAME]`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServiceSection {
     /// What a changed bind-mounted file asks for.
@@ -147,7 +152,7 @@ pub struct ServiceSection {
 }
 
 /// A question to a container.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(untagged, expecting = "an address such as \"http://127.0.0.1:8080/\", or a command as a list of words")]
 pub enum Probe {
     /// `http://127.0.0.1:PORT/PATH` or `tcp://127.0.0.1:PORT`; 127.0.0.1 is the container itself.
@@ -157,7 +162,7 @@ pub enum Probe {
 }
 
 /// `[services.NAME.health]`: what is left out is as in `[health]`.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServiceHealth {
     /// How long to wait in all.
@@ -173,7 +178,7 @@ pub struct ServiceHealth {
 }
 
 /// `[health]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Health {
     /// How long to wait in all.
@@ -201,13 +206,15 @@ impl Default for Health {
 }
 
 /// `[backup]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Backup {
     /// The host the database runs on; without it, the host of its service.
+    #[schemars(with = "Option<String>")]
     pub host: Option<Spanned<String>>,
     /// The database's service in the compose file.
     #[serde(default = "default_backup_service")]
+    #[schemars(with = "String")]
     pub service: Spanned<String>,
     /// The variable in the server's env file that holds the database's URI.
     #[serde(default = "default_uri_env")]
@@ -236,7 +243,7 @@ fn default_backup_directory() -> String {
 }
 
 /// `[notify]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Notify {
     /// The variable that holds the Slack webhook; no message where it is not set.
@@ -252,7 +259,7 @@ impl Default for Notify {
 }
 
 /// `[ops]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ops {
     /// Where a deployment's event is posted.
@@ -267,7 +274,7 @@ fn default_token_env() -> String {
 }
 
 /// `[prune]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Prune {
     /// Verified releases per service whose images stay.
@@ -297,6 +304,19 @@ pub struct Template {
     at: Option<Position>,
     /// Values that beat those of the environment.
     profile: BTreeMap<String, String>,
+}
+
+impl JsonSchema for Template {
+    fn schema_name() -> Cow<'static, str> {
+        "Template".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "`${NAME}` and `${NAME:-default}` are taken from the environment; `$$` is a dollar sign.",
+        })
+    }
 }
 
 impl<'de> Deserialize<'de> for Template {

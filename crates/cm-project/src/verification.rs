@@ -5,15 +5,17 @@
 use crate::config::Template;
 use crate::duration;
 use regex::Regex;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 use toml::Spanned;
 
 /// `[canary]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Canary {
     /// What is asked; without it there is no canary.
@@ -61,7 +63,7 @@ impl Canary {
 }
 
 /// What a finding leads to.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Consequence {
     /// It counts as a pass.
@@ -73,7 +75,7 @@ pub enum Consequence {
 }
 
 /// `[verify]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Verify {
     /// How long one check may take.
@@ -106,7 +108,7 @@ impl Default for Verify {
 }
 
 /// How bad a failed check is, by the runbook's escalation table.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Severity {
     /// Nobody can work.
     P0,
@@ -147,7 +149,7 @@ impl Severity {
 }
 
 /// `[[verify.checks]]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Check {
     /// What people call it.
@@ -158,6 +160,7 @@ pub struct Check {
     #[serde(default)]
     pub in_network: bool,
     /// The service that stands behind it.
+    #[schemars(with = "Option<String>")]
     pub service: Option<Spanned<String>>,
     /// `GET`, unless it says otherwise.
     #[serde(default)]
@@ -247,7 +250,7 @@ impl Check {
 }
 
 /// An HTTP method.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Method {
     /// Without a body, unless one is given: then it is a POST.
@@ -286,6 +289,16 @@ impl Method {
 #[derive(Clone, Debug)]
 pub struct Pattern(pub Regex);
 
+impl JsonSchema for Pattern {
+    fn schema_name() -> Cow<'static, str> {
+        "Pattern".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "format": "regex"})
+    }
+}
+
 impl<'de> Deserialize<'de> for Pattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
@@ -320,6 +333,20 @@ impl fmt::Display for Statuses {
         }
         let words = ranges.iter().map(|(a, b)| if a == b { a.to_string() } else { format!("{a}-{b}") });
         f.write_str(&words.collect::<Vec<_>>().join(" or "))
+    }
+}
+
+impl JsonSchema for Statuses {
+    fn schema_name() -> Cow<'static, str> {
+        "Statuses".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let one = serde_json::json!({"anyOf": [
+            {"type": "integer", "minimum": 100, "maximum": 599},
+            {"type": "string", "pattern": "^[1-5](xx|[0-9]{2}(-[1-5][0-9]{2})?)$"},
+        ]});
+        json_schema!({"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]})
     }
 }
 

@@ -19,6 +19,7 @@ use cm_http::{Answer, Client, Request};
 use cm_project::{Check, Project, Severity, Verify};
 use judge::Wanted;
 use no_answer::NoAnswer;
+use schemars::JsonSchema;
 use serde::Serialize;
 use servers::Servers;
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,8 +35,9 @@ const AT_ONCE: usize = 16;
 const PAUSE: Duration = Duration::from_millis(400);
 
 /// What a check, or all of them, came to.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "CheckVerdict")]
 pub enum Outcome {
     /// As expected.
     Pass,
@@ -48,7 +50,7 @@ pub enum Outcome {
 }
 
 /// The result of one check.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct CheckResult {
     /// Its name in `cm.toml`.
     pub name: String,

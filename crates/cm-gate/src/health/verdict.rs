@@ -1,11 +1,13 @@
 //! What the gate says about a service, and why.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::time::Duration;
 
 /// What a service was found to be.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "HealthState")]
 pub enum State {
     /// Looked at, and good for the whole window.
     Healthy,
@@ -16,7 +18,8 @@ pub enum State {
 }
 
 /// The gate's last word about one service on one host.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, JsonSchema, PartialEq, Serialize)]
+#[schemars(rename = "ServiceVerdict")]
 pub struct Verdict {
     /// The service in the compose file.
     pub service: String,

@@ -1,0 +1,206 @@
+//! The document `cm.deployment/1` and the deploy event, as types. Programs keep the document as
+//! JSON, so that unknown fields survive; these types exist to describe it, and what
+//! programs write is held against them by tests.
+
+use super::facts::Facts;
+use cm_core::Service;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+/// One deployment, as it travels through a pipe: one JSON object on one line. Fields that
+/// a program does not know come out as they went in.
+#[derive(JsonSchema, Serialize)]
+#[schemars(title = "cm.deployment/1")]
+pub struct Document {
+    /// `cm.deployment/1`. A reader accepts any `cm.deployment/1.x` and refuses everything else.
+    #[schemars(regex(pattern = r"^cm\.deployment/1(\..*)?$"))]
+    pub schema: String,
+    /// Who started the run, and when.
+    pub run: Run,
+    /// The project's name.
+    pub project: Option<String>,
+    /// The branch that is deployed.
+    pub branch: Option<String>,
+    /// The full id of the commit that is deployed.
+    pub commit: Option<String>,
+    /// What the deployment has come to so far: `ok`, `failed` or `rolled_back`. Any other word reads as `failed`.
+    pub status: String,
+    /// The plan: every service of the compose file, and what is to be done to it.
+    pub services: Vec<Service>,
+    /// What each program did, oldest first; every program appends one entry.
+    pub stages: Vec<Stage>,
+    /// What each program found out, under its name without `cm-`; it writes no other's.
+    pub facts: Facts,
+    /// What takes the changes back, oldest first. It is journalled before a change is made.
+    pub undo: Vec<Undo>,
+    /// The failure of the stage that failed first; null while there is none.
+    pub error: Option<Error>,
+}
+
+/// A run.
+#[derive(JsonSchema, Serialize)]
+pub struct Run {
+    /// A UUID of version 7; `CM_RUN_ID` can choose it.
+    pub id: String,
+    /// Who deploys: `CM_ACTOR`, else USER@HOSTNAME.
+    pub actor: String,
+    /// When, RFC 3339 in UTC.
+    pub started_at: String,
+    /// Whether every program only says what it would do.
+    pub dry_run: bool,
+}
+
+/// What one program did.
+#[derive(JsonSchema, Serialize)]
+pub struct Stage {
+    /// The program, such as `cm-build`.
+    pub tool: String,
+    /// Its version.
+    pub version: String,
+    /// How it ended.
+    pub status: StageStatus,
+    /// Whether it changed anything on a host.
+    pub changed: bool,
+    /// When it started, RFC 3339 in UTC.
+    pub started_at: String,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u64,
+    /// One line for people.
+    pub summary: String,
+}
+
+/// How a stage ended.
+#[derive(JsonSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StageStatus {
+    /// It did its work.
+    Ok,
+    /// It did its work and saw something people should know.
+    Warned,
+    /// It failed.
+    Failed,
+    /// It did nothing, on purpose.
+    Skipped,
+}
+
+/// What takes one change back, complete in itself; the way back can be gone twice.
+#[derive(JsonSchema, Serialize)]
+pub struct Undo {
+    /// What kind of change; `release` is the one that cm-build makes.
+    pub kind: Option<String>,
+    /// The program that made the change.
+    pub tool: Option<String>,
+    /// The host.
+    pub host: Option<String>,
+    /// The checkout on the host.
+    pub checkout: Option<String>,
+    /// The commit the checkout was at.
+    pub from: Option<String>,
+    /// The commit it was moved to.
+    pub to: Option<String>,
+    /// By service: what was done, and the image it ran before.
+    pub services: Option<Value>,
+}
+
+/// A failure, for people and for scripts.
+#[derive(JsonSchema, Serialize)]
+pub struct Error {
+    /// The program that failed.
+    pub stage: String,
+    /// Stable and dotted, such as `lock.held`; see cm-errors(7).
+    #[schemars(regex(pattern = r"^[a-z0-9-]+(\.[a-z0-9-]+)*$"))]
+    pub code: String,
+    /// What failed, and where.
+    pub message: String,
+    /// Why, from the outermost cause to the innermost.
+    pub causes: Vec<String>,
+    /// What the reader can do now.
+    pub hint: Option<String>,
+    /// Whether the same call can succeed later without any change.
+    pub retryable: bool,
+    /// The exit status it ended the program with.
+    pub exit: u8,
+}
+
+/// A finished deployment, as the ops API gets it: what a reader of a timeline wants.
+#[derive(JsonSchema, Serialize)]
+#[schemars(title = "cm.deploy-event/1")]
+pub struct Event {
+    /// `cm.deploy-event/1`.
+    #[schemars(regex(pattern = r"^cm\.deploy-event/1(\..*)?$"))]
+    pub schema: String,
+    /// The run's id.
+    pub id: String,
+    /// The project's name.
+    pub project: Option<String>,
+    /// The branch.
+    pub branch: Option<String>,
+    /// The full commit id.
+    pub commit: Option<String>,
+    /// How it ended.
+    pub status: Outcome,
+    /// Who deployed.
+    pub actor: String,
+    /// When it began, RFC 3339 in UTC.
+    pub started_at: String,
+    /// When it was recorded, RFC 3339 in UTC.
+    pub finished_at: String,
+    /// How long it took, in seconds.
+    pub duration_s: u64,
+    /// The services that were planned to change.
+    pub services: Vec<EventService>,
+    /// What each program did.
+    pub stages: Vec<EventStage>,
+    /// What failed first, if anything did.
+    pub error: Option<EventError>,
+    /// The backup's file, if there is one.
+    pub backup: Option<String>,
+}
+
+/// How a deployment ended.
+#[derive(JsonSchema, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It worked.
+    Succeeded,
+    /// It failed.
+    Failed,
+    /// It failed, and what ran before runs again.
+    RolledBack,
+}
+
+/// A service in an event.
+#[derive(JsonSchema, Serialize)]
+pub struct EventService {
+    /// Its name.
+    pub name: String,
+    /// Its host.
+    pub host: String,
+    /// What was planned.
+    pub action: cm_core::Action,
+}
+
+/// A stage in an event.
+#[derive(JsonSchema, Serialize)]
+pub struct EventStage {
+    /// The program.
+    pub tool: String,
+    /// How it ended.
+    pub status: String,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u64,
+    /// One line for people.
+    pub summary: String,
+}
+
+/// The failure in an event.
+#[derive(JsonSchema, Serialize)]
+pub struct EventError {
+    /// The program that failed.
+    pub stage: String,
+    /// Its code.
+    pub code: String,
+    /// Its message.
+    pub message: String,
+}
