@@ -3,10 +3,13 @@
 CARGO   ?= cargo
 DESTDIR ?=
 PREFIX  ?= /usr/local
+BIN      = $(DESTDIR)$(PREFIX)/bin
+SHARE    = $(DESTDIR)$(PREFIX)/share
+BUILT   ?= target/release
 SCRIPTS  = scripts/deploy-to-vps.sh scripts/post-deploy-verify.sh
 PROGRAMS = cm-lock cm-detect cm-backup cm-build cm-health cm-verify cm-rollback cm-record
 
-.PHONY: all build test test-unit test-sandbox lint bench man demo demo-down install uninstall clean
+.PHONY: all build test test-unit test-sandbox lint bench man demo demo-down install uninstall completions clean
 
 all: build
 
@@ -20,7 +23,7 @@ test-unit:
 	scripts/setup.sh --tests
 	$(CARGO) build --workspace
 	CM_BIN_DIR=$(CURDIR)/target/debug $(CARGO) test --workspace --exclude cm-tests
-	CM_BIN_DIR=$(CURDIR)/target/debug $(CARGO) test -p cm-tests --test protocol
+	CM_BIN_DIR=$(CURDIR)/target/debug $(CARGO) test -p cm-tests --test protocol --test manual
 
 # Real servers: sshd, Docker, a database; one sandbox a test.
 test-sandbox:
@@ -48,16 +51,32 @@ demo:
 demo-down:
 	scripts/demo.sh --down
 
-install: build
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man7
-	install -m755 $(PROGRAMS:%=target/release/%) $(SCRIPTS) $(DESTDIR)$(PREFIX)/bin/
-	install -m644 $(PROGRAMS:%=man/%.1) $(DESTDIR)$(PREFIX)/share/man/man1/
-	install -m644 man/cm.7 $(DESTDIR)$(PREFIX)/share/man/man7/
+# Programs, scripts, manual pages, schemas and completions of bash, zsh and fish.
+install: build completions
+	install -d $(BIN) $(SHARE)/man/man1 $(SHARE)/man/man5 $(SHARE)/man/man7 $(SHARE)/cm/schemas
+	install -m755 $(PROGRAMS:%=$(BUILT)/%) $(SCRIPTS) $(BIN)/
+	for section in 1 5 7; do install -m644 man/*.$$section $(SHARE)/man/man$$section/ || exit 1; done
+	install -m644 man/schemas/*.json $(SHARE)/cm/schemas/
+	install -d $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
+	for program in $(PROGRAMS); do \
+	    install -m644 target/completions/$$program.bash $(SHARE)/bash-completion/completions/$$program && \
+	    install -m644 target/completions/_$$program $(SHARE)/zsh/site-functions/ && \
+	    install -m644 target/completions/$$program.fish $(SHARE)/fish/vendor_completions.d/ || exit 1; \
+	done
 
+completions:
+	mkdir -p target/completions
+	$(CARGO) run -q -p cm-docs -- --completions target/completions
+
+# What `make install` put there, and nothing else.
 uninstall:
-	cd $(DESTDIR)$(PREFIX)/bin && rm -f $(PROGRAMS) $(notdir $(SCRIPTS))
-	cd $(DESTDIR)$(PREFIX)/share/man/man1 && rm -f $(PROGRAMS:%=%.1)
-	rm -f $(DESTDIR)$(PREFIX)/share/man/man7/cm.7
+	cd $(BIN) && rm -f $(PROGRAMS) $(notdir $(SCRIPTS))
+	for section in 1 5 7; do for page in man/*.$$section; do \
+	    rm -f $(SHARE)/man/man$$section/$${page##*/}; done; done
+	rm -rf $(SHARE)/cm/schemas && rmdir $(SHARE)/cm 2>/dev/null || :
+	for program in $(PROGRAMS); do \
+	    rm -f $(SHARE)/bash-completion/completions/$$program $(SHARE)/zsh/site-functions/_$$program \
+	        $(SHARE)/fish/vendor_completions.d/$$program.fish; done
 
 clean:
 	$(CARGO) clean
