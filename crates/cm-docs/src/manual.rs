@@ -16,8 +16,9 @@ const BY_HAND: [(&str, &str); 8] = [
 ];
 
 /// Pages written by hand as a whole: name, section, text.
-const WHOLE: [(&str, u8, &str); 4] = [
+const WHOLE: [(&str, u8, &str); 5] = [
     ("cm", 7, include_str!("pages/cm.roff")),
+    ("cm-errors", 7, include_str!("pages/cm-errors.roff")),
     ("cm-guide", 7, include_str!("pages/cm-guide.roff")),
     ("cm-document", 5, include_str!("pages/cm-document.roff")),
     ("cm.toml", 5, include_str!("pages/cm.toml.roff")),
@@ -52,4 +53,48 @@ fn whole(name: &str, section: u8, text: &str) -> String {
     };
     let body: String = text.lines().map(line).collect();
     format!("{}{body}", roff::title(name, section))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    /// The families of the codes in `Failure::new(Exit::…, "family.rest", …)`.
+    fn families(folder: &Path, into: &mut std::collections::BTreeSet<String>) {
+        for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                families(&path, into);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                let text = std::fs::read_to_string(&path).expect("a source");
+                let calls = text.split("Failure::new(Exit::").skip(1);
+                let codes = calls.filter_map(|call| call.split_once(", \"")?.1.split('"').next());
+                let is_code = |code: &&str| {
+                    code.contains('.') && code.chars().all(|c| c.is_ascii_lowercase() || "-.".contains(c))
+                };
+                into.extend(codes.filter(is_code).filter_map(|code| code.split('.').next().map(str::to_owned)));
+            }
+        }
+    }
+
+    #[test]
+    fn every_family_of_codes_has_an_entry() {
+        let page = include_str!("pages/cm-errors.roff");
+        let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut found = std::collections::BTreeSet::new();
+        for entry in std::fs::read_dir(crates).expect("crates").flatten() {
+            families(&entry.path().join("src"), &mut found);
+        }
+        assert!(found.len() > 15, "codes are found: {found:?}");
+        let terms = page.lines().filter_map(|line| line.strip_prefix(".B "));
+        let known: Vec<&str> = terms.flat_map(|line| line.split(", ")).collect();
+        let missing: Vec<_> = found.iter().filter(|family| !known.contains(&family.as_str())).collect();
+        let tests_own = ["a", "b", "t", "x"];
+        let missing: Vec<_> = missing.into_iter().filter(|family| !tests_own.contains(&family.as_str())).collect();
+        assert!(
+            missing.is_empty(),
+            "no entry for {missing:?}: add one with cause and cure to crates/cm-docs/src/pages/cm-errors.roff, then `make man`"
+        );
+    }
 }
