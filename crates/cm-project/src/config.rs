@@ -288,7 +288,7 @@ impl Default for Prune {
 }
 
 /// `[rollback]`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rollback {
     /// Files whose change makes a release irreversible, as globs relative to the repository's root;
