@@ -7,6 +7,7 @@ mod args;
 mod migrations;
 mod plan;
 mod prune;
+mod release;
 mod switch;
 
 pub use args::{Args, Selection, Sub};
@@ -99,7 +100,7 @@ async fn switch_all(
     guard: &Guard,
     run: &mut Run,
 ) -> Result<Done> {
-    let release = switch::Release::of(&run.doc)?;
+    let release = release::Release::of(&run.doc)?;
     let mut switches = Vec::new();
     for (host, plan) in hosts.iter().zip(plans) {
         switches.push(switch::Switch::look(project, selection, host, plan, &release, &run.log).await?);

@@ -1,56 +1,19 @@
 //! One host, from what it runs to what it shall run. [`Switch::look`] only reads;
 //! [`Switch::undo`] says how to come back; [`Switch::carry_out`] changes.
 
+use crate::release::{Release, repository};
 use crate::{HostPlan, Selection, migrations};
 use cm_checkout::{Checkout, Protected};
-use cm_core::{Action, Document, Exit, Failure, Log, Result};
-use cm_engine::{BuildOptions, Compose, Config, Container, UpOptions};
+use cm_core::{Action, Exit, Failure, Log, Result};
+use cm_engine::{BuildOptions, Compose, Config, Container};
 use cm_host::Host;
 use cm_lease::Guard;
-use cm_ledger::{Ledger, Record, ServiceState, Verdict};
+use cm_ledger::{Ledger, ServiceState, Verdict};
 use cm_project::Project;
+use cm_rollout::{Options, Replaced, Rollout};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::time::Instant;
-
-/// What is deployed, as every host records it.
-#[derive(Clone, Debug)]
-pub struct Release {
-    record: Record,
-    project: String,
-}
-
-impl Release {
-    /// The release that a document describes.
-    pub fn of(doc: &Document) -> Result<Release> {
-        let wanted = |value: Option<&str>, name: &str| {
-            value
-                .map(str::to_owned)
-                .ok_or_else(|| Failure::new(Exit::BadInput, "input.shape", format!("the document names no {name}")))
-        };
-        wanted(doc.commit(), "commit")?;
-        Ok(Release { record: Record::of(doc), project: wanted(doc.project(), "project")? })
-    }
-
-    /// The commit, as people write it.
-    pub fn short(&self) -> &str {
-        self.record.commit.get(..12).unwrap_or(&self.record.commit)
-    }
-
-    /// The immutable name of an image of this release.
-    fn tag(&self, image: &str) -> String {
-        format!("{}:cm-{}", repository(image), self.short())
-    }
-}
-
-/// An image's name without its tag or digest.
-fn repository(image: &str) -> &str {
-    let name = image.split_once('@').map_or(image, |(name, _)| name);
-    match name.rsplit_once(':') {
-        Some((repository, tag)) if !tag.contains('/') => repository,
-        _ => name,
-    }
-}
 
 /// The change of one host.
 pub struct Switch<'a> {
@@ -66,6 +29,7 @@ pub struct Switch<'a> {
     protected: Vec<Protected>,
     states: BTreeMap<String, ServiceState>,
     containers: BTreeMap<String, Vec<String>>,
+    replaced: BTreeMap<String, Replaced>,
     seconds: f64,
 }
 
@@ -83,8 +47,8 @@ impl<'a> Switch<'a> {
         log: &Log,
     ) -> Result<Switch<'a>> {
         let checkout = Checkout::new(host, &plan.checkout, project.remote(), &project.protected());
-        let branch = Some(release.record.branch.as_str()).filter(|branch| !branch.is_empty());
-        let state = checkout.prepare(branch, &release.record.commit).await?;
+        let branch = Some(release.branch()).filter(|branch| !branch.is_empty());
+        let state = checkout.prepare(branch, release.commit()).await?;
         for file in &state.upstream {
             log.warn(format!(
                 "on {}: the repository's {file} differs from the commit before; the host keeps its own",
@@ -94,7 +58,7 @@ impl<'a> Switch<'a> {
         if !state.endangered.is_empty() && !selection.discard_local_changes {
             return Err(endangered(host, &plan.checkout, &state.endangered));
         }
-        let irreversible = migrations::between(project, host, &checkout, &state.head, &release.record.commit).await?;
+        let irreversible = migrations::between(project, host, &checkout, &state.head, release.commit()).await?;
         if let Some(first) = irreversible.first() {
             log.warn(format!("this release changes data for good ({first}): no rollback goes across it unconfirmed"));
         }
@@ -120,6 +84,7 @@ impl<'a> Switch<'a> {
             protected: Vec::new(),
             states: BTreeMap::new(),
             containers: BTreeMap::new(),
+            replaced: BTreeMap::new(),
             seconds: 0.0,
         })
     }
@@ -157,7 +122,7 @@ impl<'a> Switch<'a> {
             "checkout": self.plan.checkout,
             "compose_project": self.compose_project,
             "from": self.head,
-            "to": self.release.record.commit,
+            "to": self.release.commit(),
             "services": services,
         })
     }
@@ -185,10 +150,11 @@ impl<'a> Switch<'a> {
 
     async fn steps(&mut self, guard: &Guard, log: &Log) -> Result<()> {
         guard.check(self.host).await?;
+        self.record_started().await?;
+        guard.check(self.host).await?;
         log.info(format!("on {}: moving {} to {}", self.host.name(), self.plan.checkout, self.release.short()));
         let snapshots = format!("{}/snapshots", cm_ledger::state_dir(&self.release.project));
-        self.protected =
-            self.checkout().move_to(&self.release.record.commit, &snapshots, &self.release.record.id).await?;
+        self.protected = self.checkout().move_to(self.release.commit(), &snapshots, self.release.id()).await?;
         let compose = self.compose();
         let config = compose.config().await?;
         guard.check(self.host).await?;
@@ -197,7 +163,7 @@ impl<'a> Switch<'a> {
         guard.check(self.host).await?;
         self.record_pending(&config).await?;
         guard.check(self.host).await?;
-        self.start(&compose, &config, log).await?;
+        self.start(&compose, &config, guard, log).await?;
         self.restart_and_reload(&compose, guard, log).await?;
         self.remove(guard, log).await?;
         self.look_again(&config).await
@@ -214,7 +180,7 @@ impl<'a> Switch<'a> {
                 .any(|service| service.name == container.service && service.action == Action::Build);
             let builds = config.services.get(&container.service).is_some_and(|definition| definition.builds);
             if replaced && builds && !container.image_id.is_empty() {
-                let name = format!("{}:cm-before-{}", repository(&container.image), &self.release.record.id);
+                let name = format!("{}:cm-before-{}", repository(&container.image), self.release.id());
                 cm_engine::tag(self.host, &container.image_id, &name, Exit::Build).await?;
             }
         }
@@ -229,14 +195,17 @@ impl<'a> Switch<'a> {
         }
         guard.check(self.host).await?;
         log.info(format!("on {}: building {}", self.host.name(), services.join(", ")));
-        let options = BuildOptions {
-            revision: &self.release.record.commit,
-            release: &self.release.record.id,
-            no_cache: self.full,
-        };
+        let options = BuildOptions { revision: self.release.commit(), release: self.release.id(), no_cache: self.full };
         let built = compose.build(&services, &options, |line| log.debug(line)).await;
-        compose.forget_build(&self.release.record.id).await?;
+        compose.forget_build(self.release.id()).await?;
         built.map_err(|failure| failure.hint("nothing was restarted; the services run what they ran before"))
+    }
+
+    /// Before the first change: whoever comes next knows that somebody was here.
+    async fn record_started(&self) -> Result<()> {
+        let mut record = self.release.record();
+        record.verdict = Verdict::Started;
+        Ledger::append(self.host, &self.release.project, &record).await
     }
 
     /// Names the new images and writes down that they are about to run.
@@ -246,28 +215,23 @@ impl<'a> Switch<'a> {
                 Some(definition) if service.action != Action::Remove => {
                     self.state_of(&definition.image, definition.builds && service.action == Action::Build).await?
                 }
-                _ => ServiceState {
-                    commit: self.release.record.commit.clone(),
-                    removed: true,
-                    ..ServiceState::default()
-                },
+                _ => {
+                    ServiceState { commit: self.release.commit().to_owned(), removed: true, ..ServiceState::default() }
+                }
             };
             self.states.insert(service.name, state);
         }
-        let record = Record {
-            at: cm_core::time::now(),
-            verdict: Verdict::Pending,
-            services: self.states.clone(),
-            irreversible: self.irreversible.clone(),
-            ..self.release.record.clone()
-        };
+        let mut record = self.release.record();
+        record.verdict = Verdict::Pending;
+        record.services = self.states.clone();
+        record.irreversible.clone_from(&self.irreversible);
         Ledger::append(self.host, &self.release.project, &record).await
     }
 
     async fn state_of(&self, image: &str, built: bool) -> Result<ServiceState> {
         let image_id = cm_engine::image_id(self.host, image).await?.unwrap_or_default();
         let mut state = ServiceState {
-            commit: self.release.record.commit.clone(),
+            commit: self.release.commit().to_owned(),
             image: image.to_owned(),
             image_id,
             ..ServiceState::default()
@@ -279,18 +243,16 @@ impl<'a> Switch<'a> {
         Ok(state)
     }
 
-    async fn start(&self, compose: &Compose<'_>, config: &Config, log: &Log) -> Result<()> {
+    async fn start(&mut self, compose: &Compose<'_>, config: &Config, guard: &Guard, log: &Log) -> Result<()> {
+        let (project, host) = (self.project, self.host);
+        let rollout = Rollout { project, host, compose, config, guard, log };
         let services = self.plan.to_start();
         if services.is_empty() {
-            return Ok(());
+            return rollout.clear(Exit::Build).await;
         }
-        // Dependencies that are in the plan themselves are started in their order;
-        // one that is not must not be replaced along the way.
-        let with_dependencies = config.dependencies(&services).iter().all(|name| services.contains(name));
-        let options = UpOptions { force_recreate: self.full, with_dependencies, remove_orphans: self.full };
-        log.info(format!("on {}: starting {}", self.host.name(), services.join(", ")));
-        log.debug(compose.up_command(&services, options).display());
-        compose.up(&services, options, |line| log.debug(line)).await
+        let options = Options { trial: true, full: self.full };
+        self.replaced = rollout.replace(&services, &self.before, options).await?;
+        Ok(())
     }
 
     async fn restart_and_reload(&self, compose: &Compose<'_>, guard: &Guard, log: &Log) -> Result<()> {
@@ -376,7 +338,7 @@ impl<'a> Switch<'a> {
             "project": self.compose_project,
             "checkout": self.plan.checkout,
             "from": self.head,
-            "to": self.release.record.commit,
+            "to": self.release.commit(),
             "protected": self.protected.iter().map(Protected::to_json).collect::<Vec<_>>(),
             "services": services,
             "irreversible": self.irreversible,
@@ -396,6 +358,8 @@ impl<'a> Switch<'a> {
             "removed": state.removed,
             "previous_image_id": before.map(|container| &container.image_id),
             "container_ids": self.containers.get(service),
+            "update": self.replaced.get(service).map(|replaced| replaced.order.words()),
+            "update_ms": self.replaced.get(service).map(|replaced| replaced.took.as_millis() as u64),
         })
     }
 }
@@ -420,22 +384,4 @@ fn endangered(host: &Host, checkout: &str, files: &[String]) -> Failure {
     )
     .cause(format!("{}{}", shown.join("\n"), if more > 0 { format!("\nand {more} more") } else { String::new() }));
     failure.hint("commit them, add them to [protect] in cm.toml, or give them up with --discard-local-changes")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::repository;
-
-    #[test]
-    fn an_images_repository_is_found_behind_ports_tags_and_digests() {
-        for (image, wanted) in [
-            ("web", "web"),
-            ("acme/web:1.2", "acme/web"),
-            ("registry:5000/acme/web", "registry:5000/acme/web"),
-            ("registry:5000/acme/web:1", "registry:5000/acme/web"),
-            ("acme/web@sha256:00", "acme/web"),
-        ] {
-            assert_eq!(repository(image), wanted);
-        }
-    }
 }

@@ -1,11 +1,12 @@
 //! `docker compose` in a project's checkout on a host. `config` there is the
 //! truth about the compose file, because only the server has its env files.
 
+use crate::{Config, Definition};
 use cm_core::{Exit, Failure, Result};
 use cm_host::{Command, Host};
 use cm_project::Project;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Images build within this time or not at all.
@@ -24,30 +25,6 @@ pub struct Compose<'a> {
     profiles: Vec<String>,
 }
 
-/// What `docker compose config` says of the project.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The project's name: its label on containers.
-    pub project: String,
-    /// Every service, by name.
-    pub services: BTreeMap<String, Definition>,
-}
-
-/// What cm needs of a service's definition.
-#[derive(Clone, Debug)]
-pub struct Definition {
-    /// The image it runs: `image:`, or the name Compose makes up.
-    pub image: String,
-    /// Whether Compose builds the image.
-    pub builds: bool,
-    /// The services it waits for.
-    pub depends_on: BTreeSet<String>,
-    /// How many containers it should have.
-    pub replicas: u64,
-    /// Whether Docker restarts it; a service without is allowed to end with 0.
-    pub restarts: bool,
-}
-
 /// How images are built.
 #[derive(Clone, Debug, Default)]
 pub struct BuildOptions<'a> {
@@ -57,6 +34,17 @@ pub struct BuildOptions<'a> {
     pub release: &'a str,
     /// Whether every layer is built anew.
     pub no_cache: bool,
+}
+
+/// A container beside those that a service has.
+#[derive(Clone, Copy, Debug)]
+pub struct Beside<'a> {
+    /// The container's name.
+    pub name: &'a str,
+    /// Its mark, `NAME=VALUE`.
+    pub label: &'a str,
+    /// Whether it is found by the service's names.
+    pub aliases: bool,
 }
 
 /// How containers are replaced.
@@ -207,6 +195,26 @@ impl<'a> Compose<'a> {
         self.up_command(services, options).to_its_end().stream(Exit::Build, "build.up", line).await
     }
 
+    /// Starts one more container of `service` beside those it has, outside of what `up` and
+    /// `ps` look at, and says its id. `label` (`NAME=VALUE`) marks it. With `aliases`, it is
+    /// found by every name of the service; without, nobody talks to it.
+    ///
+    /// # Errors
+    /// [`Exit::Build`] with Compose's words.
+    pub async fn run_beside(&self, service: &str, definition: &Definition, beside: &Beside<'_>) -> Result<String> {
+        let more = json!({"services": {service: {"networks": definition.networks_with_all_names()}}});
+        let mut arguments = vec!["run", "-d", "-T", "--interactive=false", "--no-deps", "--quiet-pull"];
+        let mut files = Vec::new();
+        if beside.aliases {
+            arguments.push("--use-aliases");
+            files.push("-".to_owned());
+        }
+        arguments.extend(["--name", beside.name, "--label", beside.label, service]);
+        let command = self.command_with(&files, &arguments).limit(UP_LIMIT).stdin(more.to_string());
+        let said = command.text(Exit::Build, "build.beside").await?;
+        Ok(said.lines().last().unwrap_or_default().trim().to_owned())
+    }
+
     /// Restarts containers; a bind mount of a single file follows the new file then.
     ///
     /// # Errors
@@ -218,69 +226,5 @@ impl<'a> Compose<'a> {
             .text(Exit::Build, "build.restart")
             .await
             .map(drop)
-    }
-}
-
-impl Config {
-    /// Reads the JSON of `docker compose config`.
-    pub fn read(value: &Value) -> Config {
-        let project = value.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let services = value.get("services").and_then(Value::as_object);
-        let definitions = services
-            .into_iter()
-            .flatten()
-            .map(|(name, service)| (name.clone(), Definition::read(&project, name, service)));
-        Config { services: definitions.collect(), project: project.clone() }
-    }
-
-    /// Everything that `services` wait for, directly or not.
-    pub fn dependencies(&self, services: &[String]) -> BTreeSet<String> {
-        let mut found = BTreeSet::new();
-        let mut queue: Vec<&str> = services.iter().map(String::as_str).collect();
-        while let Some(name) = queue.pop() {
-            for dependency in self.services.get(name).into_iter().flat_map(|definition| &definition.depends_on) {
-                if found.insert(dependency.clone()) {
-                    queue.push(dependency);
-                }
-            }
-        }
-        found
-    }
-}
-
-impl Definition {
-    fn read(project: &str, name: &str, service: &Value) -> Definition {
-        let image = service.get("image").and_then(Value::as_str).map(str::to_owned);
-        let depends_on = service.get("depends_on").and_then(Value::as_object);
-        let replicas = service.pointer("/deploy/replicas").or_else(|| service.get("scale")).and_then(Value::as_u64);
-        let restart = service.get("restart").and_then(Value::as_str).unwrap_or("no");
-        Definition {
-            image: image.unwrap_or_else(|| format!("{project}-{name}")),
-            builds: service.get("build").is_some(),
-            depends_on: depends_on.map(|all| all.keys().cloned().collect()).unwrap_or_default(),
-            replicas: replicas.unwrap_or(1),
-            restarts: restart != "no",
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn images_without_a_name_get_the_one_compose_makes_up() {
-        let config = Config::read(&json!({"name": "shop", "services": {
-            "web": {"build": {}, "depends_on": {"api": {}}, "restart": "always"},
-            "api": {"image": "acme/api", "build": {}, "depends_on": {"db": {}}},
-            "db": {"image": "mongo:7", "deploy": {"replicas": 3}},
-        }}));
-        assert_eq!(
-            (config.services["web"].image.as_str(), config.services["api"].image.as_str()),
-            ("shop-web", "acme/api")
-        );
-        assert_eq!(config.services["db"].replicas, 3);
-        assert_eq!(config.dependencies(&["web".to_owned()]).into_iter().collect::<Vec<_>>(), ["api", "db"]);
-        assert!(config.services["web"].restarts && !config.services["api"].restarts);
     }
 }

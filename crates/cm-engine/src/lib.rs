@@ -2,14 +2,18 @@
 //! cm needs to know or to do. What Docker says in JSON is read leniently, and only
 //! the fields that decisions rest on are kept.
 
+mod beside;
 mod compose;
+mod config;
 mod container;
 
-pub use compose::{BuildOptions, Compose, Config, Definition, UpOptions};
+pub use beside::{BESIDE_LABEL, beside, remove_beside};
+pub use compose::{Beside, BuildOptions, Compose, UpOptions};
+pub use config::{Config, Definition};
 pub use container::{Container, Health, Mount};
 
 use cm_core::{Exit, Failure, Result};
-use cm_host::Host;
+use cm_host::{Host, Output};
 use serde_json::Value;
 
 /// Every container of a project, running or not, in one round trip.
@@ -34,7 +38,19 @@ fn parse(text: &[u8], what: &str, host: &Host) -> Result<Value> {
 /// # Errors
 /// [`Exit::Unreachable`], or [`Exit::HealthUnknown`] if the engine does not answer.
 pub async fn containers(host: &Host, project: &str) -> Result<Vec<Container>> {
-    let output = host.script(INSPECT_PROJECT, [project]).output().await?;
+    inspected(host, host.script(INSPECT_PROJECT, [project]).output().await?)
+}
+
+/// The containers with these ids; one that is gone is left out.
+///
+/// # Errors
+/// As [`containers`].
+pub async fn containers_with_ids(host: &Host, ids: &[String]) -> Result<Vec<Container>> {
+    let argv = ["docker", "inspect", "--type", "container", "--"].map(str::to_owned);
+    inspected(host, host.command(argv.into_iter().chain(ids.iter().cloned())).output().await?)
+}
+
+fn inspected(host: &Host, output: Output) -> Result<Vec<Container>> {
     if output.success() && output.stdout.trim_ascii().is_empty() {
         return Ok(Vec::new());
     }

@@ -12,6 +12,8 @@ pub const SCHEMA: &str = "cm.release/1";
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
+    /// The host is about to be changed; no service was switched yet.
+    Started,
     /// Services were switched, the outcome is not known: it runs, or its run was killed.
     Pending,
     /// Healthy and verified.
@@ -42,6 +44,7 @@ impl Verdict {
     /// The word in the file.
     pub fn word(self) -> &'static str {
         match self {
+            Verdict::Started => "started",
             Verdict::Pending => "pending",
             Verdict::Verified => "verified",
             Verdict::Healthy => "healthy",

@@ -61,6 +61,8 @@ pub struct Config {
     pub prune: Prune,
     /// What a rollback must not go across.
     pub rollback: Rollback,
+    /// What becomes of the other hosts when one cannot be changed.
+    pub on_failure: OnFailure,
     /// The text that was read, to show places in it.
     #[serde(skip)]
     pub text: String,
@@ -133,6 +135,27 @@ pub enum OnChange {
     Recreate,
 }
 
+/// How the containers of a service are replaced.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Update {
+    /// The new one is well before the old one leaves: both run for a while.
+    Rolling,
+    /// The old one leaves before the new one comes.
+    StopFirst,
+}
+
+/// What becomes of the hosts that were changed when another one could not be.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// They are taken back too: all hosts run one release.
+    #[default]
+    Revert,
+    /// They keep the new release; only the host that failed is taken back.
+    Keep,
+}
+
 /// `[services.NAME]`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -149,6 +172,8 @@ pub struct ServiceSection {
     pub probe: Option<Probe>,
     /// When this service counts as healthy, where it differs from `[health]`.
     pub health: ServiceHealth,
+    /// How its containers are replaced; without it, what the compose file allows.
+    pub update: Option<Update>,
 }
 
 /// A question to a container.

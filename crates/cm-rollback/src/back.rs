@@ -5,11 +5,12 @@ use crate::target::HostTarget;
 use crate::{Args, database, env, proof, rebuild, runs};
 use cm_checkout::Checkout;
 use cm_core::{Exit, Failure, Result, Run};
-use cm_engine::{Compose, Container, UpOptions};
+use cm_engine::{Compose, Container};
 use cm_host::Host;
 use cm_lease::Guard;
 use cm_ledger::{Ledger, Record, ServiceState, state_dir};
 use cm_project::Project;
+use cm_rollout::{Options, Rollout};
 use serde_json::Value;
 
 /// How it ended on a host.
@@ -109,20 +110,24 @@ impl Back<'_> {
             cm_engine::tag(self.host, &state.image_id, &state.image, Exit::RollbackFailed).await?;
         }
         let compose = Compose::of(self.project, self.host, &target.checkout);
-        let compose_project = compose.config().await?.project;
+        let config = compose.config().await?;
+        let compose_project = config.project.clone();
         self.check().await?;
         // Written first: whatever ends this program, nobody takes what was left for what runs.
         self.append(vec![self.words(target).pending()]).await?;
         self.switched = true;
         self.remove_new(&compose_project, target).await?;
         self.restore_data(&compose, target).await?;
-        let services: Vec<&String> =
-            target.choice.services.iter().filter(|(_, state)| state.is_some()).map(|(name, _)| name).collect();
+        let services: Vec<String> =
+            target.choice.services.iter().filter(|(_, state)| state.is_some()).map(|(name, _)| name.clone()).collect();
+        let (project, host, guard, log) = (self.project, self.host, self.guard, &self.run.log);
+        let rollout = Rollout { project, host, compose: &compose, config: &config, guard, log };
         if services.is_empty() {
-            return Ok(()); // `up` without a name means every service
+            return rollout.clear(Exit::RollbackFailed).await; // `up` without a name means every service
         }
         self.check().await?;
-        compose.up(&services, UpOptions::default(), |line| self.run.log.debug(line)).await?;
+        let now = self.containers(&compose_project).await?;
+        rollout.replace(&services, &now, Options::default()).await?;
         self.check().await?;
         self.follow_mounts(&compose, &compose_project, &services).await?;
         proof::gate(self.project, self.host, &compose_project, &wanted(target), self.run).await
@@ -200,9 +205,9 @@ impl Back<'_> {
     }
 
     /// A container that `up` left alone may hold a mounted file of the failed release.
-    async fn follow_mounts(&self, compose: &Compose<'_>, compose_project: &str, services: &[&String]) -> Result<()> {
+    async fn follow_mounts(&self, compose: &Compose<'_>, compose_project: &str, services: &[String]) -> Result<()> {
         let now = self.containers(compose_project).await?;
-        for container in now.iter().filter(|found| services.contains(&&found.service) && found.is_running()) {
+        for container in now.iter().filter(|found| services.contains(&found.service) && found.is_running()) {
             if let Some(file) = cm_engine::stale_mount(self.host, container).await? {
                 let service = &container.service;
                 self.run.log.info(format!("on {}: restarting {service}, which sees another {file}", self.host.name()));

@@ -86,6 +86,28 @@ impl Gate {
         Ok(self.watch_all(vec![post], log).await?.verdicts)
     }
 
+    /// Watches the containers with these `ids` alone, such as new ones that run beside those
+    /// of their services; otherwise as [`Gate::watch`], and without a word about its course.
+    ///
+    /// # Errors
+    /// As [`Gate::watch`].
+    pub async fn watch_these(
+        &self,
+        host: &Host,
+        project: &str,
+        ids: &[String],
+        wanted: &[Wanted],
+        log: &Log,
+    ) -> Result<Vec<Verdict>> {
+        for wanted in wanted {
+            wanted.parsed_probe()?;
+        }
+        let post = Post { host: host.clone(), project: project.to_owned(), wanted: wanted.to_vec() };
+        let mut guard = Guard::new(post, &self.settings, Instant::now(), channel(false).0, log.clone());
+        guard.only = Some(ids.to_vec());
+        Ok(guard.stand().await.0)
+    }
+
     /// Watches services on several hosts at once; the verdicts in the order of `posts`.
     ///
     /// # Errors
@@ -120,6 +142,8 @@ impl Gate {
 struct Guard {
     host: Host,
     project: String,
+    /// The containers to look at; `None` for all of the project.
+    only: Option<Vec<String>>,
     settings: Settings,
     watches: Vec<Watch>,
     prober: Prober,
@@ -141,6 +165,7 @@ impl Guard {
             events: Events::follow(&post.host, &post.project, longest(&watches)),
             host: post.host,
             project: post.project,
+            only: None,
             settings: settings.clone(),
             watches,
             began,
@@ -177,8 +202,14 @@ impl Guard {
         let limit = READING_LIMIT.min(self.left()).max(LEAST_LIMIT);
         let began = self.began.elapsed();
         let mut fell = self.fell.clone();
+        let look = async {
+            match &self.only {
+                Some(ids) => cm_engine::containers_with_ids(&self.host, ids).await,
+                None => cm_engine::containers(&self.host, &self.project).await,
+            }
+        };
         let read = tokio::select! {
-            read = timeout(limit, cm_engine::containers(&self.host, &self.project)) => read,
+            read = timeout(limit, look) => read,
             () = failed_elsewhere(&mut fell) => return,
         };
         match read {
@@ -255,7 +286,8 @@ impl Guard {
             self.shown_at = self.began.elapsed();
         }
         for (phase, services) in news {
-            self.log.info(format!("{}: {phase}: {}", self.host.name(), services.join(", ")));
+            let line = format!("{}: {phase}: {}", self.host.name(), services.join(", "));
+            if self.only.is_none() { self.log.info(line) } else { self.log.debug(line) }
         }
         if self.began.elapsed() >= self.shown_at + SILENCE {
             self.shown_at = self.began.elapsed();

@@ -1,0 +1,82 @@
+//! What is deployed.
+
+use cm_core::{Document, Exit, Failure, Result};
+use cm_ledger::Record;
+
+/// What is deployed, as every host records it.
+#[derive(Clone, Debug)]
+pub struct Release {
+    /// The project's name.
+    pub project: String,
+    record: Record,
+}
+
+impl Release {
+    /// The release that a document describes.
+    pub fn of(doc: &Document) -> Result<Release> {
+        let wanted = |value: Option<&str>, name: &str| {
+            value
+                .map(str::to_owned)
+                .ok_or_else(|| Failure::new(Exit::BadInput, "input.shape", format!("the document names no {name}")))
+        };
+        wanted(doc.commit(), "commit")?;
+        Ok(Release { record: Record::of(doc), project: wanted(doc.project(), "project")? })
+    }
+
+    /// The run's id.
+    pub fn id(&self) -> &str {
+        &self.record.id
+    }
+
+    /// The full commit id.
+    pub fn commit(&self) -> &str {
+        &self.record.commit
+    }
+
+    /// The branch it comes from; empty if nobody said.
+    pub fn branch(&self) -> &str {
+        &self.record.branch
+    }
+
+    /// The commit, as people write it.
+    pub fn short(&self) -> &str {
+        self.commit().get(..12).unwrap_or(self.commit())
+    }
+
+    /// A record of it, of this moment, for a host's ledger.
+    pub fn record(&self) -> Record {
+        Record { at: cm_core::time::now(), ..self.record.clone() }
+    }
+
+    /// The immutable name of an image of this release.
+    pub fn tag(&self, image: &str) -> String {
+        format!("{}:cm-{}", repository(image), self.short())
+    }
+}
+
+/// An image's name without its tag or digest.
+pub fn repository(image: &str) -> &str {
+    let name = image.split_once('@').map_or(image, |(name, _)| name);
+    match name.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::repository;
+
+    #[test]
+    fn an_images_repository_is_found_behind_ports_tags_and_digests() {
+        for (image, wanted) in [
+            ("web", "web"),
+            ("acme/web:1.2", "acme/web"),
+            ("registry:5000/acme/web", "registry:5000/acme/web"),
+            ("registry:5000/acme/web:1", "registry:5000/acme/web"),
+            ("acme/web@sha256:00", "acme/web"),
+        ] {
+            assert_eq!(repository(image), wanted);
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! What `docker compose config` says, and what follows from it.
+
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// What `docker compose config` says of the project.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The project's name: its label on containers.
+    pub project: String,
+    /// Every service, by name.
+    pub services: BTreeMap<String, Definition>,
+}
+
+/// What cm needs of a service's definition.
+#[derive(Clone, Debug)]
+pub struct Definition {
+    /// The image it runs: `image:`, or the name Compose makes up.
+    pub image: String,
+    /// Whether Compose builds the image.
+    pub builds: bool,
+    /// The services it waits for.
+    pub depends_on: BTreeSet<String>,
+    /// How many containers it should have.
+    pub replicas: u64,
+    /// Whether Docker restarts it; a service without is allowed to end with 0.
+    pub restarts: bool,
+    /// Whether Docker checks its health.
+    pub has_healthcheck: bool,
+    /// How long a container may take to stop.
+    pub stop_grace: Duration,
+    /// Why no second container can run beside the first, whatever anybody says.
+    pub single: Option<String>,
+    /// What only one container at a time should use, as far as the file shows.
+    pub exclusive: Option<String>,
+    container_name: Option<String>,
+    networks: Map<String, Value>,
+}
+
+impl Config {
+    /// Reads the JSON of `docker compose config`.
+    pub fn read(value: &Value) -> Config {
+        let project = value.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let services = value.get("services").and_then(Value::as_object);
+        let definitions = services
+            .into_iter()
+            .flatten()
+            .map(|(name, service)| (name.clone(), Definition::read(&project, name, service)));
+        Config { services: definitions.collect(), project: project.clone() }
+    }
+
+    /// Everything that `services` wait for, directly or not.
+    pub fn dependencies(&self, services: &[String]) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        let mut queue: Vec<&str> = services.iter().map(String::as_str).collect();
+        while let Some(name) = queue.pop() {
+            for dependency in self.services.get(name).into_iter().flat_map(|definition| &definition.depends_on) {
+                if found.insert(dependency.clone()) {
+                    queue.push(dependency);
+                }
+            }
+        }
+        found
+    }
+}
+
+impl Definition {
+    fn read(project: &str, name: &str, service: &Value) -> Definition {
+        let image = service.get("image").and_then(Value::as_str).map(str::to_owned);
+        let depends_on = service.get("depends_on").and_then(Value::as_object);
+        let replicas = service.pointer("/deploy/replicas").or_else(|| service.get("scale")).and_then(Value::as_u64);
+        let restart = service.get("restart").and_then(Value::as_str).unwrap_or("no");
+        Definition {
+            has_healthcheck: has_healthcheck(service),
+            stop_grace: stop_grace(service),
+            single: single(service),
+            exclusive: exclusive(service),
+            container_name: service.get("container_name").and_then(Value::as_str).map(str::to_owned),
+            networks: service.get("networks").and_then(Value::as_object).cloned().unwrap_or_default(),
+            image: image.unwrap_or_else(|| format!("{project}-{name}")),
+            builds: service.get("build").is_some(),
+            depends_on: depends_on.map(|all| all.keys().cloned().collect()).unwrap_or_default(),
+            replicas: replicas.unwrap_or(1),
+            restarts: restart != "no",
+        }
+    }
+    /// The networks for an override in which a container under another name still goes by
+    /// this service's fixed name.
+    pub(crate) fn networks_with_all_names(&self) -> Value {
+        let aliases: Vec<&String> = self.container_name.iter().collect();
+        let named = |(network, _): (&String, &Value)| (network.clone(), json!({"aliases": aliases}));
+        self.networks.iter().map(named).collect::<Map<_, _>>().into()
+    }
+}
+
+fn has_healthcheck(service: &Value) -> bool {
+    let Some(check) = service.get("healthcheck") else { return false };
+    let none = check.pointer("/test/0").and_then(Value::as_str) == Some("NONE");
+    !none && check.get("disable").and_then(Value::as_bool) != Some(true) && check.get("test").is_some()
+}
+
+/// Compose writes `1m30s`; Docker's own default is ten seconds.
+fn stop_grace(service: &Value) -> Duration {
+    let text = service.get("stop_grace_period").and_then(Value::as_str).unwrap_or("10s");
+    let (mut seconds, mut number) = (0.0, String::new());
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        let milli = c == 'm' && rest.peek() == Some(&'s');
+        let unit = match c {
+            'h' => 3600.0,
+            'm' if milli => 0.001,
+            'm' => 60.0,
+            's' => 1.0,
+            _ => {
+                number.push(c);
+                continue;
+            }
+        };
+        seconds += unit * std::mem::take(&mut number).parse().unwrap_or(0.0);
+        if milli {
+            rest.next();
+        }
+    }
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_secs(10))
+}
+
+fn single(service: &Value) -> Option<String> {
+    let text = |key: &str| service.get(key).and_then(Value::as_str).unwrap_or_default();
+    let ports = service.get("ports").and_then(Value::as_array);
+    if let Some(port) = ports.into_iter().flatten().find_map(|port| port.get("published").filter(|p| !p.is_null())) {
+        return Some(format!("it publishes port {} of the host", port.as_str().unwrap_or(&port.to_string())));
+    }
+    if let Some(mode) = Some(text("network_mode")).filter(|mode| !matches!(*mode, "" | "bridge")) {
+        return Some(format!("its network_mode is {mode}"));
+    }
+    let fixed =
+        |network: &Value| ["ipv4_address", "ipv6_address", "mac_address"].iter().any(|k| network.get(k).is_some());
+    let networks = service.get("networks").and_then(Value::as_object);
+    if networks.is_some_and(|networks| networks.values().any(fixed)) || !text("mac_address").is_empty() {
+        return Some("its network address is fixed".to_owned());
+    }
+    None
+}
+
+/// A volume or folder of the host that it may write, or a device.
+fn exclusive(service: &Value) -> Option<String> {
+    let mounts = service.get("volumes").and_then(Value::as_array);
+    let written = |mount: &&Value| {
+        let kind = mount.get("type").and_then(Value::as_str).unwrap_or_default();
+        kind != "tmpfs" && mount.get("read_only").and_then(Value::as_bool) != Some(true)
+    };
+    let target = |mount: &Value| mount.get("target").and_then(Value::as_str).unwrap_or_default().to_owned();
+    match mounts.into_iter().flatten().find(written) {
+        Some(mount) => Some(format!("it writes to the volume at {}", target(mount))),
+        None => service.get("devices").map(|_| "it uses a device of the host".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_without_a_name_get_the_one_compose_makes_up() {
+        let config = Config::read(&json!({"name": "shop", "services": {
+            "web": {"build": {}, "depends_on": {"api": {}}, "restart": "always"},
+            "api": {"image": "acme/api", "build": {}, "depends_on": {"db": {}}},
+            "db": {"image": "mongo:7", "deploy": {"replicas": 3}},
+        }}));
+        assert_eq!(
+            (config.services["web"].image.as_str(), config.services["api"].image.as_str()),
+            ("shop-web", "acme/api")
+        );
+        assert_eq!(config.services["db"].replicas, 3);
+        assert_eq!(config.dependencies(&["web".to_owned()]).into_iter().collect::<Vec<_>>(), ["api", "db"]);
+        assert!(config.services["web"].restarts && !config.services["api"].restarts);
+    }
+    fn definition(service: Value) -> Definition {
+        Config::read(&json!({"name": "shop", "services": {"web": service}})).services["web"].clone()
+    }
+
+    #[test]
+    fn what_allows_no_second_container_is_seen() {
+        for (service, single) in [
+            (json!({"ports": [{"target": 80, "published": "80"}]}), Some("it publishes port 80 of the host")),
+            (json!({"ports": [{"target": 80}]}), None),
+            (json!({"network_mode": "host"}), Some("its network_mode is host")),
+            (json!({"networks": {"a": {"ipv4_address": "10.0.0.2"}}}), Some("its network address is fixed")),
+            (json!({"networks": {"a": null}}), None),
+        ] {
+            assert_eq!(definition(service.clone()).single.as_deref(), single, "{service}");
+        }
+        for (service, exclusive) in [
+            (json!({"volumes": [{"type": "volume", "target": "/data"}]}), true),
+            (json!({"volumes": [{"type": "bind", "target": "/c", "read_only": true}]}), false),
+            (json!({"volumes": [{"type": "tmpfs", "target": "/t"}]}), false),
+            (json!({"devices": ["/dev/x"]}), true),
+            (json!({}), false),
+        ] {
+            assert_eq!(definition(service.clone()).exclusive.is_some(), exclusive, "{service}");
+        }
+    }
+
+    #[test]
+    fn grace_periods_are_read_as_compose_writes_them() {
+        for (text, ms) in [("10s", 10_000), ("1m30s", 90_000), ("500ms", 500), ("1h0m0s", 3_600_000)] {
+            assert_eq!(definition(json!({"stop_grace_period": text})).stop_grace.as_millis(), ms, "{text}");
+        }
+        assert_eq!(definition(json!({})).stop_grace.as_secs(), 10);
+    }
+
+    #[test]
+    fn a_health_check_that_is_switched_off_is_none() {
+        assert!(definition(json!({"healthcheck": {"test": ["CMD", "true"]}})).has_healthcheck);
+        for off in [json!({}), json!({"healthcheck": {"disable": true}}), json!({"healthcheck": {"test": ["NONE"]}})] {
+            assert!(!definition(off.clone()).has_healthcheck, "{off}");
+        }
+    }
+
+    #[test]
+    fn a_container_beside_another_goes_by_its_fixed_name_too() {
+        let web = definition(json!({"container_name": "acme-web", "networks": {"default": null}}));
+        assert_eq!(web.networks_with_all_names(), json!({"default": {"aliases": ["acme-web"]}}));
+    }
+}

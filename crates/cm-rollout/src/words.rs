@@ -1,0 +1,44 @@
+//! What is said about it.
+
+use cm_core::{Exit, Failure};
+use cm_gate::{State, Verdict};
+
+/// `a`, `a and b`, or `a, b and c`.
+pub fn list(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+/// A new container is not well, or could not be looked at: never the same.
+pub fn not_well(verdict: &Verdict) -> Failure {
+    let (exit, code) = match verdict.state {
+        State::Unhealthy => (Exit::Unhealthy, "rollout.unhealthy"),
+        _ => (Exit::HealthUnknown, "rollout.unknown"),
+    };
+    let message = format!("the new container of {}", verdict.line());
+    let mut failure = Failure::new(exit, code, message);
+    if let Some(said) = &verdict.health_output {
+        failure = failure.cause(format!("its health check said: {said}"));
+    }
+    if !verdict.log_tail.is_empty() {
+        failure = failure.cause(format!("its last lines:\n{}", verdict.log_tail.join("\n")));
+    }
+    failure.hint("what served before still serves; mend it and deploy again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::list;
+
+    #[test]
+    fn lists_read_like_sentences() {
+        let names: Vec<String> = ["a", "b", "c"].map(str::to_owned).into();
+        assert_eq!(
+            (list(&names[..1]), list(&names[..2]), list(&names)),
+            ("a".into(), "a and b".into(), "a, b and c".into())
+        );
+    }
+}
