@@ -3,10 +3,12 @@
 //! the link to a server where a test wants a real one or a broken one.
 
 mod home;
+mod load;
 mod relay;
 mod sandbox;
 
 pub use home::{Answer, Home, bin_dir, repository};
+pub use load::{Counts, Load};
 pub use relay::Relay;
 pub use sandbox::Sandbox;
 
