@@ -251,7 +251,11 @@ impl<'a> Switch<'a> {
             return rollout.clear(Exit::Build).await;
         }
         let options = Options { trial: true, full: self.full };
-        self.replaced = rollout.replace(&services, &self.before, options).await?;
+        let replaced = rollout.replace(&services, &self.before, options).await;
+        if replaced.as_ref().is_err_and(|failure| failure.exit == Exit::Unhealthy) {
+            log.warn("Some services may not be fully healthy yet");
+        }
+        self.replaced = replaced?;
         Ok(())
     }
 

@@ -66,8 +66,6 @@ pub struct Container {
     pub addresses: Vec<String>,
     /// Whether the engine starts it again when it ends (`restart:` of the compose file).
     pub restarts: bool,
-    /// Whether it has a volume that it may write, one that only its image asks for included.
-    pub has_volume: bool,
     /// The mark of a container that runs beside those of its service, `trial` or `bridge`; empty for all others.
     pub beside: String,
 }
@@ -100,7 +98,6 @@ impl Container {
             revision: label("org.opencontainers.image.revision"),
             binds: binds(value),
             addresses: addresses(value),
-            has_volume: has_volume(value),
             beside: label(crate::BESIDE_LABEL),
             restarts: !matches!(text("/HostConfig/RestartPolicy/Name").as_str(), "" | "no"),
         }
@@ -135,11 +132,6 @@ fn binds(value: &Value) -> Vec<Mount> {
         .filter(|mount| mount.get("Type").and_then(Value::as_str) == Some("bind"))
         .map(|mount| Mount { source: text(mount, "Source"), destination: text(mount, "Destination") })
         .collect()
-}
-
-fn has_volume(value: &Value) -> bool {
-    let mounts = value.get("Mounts").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    mounts.iter().any(|mount| mount["Type"] == "volume" && mount["RW"] != false)
 }
 
 fn addresses(value: &Value) -> Vec<String> {

@@ -61,8 +61,6 @@ pub struct Config {
     pub prune: Prune,
     /// What a rollback must not go across.
     pub rollback: Rollback,
-    /// What becomes of the other hosts when one cannot be changed.
-    pub on_failure: OnFailure,
     /// The text that was read, to show places in it.
     #[serde(skip)]
     pub text: String,
@@ -143,17 +141,6 @@ pub enum Update {
     Rolling,
     /// The old one leaves before the new one comes.
     StopFirst,
-}
-
-/// What becomes of the hosts that were changed when another one could not be.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
-#[serde(rename_all = "lowercase")]
-pub enum OnFailure {
-    /// They are taken back too: all hosts run one release.
-    #[default]
-    Revert,
-    /// They keep the new release; only the host that failed is taken back.
-    Keep,
 }
 
 /// `[services.NAME]`.

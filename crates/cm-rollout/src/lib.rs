@@ -1,7 +1,7 @@
-//! Replaces the containers of services, where it can be without a lost request.
+//! Replaces the containers of services, where it is asked for with the new one first.
 //!
 //! Compose can only take a container away and then put another one there. So, for a
-//! service that can run twice (see [`Order`]), new containers run beside it for a while:
+//! service with `update = "rolling"` (see [`Order`]), new containers run beside it for a while:
 //!
 //! 1. a *trial* that nobody can find, which has to pass the health gate: a bad release
 //!    never gets a request, and the old container serves as if nothing had happened;
@@ -147,9 +147,7 @@ impl Rollout<'_> {
             let Some(definition) = self.config.services.get(name) else { continue };
             let order = Order::of(self.project, name, definition)?;
             let mut own = before.iter().filter(|container| container.service == *name);
-            let asked = self.project.rules(name).update.is_some();
-            let kept = own.clone().any(|container| container.has_volume && !asked);
-            if order.is_rolling() && own.any(Container::is_running) && !kept && definition.replicas > 0 {
+            if order.is_rolling() && own.any(Container::is_running) && definition.replicas > 0 {
                 candidates.insert(name.clone(), order);
             }
         }

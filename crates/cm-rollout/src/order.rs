@@ -27,9 +27,9 @@ impl Order {
         }
     }
 
-    /// What `cm.toml` asks for, else what the definition allows. Two run at once only where
-    /// the file shows no harm in it and something says when the new one is ready: a store
-    /// from somebody else's image, or a clock that must tick once, is never doubled by guess.
+    /// What `cm.toml` asks for; the old one leaves first where it says nothing. That a service
+    /// can run twice is its owner's knowledge: a store, or a clock that must tick once, looks
+    /// like any other service.
     ///
     /// # Errors
     /// [`Exit::Config`] if `update = "rolling"` is asked of a service that cannot run twice.
@@ -40,28 +40,20 @@ impl Order {
 
 fn decide(service: &str, rules: &ServiceSection, definition: &Definition) -> Result<Order> {
     match (rules.update, &definition.single) {
-        (Some(Update::Rolling), None) => return Ok(Order::Rolling),
+        (Some(Update::Rolling), None) => Ok(Order::Rolling),
         (Some(Update::Rolling), Some(why)) => {
             let message = format!(
                 "service {service} cannot be updated rolling: {why}, so no second container can run beside the first"
             );
-            return Err(Failure::new(Exit::Config, "config.update", message)
-                .hint(format!("put a proxy in front of it, or set update = \"stop-first\" in [services.{service}]")));
+            Err(Failure::new(Exit::Config, "config.update", message)
+                .hint(format!("put a proxy in front of it, or set update = \"stop-first\" in [services.{service}]")))
         }
-        (Some(Update::StopFirst), _) => return Ok(Order::StopFirst("cm.toml asks for it".to_owned())),
-        (None, _) => {}
+        (Some(Update::StopFirst), _) => Ok(Order::StopFirst("cm.toml asks for it".to_owned())),
+        (None, single) => {
+            let why = single.clone().or_else(|| definition.exclusive.clone());
+            Ok(Order::StopFirst(why.unwrap_or_else(|| format!("[services.{service}] says nothing of update"))))
+        }
     }
-    let why = definition.single.clone().or_else(|| definition.exclusive.clone()).or_else(|| {
-        let ready = definition.has_healthcheck || rules.probe.is_some();
-        match () {
-            () if !definition.restarts => Some("it is a job"),
-            () if !definition.builds => Some("its image is not built here"),
-            () if !ready => Some("nothing says when a new one is ready"),
-            () => None,
-        }
-        .map(str::to_owned)
-    });
-    Ok(why.map_or(Order::Rolling, Order::StopFirst))
 }
 
 #[cfg(test)]
@@ -83,27 +75,11 @@ mod tests {
     }
 
     #[test]
-    fn only_what_can_run_twice_and_says_when_it_is_ready_is_doubled_unasked() {
+    fn nothing_is_doubled_unasked() {
         let none = ServiceSection::default();
-        assert!(order(web(json!({})), &none).expect("valid").is_rolling());
-        for more in [
-            json!({"ports": [{"published": "80"}]}),
-            json!({"volumes": [{"type": "volume", "target": "/data"}]}),
-            json!({"healthcheck": null}),
-            json!({"build": null}),
-            json!({"restart": "no"}),
-        ] {
-            let mut service = web(more.clone());
-            if more["build"].is_null() && more.get("build").is_some() {
-                service.as_object_mut().expect("an object").remove("build");
-            }
-            assert!(!order(service, &none).expect("valid").is_rolling(), "{more}");
+        for more in [json!({}), json!({"volumes": [{"type": "volume", "target": "/data"}]})] {
+            assert!(!order(web(more.clone()), &none).expect("valid").is_rolling(), "{more}");
         }
-        let probed = ServiceSection {
-            probe: Some(cm_project::Probe::Address("http://127.0.0.1/".to_owned())),
-            ..ServiceSection::default()
-        };
-        assert!(order(web(json!({"healthcheck": null})), &probed).expect("valid").is_rolling());
     }
 
     #[test]
