@@ -57,7 +57,6 @@ fn whole(name: &str, section: u8, text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::path::Path;
 
     /// The families of the codes in `Failure::new(Exit::…, "family.rest", …)`.
