@@ -5,7 +5,7 @@
 
 #![expect(clippy::print_stdout, reason = "a long test tells where it is, and what it measured")]
 
-use cm_testkit::{Home, Sandbox, repository};
+use cm_testkit::{Laptop, Sandbox, repository};
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -27,70 +27,8 @@ fn rounds(variable: &str, usual: usize) -> usize {
     std::env::var(variable).ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(usual)
 }
 
-/// A laptop: nothing of it is shared with another one but the server.
-struct Laptop {
-    home: Home,
-}
-
-impl Laptop {
-    fn new(sandbox: &Sandbox, project: &str) -> Self {
-        let mut home = Home::new();
-        let folder = sandbox.laptop.display().to_string();
-        for name in ["DEPLOY_USER", "PLATFORM_VPS_IP", "RUNNERS_VPS_IP", "CM_SSH_CONFIG", "GIT_SSH_COMMAND", "API_URL"]
-        {
-            home.set(name, sandbox.home.run("printenv", &[name], &folder, None).stdout.trim());
-        }
-        let toml = format!(
-            "project = \"{project}\"\n[lock]\nlease = \"{}s\"\n[hosts.platform]\naddress = \"${{DEPLOY_USER}}@${{PLATFORM_VPS_IP}}\"\n",
-            LEASE.as_secs()
-        );
-        fs::create_dir(home.path().join("work")).expect("mkdir");
-        fs::write(home.path().join("work/cm.toml"), toml).expect("write");
-        Laptop { home }
-    }
-
-    fn pair(sandbox: &Sandbox, project: &str) -> [Laptop; 2] {
-        let mut pair = [Laptop::new(sandbox, project), Laptop::new(sandbox, project)];
-        pair[0].home.set("CM_ACTOR", "ada@laptop");
-        pair[1].home.set("CM_ACTOR", "bob@desk");
-        pair
-    }
-
-    fn start(&self, program: &str, arguments: &[&str]) -> Child {
-        let mut command = self.home.command(program, arguments, "work");
-        quiet(&mut command).spawn().expect("start")
-    }
-
-    fn lock(&self, arguments: &[&str]) -> i32 {
-        self.home.run("cm-lock", arguments, "work", None).code
-    }
-
-    fn status(&self) -> Value {
-        let answer = self.home.run("cm-lock", &["status"], "work", None);
-        serde_json::from_str(&answer.stdout).unwrap_or_else(|error| panic!("{error}: {answer:?}"))
-    }
-
-    /// The processes behind its connection, by the control socket in their titles.
-    fn connections(&self) -> Vec<String> {
-        let run = self.home.path().join("run").display().to_string();
-        let processes = fs::read_dir("/proc").expect("/proc").flatten();
-        let pids = processes.filter_map(|entry| entry.file_name().into_string().ok());
-        pids.filter(|pid| {
-            let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            let title = String::from_utf8_lossy(&title).replace('\0', " ");
-            title.starts_with("ssh") && title.contains(&run)
-        })
-        .collect()
-    }
-}
-
-impl Drop for Laptop {
-    /// The connection would stay for a minute more.
-    fn drop(&mut self) {
-        for pid in self.connections() {
-            kill(&pid);
-        }
-    }
+fn pair(sandbox: &Sandbox, project: &str) -> [Laptop; 2] {
+    ["ada@laptop", "bob@desk"].map(|actor| Laptop::new(sandbox, project, actor, LEASE))
 }
 
 fn quiet(command: &mut Command) -> &mut Command {
@@ -124,7 +62,7 @@ fn end(child: &mut Child) -> i32 {
 }
 
 fn assert_free(laptop: &Laptop) {
-    let status = laptop.status();
+    let status = laptop.lock_status();
     assert_eq!((&status["local"]["state"], &status["hosts"][0]["state"]), (&"free".into(), &"free".into()), "{status}");
 }
 
@@ -134,7 +72,7 @@ fn assert_free(laptop: &Laptop) {
 #[test]
 fn taking_and_giving_back_are_one_command_each_on_one_connection() {
     let sandbox = Sandbox::up("lock-trips");
-    let [laptop, _] = Laptop::pair(&sandbox, "trips");
+    let [laptop, _] = pair(&sandbox, "trips");
     let on_server = |script: &str| sandbox.server("platform", &["sh", "-c", script]);
     on_server("echo 'echo \"${SSH_CONNECTION#* }\" >> ~/commands' > ~/.ssh/rc");
     for connection in ["new", "resumed"] {
@@ -209,7 +147,7 @@ fn race(laptops: &[Laptop; 2], round: usize) {
 #[test]
 fn of_sixteen_on_two_laptops_exactly_one_wins_every_round() {
     let sandbox = Sandbox::up("lock-race");
-    let laptops = Laptop::pair(&sandbox, "race");
+    let laptops = pair(&sandbox, "race");
     let (stop, rounds, began) = (AtomicBool::new(false), rounds("CM_LOCK_RACES", 8), Instant::now());
     let seen = std::thread::scope(|scope| {
         let reader = scope.spawn(|| read_records(&sandbox, &laptops, &stop));
@@ -352,7 +290,7 @@ impl Drop for Stop<'_> {
 fn kill_round(laptops: &[Laptop; 2], arena: &Arena, round: usize, delay: Duration) -> (bool, f64) {
     let victim = VICTIMS[round % VICTIMS.len()];
     let (struck, stop) = (&laptops[0], AtomicBool::new(false));
-    // The other laptop can prove nothing about the victim; the same one can.
+    // Another laptop comes next, or the same one again.
     let next = &laptops[usize::from((round / VICTIMS.len()).is_multiple_of(2))];
     let script = arena.enter("$PPID", "0.05");
     let (mut child, child_id) = start_victim(struck, victim, arena, round);
@@ -410,7 +348,7 @@ impl Moments {
 #[test]
 fn whatever_is_killed_the_lock_is_free_within_one_lease_and_never_held_by_two() {
     let sandbox = Sandbox::up("lock-kill");
-    let laptops = Laptop::pair(&sandbox, "kill");
+    let laptops = pair(&sandbox, "kill");
     let arena = Arena::new(laptops[0].home.path());
     let mut moments = Moments::new();
     let mut ends: Vec<Vec<(bool, f64)>> = vec![Vec::new(); VICTIMS.len()];
@@ -465,7 +403,7 @@ fn a_lock_broken_in_the_middle_of_a_deploy_stops_it_before_the_next_change() {
         !sandbox.server("platform", &[look]).is_empty()
     });
 
-    let other = Laptop::new(&sandbox, "curateme");
+    let other = Laptop::new(&sandbox, "curateme", "bob@desk", LEASE);
     let broken = other.home.run("cm-lock", &["break", "--confirm=ada@laptop"], &folder, None);
     assert_eq!(broken.code, 0, "{broken:?}");
     let output = child.wait_with_output().expect("its end");

@@ -134,6 +134,20 @@ async fn a_lease_is_over_when_it_is_over() {
     assert!(waited < Duration::from_millis(1900), "only after {waited:?}");
 }
 
+/// What the holder's own clock says is for people.
+#[tokio::test]
+async fn a_holders_clock_that_is_years_off_changes_nothing() {
+    for since in ["1999-01-01T00:00:00Z", "2099-01-01T00:00:00Z"] {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let mut ada = stranger("ada@laptop", 60);
+        ada.since = since.to_owned();
+        take(dir.path(), &ada).await;
+        assert_eq!(holder(take(dir.path(), &own("bob@desk")).await), "ada@laptop", "{since}");
+        age(dir.path(), 62);
+        assert_eq!(holder(take(dir.path(), &own("bob@desk")).await), "nobody", "{since}");
+    }
+}
+
 #[tokio::test]
 async fn a_clock_set_back_lengthens_a_lease_by_one_at_most() {
     let dir = tempfile::tempdir().expect("tempdir");

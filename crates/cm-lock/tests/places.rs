@@ -105,12 +105,46 @@ impl Shared {
     }
 }
 
+/// What the kernel refuses in a sticky folder (`fs.protected_regular`), as it was found; put back when dropped.
+struct Protection(Option<String>);
+
+impl Protection {
+    const FILE: &str = "/proc/sys/fs/protected_regular";
+
+    /// The levels to try: all with `CM_LOCK_PROTECTED=1`, because that changes the whole machine for a moment;
+    /// else the one it has.
+    fn levels() -> (Self, Vec<&'static str>) {
+        if std::env::var_os("CM_LOCK_PROTECTED").is_none() {
+            return (Protection(None), vec![""]);
+        }
+        (Protection(Some(fs::read_to_string(Self::FILE).expect("read"))), vec!["0", "1", "2"])
+    }
+
+    fn set(level: &str) {
+        if !level.is_empty() {
+            fs::write(Self::FILE, level).expect("only root may set fs.protected_regular");
+        }
+    }
+}
+
+impl Drop for Protection {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            Self::set(before.trim());
+        }
+    }
+}
+
 /// In a sticky folder the second user can neither write to the first one's files nor replace them, and with
 /// `fs.protected_regular` not even open them with `O_CREAT`.
 #[test]
 fn two_users_share_one_lock_in_a_sticky_folder() {
     let shared = Shared::new();
-    for (first, second) in [("nobody", "ada"), ("ada", "nobody")] {
+    let (_put_back, levels) = Protection::levels();
+    let pairs = [("nobody", "ada"), ("ada", "nobody")];
+    for (level, (first, second)) in levels.into_iter().flat_map(|level| pairs.map(|pair| (level, pair))) {
+        Protection::set(level);
+        let _old = fs::remove_file(shared.path(&format!("go-{first}")));
         let _fresh = fs::remove_file(shared.path("deploy.lock"));
         let go = shared.path(&format!("go-{first}"));
         let script = format!("umask 077; while [ ! -e {go} ]; do sleep 0.02; done");
@@ -208,6 +242,40 @@ fn a_container_and_its_machine_share_one_lock() {
     fs::write(&end_file, "").expect("write");
     assert_eq!(end(&mut holder), 0);
     assert!(mine(&["run", "--local", "--", "true"]).status.success());
+}
+
+/// A container without /proc cannot say who holds the lock, and one that hides other users' processes cannot
+/// prove anything about them: the first is an error, the second a lock that holds.
+#[test]
+fn a_proc_that_is_missing_or_hides_others_never_makes_the_lock_free() {
+    let world = World::new();
+    let script = format!("mount -t tmpfs none /proc && exec {} run --local -- touch ran", world::PROGRAM);
+    let output = on_a_disk_of_its_own(&world, "rw", &script);
+    assert_eq!(output.status.code(), Some(6), "{}", stderr(&output));
+    assert!(stderr(&output).contains("/proc") && !world.path("work/ran").exists(), "{}", stderr(&output));
+
+    let shared = Shared::new();
+    let mut holder = shared.lock("ada", &["run", "--local", "--", "sleep", "60"]).spawn().expect("start");
+    until("it is held", || {
+        let said = shared.output("ada", &["status", "--local"]).stdout;
+        serde_json::from_slice::<serde_json::Value>(&said).expect("JSON")["local"]["record"].is_object()
+    });
+    let hidden = "mount -t proc -o hidepid=2 proc /proc && exec sudo -n -u nobody env CM_LOCK_FILE=\"$1\" \"$0\" run --local -- true";
+    let mut command = Command::new("sudo");
+    command.args([
+        "-n",
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        hidden,
+        &shared.path("cm-lock"),
+        &shared.path("deploy.lock"),
+    ]);
+    let output = command.stdin(Stdio::null()).output().expect("sudo (scripts/setup.sh --tests)");
+    assert_eq!(output.status.code(), Some(10), "{}", stderr(&output));
+    signal(&holder, Signal::TERM);
+    end(&mut holder);
 }
 
 const RUN: &str = "run --local --file disk/x.lock -- touch ran";

@@ -3,11 +3,13 @@
 //! the link to a server where a test wants a real one or a broken one.
 
 mod home;
+mod laptop;
 mod load;
 mod relay;
 mod sandbox;
 
 pub use home::{Answer, Home, bin_dir, repository};
+pub use laptop::Laptop;
 pub use load::{Counts, Load};
 pub use relay::Relay;
 pub use sandbox::Sandbox;

@@ -92,6 +92,18 @@ impl Sandbox {
         relay
     }
 
+    /// Takes the power from a server and gives it back.
+    ///
+    /// # Panics
+    /// If the engine does not do it.
+    pub fn restart(&self, server: &str) {
+        let container = format!("cm-sandbox-{}-{server}", self.name);
+        for verb in ["kill", "start"] {
+            let status = Command::new("docker").args([verb, &container]).stdout(Stdio::null()).status();
+            assert!(status.is_ok_and(|status| status.success()), "docker {verb} {container}");
+        }
+    }
+
     /// Replaces text in a file of the laptop's checkout and commits the change.
     ///
     /// # Panics
