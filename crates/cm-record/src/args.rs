@@ -38,5 +38,9 @@ pub enum Sub {
         run: String,
     },
     /// Send the events that still wait for the ops API
-    Flush,
+    Flush {
+        /// Also those that it refused
+        #[arg(long)]
+        rejected: bool,
+    },
 }

@@ -8,11 +8,12 @@ mod event;
 mod history;
 mod ledger;
 mod outbox;
+mod post;
 mod told;
 
 pub use args::{Args, Sub};
 
-use cm_core::{Accepts, CommonArgs, Done, Exit, Io, Result, Run, Status};
+use cm_core::{Accepts, CommonArgs, Done, Exit, Io, OrFail, Result, Run, Status};
 use cm_project::Project;
 use outbox::Outbox;
 use serde_json::json;
@@ -60,7 +61,7 @@ impl cm_core::Tool for Tool {
             hosts.len(),
             sent.word()
         );
-        Ok(if sent == outbox::Sent::Waits { Done::warned(summary) } else { Done::ok(summary) }.changed(true))
+        Ok(if sent.is_worrying() { Done::warned(summary) } else { Done::ok(summary) }.changed(true))
     }
 }
 
@@ -69,12 +70,20 @@ async fn answer(args: &Args, command: &Sub, io: &Io) -> Result<()> {
     match command {
         Sub::History { json, last } => history::history(&project, *json, *last, io).await,
         Sub::Show { run } => history::show(&project, run, io).await,
-        Sub::Flush => {
-            let left = Outbox::of(&project).flush(&project, &io.log).await;
-            io.log.info(format!("{left} events still wait"));
-            Ok(())
-        }
+        Sub::Flush { rejected } => flush(&project, *rejected, io).await,
     }
+}
+
+async fn flush(project: &Project, rejected: bool, io: &Io) -> Result<()> {
+    let outbox = Outbox::of(project);
+    if rejected {
+        let again =
+            outbox.reconsider().or_fail(Exit::Config, "outbox.rejected", "cannot move the refused events back")?;
+        io.log.info(format!("{again} refused events are sent again"));
+    }
+    let left = outbox.flush(project, &io.log).await;
+    io.log.info(format!("{left} events still wait"));
+    Ok(())
 }
 
 async fn tell(project: &Project, event: &serde_json::Value, run: &Run) -> outbox::Sent {

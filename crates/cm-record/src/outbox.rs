@@ -1,16 +1,26 @@
 //! Events on their way to the ops API. An event is on disk before it is sent and
-//! leaves the disk when the API has it; the run's id is the idempotency key, so that
-//! one sent twice is stored once.
+//! leaves the disk when the API has it; then a mark stays, so that a run that is recorded
+//! again is not sent again. Who sends holds a kernel lock: two runs at once send each event
+//! once. A sender that is killed between the API's answer and the mark sends again; for that,
+//! the run's id is the idempotency key. An event that the API refuses for good is set aside
+//! with the reason, and blocks nothing.
 
-use cm_core::{Exit, Log, Result, private_dir, state_dir, write_whole};
-use cm_http::{Client, Request};
+use crate::post::{LIMIT, Posted, post};
+use cm_core::{Log, private_dir, state_dir, write_whole};
 use cm_project::Project;
+use fs2::FileExt;
 use serde_json::Value;
-use std::fs;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-const LIMIT: Duration = Duration::from_secs(10);
+/// How long another sender is waited for: it may be sending its last event.
+const PATIENCE: Duration = Duration::from_secs(LIMIT.as_secs() + 2);
+
+/// The pause between two looks at the lock.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What became of an event.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -19,6 +29,10 @@ pub enum Sent {
     Delivered,
     /// It waits on disk for the next run.
     Waits,
+    /// The API refused it for good; it is kept aside.
+    Rejected,
+    /// Neither sent nor kept.
+    Lost,
     /// `cm.toml` names no API.
     NotWanted,
 }
@@ -29,8 +43,15 @@ impl Sent {
         match self {
             Sent::Delivered => "delivered",
             Sent::Waits => "waits",
+            Sent::Rejected => "rejected",
+            Sent::Lost => "lost",
             Sent::NotWanted => "not configured",
         }
+    }
+
+    /// Whether people should look at it.
+    pub fn is_worrying(self) -> bool {
+        matches!(self, Sent::Waits | Sent::Rejected | Sent::Lost)
     }
 }
 
@@ -50,62 +71,238 @@ impl Outbox {
         if project.ops().is_none() {
             return Sent::NotWanted;
         }
-        let name = format!("{}.json", event["id"].as_str().unwrap_or("event"));
-        if let Err(error) = write_whole(&self.dir, &name, event.to_string().as_bytes()) {
-            log.warn(format!("cannot keep the deploy event in {}: {error}", self.dir.display()));
+        if self.is_delivered(event) {
+            log.info("the ops API has the event of this run already; it is not sent again");
+            return Sent::Delivered;
         }
-        let _left = self.flush(project, log).await;
-        if self.dir.join(name).exists() { Sent::Waits } else { Sent::Delivered }
+        if let Err(error) = self.keep(event) {
+            let dir = self.dir.display();
+            log.warn(format!("cannot keep the deploy event in {dir}: {error}; it is sent at once, or lost"));
+            return self.send_unkept(project, event, log).await;
+        }
+        let lock = self.lock(log).await;
+        // The sender before us may have removed ours with an older outcome of the same run.
+        if !self.file(event).exists() && !self.is_delivered(event) {
+            let _kept = self.keep(event);
+        }
+        if let Some(lock) = lock {
+            self.send_all(project, log, &lock).await;
+        }
+        self.fate(event)
     }
 
-    /// Sends what waits; gives how many still do. The first failure ends the attempt:
-    /// the API is down, and the deployment is waiting.
+    /// Sends what waits; gives how many still do.
     pub async fn flush(&self, project: &Project, log: &Log) -> usize {
-        let waiting = self.waiting();
-        for (sent, path) in waiting.iter().enumerate() {
-            if let Err(failure) = deliver(project, path).await {
-                log.warn(format!(
-                    "the ops API does not take the deploy event: {failure}; {} wait in {}",
-                    waiting.len() - sent,
-                    self.dir.display()
-                ));
-                return waiting.len() - sent;
-            }
-            let _gone = fs::remove_file(path);
+        if project.ops().is_some()
+            && let Some(lock) = self.lock(log).await
+        {
+            self.send_all(project, log, &lock).await;
         }
-        0
+        self.waiting().len()
+    }
+
+    /// Lets what the API refused wait again, such as after its schema was put right; gives how many.
+    ///
+    /// # Errors
+    /// Those of the file system; what was moved until then waits.
+    pub fn reconsider(&self) -> io::Result<usize> {
+        let refused = events_in(&self.rejected());
+        for path in &refused {
+            fs::rename(path, self.dir.join(path.file_name().unwrap_or_default()))?;
+            let _gone = fs::remove_file(path.with_extension("reason"));
+        }
+        Ok(refused.len())
+    }
+
+    /// Sends what waits. What does not go for a reason that all share ends the attempt: the
+    /// API is down, and the deployment is waiting.
+    async fn send_all(&self, project: &Project, log: &Log, _lock: &Lock) {
+        for path in self.waiting() {
+            let event = match read(&path) {
+                Ok(event) => event,
+                Err(why) => {
+                    self.set_aside(&path, &format!("its file cannot be sent: {why}"), log);
+                    continue;
+                }
+            };
+            if !self.is_delivered(&event) {
+                match post(project, &event, &self.key(&event)).await {
+                    Posted::Taken => self.mark(&event, log),
+                    Posted::Refused(why) => {
+                        self.set_aside(&path, &format!("the ops API refuses it: {why}"), log);
+                        continue;
+                    }
+                    Posted::Later(failure) => {
+                        let (left, dir) = (self.waiting().len(), self.dir.display());
+                        log.warn(format!(
+                            "the ops API does not take the deploy event: {failure}; {left} wait in {dir}"
+                        ));
+                        return;
+                    }
+                }
+            }
+            remove(&path, &event);
+        }
+    }
+
+    /// An event that no disk holds: this is its only chance. What waits is left alone, for a
+    /// disk that takes no event takes no mark that it was sent either.
+    async fn send_unkept(&self, project: &Project, event: &Value, log: &Log) -> Sent {
+        match post(project, event, &self.key(event)).await {
+            Posted::Taken => {
+                self.mark(event, log);
+                Sent::Delivered
+            }
+            Posted::Refused(why) => lost(log, &why),
+            Posted::Later(failure) => lost(log, &failure.to_string()),
+        }
+    }
+
+    fn fate(&self, event: &Value) -> Sent {
+        if self.is_delivered(event) {
+            Sent::Delivered
+        } else if self.file(event).exists() {
+            Sent::Waits
+        } else if self.rejected().join(name(event)).exists() {
+            Sent::Rejected
+        } else {
+            Sent::Delivered // and the mark could not be written
+        }
+    }
+
+    fn keep(&self, event: &Value) -> io::Result<()> {
+        write_whole(&self.dir, &name(event), event.to_string().as_bytes())
+    }
+
+    fn file(&self, event: &Value) -> PathBuf {
+        self.dir.join(name(event))
+    }
+
+    fn rejected(&self) -> PathBuf {
+        self.dir.join("rejected")
+    }
+
+    /// The outcome that the API has of this event's run.
+    fn delivered(&self, event: &Value) -> Option<String> {
+        fs::read_to_string(self.dir.join("delivered").join(id(event))).ok()
+    }
+
+    fn is_delivered(&self, event: &Value) -> bool {
+        self.delivered(event).is_some_and(|outcome| outcome == outcome_of(event))
+    }
+
+    fn mark(&self, event: &Value, log: &Log) {
+        let made = write_whole(&self.dir.join("delivered"), id(event), outcome_of(event).as_bytes());
+        if let Err(error) = made {
+            log.warn(format!("cannot keep in mind that the event of {} was delivered: {error}", id(event)));
+        }
+        // Refused once, and taken now.
+        let refused = self.rejected().join(name(event));
+        let _gone = fs::remove_file(refused.with_extension("reason"));
+        let _gone = fs::remove_file(refused);
+    }
+
+    /// The run's id; with another outcome than the one it knows, such as a rollback that came
+    /// later, the API must not take it for the same request.
+    fn key(&self, event: &Value) -> String {
+        match self.delivered(event) {
+            Some(_) => format!("{}-{}", id(event), outcome_of(event)),
+            None => id(event).to_owned(),
+        }
+    }
+
+    /// The reason first: an event in `rejected` always has one.
+    fn set_aside(&self, path: &Path, why: &str, log: &Log) {
+        let (dir, file) = (self.rejected(), path.file_name().unwrap_or_default());
+        let reason = Path::new(file).with_extension("reason").display().to_string();
+        let moved =
+            write_whole(&dir, &reason, format!("{why}\n").as_bytes()).and_then(|()| fs::rename(path, dir.join(file)));
+        let run = path.file_stem().unwrap_or_default().display();
+        let what = match moved {
+            Ok(()) => format!("kept in {}; `cm-record flush --rejected` sends it again", dir.display()),
+            Err(error) => format!("it cannot be moved to {}: {error}", dir.display()),
+        };
+        log.warn(format!("the deploy event of run {run} is set aside; {why}; {what}"));
     }
 
     /// Run ids sort by time.
     fn waiting(&self) -> Vec<PathBuf> {
-        let _made = private_dir(&self.dir);
-        let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten().map(|entry| entry.path());
-        let mut paths: Vec<_> = entries.filter(|path| path.extension().is_some_and(|end| end == "json")).collect();
-        paths.sort();
-        paths
+        events_in(&self.dir)
+    }
+
+    /// The right to send; `None`, with a warning, if another run has it for long or there can be no lock.
+    async fn lock(&self, log: &Log) -> Option<Lock> {
+        let began = Instant::now();
+        loop {
+            match self.try_lock() {
+                Ok(lock) => return Some(lock),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && began.elapsed() < PATIENCE => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    log.warn("another cm-record is sending deploy events; what waits goes with it or the next run");
+                    return None;
+                }
+                Err(error) => {
+                    log.warn(format!("cannot lock {}: {error}; what waits there is not sent", self.dir.display()));
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn try_lock(&self) -> io::Result<Lock> {
+        private_dir(&self.dir)?;
+        let open =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(self.dir.join(".lock"))?;
+        FileExt::try_lock_exclusive(&open)?;
+        Ok(Lock(open))
     }
 }
 
-async fn deliver(project: &Project, path: &Path) -> Result<()> {
-    let Some(ops) = project.ops() else { return Ok(()) };
-    let fail = |code: &str, message: String| cm_core::Failure::new(Exit::Config, code, message);
-    let text = fs::read_to_string(path)
-        .map_err(|error| fail("outbox.read", format!("cannot read {}", path.display())).cause(error))?;
-    let event: Value = serde_json::from_str(&text)
-        .map_err(|error| fail("outbox.read", format!("{} is no event", path.display())).cause(error))?;
-    let token = std::env::var(&ops.token_env).unwrap_or_default();
-    if token.is_empty() {
-        return Err(fail("ops.no-token", format!("the variable {} is not set", ops.token_env)));
+/// The right to send; ends with the process, however that dies.
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _unlocked = FileExt::unlock(&self.0);
     }
-    cm_core::add_secret(&token);
-    let headers = vec![
-        ("Authorization".to_owned(), format!("Bearer {token}")),
-        ("Idempotency-Key".to_owned(), event["id"].as_str().unwrap_or_default().to_owned()),
-    ];
-    let request = Request { url: ops.url.expand()?, headers, json: Some(event), ..Request::default() };
-    let answer = Client::new(LIMIT)?.send(&request, Exit::VerifyUnknown).await?;
-    match answer.status {
-        200..=299 => Ok(()),
-        status => Err(fail("ops.status", format!("it answered {status}"))),
+}
+
+fn lost(log: &Log, why: &str) -> Sent {
+    log.warn(format!("the ops API did not take the deploy event, and it could not be kept: it is lost; {why}"));
+    Sent::Lost
+}
+
+/// Removes what was sent, unless a newer outcome of the same run took its place meanwhile.
+fn remove(path: &Path, sent: &Value) {
+    if read(path).is_ok_and(|now| outcome_of(&now) == outcome_of(sent)) {
+        let _gone = fs::remove_file(path);
     }
+}
+
+fn read(path: &Path) -> Result<Value, String> {
+    let bytes = fs::read(path).map_err(|error| format!("it cannot be read: {error}"))?;
+    let event: Value = serde_json::from_slice(&bytes).map_err(|error| format!("it is no event: {error}"))?;
+    if event["id"].is_string() { Ok(event) } else { Err("it is no event: it has no id".to_owned()) }
+}
+
+/// A document's run id is a UUID.
+fn id(event: &Value) -> &str {
+    event["id"].as_str().filter(|id| !id.contains('/')).unwrap_or("event")
+}
+
+fn name(event: &Value) -> String {
+    format!("{}.json", id(event))
+}
+
+fn outcome_of(event: &Value) -> &str {
+    event["status"].as_str().unwrap_or_default()
+}
+
+fn events_in(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut paths: Vec<_> = entries.filter(|path| path.extension().is_some_and(|end| end == "json")).collect();
+    paths.sort();
+    paths
 }
