@@ -107,6 +107,9 @@ pub struct Record {
     /// undone by older code.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub irreversible: Vec<String>,
+    /// Why each service was in the plan, as `PATH (RULE)`; the first few.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub reasons: BTreeMap<String, Vec<String>>,
     /// Of a rollback that a person asked for: the releases that were left.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub took_back: Vec<String>,
@@ -148,6 +151,9 @@ impl Record {
         self.backup = self.backup.take().or(before.backup);
         if self.irreversible.is_empty() {
             self.irreversible = before.irreversible;
+        }
+        if self.reasons.is_empty() && self.commit == before.commit {
+            self.reasons = before.reasons;
         }
     }
 

@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use cm_core::CommonArgs;
+use jiff::SignedDuration;
 
 /// Record a deployment and tell people
 ///
@@ -32,10 +33,40 @@ pub enum Sub {
         #[arg(long, short = 'n', default_value_t = 20)]
         last: usize,
     },
-    /// Show one release on every host, as JSON
+    /// Show one release on every host: a table on a terminal, JSON elsewhere
     Show {
         /// The run's id, or how it begins
         run: String,
+        /// Print JSON also on a terminal
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say which release put a service where it is, who, when and why
+    Why {
+        /// The service's name in the compose file
+        service: String,
+        /// Print JSON instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Compare what ran after two releases, service by service
+    Diff {
+        /// The one run's id, or how it begins
+        a: String,
+        /// The other's
+        b: String,
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Deployment frequency, lead time, change failure rate and time to restore
+    Dora {
+        /// How far to look back: `30d`, `12h`, `4w`
+        #[arg(long, default_value = "30d", value_parser = crate::dora::length)]
+        since: SignedDuration,
+        /// Print JSON instead of text
+        #[arg(long)]
+        json: bool,
     },
     /// Send the events that still wait for the ops API
     Flush {

@@ -1,6 +1,6 @@
 //! What the ledgers say, for people and for scripts.
 
-use cm_core::{Exit, Failure, Io, Result};
+use cm_core::{Io, Result};
 use cm_host::{Target, connect_all};
 use cm_ledger::{Ledger, Record};
 use cm_project::Project;
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 /// Lists the newest releases of every host.
 ///
 /// # Errors
-/// [`Exit::Unreachable`], or a ledger that cannot be read.
+/// [`cm_core::Exit::Unreachable`], or a ledger that cannot be read.
 pub async fn history(project: &Project, as_json: bool, last: usize, io: &Io) -> Result<()> {
     let ledgers = read_all(project, io).await?;
     if as_json {
@@ -24,13 +24,17 @@ pub async fn history(project: &Project, as_json: bool, last: usize, io: &Io) -> 
     io.print(&cm_core::table(&rows))
 }
 
+/// How `text` begins: `length` characters of it.
+pub fn begin(text: &str, length: usize) -> String {
+    text.chars().take(length).collect()
+}
+
 fn newest(ledger: &Ledger, last: usize) -> Vec<&Record> {
     ledger.records().iter().rev().take(last).collect()
 }
 
 fn row(host: &str, record: &Record) -> [String; 7] {
     let services: Vec<_> = record.services.keys().cloned().collect();
-    let begin = |text: &str, length: usize| text.chars().take(length).collect::<String>();
     [
         host.to_owned(),
         record.id.clone(),
@@ -42,30 +46,11 @@ fn row(host: &str, record: &Record) -> [String; 7] {
     ]
 }
 
-/// Shows one release on every host that has it.
+/// The ledgers of all hosts, by host.
 ///
 /// # Errors
-/// [`Exit::Usage`] if no host has it, or the beginning fits several.
-pub async fn show(project: &Project, run: &str, io: &Io) -> Result<()> {
-    let ledgers = read_all(project, io).await?;
-    let mut found = Map::new();
-    let mut ids = std::collections::BTreeSet::new();
-    for (host, ledger) in &ledgers {
-        for record in ledger.records().iter().filter(|record| record.id.starts_with(run)) {
-            ids.insert(record.id.clone());
-            found.insert(host.clone(), json!(record));
-        }
-    }
-    match ids.len() {
-        1 => io.print_json(&Value::Object(found)),
-        0 => Err(Failure::new(Exit::Usage, "usage.unknown-release", format!("no host has a release {run:?}"))
-            .hint("cm-record history lists them")),
-        _ => Err(Failure::new(Exit::Usage, "usage.ambiguous-release", format!("{run:?} fits several releases"))
-            .cause(ids.into_iter().collect::<Vec<_>>().join(" "))),
-    }
-}
-
-async fn read_all(project: &Project, io: &Io) -> Result<Vec<(String, Ledger)>> {
+/// [`cm_core::Exit::Unreachable`], or one that cannot be read.
+pub async fn read_all(project: &Project, io: &Io) -> Result<Vec<(String, Ledger)>> {
     let targets: Vec<_> = project.hosts().iter().map(|host| Target::of(project, host)).collect::<Result<_>>()?;
     let mut ledgers = Vec::new();
     for host in connect_all(&targets, &io.log).await? {

@@ -22,7 +22,7 @@ pub async fn record(project: &Project, run: &Run) -> Result<(Vec<String>, Option
     }
     for (name, services) in changed {
         let target = Target::of(project, project.host(&name)?)?;
-        let record = Record { services, ..outcome(&run.doc) };
+        let record = Record { services, reasons: reasons(&run.doc, &name), ..outcome(&run.doc) };
         match append(&target, &project.name(), &record, run).await {
             Ok(()) => written.push(name),
             Err(error) => failure = failure.or(Some(error)),
@@ -49,6 +49,20 @@ fn outcome(doc: &Document) -> Record {
         cause: doc.error().and_then(|error| error["message"].as_str()).map(str::to_owned),
         ..Record::of(doc)
     }
+}
+
+/// Of a service's reasons in a record: a ledger is read whole on every run.
+const REASONS: usize = 5;
+
+/// Why the services on `host` were in the plan.
+fn reasons(doc: &Document, host: &str) -> BTreeMap<String, Vec<String>> {
+    let word = |reason: &cm_core::Reason| match reason.path.as_str() {
+        "" => reason.rule.clone(),
+        path => format!("{path} ({})", reason.rule),
+    };
+    let planned = doc.planned().into_iter().filter(|service| service.host == host);
+    let told = planned.map(|service| (service.name, service.reasons.iter().take(REASONS).map(word).collect()));
+    told.filter(|(_, words): &(_, Vec<_>)| !words.is_empty()).collect()
 }
 
 /// Verified is only what was looked at: without outside checks it is `healthy`, and
@@ -114,6 +128,22 @@ mod tests {
         for (status, health, verify, wanted) in cases {
             assert_eq!(verdict(&document(status, health, verify)), wanted, "{status} {health:?} {verify:?}");
         }
+    }
+
+    #[test]
+    fn a_record_says_why_each_service_of_its_host_was_in_the_plan() {
+        let mut value = Document::start("cm-detect", "ada", false).as_value();
+        let many: Vec<_> = (0..9).map(|n| json!({"path": format!("web/{n}"), "rule": "context"})).collect();
+        value["services"] = json!([
+            {"name": "web", "host": "a", "action": "build", "reasons": many},
+            {"name": "api", "host": "a", "action": "build", "reasons": [{"path": "", "rule": "full"}]},
+            {"name": "docs", "host": "b", "action": "build", "reasons": [{"path": "", "rule": "full"}]},
+        ]);
+        let doc = Document::parse("cm-record", value.to_string().as_bytes()).expect("valid");
+        let reasons = reasons(&doc, "a");
+        assert_eq!(reasons.keys().collect::<Vec<_>>(), ["api", "web"]);
+        assert_eq!((reasons["web"].len(), reasons["web"][0].as_str()), (REASONS, "web/0 (context)"));
+        assert_eq!(reasons["api"], ["full"]);
     }
 
     #[test]

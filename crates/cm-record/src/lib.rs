@@ -4,12 +4,16 @@
 //! cannot be written is no reason not to tell them.
 
 mod args;
+mod diff;
+mod dora;
 mod event;
 mod history;
 mod ledger;
 mod outbox;
 mod post;
+mod show;
 mod told;
+mod why;
 
 pub use args::{Args, Sub};
 
@@ -69,7 +73,10 @@ async fn answer(args: &Args, command: &Sub, io: &Io) -> Result<()> {
     let project = Project::load(&args.common)?;
     match command {
         Sub::History { json, last } => history::history(&project, *json, *last, io).await,
-        Sub::Show { run } => history::show(&project, run, io).await,
+        Sub::Show { run, json } => show::show(&project, run, *json, io).await,
+        Sub::Why { service, json } => why::why(&project, service, *json, io).await,
+        Sub::Diff { a, b, json } => diff::diff(&project, [a, b], *json, io).await,
+        Sub::Dora { since, json } => dora::dora(&project, *since, *json, io).await,
         Sub::Flush { rejected } => flush(&project, *rejected, io).await,
     }
 }
