@@ -267,6 +267,6 @@ pub struct RolledBackHost {
 pub struct Record {
     /// The hosts whose ledger has the outcome.
     pub hosts: Option<Vec<String>>,
-    /// `delivered`, `waits` or `not configured`; in a dry run the event itself.
+    /// `delivered`, `waits`, `rejected`, `lost` or `not configured`; in a dry run the event itself.
     pub event: Option<Value>,
 }

@@ -87,10 +87,15 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// What the program wrote into the document.
+    pub fn facts(&self) -> Value {
+        let document: Value = serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {self:?}"));
+        document["facts"]["record"].clone()
+    }
+
     /// What the document says became of the event.
     pub fn event(&self) -> String {
-        let document: Value = serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {self:?}"));
-        document["facts"]["record"]["event"].as_str().expect("a word").to_owned()
+        self.facts()["event"].as_str().expect("a word").to_owned()
     }
 }
 
