@@ -6,6 +6,7 @@ pub mod compose;
 pub mod config;
 pub mod dockerfile;
 mod duration;
+pub mod env_file;
 mod host;
 pub mod inputs;
 pub mod nearest;

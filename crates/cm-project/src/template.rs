@@ -32,6 +32,44 @@ impl fmt::Display for BadReference {
     }
 }
 
+/// A variable that a text needs and its reader does not have.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Wanted {
+    /// Its name.
+    pub name: String,
+    /// Whether the text cannot be used without it (`${NAME:?}`); otherwise the empty
+    /// string stands in.
+    pub required: bool,
+}
+
+/// The variables that `text` needs where `has` says which names have a value: those
+/// without a default, and those in a default that is used. Only names are asked for.
+///
+/// # Errors
+/// As [`expand`].
+pub fn wanted(text: &str, has: &dyn Fn(&str) -> bool) -> Result<Vec<Wanted>, BadReference> {
+    let mut all = Vec::new();
+    let mut rest = text;
+    while let Some(dollar) = rest.find('$') {
+        rest = &rest[dollar..];
+        let offset = text.len() - rest.len();
+        let (length, reference) = read(rest).map_err(|reason| BadReference { offset, reason })?;
+        if let Some((name, operator)) = reference {
+            let lacking = |required| Wanted { name: name.to_owned(), required };
+            match (operator, has(name)) {
+                (Operator::Plain, false) => all.push(lacking(false)),
+                (Operator::Required { .. }, false) => all.push(lacking(true)),
+                (Operator::Default { text, .. }, false) | (Operator::Other { text, .. }, true) => {
+                    all.extend(wanted(text, has)?);
+                }
+                _ => {}
+            }
+        }
+        rest = &rest[length..];
+    }
+    Ok(all)
+}
+
 /// Replaces every reference in `text` by what `value` knows.
 ///
 /// # Errors
@@ -52,28 +90,36 @@ pub fn expand(text: &str, value: &dyn Fn(&str) -> Option<String>) -> Result<Expa
 
 /// Expands the reference that `rest` starts with; returns its length in bytes.
 fn one(rest: &str, value: &dyn Fn(&str) -> Option<String>, out: &mut Expanded) -> Result<usize, &'static str> {
+    let (length, reference) = read(rest)?;
+    match reference {
+        None => out.text.push('$'),
+        Some((name, operator)) => operator.apply(name, &rest[..length], value, out)?,
+    }
+    Ok(length)
+}
+
+/// Reads the reference that `rest` starts with: its length in bytes, the name and what
+/// follows it; no name for `$$`.
+fn read(rest: &str) -> Result<(usize, Option<(&str, Operator<'_>)>), &'static str> {
     let after = &rest[1..];
     if after.starts_with('$') {
-        out.text.push('$');
-        return Ok(2);
+        return Ok((2, None));
     }
     if !after.starts_with('{') {
         let name = name_of(after);
         if name.is_empty() {
             return Err("a \"$\" that begins no variable; write \"$$\" for a dollar sign");
         }
-        put(name, &rest[..=name.len()], value(name), out);
-        return Ok(1 + name.len());
+        return Ok((1 + name.len(), Some((name, Operator::Plain))));
     }
     let end = closing_brace(after).ok_or("\"${\" is never closed")?;
-    let (inside, whole) = (&after[1..end], &rest[..end + 2]);
+    let inside = &after[1..end];
     let name = name_of(inside);
     if name.is_empty() {
         return Err("\"${\" is not followed by a variable's name");
     }
     let operator = Operator::parse(&inside[name.len()..]).ok_or("unknown operator after the variable's name")?;
-    operator.apply(name, whole, value, out)?;
-    Ok(end + 2)
+    Ok((end + 2, Some((name, operator))))
 }
 
 fn put(name: &str, whole: &str, value: Option<String>, out: &mut Expanded) {
@@ -216,6 +262,21 @@ mod tests {
         let expanded = expand("${HOST}:${PORT:?set it}/$USER", &known).expect("valid");
         assert_eq!(expanded.text, "${HOST}:${PORT:?set it}/ada");
         assert_eq!(expanded.missing, ["HOST", "PORT"]);
+    }
+
+    #[test]
+    fn what_is_wanted_depends_on_which_names_there_are() {
+        let has = |name: &str| name == "USER" || name == "EMPTY";
+        for (input, needed) in [
+            ("$USER ${USER:?set it} $$NO ${NO:-x}${NO-x}${NO:+x}", &[][..]),
+            ("$A ${B} ${C:?set it} ${D?}", &[("A", false), ("B", false), ("C", true), ("D", true)]),
+            ("${NO:-${E}}${USER:-${F}}${USER:+${G:?}}${NO:+${H}}", &[("E", false), ("G", true)]),
+        ] {
+            let found = wanted(input, &has).expect(input);
+            let found: Vec<_> = found.iter().map(|wanted| (wanted.name.as_str(), wanted.required)).collect();
+            assert_eq!(found, needed, "{input}");
+        }
+        assert_eq!(wanted("ab${", &has).expect_err("not closed").offset, 2);
     }
 
     #[test]

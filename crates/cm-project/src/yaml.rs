@@ -23,6 +23,17 @@ pub struct Node {
     pub at: Position,
     /// Whether a `${VARIABLE}` in it could not be replaced.
     pub unresolved: bool,
+    /// The text as it was written, if it has references to variables.
+    pub template: Option<Arc<str>>,
+}
+
+/// A text with references to variables, before they were replaced.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Template {
+    /// Where it stands.
+    pub at: Position,
+    /// The text.
+    pub text: Arc<str>,
 }
 
 /// What a node holds. Numbers and booleans are kept as their text.
@@ -52,7 +63,7 @@ impl PartialEq for Node {
 impl Node {
     /// A node that a program made, which stands where `like` stands.
     pub fn new(value: Yaml, like: &Node) -> Self {
-        Node { value, tag: None, at: like.at.clone(), unresolved: like.unresolved }
+        Node { value, tag: None, at: like.at.clone(), unresolved: like.unresolved, template: like.template.clone() }
     }
 
     /// The value of `key`, if this is a mapping that has it and it is not null.
@@ -148,6 +159,7 @@ impl Node {
         match &mut self.value {
             Yaml::Text(text) if text.contains('$') => {
                 let expanded = template::expand(text, value).map_err(|bad| (self.at.clone(), bad))?;
+                self.template = Some(text.as_str().into());
                 *text = expanded.text;
                 self.unresolved = !expanded.missing.is_empty();
                 Ok(())
@@ -156,6 +168,13 @@ impl Node {
             Yaml::Map(pairs) => pairs.iter_mut().try_for_each(|(_, node)| node.interpolate(value)),
             _ => Ok(()),
         }
+    }
+
+    /// Every text below this node that has references to variables.
+    pub fn templates(&self) -> Vec<Template> {
+        let own = self.template.iter().map(|text| Template { at: self.at.clone(), text: Arc::clone(text) });
+        let below = self.items().iter().chain(self.pairs().iter().map(|(_, node)| node));
+        own.chain(below.flat_map(Node::templates)).collect()
     }
 
     fn name_file(&mut self, file: &Arc<str>) {
@@ -207,6 +226,7 @@ impl<'de> Deserialize<'de> for Node {
                 column: usize::try_from(referenced.column()).unwrap_or(0),
             },
             unresolved: false,
+            template: None,
         })
     }
 }

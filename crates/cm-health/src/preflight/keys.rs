@@ -5,20 +5,8 @@
 
 use super::facts::Facts;
 use super::findings::Finding;
-use cm_project::Project;
+use cm_project::{Project, env_file};
 use std::collections::BTreeSet;
-
-/// The names that an env file sets: `NAME=…` or `export NAME=…`.
-fn names(text: &str) -> Vec<String> {
-    let plain = |name: &&str| {
-        !name.is_empty()
-            && !name.starts_with(|c: char| c.is_ascii_digit())
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-    };
-    let lines = text.lines().filter_map(|line| line.split_once('='));
-    let names = lines.map(|(name, _)| name.trim().trim_start_matches("export ").trim());
-    names.filter(plain).map(str::to_owned).collect()
-}
 
 /// What `hosts` lack; those whose env file could not be read have their own finding.
 /// `complete` says whether these are all hosts of the project.
@@ -28,8 +16,8 @@ pub fn missing(project: &Project, hosts: &[(&str, &Facts)], complete: bool) -> V
     let mut findings = Vec::new();
     if complete && read.len() == hosts.len() && !hosts.is_empty() {
         let example = std::fs::read_to_string(project.root.join(format!("{file}.example"))).unwrap_or_default();
-        let there: BTreeSet<&String> = read.iter().flat_map(|(_, facts)| facts.all("env-key")).collect();
-        let lacking: Vec<_> = names(&example).into_iter().filter(|name| !there.contains(name)).collect();
+        let there: BTreeSet<&String> = read.iter().flat_map(|(_, facts)| facts.all(env_file::KEY_FACT)).collect();
+        let lacking: Vec<_> = env_file::keys(&example).into_iter().filter(|name| !there.contains(name)).collect();
         if !lacking.is_empty() {
             let message = format!("no server's {file} has {}, as {file}.example does", lacking.join(", "));
             findings.push(Finding::warn("env-key", message).hint("add them there, or take them out of the example"));
@@ -45,7 +33,7 @@ fn backup(project: &Project, file: &str, read: &[&(&str, &Facts)]) -> Option<Fin
     let host = named.or_else(|| project.host_of(backup.service.as_ref()).map(|host| host.name.as_str()))?;
     let (_, facts) = read.iter().find(|(name, _)| *name == host)?;
     let key = &backup.uri_env;
-    (!facts.all("env-key").contains(key)).then(|| {
+    (!facts.all(env_file::KEY_FACT).contains(key)).then(|| {
         let mut finding = Finding::warn("env-key", format!("{file} has no {key}, which the backup needs"))
             .hint("add it there, or set `uri_env` of [backup] in cm.toml");
         finding.host = Some(host.to_owned());
@@ -56,12 +44,6 @@ fn backup(project: &Project, file: &str, read: &[&(&str, &Facts)]) -> Option<Fin
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn comments_and_values_are_no_keys() {
-        let text = "# A=1\n#B=2\nC=x=y\nexport D='e f'\n  E=\nnot a key=1\n1F=2\n=x\nno equals sign\n";
-        assert_eq!(names(text), ["C", "D", "E"]);
-    }
 
     fn found(one: &str, two: &str, complete: bool) -> Vec<String> {
         let folder = tempfile::tempdir().expect("folder");

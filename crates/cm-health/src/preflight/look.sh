@@ -1,6 +1,7 @@
 # Looks at a server before a deployment. One fact a line, NAME=VALUE; what cannot be
 # found out is left out or has its reason under NAME-error. Reads only.
 # Arguments: the checkout, the env file in it (may be empty), the protected files.
+# `env_keys` is defined before.
 checkout=$1 env_file=$2
 shift 2
 
@@ -36,8 +37,7 @@ git --no-optional-locks -C "$checkout" status --porcelain --untracked-files=no 2
 if [ -n "$env_file" ]; then
     if [ -r "$checkout/$env_file" ]; then
         fact env-file stat -c %a -- "$checkout/$env_file"
-        # The names; the values are the server's secrets.
-        sed -n 's/^[[:space:]]*\(export[[:space:]]\{1,\}\)\{0,1\}\([A-Za-z_][A-Za-z0-9_]*\)=.*/env-key=\2/p' "$checkout/$env_file"
+        env_keys "$checkout/$env_file"
     else
         printf 'env-file-error=not there, or not readable\n'
     fi

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::time::{Duration, Instant};
 
-const LOOK: &str = include_str!("look.sh");
+const LOOK: &str = concat!(cm_project::env_keys_sh!(), include_str!("look.sh"));
 
 const MOUNTS: &str = include_str!("mounts.sh");
 

@@ -5,7 +5,7 @@ use super::merge::{clean, merge};
 use crate::nearest;
 use crate::source::{self, Position};
 use crate::tree::{self, Place, Tree};
-use crate::yaml::{self, Node, Yaml};
+use crate::yaml::{self, Node, Template, Yaml};
 use cm_core::{Exit, Failure, Result};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,6 +21,10 @@ pub struct Loader<'a> {
     tree: &'a dyn Tree,
     /// Every file that was read, with its text for error messages.
     sources: HashMap<Arc<str>, String>,
+    /// Every text with variables in those files.
+    pub templates: Vec<Template>,
+    /// The env files of `include`s, which hold values too.
+    pub include_env_files: Vec<String>,
 }
 
 /// The values of variables.
@@ -44,7 +48,7 @@ impl Chain<'_> {
 
 impl<'a> Loader<'a> {
     pub fn new(tree: &'a dyn Tree) -> Self {
-        Loader { tree, sources: HashMap::new() }
+        Loader { tree, sources: HashMap::new(), templates: Vec::new(), include_env_files: Vec::new() }
     }
 
     /// The files that were read, by their paths.
@@ -109,6 +113,11 @@ impl<'a> Loader<'a> {
         }
         let known = |variable: &str| chain.variables.get(variable).cloned();
         node.interpolate(&known).map_err(|(at, bad)| self.failure("compose.interpolation", &at, bad))?;
+        for template in node.templates() {
+            if !self.templates.contains(&template) {
+                self.templates.push(template);
+            }
+        }
         Ok(node)
     }
 
@@ -156,6 +165,7 @@ impl<'a> Loader<'a> {
             }
             None => vec![tree::join(&own_folder, ".env")],
         };
+        self.include_env_files.extend(env_files.iter().cloned());
         for (name, value) in read_variables(self.tree, &env_files) {
             variables.entry(name).or_insert(value);
         }

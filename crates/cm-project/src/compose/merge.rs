@@ -67,7 +67,7 @@ pub fn merge(base: Node, over: Node, path: &[&str]) -> Option<Node> {
         }
         (_, above) => above,
     };
-    clean(Node { value, tag, at: place, unresolved: over.unresolved }, path)
+    clean(Node { value, tag, at: place, unresolved: over.unresolved, template: over.template }, path)
 }
 
 fn merge_pairs(mut below: Vec<(String, Node)>, above: Vec<(String, Node)>, path: &[&str]) -> Vec<(String, Node)> {

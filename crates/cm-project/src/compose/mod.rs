@@ -13,6 +13,7 @@ use load::Loader;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+pub use crate::yaml::Template;
 pub use service::is_remote;
 
 /// The names under which Compose looks for its file, in its order.
@@ -27,6 +28,11 @@ pub struct Compose {
     pub services: Vec<Service>,
     /// The files that were read, included and extended ones too, relative to the repository's root.
     pub files: Vec<String>,
+    /// Every text with variables in those files. Compose reads them all, also of services
+    /// that do not run.
+    pub templates: Vec<Template>,
+    /// The env files of `include`s, there or not, relative to the repository's root.
+    pub include_env_files: Vec<String>,
 }
 
 /// One service.
@@ -64,6 +70,8 @@ pub struct Service {
     pub platform: Option<String>,
     /// What its container is made with, to compare two commits; the build apart.
     pub configuration: Value,
+    /// The texts with variables that it is made of, after `include`, `extends` and merging.
+    pub templates: Vec<Template>,
 }
 
 /// A service's `build`.
@@ -133,6 +141,8 @@ pub fn load(tree: &dyn Tree, files: &[String], env_files: &[String]) -> Result<C
         name: root.get("name").and_then(crate::yaml::Node::text),
         services: service::services(&root, folder, &loader)?,
         files: loader.files(),
+        templates: loader.templates,
+        include_env_files: loader.include_env_files,
     })
 }
 
@@ -324,6 +334,33 @@ volumes: {data: {}}
         assert_eq!(build.context, Context::Folder("app".to_owned()));
         assert_eq!(build.args["V"], None);
         assert_eq!(build.args["W"].as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn texts_with_variables_are_kept_as_they_were_written() {
+        let compose = project(
+            &[
+                (
+                    "compose.yml",
+                    "include: [{path: lib/db.yml, env_file: lib/db.env}]\nservices:\n  web:\n    extends: base\n    image: 'web:${TAG}'\n    environment: ['A=${A:?a}']\n  base:\n    image: 'b:${OVER}'\n    command: ['${B:-b}']\n",
+                ),
+                ("lib/db.yml", "services:\n  db: {image: 'db:${DB}'}\n"),
+                (".env", "TAG=1\n"),
+            ],
+            &["compose.yml"],
+        );
+        let texts = |templates: &[Template]| {
+            let mut texts: Vec<_> = templates.iter().map(|template| template.text.to_string()).collect();
+            texts.sort();
+            texts
+        };
+        let of = |name: &str| texts(&compose.service(name).expect(name).templates);
+        assert_eq!(of("web"), ["${B:-b}", "A=${A:?a}", "web:${TAG}"]);
+        assert_eq!(of("db"), ["db:${DB}"]);
+        assert_eq!(texts(&compose.templates).len(), 5, "{:?}", compose.templates);
+        assert_eq!(compose.include_env_files, ["lib/db.env"]);
+        let db = &compose.service("db").expect("db").templates[0];
+        assert_eq!((db.at.file.as_ref(), db.at.line), ("lib/db.yml", 2));
     }
 
     #[test]

@@ -67,6 +67,7 @@ impl Reader<'_> {
             replicas: replicas(node),
             platform: text("platform"),
             configuration: self.configuration(node),
+            templates: node.templates(),
         })
     }
 
