@@ -4,7 +4,10 @@
 //! does not stop another one half-way, but it fails the deployment.
 
 mod args;
+mod commit;
+mod contract;
 mod migrations;
+mod needs;
 mod plan;
 mod prune;
 mod release;
@@ -44,7 +47,9 @@ impl cm_core::Tool for Tool {
             return Ok(Done::ok("nothing to do"));
         }
         if run.dry_run() {
-            return Ok(describe(&project, &args.selection, &plans, run));
+            let done = describe(&project, &args.selection, &plans, run);
+            foresee(&project, &plans, run).await?;
+            return Ok(done);
         }
         deploy(&project, &args.selection, plans, run).await
     }
@@ -75,6 +80,17 @@ fn describe(project: &Project, selection: &Selection, plans: &[HostPlan], run: &
     Done::ok(format!("would change {services} services on {} hosts", plans.len()))
 }
 
+/// In a dry run: says what would stop a deployment, in the same words.
+async fn foresee(project: &Project, plans: &[HostPlan], run: &Run) -> Result<()> {
+    match connect(project, plans, run).await {
+        Ok(hosts) => contract::check(project, &hosts, plans, run.doc.commit().unwrap_or_default(), &run.log).await,
+        Err(failure) => {
+            run.log.warn(format!("could not check which keys the env files need: {failure}"));
+            Ok(())
+        }
+    }
+}
+
 async fn deploy(project: &Project, selection: &Selection, plans: Vec<HostPlan>, run: &mut Run) -> Result<Done> {
     let hosts = connect(project, &plans, run).await?;
     let lock = project.lock();
@@ -101,6 +117,7 @@ async fn switch_all(
     run: &mut Run,
 ) -> Result<Done> {
     let release = release::Release::of(&run.doc)?;
+    contract::check(project, hosts, &plans, release.commit(), &run.log).await?;
     let mut switches = Vec::new();
     for (host, plan) in hosts.iter().zip(plans) {
         switches.push(switch::Switch::look(project, selection, host, plan, &release, &run.log).await?);
