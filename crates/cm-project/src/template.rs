@@ -98,9 +98,12 @@ fn one(rest: &str, value: &dyn Fn(&str) -> Option<String>, out: &mut Expanded) -
     Ok(length)
 }
 
+/// A variable's name and what follows it.
+type Reference<'a> = (&'a str, Operator<'a>);
+
 /// Reads the reference that `rest` starts with: its length in bytes, the name and what
 /// follows it; no name for `$$`.
-fn read(rest: &str) -> Result<(usize, Option<(&str, Operator<'_>)>), &'static str> {
+fn read(rest: &str) -> Result<(usize, Option<Reference<'_>>), &'static str> {
     let after = &rest[1..];
     if after.starts_with('$') {
         return Ok((2, None));
