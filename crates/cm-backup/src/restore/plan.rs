@@ -205,7 +205,7 @@ fn not_restored(db: &str, collection: &str) -> Option<&'static str> {
         return Some("the oplog is not replayed");
     }
     if collection.starts_with("$admin.system.") {
-        return Some("users and roles are restored with --users alone");
+        return Some("users and roles are not restored; `mongorestore --restoreDbUsersAndRoles` can");
     }
     if OWN_DATABASES.contains(&db) {
         return Some("it is the server's own");

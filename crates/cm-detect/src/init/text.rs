@@ -188,7 +188,7 @@ fn outside(survey: &Survey) -> Option<String> {
     };
     text.push_str(&format!(
         "# If a name and https lead to the server, write that instead: {name} publishes port {port},\n\
-         # and {} asks {}.\n[canary]\nurl = {}\nrequests = 20\nmax_failures = 0\n",
+         # and {} asks {}.\n[canary]\nurl = {}\n",
         first.from,
         first.path,
         url(*port, first)
