@@ -83,9 +83,10 @@ for program in cm-lock cm-detect cm-backup cm-build cm-health cm-verify cm-rollb
 done
 
 # 1. Under the lock from here on, on this machine and on every server (or those that
-# were named: one that is down holds up nobody else), for exactly the life of this process. A dry run changes nothing and takes none.
+# were named: one that is down holds up nobody else), for exactly the life of this
+# process. A dry run changes nothing and takes none.
 if [ -z "${CM_LOCK_NONCE-}" ] && [ ${#common[@]} -eq 0 ]; then
-    exec cm-lock run "${lock[@]}" --reason "deploy-to-vps.sh: $what" -- "$0" ${arguments[@]+"${arguments[@]}"}
+    exec cm-lock run ${lock[@]+"${lock[@]}"} --reason "deploy-to-vps.sh: $what" -- "$0" ${arguments[@]+"${arguments[@]}"}
 fi
 
 # 2, 3, 4. What is deployed, and what must change for it.

@@ -34,7 +34,9 @@ needed_by_tests=(
   mandoc:mandoc             # two readers of manual pages, which must both be content
   man:man-db
   sudo:sudo                 # one lock, two users
-  cmake:cmake               # the database server below is built with it
+  cmake:cmake               # the database server below is built with it,
+  c++:g++                   # as C and C++,
+  make:make                 # by make
 )
 # A server that speaks MongoDB's wire protocol, from crates.io: no registry has the real one. It stores every
 # byte as it came, and knows users, TLS, sessions and transactions. Building it takes minutes, once a machine.

@@ -148,7 +148,8 @@ fn write_aside(dir: &Path, name: &str, bytes: &[u8], sync: fn(&File) -> io::Resu
     written
 }
 
-/// Syncs every file in `dir`; nothing to do if there is no such folder yet.
+/// Syncs every file in `dir`; nothing to do if there is no such folder yet. Their names are
+/// synced with the folder, when something is appended.
 fn sync_files(dir: &Path) -> io::Result<()> {
     let Ok(entries) = fs::read_dir(dir) else { return Ok(()) };
     entries.flatten().try_for_each(|entry| match File::open(entry.path()) {
