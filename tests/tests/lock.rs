@@ -39,12 +39,8 @@ fn kill(pid: &str) {
     let _gone_already = quiet(Command::new("kill").args(["-KILL", pid])).status();
 }
 
-fn until(what: &str, mut is: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !is() {
-        assert!(began.elapsed() < Duration::from_secs(120), "not in time: {what}");
-        sleep(Duration::from_millis(10));
-    }
+fn until(what: &str, is: impl FnMut() -> bool) {
+    cm_testkit::until(what, Duration::from_secs(120), is);
 }
 
 /// Gone, or only waiting to be collected, which nobody does in a container without an init.
@@ -53,12 +49,7 @@ fn has_ended(pid: &str) -> bool {
 }
 
 fn end(child: &mut Child) -> i32 {
-    let mut code = None;
-    until("its end", || {
-        code = child.try_wait().expect("wait");
-        code.is_some()
-    });
-    code.and_then(|status| status.code()).unwrap_or(-1)
+    cm_testkit::end(child, Duration::from_secs(120))
 }
 
 fn assert_free(laptop: &Laptop) {

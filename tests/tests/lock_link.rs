@@ -9,12 +9,8 @@ use std::time::{Duration, Instant};
 
 const LEASE: Duration = Duration::from_secs(3);
 
-fn until(what: &str, mut is: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !is() {
-        assert!(began.elapsed() < Duration::from_secs(60), "not in time: {what}");
-        sleep(Duration::from_millis(20));
-    }
+fn until(what: &str, is: impl FnMut() -> bool) {
+    cm_testkit::until(what, Duration::from_secs(60), is);
 }
 
 fn send(signal: &str, process: &Child, group: bool) {
@@ -24,12 +20,7 @@ fn send(signal: &str, process: &Child, group: bool) {
 }
 
 fn end(child: &mut Child) -> i32 {
-    let mut code = None;
-    until("its end", || {
-        code = child.try_wait().expect("wait");
-        code.is_some()
-    });
-    code.and_then(|status| status.code()).unwrap_or(-1)
+    cm_testkit::end(child, Duration::from_secs(60))
 }
 
 fn state(laptop: &Laptop) -> String {

@@ -7,12 +7,14 @@ mod laptop;
 mod load;
 mod relay;
 mod sandbox;
+mod wait;
 
 pub use home::{Answer, Home, bin_dir, repository};
 pub use laptop::Laptop;
 pub use load::{Counts, Load};
 pub use relay::Relay;
 pub use sandbox::Sandbox;
+pub use wait::{end, until};
 
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! What a bad API, a bad disk and two runs at once do to the events.
 
-use crate::support::{Api, Home, Post, document, ended, id};
+use crate::support::{Api, Home, Post, Recorded, document, id};
 use std::time::Duration;
 
 #[test]
@@ -68,16 +68,19 @@ fn two_runs_at_once_send_each_event_once() {
     let before = api.ids().len();
     api.now(slow);
     // The same run twice, another one, and somebody who flushes.
-    let children = [
-        home.start(&[], Some(&document(4))),
-        home.start(&[], Some(&document(4))),
-        home.start(&[], Some(&document(5))),
-        home.start(&["flush"], None),
-    ];
-    for child in children {
-        let answer = ended(child);
-        assert_eq!(answer.code, 0, "{answer:?}");
-    }
+    let runs = [Some(4), Some(4), Some(5), None];
+    std::thread::scope(|scope| {
+        for number in runs {
+            let home = &home;
+            scope.spawn(move || {
+                let answer = match number {
+                    Some(number) => home.run(&[], Some(&document(number))),
+                    None => home.run(&["flush"], None),
+                };
+                assert_eq!(answer.code, 0, "{answer:?}");
+            });
+        }
+    });
     let mut sent = api.ids().split_off(before);
     sent.sort();
     assert_eq!(sent, [1, 2, 3, 4, 5].map(id));

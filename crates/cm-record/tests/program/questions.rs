@@ -1,6 +1,6 @@
 //! Questions to a real ledger that the program itself wrote.
 
-use crate::support::{Home, document, id};
+use crate::support::{Home, Recorded, document, id};
 use serde_json::{Value, json};
 
 /// Records run `number`, which built `commit` of web on this machine.

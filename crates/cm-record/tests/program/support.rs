@@ -1,10 +1,10 @@
 //! A home with a project, and an ops API that answers what a test says.
 
+use cm_testkit::Answer;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 /// What the API was sent.
@@ -78,38 +78,34 @@ fn answer(mut stream: TcpStream, posts: &Mutex<Vec<Post>>, answering: &Mutex<Ans
         write!(stream, "HTTP/1.1 {status} Word\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}", text.len());
 }
 
-/// How the program ended.
-#[derive(Debug)]
-pub struct Answer {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
-}
+/// What the program wrote into the document.
+pub trait Recorded {
+    fn facts(&self) -> Value;
 
-impl Answer {
-    /// What the program wrote into the document.
-    pub fn facts(&self) -> Value {
-        let document: Value = serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {self:?}"));
-        document["facts"]["record"].clone()
-    }
-
-    /// What the document says became of the event.
-    pub fn event(&self) -> String {
+    /// What became of the event.
+    fn event(&self) -> String {
         self.facts()["event"].as_str().expect("a word").to_owned()
     }
 }
 
+impl Recorded for Answer {
+    fn facts(&self) -> Value {
+        self.document()["facts"]["record"].clone()
+    }
+}
+
 /// A home with a project whose one host is this machine.
-pub struct Home(tempfile::TempDir);
+pub struct Home(cm_testkit::Home);
 
 impl Home {
     pub fn new(ops: Option<&Api>) -> Self {
-        let dir = tempfile::tempdir().expect("a folder");
+        let mut home = cm_testkit::Home::new();
+        home.set("OPS_API_TOKEN", "planted-token");
         let ops = ops.map(|api| format!("[ops]\nurl = \"{}\"\n", api.url)).unwrap_or_default();
         let config = format!("project = \"shop\"\n{ops}[hosts.h]\naddress = \"local\"\n");
-        std::fs::write(dir.path().join("cm.toml"), config).expect("cm.toml");
-        std::fs::write(dir.path().join("compose.yaml"), "services:\n  web:\n    image: web\n").expect("compose.yaml");
-        Home(dir)
+        std::fs::write(home.path().join("cm.toml"), config).expect("cm.toml");
+        std::fs::write(home.path().join("compose.yaml"), "services:\n  web:\n    image: web\n").expect("compose.yaml");
+        Home(home)
     }
 
     pub fn outbox(&self) -> PathBuf {
@@ -125,39 +121,9 @@ impl Home {
         names
     }
 
-    pub fn start(&self, arguments: &[&str], input: Option<&Value>) -> Child {
-        let home = self.0.path();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_cm-record"))
-            .args(arguments)
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", home)
-            .env("XDG_STATE_HOME", home.join("state"))
-            .env("XDG_RUNTIME_DIR", home.join("run"))
-            .env("OPS_API_TOKEN", "planted-token")
-            .current_dir(home)
-            .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("cm-record");
-        if let (Some(mut pipe), Some(input)) = (child.stdin.take(), input) {
-            pipe.write_all(input.to_string().as_bytes()).expect("its stdin");
-        }
-        child
-    }
-
     pub fn run(&self, arguments: &[&str], input: Option<&Value>) -> Answer {
-        ended(self.start(arguments, input))
-    }
-}
-
-pub fn ended(child: Child) -> Answer {
-    let output = child.wait_with_output().expect("its end");
-    Answer {
-        code: output.status.code().expect("an exit code"),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        let input = input.map(|document| document.to_string().into_bytes());
+        self.0.run("cm-record", arguments, ".", input.as_deref())
     }
 }
 
