@@ -20,9 +20,11 @@ source "$here/sandbox.d/common.sh"
 usage() { sed -n '2,/^set -e/{/^set -e/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
 
 # ---- What is needed: COMMAND:PACKAGE ---------------------------------------------------------------------------
-# Extend this list when a build needs more (cmake:cmake, pkg-config:pkg-config, ...). Nothing else has to change.
+# Extend this list when a build needs more (pkg-config:pkg-config, ...). Nothing else has to change.
 needed=(
   cc:gcc                    # rustc links with it
+  cmake:cmake               # zlib-ng, which reads the repository, is built with it,
+  make:make                 # by make
   git:git
   ssh:openssh-client
   python3:python3-minimal   # the deploy's Python syntax check
@@ -34,9 +36,7 @@ needed_by_tests=(
   mandoc:mandoc             # two readers of manual pages, which must both be content
   man:man-db
   sudo:sudo                 # one lock, two users
-  cmake:cmake               # the database server below is built with it,
-  c++:g++                   # as C and C++,
-  make:make                 # by make
+  c++:g++                   # the database server below is built with it
 )
 # A server that speaks MongoDB's wire protocol, from crates.io: no registry has the real one. It stores every
 # byte as it came, and knows users, TLS, sessions and transactions. Building it takes minutes, once a machine.

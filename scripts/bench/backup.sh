@@ -6,12 +6,12 @@
 #
 #   scripts/bench/backup.sh [MB] [ROUNDS]     default 450 3
 #
-# CM_BIN_DIR is the folder of the program under test (default: target/release).
+# CM_BIN_DIR is the folder of the program under test (default: target/dist).
 set -euo pipefail
 export LC_ALL=C
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-program=${CM_BIN_DIR:-$here/../../target/release}/cm-backup
+program=${CM_BIN_DIR:-$here/../../target/dist}/cm-backup
 server=${CM_TEST_MONGOD:-${XDG_CACHE_HOME:-$HOME/.cache}/cm-test/secantusd-rs/bin/secantusd-rs}
 megabytes=${1:-450} rounds=${2:-3}
 

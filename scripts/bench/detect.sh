@@ -5,7 +5,7 @@
 #
 #   scripts/bench/detect.sh            everything; exit status 1 when a limit is missed
 #
-# $CM_BIN_DIR is where cm-detect is; without it a release build is made. $CM_BENCH_RUNS is how many runs a median is
+# $CM_BIN_DIR is where cm-detect is; without it one is built as what is installed. $CM_BENCH_RUNS is how many runs a median is
 # taken of (default 15). Medians of wall time from outside, the process's start included; peak memory from the kernel.
 set -euo pipefail
 
@@ -24,8 +24,8 @@ for tool in git awk sort /usr/bin/time; do
   command -v "$tool" >/dev/null || fail "$tool is needed (apt-get install git mawk coreutils time)"
 done
 if [[ -z ${CM_BIN_DIR:-} ]]; then
-  (cd "$here" && cargo build --quiet --release -p cm-detect)
-  CM_BIN_DIR=$here/target/release
+  (cd "$here" && cargo build --quiet --profile dist -p cm-detect)
+  CM_BIN_DIR=$here/target/dist
 fi
 detect=$CM_BIN_DIR/cm-detect
 [[ -x $detect ]] || fail "there is no cm-detect in $CM_BIN_DIR"

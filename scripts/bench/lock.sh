@@ -5,13 +5,13 @@
 #
 #   scripts/bench/lock.sh [ROUNDS]     default 300
 #
-# CM_BIN_DIR is the folder of the program under test (default: target/release). hyperfine measures where it is
+# CM_BIN_DIR is the folder of the program under test (default: target/dist). hyperfine measures where it is
 # installed, a loop in this shell elsewhere.
 set -euo pipefail
 export LC_ALL=C
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-program=${CM_BIN_DIR:-$here/../../target/release}/cm-lock
+program=${CM_BIN_DIR:-$here/../../target/dist}/cm-lock
 rounds=${1:-300}
 limit=2.00
 

@@ -6,12 +6,12 @@
 #
 #   scripts/bench/verify.sh [ROUNDS]     default 20
 #
-# CM_BIN_DIR is the folder of the program under test (default: target/release).
+# CM_BIN_DIR is the folder of the program under test (default: target/dist).
 set -euo pipefail
 export LC_ALL=C
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-program=${CM_BIN_DIR:-$here/../../target/release}/cm-verify
+program=${CM_BIN_DIR:-$here/../../target/dist}/cm-verify
 rounds=${1:-20}
 limit=1.30
 delays=(100 150 200 250 300 350 380 400) # milliseconds; the slowest last

@@ -105,6 +105,25 @@ fn a_laptop_that_slept_past_its_lease_has_lost_the_lock(relay: &Relay, far: &Lap
     assert_eq!(state(near), "free");
 }
 
+/// Over the connection that is there, to take the lock and to give it back is two commands: it takes no more round
+/// trips than ssh itself for two that read, think and answer.
+fn it_costs_two_commands_over_the_shared_connection(relay: &Relay, far: &Laptop) {
+    assert_eq!(far.lock(&["run", "--", "true"]), 0, "the connection is there");
+    let found = far.home.run("find", &["../run", "-type", "s"], "work", None);
+    let socket = found.stdout.lines().next().expect("the control socket");
+    let trips = |run: &dyn Fn() -> i32| {
+        let before = relay.round_trips();
+        assert_eq!(run(), 0);
+        relay.round_trips() - before
+    };
+    let peer = ["-S", socket, "platform", "cat >/dev/null; sleep 0.3; echo done"];
+    relay.delay(Duration::from_millis(150));
+    let command = trips(&|| far.home.run("ssh", &peer, "work", Some(b"x")).code);
+    let lock = trips(&|| far.lock(&["run", "--", "true"]));
+    relay.delay(Duration::ZERO);
+    assert!(command > 0 && lock <= 2 * command, "{lock} round trips, {command} for one command of ssh");
+}
+
 /// The server loses its power: the lock is in its file, the holder comes back and goes on.
 fn a_server_that_restarts_keeps_the_lock_for_its_holder(sandbox: &Sandbox, far: &Laptop, near: &Laptop) {
     let asking = Asking::start(far);
@@ -137,6 +156,7 @@ fn the_lock_over_a_link_that_is_slow_cut_or_silent() {
     let relay = sandbox.relay("platform");
     let far = Laptop::new(&sandbox, "link", "ada@laptop", LEASE);
     an_interrupt_on_a_slow_link_leaves_nothing(&relay, &far, &near);
+    it_costs_two_commands_over_the_shared_connection(&relay, &far);
     a_cut_in_the_middle_of_an_attempt_lasts_one_lease(&relay, &far, &near);
     a_dead_host_holds_up_only_what_runs_there(&relay, &far);
     a_laptop_that_slept_past_its_lease_has_lost_the_lock(&relay, &far, &near);

@@ -74,6 +74,8 @@ pub trait Tool {
     const ACCEPTS: Accepts = Accepts::Ok;
     /// Whether a first Ctrl-C only warns, because stopping half-way is worse.
     const FINISHES_ON_INTERRUPT: bool = false;
+    /// How many threads beside the first one; each costs a short program a noticeable part of its time.
+    const THREADS: usize = 2;
     /// Its command line.
     type Args: Parser;
 
@@ -214,7 +216,7 @@ pub fn main<T: Tool>() -> ExitCode {
         Err(exit) => return exit,
     };
     let log = T::common(&args).log(T::NAME);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(T::THREADS).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             log.failure(&Failure::bug("cannot start").cause(error));

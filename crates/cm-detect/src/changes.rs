@@ -1,10 +1,12 @@
 //! Every path that differs between two commits. The trees are read as Git stores them,
-//! side by side and on all processors; folders that are the same on both sides are not
-//! opened, so that this costs what the difference costs, not what the repository holds.
+//! side by side; folders that are the same on both sides are not opened, so that this costs
+//! what the difference costs, not what the repository holds. On one thread: more of them wait
+//! for each other, as the library locks its window onto the pack at every object.
 
-use git2::{Error, ObjectType, Odb, Oid};
+use git2::{Error, ObjectType, Odb, Oid, Repository};
 use std::cmp::Ordering;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::path::PathBuf;
+use std::thread::JoinHandle;
 
 /// A path that differs between two commits.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -19,49 +21,51 @@ pub struct Change {
     pub deleted: bool,
 }
 
-/// So many folders that differ are worth more than one thread.
-const MIN_FOLDERS: usize = 16;
+/// A comparison of two commits that is under way beside everything else.
+pub struct Started {
+    /// The base.
+    pub base: Oid,
+    thread: JoinHandle<Result<Vec<Change>, Error>>,
+}
 
-/// More threads than this wait for each other.
-const MAX_THREADS: usize = 8;
+impl Started {
+    /// Starts comparing `base` with `head`, in the repository at `path`. It is opened once more: a handle of the
+    /// library belongs to one thread.
+    pub fn new(path: PathBuf, base: Oid, head: Oid) -> Self {
+        let thread = std::thread::spawn(move || of_commits(&Repository::open(path)?, base, head));
+        Started { base, thread }
+    }
+
+    /// What it finds.
+    ///
+    /// # Errors
+    /// As [`of_commits`].
+    pub fn changes(self) -> Result<Vec<Change>, Error> {
+        self.thread.join().unwrap_or_else(|_| Err(Error::from_str("the comparison ended early")))
+    }
+}
+
+/// Every path that differs between two commits, in order; a renamed file is two.
+///
+/// # Errors
+/// As [`between`].
+pub fn of_commits(git: &Repository, base: Oid, head: Oid) -> Result<Vec<Change>, Error> {
+    let tree = |commit: Oid| git.find_commit(commit).map(|commit| commit.tree_id());
+    between(&git.odb()?, tree(base)?, tree(head)?)
+}
 
 /// The mode of a folder in a tree of Git.
 const FOLDER: u32 = 0o040_000;
 /// The mode of a submodule.
 const MODULE: u32 = 0o160_000;
 
-/// Every path that differs between two trees, in order; a renamed file is two.
+/// Every path that differs between two trees, in order.
 ///
 /// # Errors
 /// If the objects are not all here, or one of them is no tree.
-pub fn between(odb: &Odb, base: Oid, head: Oid) -> Result<Vec<Change>, Error> {
+fn between(odb: &Odb, base: Oid, head: Oid) -> Result<Vec<Change>, Error> {
     let mut changes = Vec::new();
-    let mut folders = vec![Folder { path: Vec::new(), base: Some(base), head: Some(head) }];
-    while !folders.is_empty() && folders.len() < MIN_FOLDERS {
-        let mut below = Vec::new();
-        for folder in &folders {
-            compare(odb, folder, &mut changes, &mut below)?;
-        }
-        folders = below;
-    }
-    let next = AtomicUsize::new(0);
-    let work = || -> Result<Vec<Change>, Error> {
-        let mut found = Vec::new();
-        while let Some(folder) = folders.get(next.fetch_add(1, Relaxed)) {
-            compare_all(odb, folder, &mut found)?;
-        }
-        Ok(found)
-    };
-    let processors = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
-    let helpers = processors.min(folders.len()).saturating_sub(1);
-    std::thread::scope(|scope| {
-        let helping: Vec<_> = (0..helpers).map(|_| scope.spawn(work)).collect();
-        changes.extend(work()?);
-        for helper in helping {
-            changes.extend(helper.join().map_err(|_| Error::from_str("a comparison ended early"))??);
-        }
-        Result::<_, Error>::Ok(())
-    })?;
+    compare_all(odb, &Folder { path: Vec::new(), base: Some(base), head: Some(head) }, &mut changes)?;
     changes.sort_unstable();
     Ok(changes)
 }

@@ -3,22 +3,43 @@
 use crate::repository::broken;
 use cm_core::Result;
 use cm_project::tree::{self, Kind, Tree};
-use git2::{FileMode, ObjectType, Oid};
+use git2::{FileMode, ObjectType, Oid, TreeEntry};
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::rc::Rc;
 
 /// The files of one commit.
 pub struct CommitTree<'a> {
     git: &'a git2::Repository,
     tree: git2::Tree<'a>,
+    /// Folders that were opened, by path. The library's own cache is off: what differs is read once.
+    opened: RefCell<HashMap<Vec<u8>, Option<Rc<git2::Tree<'a>>>>>,
 }
 
 impl<'a> CommitTree<'a> {
     /// The files of `tree`, a tree of `git`.
     pub fn new(git: &'a git2::Repository, tree: git2::Tree<'a>) -> Self {
-        CommitTree { git, tree }
+        CommitTree { git, tree, opened: RefCell::default() }
+    }
+
+    /// What stands at `path`, which is not empty.
+    fn entry(&self, path: &[u8]) -> Option<TreeEntry<'static>> {
+        let path = path.strip_suffix(b"/").unwrap_or(path);
+        match path.iter().rposition(|byte| *byte == b'/') {
+            Some(slash) => self.folder(&path[..slash])?.get_name_bytes(&path[slash + 1..])?.to_owned().into(),
+            None => Some(self.tree.get_name_bytes(path)?.to_owned()),
+        }
+    }
+
+    /// The folder at `path`, which is not empty.
+    fn folder(&self, path: &[u8]) -> Option<Rc<git2::Tree<'a>>> {
+        if let Some(known) = self.opened.borrow().get(path) {
+            return known.clone();
+        }
+        let entry = self.entry(path).filter(|entry| entry.kind() == Some(ObjectType::Tree));
+        let tree = entry.and_then(|entry| self.git.find_tree(entry.id()).ok()).map(Rc::new);
+        self.opened.borrow_mut().insert(path.to_owned(), tree.clone());
+        tree
     }
 
     /// Every file below the root, with what `wanted` says yes to.
@@ -51,15 +72,15 @@ impl<'a> CommitTree<'a> {
             }
             let below = match folder.as_str() {
                 "" => Some(self.tree.clone()),
-                path => match self.tree.get_path(Path::new(path)) {
-                    Ok(entry) if entry.kind() == Some(ObjectType::Tree) => {
+                path => match self.entry(path.as_bytes()) {
+                    Some(entry) if entry.kind() == Some(ObjectType::Tree) => {
                         Some(self.git.find_tree(entry.id()).map_err(broken)?)
                     }
-                    Ok(_) => {
+                    Some(_) => {
                         found |= wanted(path.as_bytes());
                         None
                     }
-                    Err(_) => None,
+                    None => None,
                 },
             };
             let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
@@ -78,15 +99,14 @@ impl<'a> CommitTree<'a> {
         if path.is_empty() {
             return None;
         }
-        let entry = self.tree.get_path(Path::new(path)).ok()?;
+        let entry = self.entry(path.as_bytes())?;
         let folder = entry.kind() == Some(ObjectType::Tree);
         Some((entry.filemode(), (!folder).then(|| entry.id())))
     }
 
     /// The content of a file by its bytes; `None` if it is none.
     pub fn blob(&self, path: &[u8]) -> Option<Vec<u8>> {
-        let path = Path::new(std::ffi::OsStr::from_bytes(path));
-        let entry = self.tree.get_path(path).ok()?;
+        let entry = self.entry(path)?;
         let regular = entry.filemode() != i32::from(FileMode::Link) && entry.kind() == Some(ObjectType::Blob);
         regular.then(|| self.git.find_blob(entry.id()).ok().map(|blob| blob.content().to_vec())).flatten()
     }
@@ -109,7 +129,7 @@ impl Tree for CommitTree<'_> {
         if path.is_empty() {
             return Some(Kind::Dir);
         }
-        let entry = self.tree.get_path(Path::new(path)).ok()?;
+        let entry = self.entry(path.as_bytes())?;
         match entry.kind() {
             Some(ObjectType::Blob) if entry.filemode() == i32::from(FileMode::Link) => Some(Kind::Link),
             Some(ObjectType::Blob) => Some(Kind::File),
@@ -118,7 +138,7 @@ impl Tree for CommitTree<'_> {
     }
 
     fn content(&self, path: &str) -> std::io::Result<Option<Vec<u8>>> {
-        let Ok(entry) = self.tree.get_path(Path::new(path)) else { return Ok(None) };
+        let Some(entry) = self.entry(path.as_bytes()) else { return Ok(None) };
         if entry.kind() != Some(ObjectType::Blob) {
             return Ok(None);
         }

@@ -90,12 +90,11 @@ pub fn starts(service: &Service, profiles: &[String]) -> bool {
 }
 
 impl Comparison {
-    /// Compares `base` with `head`.
+    /// Judges `changes`, all that differs between `base` and `head`.
     ///
     /// # Errors
     /// [`cm_core::Exit::Detect`] if the repository cannot be read.
-    pub fn new(repository: &Repository, after: &After, base: Oid, head: Oid) -> Result<Self> {
-        let changes = repository.changes(base, head)?;
+    pub fn new(repository: &Repository, after: &After, base: Oid, head: Oid, changes: Vec<Change>) -> Result<Self> {
         let (was, is) = (repository.tree(base)?, repository.tree(head)?);
         let before = match after.looked_at.iter().all(|path| was.stands(path) == is.stands(path)) {
             true => Known::Same,

@@ -21,6 +21,7 @@ mod worktree;
 pub use args::{Args, OnUnknownBase};
 
 use bases::Bases;
+use changes::{Change, Started};
 use cm_core::{Action, CommonArgs, Done, Exit, Io, Log, Result, Run, Service};
 use cm_project::Project;
 use cm_project::inputs::Inputs;
@@ -32,6 +33,7 @@ use plan::{Plan, Question, is_python};
 use python::{Checked, Source};
 use repository::{Relation, Repository, display, short};
 use serde_json::{Value, json};
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use target::Target;
 use worktree::Scan;
@@ -44,6 +46,7 @@ const MAX_LISTED: usize = 500;
 
 impl cm_core::Tool for Tool {
     const NAME: &'static str = "cm-detect";
+    const THREADS: usize = 1;
     type Args = Args;
 
     fn common(args: &Args) -> &CommonArgs {
@@ -76,6 +79,8 @@ impl cm_core::Tool for Tool {
         run.doc.set_services(&plan.services);
         run.doc.set_facts(detection.facts(&plan, uncommitted));
         let summary = say(&plan, &notes);
+        // The process ends next; to free every path and object first would be a noticeable part of its time.
+        std::mem::forget(detection);
         Ok(if notes.warned() { Done::warned(summary) } else { Done::ok(summary) })
     }
 }
@@ -112,6 +117,8 @@ pub(crate) struct Detection {
     looked_at: BTreeSet<String>,
     compose_files: Vec<String>,
     pub(crate) bases: Bases,
+    /// The comparison with the base that was known first.
+    started: Cell<Option<Started>>,
     selected: Option<BTreeSet<String>>,
     hosts: Option<BTreeSet<String>>,
     full: bool,
@@ -129,10 +136,14 @@ impl Detection {
         let target = Target::choose(&repository, &project, args, started)?;
         warn_of_target(&repository, &target, notes);
         let head = target.commit;
+        let named = args.base.as_ref().map(|rev| Bases::from_revision(&repository, rev, args.on_unknown_base, notes));
+        let named = named.transpose()?;
+        // What is left to find out costs about as much as the comparison.
+        let started = named.as_ref().and_then(|named| Some(repository.start_changes(*named.commits().first()?, head)));
         let (inputs, looked_at) = read_inputs(&mut project, &repository, head)?;
         let selected = selection(&project, args)?;
-        let bases = match &args.base {
-            Some(rev) => Bases::from_revision(&repository, rev, args.on_unknown_base, notes)?,
+        let bases = match named {
+            Some(named) => named,
             None => {
                 let hosts = wanted_hosts(&project, selected.as_ref(), hosts.as_ref())?;
                 Bases::from_hosts(&repository, &project, &hosts, args.on_unknown_base, notes).await?
@@ -149,6 +160,7 @@ impl Detection {
             looked_at,
             compose_files,
             bases,
+            started: Cell::new(started),
             selected,
             hosts,
             full,
@@ -168,7 +180,8 @@ impl Detection {
             if base != self.head {
                 self.warn_of_history(base, notes);
             }
-            comparisons.push(Comparison::new(&self.repository, &after, base, self.head)?);
+            let changes = self.changes(base)?;
+            comparisons.push(Comparison::new(&self.repository, &after, base, self.head, changes)?);
         }
         let question = Question {
             project: &self.project,
@@ -180,6 +193,13 @@ impl Detection {
             full: self.full,
         };
         Ok(question.answer())
+    }
+
+    fn changes(&self, base: Oid) -> Result<Vec<Change>> {
+        match self.started.take() {
+            Some(started) if started.base == base => started.changes().map_err(repository::broken),
+            _ => self.repository.changes(base, self.head),
+        }
     }
 
     /// Says how the histories of a base and of what is deployed lie, where that is a surprise.

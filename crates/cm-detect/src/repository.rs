@@ -1,7 +1,7 @@
 //! The Git repository, read and never written: revisions, and ways to the files of a
 //! commit and to what differs between two.
 
-use crate::changes::{self, Change};
+use crate::changes::{self, Change, Started};
 use crate::commit::CommitTree;
 use cm_core::{Exit, Failure, Result};
 use git2::{ErrorCode, ObjectType, Oid, RepositoryState};
@@ -71,6 +71,8 @@ impl Repository {
     fn found(git: Result<git2::Repository, git2::Error>, path: &Path) -> Result<Self> {
         // As git itself, which hashes objects when they arrive, not each time they are read.
         git2::opts::strict_hash_verification(false);
+        // Nearly every object is read once; keeping them all would only take memory.
+        git2::opts::enable_caching(false);
         let git = git.map_err(|error| {
             let failure =
                 failure("detect.no-repository", format!("cannot open a Git repository in {}", path.display()));
@@ -212,9 +214,12 @@ impl Repository {
     /// # Errors
     /// [`Exit::Detect`] if the objects are not all here.
     pub fn changes(&self, base: Oid, head: Oid) -> Result<Vec<Change>> {
-        let tree = |commit: Oid| self.git.find_commit(commit).map(|commit| commit.tree_id());
-        let compare = || changes::between(&self.git.odb()?, tree(base)?, tree(head)?);
-        compare().map_err(broken)
+        changes::of_commits(&self.git, base, head).map_err(broken)
+    }
+
+    /// The same, found out while other things are.
+    pub fn start_changes(&self, base: Oid, head: Oid) -> Started {
+        Started::new(self.git.path().to_owned(), base, head)
     }
 
     /// What Git is in the middle of, in words.

@@ -27,6 +27,7 @@ impl cm_core::Tool for Tool {
     const NAME: &'static str = "cm-lock";
     // A lock is always released, whatever became of the run.
     const ACCEPTS: Accepts = Accepts::Any;
+    const THREADS: usize = 1;
     type Args = Args;
 
     fn common(args: &Args) -> &CommonArgs {

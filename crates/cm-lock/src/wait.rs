@@ -20,6 +20,9 @@ const SHORTEST_HERE: f64 = 0.04;
 /// The mean time before the first attempt of one that is ready to wait, in seconds.
 const COURTESY: f64 = 0.15;
 
+/// How often a waiter says that it still waits, for those who read a log.
+const REMINDER: Duration = Duration::from_secs(30);
+
 /// Takes the lock for `record`. Without a `limit` it refuses at once.
 ///
 /// # Errors
@@ -33,7 +36,7 @@ pub async fn take(
     signals: &mut Signals,
 ) -> Result<(Held, Record)> {
     let mut wanted = place.wanted(log).await?;
-    let mut waiting = Waiting { began: Instant::now(), limit, shortest: SHORTEST, seen: None };
+    let mut waiting = Waiting { began: Instant::now(), limit, shortest: SHORTEST, said: None };
     if limit.is_some() {
         // Whoever is ready to wait lets those go first who wait already: without this, one that comes back at
         // once takes the lock again and again in the moment in which it is free.
@@ -81,16 +84,19 @@ struct Waiting {
     limit: Option<Duration>,
     /// The mean pause that it may come to, in seconds.
     shortest: f64,
-    /// What was said last about the holder.
-    seen: Option<(Option<String>, Option<String>)>,
+    /// What was said last about the holder, and when.
+    said: Option<(Seen, Instant)>,
 }
+
+/// What makes a holder and its step: the nonce and the step.
+type Seen = (Option<String>, Option<String>);
 
 impl Waiting {
     fn is_on(&self) -> bool {
         self.limit.is_some_and(|limit| self.began.elapsed() < limit)
     }
 
-    /// Goes on waiting, and says for whom when that has changed.
+    /// Goes on waiting, and says for whom and for how long: at first, when that has changed, and now and then.
     fn goes_on(&mut self, holder: &Holder, log: &Log) -> Result<()> {
         let Some(limit) = self.limit else { return Err(holder.refusal()) };
         if !self.is_on() {
@@ -99,12 +105,22 @@ impl Waiting {
         self.shortest = if matches!(holder.place, cm_lease::Place::Here(_)) { SHORTEST_HERE } else { SHORTEST };
         let (nonce, step) = holder.identity();
         let seen = (nonce.map(str::to_owned), step.map(str::to_owned));
-        if self.seen.as_ref() != Some(&seen) {
-            let left = limit.saturating_sub(self.began.elapsed()).as_secs();
-            log.info(format!("waiting up to {left} s for the deploy lock, held by {}", holder.describe()));
-            self.seen = Some(seen);
+        let news = |(said, when): &(Seen, Instant)| *said != seen || when.elapsed() >= REMINDER;
+        if self.said.as_ref().is_none_or(news) {
+            log.info(format!("{}, held by {}", self.so_far(limit), holder.describe()));
+            self.said = Some((seen, Instant::now()));
         }
         Ok(())
+    }
+
+    /// How long it has waited, and how long it still will.
+    fn so_far(&self, limit: Duration) -> String {
+        let waited = self.began.elapsed();
+        let left = limit.saturating_sub(waited).as_secs();
+        match waited.as_secs() {
+            0 => format!("waiting up to {left} s for the deploy lock"),
+            waited => format!("waited {waited} s for the deploy lock, up to {left} s more"),
+        }
     }
 
     /// Until the next attempt: shorter the longer one waits, at random between half and
@@ -130,12 +146,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_waiter_says_for_how_long() {
+        let waiting = |seconds| Waiting {
+            began: Instant::now() - Duration::from_secs(seconds),
+            limit: None,
+            shortest: SHORTEST,
+            said: None,
+        };
+        let limit = Duration::from_secs(600);
+        assert!(waiting(0).so_far(limit).starts_with("waiting up to 59"));
+        let later = waiting(65).so_far(limit);
+        assert!(later.starts_with("waited 65 s for the deploy lock, up to 53"), "{later}");
+    }
+
+    #[test]
     fn pauses_are_bounded_and_those_who_came_first_ask_more_often() {
         let waiting = |seconds| Waiting {
             began: Instant::now() - Duration::from_secs(seconds),
             limit: Some(Duration::from_secs(7200)),
             shortest: SHORTEST,
-            seen: None,
+            said: None,
         };
         for _ in 0..200 {
             let (new, old) = (waiting(0).pause().as_secs_f64(), waiting(600).pause().as_secs_f64());
