@@ -39,7 +39,9 @@ fn every_sick_service_is_found_out_with_its_cause() {
         assert_eq!(answer.code, 40, "stderr:\n{}", answer.stderr);
         assert!(answer.stderr.contains("[WARN] Some services may not be fully healthy yet"), "{}", answer.stderr);
         for patient in &PATIENTS {
-            wrong.entry(patient.service).or_default().extend(difference(&answer.document(), patient));
+            let difference = difference(&answer.document(), patient);
+            difference.iter().for_each(|wrong| println!("--- wrong in round {round}: {wrong}"));
+            wrong.entry(patient.service).or_default().extend(difference);
         }
         println!("--- round {round} of {rounds}: {} wrong verdicts so far", wrong.values().flatten().count());
     }
