@@ -42,6 +42,9 @@ pub struct Tool;
 /// More paths than this are counted, not listed.
 const MAX_LISTED: usize = 500;
 
+/// The document names this many of the commits that are deployed.
+const MAX_COMMITS: usize = 50;
+
 impl cm_core::Tool for Tool {
     const NAME: &'static str = "cm-detect";
     type Args = Args;
@@ -291,6 +294,7 @@ impl Detection {
             "removed": plan.removed,
             "unpushed": self.target.unpushed,
             "dirty": uncommitted,
+            "commits": self.repository.subjects(self.head, &Vec::from_iter(self.bases.commits()), MAX_COMMITS),
         })
     }
 }
