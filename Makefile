@@ -13,6 +13,8 @@ PROGRAMS = cm-lock cm-detect cm-backup cm-build cm-health cm-verify cm-rollback 
 
 all: build
 
+# The commit is in what `--version` says.
+build: export CM_COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 build:
 	$(CARGO) build --release $(PROGRAMS:%=-p %)
 
@@ -23,7 +25,7 @@ test-unit:
 	scripts/setup.sh --tests
 	$(CARGO) build --workspace
 	CM_BIN_DIR=$(CURDIR)/target/debug $(CARGO) test --workspace --exclude cm-tests
-	CM_BIN_DIR=$(CURDIR)/target/debug $(CARGO) test -p cm-tests --test protocol --test manual
+	CM_BIN_DIR=$(CURDIR)/target/debug $(CARGO) test -p cm-tests --test protocol --test manual --test shell
 
 # Real servers: sshd, Docker, a database; one sandbox a test.
 test-sandbox:

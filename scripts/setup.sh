@@ -34,6 +34,10 @@ needed_by_tests=(
   mandoc:mandoc             # two readers of manual pages, which must both be content
   man:man-db
   sudo:sudo                 # one lock, two users
+  bash:bash                 # three shells that complete names,
+  zsh:zsh
+  fish:fish
+  script:bsdutils           # and a terminal that nobody sits at
   chromium:chromium         # looks at the report's page
   cmake:cmake               # the database server below is built with it,
   c++:g++                   # as C and C++,

@@ -47,6 +47,11 @@ const MAX_COMMITS: usize = 50;
 
 impl cm_core::Tool for Tool {
     const NAME: &'static str = "cm-detect";
+    const EXAMPLES: [(&'static str, &'static str); 2] = [
+        ("cm-detect </dev/null", "what would be deployed, and why"),
+        ("cm-detect --init --host ada@server", "write a cm.toml for this repository"),
+    ];
+    const SCHEMAS: &'static [&'static str] = &[cm_ledger::SCHEMA];
     type Args = Args;
 
     fn common(args: &Args) -> &CommonArgs {

@@ -45,6 +45,7 @@ pub enum Sub {
     /// Say which release put a service where it is, who, when and why
     Why {
         /// The service's name in the compose file
+        #[arg(add = cm_project::complete::services())]
         service: String,
         /// Print JSON instead of text
         #[arg(long)]

@@ -28,6 +28,11 @@ pub struct Tool;
 
 impl cm_core::Tool for Tool {
     const NAME: &'static str = "cm-record";
+    const EXAMPLES: [(&'static str, &'static str); 2] = [
+        ("cm-record history", "what ran when, and how it ended"),
+        ("cm-record report --html r.html", "a page about the last deployment"),
+    ];
+    const SCHEMAS: &'static [&'static str] = &[cm_ledger::SCHEMA, event::SCHEMA];
     const ACCEPTS: Accepts = Accepts::Any;
     const FINISHES_ON_INTERRUPT: bool = true;
     type Args = Args;
