@@ -8,21 +8,24 @@ BIN      = $(DESTDIR)$(PREFIX)/bin
 SHARE    = $(DESTDIR)$(PREFIX)/share
 BUILT   ?= target/release
 SCRIPTS  = scripts/deploy-to-vps.sh scripts/post-deploy-verify.sh
+# The commit is in what `--version` says.
+CM_COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
+# No path of this machine is in a packaged program, not even in its panics.
+DIST     = CM_COMMIT=$(CM_COMMIT) RUSTFLAGS="--remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo" \
+           $(CARGO) build --profile dist $(PROGRAMS:%=-p %)
 LINTERS  = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cm-test/linters/bin
 SHELLS   = scripts/*.sh scripts/sandbox scripts/vps/*.sh scripts/bench/*.sh scripts/sandbox.d/*.sh
 PROGRAMS = cm-lock cm-detect cm-backup cm-build cm-health cm-verify cm-rollback cm-record
 
-.PHONY: all help build test test-unit test-sandbox lint bench man demo demo-down install uninstall completions clean
+.PHONY: all help build test test-unit test-sandbox lint bench man demo demo-down install uninstall deb completions clean
 
 all: build
 
 help: ## Print this
 	@sed -n 's/^\([a-z][a-z-]*\):[^#=]*## /\1\t/p' Makefile | expand -t 16
 
-# The commit is in what `--version` says.
-build: export CM_COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 build: ## Build the programs (release) into target/release
-	$(CARGO) build --release $(PROGRAMS:%=-p %)
+	CM_COMMIT=$(CM_COMMIT) $(CARGO) build --release $(PROGRAMS:%=-p %)
 
 test: lint test-unit test-sandbox ## Run everything, set-up included, nothing skipped; what CI runs
 
@@ -58,7 +61,7 @@ demo: ## Make two servers, deploy, break something, roll back
 demo-down: ## Remove the demo's servers
 	scripts/demo.sh --down
 
-install: build completions ## Install programs, scripts, manuals, schemas and completions below $(DESTDIR)$(PREFIX)
+install: $(if $(filter target/release,$(BUILT)),build) completions ## Install programs, scripts, manuals, schemas and completions below $(DESTDIR)$(PREFIX)
 	install -d $(BIN) $(SHARE)/man/man1 $(SHARE)/man/man5 $(SHARE)/man/man7 $(SHARE)/cm/schemas
 	install -m755 $(PROGRAMS:%=$(BUILT)/%) $(SCRIPTS) $(BIN)/
 	for section in 1 5 7; do install -m644 man/*.$$section $(SHARE)/man/man$$section/ || exit 1; done
@@ -69,6 +72,10 @@ install: build completions ## Install programs, scripts, manuals, schemas and co
 	    install -m644 target/completions/_$$program $(SHARE)/zsh/site-functions/ && \
 	    install -m644 target/completions/$$program.fish $(SHARE)/fish/vendor_completions.d/ || exit 1; \
 	done
+
+deb: ## Make a Debian package in dist/ (reproducible; see scripts/package.sh)
+	$(if $(filter target/release,$(BUILT)),$(DIST))
+	BUILT=$(or $(filter-out target/release,$(BUILT)),target/dist) scripts/package.sh
 
 completions: ## Write completions of bash, zsh and fish into target/completions
 	mkdir -p target/completions
