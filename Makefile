@@ -1,4 +1,5 @@
 # What people and CI call. `make demo` and `make test` need nothing before them.
+# A target's line says after ## what it is for: `make help` prints that.
 
 CARGO   ?= cargo
 DESTDIR ?=
@@ -8,56 +9,63 @@ SHARE    = $(DESTDIR)$(PREFIX)/share
 # What is installed is optimized across crates; the demo does not wait for that.
 BUILT   ?= target/dist
 SCRIPTS  = scripts/deploy-to-vps.sh scripts/post-deploy-verify.sh
+# The commit is in what `--version` says.
+CM_COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
+# No path of this machine is in a packaged program, not even in its panics.
+DIST     = CM_COMMIT=$(CM_COMMIT) RUSTFLAGS="--remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo" \
+           $(CARGO) build --profile dist $(PROGRAMS:%=-p %)
+LINTERS  = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cm-test/linters/bin
+SHELLS   = scripts/*.sh scripts/sandbox scripts/vps/*.sh scripts/bench/*.sh scripts/sandbox.d/*.sh
 PROGRAMS = cm-lock cm-detect cm-backup cm-build cm-health cm-verify cm-rollback cm-record
 
-.PHONY: all build dist test test-unit test-sandbox lint bench man demo demo-down install uninstall completions clean
+.PHONY: all help build dist test test-unit test-sandbox lint bench man demo demo-down install uninstall deb completions clean
 
 all: build
 
-build:
-	$(CARGO) build --release $(PROGRAMS:%=-p %)
+help: ## Print this
+	@sed -n 's/^\([a-z][a-z-]*\):[^#=]*## /\1\t/p' Makefile | expand -t 16
 
-# What is installed and measured.
-dist:
-	$(CARGO) build --profile dist $(PROGRAMS:%=-p %)
+build: ## Build the programs (release) into target/release
+	CM_COMMIT=$(CM_COMMIT) $(CARGO) build --release $(PROGRAMS:%=-p %)
 
-# Everything: set-up included, nothing skipped.
-test: lint test-unit test-sandbox
+dist: ## Build what is installed and measured, optimized across crates, into target/dist
+	$(DIST)
 
-test-unit:
+test: lint test-unit test-sandbox ## Run everything, set-up included, nothing skipped; what CI runs
+
+test-unit: ## Run unit and protocol tests; seconds once things are compiled
 	scripts/setup.sh --tests
 	$(CARGO) build --workspace
 	CM_BIN_DIR=$(CURDIR)/target/debug $(CARGO) test --workspace --exclude cm-tests
-	CM_BIN_DIR=$(CURDIR)/target/debug $(CARGO) test -p cm-tests --test protocol --test manual
+	CM_BIN_DIR=$(CURDIR)/target/debug $(CARGO) test -p cm-tests --test protocol --test manual --test shell
 
-# Real servers: sshd, Docker, a database; one sandbox a test.
-test-sandbox:
+test-sandbox: ## Run the tests on real servers: sshd, Docker, a database; one sandbox a test
 	scripts/setup.sh --tests
 	$(CARGO) build --workspace
 	CM_BIN_DIR=$(CURDIR)/target/debug $(CARGO) test -p cm-tests -- --nocapture
 
-lint:
-	scripts/setup.sh --tests
+lint: ## Look at formats, lints, shell scripts, spelling, licences and sources of crates
+	scripts/setup.sh --lint
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	shellcheck -x -P SCRIPTDIR scripts/*.sh scripts/sandbox scripts/vps/*.sh scripts/bench/*.sh
+	shellcheck -x -P SCRIPTDIR $(filter-out scripts/sandbox.d/%,$(wildcard $(SHELLS)))
+	shfmt -d $(SHELLS)
+	$(LINTERS)/typos
+	$(LINTERS)/cargo-deny --locked check bans licenses sources
 
-# Ratios against named peers, measured in the same run. Nothing else should be running.
-bench: dist
+bench: dist ## Measure ratios against named peers; nothing else should be running
 	for script in scripts/bench/*.sh; do CM_BIN_DIR=$(CURDIR)/target/dist $$script || exit 1; done
 
-# The manual pages and schemas, anew from the programs' definitions.
-man:
+man: ## Write manual pages and schemas anew from the programs' definitions
 	$(CARGO) run -q -p cm-docs -- man
 
-demo:
+demo: ## Make two servers, deploy, break something, roll back
 	scripts/demo.sh
 
-demo-down:
+demo-down: ## Remove the demo's servers
 	scripts/demo.sh --down
 
-# Programs, scripts, manual pages, schemas and completions of bash, zsh and fish.
-install: $(if $(filter target/dist,$(BUILT)),dist) completions
+install: $(if $(filter target/dist,$(BUILT)),dist) completions ## Install programs, scripts, manuals, schemas and completions below $(DESTDIR)$(PREFIX)
 	install -d $(BIN) $(SHARE)/man/man1 $(SHARE)/man/man5 $(SHARE)/man/man7 $(SHARE)/cm/schemas
 	install -m755 $(PROGRAMS:%=$(BUILT)/%) $(SCRIPTS) $(BIN)/
 	for section in 1 5 7; do install -m644 man/*.$$section $(SHARE)/man/man$$section/ || exit 1; done
@@ -69,12 +77,14 @@ install: $(if $(filter target/dist,$(BUILT)),dist) completions
 	    install -m644 target/completions/$$program.fish $(SHARE)/fish/vendor_completions.d/ || exit 1; \
 	done
 
-completions:
+deb: $(if $(filter target/dist,$(BUILT)),dist) ## Make a Debian package in dist/ (reproducible; see scripts/package.sh)
+	BUILT=$(BUILT) scripts/package.sh
+
+completions: ## Write completions of bash, zsh and fish into target/completions
 	mkdir -p target/completions
 	$(CARGO) run -q -p cm-docs -- --completions target/completions
 
-# What `make install` put there, and nothing else.
-uninstall:
+uninstall: ## Remove what `make install` put there, and nothing else
 	cd $(BIN) && rm -f $(PROGRAMS) $(notdir $(SCRIPTS))
 	for section in 1 5 7; do for page in man/*.$$section; do \
 	    rm -f $(SHARE)/man/man$$section/$${page##*/}; done; done
@@ -83,5 +93,5 @@ uninstall:
 	    rm -f $(SHARE)/bash-completion/completions/$$program $(SHARE)/zsh/site-functions/_$$program \
 	        $(SHARE)/fish/vendor_completions.d/$$program.fish; done
 
-clean:
+clean: ## Remove what was built
 	$(CARGO) clean

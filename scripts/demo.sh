@@ -79,7 +79,10 @@ show deploy-to-vps.sh
 status=0
 deploy-to-vps.sh >"$state/demo-broken.json" || status=$?
 explain "exit status $status (60 means: rolled back, and healthy)"
-[ "$status" -eq 60 ] || { printf 'the rollback did not happen as it should\n' >&2; exit 1; }
+[ "$status" -eq 60 ] || {
+    printf 'the rollback did not happen as it should\n' >&2
+    exit 1
+}
 running 'backend-gateway'
 show curl "$API_URL/gateway/health"
 curl -sf "$API_URL/gateway/health"

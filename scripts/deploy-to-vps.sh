@@ -55,11 +55,13 @@ while [ $# -gt 0 ]; do
     case $1 in
     --full) detect+=(--full) build+=(--full) what="everything, from scratch" ;;
     --dashboard | --backend | --gateway | --runner | --docs)
-        detect+=(--group "${1#--}") what=${1#--} ;;
+        detect+=(--group "${1#--}") what=${1#--}
+        ;;
     --host)
         [ $# -ge 2 ] || die 2 "--host needs a name" "a host of cm.toml, such as deploy-to-vps.sh --host platform"
         lock+=(--host "$2") detect+=(--host "$2")
-        shift ;;
+        shift
+        ;;
     --no-push) push=no ;;
     --no-backup) backup=no ;;
     --no-prune) prune=no ;;
@@ -71,9 +73,13 @@ while [ $# -gt 0 ]; do
         export CM_BRANCH=$2
         named=$2
         detect+=(--branch "$2")
-        shift ;;
+        shift
+        ;;
     --dry-run) common+=(--dry-run) ;;
-    -h | --help) usage; exit 0 ;;
+    -h | --help)
+        usage
+        exit 0
+        ;;
     *) die 2 "unknown option '$1'" "deploy-to-vps.sh --help lists them" ;;
     esac
     shift
@@ -118,7 +124,10 @@ fi
 # Ctrl-C and a closed terminal reach each of them, and what was changed is then taken
 # back: this script waits for that, under the lock.
 step() { # step YES|NO PROGRAM ARGUMENTS...
-    if [ "$1" = yes ]; then shift; exec "$@"; fi
+    if [ "$1" = yes ]; then
+        shift
+        exec "$@"
+    fi
     trap '' INT TERM HUP
     exec cat
 }
@@ -139,8 +148,8 @@ document=$(
     for code in "${codes[@]}"; do
         case $code in
         0) ;;
-        6[0-2]) status=$code ;;                       # how the rollback ended says most
-        3) [ "$status" -ne 0 ] || status=3 ;;         # refused: an earlier one failed
+        6[0-2]) status=$code ;;                           # how the rollback ended says most
+        3) [ "$status" -ne 0 ] || status=3 ;;             # refused: an earlier one failed
         *) case $status in 0 | 3) status=$code ;; esac ;; # the first to fail
         esac
     done

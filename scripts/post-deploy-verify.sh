@@ -35,9 +35,13 @@ while [ $# -gt 0 ]; do
     --junit)
         [ $# -ge 2 ] || fail 2 "--junit needs a file" "post-deploy-verify.sh --junit verify.xml"
         arguments+=(--junit "$2")
-        shift ;;
+        shift
+        ;;
     --production | --notify | --verbose | --skip-canary) arguments+=("$1") ;;
-    -h | --help) usage; exit 0 ;;
+    -h | --help)
+        usage
+        exit 0
+        ;;
     *) fail 2 "unknown option '$1'" "post-deploy-verify.sh --help lists them" ;;
     esac
     shift

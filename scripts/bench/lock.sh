@@ -15,7 +15,10 @@ program=${CM_BIN_DIR:-$here/../../target/dist}/cm-lock
 rounds=${1:-300}
 limit=2.00
 
-fail() { printf '[FAIL] %s\n' "$1" >&2; exit 2; }
+fail() {
+  printf '[FAIL] %s\n' "$1" >&2
+  exit 2
+}
 [[ $rounds =~ ^[1-9][0-9]{0,5}$ ]] || fail "not a number of rounds: '$rounds'"
 [[ -x $program ]] || fail "no program at $program: make build"
 type -P flock >/dev/null || fail 'flock is not installed (package util-linux)'

@@ -16,7 +16,10 @@ rounds=${1:-20}
 limit=1.30
 delays=(100 150 200 250 300 350 380 400) # milliseconds; the slowest last
 
-fail() { printf '[FAIL] %s\n' "$1" >&2; exit 2; }
+fail() {
+  printf '[FAIL] %s\n' "$1" >&2
+  exit 2
+}
 [[ $rounds =~ ^[1-9][0-9]{0,5}$ ]] || fail "not a number of rounds: '$rounds'"
 [[ -x $program ]] || fail "no program at $program: make build"
 for command in curl python3; do type -P "$command" >/dev/null || fail "$command is not installed"; done

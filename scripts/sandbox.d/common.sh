@@ -5,9 +5,9 @@
 # answers, locks around image building) lives in one folder per machine, not per sandbox and not per $HOME,
 # because the engine is one per machine too.
 
-info()  { printf '[INFO] %s\n' "$*" >&2; }
-warn()  { printf '[WARN] %s\n' "$*" >&2; }
-ok()    { printf '[SUCCESS] %s\n' "$*" >&2; }
+info() { printf '[INFO] %s\n' "$*" >&2; }
+warn() { printf '[WARN] %s\n' "$*" >&2; }
+ok() { printf '[SUCCESS] %s\n' "$*" >&2; }
 # fail WHAT [HINT] - say what went wrong and what to do, and end with status 1.
 fail() {
   printf '[ERROR] %s\n' "$1" >&2
@@ -51,7 +51,10 @@ docker() { timeout --foreground "${docker_limit:-60}" docker "$@"; }
 # spawn COMMAND... - in the background, and so that TERM ends it in good order (after the call it is in).
 # Sets `spawned` to its process id.
 spawn() {
-  { trap 'exit 143' TERM; "$@"; } &
+  {
+    trap 'exit 143' TERM
+    "$@"
+  } &
   spawned=$!
 }
 

@@ -42,7 +42,10 @@ free_port() {
   local port tries
   for ((tries = 0; tries < 200; tries++)); do
     port=$((20000 + (RANDOM * 32768 + RANDOM) % 12000))
-    (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { printf '%s' "$port"; return 0; }
+    (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || {
+      printf '%s' "$port"
+      return 0
+    }
   done
   fail 'found no free port between 20000 and 32000 on 127.0.0.1'
 }
@@ -58,7 +61,7 @@ start_container() {
     options=(--network "cm-sandbox-$name" --network-alias "$role" --env "SANDBOX_KEY=$(<"$state/key.pub")")
     if [[ $kind == server ]]; then
       options+=(--mount "type=volume,source=$(container "$role"),target=/var/lib/docker,volume-label=cm.sandbox=$name"
-        --mount "type=volume,source=$(seed_volume),target=/seed,readonly")
+      --mount "type=volume,source=$(seed_volume),target=/seed,readonly")
     fi
     for port in "$@"; do options+=(--publish "127.0.0.1:$(free_port):$port"); done
     if run_server_container "$(container "$role")" "cm.sandbox=$name" "${options[@]}" "$(server_image)" "$kind" 2>"$errors"; then

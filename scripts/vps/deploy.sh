@@ -136,7 +136,8 @@ logs() {
         -n | --tail)
             [ $# -ge 2 ] || die 2 "$1 needs a number" "deploy.sh logs -n 200"
             lines=$2
-            shift ;;
+            shift
+            ;;
         -*) die 2 "unknown option '$1'" "deploy.sh --help lists them" ;;
         *) arguments+=("$1") ;;
         esac

@@ -25,11 +25,11 @@ pub struct Args {
     pub command: Option<Command>,
 
     /// The host the database runs on, by its name in cm.toml
-    #[arg(long, value_name = "NAME", global = true)]
+    #[arg(long, value_name = "NAME", global = true, add = cm_project::complete::hosts())]
     pub host: Option<String>,
 
     /// The database's service in the compose file
-    #[arg(long, value_name = "NAME", global = true)]
+    #[arg(long, value_name = "NAME", global = true, add = cm_project::complete::services())]
     pub service: Option<String>,
 
     /// Read the database's URI from this variable of the environment, and go there directly

@@ -51,6 +51,11 @@ pub struct Tool;
 
 impl cm_core::Tool for Tool {
     const NAME: &'static str = "cm-backup";
+    const EXAMPLES: [(&'static str, &'static str); 2] = [
+        ("cm-backup </dev/null", "back up what cm.toml says, and prove it"),
+        ("cm-backup verify FILE", "is this backup whole?"),
+    ];
+    const SCHEMAS: &'static [&'static str] = &[cm_ledger::SCHEMA];
     type Args = Args;
 
     fn common(args: &Args) -> &CommonArgs {

@@ -28,7 +28,7 @@ pub struct Args {
 #[derive(Debug, ClapArgs)]
 pub struct Selection {
     /// Without a document: build this service (may be repeated)
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = cm_project::complete::services())]
     pub service: Vec<String>,
 
     /// Without a document: build every service

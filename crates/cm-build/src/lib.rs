@@ -27,6 +27,11 @@ pub struct Tool;
 
 impl cm_core::Tool for Tool {
     const NAME: &'static str = "cm-build";
+    const EXAMPLES: [(&'static str, &'static str); 2] = [
+        ("cm-detect | cm-build --dry-run", "what would be done where"),
+        ("cm-build --service web </dev/null", "build one service and replace it"),
+    ];
+    const SCHEMAS: &'static [&'static str] = &[cm_ledger::SCHEMA];
     type Args = Args;
 
     fn common(args: &Args) -> &CommonArgs {

@@ -26,6 +26,14 @@ impl Journal {
         Journal { dir: state_dir().join("runs").join(run_id) }
     }
 
+    /// The ids of all runs that this machine keeps a journal of, oldest first.
+    pub fn runs() -> Vec<String> {
+        let entries = fs::read_dir(state_dir().join("runs")).into_iter().flatten().flatten();
+        let mut ids: Vec<_> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        ids.sort();
+        ids
+    }
+
     /// Where it is.
     pub fn dir(&self) -> &Path {
         &self.dir

@@ -25,7 +25,7 @@ pub use log::{Format, Level, Log};
 pub use redact::{add_secret, redact};
 pub use signal::{Signals, is_ignored};
 pub use table::table;
-pub use tool::{Accepts, CommonArgs, Done, Io, Run, Tool, command, main};
+pub use tool::{Accepts, COMPLETE, CommonArgs, Done, Io, Run, Tool, command, introduction, main};
 
 /// Who deploys: `$CM_ACTOR`, else `USER@HOSTNAME`.
 pub fn actor() -> String {

@@ -3,19 +3,21 @@
 //! document passes through untouched, a failing program writes its document and
 //! then exits with its code, and nothing but the document goes to stdout.
 
-use crate::document::{Stage, StageStatus};
+use crate::document::{SCHEMA, Stage, StageStatus};
 use crate::input::{self, Input};
 use crate::journal::Journal;
 use crate::log::{Format, Level, Log};
 use crate::redact::redact;
 use crate::signal::Signals;
 use crate::{Document, Exit, Failure, Result, Status, actor, time};
+use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::future::Future;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 use std::time::Instant;
 
 /// The flags every program has.
@@ -72,6 +74,10 @@ pub trait Tool {
     const NAME: &'static str;
     /// Which documents it acts on.
     const ACCEPTS: Accepts = Accepts::Ok;
+    /// Two uses to begin with, each a command line and what it is for in a few words.
+    const EXAMPLES: [(&'static str, &'static str); 2];
+    /// The schemas that it reads or writes beside [`SCHEMA`].
+    const SCHEMAS: &'static [&'static str] = &[];
     /// Whether a first Ctrl-C only warns, because stopping half-way is worse.
     const FINISHES_ON_INTERRUPT: bool = false;
     /// How many threads beside the first one; each costs a short program a noticeable part of its time.
@@ -211,6 +217,12 @@ impl Done {
 
 /// Runs a program: `main` is a call of this.
 pub fn main<T: Tool>() -> ExitCode {
+    // A shell that asks for completions runs the program with this variable.
+    clap_complete::CompleteEnv::with_factory(command::<T>).var(COMPLETE).complete();
+    if is_first_contact() {
+        let _closed = writeln!(std::io::stderr(), "{}", introduction::<T>());
+        return Exit::Usage.into();
+    }
     let args = match parse_args::<T>() {
         Ok(args) => args,
         Err(exit) => return exit,
@@ -229,9 +241,50 @@ pub fn main<T: Tool>() -> ExitCode {
     exit.into()
 }
 
+/// Names the shell that asks for completions.
+pub const COMPLETE: &str = "CM_COMPLETE";
+
+/// The commit that the program was built from; `make build` says it.
+const COMMIT: Option<&str> = option_env!("CM_COMMIT");
+
+/// Somebody types the bare name: nothing comes in, nobody reads what would come out.
+fn is_first_contact() -> bool {
+    std::env::args_os().len() == 1 && std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
+}
+
+/// What the program does, in five lines.
+pub fn introduction<T: Tool>() -> String {
+    let about = T::Args::command().get_about().map(ToString::to_string).unwrap_or_default();
+    let width = T::EXAMPLES.iter().map(|(command, _)| command.len()).max().unwrap_or_default();
+    let examples = T::EXAMPLES.map(|(command, what)| format!("  {command:width$}  {what}"));
+    format!(
+        "{name}: {about}\nstdin: a document; stdout: the same, extended. </dev/null begins a new one.\n{}\nMore: {name} --help, man {name}, man cm-guide",
+        examples.join("\n"),
+        name = T::NAME,
+        about = decapitalized(about.split(':').next().unwrap_or_default().trim_end_matches('.')),
+    )
+}
+
+fn decapitalized(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+}
+
+/// For people: `0.1.0 (0123456789ab)`.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let version = env!("CARGO_PKG_VERSION");
+    COMMIT.map_or_else(|| version.to_owned(), |commit| format!("{version} ({commit})"))
+});
+
+/// For programs; the commit is null where the build was not told.
+fn version_as_json<T: Tool>() -> Value {
+    let schemas: Vec<_> = std::iter::once(&SCHEMA).chain(T::SCHEMAS).collect();
+    json!({"tool": T::NAME, "version": env!("CARGO_PKG_VERSION"), "commit": COMMIT, "schemas": schemas})
+}
+
 /// The command line's definition, complete: what `--help`, man pages and completions show.
 pub fn command<T: Tool>() -> clap::Command {
-    let command = T::Args::command().name(T::NAME).version(env!("CARGO_PKG_VERSION"));
+    let command = T::Args::command().name(T::NAME).version(VERSION.as_str());
     // A program's own last words come before the table that all share.
     let with_table = |own: Option<&clap::builder::StyledStr>| match own {
         Some(own) => format!("{own}\n\n{}", Exit::table()),
@@ -245,7 +298,12 @@ pub fn command<T: Tool>() -> clap::Command {
 fn parse_args<T: Tool>() -> std::result::Result<T::Args, ExitCode> {
     let parsed = command::<T>().try_get_matches().and_then(|matches| T::Args::from_arg_matches(&matches));
     parsed.map_err(|error| {
-        let _closed = error.print();
+        let _closed = match error.kind() {
+            ErrorKind::DisplayVersion if std::env::args_os().any(|argument| argument == "--json") => {
+                writeln!(std::io::stdout(), "{}", version_as_json::<T>())
+            }
+            _ => error.print(),
+        };
         let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
         exit.into()
     })

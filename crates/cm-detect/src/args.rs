@@ -42,11 +42,11 @@ pub struct Args {
     pub full: bool,
 
     /// Only the services of this group, changed or not (may be repeated)
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = cm_project::complete::groups())]
     pub group: Vec<String>,
 
     /// Only this service, changed or not (may be repeated)
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = cm_project::complete::services())]
     pub service: Vec<String>,
 
     /// Do not check the syntax of changed Python files
@@ -70,7 +70,7 @@ pub struct Args {
     pub compose_file: Vec<String>,
 
     /// Only this host of cm.toml and the services there; or [NAME=]user@server[:checkout] instead of those in cm.toml (may be repeated)
-    #[arg(long, value_name = "HOST")]
+    #[arg(long, value_name = "HOST", add = cm_project::complete::hosts())]
     pub host: Vec<String>,
 
     /// Write a commented cm.toml for this compose repository from what is found in it;

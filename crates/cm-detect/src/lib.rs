@@ -44,9 +44,17 @@ pub struct Tool;
 /// More paths than this are counted, not listed.
 const MAX_LISTED: usize = 500;
 
+/// The document names this many of the commits that are deployed.
+const MAX_COMMITS: usize = 50;
+
 impl cm_core::Tool for Tool {
     const NAME: &'static str = "cm-detect";
     const THREADS: usize = 1;
+    const EXAMPLES: [(&'static str, &'static str); 2] = [
+        ("cm-detect </dev/null", "what would be deployed, and why"),
+        ("cm-detect --init --host ada@server", "write a cm.toml for this repository"),
+    ];
+    const SCHEMAS: &'static [&'static str] = &[cm_ledger::SCHEMA];
     type Args = Args;
 
     fn common(args: &Args) -> &CommonArgs {
@@ -311,6 +319,7 @@ impl Detection {
             "removed": plan.removed,
             "unpushed": self.target.unpushed,
             "dirty": uncommitted,
+            "commits": self.repository.subjects(self.head, &Vec::from_iter(self.bases.commits()), MAX_COMMITS),
         })
     }
 }

@@ -5,6 +5,8 @@ use crate::changes::{self, Change, Started};
 use crate::commit::CommitTree;
 use cm_core::{Exit, Failure, Result};
 use git2::{ErrorCode, ObjectType, Oid, RepositoryState};
+use jiff::Timestamp;
+use serde_json::{Value, json};
 use std::path::Path;
 
 /// A repository on this machine.
@@ -85,6 +87,27 @@ impl Repository {
             }
         })?;
         Ok(Repository { git })
+    }
+
+    /// What came to `head` since `bases`, newest first, at most `most` commits of it; `head`
+    /// alone where nothing ran before. For people: what cannot be read is left out.
+    pub fn subjects(&self, head: Oid, bases: &[Oid], most: usize) -> Vec<Value> {
+        let most = if bases.is_empty() { 1 } else { most };
+        let Ok(mut walk) = self.git.revwalk() else { return Vec::new() };
+        if walk.push(head).is_err() {
+            return Vec::new();
+        }
+        for base in bases {
+            let _not_here = walk.hide(*base);
+        }
+        let commits = walk.flatten().take(most).filter_map(|id| self.git.find_commit(id).ok());
+        let told = commits.map(|commit| {
+            let subject = String::from_utf8_lossy(commit.summary_bytes().unwrap_or_default()).into_owned();
+            let author = String::from_utf8_lossy(commit.author().name_bytes()).into_owned();
+            let at = Timestamp::from_second(commit.time().seconds()).map(|at| at.to_string()).ok();
+            json!({"id": commit.id().to_string(), "at": at, "author": author, "subject": subject})
+        });
+        told.collect()
     }
 
     /// Whether the history was cut when it was cloned.

@@ -13,8 +13,8 @@ mod schema;
 
 use anyhow::{Context, Result, bail};
 use clap::Command;
-use clap_complete::Shell;
-use cm_core::command;
+use clap_complete::env::Shells;
+use cm_core::{COMPLETE, command};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -96,12 +96,57 @@ fn check(dir: &Path) -> Result<()> {
 }
 
 fn completions(dir: &Path) -> Result<()> {
-    for mut program in programs() {
-        let name = program.get_name().to_owned();
-        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-            clap_complete::generate_to(shell, &mut program, &name, dir)
-                .with_context(|| format!("cannot write completions of {name}"))?;
+    for program in programs() {
+        let name = program.get_name();
+        let files = [("bash", format!("{name}.bash")), ("zsh", format!("_{name}")), ("fish", format!("{name}.fish"))];
+        for (shell, file) in files {
+            let text = completion(shell, name).with_context(|| format!("no completion of {name} for {shell}"))?;
+            fs::write(dir.join(&file), text).with_context(|| format!("cannot write {file}"))?;
         }
     }
     Ok(())
+}
+
+/// What makes a shell ask the program itself, which knows the names in `cm.toml`.
+fn completion(shell: &str, name: &str) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let shells = Shells::builtins();
+    let completer = shells.completer(shell).context("an unknown shell")?;
+    completer.write_registration(COMPLETE, name, name, name, &mut text)?;
+    if shell == "zsh" {
+        // zsh loads the file when the first completion is wanted: that one is answered, too.
+        let function = format!("_clap_dynamic_completer_{}", name.replace('-', "_"));
+        text.extend(format!("[[ $funcstack[1] != _{name} ]] || {function} \"$@\"\n").into_bytes());
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use cm_core::{Tool, command, introduction};
+
+    /// Five lines of 80 columns, whose examples the command line takes.
+    fn introduces<T: Tool>() {
+        let text = introduction::<T>();
+        assert_eq!(text.lines().count(), 5, "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        for (example, _) in T::EXAMPLES {
+            let own = example.split(['|', '<']).find(|part| part.trim().starts_with(T::NAME)).expect("its own");
+            if let Err(error) = command::<T>().try_get_matches_from(own.split_whitespace()) {
+                panic!("{example}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_program_introduces_itself() {
+        introduces::<cm_lock::Tool>();
+        introduces::<cm_detect::Tool>();
+        introduces::<cm_backup::Tool>();
+        introduces::<cm_build::Tool>();
+        introduces::<cm_health::Tool>();
+        introduces::<cm_verify::Tool>();
+        introduces::<cm_rollback::Tool>();
+        introduces::<cm_record::Tool>();
+    }
 }

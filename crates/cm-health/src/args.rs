@@ -22,11 +22,11 @@ pub struct Args {
     pub all: bool,
 
     /// Watch this service (may be repeated)
-    #[arg(long, value_name = "NAME", conflicts_with = "all")]
+    #[arg(long, value_name = "NAME", conflicts_with = "all", add = cm_project::complete::services())]
     pub service: Vec<String>,
 
     /// Watch the services of this group of cm.toml (may be repeated)
-    #[arg(long, value_name = "NAME", conflicts_with = "all")]
+    #[arg(long, value_name = "NAME", conflicts_with = "all", add = cm_project::complete::groups())]
     pub group: Vec<String>,
 
     /// Wait this long at most, such as 90s or 3m, instead of what cm.toml says

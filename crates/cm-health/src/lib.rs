@@ -23,6 +23,11 @@ pub struct Tool;
 
 impl cm_core::Tool for Tool {
     const NAME: &'static str = "cm-health";
+    const EXAMPLES: [(&'static str, &'static str); 2] = [
+        ("cm-health --all </dev/null", "are all services well?"),
+        ("cm-health --preflight </dev/null", "are the servers ready?"),
+    ];
+    const SCHEMAS: &'static [&'static str] = &[cm_ledger::SCHEMA];
     type Args = Args;
 
     fn common(args: &Args) -> &CommonArgs {

@@ -92,6 +92,7 @@ mod tests {
             log_tail: Vec::new(),
             readings: 1,
             waited_ms: 1,
+            course: Vec::new(),
         }
     }
 

@@ -9,7 +9,7 @@
 
 mod record;
 
-pub use record::{Record, ServiceState, Verdict};
+pub use record::{Record, SCHEMA, ServiceState, Verdict};
 
 use cm_core::{Exit, Failure, Result, parse_strict};
 use cm_host::Host;

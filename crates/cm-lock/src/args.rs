@@ -58,7 +58,7 @@ pub struct Where {
     pub file: Option<PathBuf>,
 
     /// A host of cm.toml, or [NAME=]USER@SERVER; all hosts of cm.toml if none is given
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = cm_project::complete::hosts())]
     pub host: Vec<String>,
 
     /// Only this machine, no hosts

@@ -25,6 +25,11 @@ pub struct Tool;
 
 impl cm_core::Tool for Tool {
     const NAME: &'static str = "cm-lock";
+    const EXAMPLES: [(&'static str, &'static str); 2] = [
+        ("cm-lock run -- ssh web make upgrade", "hold the lock while a command runs"),
+        ("cm-lock status", "who holds it?"),
+    ];
+    const SCHEMAS: &'static [&'static str] = &[cm_ledger::SCHEMA];
     // A lock is always released, whatever became of the run.
     const ACCEPTS: Accepts = Accepts::Any;
     const THREADS: usize = 1;

@@ -5,9 +5,10 @@
 
 mod line;
 
-use cm_core::{Document, Exit, Failure, Journal, Log, Result, add_secret, private_dir};
+use cm_core::{Document, Exit, Failure, Journal, Log, Result, add_secret, private_dir, write_whole};
 use cm_http::{Client, Request};
 use cm_project::{Project, Severity};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
@@ -16,6 +17,9 @@ use std::time::Duration;
 
 /// A deployment does not wait longer for Slack than this.
 const LIMIT: Duration = Duration::from_secs(5);
+
+/// How the names of the marks begin that a run's journal has of its messages.
+const MARK: &str = "slack-";
 
 /// What happened, with what only the program that saw it knows.
 #[derive(Clone, Debug)]
@@ -87,7 +91,10 @@ pub async fn tell(project: &Project, doc: &Document, message: Message<'_>, log: 
     if !is_first(doc, &message, log) {
         return Told::Before;
     }
-    match post(&webhook, &line::of(project, doc, &message)).await {
+    let text = line::of(project, doc, &message);
+    let posted = post(&webhook, &text).await;
+    keep_in_mind(doc, &message, &text, posted.is_ok(), log);
+    match posted {
         Ok(()) => {
             log.debug(format!("told Slack: {}", message.kind()));
             Told::Now
@@ -102,7 +109,7 @@ pub async fn tell(project: &Project, doc: &Document, message: Message<'_>, log: 
 /// The mark is made before the message is sent: one too few is better than one twice.
 fn is_first(doc: &Document, message: &Message<'_>, log: &Log) -> bool {
     let journal = Journal::of(doc.run_id());
-    let mark = journal.dir().join(format!("slack-{}", message.kind()));
+    let mark = journal.dir().join(format!("{MARK}{}", message.kind()));
     let made = private_dir(journal.dir())
         .and_then(|()| OpenOptions::new().write(true).create_new(true).mode(0o600).open(&mark));
     match made {
@@ -112,6 +119,38 @@ fn is_first(doc: &Document, message: &Message<'_>, log: &Log) -> bool {
             log.debug(format!("cannot keep in mind that Slack was told: {error}"));
             true
         }
+    }
+}
+
+/// A message of a run, as its journal has it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Said {
+    /// The name of its kind.
+    pub kind: String,
+    /// When, RFC 3339 in UTC.
+    pub at: String,
+    /// What Slack was given.
+    pub text: String,
+    /// Whether Slack took it.
+    pub told: bool,
+}
+
+/// What was said in the run `run_id`, oldest first.
+pub fn said(run_id: &str) -> Vec<Said> {
+    let entries = std::fs::read_dir(Journal::of(run_id).dir()).into_iter().flatten().flatten();
+    let marks = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(MARK));
+    let mut said: Vec<Said> =
+        marks.filter_map(|mark| serde_json::from_slice(&std::fs::read(mark.path()).ok()?).ok()).collect();
+    said.sort_by(|a, b| a.at.cmp(&b.at));
+    said
+}
+
+/// The mark says what was said, for whoever looks at the run later.
+fn keep_in_mind(doc: &Document, message: &Message<'_>, text: &str, told: bool, log: &Log) {
+    let said = Said { kind: message.kind().to_owned(), at: cm_core::time::now(), text: text.to_owned(), told };
+    let name = format!("{MARK}{}", message.kind());
+    if let Err(error) = write_whole(Journal::of(doc.run_id()).dir(), &name, json!(said).to_string().as_bytes()) {
+        log.debug(format!("cannot keep in mind what Slack was told: {error}"));
     }
 }
 

@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 use cm_core::CommonArgs;
 use jiff::SignedDuration;
+use std::path::PathBuf;
 
 /// Record a deployment and tell people
 ///
@@ -44,6 +45,7 @@ pub enum Sub {
     /// Say which release put a service where it is, who, when and why
     Why {
         /// The service's name in the compose file
+        #[arg(add = cm_project::complete::services())]
         service: String,
         /// Print JSON instead of text
         #[arg(long)]
@@ -67,6 +69,14 @@ pub enum Sub {
         /// Print JSON instead of text
         #[arg(long)]
         json: bool,
+    },
+    /// Write a page about one run for a browser: one file, no network, no script
+    Report {
+        /// The run's id, or how it begins; `-` reads a document on stdin [default: the newest recorded here]
+        run: Option<String>,
+        /// The file to write; `-` is stdout
+        #[arg(long, value_name = "FILE")]
+        html: PathBuf,
     },
     /// Send the events that still wait for the ops API
     Flush {

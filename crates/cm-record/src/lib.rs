@@ -11,6 +11,7 @@ mod history;
 mod ledger;
 mod outbox;
 mod post;
+mod report;
 mod show;
 mod told;
 mod why;
@@ -27,6 +28,11 @@ pub struct Tool;
 
 impl cm_core::Tool for Tool {
     const NAME: &'static str = "cm-record";
+    const EXAMPLES: [(&'static str, &'static str); 2] = [
+        ("cm-record history", "what ran when, and how it ended"),
+        ("cm-record report --html r.html", "a page about the last deployment"),
+    ];
+    const SCHEMAS: &'static [&'static str] = &[cm_ledger::SCHEMA, event::SCHEMA];
     const ACCEPTS: Accepts = Accepts::Any;
     const FINISHES_ON_INTERRUPT: bool = true;
     type Args = Args;
@@ -70,14 +76,16 @@ impl cm_core::Tool for Tool {
 }
 
 async fn answer(args: &Args, command: &Sub, io: &Io) -> Result<()> {
-    let project = Project::load(&args.common)?;
+    let load = || Project::load(&args.common);
     match command {
-        Sub::History { json, last } => history::history(&project, *json, *last, io).await,
-        Sub::Show { run, json } => show::show(&project, run, *json, io).await,
-        Sub::Why { service, json } => why::why(&project, service, *json, io).await,
-        Sub::Diff { a, b, json } => diff::diff(&project, [a, b], *json, io).await,
-        Sub::Dora { since, json } => dora::dora(&project, *since, *json, io).await,
-        Sub::Flush { rejected } => flush(&project, *rejected, io).await,
+        Sub::History { json, last } => history::history(&load()?, *json, *last, io).await,
+        Sub::Show { run, json } => show::show(&load()?, run, *json, io).await,
+        Sub::Why { service, json } => why::why(&load()?, service, *json, io).await,
+        Sub::Diff { a, b, json } => diff::diff(&load()?, [a, b], *json, io).await,
+        Sub::Dora { since, json } => dora::dora(&load()?, *since, *json, io).await,
+        // Of a run that this machine knows, also away from its project.
+        Sub::Report { run, html } => report::report(&args.common, run.as_deref(), html, io).await,
+        Sub::Flush { rejected } => flush(&load()?, *rejected, io).await,
     }
 }
 

@@ -25,11 +25,11 @@ pub struct Args {
     pub to: Option<String>,
 
     /// Only this service (may be repeated)
-    #[arg(long, value_name = "NAME", conflicts_with = "on_failure")]
+    #[arg(long, value_name = "NAME", conflicts_with = "on_failure", add = cm_project::complete::services())]
     pub service: Vec<String>,
 
     /// Only this host (may be repeated)
-    #[arg(long, value_name = "NAME", conflicts_with = "on_failure")]
+    #[arg(long, value_name = "NAME", conflicts_with = "on_failure", add = cm_project::complete::hosts())]
     pub host: Vec<String>,
 
     /// Put back the env file that the release ran with, too

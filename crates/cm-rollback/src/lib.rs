@@ -36,6 +36,11 @@ pub struct Tool;
 
 impl cm_core::Tool for Tool {
     const NAME: &'static str = "cm-rollback";
+    const EXAMPLES: [(&'static str, &'static str); 2] = [
+        ("cm-rollback --list", "what there is to go back to"),
+        ("cm-rollback --service web </dev/null", "take one service back"),
+    ];
+    const SCHEMAS: &'static [&'static str] = &[cm_ledger::SCHEMA];
     const ACCEPTS: Accepts = Accepts::Any;
     const FINISHES_ON_INTERRUPT: bool = true;
     type Args = Args;

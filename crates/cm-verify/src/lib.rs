@@ -23,6 +23,10 @@ pub struct Tool;
 
 impl cm_core::Tool for Tool {
     const NAME: &'static str = "cm-verify";
+    const EXAMPLES: [(&'static str, &'static str); 2] = [
+        ("cm-verify </dev/null", "make all checks from outside"),
+        ("cm-verify --json --junit r.xml", "the same, for CI"),
+    ];
     type Args = Args;
 
     fn common(args: &Args) -> &CommonArgs {

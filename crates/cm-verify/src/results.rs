@@ -257,6 +257,7 @@ mod tests {
             detectable_percent: None,
             median_ms: None,
             p95_ms: None,
+            percentiles_ms: Vec::new(),
             first_failure: None,
             baseline: None,
         }

@@ -19,6 +19,20 @@ fn a_base_without_common_history_is_compared_and_told() {
 }
 
 #[test]
+fn the_commits_since_what_runs_are_named_newest_first() {
+    let repo = Repo::shop();
+    let old = repo.git(&["rev-parse", "HEAD"]);
+    repo.change("web/src/index.js", "2\n");
+    repo.git(&["commit", "-q", "--allow-empty", "-m", "web: <b>faster</b>\n\nAnd why."]);
+    let head = repo.git(&["rev-parse", "HEAD"]);
+    let detected = repo.detect(&["--base", &old]).done();
+    let commits = detected.facts()["commits"].as_array().expect("a list").clone();
+    assert_eq!(commits.len(), 2, "{commits:?}");
+    assert_eq!((&commits[0]["id"], &commits[0]["subject"]), (&json!(head), &json!("web: <b>faster</b>")));
+    assert_eq!(repo.detect(&["--base", "HEAD"]).done().facts()["commits"], json!([]));
+}
+
+#[test]
 fn a_rewritten_history_is_compared_without_a_word() {
     let repo = Repo::shop();
     let old = repo.change("web/src/index.js", "2\n");

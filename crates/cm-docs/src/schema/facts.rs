@@ -77,6 +77,21 @@ pub struct Detect {
     pub unpushed: Option<u64>,
     /// Uncommitted files, which are not deployed.
     pub dirty: Option<Dirty>,
+    /// What came since the oldest of the bases, newest first, at most 50 commits of it.
+    pub commits: Option<Vec<Commit>>,
+}
+
+/// A commit that is deployed.
+#[derive(JsonSchema, Serialize)]
+pub struct Commit {
+    /// Its full id.
+    pub id: String,
+    /// When it was made, RFC 3339 in UTC.
+    pub at: Option<String>,
+    /// By whom.
+    pub author: String,
+    /// The first paragraph of its message.
+    pub subject: String,
 }
 
 /// Uncommitted files.

@@ -69,6 +69,8 @@ pub struct Report {
     pub median_ms: Option<f64>,
     /// The latency that 95 % of the good answers kept.
     pub p95_ms: Option<f64>,
+    /// The latencies that 0, 5, 10, …, 100 % of the good answers kept; empty if there were none.
+    pub percentiles_ms: Vec<f64>,
     /// The first failure, in words.
     pub first_failure: Option<String>,
     /// What the old release did; `None` where there was nothing to compare with.
@@ -86,16 +88,20 @@ pub struct Baseline {
     pub median_ms: Option<f64>,
     /// The latency that 95 % of the good answers kept.
     pub p95_ms: Option<f64>,
+    /// The latencies that 0, 5, 10, …, 100 % of the good answers kept; empty if there were none.
+    pub percentiles_ms: Vec<f64>,
 }
 
 impl Baseline {
     fn of(side: &Side) -> Baseline {
         let sorted = side.sorted();
+        let percentile = |step: u8| stats::quantile(&sorted, f64::from(step) / 20.0);
         Baseline {
             requests: side.requests,
             failures: side.failures,
             median_ms: stats::quantile(&sorted, 0.5),
             p95_ms: stats::quantile(&sorted, 0.95),
+            percentiles_ms: (0..=20).filter_map(percentile).collect(),
         }
     }
 }
@@ -233,7 +239,7 @@ pub fn not_asked(url: &str, why: String, canary: &Canary) -> Report {
 }
 
 fn report(url: &str, new: &Side, old: Option<&Side>, judgement: Judgement) -> Report {
-    let Baseline { median_ms, p95_ms, .. } = Baseline::of(new);
+    let Baseline { median_ms, p95_ms, percentiles_ms, .. } = Baseline::of(new);
     Report {
         url: redact(url).into_owned(),
         verdict: judgement.verdict,
@@ -246,6 +252,7 @@ fn report(url: &str, new: &Side, old: Option<&Side>, judgement: Judgement) -> Re
         detectable_percent: judgement.detectable.map(|rate| (rate * 1_000.0).round() / 10.0),
         median_ms,
         p95_ms,
+        percentiles_ms,
         first_failure: new.first_failure.clone(),
         baseline: old.map(Baseline::of),
     }

@@ -51,6 +51,9 @@ async fn a_release_is_judged_by_the_one_before_it() {
     assert_eq!((before.requests, before.failures), (360, 0));
     let same = run(&target(&good), &settings, Some(&before), nothing_restarted).await;
     assert_eq!((same.verdict, same.requests), (Verdict::Pass, 120), "{}", same.message);
+    let (now, then) = (&same.percentiles_ms, &same.baseline.as_ref().expect("a baseline").percentiles_ms);
+    assert!(now.is_sorted() && now.len() == 21 && then.len() == 21, "{now:?} {then:?}");
+    assert_eq!((Some(now[10]), Some(now[19])), (same.median_ms, same.p95_ms));
     let worse = run(&target(&bad), &settings, Some(&before), nothing_restarted).await;
     assert_eq!((worse.verdict, worse.code), (Verdict::Fail, "errors"), "{}", worse.message);
     assert_eq!(worse.severity, Severity::P1);

@@ -14,7 +14,7 @@ mod wanted;
 mod watch;
 
 pub use events::Events;
-pub use verdict::{State, Verdict, overall};
+pub use verdict::{Moment, State, Verdict, overall};
 pub use wanted::{Settings, Wanted};
 
 use cm_core::{Failure, Log, Result};
@@ -247,8 +247,9 @@ impl Guard {
 
     /// A connection that broke is made anew, for the next reading.
     async fn could_not_look(&mut self, why: &str) {
+        let now = self.began.elapsed();
         for watch in &mut self.watches {
-            watch.could_not_look(why);
+            watch.could_not_look(now, why);
         }
         if let Ok(host) = Host::connect(self.host.target(), &self.log).await {
             self.prober = Prober::new(host.clone());
@@ -360,6 +361,7 @@ impl Guard {
             log_tail: Vec::new(),
             readings: watch.readings,
             waited_ms: crate::words::milliseconds(outcome.at),
+            course: watch.course.clone(),
         }
     }
 }

@@ -43,6 +43,17 @@ pub struct Verdict {
     pub readings: u32,
     /// From the start of the gate to this verdict.
     pub waited_ms: u64,
+    /// What the service looked like, from each change on; the first hundred changes.
+    pub course: Vec<Moment>,
+}
+
+/// From when on a service looked how.
+#[derive(Clone, Debug, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct Moment {
+    /// Milliseconds since the start of the gate.
+    pub at_ms: u64,
+    /// `good so far`, `healthy`, `finished`, or the code of what is wrong or awaited, such as `starting`.
+    pub phase: String,
 }
 
 impl Verdict {

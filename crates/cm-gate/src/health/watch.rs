@@ -8,12 +8,15 @@
 //! window in which no container id, no start time and no restart count changed.
 
 use super::probe::Answer;
-use super::verdict::{Cause, Outcome, State};
+use super::verdict::{Cause, Moment, Outcome, State};
 use super::wanted::{Settings, Wanted};
 use crate::words;
 use cm_engine::{Container, Health};
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// A course is for people and for a document: one that changes more often is cut.
+const COURSE: usize = 100;
 
 /// What one reading found of a service.
 #[derive(Clone, Debug, Default)]
@@ -68,6 +71,8 @@ pub struct Watch {
     /// Until when a start may take, beyond the timeout.
     grace: Duration,
     pub readings: u32,
+    /// What it looked like, from each change on.
+    pub course: Vec<Moment>,
     pub outcome: Option<Outcome>,
 }
 
@@ -85,6 +90,7 @@ impl Watch {
             blind: true,
             grace: Duration::ZERO,
             readings: 0,
+            course: Vec::new(),
             outcome: None,
         }
     }
@@ -109,6 +115,20 @@ impl Watch {
             return;
         }
         self.readings += 1;
+        self.take(now, reading);
+        self.note(now);
+    }
+
+    /// Adds what it looks like at `now` to its course, if that is new.
+    fn note(&mut self, now: Duration) {
+        let phase = self.phase().to_owned();
+        let is_new = self.course.last().is_none_or(|last| last.phase != phase);
+        if is_new && self.course.len() < COURSE {
+            self.course.push(Moment { at_ms: words::milliseconds(now), phase });
+        }
+    }
+
+    fn take(&mut self, now: Duration, reading: &Reading<'_>) {
         self.blind = false;
         let looks: Vec<Look> =
             reading.containers.iter().map(|container| self.look(now, container, reading.probes)).collect();
@@ -143,10 +163,11 @@ impl Watch {
     }
 
     /// Notes that a reading could not be made. The good readings before it count no more.
-    pub fn could_not_look(&mut self, why: &str) {
+    pub fn could_not_look(&mut self, now: Duration, why: &str) {
         if self.is_open() {
             self.reset(cause("no-data", format!("could not be looked at: {why}")));
             self.blind = true;
+            self.note(now);
         }
     }
 

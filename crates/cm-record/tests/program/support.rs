@@ -108,6 +108,14 @@ impl Home {
         Home(home)
     }
 
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.0.set(name, value);
+    }
+
+    pub fn path(&self) -> &std::path::Path {
+        self.0.path()
+    }
+
     pub fn outbox(&self) -> PathBuf {
         self.0.path().join("state/cm/outbox/shop")
     }

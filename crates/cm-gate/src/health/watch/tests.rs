@@ -53,7 +53,7 @@ fn play(wanted: Wanted, restarts: bool, readings: &[&str]) -> (State, &'static s
         let now = Duration::from_secs(second);
         let words = readings[readings.len().min(second as usize + 1) - 1];
         if words == "?" {
-            watch.could_not_look("connection lost");
+            watch.could_not_look(now, "connection lost");
         } else {
             let containers: Vec<Container> = words
                 .split(' ')
@@ -77,6 +77,23 @@ fn play(wanted: Wanted, restarts: bool, readings: &[&str]) -> (State, &'static s
 const GOOD: State = State::Healthy;
 const BAD: State = State::Unhealthy;
 const UNKNOWN: State = State::Unknown;
+
+#[test]
+fn its_course_has_each_change_once() {
+    let mut watch = Watch::new(wanted(), settings());
+    for (second, words) in ["created", "created", "running", "?", "running", "running", "running"].iter().enumerate() {
+        let now = Duration::from_secs(second as u64);
+        match *words {
+            "?" => watch.could_not_look(now, "connection lost"),
+            words => {
+                let container = container("c1", words, true);
+                watch.observe(now, &Reading { containers: vec![&container], probes: &[] });
+            }
+        }
+    }
+    let course: Vec<_> = watch.course.iter().map(|moment| (moment.at_ms, moment.phase.as_str())).collect();
+    assert_eq!(course, [(0, "created"), (2_000, "good so far"), (3_000, "no-data"), (4_000, "good so far")]);
+}
 
 #[test]
 fn services_that_stay() {

@@ -1,0 +1,38 @@
+//! Names for completions on the command line: what `cm.toml` and the compose file of the
+//! folder call things. Whoever presses Tab wants names or silence, never a message.
+
+use crate::Project;
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+/// Completes the name of a service.
+pub fn services() -> ArgValueCompleter {
+    names(|project| project.compose.names().into_iter().map(str::to_owned).collect())
+}
+
+/// Completes the name of a group.
+pub fn groups() -> ArgValueCompleter {
+    names(|project| project.config.groups.keys().cloned().collect())
+}
+
+/// Completes the name of a host.
+pub fn hosts() -> ArgValueCompleter {
+    names(|project| project.hosts().iter().map(|host| host.name.clone()).collect())
+}
+
+fn names(of: impl Fn(&Project) -> Vec<String> + Send + Sync + 'static) -> ArgValueCompleter {
+    ArgValueCompleter::new(move |begun: &OsStr| {
+        let begun = begun.to_string_lossy();
+        let names = project().map(|project| of(&project)).unwrap_or_default();
+        let fit = names.into_iter().filter(|name| name.starts_with(&*begun));
+        fit.map(CompletionCandidate::new).collect()
+    })
+}
+
+/// The project of this folder. A compose file with a mistake in it leaves hosts and groups.
+fn project() -> Option<Project> {
+    let config = std::env::var_os("CM_CONFIG").map(PathBuf::from);
+    let here = Path::new(".");
+    Project::open(here, config.as_deref()).or_else(|_| Project::open_without_compose(here, config.as_deref())).ok()
+}
