@@ -4,6 +4,7 @@
 //! does not stop another one half-way, but it fails the deployment.
 
 mod args;
+mod build_log;
 mod commit;
 mod contract;
 mod migrations;
@@ -15,7 +16,7 @@ mod switch;
 
 pub use args::{Args, Selection, Sub};
 
-use cm_core::{CommonArgs, Done, Failure, Result, Run};
+use cm_core::{CommonArgs, Done, Failure, Result, Run, Stop, interruption};
 use cm_host::{Host, Target, connect_all};
 use cm_lease::Guard;
 use cm_project::Project;
@@ -27,6 +28,8 @@ pub struct Tool;
 
 impl cm_core::Tool for Tool {
     const NAME: &'static str = "cm-build";
+    const FINISHES_ON_INTERRUPT: bool = true;
+    const ON_INTERRUPT: &'static str = "stopping once no service is half-way; a second Ctrl-C stops at once";
     type Args = Args;
 
     fn common(args: &Args) -> &CommonArgs {
@@ -36,10 +39,10 @@ impl cm_core::Tool for Tool {
     async fn run(args: Args, run: &mut Run) -> Result<Done> {
         let project = Project::load(&args.common)?;
         if let Some(Sub::Prune) = args.command {
-            let pruned = prune::run(&project, run).await;
+            let pruned = unless_stopped(prune::run(&project, run)).await;
             return pruned.or_else(|failure| left_for_later(failure, run));
         }
-        plan::start_without_document(&project, &args.selection, run).await?;
+        unless_stopped(plan::start_without_document(&project, &args.selection, run)).await?;
         let plans = plans(&project, &run.doc)?;
         if plans.is_empty() {
             run.log.info("no service has changed; nothing to build");
@@ -48,7 +51,7 @@ impl cm_core::Tool for Tool {
         }
         if run.dry_run() {
             let done = describe(&project, &args.selection, &plans, run);
-            foresee(&project, &plans, run).await?;
+            unless_stopped(foresee(&project, &plans, run)).await?;
             return Ok(done);
         }
         deploy(&project, &args.selection, plans, run).await
@@ -91,10 +94,18 @@ async fn foresee(project: &Project, plans: &[HostPlan], run: &Run) -> Result<()>
     }
 }
 
+/// What changes nothing half-way may be stopped at any moment.
+async fn unless_stopped<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        result = work => result,
+        exit = Stop::wait() => Err(interruption(exit)),
+    }
+}
+
 async fn deploy(project: &Project, selection: &Selection, plans: Vec<HostPlan>, run: &mut Run) -> Result<Done> {
-    let hosts = connect(project, &plans, run).await?;
+    let hosts = unless_stopped(connect(project, &plans, run)).await?;
     let lock = project.lock();
-    let guard = Guard::enter(&project.name(), lock.lease, &lock.file, &hosts, run).await?;
+    let guard = unless_stopped(Guard::enter(&project.name(), lock.lease, &lock.file, &hosts, run)).await?;
     cm_notify::tell(project, &run.doc, cm_notify::Message::Started, &run.log).await;
     let result = switch_all(project, selection, &hosts, plans, &guard, run).await;
     let released = guard.release().await;
@@ -117,11 +128,15 @@ async fn switch_all(
     run: &mut Run,
 ) -> Result<Done> {
     let release = release::Release::of(&run.doc)?;
-    contract::check(project, hosts, &plans, release.commit(), &run.log).await?;
-    let mut switches = Vec::new();
-    for (host, plan) in hosts.iter().zip(plans) {
-        switches.push(switch::Switch::look(project, selection, host, plan, &release, &run.log).await?);
-    }
+    let mut switches = unless_stopped(async {
+        contract::check(project, hosts, &plans, release.commit(), &run.log).await?;
+        let mut switches = Vec::new();
+        for (host, plan) in hosts.iter().zip(plans) {
+            switches.push(switch::Switch::look(project, selection, host, plan, &release, &run.log).await?);
+        }
+        Ok(switches)
+    })
+    .await?;
     for switch in &switches {
         run.push_undo(switch.undo())?;
     }
@@ -131,6 +146,9 @@ async fn switch_all(
     run.doc.set_facts(json!({"hosts": facts}));
     let failures: Vec<Failure> = ends.into_iter().filter_map(Result::err).collect();
     if let Some(first) = failures.first() {
+        for switch in &switches {
+            run.log.warn(switch.state());
+        }
         return Err(failures[1..].iter().fold(first.clone(), |all, other| all.cause(format!("also: {other}"))));
     }
     let services: usize = switches.iter().map(switch::Switch::service_count).sum();

@@ -23,6 +23,11 @@ impl HostPlan {
         self.services.iter().filter(|service| service.action == action).map(|service| service.name.clone()).collect()
     }
 
+    /// The names of all its services.
+    pub fn names(&self) -> Vec<&str> {
+        self.services.iter().map(|service| service.name.as_str()).collect()
+    }
+
     /// The services whose container `up` starts or replaces.
     pub fn to_start(&self) -> Vec<String> {
         let starts = |service: &&Service| matches!(service.action, Action::Build | Action::Recreate);

@@ -1,12 +1,13 @@
 //! One host, from what it runs to what it shall run. [`Switch::look`] only reads;
 //! [`Switch::undo`] says how to come back; [`Switch::carry_out`] changes.
 
+use crate::build_log::BuildLog;
 use crate::release::{Release, repository};
 use crate::{HostPlan, Selection, migrations};
 use cm_checkout::{Checkout, Protected};
-use cm_core::{Action, Exit, Failure, Log, Result};
+use cm_core::{Action, Exit, Failure, Journal, Log, Result, Stop, interruption};
 use cm_engine::{BuildOptions, Compose, Config, Container};
-use cm_host::Host;
+use cm_host::{Begun, Host};
 use cm_lease::Guard;
 use cm_ledger::{Ledger, ServiceState, Verdict};
 use cm_project::Project;
@@ -31,6 +32,35 @@ pub struct Switch<'a> {
     containers: BTreeMap<String, Vec<String>>,
     replaced: BTreeMap<String, Replaced>,
     seconds: f64,
+    reached: Reached,
+}
+
+/// How far a host got.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Reached {
+    /// Nothing was changed.
+    Nothing,
+    /// The checkout was being moved, or is.
+    Moved,
+    /// The images are built.
+    Built,
+    /// Containers are being replaced.
+    Switching,
+    /// All is done.
+    Done,
+}
+
+impl Reached {
+    /// The word in the document.
+    fn word(self) -> &'static str {
+        match self {
+            Reached::Nothing => "nothing",
+            Reached::Moved => "moved",
+            Reached::Built => "built",
+            Reached::Switching => "switching",
+            Reached::Done => "done",
+        }
+    }
 }
 
 impl<'a> Switch<'a> {
@@ -86,6 +116,7 @@ impl<'a> Switch<'a> {
             containers: BTreeMap::new(),
             replaced: BTreeMap::new(),
             seconds: 0.0,
+            reached: Reached::Nothing,
         })
     }
 
@@ -100,7 +131,12 @@ impl<'a> Switch<'a> {
     }
 
     fn checkout(&self) -> Checkout<'a> {
-        Checkout::new(self.host, &self.plan.checkout, self.project.remote(), &self.project.protected())
+        let checkout = Checkout::new(self.host, &self.plan.checkout, self.project.remote(), &self.project.protected());
+        checkout.keeping_build(!self.plan.with(Action::Build).is_empty())
+    }
+
+    fn state_dir(&self) -> String {
+        cm_ledger::state_dir(&self.release.project)
     }
 
     fn compose(&self) -> Compose<'a> {
@@ -149,24 +185,55 @@ impl<'a> Switch<'a> {
     }
 
     async fn steps(&mut self, guard: &Guard, log: &Log) -> Result<()> {
-        guard.check(self.host).await?;
+        self.go_on(guard).await?;
         self.record_started().await?;
-        guard.check(self.host).await?;
+        self.go_on(guard).await?;
         log.info(format!("on {}: moving {} to {}", self.host.name(), self.plan.checkout, self.release.short()));
-        let snapshots = format!("{}/snapshots", cm_ledger::state_dir(&self.release.project));
+        let snapshots = format!("{}/snapshots", self.state_dir());
+        self.reached = Reached::Moved;
         self.protected = self.checkout().move_to(self.release.commit(), &snapshots, self.release.id()).await?;
         let compose = self.compose();
         let config = compose.config().await?;
-        guard.check(self.host).await?;
+        self.go_on(guard).await?;
         self.keep_old_images(&config).await?;
-        self.build(&compose, &config, guard, log).await?;
-        guard.check(self.host).await?;
+        self.build(&compose, &config, log).await?;
+        self.go_on(guard).await?;
         self.record_pending(&config).await?;
-        guard.check(self.host).await?;
+        self.go_on(guard).await?;
+        self.reached = Reached::Switching;
         self.start(&compose, &config, guard, log).await?;
         self.restart_and_reload(&compose, guard, log).await?;
         self.remove(guard, log).await?;
-        self.look_again(&config).await
+        self.look_again(&config).await?;
+        self.reached = Reached::Done;
+        Ok(())
+    }
+
+    /// Asked before each step: whether the lock holds, and whether somebody pressed Ctrl-C.
+    async fn go_on(&self, guard: &Guard) -> Result<()> {
+        match Stop::requested() {
+            Some(exit) => Err(interruption(exit)),
+            None => guard.check(self.host).await,
+        }
+    }
+
+    /// What the host is like now, for people.
+    pub fn state(&self) -> String {
+        let (short, checkout, services) = (self.release.short(), &self.plan.checkout, self.plan.names().join(", "));
+        let state = match self.reached {
+            Reached::Nothing => "nothing was changed".to_owned(),
+            Reached::Moved => {
+                format!("{checkout} was moved to {short}; no container was touched, and {services} run what they ran")
+            }
+            Reached::Built => {
+                format!("{checkout} is at {short} and its images are built; no container was touched")
+            }
+            Reached::Switching => {
+                format!("containers were being replaced: each of {services} runs {short} or what it ran")
+            }
+            Reached::Done => format!("{services} run {short}; whether they are well was not looked at"),
+        };
+        format!("on {}: {state}", self.host.name())
     }
 
     /// An image that only a container's id holds is lost to a cleaning cron job once
@@ -187,18 +254,40 @@ impl<'a> Switch<'a> {
         Ok(())
     }
 
-    async fn build(&mut self, compose: &Compose<'_>, config: &Config, guard: &Guard, log: &Log) -> Result<()> {
+    async fn build(&mut self, compose: &Compose<'_>, config: &Config, log: &Log) -> Result<()> {
         let builds = |name: &String| config.services.get(name).is_some_and(|definition| definition.builds);
         let services: Vec<_> = self.plan.with(Action::Build).into_iter().filter(builds).collect();
         if services.is_empty() {
             return Ok(());
         }
-        guard.check(self.host).await?;
         log.info(format!("on {}: building {}", self.host.name(), services.join(", ")));
-        let options = BuildOptions { revision: self.release.commit(), release: self.release.id(), no_cache: self.full };
-        let built = compose.build(&services, &options, |line| log.debug(line)).await;
-        compose.forget_build(self.release.id()).await?;
-        built.map_err(|failure| failure.hint("nothing was restarted; the services run what they ran before"))
+        let state = self.state_dir();
+        let options = BuildOptions {
+            revision: self.release.commit(),
+            release: self.release.id(),
+            state: &state,
+            no_cache: self.full,
+        };
+        let mut said = BuildLog::new(Journal::of(self.release.id()).dir(), self.host.name(), &services);
+        let building = compose.build(config, &services, &options, |line| {
+            log.debug(line);
+            said.line(line);
+        });
+        let built = tokio::select! {
+            built = building => built,
+            exit = Stop::wait() => {
+                // What comes next is a rollback, or nothing: nobody would go on with it.
+                compose.forget_build(&state).await?;
+                return Err(interruption(exit));
+            }
+        };
+        match built.map_err(|failure| if failure.exit == Exit::Build { said.explain(failure) } else { failure })? {
+            Begun::Now => {}
+            Begun::Before => log.info(format!("on {}: went on with the build of a run that ended", self.host.name())),
+            Begun::AndEnded => log.info(format!("on {}: took the build of a run that ended", self.host.name())),
+        }
+        self.reached = Reached::Built;
+        Ok(())
     }
 
     /// Before the first change: whoever comes next knows that somebody was here.
@@ -225,7 +314,12 @@ impl<'a> Switch<'a> {
         record.verdict = Verdict::Pending;
         record.services = self.states.clone();
         record.irreversible.clone_from(&self.irreversible);
-        Ledger::append(self.host, &self.release.project, &record).await
+        Ledger::append(self.host, &self.release.project, &record).await?;
+        match self.reached {
+            // From here on the images are this release's: nobody shall take them for a build of his.
+            Reached::Built => self.compose().forget_build(&self.state_dir()).await,
+            _ => Ok(()),
+        }
     }
 
     async fn state_of(&self, image: &str, built: bool) -> Result<ServiceState> {
@@ -261,12 +355,12 @@ impl<'a> Switch<'a> {
 
     async fn restart_and_reload(&self, compose: &Compose<'_>, guard: &Guard, log: &Log) -> Result<()> {
         for service in self.plan.with(Action::Restart) {
-            guard.check(self.host).await?;
+            self.go_on(guard).await?;
             log.info(format!("on {}: restarting {service}", self.host.name()));
             compose.restart(&service).await?;
         }
         for service in self.plan.with(Action::Reload) {
-            guard.check(self.host).await?;
+            self.go_on(guard).await?;
             self.reload(compose, &service, log).await?;
         }
         Ok(())
@@ -301,7 +395,7 @@ impl<'a> Switch<'a> {
     async fn remove(&self, guard: &Guard, log: &Log) -> Result<()> {
         let gone = self.plan.with(Action::Remove);
         for container in self.before.iter().filter(|container| gone.contains(&container.service)) {
-            guard.check(self.host).await?;
+            self.go_on(guard).await?;
             log.info(format!("on {}: removing {}", self.host.name(), container.name));
             self.host.command(["docker", "stop", &container.id]).text(Exit::Build, "build.remove").await?;
             self.host.command(["docker", "rm", &container.id]).text(Exit::Build, "build.remove").await?;
@@ -346,6 +440,7 @@ impl<'a> Switch<'a> {
             "protected": self.protected.iter().map(Protected::to_json).collect::<Vec<_>>(),
             "services": services,
             "irreversible": self.irreversible,
+            "reached": self.reached.word(),
             "duration_ms": (self.seconds * 1000.0).round(),
         })
     }
