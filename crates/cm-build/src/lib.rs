@@ -7,6 +7,7 @@ mod args;
 mod build_log;
 mod commit;
 mod contract;
+mod explain;
 mod migrations;
 mod needs;
 mod plan;
@@ -20,6 +21,7 @@ use cm_core::{CommonArgs, Done, Failure, Result, Run, Stop, interruption};
 use cm_host::{Host, Target, connect_all};
 use cm_lease::Guard;
 use cm_project::Project;
+use explain::explain;
 use plan::{HostPlan, plans};
 use serde_json::{Map, Value, json};
 
@@ -132,7 +134,8 @@ async fn switch_all(
         contract::check(project, hosts, &plans, release.commit(), &run.log).await?;
         let mut switches = Vec::new();
         for (host, plan) in hosts.iter().zip(plans) {
-            switches.push(switch::Switch::look(project, selection, host, plan, &release, &run.log).await?);
+            let looked = switch::Switch::look(project, selection, host, plan, &release, &run.log).await;
+            switches.push(looked.map_err(|failure| explain(host.name(), failure))?);
         }
         Ok(switches)
     })
@@ -144,7 +147,8 @@ async fn switch_all(
     let facts: Map<String, Value> =
         switches.iter().map(|switch| (switch.host_name().to_owned(), switch.facts())).collect();
     run.doc.set_facts(json!({"hosts": facts}));
-    let failures: Vec<Failure> = ends.into_iter().filter_map(Result::err).collect();
+    let failed = |(end, switch): (Result<()>, &switch::Switch<'_>)| Some(explain(switch.host_name(), end.err()?));
+    let failures: Vec<Failure> = ends.into_iter().zip(&switches).filter_map(failed).collect();
     if let Some(first) = failures.first() {
         for switch in &switches {
             run.log.warn(switch.state());

@@ -1,0 +1,307 @@
+//! cm-build on real servers when something comes between: the connection is cut, the program is killed or
+//! interrupted, the server or what is deployed is wrong. What happened is asked of Docker and of git.
+
+#![expect(clippy::print_stdout, reason = "a long test tells where it is")]
+
+use cm_testkit::{Answer, Sandbox, end, until};
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const DOCKERFILE: &str = "apps/dashboard/Dockerfile";
+const STATE: &str = ".local/state/cm/curateme";
+
+/// A sandbox with a short lease, and with a window of the health gate that tests of something else can wait for.
+fn sandbox(test: &str) -> Sandbox {
+    let sandbox = Sandbox::up(test);
+    sandbox.change("cm.toml", "window = \"10s\"", "window = \"1s\"", "a shorter window");
+    sandbox.change("cm.toml", "lease = \"60s\"", "lease = \"10s\"", "a shorter lease");
+    sandbox
+}
+
+fn push(sandbox: &Sandbox) {
+    let pushed = sandbox.laptop("git", &["push", "-q", "origin", "HEAD:develop"]);
+    assert_eq!(pushed.code, 0, "{pushed:?}");
+}
+
+/// Makes the dashboard's image take `seconds`, each time anew.
+fn slow_build(sandbox: &Sandbox, mark: &str, seconds: u32) {
+    let dockerfile = sandbox.laptop.join(DOCKERFILE);
+    let text = std::fs::read_to_string(&dockerfile).expect("read");
+    let text: String = text.lines().filter(|line| !line.contains("# slow")).map(|line| format!("{line}\n")).collect();
+    let slow = format!("USER app\nRUN echo begin-{mark} && sleep {seconds} && echo end-{mark} || true # slow\n");
+    assert_eq!(text.matches("USER app\n").count(), 1);
+    std::fs::write(&dockerfile, text.replace("USER app\n", &slow)).expect("write");
+    sandbox.commit(&format!("dashboard: slow {mark}"));
+    push(sandbox);
+}
+
+/// cm-build in the background; what it says goes to a file.
+fn start(sandbox: &Sandbox, services: &[&str]) -> Child {
+    let arguments: Vec<&str> = services.iter().flat_map(|name| ["--service", *name]).collect();
+    let said = std::fs::File::create(sandbox.home.path().join("said")).expect("a file");
+    let mut command = sandbox.home.command("cm-build", &arguments, &sandbox.laptop.display().to_string());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said).spawn().expect("cm-build")
+}
+
+fn said(sandbox: &Sandbox) -> String {
+    std::fs::read_to_string(sandbox.home.path().join("said")).expect("what it said")
+}
+
+/// Runs cm-build; the lock of one that was killed lapses within its lease.
+fn build(sandbox: &Sandbox, services: &[&str]) -> Answer {
+    let arguments: Vec<&str> = services.iter().flat_map(|name| ["--service", *name]).collect();
+    let began = Instant::now();
+    loop {
+        let answer = sandbox.laptop("cm-build", &arguments);
+        if answer.code != 10 || began.elapsed() > Duration::from_secs(60) {
+            return answer;
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+/// Waits until the build on the platform server has said `text`.
+fn building(sandbox: &Sandbox, text: &str) {
+    let script = "grep -q \"$1\" \"$2\" 2>/dev/null && echo yes || echo no";
+    let log = format!("{STATE}/build/log");
+    until(text, Duration::from_secs(60), || {
+        sandbox.server("platform", &["sh", "-c", script, "sh", text, &log]) == "yes"
+    });
+}
+
+fn image(sandbox: &Sandbox, name: &str, format: &str) -> String {
+    sandbox.server("platform", &["docker", "image", "inspect", "--format", format, name])
+}
+
+fn head(sandbox: &Sandbox) -> String {
+    sandbox.laptop("git", &["rev-parse", "HEAD"]).stdout.trim().to_owned()
+}
+
+fn runs(sandbox: &Sandbox) -> Vec<String> {
+    let folders = std::fs::read_dir(sandbox.home.path().join("state/cm/runs")).into_iter().flatten().flatten();
+    let mut names: Vec<_> = folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// Every container of a server, with its image.
+fn containers(sandbox: &Sandbox, server: &str) -> Vec<String> {
+    let format = "{{.Names}} {{.ID}} {{.State}}";
+    let text = sandbox.server(server, &["docker", "ps", "-a", "--no-trunc", "--format", format]);
+    let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+/// Nothing of a build is left on the platform server: no process, no record of it; every name of a
+/// dashboard's image is a whole one's.
+#[track_caller]
+fn nothing_is_left(sandbox: &Sandbox) {
+    let script = r#"for p in /proc/[0-9]*; do
+            line=$(tr '\0' ' ' <"$p/cmdline" 2>/dev/null) || continue
+            case $line in *compose*" "[b]"uild "*|*[b]uildx*) echo "$line" ;; esac
+        done
+        ls "$1/build/key" 2>/dev/null
+        docker image ls -q --filter dangling=true --filter label=cm.release"#;
+    assert_eq!(sandbox.server("platform", &["sh", "-c", script, "sh", STATE]), "");
+    let tag = format!("curateme/dashboard:cm-{}", &head(sandbox)[..12]);
+    let id = "{{.Id}}";
+    assert_eq!(image(sandbox, "curateme/dashboard", id), image(sandbox, &tag, id), "one image under both names");
+    let running = sandbox.server("platform", &["docker", "inspect", "--format", "{{.Image}}", "curateme-dashboard"]);
+    assert_eq!(running, image(sandbox, &tag, id), "and it runs");
+}
+
+const RELEASE: &str = "{{index .Config.Labels \"cm.release\"}}";
+
+#[test]
+fn a_build_outlives_its_program_and_its_connection_and_is_not_doubled() {
+    let mut sandbox = sandbox("build");
+    let relay = sandbox.relay("platform");
+
+    println!("--- killed in the middle: the next run goes on with the build that runs");
+    slow_build(&sandbox, "killed", 14);
+    let mut child = start(&sandbox, &["dashboard"]);
+    building(&sandbox, "begin-killed");
+    child.kill().expect("kill");
+    child.wait().expect("its end");
+    let first = runs(&sandbox).pop().expect("a run");
+    let answer = build(&sandbox, &["dashboard"]);
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    let adopted = ["went on with the build of a run that ended", "took the build of a run that ended"];
+    assert!(adopted.iter().any(|words| answer.stderr.contains(words)), "{}", answer.stderr);
+    assert_eq!(image(&sandbox, "curateme/dashboard", RELEASE), first, "it was built once, for the first run");
+    nothing_is_left(&sandbox);
+
+    println!("--- the connection is cut: the same");
+    slow_build(&sandbox, "cut", 6);
+    let mut child = start(&sandbox, &["dashboard"]);
+    building(&sandbox, "begin-cut");
+    let first = runs(&sandbox).pop().expect("a run");
+    relay.cut();
+    let code = end(&mut child, Duration::from_secs(60));
+    relay.restore();
+    assert_eq!(code, 7, "{}", said(&sandbox));
+    assert!(said(&sandbox).contains("on platform: "), "it says how far it got: {}", said(&sandbox));
+    let answer = build(&sandbox, &["dashboard"]);
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    assert_eq!(image(&sandbox, "curateme/dashboard", RELEASE), first, "{}", answer.stderr);
+    nothing_is_left(&sandbox);
+
+    println!("--- killed, and something else is deployed: the build is ended");
+    slow_build(&sandbox, "abandoned", 60);
+    let mut child = start(&sandbox, &["dashboard"]);
+    building(&sandbox, "begin-abandoned");
+    child.kill().expect("kill");
+    child.wait().expect("its end");
+    slow_build(&sandbox, "other", 0);
+    let began = Instant::now();
+    let answer = build(&sandbox, &["dashboard"]);
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    assert!(began.elapsed() < Duration::from_secs(50), "it did not wait for the other: {:?}", began.elapsed());
+    assert!(!adopted.iter().any(|words| answer.stderr.contains(words)), "{}", answer.stderr);
+    nothing_is_left(&sandbox);
+
+    println!("--- Ctrl-C: the build is ended, and the state is told");
+    slow_build(&sandbox, "interrupted", 60);
+    let before = containers(&sandbox, "platform");
+    let mut child = start(&sandbox, &["dashboard"]);
+    building(&sandbox, "begin-interrupted");
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
+    assert!(kill.success());
+    assert_eq!(end(&mut child, Duration::from_secs(40)), 130, "{}", said(&sandbox));
+    assert!(said(&sandbox).contains("no container was touched, and dashboard run what they ran"), "{}", said(&sandbox));
+    assert_eq!(containers(&sandbox, "platform"), before);
+    slow_build(&sandbox, "last", 0);
+    assert_eq!(build(&sandbox, &["dashboard"]).code, 0, "the lock is free, and the way too");
+    nothing_is_left(&sandbox);
+}
+
+/// Runs a command as root in a server of the sandbox.
+fn as_root(sandbox: &Sandbox, script: &str) {
+    let host = sandbox.laptop("printenv", &["PLATFORM_VPS_IP"]).stdout;
+    let name = host.trim().split('.').nth(1).expect("platform.NAME.sandbox").to_owned();
+    let container = format!("cm-sandbox-{name}-platform");
+    let output = Command::new("docker").args(["exec", &container, "sh", "-c", script]).output().expect("docker");
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The code and the hint of a failure.
+fn error(answer: &Answer) -> (String, String) {
+    let document: Value = answer.document();
+    let text = |key: &str| document["error"][key].as_str().unwrap_or_default().to_owned();
+    (text("code"), text("hint"))
+}
+
+#[test]
+fn what_is_wrong_is_named_and_the_old_containers_still_run() {
+    let sandbox = sandbox("wrong");
+    push(&sandbox);
+    let answer = build(&sandbox, &["caddy", "dashboard", "docs"]);
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    let before = containers(&sandbox, "platform");
+    let good = head(&sandbox);
+    // One thing is wrong at a time, and then no longer.
+    let wrong = |services: &[&str], exit: i32, code: &str, says: &[&str]| {
+        println!("--- {code}");
+        let answer = build(&sandbox, services);
+        assert_eq!((answer.code, error(&answer).0.as_str()), (exit, code), "{}", answer.stderr);
+        says.iter().for_each(|text| assert!(answer.stderr.contains(text), "{text:?} in: {}", answer.stderr));
+        assert!(!error(&answer).1.is_empty(), "a hint: {}", answer.stderr);
+        assert_eq!(containers(&sandbox, "platform"), before, "{code}: what ran runs");
+    };
+    let again = |path: &str, from: &str, to: &str| {
+        let reset = sandbox.laptop("git", &["reset", "-q", "--hard", &good]);
+        assert_eq!(reset.code, 0, "{reset:?}");
+        sandbox.change(path, from, to, "something wrong");
+        let pushed = sandbox.laptop("git", &["push", "-qf", "origin", "HEAD:develop"]);
+        assert_eq!(pushed.code, 0, "{pushed:?}");
+    };
+
+    again(DOCKERFILE, "USER app\n", "RUN echo the-last-words; exit 9\nUSER app\n");
+    wrong(&["dashboard", "docs"], 30, "build.image", &["image of dashboard", "the-last-words", "exit code: 9"]);
+    let log = runs(&sandbox)
+        .pop()
+        .map(|run| sandbox.home.path().join(format!("state/cm/runs/{run}/build-platform-dashboard.log")));
+    let log = std::fs::read_to_string(log.expect("a run")).expect("a log of the service");
+    assert!(log.contains("the-last-words"), "{log}");
+
+    again(
+        DOCKERFILE,
+        "USER app\n",
+        "RUN --mount=type=tmpfs,target=/small,size=65536 head -c 1000000 /dev/zero >/small/file\nUSER app\n",
+    );
+    wrong(&["dashboard"], 30, "build.disk-full", &["No space left on device", "docker system df"]);
+
+    again(
+        "docker-compose.production.yml",
+        "name: platform\n",
+        "name: platform\nvolumes: {more: {driver_opts: [wrong]}}\n",
+    );
+    wrong(&["dashboard"], 6, "compose.config", &["driver_opts"]);
+
+    again(
+        "docker-compose.production.yml",
+        "  docs:\n    <<: *restart\n",
+        "  docs:\n    <<: *restart\n    ports: ['80:8080']\n",
+    );
+    let answer = build(&sandbox, &["docs"]);
+    assert_eq!((answer.code, error(&answer).0.as_str()), (30, "build.port-in-use"), "{}", answer.stderr);
+    assert!(answer.stderr.contains("each of docs runs"), "half-way, and said so: {}", answer.stderr);
+
+    again("apps/docs/content/index.md", "# ", "# Once more: ");
+    assert_eq!(build(&sandbox, &["docs"]).code, 0, "and mended by the next deployment");
+    let before = containers(&sandbox, "platform");
+    let good = head(&sandbox);
+    let wrong = |services: &[&str], exit: i32, code: &str, says: &[&str]| {
+        println!("--- {code}");
+        let answer = build(&sandbox, services);
+        assert_eq!((answer.code, error(&answer).0.as_str()), (exit, code), "{}", answer.stderr);
+        says.iter().for_each(|text| assert!(answer.stderr.contains(text), "{text:?} in: {}", answer.stderr));
+        assert!(!error(&answer).1.is_empty(), "a hint: {}", answer.stderr);
+        assert_eq!(containers(&sandbox, "platform"), before, "{code}: what ran runs");
+    };
+    wrong(&["dashbord"], 6, "config.unknown-service", &["dashboard"]);
+
+    as_root(
+        &sandbox,
+        &format!(
+            "mount -t tmpfs -o size=16k none /home/*/{STATE} && chmod 777 /home/*/{STATE} && head -c 20000 /dev/zero >/home/*/{STATE}/full || true"
+        ),
+    );
+    wrong(&["dashboard"], 30, "build.disk-full", &["No space left on device"]);
+    as_root(&sandbox, &format!("umount /home/*/{STATE}"));
+
+    as_root(&sandbox, "chmod 600 /var/run/docker.sock && chown root:root /var/run/docker.sock");
+    let answer = build(&sandbox, &["dashboard"]);
+    as_root(&sandbox, "chmod 660 /var/run/docker.sock && chown root:docker /var/run/docker.sock");
+    assert_eq!((answer.code, error(&answer).0.as_str()), (30, "engine.permission"), "{}", answer.stderr);
+    assert_eq!(containers(&sandbox, "platform"), before);
+
+    as_root(&sandbox, "touch /run/sandbox/dockerd.hold && kill $(pidof dockerd)");
+    until("the engine's end", Duration::from_secs(60), || {
+        sandbox.server("platform", &["sh", "-c", "docker version >/dev/null 2>&1 && echo up || echo down"]) == "down"
+    });
+    let answer = build(&sandbox, &["dashboard"]);
+    as_root(&sandbox, "rm /run/sandbox/dockerd.hold");
+    assert_eq!((answer.code, error(&answer).0.as_str()), (30, "engine.down"), "{}", answer.stderr);
+    until("the engine", Duration::from_secs(60), || {
+        sandbox.server("platform", &["sh", "-c", "docker version >/dev/null 2>&1 && echo up || echo down"]) == "up"
+    });
+    let at = sandbox.server("platform", &["git", "-C", "platform", "rev-parse", "HEAD"]);
+    assert_eq!(at, good, "nothing was moved");
+}
+
+/// A copy of the ssh configuration with something replaced, for one run.
+#[expect(dead_code)]
+fn with_ssh_config(sandbox: &mut Sandbox, change: impl Fn(&Path, &str) -> String) -> Answer {
+    let config = sandbox.home.variable("CM_SSH_CONFIG").expect("set by the sandbox").to_owned();
+    let text = std::fs::read_to_string(&config).expect("an ssh configuration");
+    let own = sandbox.home.path().join("ssh_config-wrong");
+    std::fs::write(&own, change(sandbox.home.path(), &text)).expect("write");
+    sandbox.home.set("CM_SSH_CONFIG", &own.display().to_string());
+    let answer = sandbox.laptop("cm-build", &["--service", "dashboard"]);
+    sandbox.home.set("CM_SSH_CONFIG", &config);
+    answer
+}
