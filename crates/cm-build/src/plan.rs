@@ -52,7 +52,7 @@ impl HostPlan {
         let start = self.to_start();
         if !start.is_empty() {
             let flags = if selection.full { "--force-recreate --remove-orphans" } else { "--no-deps" };
-            steps.push(format!("{compose} up -d --no-build {flags} {}", start.join(" ")));
+            steps.push(format!("{compose} up -d --no-build --quiet-pull {flags} {}", start.join(" ")));
         }
         for name in self.with(Action::Restart) {
             steps.push(format!("{compose} restart --no-deps {name}"));

@@ -3,7 +3,7 @@
 
 use crate::build_log::BuildLog;
 use crate::release::{Release, repository};
-use crate::{HostPlan, Selection, migrations};
+use crate::{HostPlan, Selection, migrations, preview};
 use cm_checkout::{Checkout, Protected};
 use cm_core::{Action, Exit, Failure, Journal, Log, Result, Stop, interruption};
 use cm_engine::{BuildOptions, Compose, Config, Container};
@@ -125,6 +125,29 @@ impl<'a> Switch<'a> {
         self.host.name()
     }
 
+    /// What a plan for this host rests on, as it is now.
+    ///
+    /// # Errors
+    /// [`Exit::Unreachable`], or a ledger that cannot be read.
+    pub async fn basis(&self) -> Result<Value> {
+        let ledger = Ledger::read(self.host, &self.release.project).await?;
+        Ok(preview::basis(&self.plan, &self.head, &self.before, &ledger))
+    }
+
+    /// Whether the remote branch is no longer at the commit, in words.
+    ///
+    /// # Errors
+    /// As [`Checkout::remote_tip`].
+    pub async fn branch_moved(&self) -> Result<Option<String>> {
+        let (branch, commit) = (self.release.branch(), self.release.commit());
+        if branch.is_empty() {
+            return Ok(None);
+        }
+        let tip = self.checkout().remote_tip(branch).await?;
+        let words = || format!("{branch} was at {} and is at {}", self.release.short(), tip.get(..12).unwrap_or(&tip));
+        Ok((tip != commit).then(words))
+    }
+
     /// How many services it changes.
     pub fn service_count(&self) -> usize {
         self.plan.services.len()
@@ -223,7 +246,7 @@ impl<'a> Switch<'a> {
         let state = match self.reached {
             Reached::Nothing => "nothing was changed".to_owned(),
             Reached::Moved => {
-                format!("{checkout} was moved to {short}; no container was touched, and {services} run what they ran")
+                format!("{checkout} was moved to {short}; no container was touched")
             }
             Reached::Built => {
                 format!("{checkout} is at {short} and its images are built; no container was touched")
@@ -465,7 +488,7 @@ impl<'a> Switch<'a> {
 
 /// The compose project's name: what the compose file says, or what a container of
 /// the checkout says, or Compose's own answer.
-async fn compose_project(project: &Project, host: &Host, plan: &HostPlan) -> Result<String> {
+pub async fn compose_project(project: &Project, host: &Host, plan: &HostPlan) -> Result<String> {
     if let Some(name) = &project.compose.name {
         return Ok(name.clone());
     }

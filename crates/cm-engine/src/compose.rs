@@ -110,7 +110,20 @@ impl<'a> Compose<'a> {
     /// # Errors
     /// [`Exit::Config`] with Compose's words if the file is wrong there.
     pub async fn config(&self) -> Result<Config> {
-        let text = self.command(&["config", "--format", "json"]).text(Exit::Config, "compose.config").await?;
+        self.config_from(self.command(&["config", "--format", "json"])).await
+    }
+
+    /// The same with `file` in the place of a compose file called `-`.
+    ///
+    /// # Errors
+    /// As [`Compose::config`].
+    pub async fn config_of(&self, file: impl Into<Vec<u8>>) -> Result<Config> {
+        self.config_from(self.command(&["config", "--format", "json"]).stdin(file)).await
+    }
+
+    async fn config_from(&self, command: Command<'_>) -> Result<Config> {
+        let text = command.text(Exit::Config, "compose.config").await;
+        let text = text.map_err(|failure| self.refused(failure))?;
         let value: Value = serde_json::from_str(&text).map_err(|error| {
             Failure::new(
                 Exit::Config,
@@ -122,13 +135,25 @@ impl<'a> Compose<'a> {
         Ok(Config::read(&value))
     }
 
+    /// Compose there does not take the file.
+    fn refused(&self, failure: Failure) -> Failure {
+        if failure.exit != Exit::Config {
+            return failure;
+        }
+        failure.hint(format!(
+            "mend the file, or bring Docker Compose on {} up to date: `docker compose version` there",
+            self.host.name()
+        ))
+    }
+
     /// Compose's hash of every service's configuration. Two hashes compare only if
     /// one version of Compose made both.
     ///
     /// # Errors
     /// As [`Compose::config`].
     pub async fn config_hashes(&self) -> Result<BTreeMap<String, String>> {
-        let text = self.command(&["config", "--hash", "*"]).text(Exit::Config, "compose.config").await?;
+        let text = self.command(&["config", "--hash", "*"]).text(Exit::Config, "compose.config").await;
+        let text = text.map_err(|failure| self.refused(failure))?;
         let pairs = text.lines().filter_map(|line| line.split_once(char::is_whitespace));
         Ok(pairs.map(|(service, hash)| (service.to_owned(), hash.trim().to_owned())).collect())
     }
