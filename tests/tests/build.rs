@@ -302,3 +302,90 @@ fn with_ssh_config(sandbox: &mut Sandbox, change: impl Fn(&Path, &str) -> String
     sandbox.home.set("CM_SSH_CONFIG", &config);
     answer
 }
+
+/// A line of the pipeline, on the laptop.
+fn pipe(sandbox: &Sandbox, line: &str) -> Answer {
+    sandbox.laptop("bash", &["-c", &format!("set -o pipefail; {line}")])
+}
+
+fn change_version(sandbox: &Sandbox, version: &str) {
+    std::fs::write(sandbox.laptop.join("apps/dashboard/VERSION"), format!("{version}\n")).expect("write");
+    sandbox.commit(&format!("dashboard: {version}"));
+    push(sandbox);
+}
+
+#[test]
+fn a_plan_is_carried_out_as_shown_and_two_hosts_stay_together_or_not() {
+    let sandbox = sandbox("plan");
+    push(&sandbox);
+    println!("--- a plan is made, and then it is the deed");
+    let first = pipe(&sandbox, "cm-detect </dev/null | cm-build --dry-run >/dev/null");
+    assert_eq!(first.code, 0, "{}", first.stderr);
+    assert!(first.stderr.contains("would do on runners"), "{}", first.stderr);
+    let both = "cm-build --service dashboard --service runner-agent </dev/null | cm-health | cm-record >/dev/null";
+    let answer = pipe(&sandbox, both);
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+
+    change_version(&sandbox, "planned");
+    let before = containers(&sandbox, "platform");
+    let answer = pipe(&sandbox, "cm-detect --group dashboard </dev/null | cm-build --dry-run >plan.json");
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    assert!(answer.stderr.contains("apps/dashboard/VERSION"), "{}", answer.stderr);
+    assert!(answer.stderr.contains("last took"), "the time of the last replacement: {}", answer.stderr);
+    assert_eq!(containers(&sandbox, "platform"), before, "nothing was touched");
+    let answer = sandbox.laptop("cm-build", &["--plan", "plan.json"]);
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    assert_ne!(containers(&sandbox, "platform"), before);
+    nothing_is_left(&sandbox);
+
+    println!("--- a second time it is refused: the server is another one");
+    let before = containers(&sandbox, "platform");
+    let answer = sandbox.laptop("cm-build", &["--plan", "plan.json"]);
+    assert_eq!((answer.code, error(&answer).0.as_str()), (30, "plan.moved"), "{}", answer.stderr);
+    assert!(answer.stderr.contains("other containers run for dashboard"), "{}", answer.stderr);
+    assert_eq!(containers(&sandbox, "platform"), before);
+    change_version(&sandbox, "once more");
+    let line = "cm-detect --group dashboard </dev/null | cm-build --dry-run >plan.json";
+    assert_eq!(pipe(&sandbox, line).code, 0);
+    change_version(&sandbox, "and on");
+    let answer = sandbox.laptop("cm-build", &["--plan", "plan.json"]);
+    assert_eq!((answer.code, error(&answer).0.as_str()), (30, "plan.moved"), "{}", answer.stderr);
+    assert!(answer.stderr.contains("develop was at"), "{}", answer.stderr);
+    assert_eq!(containers(&sandbox, "platform"), before);
+    std::fs::remove_file(sandbox.laptop.join("plan.json")).expect("the plan");
+
+    println!("--- one host fails: the other one goes back, too");
+    let broken = "services/runner/Dockerfile";
+    let text = std::fs::read_to_string(sandbox.laptop.join(broken)).expect("read");
+    std::fs::write(sandbox.laptop.join(broken), format!("{text}RUN exit 3\n")).expect("write");
+    sandbox.commit("runner: does not build");
+    push(&sandbox);
+    let line =
+        "cm-build --service dashboard --service runner-agent </dev/null | cm-rollback --on-failure --skip-verify";
+    let image = |sandbox: &Sandbox| {
+        sandbox.server("platform", &["docker", "inspect", "--format", "{{.Image}}", "curateme-dashboard"])
+    };
+    let runners = containers(&sandbox, "runners");
+    let verified = image(&sandbox);
+    let answer = pipe(&sandbox, line);
+    assert_eq!(answer.code, 60, "{}", answer.stderr);
+    assert!(answer.stderr.contains("on platform: dashboard run "), "what happened there: {}", answer.stderr);
+    assert!(answer.stderr.contains("on runners: ~/platform was moved to "), "and there: {}", answer.stderr);
+    assert!(answer.stderr.contains("the image of runner-agent could not be built"), "{}", answer.stderr);
+    let head_of = |server: &str| sandbox.server(server, &["git", "-C", "platform", "rev-parse", "HEAD"]);
+    assert_ne!(head_of("platform"), head(&sandbox));
+    assert_ne!(head_of("runners"), head(&sandbox));
+    assert_eq!(containers(&sandbox, "runners"), runners);
+
+    println!("--- or keeps the new release, where cm.toml says so");
+    sandbox.change("cm.toml", "[rollback]\n", "[rollback]\non_failure = \"keep\"\n", "keep what went well");
+    push(&sandbox);
+    let answer = pipe(&sandbox, line);
+    assert_eq!(answer.code, 60, "{}", answer.stderr);
+    assert!(answer.stderr.contains("on platform: the new release stays"), "{}", answer.stderr);
+    assert_eq!(head_of("platform"), head(&sandbox));
+    assert_ne!(head_of("runners"), head(&sandbox));
+    assert_ne!(image(&sandbox), verified);
+    nothing_is_left(&sandbox);
+    assert_eq!(containers(&sandbox, "runners"), runners);
+}
