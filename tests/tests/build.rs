@@ -1,5 +1,8 @@
 //! cm-build on real servers when something comes between: the connection is cut, the program is killed or
 //! interrupted, the server or what is deployed is wrong. What happened is asked of Docker and of git.
+//!
+//! `CM_BUILD_KILLS` is the number of moments at which a deployment is cut off (default 3), `CM_BUILD_SEED` the
+//! number they are drawn from (default: the time).
 
 #![expect(clippy::print_stdout, reason = "a long test tells where it is")]
 
@@ -30,7 +33,7 @@ fn slow_build(sandbox: &Sandbox, mark: &str, seconds: u32) {
     let dockerfile = sandbox.laptop.join(DOCKERFILE);
     let text = std::fs::read_to_string(&dockerfile).expect("read");
     let text: String = text.lines().filter(|line| !line.contains("# slow")).map(|line| format!("{line}\n")).collect();
-    let slow = format!("USER app\nRUN echo begin-{mark} && sleep {seconds} && echo end-{mark} || true # slow\n");
+    let slow = format!("USER app\nRUN echo begin-{mark} && sleep {seconds} && date +%s >/stamp # slow\n");
     assert_eq!(text.matches("USER app\n").count(), 1);
     std::fs::write(&dockerfile, text.replace("USER app\n", &slow)).expect("write");
     sandbox.commit(&format!("dashboard: slow {mark}"));
@@ -104,7 +107,7 @@ fn nothing_is_left(sandbox: &Sandbox) {
             case $line in *compose*" "[b]"uild "*|*[b]uildx*) echo "$line" ;; esac
         done
         ls "$1/build/key" 2>/dev/null
-        docker image ls -q --filter dangling=true --filter label=cm.release"#;
+        docker image ls -q --filter dangling=true --filter label=org.opencontainers.image.revision"#;
     assert_eq!(sandbox.server("platform", &["sh", "-c", script, "sh", STATE]), "");
     let tag = format!("curateme/dashboard:cm-{}", &head(sandbox)[..12]);
     let id = "{{.Id}}";
@@ -113,7 +116,15 @@ fn nothing_is_left(sandbox: &Sandbox) {
     assert_eq!(running, image(sandbox, &tag, id), "and it runs");
 }
 
-const RELEASE: &str = "{{index .Config.Labels \"cm.release\"}}";
+/// When the slow step of the dashboard's image ended, and what the server's clock says, in seconds.
+fn stamp(sandbox: &Sandbox) -> u64 {
+    let run = ["docker", "run", "--rm", "--network", "none", "--entrypoint", "cat", "curateme/dashboard", "/stamp"];
+    sandbox.server("platform", &run).parse().expect("seconds")
+}
+
+fn clock(sandbox: &Sandbox) -> u64 {
+    sandbox.server("platform", &["date", "+%s"]).parse().expect("seconds")
+}
 
 #[test]
 fn a_build_outlives_its_program_and_its_connection_and_is_not_doubled() {
@@ -124,21 +135,22 @@ fn a_build_outlives_its_program_and_its_connection_and_is_not_doubled() {
     slow_build(&sandbox, "killed", 8);
     let mut child = start(&sandbox, &["dashboard"]);
     building(&sandbox, "begin-killed");
+    let began = clock(&sandbox);
     child.kill().expect("kill");
     child.wait().expect("its end");
-    let first = runs(&sandbox).pop().expect("a run");
     let answer = build(&sandbox, &["dashboard"]);
     assert_eq!(answer.code, 0, "{}", answer.stderr);
     let adopted = ["went on with the build of a run that ended", "took the build of a run that ended"];
     assert!(adopted.iter().any(|words| answer.stderr.contains(words)), "{}", answer.stderr);
-    assert_eq!(image(&sandbox, "curateme/dashboard", RELEASE), first, "it was built once, for the first run");
+    // Another build could have begun only when the lock had lapsed.
+    assert!(stamp(&sandbox) < began + 8 + 4, "it was built once: {} s after it began", stamp(&sandbox) - began);
     nothing_is_left(&sandbox);
 
     println!("--- the connection is cut: the same");
     slow_build(&sandbox, "cut", 4);
     let mut child = start(&sandbox, &["dashboard"]);
     building(&sandbox, "begin-cut");
-    let first = runs(&sandbox).pop().expect("a run");
+    let began = clock(&sandbox);
     relay.cut();
     let code = end(&mut child, Duration::from_secs(60));
     relay.restore();
@@ -146,7 +158,8 @@ fn a_build_outlives_its_program_and_its_connection_and_is_not_doubled() {
     assert!(said(&sandbox).contains("on platform: "), "it says how far it got: {}", said(&sandbox));
     let answer = build(&sandbox, &["dashboard"]);
     assert_eq!(answer.code, 0, "{}", answer.stderr);
-    assert_eq!(image(&sandbox, "curateme/dashboard", RELEASE), first, "{}", answer.stderr);
+    assert!(adopted.iter().any(|words| answer.stderr.contains(words)), "{}", answer.stderr);
+    assert!(stamp(&sandbox) < began + 4 + 4, "it was built once: {} s after it began", stamp(&sandbox) - began);
     nothing_is_left(&sandbox);
 
     println!("--- killed, and something else is deployed: the build is ended");
@@ -388,4 +401,86 @@ fn a_plan_is_carried_out_as_shown_and_two_hosts_stay_together_or_not() {
     assert_ne!(image(&sandbox), verified);
     nothing_is_left(&sandbox);
     assert_eq!(containers(&sandbox, "runners"), runners);
+}
+
+/// Inode, mode, owner and content of the files a deployment must not touch.
+fn protected(sandbox: &Sandbox) -> String {
+    let script =
+        "cd platform && stat -c '%n %i %a %U %s' Caddyfile .env.production && sha256sum Caddyfile .env.production";
+    sandbox.server("platform", &["sh", "-c", script])
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+/// Evenly spread and repeatable (Knuth's constants); the upper bits are good enough for moments.
+fn draw(state: &mut u64, below: u64) -> u64 {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    (*state >> 33) % below
+}
+
+/// What the two services' containers are, and nothing else of theirs.
+#[track_caller]
+fn runs_the_commit(sandbox: &Sandbox) {
+    let format = "{{.Name}} {{.State.Running}} {{index .Config.Labels \"org.opencontainers.image.revision\"}}";
+    let script = "docker inspect --format \"$1\" $(docker ps -aq)";
+    let text = sandbox.server("platform", &["sh", "-c", script, "sh", format]);
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    let head = head(sandbox);
+    let wanted = ["dashboard", "docs"].map(|name| format!("/curateme-{name} true {head}"));
+    assert_eq!(lines, wanted, "they run the commit, and no other container is there");
+    let tree = sandbox.server("platform", &["git", "-C", "platform", "rev-parse", "HEAD"]);
+    assert_eq!(tree, head, "the checkout is at the commit");
+    nothing_is_left(sandbox);
+}
+
+#[test]
+fn after_a_kill_at_any_moment_one_run_more_is_enough() {
+    let kills = number("CM_BUILD_KILLS", 3);
+    let clock = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_nanos();
+    let seed = number("CM_BUILD_SEED", u64::try_from(clock % 1_000_000).expect("small"));
+    let mut state = seed;
+    let mut sandbox = sandbox("kills");
+    sandbox.change("cm.toml", "[health]\n", "[services.dashboard]\nupdate = \"rolling\"\n\n[health]\n", "rolling");
+    push(&sandbox);
+    let services = ["dashboard", "docs"];
+    assert_eq!(build(&sandbox, &services).code, 0);
+    let relay = sandbox.relay("platform");
+    let untouched = protected(&sandbox);
+    let change = |sandbox: &Sandbox, n: u64| {
+        std::fs::write(sandbox.laptop.join("apps/docs/content/index.md"), format!("# Page {n}\n")).expect("write");
+        change_version(sandbox, &format!("kill-{n}"));
+    };
+    change(&sandbox, 0);
+    let began = Instant::now();
+    assert_eq!(build(&sandbox, &services).code, 0);
+    let whole = u64::try_from(began.elapsed().as_millis()).expect("short");
+    println!("--- {kills} moments within {whole} ms, CM_BUILD_SEED={seed}");
+    for n in 1..=kills {
+        change(&sandbox, n);
+        let moment = Duration::from_millis(draw(&mut state, whole));
+        let harm = ["kill -9", "cut", "engine"][usize::try_from(draw(&mut state, 5)).expect("small").saturating_sub(2)];
+        let mut child = start(&sandbox, &services);
+        std::thread::sleep(moment);
+        match harm {
+            "cut" => relay.cut(),
+            "engine" => as_root(&sandbox, "kill $(pidof dockerd)"),
+            _ => child.kill().expect("kill"),
+        }
+        let code = end(&mut child, Duration::from_secs(90));
+        relay.restore();
+        until("the engine", Duration::from_secs(60), || {
+            sandbox.server("platform", &["sh", "-c", "docker version >/dev/null 2>&1 && echo up || echo down"]) == "up"
+        });
+        let cut_off = said(&sandbox);
+        let last =
+            cut_off.lines().rfind(|line| line.starts_with("[INFO]")).unwrap_or("before its first word").to_owned();
+        println!("moment {n}: {harm} after {} ms, exit {code}: {last}", moment.as_millis());
+        let answer = build(&sandbox, &services);
+        assert_eq!(answer.code, 0, "CM_BUILD_SEED={seed}, moment {n}: {}\nbefore it: {cut_off}", answer.stderr);
+        runs_the_commit(&sandbox);
+        assert_eq!(protected(&sandbox), untouched);
+    }
 }

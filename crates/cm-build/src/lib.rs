@@ -160,12 +160,14 @@ async fn switch_all(
 ) -> Result<Done> {
     let release = release::Release::of(&run.doc)?;
     let mut switches = unless_stopped(async {
-        contract::check(project, hosts, &plans, release.commit(), &run.log).await?;
-        let mut switches = Vec::new();
-        for (host, plan) in hosts.iter().zip(plans) {
+        let keys = contract::check(project, hosts, &plans, release.commit(), &run.log);
+        let looks = hosts.iter().zip(plans.clone()).map(|(host, plan)| async {
             let looked = switch::Switch::look(project, selection, host, plan, &release, &run.log).await;
-            switches.push(looked.map_err(|failure| explain(host.name(), failure))?);
-        }
+            looked.map_err(|failure| explain(host.name(), failure))
+        });
+        let (keys, looked) = tokio::join!(keys, join_all(looks));
+        keys?;
+        let switches: Vec<switch::Switch<'_>> = looked.into_iter().collect::<Result<_>>()?;
         if let Some(saved) = saved {
             still_as_planned(saved, &switches).await?;
         }

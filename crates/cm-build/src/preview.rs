@@ -18,6 +18,8 @@ use std::time::Duration;
 const FILES: usize = 500;
 /// People are shown fewer.
 const SHOWN: usize = 10;
+/// And of each service so many reasons.
+const REASONS: usize = 3;
 
 /// What would be done to one host.
 pub struct Preview<'a> {
@@ -96,7 +98,8 @@ pub async fn look<'a>(
     if let Err(why) = &config {
         log.warn(format!("on {}: cannot say how containers are replaced: {why}", host.name()));
     }
-    let services = plan.services.iter().map(|service| planned(project, service, config.as_ref().ok(), &ledger));
+    let services =
+        plan.services.iter().map(|service| planned(project, service, config.as_ref().ok(), &containers, &ledger));
     Ok(Preview {
         head: head.clone(),
         commit,
@@ -124,10 +127,17 @@ async fn config_to_come(project: &Project, host: &Host, plan: &HostPlan, commit:
     }
 }
 
-fn planned(project: &Project, service: &Service, config: Option<&Config>, ledger: &Ledger) -> Result<Planned> {
+fn planned(
+    project: &Project,
+    service: &Service,
+    config: Option<&Config>,
+    containers: &[Container],
+    ledger: &Ledger,
+) -> Result<Planned> {
     let definition = config.and_then(|config| config.services.get(&service.name));
     let starts = matches!(service.action, Action::Build | Action::Recreate);
-    let update = match definition.filter(|_| starts) {
+    let runs = containers.iter().any(|container| container.service == service.name && container.is_running());
+    let update = match definition.filter(|_| starts && runs) {
         Some(definition) => Order::of(project, &service.name, definition)?.words(),
         None => String::new(),
     };
@@ -157,8 +167,12 @@ impl Preview<'_> {
     pub fn tell(&self, log: &Log) {
         let host = &self.plan.host;
         log.info(format!("on {host}: {} {}", self.plan.checkout, self.move_words()));
-        let rows: Vec<[String; 3]> = self.services.iter().flat_map(Planned::rows).collect();
-        log.info(format!("on {host}:\n{}", table(&rows)));
+        let heads: Vec<[String; 3]> = self.services.iter().map(Planned::head).collect();
+        let heads = table(&heads);
+        let lines = heads.lines().zip(&self.services).flat_map(|(head, service)| {
+            [head.to_owned()].into_iter().chain(service.why().into_iter().map(|line| format!("    {line}")))
+        });
+        log.info(format!("on {host}:\n{}", lines.collect::<Vec<_>>().join("\n")));
         for step in &self.steps {
             log.info(format!("would do on {host}: {step}"));
         }
@@ -173,13 +187,13 @@ impl Preview<'_> {
             files => format!("\n(the host keeps its own {})", files.join(", ")),
         };
         match &self.files {
-            _ if self.head == self.commit => format!("is at {to}; no file moves"),
-            None => format!("goes from {head} to {to}; which files move is not known here"),
+            _ if self.head == self.commit => format!("stays at {to}"),
+            None => format!("from {head} to {to}; which files move is not known here"),
             Some(files) => {
                 let shown: String = files.iter().take(SHOWN).map(|file| format!("\n{file}")).collect();
                 let more = files.len().saturating_sub(SHOWN);
                 let more = if more > 0 { format!("\nand {more} more") } else { String::new() };
-                format!("goes from {head} to {to}; files that move: {}{shown}{more}{kept}", files.len())
+                format!("from {head} to {to}, changed files: {}{shown}{more}{kept}", files.len())
             }
         }
     }
@@ -197,20 +211,24 @@ impl Planned {
         (self.service.name.clone(), value)
     }
 
-    /// The service, and below it why and how.
-    fn rows(&self) -> Vec<[String; 3]> {
-        let row = |text: String| [String::new(), String::new(), text];
+    fn head(&self) -> [String; 3] {
+        [self.service.name.clone(), self.service.action.word().to_owned(), self.image.clone()]
+    }
+
+    /// Why, and how its containers are replaced.
+    fn why(&self) -> Vec<String> {
         let word = |reason: &Reason| match reason.path.as_str() {
             "" => reason.rule.clone(),
             path => format!("{path} ({})", reason.rule),
         };
-        let mut rows = vec![[self.service.name.clone(), self.service.action.word().to_owned(), self.image.clone()]];
-        rows.extend(self.service.reasons.iter().take(3).map(|reason| row(word(reason))));
+        let more = self.service.reasons.len().saturating_sub(REASONS);
+        let mut lines: Vec<String> = self.service.reasons.iter().take(REASONS).map(word).collect();
+        lines.extend((more > 0).then(|| format!("and {more} more")));
         if !self.update.is_empty() {
             let last = self.last.map(|last| format!("; last took {:.1} s", last.as_secs_f64())).unwrap_or_default();
-            rows.push(row(format!("{}{last}", self.update)));
+            lines.push(format!("{}{last}", self.update));
         }
-        rows
+        lines
     }
 }
 

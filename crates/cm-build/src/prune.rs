@@ -15,6 +15,10 @@ use std::collections::BTreeSet;
 /// Every name with cm's tag, and the image behind it.
 const LIST: [&str; 6] = ["docker", "image", "ls", "--no-trunc", "--format", "{{.ID}} {{.Repository}}:{{.Tag}}"];
 
+/// Images whose last name went to a newer one, as when a commit is built anew without cache.
+/// Compose has put the project's name on them.
+const NAMELESS: [&str; 7] = ["docker", "image", "ls", "--no-trunc", "-q", "--filter=dangling=true", "--filter"];
+
 /// The images that containers use, running or not.
 const IN_USE: &str = r#"ids=$(docker ps -aq --no-trunc); [ -z "$ids" ] || exec docker inspect --type container --format '{{.Image}}' $ids"#;
 
@@ -118,7 +122,14 @@ async fn not_needed(project: &Project, host: &Host, ledger: &Ledger, leave: &[&s
     let repositories: BTreeSet<_> =
         ledger.tags().iter().filter_map(|tag| tag.rsplit_once(':').map(|(name, _)| name.to_owned())).collect();
     let listed = host.command(LIST).text(Exit::Build, "prune.images").await?;
-    Ok(choose(&listed, &repositories, &keep))
+    let mut names = choose(&listed, &repositories, &keep);
+    if let Some(compose) = &project.compose.name {
+        let ours = format!("label=com.docker.compose.project={compose}");
+        let nameless = host.command(NAMELESS.into_iter().chain([ours.as_str()]));
+        let nameless = nameless.text(Exit::Build, "prune.images").await?;
+        names.extend(nameless.lines().filter(|id| !keep.contains(*id)).map(str::to_owned));
+    }
+    Ok(names)
 }
 
 /// The names to remove: cm's own, of this project's images, that nothing keeps.

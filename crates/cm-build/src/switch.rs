@@ -3,7 +3,7 @@
 
 use crate::build_log::BuildLog;
 use crate::release::{Release, repository};
-use crate::{HostPlan, Selection, migrations, preview};
+use crate::{HostPlan, Selection, join_all, migrations, preview};
 use cm_checkout::{Checkout, Protected};
 use cm_core::{Action, Exit, Failure, Journal, Log, Result, Stop, interruption};
 use cm_engine::{BuildOptions, Compose, Config, Container};
@@ -78,7 +78,14 @@ impl<'a> Switch<'a> {
     ) -> Result<Switch<'a>> {
         let checkout = Checkout::new(host, &plan.checkout, project.remote(), &project.protected());
         let branch = Some(release.branch()).filter(|branch| !branch.is_empty());
-        let state = checkout.prepare(branch, release.commit()).await?;
+        let compose_project = compose_project(project, host, &plan).await?;
+        // None waits for another: over a long line each costs its time.
+        let (state, ledger, before) = tokio::join!(
+            checkout.prepare(branch, release.commit()),
+            Ledger::read(host, &release.project),
+            cm_engine::containers(host, &compose_project),
+        );
+        let (state, ledger, before) = (state?, ledger?, before?);
         for file in &state.upstream {
             log.warn(format!(
                 "on {}: the repository's {file} differs from the commit before; the host keeps its own",
@@ -88,12 +95,10 @@ impl<'a> Switch<'a> {
         if !state.endangered.is_empty() && !selection.discard_local_changes {
             return Err(endangered(host, &plan.checkout, &state.endangered));
         }
-        let irreversible = migrations::between(project, host, &checkout, &state.head, release.commit()).await?;
+        let irreversible = migrations::between(project, &checkout, &ledger, &state.head, release.commit()).await?;
         if let Some(first) = irreversible.first() {
             log.warn(format!("this release changes data for good ({first}): no rollback goes across it unconfirmed"));
         }
-        let compose_project = compose_project(project, host, &plan).await?;
-        let before = cm_engine::containers(host, &compose_project).await?;
         log.debug(format!(
             "on {}: at {}, {} containers, {} paths to change",
             host.name(),
@@ -262,19 +267,18 @@ impl<'a> Switch<'a> {
     /// An image that only a container's id holds is lost to a cleaning cron job once
     /// the container is replaced; a name keeps it for the way back.
     async fn keep_old_images(&self, config: &Config) -> Result<()> {
-        for container in &self.before {
-            let replaced = self
-                .plan
-                .services
-                .iter()
-                .any(|service| service.name == container.service && service.action == Action::Build);
-            let builds = config.services.get(&container.service).is_some_and(|definition| definition.builds);
-            if replaced && builds && !container.image_id.is_empty() {
-                let name = format!("{}:cm-before-{}", repository(&container.image), self.release.id());
-                cm_engine::tag(self.host, &container.image_id, &name, Exit::Build).await?;
-            }
-        }
-        Ok(())
+        let builds = self.plan.with(Action::Build);
+        let replaced = |container: &&Container| {
+            let definition = config.services.get(&container.service);
+            builds.contains(&container.service)
+                && definition.is_some_and(|definition| definition.builds)
+                && !container.image_id.is_empty()
+        };
+        let keep = self.before.iter().filter(replaced).map(|container| async move {
+            let name = format!("{}:cm-before-{}", repository(&container.image), self.release.id());
+            cm_engine::tag(self.host, &container.image_id, &name, Exit::Build).await
+        });
+        join_all(keep).await.into_iter().collect()
     }
 
     async fn build(&mut self, compose: &Compose<'_>, config: &Config, log: &Log) -> Result<()> {
@@ -285,12 +289,7 @@ impl<'a> Switch<'a> {
         }
         log.info(format!("on {}: building {}", self.host.name(), services.join(", ")));
         let state = self.state_dir();
-        let options = BuildOptions {
-            revision: self.release.commit(),
-            release: self.release.id(),
-            state: &state,
-            no_cache: self.full,
-        };
+        let options = BuildOptions { revision: self.release.commit(), state: &state, no_cache: self.full };
         let mut said = BuildLog::new(Journal::of(self.release.id()).dir(), self.host.name(), &services);
         let building = compose.build(config, &services, &options, |line| {
             log.debug(line);
@@ -322,17 +321,20 @@ impl<'a> Switch<'a> {
 
     /// Names the new images and writes down that they are about to run.
     async fn record_pending(&mut self, config: &Config) -> Result<()> {
-        for service in self.plan.services.clone() {
+        let this = &*self;
+        let states = self.plan.services.iter().map(|service| async move {
             let state = match config.services.get(&service.name) {
                 Some(definition) if service.action != Action::Remove => {
-                    self.state_of(&definition.image, definition.builds && service.action == Action::Build).await?
+                    this.state_of(&definition.image, definition.builds && service.action == Action::Build).await?
                 }
                 _ => {
-                    ServiceState { commit: self.release.commit().to_owned(), removed: true, ..ServiceState::default() }
+                    ServiceState { commit: this.release.commit().to_owned(), removed: true, ..ServiceState::default() }
                 }
             };
-            self.states.insert(service.name, state);
-        }
+            Ok((service.name.clone(), state))
+        });
+        let states: Result<_> = join_all(states).await.into_iter().collect();
+        self.states = states?;
         let mut record = self.release.record();
         record.verdict = Verdict::Pending;
         record.services = self.states.clone();

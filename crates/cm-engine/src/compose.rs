@@ -30,8 +30,6 @@ pub struct Compose<'a> {
 pub struct BuildOptions<'a> {
     /// The commit they come from: a label, and `CM_REVISION` for build arguments.
     pub revision: &'a str,
-    /// The run they belong to: a label.
-    pub release: &'a str,
     /// The project's state directory on the host, where a build says how it goes.
     pub state: &'a str,
     /// Whether every layer is built anew.
@@ -260,10 +258,8 @@ fn build_dir(state: &str) -> String {
 }
 
 fn labels(services: &[String], options: &BuildOptions<'_>) -> String {
-    let labels = json!({"build": {"labels": {
-        "org.opencontainers.image.revision": options.revision,
-        "cm.release": options.release,
-    }}});
+    // Nothing that differs between two runs: the same commit is the same image.
+    let labels = json!({"build": {"labels": {"org.opencontainers.image.revision": options.revision}}});
     let services: serde_json::Map<_, _> = services.iter().map(|name| (name.clone(), labels.clone())).collect();
     json!({"services": services}).to_string()
 }

@@ -159,7 +159,7 @@ pub struct ServiceSection {
     pub probe: Option<Probe>,
     /// When this service counts as healthy, where it differs from `[health]`.
     pub health: ServiceHealth,
-    /// How its containers are replaced; without it, what the compose file allows.
+    /// How its containers are replaced; without it, `rolling` only what the compose file runs several times.
     pub update: Option<Update>,
 }
 

@@ -43,7 +43,7 @@ pub async fn rebuild(
         let compose = Compose::of(project, host, &target.checkout);
         let config = compose.config().await?;
         let state = cm_ledger::state_dir(&project.name());
-        let options = BuildOptions { revision: &commit, release: run.doc.run_id(), state: &state, no_cache: false };
+        let options = BuildOptions { revision: &commit, state: &state, no_cache: false };
         let built = compose.build(&config, &services, &options, |line| run.log.debug(line)).await;
         compose.forget_build(&state).await?;
         built.map_err(|failure| Failure { exit: Exit::RollbackFailed, ..failure })?;
