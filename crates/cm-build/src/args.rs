@@ -2,6 +2,7 @@
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use cm_core::CommonArgs;
+use std::path::PathBuf;
 
 /// Bring servers to a commit and rebuild what changed
 ///
@@ -14,6 +15,11 @@ pub struct Args {
     /// A part of the work instead of a deployment
     #[command(subcommand)]
     pub command: Option<Sub>,
+
+    /// Apply this plan, the document of an earlier --dry-run, as it is; refused (exit status 30)
+    /// if a server or the branch has moved since
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["service", "all", "full", "discard_local_changes"])]
+    pub plan: Option<PathBuf>,
 
     /// What to build and how
     #[command(flatten)]

@@ -28,6 +28,14 @@ impl Commit {
     }
 }
 
+/// The paths that differ between two commits of `repository`; `None` if one is not there.
+pub fn changed(repository: &Path, from: &str, to: &str) -> Option<Vec<String>> {
+    let arguments = ["diff", "-z", "--name-only", "--no-renames", "--end-of-options", from, to, "--"];
+    let listed = git(repository, &arguments).ok()?;
+    let paths = listed.split(|byte| *byte == 0).filter(|path| !path.is_empty());
+    Some(paths.map(|path| String::from_utf8_lossy(path).into_owned()).collect())
+}
+
 /// `MODE TYPE OBJECT<TAB>PATH`.
 fn entry(line: &[u8]) -> Option<(String, (Kind, String))> {
     let (about, path) = std::str::from_utf8(line).ok()?.split_once('\t')?;

@@ -4,22 +4,28 @@
 //! does not stop another one half-way, but it fails the deployment.
 
 mod args;
+mod build_log;
 mod commit;
 mod contract;
+mod explain;
 mod migrations;
 mod needs;
 mod plan;
+mod preview;
 mod prune;
 mod release;
+mod saved;
 mod switch;
 
 pub use args::{Args, Selection, Sub};
 
-use cm_core::{CommonArgs, Done, Failure, Result, Run};
+use cm_core::{CommonArgs, Done, Failure, Result, Run, Stop, interruption};
 use cm_host::{Host, Target, connect_all};
 use cm_lease::Guard;
 use cm_project::Project;
+use explain::explain;
 use plan::{HostPlan, plans};
+use saved::Saved;
 use serde_json::{Map, Value, json};
 
 /// The program.
@@ -32,6 +38,8 @@ impl cm_core::Tool for Tool {
         ("cm-build --service web </dev/null", "build one service and replace it"),
     ];
     const SCHEMAS: &'static [&'static str] = &[cm_ledger::SCHEMA];
+    const FINISHES_ON_INTERRUPT: bool = true;
+    const ON_INTERRUPT: &'static str = "stopping once no service is half-way; a second Ctrl-C stops at once";
     type Args = Args;
 
     fn common(args: &Args) -> &CommonArgs {
@@ -41,22 +49,27 @@ impl cm_core::Tool for Tool {
     async fn run(args: Args, run: &mut Run) -> Result<Done> {
         let project = Project::load(&args.common)?;
         if let Some(Sub::Prune) = args.command {
-            let pruned = prune::run(&project, run).await;
+            let pruned = unless_stopped(prune::run(&project, run)).await;
             return pruned.or_else(|failure| left_for_later(failure, run));
         }
-        plan::start_without_document(&project, &args.selection, run).await?;
+        let saved = match &args.plan {
+            Some(path) => Some(saved::read(path, run)?),
+            None => {
+                unless_stopped(plan::start_without_document(&project, &args.selection, run)).await?;
+                None
+            }
+        };
         let plans = plans(&project, &run.doc)?;
         if plans.is_empty() {
             run.log.info("no service has changed; nothing to build");
             run.doc.set_facts(json!({"hosts": {}}));
             return Ok(Done::ok("nothing to do"));
         }
+        let selection = saved.as_ref().map_or(&args.selection, |saved| &saved.selection);
         if run.dry_run() {
-            let done = describe(&project, &args.selection, &plans, run);
-            foresee(&project, &plans, run).await?;
-            return Ok(done);
+            return unless_stopped(foresee(&project, selection, &plans, saved.as_ref(), run)).await;
         }
-        deploy(&project, &args.selection, plans, run).await
+        deploy(&project, selection, plans, saved.as_ref(), run).await
     }
 }
 
@@ -70,38 +83,66 @@ fn left_for_later(failure: Failure, run: &Run) -> Result<Done> {
     Ok(Done::warned(format!("could not prune: {failure}")))
 }
 
-/// Says what would be done, in the order in which it would be done.
-fn describe(project: &Project, selection: &Selection, plans: &[HostPlan], run: &mut Run) -> Done {
-    let mut hosts = Map::new();
-    for plan in plans {
-        let steps = plan.describe(project, selection);
-        for step in &steps {
-            run.log.info(format!("would do on {}: {step}", plan.host));
-        }
-        hosts.insert(plan.host.clone(), json!({"steps": steps}));
-    }
-    run.doc.set_facts(json!({"hosts": hosts}));
+/// Says what would be done, in the order in which it would be done, and what would stop a
+/// deployment, in the same words. What a host would have to say is left out if it is not
+/// reached.
+async fn foresee(
+    project: &Project,
+    selection: &Selection,
+    plans: &[HostPlan],
+    saved: Option<&Saved>,
+    run: &mut Run,
+) -> Result<Done> {
     let services: usize = plans.iter().map(|plan| plan.services.len()).sum();
-    Done::ok(format!("would change {services} services on {} hosts", plans.len()))
+    let done = Done::ok(format!("would change {services} services on {} hosts", plans.len()));
+    let mut facts = Map::new();
+    let hosts = match connect(project, plans, run).await {
+        Ok(hosts) => hosts,
+        Err(failure) => {
+            for plan in plans {
+                let steps = plan.describe(project, selection);
+                steps.iter().for_each(|step| run.log.info(format!("would do on {}: {step}", plan.host)));
+                facts.insert(plan.host.clone(), json!({"steps": steps}));
+            }
+            run.doc.set_facts(json!({"plan": saved::facts(selection), "hosts": facts}));
+            run.log.warn(format!("could not look at the hosts, so that this plan cannot be applied: {failure}"));
+            return Ok(done);
+        }
+    };
+    let commit = run.doc.commit().unwrap_or_default().to_owned();
+    let mut moved = Vec::new();
+    for (host, plan) in hosts.iter().zip(plans) {
+        let looked = preview::look(project, selection, host, plan, &commit, &run.log).await;
+        let preview = looked.map_err(|failure| explain(host.name(), failure))?;
+        preview.tell(&run.log);
+        let mut host_facts = preview.facts();
+        moved.extend(saved.map(|saved| saved.moved(host.name(), &host_facts["basis"])).unwrap_or_default());
+        facts.insert(plan.host.clone(), host_facts.take());
+    }
+    run.doc.set_facts(json!({"plan": saved::facts(selection), "hosts": facts}));
+    contract::check(project, &hosts, plans, &commit, &run.log).await?;
+    if moved.is_empty() { Ok(done) } else { Err(saved::refused(&moved)) }
 }
 
-/// In a dry run: says what would stop a deployment, in the same words.
-async fn foresee(project: &Project, plans: &[HostPlan], run: &Run) -> Result<()> {
-    match connect(project, plans, run).await {
-        Ok(hosts) => contract::check(project, &hosts, plans, run.doc.commit().unwrap_or_default(), &run.log).await,
-        Err(failure) => {
-            run.log.warn(format!("could not check which keys the env files need: {failure}"));
-            Ok(())
-        }
+/// What changes nothing half-way may be stopped at any moment.
+async fn unless_stopped<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        result = work => result,
+        exit = Stop::wait() => Err(interruption(exit)),
     }
 }
 
-async fn deploy(project: &Project, selection: &Selection, plans: Vec<HostPlan>, run: &mut Run) -> Result<Done> {
-    let hosts = connect(project, &plans, run).await?;
+async fn deploy(
+    project: &Project,
+    selection: &Selection,
+    plans: Vec<HostPlan>,
+    saved: Option<&Saved>,
+    run: &mut Run,
+) -> Result<Done> {
+    let hosts = unless_stopped(connect(project, &plans, run)).await?;
     let lock = project.lock();
-    let guard = Guard::enter(&project.name(), lock.lease, &lock.file, &hosts, run).await?;
-    cm_notify::tell(project, &run.doc, cm_notify::Message::Started, &run.log).await;
-    let result = switch_all(project, selection, &hosts, plans, &guard, run).await;
+    let guard = unless_stopped(Guard::enter(&project.name(), lock.lease, &lock.file, &hosts, run)).await?;
+    let result = switch_all(project, selection, &hosts, plans, saved, &guard, run).await;
     let released = guard.release().await;
     result.and_then(|done| released.map(|()| done))
 }
@@ -118,15 +159,27 @@ async fn switch_all(
     selection: &Selection,
     hosts: &[Host],
     plans: Vec<HostPlan>,
+    saved: Option<&Saved>,
     guard: &Guard,
     run: &mut Run,
 ) -> Result<Done> {
     let release = release::Release::of(&run.doc)?;
-    contract::check(project, hosts, &plans, release.commit(), &run.log).await?;
-    let mut switches = Vec::new();
-    for (host, plan) in hosts.iter().zip(plans) {
-        switches.push(switch::Switch::look(project, selection, host, plan, &release, &run.log).await?);
-    }
+    let mut switches = unless_stopped(async {
+        let keys = contract::check(project, hosts, &plans, release.commit(), &run.log);
+        let looks = hosts.iter().zip(plans.clone()).map(|(host, plan)| async {
+            let looked = switch::Switch::look(project, selection, host, plan, &release, &run.log).await;
+            looked.map_err(|failure| explain(host.name(), failure))
+        });
+        let (keys, looked) = tokio::join!(keys, join_all(looks));
+        keys?;
+        let switches: Vec<switch::Switch<'_>> = looked.into_iter().collect::<Result<_>>()?;
+        if let Some(saved) = saved {
+            still_as_planned(saved, &switches).await?;
+        }
+        Ok(switches)
+    })
+    .await?;
+    cm_notify::tell(project, &run.doc, cm_notify::Message::Started, &run.log).await;
     for switch in &switches {
         run.push_undo(switch.undo())?;
     }
@@ -134,12 +187,28 @@ async fn switch_all(
     let facts: Map<String, Value> =
         switches.iter().map(|switch| (switch.host_name().to_owned(), switch.facts())).collect();
     run.doc.set_facts(json!({"hosts": facts}));
-    let failures: Vec<Failure> = ends.into_iter().filter_map(Result::err).collect();
+    let failed = |(end, switch): (Result<()>, &switch::Switch<'_>)| Some(explain(switch.host_name(), end.err()?));
+    let failures: Vec<Failure> = ends.into_iter().zip(&switches).filter_map(failed).collect();
     if let Some(first) = failures.first() {
+        for switch in &switches {
+            run.log.warn(switch.state());
+        }
         return Err(failures[1..].iter().fold(first.clone(), |all, other| all.cause(format!("also: {other}"))));
     }
     let services: usize = switches.iter().map(switch::Switch::service_count).sum();
     Ok(Done::ok(format!("{services} services on {} hosts run {}", switches.len(), release.short())).changed(true))
+}
+
+/// Compares the hosts, and the branch that the plan is of, with what the plan rests on.
+async fn still_as_planned(saved: &Saved, switches: &[switch::Switch<'_>]) -> Result<()> {
+    let mut moved = Vec::new();
+    for switch in switches {
+        moved.extend(saved.moved(switch.host_name(), &switch.basis().await?));
+    }
+    if let Some(switch) = switches.first() {
+        moved.extend(switch.branch_moved().await?);
+    }
+    if moved.is_empty() { Ok(()) } else { Err(saved::refused(&moved)) }
 }
 
 /// Waits for all, in order; none is dropped when another one fails.

@@ -3,23 +3,22 @@
 
 use cm_checkout::Checkout;
 use cm_core::Result;
-use cm_host::Host;
 use cm_ledger::Ledger;
 use cm_project::Project;
 
 /// A record names no more paths than this.
 const NAMED: usize = 20;
 
-/// The paths of migrations between what did well last on `host` and `commit`. What a
+/// The paths of migrations between what did well last on a host, by its `ledger`, and `commit`. What a
 /// failed release before this one brought counts as well: it may have been carried out.
 /// `head` stands in where nothing was recorded.
 ///
 /// # Errors
-/// [`cm_core::Exit::Unreachable`], or a ledger that cannot be read.
+/// [`cm_core::Exit::Unreachable`].
 pub async fn between(
     project: &Project,
-    host: &Host,
     checkout: &Checkout<'_>,
+    ledger: &Ledger,
     head: &str,
     commit: &str,
 ) -> Result<Vec<String>> {
@@ -27,9 +26,11 @@ pub async fn between(
     if migrations.is_empty() {
         return Ok(Vec::new());
     }
-    let ledger = Ledger::read(host, &project.name()).await?;
     let base = ledger.good_commit().unwrap_or(head);
-    let mut changed = checkout.changed(base, commit).await?;
+    let mut changed = crate::commit::changed(&project.repository, base, commit);
+    if changed.is_none() {
+        changed = checkout.changed(base, commit).await?;
+    }
     if changed.is_none() {
         changed = checkout.changed(head, commit).await?;
     }

@@ -23,6 +23,11 @@ impl HostPlan {
         self.services.iter().filter(|service| service.action == action).map(|service| service.name.clone()).collect()
     }
 
+    /// The names of all its services.
+    pub fn names(&self) -> Vec<&str> {
+        self.services.iter().map(|service| service.name.as_str()).collect()
+    }
+
     /// The services whose container `up` starts or replaces.
     pub fn to_start(&self) -> Vec<String> {
         let starts = |service: &&Service| matches!(service.action, Action::Build | Action::Recreate);
@@ -47,7 +52,7 @@ impl HostPlan {
         let start = self.to_start();
         if !start.is_empty() {
             let flags = if selection.full { "--force-recreate --remove-orphans" } else { "--no-deps" };
-            steps.push(format!("{compose} up -d --no-build {flags} {}", start.join(" ")));
+            steps.push(format!("{compose} up -d --no-build --quiet-pull {flags} {}", start.join(" ")));
         }
         for name in self.with(Action::Restart) {
             steps.push(format!("{compose} restart --no-deps {name}"));

@@ -2,16 +2,22 @@
 //! at; what a container uses, what runs, and the last verified releases of each
 //! service stay. Docker's own prune is never called: it knows no releases.
 
+use crate::HostPlan;
 use cm_core::{Done, Exit, Result, Run};
+use cm_engine::Container;
 use cm_host::{Host, Target, connect_all};
 use cm_lease::Guard;
-use cm_ledger::Ledger;
+use cm_ledger::{Ledger, Record, ServiceState, Verdict};
 use cm_project::Project;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
 /// Every name with cm's tag, and the image behind it.
 const LIST: [&str; 6] = ["docker", "image", "ls", "--no-trunc", "--format", "{{.ID}} {{.Repository}}:{{.Tag}}"];
+
+/// Images whose last name went to a newer one, as when a commit is built anew without cache.
+/// Compose has put the project's name on them.
+const NAMELESS: [&str; 7] = ["docker", "image", "ls", "--no-trunc", "-q", "--filter=dangling=true", "--filter"];
 
 /// The images that containers use, running or not.
 const IN_USE: &str = r#"ids=$(docker ps -aq --no-trunc); [ -z "$ids" ] || exec docker inspect --type container --format '{{.Image}}' $ids"#;
@@ -74,14 +80,56 @@ async fn prune_all(project: &Project, hosts: &[Host], guard: &Guard, run: &mut R
 
 async fn removable(project: &Project, host: &Host) -> Result<Vec<String>> {
     let ledger = Ledger::read(host, &project.name()).await?;
+    not_needed(project, host, &ledger, &[]).await
+}
+
+/// What could go once `plan` is carried out and found good; `containers` are what runs now.
+///
+/// # Errors
+/// As [`run`].
+pub async fn after(
+    project: &Project,
+    host: &Host,
+    ledger: &Ledger,
+    plan: &HostPlan,
+    containers: &[Container],
+) -> Result<Vec<String>> {
+    let starts = plan.to_start();
+    let to_come = |name: &String| {
+        (name.clone(), ServiceState { image_id: format!("to come: {name}"), ..ServiceState::default() })
+    };
+    let mut record = Record::new("to come", "", "", "");
+    record.verdict = Verdict::Verified;
+    record.services = starts.iter().map(to_come).collect();
+    let leave = containers.iter().filter(|container| starts.contains(&container.service));
+    let leave: Vec<&str> = leave.map(|container| container.image_id.as_str()).collect();
+    not_needed(project, host, &ledger.with(record), &leave).await
+}
+
+/// The names that neither a release in `ledger` nor a container needs; those in `leave` each
+/// stand for a container that will be gone.
+async fn not_needed(project: &Project, host: &Host, ledger: &Ledger, leave: &[&str]) -> Result<Vec<String>> {
     let keep = usize::try_from(project.prune().keep).unwrap_or(usize::MAX).max(1);
     let mut keep = ledger.images_to_keep(keep);
     let used = host.script(IN_USE, [""; 0]).text(Exit::Build, "prune.containers").await?;
-    keep.extend(used.lines().map(str::to_owned));
+    let mut used: Vec<&str> = used.lines().collect();
+    for image in leave {
+        if let Some(at) = used.iter().position(|other| other == image) {
+            used.swap_remove(at);
+        }
+    }
+    keep.extend(used.into_iter().map(str::to_owned));
     let repositories: BTreeSet<_> =
         ledger.tags().iter().filter_map(|tag| tag.rsplit_once(':').map(|(name, _)| name.to_owned())).collect();
     let listed = host.command(LIST).text(Exit::Build, "prune.images").await?;
-    Ok(choose(&listed, &repositories, &keep))
+    let mut names = choose(&listed, &repositories, &keep);
+    if let Some(compose) = &project.compose.name {
+        let ours = format!("label=com.docker.compose.project={compose}");
+        let nameless = host.command(NAMELESS.into_iter().chain([ours.as_str()]));
+        let nameless = nameless.text(Exit::Build, "prune.images").await?;
+        names.extend(nameless.lines().filter(|id| !keep.contains(*id)).map(str::to_owned));
+    }
+    Ok(names)
 }
 
 /// The names to remove: cm's own, of this project's images, that nothing keeps.

@@ -1,12 +1,13 @@
 //! One host, from what it runs to what it shall run. [`Switch::look`] only reads;
 //! [`Switch::undo`] says how to come back; [`Switch::carry_out`] changes.
 
+use crate::build_log::BuildLog;
 use crate::release::{Release, repository};
-use crate::{HostPlan, Selection, migrations};
+use crate::{HostPlan, Selection, join_all, migrations, preview};
 use cm_checkout::{Checkout, Protected};
-use cm_core::{Action, Exit, Failure, Log, Result};
+use cm_core::{Action, Exit, Failure, Journal, Log, Result, Stop, interruption};
 use cm_engine::{BuildOptions, Compose, Config, Container};
-use cm_host::Host;
+use cm_host::{Begun, Host};
 use cm_lease::Guard;
 use cm_ledger::{Ledger, ServiceState, Verdict};
 use cm_project::Project;
@@ -31,6 +32,35 @@ pub struct Switch<'a> {
     containers: BTreeMap<String, Vec<String>>,
     replaced: BTreeMap<String, Replaced>,
     seconds: f64,
+    reached: Reached,
+}
+
+/// How far a host got.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Reached {
+    /// Nothing was changed.
+    Nothing,
+    /// The checkout was being moved, or is.
+    Moved,
+    /// The images are built.
+    Built,
+    /// Containers are being replaced.
+    Switching,
+    /// All is done.
+    Done,
+}
+
+impl Reached {
+    /// The word in the document.
+    fn word(self) -> &'static str {
+        match self {
+            Reached::Nothing => "nothing",
+            Reached::Moved => "moved",
+            Reached::Built => "built",
+            Reached::Switching => "switching",
+            Reached::Done => "done",
+        }
+    }
 }
 
 impl<'a> Switch<'a> {
@@ -48,7 +78,14 @@ impl<'a> Switch<'a> {
     ) -> Result<Switch<'a>> {
         let checkout = Checkout::new(host, &plan.checkout, project.remote(), &project.protected());
         let branch = Some(release.branch()).filter(|branch| !branch.is_empty());
-        let state = checkout.prepare(branch, release.commit()).await?;
+        let compose_project = compose_project(project, host, &plan).await?;
+        // None waits for another: over a long line each costs its time.
+        let (state, ledger, before) = tokio::join!(
+            checkout.prepare(branch, release.commit()),
+            Ledger::read(host, &release.project),
+            cm_engine::containers(host, &compose_project),
+        );
+        let (state, ledger, before) = (state?, ledger?, before?);
         for file in &state.upstream {
             log.warn(format!(
                 "on {}: the repository's {file} differs from the commit before; the host keeps its own",
@@ -58,12 +95,10 @@ impl<'a> Switch<'a> {
         if !state.endangered.is_empty() && !selection.discard_local_changes {
             return Err(endangered(host, &plan.checkout, &state.endangered));
         }
-        let irreversible = migrations::between(project, host, &checkout, &state.head, release.commit()).await?;
+        let irreversible = migrations::between(project, &checkout, &ledger, &state.head, release.commit()).await?;
         if let Some(first) = irreversible.first() {
             log.warn(format!("this release changes data for good ({first}): no rollback goes across it unconfirmed"));
         }
-        let compose_project = compose_project(project, host, &plan).await?;
-        let before = cm_engine::containers(host, &compose_project).await?;
         log.debug(format!(
             "on {}: at {}, {} containers, {} paths to change",
             host.name(),
@@ -86,6 +121,7 @@ impl<'a> Switch<'a> {
             containers: BTreeMap::new(),
             replaced: BTreeMap::new(),
             seconds: 0.0,
+            reached: Reached::Nothing,
         })
     }
 
@@ -94,13 +130,41 @@ impl<'a> Switch<'a> {
         self.host.name()
     }
 
+    /// What a plan for this host rests on, as it is now.
+    ///
+    /// # Errors
+    /// [`Exit::Unreachable`], or a ledger that cannot be read.
+    pub async fn basis(&self) -> Result<Value> {
+        let ledger = Ledger::read(self.host, &self.release.project).await?;
+        Ok(preview::basis(&self.plan, &self.head, &self.before, &ledger))
+    }
+
+    /// Whether the remote branch is no longer at the commit, in words.
+    ///
+    /// # Errors
+    /// As [`Checkout::remote_tip`].
+    pub async fn branch_moved(&self) -> Result<Option<String>> {
+        let (branch, commit) = (self.release.branch(), self.release.commit());
+        if branch.is_empty() {
+            return Ok(None);
+        }
+        let tip = self.checkout().remote_tip(branch).await?;
+        let words = || format!("{branch} was at {} and is at {}", self.release.short(), tip.get(..12).unwrap_or(&tip));
+        Ok((tip != commit).then(words))
+    }
+
     /// How many services it changes.
     pub fn service_count(&self) -> usize {
         self.plan.services.len()
     }
 
     fn checkout(&self) -> Checkout<'a> {
-        Checkout::new(self.host, &self.plan.checkout, self.project.remote(), &self.project.protected())
+        let checkout = Checkout::new(self.host, &self.plan.checkout, self.project.remote(), &self.project.protected());
+        checkout.keeping_build(!self.plan.with(Action::Build).is_empty())
+    }
+
+    fn state_dir(&self) -> String {
+        cm_ledger::state_dir(&self.release.project)
     }
 
     fn compose(&self) -> Compose<'a> {
@@ -149,56 +213,103 @@ impl<'a> Switch<'a> {
     }
 
     async fn steps(&mut self, guard: &Guard, log: &Log) -> Result<()> {
-        guard.check(self.host).await?;
+        self.go_on(guard).await?;
         self.record_started().await?;
-        guard.check(self.host).await?;
+        self.go_on(guard).await?;
         log.info(format!("on {}: moving {} to {}", self.host.name(), self.plan.checkout, self.release.short()));
-        let snapshots = format!("{}/snapshots", cm_ledger::state_dir(&self.release.project));
+        let snapshots = format!("{}/snapshots", self.state_dir());
+        self.reached = Reached::Moved;
         self.protected = self.checkout().move_to(self.release.commit(), &snapshots, self.release.id()).await?;
         let compose = self.compose();
         let config = compose.config().await?;
-        guard.check(self.host).await?;
+        self.go_on(guard).await?;
         self.keep_old_images(&config).await?;
-        self.build(&compose, &config, guard, log).await?;
-        guard.check(self.host).await?;
+        self.build(&compose, &config, log).await?;
+        self.go_on(guard).await?;
         self.record_pending(&config).await?;
-        guard.check(self.host).await?;
+        self.go_on(guard).await?;
+        self.reached = Reached::Switching;
         self.start(&compose, &config, guard, log).await?;
         self.restart_and_reload(&compose, guard, log).await?;
         self.remove(guard, log).await?;
-        self.look_again(&config).await
+        self.look_again(&config).await?;
+        self.reached = Reached::Done;
+        Ok(())
+    }
+
+    /// Asked before each step: whether the lock holds, and whether somebody pressed Ctrl-C.
+    async fn go_on(&self, guard: &Guard) -> Result<()> {
+        match Stop::requested() {
+            Some(exit) => Err(interruption(exit)),
+            None => guard.check(self.host).await,
+        }
+    }
+
+    /// What the host is like now, for people.
+    pub fn state(&self) -> String {
+        let (short, checkout, services) = (self.release.short(), &self.plan.checkout, self.plan.names().join(", "));
+        let state = match self.reached {
+            Reached::Nothing => "nothing was changed".to_owned(),
+            Reached::Moved => {
+                format!("{checkout} was moved to {short}; no container was touched")
+            }
+            Reached::Built => {
+                format!("{checkout} is at {short} and its images are built; no container was touched")
+            }
+            Reached::Switching => {
+                format!("containers were being replaced: each of {services} runs {short} or what it ran")
+            }
+            Reached::Done => format!("{services} run {short}; whether they are well was not looked at"),
+        };
+        format!("on {}: {state}", self.host.name())
     }
 
     /// An image that only a container's id holds is lost to a cleaning cron job once
     /// the container is replaced; a name keeps it for the way back.
     async fn keep_old_images(&self, config: &Config) -> Result<()> {
-        for container in &self.before {
-            let replaced = self
-                .plan
-                .services
-                .iter()
-                .any(|service| service.name == container.service && service.action == Action::Build);
-            let builds = config.services.get(&container.service).is_some_and(|definition| definition.builds);
-            if replaced && builds && !container.image_id.is_empty() {
-                let name = format!("{}:cm-before-{}", repository(&container.image), self.release.id());
-                cm_engine::tag(self.host, &container.image_id, &name, Exit::Build).await?;
-            }
-        }
-        Ok(())
+        let builds = self.plan.with(Action::Build);
+        let replaced = |container: &&Container| {
+            let definition = config.services.get(&container.service);
+            builds.contains(&container.service)
+                && definition.is_some_and(|definition| definition.builds)
+                && !container.image_id.is_empty()
+        };
+        let keep = self.before.iter().filter(replaced).map(|container| async move {
+            let name = format!("{}:cm-before-{}", repository(&container.image), self.release.id());
+            cm_engine::tag(self.host, &container.image_id, &name, Exit::Build).await
+        });
+        join_all(keep).await.into_iter().collect()
     }
 
-    async fn build(&mut self, compose: &Compose<'_>, config: &Config, guard: &Guard, log: &Log) -> Result<()> {
+    async fn build(&mut self, compose: &Compose<'_>, config: &Config, log: &Log) -> Result<()> {
         let builds = |name: &String| config.services.get(name).is_some_and(|definition| definition.builds);
         let services: Vec<_> = self.plan.with(Action::Build).into_iter().filter(builds).collect();
         if services.is_empty() {
             return Ok(());
         }
-        guard.check(self.host).await?;
         log.info(format!("on {}: building {}", self.host.name(), services.join(", ")));
-        let options = BuildOptions { revision: self.release.commit(), release: self.release.id(), no_cache: self.full };
-        let built = compose.build(&services, &options, |line| log.debug(line)).await;
-        compose.forget_build(self.release.id()).await?;
-        built.map_err(|failure| failure.hint("nothing was restarted; the services run what they ran before"))
+        let state = self.state_dir();
+        let options = BuildOptions { revision: self.release.commit(), state: &state, no_cache: self.full };
+        let mut said = BuildLog::new(Journal::of(self.release.id()).dir(), self.host.name(), &services);
+        let building = compose.build(config, &services, &options, |line| {
+            log.debug(line);
+            said.line(line);
+        });
+        let built = tokio::select! {
+            built = building => built,
+            exit = Stop::wait() => {
+                // What comes next is a rollback, or nothing: nobody would go on with it.
+                compose.forget_build(&state).await?;
+                return Err(interruption(exit));
+            }
+        };
+        match built.map_err(|failure| if failure.exit == Exit::Build { said.explain(failure) } else { failure })? {
+            Begun::Now => {}
+            Begun::Before => log.info(format!("on {}: went on with the build of a run that ended", self.host.name())),
+            Begun::AndEnded => log.info(format!("on {}: took the build of a run that ended", self.host.name())),
+        }
+        self.reached = Reached::Built;
+        Ok(())
     }
 
     /// Before the first change: whoever comes next knows that somebody was here.
@@ -210,22 +321,30 @@ impl<'a> Switch<'a> {
 
     /// Names the new images and writes down that they are about to run.
     async fn record_pending(&mut self, config: &Config) -> Result<()> {
-        for service in self.plan.services.clone() {
+        let this = &*self;
+        let states = self.plan.services.iter().map(|service| async move {
             let state = match config.services.get(&service.name) {
                 Some(definition) if service.action != Action::Remove => {
-                    self.state_of(&definition.image, definition.builds && service.action == Action::Build).await?
+                    this.state_of(&definition.image, definition.builds && service.action == Action::Build).await?
                 }
                 _ => {
-                    ServiceState { commit: self.release.commit().to_owned(), removed: true, ..ServiceState::default() }
+                    ServiceState { commit: this.release.commit().to_owned(), removed: true, ..ServiceState::default() }
                 }
             };
-            self.states.insert(service.name, state);
-        }
+            Ok((service.name.clone(), state))
+        });
+        let states: Result<_> = join_all(states).await.into_iter().collect();
+        self.states = states?;
         let mut record = self.release.record();
         record.verdict = Verdict::Pending;
         record.services = self.states.clone();
         record.irreversible.clone_from(&self.irreversible);
-        Ledger::append(self.host, &self.release.project, &record).await
+        Ledger::append(self.host, &self.release.project, &record).await?;
+        match self.reached {
+            // From here on the images are this release's: nobody shall take them for a build of his.
+            Reached::Built => self.compose().forget_build(&self.state_dir()).await,
+            _ => Ok(()),
+        }
     }
 
     async fn state_of(&self, image: &str, built: bool) -> Result<ServiceState> {
@@ -261,12 +380,12 @@ impl<'a> Switch<'a> {
 
     async fn restart_and_reload(&self, compose: &Compose<'_>, guard: &Guard, log: &Log) -> Result<()> {
         for service in self.plan.with(Action::Restart) {
-            guard.check(self.host).await?;
+            self.go_on(guard).await?;
             log.info(format!("on {}: restarting {service}", self.host.name()));
             compose.restart(&service).await?;
         }
         for service in self.plan.with(Action::Reload) {
-            guard.check(self.host).await?;
+            self.go_on(guard).await?;
             self.reload(compose, &service, log).await?;
         }
         Ok(())
@@ -301,7 +420,7 @@ impl<'a> Switch<'a> {
     async fn remove(&self, guard: &Guard, log: &Log) -> Result<()> {
         let gone = self.plan.with(Action::Remove);
         for container in self.before.iter().filter(|container| gone.contains(&container.service)) {
-            guard.check(self.host).await?;
+            self.go_on(guard).await?;
             log.info(format!("on {}: removing {}", self.host.name(), container.name));
             self.host.command(["docker", "stop", &container.id]).text(Exit::Build, "build.remove").await?;
             self.host.command(["docker", "rm", &container.id]).text(Exit::Build, "build.remove").await?;
@@ -346,6 +465,7 @@ impl<'a> Switch<'a> {
             "protected": self.protected.iter().map(Protected::to_json).collect::<Vec<_>>(),
             "services": services,
             "irreversible": self.irreversible,
+            "reached": self.reached.word(),
             "duration_ms": (self.seconds * 1000.0).round(),
         })
     }
@@ -370,7 +490,7 @@ impl<'a> Switch<'a> {
 
 /// The compose project's name: what the compose file says, or what a container of
 /// the checkout says, or Compose's own answer.
-async fn compose_project(project: &Project, host: &Host, plan: &HostPlan) -> Result<String> {
+pub async fn compose_project(project: &Project, host: &Host, plan: &HostPlan) -> Result<String> {
     if let Some(name) = &project.compose.name {
         return Ok(name.clone());
     }

@@ -8,7 +8,7 @@
 //! They are snapshotted all the same, and looked at again afterwards.
 
 use cm_core::{Exit, Failure, Result};
-use cm_host::Host;
+use cm_host::{END_JOB, Host};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -33,6 +33,7 @@ pub struct Checkout<'a> {
     path: String,
     remote: String,
     protected: Vec<String>,
+    keeps_build: bool,
 }
 
 /// What the checkout is like before it is moved.
@@ -62,7 +63,20 @@ pub struct Protected {
 impl<'a> Checkout<'a> {
     /// The checkout at `path` on `host`, whose files `protected` are the host's own.
     pub fn new(host: &'a Host, path: &str, remote: &str, protected: &[String]) -> Self {
-        Checkout { host, path: path.to_owned(), remote: remote.to_owned(), protected: protected.to_vec() }
+        Checkout {
+            host,
+            path: path.to_owned(),
+            remote: remote.to_owned(),
+            protected: protected.to_vec(),
+            keeps_build: false,
+        }
+    }
+
+    /// Lets [`Checkout::move_to`] leave a build alone that runs there for the very commit:
+    /// whoever moves the checkout goes on with it.
+    #[must_use]
+    pub fn keeping_build(self, keep: bool) -> Self {
+        Checkout { keeps_build: keep, ..self }
     }
 
     /// The commit that `branch` names on the remote now.
@@ -108,14 +122,16 @@ impl<'a> Checkout<'a> {
     }
 
     /// Moves the checkout to `commit`; protected files keep content, mode, owner and
-    /// inode, which is looked at afterwards. `snapshots` is where copies of them go.
+    /// inode, which is looked at afterwards. `snapshots` is where copies of them go, in the
+    /// project's state directory; a build that runs beside it, in `build`, is ended first.
     ///
     /// # Errors
     /// [`Exit::Unreachable`]; [`Exit::Build`] with what git said, or
     /// `checkout.protected` if a protected file is not what it was.
     pub async fn move_to(&self, commit: &str, snapshots: &str, release: &str) -> Result<Vec<Protected>> {
-        let fixed = [self.host.path(&self.path), commit.to_owned(), self.host.path(snapshots), release.to_owned()];
-        let arguments = fixed.into_iter().chain(self.protected.iter().cloned());
+        let keep = if self.keeps_build { commit } else { "" };
+        let fixed = [&*self.host.path(&self.path), commit, &self.host.path(snapshots), release, END_JOB, keep];
+        let arguments = fixed.map(str::to_owned).into_iter().chain(self.protected.iter().cloned());
         let output = self.host.script(MOVE, arguments).limit(LIMIT).output().await?;
         match output.status.code() {
             Some(0) => Ok(output.text().lines().filter_map(Protected::read).collect()),

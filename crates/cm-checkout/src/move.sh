@@ -1,12 +1,14 @@
 # Moves a checkout to a commit around its protected files.
-# Arguments: CHECKOUT COMMIT SNAPSHOTS RELEASE PROTECTED...
+# Arguments: CHECKOUT COMMIT SNAPSHOTS RELEASE END KEEP PROTECTED...
+# END is the script that ends a build, KEEP the commit whose build may go on.
 set -eu
 LC_ALL=C
 export LC_ALL
 umask 022
 home=$(pwd)
 cd -- "$1"
-# A build or `up` whose program was killed may still run here.
+# A build whose program was killed may still run here, and so may an `up`.
+sh -c "$5" sh "$(dirname -- "$3")/build" "$6"
 exec 9<.
 if command -v flock >/dev/null; then
     flock -w 240 9 || { echo "another command still runs in $1" >&2; exit 1; }
@@ -17,7 +19,7 @@ case $3 in
 *) snapshots=$home/$3 ;;
 esac
 release=$4
-shift 4
+shift 6
 
 # SHA-256, TAB, inode mode owner group size, TAB, path: one line a file.
 look() {

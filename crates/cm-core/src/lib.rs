@@ -23,9 +23,9 @@ pub use journal::{Journal, private_dir, runtime_dir, state_dir, write_whole};
 pub use json::parse_strict;
 pub use log::{Format, Level, Log};
 pub use redact::{add_secret, redact};
-pub use signal::{Signals, is_ignored};
+pub use signal::{Signals, Stop, is_ignored};
 pub use table::table;
-pub use tool::{Accepts, COMPLETE, CommonArgs, Done, Io, Run, Tool, command, introduction, main};
+pub use tool::{Accepts, COMPLETE, CommonArgs, Done, Io, Run, Tool, command, interruption, introduction, main};
 
 /// Who deploys: `$CM_ACTOR`, else `USER@HOSTNAME`.
 pub fn actor() -> String {

@@ -2,8 +2,37 @@
 
 use crate::Exit;
 use std::io;
+use std::sync::LazyLock;
 use std::sync::OnceLock;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+static STOP: LazyLock<watch::Sender<Option<Exit>>> = LazyLock::new(|| watch::channel(None).0);
+
+/// That somebody asked this process to end: for a program that finishes what must not be left
+/// half-way and then stops.
+#[derive(Clone, Copy, Debug)]
+pub struct Stop;
+
+impl Stop {
+    /// How the process should exit, if it was asked to end.
+    pub fn requested() -> Option<Exit> {
+        *STOP.borrow()
+    }
+
+    /// Waits until it is.
+    pub async fn wait() -> Exit {
+        let mut told = STOP.subscribe();
+        match told.wait_for(Option::is_some).await.map(|exit| *exit) {
+            Ok(Some(exit)) => exit,
+            _ => std::future::pending().await,
+        }
+    }
+
+    pub(crate) fn request(exit: Exit) {
+        STOP.send_replace(Some(exit));
+    }
+}
 
 /// The signals that ask a program to end.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use crate::input::{self, Input};
 use crate::journal::Journal;
 use crate::log::{Format, Level, Log};
 use crate::redact::redact;
-use crate::signal::Signals;
+use crate::signal::{Signals, Stop};
 use crate::{Document, Exit, Failure, Result, Status, actor, time};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser};
@@ -78,10 +78,12 @@ pub trait Tool {
     const EXAMPLES: [(&'static str, &'static str); 2];
     /// The schemas that it reads or writes beside [`SCHEMA`].
     const SCHEMAS: &'static [&'static str] = &[];
-    /// Whether a first Ctrl-C only warns, because stopping half-way is worse.
-    const FINISHES_ON_INTERRUPT: bool = false;
     /// How many threads beside the first one; each costs a short program a noticeable part of its time.
     const THREADS: usize = 2;
+    /// Whether a first Ctrl-C only warns, because stopping half-way is worse; [`Stop`] tells of it.
+    const FINISHES_ON_INTERRUPT: bool = false;
+    /// What is said then.
+    const ON_INTERRUPT: &'static str = "not stopping half-way; a second Ctrl-C stops at once";
     /// Its command line.
     type Args: Parser;
 
@@ -377,7 +379,10 @@ async fn work<T: Tool>(args: T::Args, run: &mut Run, signals: &mut Signals) -> R
     if T::FINISHES_ON_INTERRUPT {
         tokio::select! {
             result = &mut job => return result,
-            _ = signals.next() => log.warn("not stopping half-way; a second Ctrl-C stops at once"),
+            exit = signals.next() => {
+                log.warn(T::ON_INTERRUPT);
+                Stop::request(exit);
+            }
         }
     }
     tokio::select! {
@@ -386,7 +391,8 @@ async fn work<T: Tool>(args: T::Args, run: &mut Run, signals: &mut Signals) -> R
     }
 }
 
-fn interruption(exit: Exit) -> Failure {
+/// That a signal ended the program.
+pub fn interruption(exit: Exit) -> Failure {
     Failure::new(exit, "interrupted", "interrupted by a signal")
         .hint("what was changed so far is in the document's \"undo\"; `cm-rollback` takes it back")
 }

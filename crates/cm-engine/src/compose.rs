@@ -3,7 +3,7 @@
 
 use crate::{Config, Definition};
 use cm_core::{Exit, Failure, Result};
-use cm_host::{Command, Host};
+use cm_host::{Begun, Command, Host};
 use cm_project::Project;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -30,8 +30,8 @@ pub struct Compose<'a> {
 pub struct BuildOptions<'a> {
     /// The commit they come from: a label, and `CM_REVISION` for build arguments.
     pub revision: &'a str,
-    /// The run they belong to: a label.
-    pub release: &'a str,
+    /// The project's state directory on the host, where a build says how it goes.
+    pub state: &'a str,
     /// Whether every layer is built anew.
     pub no_cache: bool,
 }
@@ -108,7 +108,20 @@ impl<'a> Compose<'a> {
     /// # Errors
     /// [`Exit::Config`] with Compose's words if the file is wrong there.
     pub async fn config(&self) -> Result<Config> {
-        let text = self.command(&["config", "--format", "json"]).text(Exit::Config, "compose.config").await?;
+        self.config_from(self.command(&["config", "--format", "json"])).await
+    }
+
+    /// The same with `file` in the place of a compose file called `-`.
+    ///
+    /// # Errors
+    /// As [`Compose::config`].
+    pub async fn config_of(&self, file: impl Into<Vec<u8>>) -> Result<Config> {
+        self.config_from(self.command(&["config", "--format", "json"]).stdin(file)).await
+    }
+
+    async fn config_from(&self, command: Command<'_>) -> Result<Config> {
+        let text = command.text(Exit::Config, "compose.config").await;
+        let text = text.map_err(|failure| self.refused(failure))?;
         let value: Value = serde_json::from_str(&text).map_err(|error| {
             Failure::new(
                 Exit::Config,
@@ -120,56 +133,66 @@ impl<'a> Compose<'a> {
         Ok(Config::read(&value))
     }
 
+    /// Compose there does not take the file.
+    fn refused(&self, failure: Failure) -> Failure {
+        if failure.exit != Exit::Config {
+            return failure;
+        }
+        failure.hint(format!(
+            "mend the file, or bring Docker Compose on {} up to date: `docker compose version` there",
+            self.host.name()
+        ))
+    }
+
     /// Compose's hash of every service's configuration. Two hashes compare only if
     /// one version of Compose made both.
     ///
     /// # Errors
     /// As [`Compose::config`].
     pub async fn config_hashes(&self) -> Result<BTreeMap<String, String>> {
-        let text = self.command(&["config", "--hash", "*"]).text(Exit::Config, "compose.config").await?;
+        let text = self.command(&["config", "--hash", "*"]).text(Exit::Config, "compose.config").await;
+        let text = text.map_err(|failure| self.refused(failure))?;
         let pairs = text.lines().filter_map(|line| line.split_once(char::is_whitespace));
         Ok(pairs.map(|(service, hash)| (service.to_owned(), hash.trim().to_owned())).collect())
     }
 
-    /// Builds the images of `services`; `line` gets what the build says.
+    /// Builds the images of `services`, which `config` describes; `line` gets what the build
+    /// says. It outlives this program and the connection: the same build again goes on with
+    /// the one that runs, or takes what it left, until [`Compose::forget_build`].
     ///
     /// # Errors
     /// [`Exit::Build`] with the build's last lines.
-    pub async fn build(&self, services: &[String], options: &BuildOptions<'_>, line: impl FnMut(&str)) -> Result<()> {
-        let labels = self.label_file(services, options).await?;
-        let mut arguments = vec!["build".to_owned()];
+    pub async fn build(
+        &self,
+        config: &Config,
+        services: &[String],
+        options: &BuildOptions<'_>,
+        line: impl FnMut(&str),
+    ) -> Result<Begun> {
+        let mut arguments = vec!["build"];
         if options.no_cache {
-            arguments.push("--no-cache".to_owned());
+            arguments.push("--no-cache");
         }
-        arguments.extend_from_slice(services);
-        let command = self.command_with(&[labels], &arguments).limit(BUILD_LIMIT).env("CM_REVISION", options.revision);
+        arguments.extend(services.iter().map(String::as_str));
+        // Labels from an override that only `build` reads change no container's configuration.
+        let command = self.command_with(&["-".to_owned()], &arguments).stdin(labels(services, options));
+        let command = command.limit(BUILD_LIMIT).env("CM_REVISION", options.revision);
         // An attestation would give an unchanged image a new digest each time.
         let command = command.env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1").env("BUILDKIT_PROGRESS", "plain");
-        command.ends_with_us().stream(Exit::Build, "build.image", line).await
+        let key = build_key(config, services, options);
+        let built = command.job(&build_dir(options.state), &key, Exit::Build, "build.image", line).await;
+        if built.as_ref().is_err_and(|failure| failure.code == "host.timeout") {
+            self.forget_build(options.state).await?;
+        }
+        built
     }
 
-    /// An override that only `build` reads, so that the labels change no
-    /// container's configuration.
-    async fn label_file(&self, services: &[String], options: &BuildOptions<'_>) -> Result<String> {
-        let labels = json!({"build": {"labels": {
-            "org.opencontainers.image.revision": options.revision,
-            "cm.release": options.release,
-        }}});
-        let services: serde_json::Map<_, _> = services.iter().map(|name| (name.clone(), labels.clone())).collect();
-        let text = json!({"services": services}).to_string();
-        let home = self.host.command(["pwd"]).text(Exit::Build, "build.labels").await?;
-        let path = format!("{}/.local/state/cm/build-{}.json", home.trim_end_matches('/'), options.release);
-        self.host.write(&path, text.as_bytes(), "600", Exit::Build).await?;
-        Ok(path)
-    }
-
-    /// Removes what [`Compose::build`] left beside the checkout.
+    /// Ends the build that runs, if one does, and forgets how it ended.
     ///
     /// # Errors
-    /// [`Exit::Unreachable`].
-    pub async fn forget_build(&self, release: &str) -> Result<()> {
-        let path = self.host.path(&format!("~/.local/state/cm/build-{release}.json"));
-        self.host.command(["rm", "-f", "--", &path]).output().await.map(drop)
+    /// [`Exit::Unreachable`]; [`Exit::Build`] if it cannot be ended.
+    pub async fn forget_build(&self, state: &str) -> Result<()> {
+        self.host.end_job(&build_dir(state), "", Exit::Build).await
     }
 
     /// The command that [`Compose::up`] runs.
@@ -227,4 +250,25 @@ impl<'a> Compose<'a> {
             .await
             .map(drop)
     }
+}
+
+/// Where a build is; a checkout that is moved looks there, too.
+fn build_dir(state: &str) -> String {
+    format!("{state}/build")
+}
+
+fn labels(services: &[String], options: &BuildOptions<'_>) -> String {
+    // Nothing that differs between two runs: the same commit is the same image.
+    let labels = json!({"build": {"labels": {"org.opencontainers.image.revision": options.revision}}});
+    let services: serde_json::Map<_, _> = services.iter().map(|name| (name.clone(), labels.clone())).collect();
+    json!({"services": services}).to_string()
+}
+
+/// Two builds with one key make the same images, whichever run asks for them. The commit
+/// comes first: a checkout that is moved to it lets the build be.
+fn build_key(config: &Config, services: &[String], options: &BuildOptions<'_>) -> String {
+    let of = |name: &String| config.services.get(name).map_or(0, |definition| definition.build_hash);
+    let services: Vec<_> = services.iter().map(|name| format!("{name}:{:016x}", of(name))).collect();
+    let cache = if options.no_cache { " no-cache" } else { "" };
+    format!("{} {}{cache}", options.revision, services.join(" "))
 }

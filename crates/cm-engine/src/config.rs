@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 /// What `docker compose config` says of the project.
@@ -20,6 +21,8 @@ pub struct Definition {
     pub image: String,
     /// Whether Compose builds the image.
     pub builds: bool,
+    /// Of what `build:` says with every variable's value: differs where the image may.
+    pub build_hash: u64,
     /// The services it waits for.
     pub depends_on: BTreeSet<String>,
     /// How many containers it should have.
@@ -80,6 +83,7 @@ impl Definition {
             networks: service.get("networks").and_then(Value::as_object).cloned().unwrap_or_default(),
             image: image.unwrap_or_else(|| format!("{project}-{name}")),
             builds: service.get("build").is_some(),
+            build_hash: hash(&(service.get("build").map(Value::to_string), service.get("image").map(Value::to_string))),
             depends_on: depends_on.map(|all| all.keys().cloned().collect()).unwrap_or_default(),
             replicas: replicas.unwrap_or(1),
             restarts: restart != "no",
@@ -92,6 +96,12 @@ impl Definition {
         let named = |(network, _): (&String, &Value)| (network.clone(), json!({"aliases": aliases}));
         self.networks.iter().map(named).collect::<Map<_, _>>().into()
     }
+}
+
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn has_healthcheck(service: &Value) -> bool {

@@ -21,14 +21,33 @@ const TAIL_LINES: usize = 20;
 /// What becomes of a command when this program or the connection ends first. By itself
 /// it goes on unseen until it writes something, and then dies of that: a build goes on
 /// beside the rollback, a replacement of containers stops at any point.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Life {
     /// What ssh makes of it: right for what is short or only reads.
     Plain,
-    /// It is ended as well.
-    WithUs(&'static str),
     /// It goes on to its end.
-    ToItsEnd(&'static str),
+    ToItsEnd,
+    /// It goes on in a session of its own, where the next one finds it.
+    Job,
+}
+
+/// Ends a job: see [`Host::end_job`]. For scripts that do it on their way; its arguments are
+/// the job's folder and the beginning of the key of one that may stay, or nothing.
+pub const END_JOB: &str = include_str!("end.sh");
+
+/// How a job came to run: the first line it is said in.
+const JOB_NEWS: [(&str, Begun); 3] =
+    [("cm-job started", Begun::Now), ("cm-job adopted", Begun::Before), ("cm-job ended", Begun::AndEnded)];
+
+/// How a job came to run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Begun {
+    /// It was started.
+    Now,
+    /// The same command ran already, for a program that was killed or a connection that was cut.
+    Before,
+    /// The same command had run to its good end already, and nobody had asked.
+    AndEnded,
 }
 
 /// A command that is not yet running.
@@ -67,6 +86,17 @@ impl Output {
     }
 }
 
+impl Host {
+    /// Ends the job of `dir`, if one runs there, with all that it started, and forgets how it
+    /// ended: the next one begins anew. With `keep`, a job whose key begins with that word stays.
+    ///
+    /// # Errors
+    /// [`Exit::Unreachable`]; `exit` if it cannot be ended.
+    pub async fn end_job(&self, dir: &str, keep: &str, exit: Exit) -> Result<()> {
+        self.script(END_JOB, [self.path(dir), keep.to_owned()]).text(exit, "host.job").await.map(drop)
+    }
+}
+
 impl<'a> Command<'a> {
     pub(crate) fn new(host: &'a Host, argv: Vec<String>) -> Self {
         Command { host, argv, cwd: None, env: Vec::new(), stdin: None, limit: DEFAULT_LIMIT, life: Life::Plain }
@@ -96,19 +126,39 @@ impl<'a> Command<'a> {
         self
     }
 
-    /// Ends it with SIGTERM when this program or the connection ends, and starts it only
-    /// when no other such command runs in its folder. It gets no stdin.
-    pub fn ends_with_us(mut self) -> Self {
-        self.life = Life::WithUs(include_str!("leash.sh"));
-        self
-    }
-
     /// Lets it go on to its end when this program or the connection ends, and starts it
     /// only when no other such command runs in its folder. It gets no stdin; its output
     /// comes at its end.
     pub fn to_its_end(mut self) -> Self {
-        self.life = Life::ToItsEnd(include_str!("finish.sh"));
+        self.life = Life::ToItsEnd;
         self
+    }
+
+    /// Runs it in a session of its own, which outlives this program and the connection, and
+    /// hands every line it writes to `line`. `dir` is the folder on the host for what there is
+    /// to know of it; one job at a time runs there. Where one with this `key` (one line; for
+    /// [`END_JOB`] its first word tells) runs already, or has run to its good end, that one is
+    /// followed; another one is ended first.
+    ///
+    /// # Errors
+    /// As [`Command::stream`].
+    pub async fn job(
+        mut self,
+        dir: &str,
+        key: &str,
+        exit: Exit,
+        code: &str,
+        mut line: impl FnMut(&str),
+    ) -> Result<Begun> {
+        let fixed = ["sh", "-c", include_str!("job.sh"), "sh", &self.host.path(dir), key, END_JOB];
+        self.argv = fixed.iter().map(|word| (*word).to_owned()).chain(self.argv).collect();
+        self.life = Life::Job;
+        let mut begun = Begun::Now;
+        let followed = self.stream(exit, code, |text| match job_news(text) {
+            Some(how) => begun = how,
+            None => line(text),
+        });
+        followed.await.map(|()| begun)
     }
 
     /// The command as a person would type it on the host.
@@ -132,8 +182,8 @@ impl<'a> Command<'a> {
             }
             argv.extend(self.env.iter().map(|(name, value)| format!("{name}={value}")));
         }
-        if let Life::WithUs(script) | Life::ToItsEnd(script) = self.life {
-            argv.extend(["sh", "-c", script, "sh"].map(str::to_owned));
+        if matches!(self.life, Life::ToItsEnd) {
+            argv.extend(["sh", "-c", include_str!("finish.sh"), "sh"].map(str::to_owned));
         }
         argv.extend(self.argv.iter().cloned());
         argv
@@ -149,13 +199,8 @@ impl<'a> Command<'a> {
     }
 
     async fn start(&self) -> Result<Process> {
-        let leashed = matches!(self.life, Life::WithUs(_));
-        let feed = leashed || self.stdin.is_some();
+        let feed = self.stdin.is_some();
         let mut process = Process::start(&self.host.transport, self.host.name(), &self.full_argv(), feed).await?;
-        if leashed {
-            // Held open, unused, for as long as the process is held.
-            return Ok(process);
-        }
         if let (Some(mut pipe), Some(bytes)) = (process.stdin.take(), self.stdin.clone()) {
             // Its own task: a command that answers while it reads must not block us.
             tokio::spawn(async move {
@@ -212,6 +257,9 @@ impl<'a> Command<'a> {
         let mut tail = VecDeque::new();
         while let Some(text) = receiver.recv().await {
             line(&text);
+            if matches!(self.life, Life::Job) && job_news(&text).is_some() {
+                continue;
+            }
             if tail.len() == TAIL_LINES {
                 tail.pop_front();
             }
@@ -294,6 +342,10 @@ impl<'a> Command<'a> {
     }
 }
 
+fn job_news(line: &str) -> Option<Begun> {
+    JOB_NEWS.iter().find(|(said, _)| *said == line).map(|(_, begun)| *begun)
+}
+
 async fn send_lines(reader: Reader, sender: tokio::sync::mpsc::Sender<String>) {
     let mut reader = BufReader::new(reader);
     let mut bytes = Vec::new();
@@ -331,8 +383,10 @@ fn shorten(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Host, Target};
-    use cm_core::{Exit, Format, Level, Log};
+    use crate::{Begun, Host, Target};
+    use cm_core::{Exit, Format, Level, Log, Result};
+    use std::path::Path;
+    use std::time::Duration;
 
     async fn here() -> Host {
         let target = Target { name: "here".to_owned(), address: "local".to_owned(), ssh_config: None };
@@ -387,16 +441,68 @@ mod tests {
         String::new()
     }
 
+    /// Runs `script` as the job of `dir`; gives how it began and what it said.
+    async fn job(dir: &Path, key: &str, script: &'static str, patience: u64) -> (Result<Begun>, Vec<String>) {
+        let (host, folder) = (here().await, dir.display().to_string());
+        let command = host.script(script, [""; 0]).cwd(&folder).stdin("input\n").limit(Duration::from_millis(patience));
+        let mut lines = Vec::new();
+        let begun = command.job(&folder, key, Exit::Build, "build.x", |line| lines.push(line.to_owned())).await;
+        (begun, lines)
+    }
+
+    const COUNTED: &str = "echo one; echo begun >> count; sleep 1.5; cat; echo done";
+
     #[tokio::test]
-    async fn a_leashed_command_ends_when_it_is_given_up() {
-        let (host, dir) = (here().await, tempfile::tempdir().expect("dir"));
-        let script = "trap 'kill $!; echo ended > end; exit 1' TERM; sleep 30 & echo began > begin; wait";
-        let command = host.script(script, [""; 0]).cwd(&dir.path().display().to_string()).ends_with_us();
-        let limit = std::time::Duration::from_millis(700);
-        let failure = command.limit(limit).output().await.expect_err("limit");
-        assert_eq!(failure.code, "host.timeout");
-        assert_eq!(content(&dir.path().join("begin")).await, "began\n");
+    async fn a_job_outlives_who_started_it_and_the_next_one_goes_on_with_it() {
+        let dir = tempfile::tempdir().expect("dir");
+        let (cut, _) = job(dir.path(), "a 1", COUNTED, 500).await;
+        assert_eq!(cut.expect_err("limit").code, "host.timeout");
+        let (begun, lines) = job(dir.path(), "a 1", COUNTED, 30_000).await;
+        assert_eq!((begun.expect("ok"), lines), (Begun::Before, ["one", "input", "done"].map(str::to_owned).to_vec()));
+        let (begun, lines) = job(dir.path(), "a 1", COUNTED, 30_000).await;
+        assert_eq!((begun.expect("ok"), lines.len()), (Begun::AndEnded, 3), "nobody had taken its result");
+        assert_eq!(content(&dir.path().join("count")).await, "begun\n", "it ran once");
+        here().await.end_job(&dir.path().display().to_string(), "", Exit::Build).await.expect("forgotten");
+        let (begun, _) = job(dir.path(), "a 1", "echo again", 30_000).await;
+        assert_eq!(begun.expect("ok"), Begun::Now);
+    }
+
+    #[tokio::test]
+    async fn another_job_is_ended_first_with_all_that_it_started() {
+        let dir = tempfile::tempdir().expect("dir");
+        let long = "trap 'echo ended > end; exit 1' TERM; sh -c 'sleep 60' & wait $!";
+        job(dir.path(), "a 1", long, 500).await.0.expect_err("limit");
+        let pid = content(&dir.path().join("pid")).await;
+        let (begun, lines) = job(dir.path(), "b 1", "echo other", 30_000).await;
+        assert_eq!((begun.expect("ok"), lines), (Begun::Now, vec!["other".to_owned()]));
         assert_eq!(content(&dir.path().join("end")).await, "ended\n");
+        let left = std::fs::read_dir("/proc").expect("/proc").flatten().filter(|process| {
+            let stat = std::fs::read_to_string(process.path().join("stat")).unwrap_or_default();
+            let rest: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+            rest.get(3) == Some(&pid.trim()) && rest.first() != Some(&"Z")
+        });
+        assert_eq!(left.count(), 0, "nothing of its session is left");
+    }
+
+    #[tokio::test]
+    async fn a_job_that_failed_says_why_and_is_run_anew() {
+        let dir = tempfile::tempdir().expect("dir");
+        let failing = "echo begun >> count; echo because >&2; exit 3";
+        for _ in 0..2 {
+            let failure = job(dir.path(), "a 1", failing, 30_000).await.0.expect_err("3");
+            assert_eq!((failure.code.as_str(), failure.causes), ("build.x", vec!["because".to_owned()]));
+        }
+        assert_eq!(content(&dir.path().join("count")).await, "begun\nbegun\n");
+    }
+
+    #[tokio::test]
+    async fn a_job_that_may_stay_is_not_ended() {
+        let (dir, host) = (tempfile::tempdir().expect("dir"), here().await);
+        let folder = dir.path().display().to_string();
+        job(dir.path(), "a 1", COUNTED, 300).await.0.expect_err("limit");
+        host.end_job(&folder, "a", Exit::Build).await.expect("stays");
+        assert_eq!(job(dir.path(), "a 1", COUNTED, 30_000).await.0.expect("ok"), Begun::Before);
+        assert_eq!(content(&dir.path().join("count")).await, "begun\n");
     }
 
     #[tokio::test]

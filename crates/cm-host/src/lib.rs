@@ -12,7 +12,7 @@ mod forward;
 mod process;
 mod ssh;
 
-pub use command::{Command, Output};
+pub use command::{Begun, Command, END_JOB, Output};
 pub use forward::Forward;
 
 use cm_core::{Log, Result};

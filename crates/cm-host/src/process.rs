@@ -5,6 +5,7 @@ use openssh::{Session, Stdio};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 /// How commands get to the host.
@@ -29,8 +30,11 @@ pub struct Process {
 
 enum Child {
     Local(tokio::process::Child),
-    Ssh(Box<openssh::Child<Arc<Session>>>),
+    Ssh(Box<openssh::Child<Arc<Session>>>, Arc<Session>),
 }
+
+/// The connection's master answers at once, or is gone.
+const ALIVE_LIMIT: Duration = Duration::from_secs(3);
 
 impl Process {
     pub async fn start(transport: &Transport, host: &str, argv: &[String], feed: bool) -> Result<Process> {
@@ -55,11 +59,17 @@ impl Process {
             Child::Local(mut child) => {
                 child.wait().await.map_err(|error| Failure::bug("cannot wait for a command").cause(error))
             }
-            Child::Ssh(child) => match child.wait().await {
+            Child::Ssh(child, session) => match child.wait().await {
                 Ok(status) => Ok(status),
                 // The crate turns 127, the shell's "no such command", into an error.
                 Err(openssh::Error::Remote(_)) => Ok(ExitStatus::from_raw(127 << 8)),
-                Err(openssh::Error::RemoteProcessTerminated) => Ok(ExitStatus::from_raw(9)),
+                // It was killed, or the connection was cut: the crate cannot tell.
+                Err(error @ openssh::Error::RemoteProcessTerminated) => {
+                    match tokio::time::timeout(ALIVE_LIMIT, session.check()).await {
+                        Ok(Ok(())) => Ok(ExitStatus::from_raw(9)),
+                        _ => Err(lost(host, error)),
+                    }
+                }
                 Err(error) => Err(lost(host, error)),
             },
         }
@@ -96,7 +106,7 @@ async fn start_ssh(session: &Arc<Session>, host: &str, argv: &[String], feed: bo
         stdin: child.stdin().take().map(|stdin| Box::new(stdin) as Writer),
         stdout: Box::new(child.stdout().take().ok_or_else(missing)?),
         stderr: Box::new(child.stderr().take().ok_or_else(missing)?),
-        child: Child::Ssh(Box::new(child)),
+        child: Child::Ssh(Box::new(child), Arc::clone(session)),
     })
 }
 

@@ -14,6 +14,7 @@ pub use record::{Record, SCHEMA, ServiceState, Verdict};
 use cm_core::{Exit, Failure, Result, parse_strict};
 use cm_host::Host;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// The ledger of one host, read whole. Records of one run are merged: the last counts.
 #[derive(Clone, Debug, Default)]
@@ -85,6 +86,20 @@ impl Ledger {
             }
             None => self.records.push(record),
         }
+    }
+
+    /// The same ledger with one record more: what it would be.
+    #[must_use]
+    pub fn with(&self, record: Record) -> Ledger {
+        let mut ledger = self.clone();
+        ledger.add(record);
+        ledger
+    }
+
+    /// How long the containers of `service` took to be replaced the last time, if somebody noted it.
+    pub fn last_update(&self, service: &str) -> Option<Duration> {
+        let mut states = self.records.iter().rev().filter_map(|record| record.services.get(service));
+        states.find_map(|state| state.update_ms).map(Duration::from_millis)
     }
 
     /// Every release, oldest first.

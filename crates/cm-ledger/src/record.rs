@@ -71,6 +71,9 @@ pub struct ServiceState {
     pub config_hash: String,
     /// Whether the release removed the service.
     pub removed: bool,
+    /// How long its containers took to be replaced, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub update_ms: Option<u64>,
 }
 
 /// One release on one host. `services` holds those it touched.

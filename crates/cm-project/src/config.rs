@@ -159,7 +159,7 @@ pub struct ServiceSection {
     pub probe: Option<Probe>,
     /// When this service counts as healthy, where it differs from `[health]`.
     pub health: ServiceHealth,
-    /// How its containers are replaced; without it, what the compose file allows.
+    /// How its containers are replaced; without it, `rolling` only what the compose file runs several times.
     pub update: Option<Update>,
 }
 
@@ -306,6 +306,19 @@ pub struct Rollback {
     /// Files whose change makes a release irreversible, as globs relative to the repository's root;
     /// `!` narrows.
     pub migrations: Vec<String>,
+    /// What becomes of hosts that a failed deployment did well on, when another host is why it failed.
+    pub on_failure: OnFailure,
+}
+
+/// What becomes of the other hosts when one fails.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// They go back, too: all hosts run one release.
+    #[default]
+    Revert,
+    /// They keep the new release, and only the host that failed goes back.
+    Keep,
 }
 
 /// A string with `${VARIABLE}`, expanded when it is used.

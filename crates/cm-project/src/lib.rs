@@ -20,7 +20,8 @@ mod verification;
 pub mod yaml;
 
 pub use config::{
-    Backup, Config, Health, Notify, OnChange, Ops, Probe, Prune, ServiceHealth, ServiceSection, Template, Update,
+    Backup, Config, Health, Notify, OnChange, OnFailure, Ops, Probe, Prune, ServiceHealth, ServiceSection, Template,
+    Update,
 };
 pub use host::HostSpec;
 pub use inputs::Inputs;

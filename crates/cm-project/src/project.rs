@@ -2,7 +2,9 @@
 //! whether the two agree.
 
 use crate::compose::{self, Compose};
-use crate::config::{Backup, Canary, Config, FILE_NAME, Health, Notify, OnChange, Ops, Prune, ServiceSection, Verify};
+use crate::config::{
+    Backup, Canary, Config, FILE_NAME, Health, Notify, OnChange, OnFailure, Ops, Prune, ServiceSection, Verify,
+};
 use crate::host::HostSpec;
 use crate::nearest;
 use crate::pattern::Patterns;
@@ -305,6 +307,11 @@ impl Project {
     /// The files whose change makes a release irreversible.
     pub fn migrations(&self) -> Patterns {
         Patterns::of(self.config.rollback.migrations.iter().map(String::as_str))
+    }
+
+    /// What becomes of the other hosts when one fails.
+    pub fn on_failure(&self) -> OnFailure {
+        self.config.rollback.on_failure
     }
 
     /// How much is kept for rollbacks.

@@ -99,6 +99,7 @@ fn states(host: &Value) -> BTreeMap<String, ServiceState> {
         tag: text(&facts["tag"]),
         config_hash: text(&facts["config_hash"]),
         removed: facts["removed"] == true,
+        update_ms: facts["update_ms"].as_u64(),
     };
     reached.map(|(name, facts)| (name.clone(), state(facts))).collect()
 }

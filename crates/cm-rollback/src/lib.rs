@@ -74,6 +74,13 @@ impl cm_core::Tool for Tool {
 }
 
 async fn roll_back(project: &Project, args: &Args, run: &mut Run) -> Result<Done> {
+    if args.on_failure {
+        for host in target::kept(project.on_failure(), &run.doc) {
+            run.log.warn(format!(
+                "on {host}: the new release stays (on_failure = \"keep\"), and nothing has verified it; deploy again"
+            ));
+        }
+    }
     let mut hosts = connect(project, &target::hosts(project, args, &run.doc), run).await?;
     let mut ledgers = Vec::new();
     for host in &hosts {

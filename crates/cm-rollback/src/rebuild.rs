@@ -41,9 +41,11 @@ pub async fn rebuild(
         guard.check(host).await?;
         checkout.move_to(&commit, snapshots, &format!("{}-back", run.doc.run_id())).await?;
         let compose = Compose::of(project, host, &target.checkout);
-        let options = BuildOptions { revision: &commit, release: run.doc.run_id(), no_cache: false };
-        let built = compose.build(&services, &options, |line| run.log.debug(line)).await;
-        compose.forget_build(run.doc.run_id()).await?;
+        let config = compose.config().await?;
+        let state = cm_ledger::state_dir(&project.name());
+        let options = BuildOptions { revision: &commit, state: &state, no_cache: false };
+        let built = compose.build(&config, &services, &options, |line| run.log.debug(line)).await;
+        compose.forget_build(&state).await?;
         built.map_err(|failure| Failure { exit: Exit::RollbackFailed, ..failure })?;
         for name in services {
             if let Some(Some(state)) = target.choice.services.get_mut(&name) {

@@ -7,7 +7,7 @@ use cm_checkout::Checkout;
 use cm_core::{Document, Exit, Failure, Result, Run};
 use cm_host::Host;
 use cm_ledger::Ledger;
-use cm_project::Project;
+use cm_project::{OnFailure, Project};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -224,7 +224,8 @@ fn images_gone(host: &Host, services: &[&str], rebuild: bool) -> Failure {
 pub fn hosts(project: &Project, args: &Args, doc: &Document) -> Vec<String> {
     if args.on_failure {
         let hosts = undo_entries(doc).into_iter().filter_map(|entry| entry["host"].as_str().map(str::to_owned));
-        return hosts.collect();
+        let kept = kept(project.on_failure(), doc);
+        return hosts.filter(|host| !kept.contains(host)).collect();
     }
     if args.host.is_empty() {
         return project.hosts().iter().map(|host| host.name.clone()).collect();
@@ -232,8 +233,60 @@ pub fn hosts(project: &Project, args: &Args, doc: &Document) -> Vec<String> {
     args.host.clone()
 }
 
+/// The hosts that keep the new release, because another one is why the deployment failed and
+/// `on_failure` says so: cm-build was done with them, or the gate found nothing wrong there.
+/// What failed outside is no single host's.
+pub fn kept(on_failure: OnFailure, doc: &Document) -> BTreeSet<String> {
+    let all = undo_entries(doc).into_iter().filter_map(|entry| entry["host"].as_str().map(str::to_owned));
+    let stage = doc.error().and_then(|error| error["stage"].as_str());
+    let well = |host: &String| match stage {
+        Some("cm-build") => doc.facts("build").is_some_and(|build| build["hosts"][host.as_str()]["reached"] == "done"),
+        Some("cm-health") => {
+            let services = doc.facts("health").and_then(|health| health["services"].as_array());
+            let here = || services.into_iter().flatten().filter(|verdict| verdict["host"] == host.as_str());
+            here().count() > 0 && here().all(|verdict| verdict["state"] == "healthy")
+        }
+        _ => false,
+    };
+    match on_failure {
+        OnFailure::Keep => all.filter(well).collect(),
+        OnFailure::Revert => BTreeSet::new(),
+    }
+}
+
 /// A host that holds a backup to restore, and is not one of `hosts`.
 pub fn other_backup_host<'a>(targets: &'a [HostTarget], hosts: &[Host]) -> Option<&'a str> {
     let backups = targets.iter().filter_map(|target| database::host_of(target.backup.as_deref()?));
     backups.into_iter().find(|name| hosts.iter().all(|host| host.name() != *name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(stage: &str, facts: Value) -> Document {
+        let mut value = Document::start("cm-build", "ada", false).as_value();
+        value["status"] = "failed".into();
+        value["error"] = json!({"stage": stage, "code": "x.y", "exit": 30});
+        value["facts"] = facts;
+        value["undo"] = json!([{"kind": "release", "host": "one"}, {"kind": "release", "host": "two"}]);
+        Document::parse("cm-rollback", value.to_string().as_bytes()).expect("valid")
+    }
+
+    #[test]
+    fn a_host_is_kept_only_where_cm_toml_says_so_and_another_one_failed() {
+        let build = json!({"build": {"hosts": {"one": {"reached": "done"}, "two": {"reached": "moved"}}}});
+        let health = json!({"health": {"services": [
+            {"host": "one", "state": "healthy"}, {"host": "two", "state": "healthy"}, {"host": "two", "state": "unhealthy"},
+        ]}});
+        for (stage, facts) in [("cm-build", &build), ("cm-health", &health)] {
+            let doc = failed(stage, facts.clone());
+            assert_eq!(kept(OnFailure::Keep, &doc), BTreeSet::from(["one".to_owned()]), "{stage}");
+            assert!(kept(OnFailure::Revert, &doc).is_empty());
+        }
+        assert!(
+            kept(OnFailure::Keep, &failed("cm-verify", build)).is_empty(),
+            "what fails outside is no single host's"
+        );
+    }
 }

@@ -1,7 +1,7 @@
 //! Replaces the containers of services, where it is asked for with the new one first.
 //!
 //! Compose can only take a container away and then put another one there. So, for a
-//! service with `update = "rolling"` (see [`Order`]), new containers run beside it for a while:
+//! service that can run twice (see [`Order`]), new containers run beside it for a while:
 //!
 //! 1. a *trial* that nobody can find, which has to pass the health gate: a bad release
 //!    never gets a request, and the old container serves as if nothing had happened;
@@ -234,7 +234,11 @@ impl Rollout<'_> {
         })?;
         self.clear(Exit::Build).await?;
         let took = began.elapsed();
-        Ok(services.iter().map(|name| (name.clone(), Replaced { order: Order::Rolling, took })).collect())
+        let order = |name: &String| match self.config.services.get(name) {
+            Some(definition) => Order::of(self.project, name, definition),
+            None => Ok(Order::Rolling(None)),
+        };
+        services.iter().map(|name| Ok((name.clone(), Replaced { order: order(name)?, took }))).collect()
     }
 
     /// For containers like those that passed the whole gate a moment ago. Where nothing

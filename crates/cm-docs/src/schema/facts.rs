@@ -137,10 +137,32 @@ pub struct Backup {
 /// What was built and switched.
 #[derive(JsonSchema, Serialize)]
 pub struct Build {
+    /// In a dry run: the flags that the plan was made with.
+    pub plan: Option<BuildPlan>,
     /// By host.
     pub hosts: Option<BTreeMap<String, BuiltHost>>,
     /// By host the image names that cm-build prune removed.
     pub pruned: Option<BTreeMap<String, Vec<String>>>,
+}
+
+/// How a plan is to be carried out.
+#[derive(JsonSchema, Serialize)]
+pub struct BuildPlan {
+    /// Whether everything is built anew and replaced.
+    pub full: bool,
+    /// Whether files that were changed by hand are given up.
+    pub discard_local_changes: bool,
+}
+
+/// What a plan for a host rests on: if one of it is another one, the plan is refused.
+#[derive(JsonSchema, Serialize)]
+pub struct Basis {
+    /// The commit of the checkout.
+    pub head: Option<String>,
+    /// The last release in the host's ledger.
+    pub release: Option<String>,
+    /// By planned service the ids of its containers.
+    pub containers: Option<BTreeMap<String, Vec<String>>>,
 }
 
 /// What was done on a host.
@@ -148,6 +170,16 @@ pub struct Build {
 pub struct BuiltHost {
     /// In a dry run: what would be done, one command a line.
     pub steps: Option<Vec<String>>,
+    /// In a dry run: the files that change, at most 500 of them; null where that cannot be known.
+    pub files: Option<Vec<String>>,
+    /// How many there are.
+    pub files_count: Option<u64>,
+    /// In a dry run: the names of old images that could go afterwards.
+    pub images_removed: Option<Vec<String>>,
+    /// In a dry run: what the plan rests on.
+    pub basis: Option<Basis>,
+    /// How far it got: `nothing`, `moved` (the checkout), `built`, `switching` (the containers) or `done`.
+    pub reached: Option<String>,
     /// The name of the Compose project there.
     pub project: Option<String>,
     /// The checkout.
@@ -190,6 +222,12 @@ pub struct BuiltService {
     pub previous_image_id: Option<String>,
     /// Its containers now.
     pub container_ids: Option<Vec<String>>,
+    /// In which order its containers are replaced, and why: `rolling` or `stop-first`.
+    pub update: Option<String>,
+    /// How long that took, in milliseconds.
+    pub update_ms: Option<u64>,
+    /// In a dry run: how long it took the last time.
+    pub last_update_ms: Option<u64>,
 }
 
 /// What the health gate saw.

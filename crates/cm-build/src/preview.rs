@@ -1,0 +1,237 @@
+//! What a deployment would do to one host, exactly, and what it rests on: looked up on the
+//! host, changing nothing. The same goes into the document, so that it can be applied later,
+//! and to people.
+
+use crate::switch::compose_project;
+use crate::{HostPlan, Selection, prune};
+use cm_checkout::Checkout;
+use cm_core::{Action, Exit, Log, Reason, Result, Service, table};
+use cm_engine::{Compose, Config, Container};
+use cm_host::Host;
+use cm_ledger::Ledger;
+use cm_project::Project;
+use cm_rollout::Order;
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+/// The document names no more files than this.
+const FILES: usize = 500;
+/// People are shown fewer.
+const SHOWN: usize = 10;
+/// And of each service so many reasons.
+const REASONS: usize = 3;
+
+/// What would be done to one host.
+pub struct Preview<'a> {
+    plan: &'a HostPlan,
+    head: String,
+    commit: &'a str,
+    /// The paths that move; `None` if it cannot be known here.
+    files: Option<Vec<String>>,
+    kept: Vec<String>,
+    services: Vec<Planned>,
+    steps: Vec<String>,
+    images: Vec<String>,
+    basis: Value,
+}
+
+/// One service of it.
+struct Planned {
+    service: Service,
+    image: String,
+    /// In which order its containers are replaced; empty where none is.
+    update: String,
+    /// How long that took last.
+    last: Option<Duration>,
+}
+
+/// What a plan rests on: where the checkout is, which containers the planned services have
+/// and which release was the last. If one of it is another one, so may be the plan.
+pub fn basis(plan: &HostPlan, head: &str, containers: &[Container], ledger: &Ledger) -> Value {
+    let of = |service: &Service| {
+        let own = containers.iter().filter(|container| container.service == service.name);
+        let mut ids: Vec<&str> = own.map(|container| container.id.as_str()).collect();
+        ids.sort_unstable();
+        (service.name.clone(), json!(ids))
+    };
+    json!({
+        "head": head,
+        "release": ledger.records().last().map(|record| &record.id),
+        "containers": plan.services.iter().map(of).collect::<Map<_, _>>(),
+    })
+}
+
+/// Looks.
+///
+/// # Errors
+/// [`Exit::Unreachable`]; [`Exit::Build`] or what the engine said.
+pub async fn look<'a>(
+    project: &Project,
+    selection: &Selection,
+    host: &Host,
+    plan: &'a HostPlan,
+    commit: &'a str,
+    log: &Log,
+) -> Result<Preview<'a>> {
+    let checkout = Checkout::new(host, &plan.checkout, project.remote(), &project.protected());
+    let name = compose_project(project, host, plan).await?;
+    let (head, ledger_name) = (host.command(["git", "rev-parse", "HEAD"]).cwd(&plan.checkout), project.name());
+    let (head, containers, ledger) = tokio::join!(
+        head.text(Exit::Build, "checkout.git"),
+        cm_engine::containers(host, &name),
+        Ledger::read(host, &ledger_name),
+    );
+    let (head, containers, ledger) = (head?, containers?, ledger?);
+    let changed = match crate::commit::changed(&project.repository, &head, commit) {
+        Some(files) => Some(files),
+        None => checkout.changed(&head, commit).await?,
+    };
+    let (kept, files) = match changed {
+        Some(files) => {
+            let (kept, files): (Vec<_>, Vec<_>) =
+                files.into_iter().partition(|file| project.protected().contains(file));
+            (kept, Some(files))
+        }
+        None => (Vec::new(), None),
+    };
+    let config = config_to_come(project, host, plan, commit).await;
+    if let Err(why) = &config {
+        log.warn(format!("on {}: cannot say how containers are replaced: {why}", host.name()));
+    }
+    let services =
+        plan.services.iter().map(|service| planned(project, service, config.as_ref().ok(), &containers, &ledger));
+    Ok(Preview {
+        head: head.clone(),
+        commit,
+        files,
+        kept,
+        services: services.collect::<Result<_>>()?,
+        steps: plan.describe(project, selection),
+        images: prune::after(project, host, &ledger, plan, &containers).await?,
+        basis: basis(plan, &head, &containers, &ledger),
+        plan,
+    })
+}
+
+/// What Compose there makes of the commit's file, which is not there yet.
+async fn config_to_come(project: &Project, host: &Host, plan: &HostPlan, commit: &str) -> Result<Config> {
+    let compose = Compose::of(project, host, &plan.checkout);
+    let [file] = project.compose_files().try_into().unwrap_or_else(|_| [String::new()]);
+    match crate::commit::Commit::open(&project.repository, commit)
+        .ok()
+        .and_then(|tree| cm_project::tree::read(&tree, &file).ok().flatten())
+    {
+        Some(text) => compose.from_files(&["-".to_owned()]).config_of(text).await,
+        // Several files, or a commit that is not here: what is checked out now is the best there is.
+        None => compose.config().await,
+    }
+}
+
+fn planned(
+    project: &Project,
+    service: &Service,
+    config: Option<&Config>,
+    containers: &[Container],
+    ledger: &Ledger,
+) -> Result<Planned> {
+    let definition = config.and_then(|config| config.services.get(&service.name));
+    let starts = matches!(service.action, Action::Build | Action::Recreate);
+    let runs = containers.iter().any(|container| container.service == service.name && container.is_running());
+    let update = match definition.filter(|_| starts && runs) {
+        Some(definition) => Order::of(project, &service.name, definition)?.words(),
+        None => String::new(),
+    };
+    let local = || project.compose.service(&service.name).and_then(|local| local.image.clone());
+    let image = definition.map(|definition| definition.image.clone()).or_else(local).unwrap_or_default();
+    Ok(Planned { service: service.clone(), image, update, last: ledger.last_update(&service.name) })
+}
+
+impl Preview<'_> {
+    /// For the document.
+    pub fn facts(&self) -> Value {
+        let services: Map<String, Value> = self.services.iter().map(Planned::facts).collect();
+        json!({
+            "checkout": self.plan.checkout,
+            "from": self.head,
+            "to": self.commit,
+            "files": self.files.as_ref().map(|files| files.iter().take(FILES).collect::<Vec<_>>()),
+            "files_count": self.files.as_ref().map(Vec::len),
+            "services": services,
+            "steps": self.steps,
+            "images_removed": self.images,
+            "basis": self.basis,
+        })
+    }
+
+    /// For people.
+    pub fn tell(&self, log: &Log) {
+        let host = &self.plan.host;
+        log.info(format!("on {host}: {} {}", self.plan.checkout, self.move_words()));
+        let heads: Vec<[String; 3]> = self.services.iter().map(Planned::head).collect();
+        let heads = table(&heads);
+        let lines = heads.lines().zip(&self.services).flat_map(|(head, service)| {
+            [head.to_owned()].into_iter().chain(service.why().into_iter().map(|line| format!("    {line}")))
+        });
+        log.info(format!("on {host}:\n{}", lines.collect::<Vec<_>>().join("\n")));
+        for step in &self.steps {
+            log.info(format!("would do on {host}: {step}"));
+        }
+        let images = if self.images.is_empty() { "none".to_owned() } else { self.images.join("\n") };
+        log.info(format!("on {host}: old images that then go: {images}"));
+    }
+
+    fn move_words(&self) -> String {
+        let (head, to) = (short(&self.head), short(self.commit));
+        let kept = match self.kept.as_slice() {
+            [] => String::new(),
+            files => format!("\n(the host keeps its own {})", files.join(", ")),
+        };
+        match &self.files {
+            _ if self.head == self.commit => format!("stays at {to}"),
+            None => format!("from {head} to {to}; which files move is not known here"),
+            Some(files) => {
+                let shown: String = files.iter().take(SHOWN).map(|file| format!("\n{file}")).collect();
+                let more = files.len().saturating_sub(SHOWN);
+                let more = if more > 0 { format!("\nand {more} more") } else { String::new() };
+                format!("from {head} to {to}, changed files: {}{shown}{more}{kept}", files.len())
+            }
+        }
+    }
+}
+
+impl Planned {
+    fn facts(&self) -> (String, Value) {
+        let value = json!({
+            "action": self.service.action.word(),
+            "reasons": self.service.reasons,
+            "image": self.image,
+            "update": Some(&self.update).filter(|update| !update.is_empty()),
+            "last_update_ms": self.last.map(|last| u64::try_from(last.as_millis()).unwrap_or(u64::MAX)),
+        });
+        (self.service.name.clone(), value)
+    }
+
+    fn head(&self) -> [String; 3] {
+        [self.service.name.clone(), self.service.action.word().to_owned(), self.image.clone()]
+    }
+
+    /// Why, and how its containers are replaced.
+    fn why(&self) -> Vec<String> {
+        let word = |reason: &Reason| match reason.path.as_str() {
+            "" => reason.rule.clone(),
+            path => format!("{path} ({})", reason.rule),
+        };
+        let more = self.service.reasons.len().saturating_sub(REASONS);
+        let mut lines: Vec<String> = self.service.reasons.iter().take(REASONS).map(word).collect();
+        lines.extend((more > 0).then(|| format!("and {more} more")));
+        if !self.update.is_empty() {
+            let last = self.last.map(|last| format!("; last took {:.1} s", last.as_secs_f64())).unwrap_or_default();
+            lines.push(format!("{}{last}", self.update));
+        }
+        lines
+    }
+}
+
+fn short(commit: &str) -> &str {
+    commit.get(..12).unwrap_or(commit)
+}

@@ -1,0 +1,154 @@
+//! A saved plan: the document of a dry run, applied later. It is what was shown or it is
+//! nothing: where a server or the branch has moved since, it is refused.
+
+use crate::Selection;
+use cm_core::{Document, Exit, Failure, OrFail, Result, Run};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// What a plan says beside its services.
+#[derive(Debug)]
+pub struct Saved {
+    /// How it was asked for.
+    pub selection: Selection,
+    /// What it rests on, by host.
+    basis: BTreeMap<String, Value>,
+}
+
+/// How the plan is to be carried out, for the document.
+pub fn facts(selection: &Selection) -> Value {
+    json!({"full": selection.full, "discard_local_changes": selection.discard_local_changes})
+}
+
+/// Reads a plan, and makes `run` the run that carries it out.
+///
+/// # Errors
+/// [`Exit::Usage`] if a document came in, too; [`Exit::BadInput`] if it is no plan of a dry run.
+pub fn read(path: &Path, run: &mut Run) -> Result<Saved> {
+    if !run.started_here {
+        return Err(Failure::new(Exit::Usage, "usage.two-plans", "a document came in, and --plan names another plan")
+            .hint("give one of them: cm-build --plan FILE </dev/null"));
+    }
+    let bytes = std::fs::read(path).or_fail(Exit::BadInput, "plan.read", format!("cannot read {}", path.display()))?;
+    let no_plan = |why: &str| {
+        Failure::new(Exit::BadInput, "plan.shape", format!("{} is no plan: {why}", path.display()))
+            .hint("make one: cm-detect </dev/null | cm-build --dry-run >FILE")
+    };
+    let plan = Document::parse("cm-build", &bytes).map_err(|failure| no_plan(&failure.to_string()))?;
+    if !plan.dry_run() || plan.status() != cm_core::Status::Ok {
+        return Err(no_plan("it is of a run that was carried out, or that failed"));
+    }
+    let build = plan.facts("build").cloned().unwrap_or_default();
+    let hosts = build["hosts"].as_object().cloned().unwrap_or_default();
+    let basis: BTreeMap<String, Value> =
+        hosts.into_iter().map(|(host, mut facts)| (host, facts["basis"].take())).collect();
+    let planned = plan.planned();
+    if planned.iter().any(|service| !basis.get(&service.host).is_some_and(Value::is_object)) {
+        return Err(no_plan("it does not say what it rests on; the servers were not reached when it was made"));
+    }
+    let (Some(project), Some(commit)) = (plan.project(), plan.commit()) else {
+        return Err(no_plan("it names no commit"));
+    };
+    run.doc.set_target(project, plan.branch(), Some(commit));
+    run.doc.set_services(&plan.services());
+    let flag = |name: &str| build["plan"][name] == true;
+    let selection = Selection {
+        service: Vec::new(),
+        all: false,
+        full: flag("full"),
+        discard_local_changes: flag("discard_local_changes"),
+    };
+    Ok(Saved { selection, basis })
+}
+
+impl Saved {
+    /// What has moved on `host` since the plan was made, if `now` is what there is.
+    pub fn moved(&self, host: &str, now: &Value) -> Vec<String> {
+        let then = self.basis.get(host).cloned().unwrap_or_default();
+        let text = |value: &Value| value.as_str().unwrap_or("nothing").chars().take(12).collect::<String>();
+        let mut moved = Vec::new();
+        if then["head"] != now["head"] {
+            moved.push(format!(
+                "on {host}: the checkout was at {} and is at {}",
+                text(&then["head"]),
+                text(&now["head"])
+            ));
+        }
+        if then["release"] != now["release"] {
+            let release = now["release"].as_str().unwrap_or("another one");
+            moved.push(format!("on {host}: release {release} was made since"));
+        }
+        let other = |(name, ids): (&String, &Value)| (then["containers"][name] != *ids).then(|| name.clone());
+        let services: Vec<_> = now["containers"].as_object().into_iter().flatten().filter_map(other).collect();
+        if !services.is_empty() {
+            moved.push(format!("on {host}: other containers run for {}", services.join(", ")));
+        }
+        moved
+    }
+}
+
+/// The refusal of a plan, with what has moved.
+pub fn refused(moved: &[String]) -> Failure {
+    Failure::new(Exit::Build, "plan.moved", "the plan is not carried out: things have moved since it was made")
+        .cause(moved.join("\n"))
+        .hint("nothing was changed; make the plan anew and look at it: cm-detect </dev/null | cm-build --dry-run >FILE")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cm_core::{Format, Level, Log};
+
+    fn saved(basis: Value) -> Saved {
+        let selection = Selection { service: Vec::new(), all: false, full: false, discard_local_changes: false };
+        Saved { selection, basis: BTreeMap::from([("one".to_owned(), basis)]) }
+    }
+
+    #[test]
+    fn what_moved_is_named_and_what_did_not_is_not() {
+        let then = json!({"head": "aaa", "release": null, "containers": {"web": ["1"], "api": []}});
+        assert!(saved(then.clone()).moved("one", &then).is_empty());
+        let now = json!({"head": "bbb", "release": "r2", "containers": {"web": ["1"], "api": ["9"]}});
+        let moved = saved(then).moved("one", &now);
+        assert_eq!(
+            moved,
+            [
+                "on one: the checkout was at aaa and is at bbb",
+                "on one: release r2 was made since",
+                "on one: other containers run for api"
+            ]
+        );
+    }
+
+    #[test]
+    fn only_a_whole_dry_run_is_a_plan() {
+        let dir = tempfile::tempdir().expect("dir");
+        let log = Log::new("cm-build", Format::Text, Level::Fail);
+        let run = || Run { doc: Document::start("cm-build", "ada", false), log: log.clone(), started_here: true };
+        let plan = |dry, hosts: Value| {
+            let mut doc = Document::start("cm-build", "ada", dry).as_value();
+            doc["project"] = "shop".into();
+            doc["commit"] = "abc".into();
+            doc["services"] = json!([{"name": "web", "host": "one", "action": "build"}]);
+            doc["facts"] = json!({"build": {"plan": {"full": true}, "hosts": hosts}});
+            doc
+        };
+        let whole = json!({"one": {"basis": {"head": "aaa"}}});
+        let path = dir.path().join("plan");
+        for (text, code) in [
+            ("{".to_owned(), "plan.shape"),
+            (plan(false, whole.clone()).to_string(), "plan.shape"),
+            (plan(true, json!({"one": {}})).to_string(), "plan.shape"),
+        ] {
+            std::fs::write(&path, text).expect("write");
+            assert_eq!(read(&path, &mut run()).expect_err(code).code, code);
+        }
+        std::fs::write(&path, plan(true, whole).to_string()).expect("write");
+        let mut now = run();
+        assert!(read(&path, &mut now).expect("a plan").selection.full);
+        assert_eq!((now.doc.commit(), now.doc.dry_run(), now.doc.planned().len()), (Some("abc"), false, 1));
+        now.started_here = false;
+        assert_eq!(read(&path, &mut now).expect_err("two").exit, Exit::Usage);
+    }
+}
