@@ -4,6 +4,7 @@
 
 mod load;
 mod names;
+mod owner;
 mod place;
 mod plan;
 mod rehearsal;
@@ -30,8 +31,8 @@ use mongodb::Client;
 use place::Placer;
 use plan::{Item, Way};
 use serde_json::json;
-use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 /// One restore, ready to begin.
 #[derive(Debug)]
@@ -57,8 +58,7 @@ pub struct Restore<'a> {
 pub async fn run(args: &Args, restore: &RestoreArgs, io: &Io) -> Result<Exit> {
     let file = BackupFile::find(args, &restore.file, &io.log).await?;
     if matches!(file, BackupFile::Stdin) {
-        return Err(Failure::new(Exit::Usage, "restore.stdin", "a restore reads the backup twice, which stdin cannot")
-            .hint("write it to a file first"));
+        return Err(read_twice());
     }
     let prelude = announced(&file).await?;
     let renames = Renames::new(&restore.ns_from, &restore.ns_to, args.database.as_deref())?;
@@ -147,6 +147,12 @@ async fn steps(
     Ok(Exit::Done)
 }
 
+/// stdin is no backup to restore.
+pub fn read_twice() -> Failure {
+    Failure::new(Exit::Usage, "restore.stdin", "a restore reads the backup twice, which stdin cannot")
+        .hint("write it to a file first")
+}
+
 /// What the backup announces, to plan with; it is proved later.
 async fn announced(file: &BackupFile) -> Result<Prelude> {
     file.peek(verify::read_prelude).await?.map_err(|error| {
@@ -203,11 +209,12 @@ impl Restore<'_> {
     /// [`Exit::Backup`]; no collection has changed then, but for documents that were added
     /// to existing ones, and time series.
     pub async fn carry_out(&self, plan: &Plan, proved: &Contents) -> Result<Loaded> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let id = u64::try_from(now.as_millis()).unwrap_or_default();
-        let placer = Placer { client: self.client, plan, id, lock: self.lock, log: self.log };
-        placer.remove_leftovers(id).await?;
+        let (tag, renamed) = (owner::tag(), Mutex::default());
+        let placer = Placer { client: self.client, plan, tag, renamed, lock: self.lock, log: self.log };
+        placer.remove_leftovers().await?;
+        let mut given_up = GivenUp { placer: &placer, armed: true };
         let done = self.fill_and_swap(&placer, proved).await;
+        given_up.armed = false;
         if done.is_err() {
             placer.discard().await;
         }
@@ -257,6 +264,22 @@ impl Restore<'_> {
         }
         let in_order = self.in_order || item.described.options.get_bool("capped").unwrap_or_default();
         Ok(Goal { db: item.db.clone(), collection, extra, in_order })
+    }
+}
+
+/// Takes back what a restore did that is given up half-way, as by Ctrl-C.
+struct GivenUp<'p, 'a> {
+    placer: &'p Placer<'a>,
+    armed: bool,
+}
+
+impl Drop for GivenUp<'_, '_> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.placer.log.warn("given up half-way: taking back what was done");
+            let discard = self.placer.discard_while_it_comes_back();
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(discard));
+        }
     }
 }
 
