@@ -18,7 +18,7 @@ use crate::args::{Args, RestoreArgs};
 use crate::check::{self, Check, Proof};
 use crate::file::BackupFile;
 use crate::plan as routes;
-use crate::progress::Progress;
+use crate::progress::{self, Progress};
 use crate::verify::{self, Contents};
 use crate::{source::Source, survey, text};
 use bson::Document;
@@ -225,10 +225,12 @@ impl Restore<'_> {
         placer.prepare().await?;
         let goals = self.goals(placer, proved.prelude.entries.len()).await?;
         let progress = Arc::new(Progress::default());
-        let bytes = placer.plan.items.iter().map(|item| proved.totals[item.index].bytes).sum();
+        let items = &placer.plan.items;
+        let bytes = items.iter().map(|item| proved.totals[item.index].bytes).sum();
+        let aim = progress::Goal { what: "restore", bytes: Some(bytes), collections: items.len() as u64 };
         let loaded = tokio::select! {
             loaded = load::load(self.client, self.file, goals, &progress) => loaded?,
-            never = progress.report(self.log, "restore", Some(bytes)) => never,
+            never = progress.report(self.log, aim) => never,
         };
         if loaded.contents.sha256 != proved.sha256 {
             return Err(changed(self.file));
