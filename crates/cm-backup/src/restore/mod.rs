@@ -209,19 +209,35 @@ impl Restore<'_> {
     /// [`Exit::Backup`]; no collection has changed then, but for documents that were added
     /// to existing ones, and time series.
     pub async fn carry_out(&self, plan: &Plan, proved: &Contents) -> Result<Loaded> {
-        let (tag, renamed) = (owner::tag(), Mutex::default());
-        let placer = Placer { client: self.client, plan, tag, renamed, lock: self.lock, log: self.log };
-        placer.remove_leftovers().await?;
-        let mut given_up = GivenUp { placer: &placer, armed: true };
-        let done = self.fill_and_swap(&placer, proved).await;
-        given_up.armed = false;
-        if done.is_err() {
-            placer.discard().await;
+        let tag = owner::tag();
+        let trial = plan.trial(&tag);
+        let placer = |plan| Placer {
+            client: self.client,
+            plan,
+            tag: tag.clone(),
+            renamed: Mutex::default(),
+            lock: self.lock,
+            log: self.log,
+        };
+        placer(plan).remove_leftovers().await?;
+        if let Some(trial) = &trial {
+            self.log.info("filling time series beside those that are there first, to see that the server takes them");
+            let placer = placer(trial);
+            let _given_up = GivenUp { placer: &placer, armed: true };
+            self.fill(&placer, proved).await?;
         }
-        done
+        let placer = placer(plan);
+        let mut given_up = GivenUp { placer: &placer, armed: true };
+        let loaded = self.fill(&placer, proved).await?;
+        self.log.info("all documents are there; building indexes");
+        placer.build_indexes().await?;
+        placer.swap().await?;
+        given_up.armed = false;
+        Ok(loaded)
     }
 
-    async fn fill_and_swap(&self, placer: &Placer<'_>, proved: &Contents) -> Result<Loaded> {
+    /// Makes what is to be filled, and fills it.
+    async fn fill(&self, placer: &Placer<'_>, proved: &Contents) -> Result<Loaded> {
         placer.prepare().await?;
         let goals = self.goals(placer, proved.prelude.entries.len()).await?;
         let progress = Arc::new(Progress::default());
@@ -236,9 +252,6 @@ impl Restore<'_> {
             return Err(changed(self.file));
         }
         check_all_inserted(placer.plan, proved, &loaded)?;
-        self.log.info("all documents are there; building indexes");
-        placer.build_indexes().await?;
-        placer.swap().await?;
         Ok(loaded)
     }
 
@@ -269,7 +282,7 @@ impl Restore<'_> {
     }
 }
 
-/// Takes back what a restore did that is given up half-way, as by Ctrl-C.
+/// Takes back what a restore did that failed or is given up half-way, as by Ctrl-C.
 struct GivenUp<'p, 'a> {
     placer: &'p Placer<'a>,
     armed: bool,
@@ -278,8 +291,8 @@ struct GivenUp<'p, 'a> {
 impl Drop for GivenUp<'_, '_> {
     fn drop(&mut self) {
         if self.armed {
-            self.placer.log.warn("given up half-way: taking back what was done");
-            let discard = self.placer.discard_while_it_comes_back();
+            self.placer.log.debug("taking back what was filled and has no name yet");
+            let discard = self.placer.discard();
             tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(discard));
         }
     }
@@ -292,7 +305,7 @@ fn check_all_inserted(plan: &Plan, proved: &Contents, loaded: &Loaded) -> Result
         return Ok(());
     }
     let message = format!("{} of {} could not be inserted", loaded.failed, text::plural(wanted, "document"));
-    let added = plan.items.iter().any(|item| item.way == Way::InPlace);
+    let added = plan.items.iter().any(|item| item.way == Way::InPlace && item.exists);
     let hint = match added {
         true => "the others were added to the collections that were there; --drop replaces those instead",
         false => "nothing was changed",

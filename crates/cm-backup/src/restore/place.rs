@@ -172,6 +172,11 @@ impl Placer<'_> {
         self.check_lock().await?;
         let made = self.run(&item.db, create_command(name, &item.described.options)).await;
         let Err(failure) = made else { return Ok(()) };
+        if let Some(options) = without_what_granularity_says(&item.described.options)
+            && self.run(&item.db, create_command(name, &options)).await.is_ok()
+        {
+            return Ok(());
+        }
         let known = only(&item.described.options, &KNOWN_OPTIONS);
         if known == item.described.options || !is_unknown_option(&failure) {
             return Err(failure.cause(format!("{} could not be made", item.namespace())));
@@ -300,24 +305,14 @@ impl Placer<'_> {
     }
 
     /// Takes back what was done of a restore that does not come to its end, as far as the
-    /// server can be reached.
+    /// server can be reached. It may still be at an insert that was given up, which makes its
+    /// collection anew: all is gone when nothing has come back for a while.
     pub async fn discard(&self) {
-        let taking_back = async {
-            self.swap_back(Failure::new(Exit::Backup, "restore.given-up", "the restore was given up")).await;
-            self.drop_filled().await;
-        };
-        if tokio::time::timeout(DISCARD_LIMIT, taking_back).await.is_err() {
-            self.log.warn(format!("what this restore filled is left: collections {OWN_PREFIX}{}.*", self.tag));
-        }
-    }
-
-    /// As [`Placer::discard`], where inserts were given up: the server may still be at one, which
-    /// makes its collection anew. All is gone when nothing has come back for a while.
-    pub async fn discard_while_it_comes_back(&self) {
         const QUIET: u32 = 4;
         let mut quiet = 0;
         let taking_back = async {
-            self.discard().await;
+            self.swap_back(Failure::new(Exit::Backup, "restore.given-up", "the restore was given up")).await;
+            self.drop_filled().await;
             while quiet < QUIET {
                 tokio::time::sleep(Duration::from_millis(250)).await;
                 quiet = if self.has_leftovers().await { 0 } else { quiet + 1 };
@@ -326,7 +321,10 @@ impl Placer<'_> {
                 }
             }
         };
-        let _left_for_the_next_run = tokio::time::timeout(DISCARD_LIMIT, taking_back).await;
+        if tokio::time::timeout(DISCARD_LIMIT, taking_back).await.is_err() {
+            let left = format!("{OWN_PREFIX}{}.*", self.tag);
+            self.log.warn(format!("what this restore filled may be left, and the next one removes it: {left}"));
+        }
     }
 
     async fn has_leftovers(&self) -> bool {
@@ -344,7 +342,7 @@ impl Placer<'_> {
         let ours = |item: &&Item| item.way == Way::Aside || (item.kind == Kind::Timeseries && !item.exists);
         for item in self.plan.items.iter().filter(ours) {
             if let Err(failure) = self.drop_collection(&item.db, &self.filled_name(item)).await {
-                self.log.warn(format!("what this restore filled is left: {failure}"));
+                self.log.debug(format!("not removed: {failure}"));
                 return;
             }
         }
@@ -356,6 +354,17 @@ fn create_command(name: &str, options: &Document) -> Document {
     let mut command = doc! {"create": name};
     command.extend(options.clone());
     command
+}
+
+/// A time series' granularity says how long its buckets are; some servers list both and take one.
+fn without_what_granularity_says(options: &Document) -> Option<Document> {
+    let series = options.get_document("timeseries").ok()?;
+    (series.contains_key("granularity") && series.contains_key("bucketMaxSpanSeconds")).then(|| {
+        let (mut options, mut series) = (options.clone(), series.clone());
+        series.remove("bucketMaxSpanSeconds");
+        options.insert("timeseries", series);
+        options
+    })
 }
 
 /// An index as it is asked for; none for those that a collection has by itself.
