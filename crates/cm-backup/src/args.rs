@@ -106,12 +106,17 @@ pub struct Args {
 pub enum Command {
     /// Read a backup to its last byte and compare it with its manifest
     Verify {
-        /// The file; - for stdin. Any mongodump archive will do
+        /// The file, or HOST:PATH; - for stdin. Any mongodump archive or folder will do
         file: PathBuf,
 
         /// Its manifest; otherwise the one beside it
         #[arg(long, value_name = "FILE")]
         manifest: Option<PathBuf>,
+
+        /// Also restore it into a database that nobody uses, of the server that --uri-env or
+        /// cm.toml names, compare, and drop that
+        #[arg(long)]
+        restore_check: bool,
 
         /// Write what was found as JSON to stdout
         #[arg(long)]
@@ -152,7 +157,8 @@ pub enum Command {
 /// `cm-backup restore`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RestoreArgs {
-    /// The backup: a file of this machine, or HOST:PATH as `list` and the ledger print it
+    /// The backup: a file of this machine, or HOST:PATH as `list` and the ledger print it;
+    /// also a folder that mongodump wrote
     pub file: PathBuf,
 
     /// Its manifest; otherwise the one beside it
@@ -200,6 +206,6 @@ Examples:
   cm-backup --uri-env MONGODB_URI --database shop --output /var/backups
       anywhere, without SSH and without cm.toml
   cm-backup verify /var/backups/shop-20260504T093000.500Z.archive.gz
-      prove a backup again
+      prove a backup again; with --restore-check also that a server makes the same of it
   cm-backup restore platform:/home/curateme/backups/FILE --drop --confirm=shop
       put it back; `mongorestore --gzip --archive=FILE` can, too";

@@ -5,6 +5,7 @@
 use crate::dump::{self, Dump, Dumped, Options, Wanted};
 use crate::file::BackupFile;
 use crate::manifest::{self, Deploy, Manifest, Namespace, SCHEMA, Server};
+use crate::progress::{Goal, Progress};
 use crate::restore;
 use crate::source::Source;
 use crate::store::{Prepared, Store};
@@ -12,6 +13,7 @@ use crate::survey::{self, Survey};
 use crate::text;
 use crate::verify::Contents;
 use cm_core::{Exit, Failure, Log, Result, time};
+use std::sync::Arc;
 
 /// Room that a backup leaves on the disk, in bytes.
 const SPARE: u64 = 64 << 20;
@@ -74,6 +76,7 @@ impl Backup<'_> {
         if let Some(nothing) = self.check_not_empty(&survey, &prepared).await? {
             return Ok(Outcome::NothingYet(nothing));
         }
+        survey.data_bytes = self.data_bytes(&prepared).await;
         self.check_space(&survey, &prepared)?;
         self.log.info(format!(
             "reading {} of database {:?} (MongoDB {}, {})",
@@ -136,7 +139,13 @@ impl Backup<'_> {
     ) -> Result<(Manifest, Vec<String>)> {
         let ended_at = time::now();
         self.log.info(format!("reading back {} to prove it", text::bytes(dumped.bytes)));
-        let contents = self.store.read_back(self.name).await?;
+        let progress = Arc::new(Progress::default());
+        let bytes = dumped.totals.iter().map(|totals| totals.bytes).sum();
+        let goal = Goal { what: "proof", bytes: Some(bytes), collections: dumped.totals.len() as u64 };
+        let contents = tokio::select! {
+            contents = self.store.read_back(self.name, Arc::clone(&progress)) => contents?,
+            never = progress.report(self.log, goal) => never,
+        };
         let mut manifest = self.manifest(survey, &dumped, started_at, ended_at);
         let differences = self.differences(&contents, &dumped, &manifest);
         if !differences.is_empty() {
@@ -216,15 +225,25 @@ impl Backup<'_> {
         ))
     }
 
-    /// Whether any collection has a document; one that cannot be counted may have.
+    /// Whether any collection has a document; one that cannot be read may have.
     async fn has_documents(&self, survey: &Survey) -> bool {
         let database = self.source.client.database(self.database);
         for found in survey.collections.iter().filter(|found| found.has_documents()) {
-            if survey::count(&database, found).await != Some(0) {
+            let (name, kind) = (&found.entry.collection, found.entry.kind);
+            if survey::has_document(&database, name, kind, &found.query).await {
                 return true;
             }
         }
         false
+    }
+
+    /// About how much there is to read: as much as the last time, or what the server says.
+    async fn data_bytes(&self, prepared: &Prepared) -> Option<u64> {
+        match (&prepared.previous, &self.options.selection) {
+            (Some(last), selection) if last.selection == *selection => Some(last.data_bytes),
+            (_, None) => survey::data_bytes(&self.source.client.database(self.database)).await,
+            _ => None,
+        }
     }
 
     /// The last backup says best how much is needed; without one, the data's own size.

@@ -1,9 +1,10 @@
 //! `cm-backup verify FILE`: proves a backup again, or any archive of mongodump.
 
+use crate::args::Args;
 use crate::file::{BackupFile, drained};
 use crate::manifest::Manifest;
-use crate::text;
 use crate::verify::{self, Contents};
+use crate::{plan, restore, text};
 use cm_core::{Exit, Failure, Io, Result};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -30,12 +31,19 @@ pub struct Check<'a> {
 
 impl Check<'_> {
     /// Reads the file and its manifest, says what was found, and writes it as JSON if wanted.
+    /// It is also restored to compare, where `server` says into which one.
     ///
     /// # Errors
-    /// [`Exit::Backup`] for a file that is damaged or not what its manifest says;
-    /// [`Exit::Usage`] for one that cannot be opened.
-    pub async fn run(&self, json: bool, io: &Io) -> Result<Exit> {
+    /// [`Exit::Backup`] for a file that is damaged, not what its manifest says, or comes back
+    /// in another form from a restore; [`Exit::Usage`] for one that cannot be opened.
+    pub async fn run(&self, server: Option<&Args>, json: bool, io: &Io) -> Result<Exit> {
+        if server.is_some() && matches!(self.file, BackupFile::Stdin) {
+            return Err(restore::read_twice());
+        }
         let (contents, proof) = self.prove().await?;
+        if let Some(args) = server {
+            self.rehearse(args, &contents, io).await?;
+        }
         let name = self.file.display();
         let holds = holds(&contents);
         match proof {
@@ -48,6 +56,15 @@ impl Check<'_> {
             io.print_json(&report(&contents, proof))?;
         }
         Ok(Exit::Done)
+    }
+
+    async fn rehearse(&self, args: &Args, contents: &Contents, io: &Io) -> Result<()> {
+        let destination = plan::destination(args, &io.log).await?;
+        let same = restore::rehearse(&destination.source.client, self.file, contents, &io.log).await;
+        destination.source.close().await;
+        same?;
+        io.log.pass("what a restore makes of it is the same, document by document");
+        Ok(())
     }
 
     /// Reads the file to its last byte and compares it with its manifest.

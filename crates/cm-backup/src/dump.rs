@@ -10,7 +10,7 @@ use crate::codec::{Compressed, Packer};
 use crate::manifest::{Consistency, Selection};
 use crate::moment::{self, Moment};
 use crate::mongo;
-use crate::progress::Progress;
+use crate::progress::{Goal, Progress};
 use crate::select::Pace;
 use crate::survey::{self, Found, Survey};
 use crate::verify::hex;
@@ -111,9 +111,11 @@ impl Dump<'_> {
         };
         let database = self.client.database(&self.survey.database);
         let reading = self.read_all(&database, sender);
+        let (bytes, collections) = (self.survey.data_bytes, self.survey.collections.len() as u64);
+        let goal = Goal { what: "backup", bytes, collections };
         let read = tokio::select! {
             read = reading => read,
-            never = progress.report(self.log, "backup", self.survey.data_bytes) => never,
+            never = progress.report(self.log, goal) => never,
         };
         let written = writing.await.map_err(|error| Failure::bug("the writing thread ended").cause(error))?;
         // A reader whose queue closed failed because of the writer, not the other way round.

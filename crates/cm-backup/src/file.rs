@@ -1,6 +1,7 @@
-//! A backup that is there already: a file of this machine, what comes on stdin, or a
-//! file on a host. It is read whole each time it is looked at, and never written.
+//! A backup that is there already: a file or folder of this machine, what comes on stdin, or
+//! a file on a host. It is read whole each time it is looked at, and never written.
 
+use crate::archive::Folder;
 use crate::args::Args;
 use crate::manifest::{self, Manifest};
 use crate::plan;
@@ -14,7 +15,7 @@ use tokio::task::JoinHandle;
 /// Where a backup is.
 #[derive(Clone, Debug)]
 pub enum BackupFile {
-    /// A file of this machine.
+    /// A file of this machine, or a folder that mongodump made.
     Here(PathBuf),
     /// stdin; it can be read once.
     Stdin,
@@ -157,8 +158,13 @@ impl Transfer {
     }
 }
 
-/// Opens a file of this machine.
+/// Opens a file of this machine; a folder is read as the archive it would be.
 fn open(path: &Path) -> Result<Box<dyn Read + Send>> {
+    if path.is_dir() {
+        let folder = Folder::open(path);
+        let message = format!("{} is no folder of mongodump, or not all of it", path.display());
+        return Ok(Box::new(folder.or_fail(Exit::Backup, "backup.not-proved", message)?));
+    }
     let opened = File::open(path);
     let file = opened.or_fail(Exit::Usage, "backup.no-file", format!("cannot open {}", path.display()))?;
     Ok(Box::new(file))

@@ -64,8 +64,13 @@ impl cm_core::Tool for Tool {
 
     async fn command(args: &Args, io: &Io) -> Option<Result<Exit>> {
         match &args.command {
-            Some(Command::Verify { file, manifest, json }) => {
-                Some(verify_file(args, file, manifest.as_deref(), *json, io).await)
+            Some(Command::Verify { file, manifest, restore_check, json }) => {
+                let file = BackupFile::find(args, file, &io.log).await;
+                let check = |file| Check { file, manifest: manifest.as_deref(), strict: args.strict };
+                Some(match &file {
+                    Ok(file) => check(file).run(restore_check.then_some(args), *json, io).await,
+                    Err(failure) => Err(failure.clone()),
+                })
             }
             Some(Command::Prune { folder }) => Some(prune::run(args, folder.as_deref(), io).await),
             Some(Command::Restore(restore)) => Some(restore::run(args, restore, io).await),
@@ -217,11 +222,6 @@ fn facts(manifest: &Manifest, store: &Store, warnings: &[String], clock: &Instan
         "partial": manifest.selection.is_some(),
         "warnings": warnings,
     })
-}
-
-async fn verify_file(args: &Args, file: &Path, manifest: Option<&Path>, json: bool, io: &Io) -> Result<Exit> {
-    let file = BackupFile::find(args, file, &io.log).await?;
-    Check { file: &file, manifest, strict: args.strict }.run(json, io).await
 }
 
 async fn list(args: &Args, folder: Option<&Path>, json: bool, io: &Io) -> Result<Exit> {

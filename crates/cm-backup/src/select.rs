@@ -76,8 +76,6 @@ impl Selection {
             let query = query_document(query)?;
             survey.collections.iter_mut().for_each(|found| found.query.clone_from(&query));
         }
-        // What the whole database takes says little of a part of it.
-        survey.data_bytes = None;
         Ok(())
     }
 }

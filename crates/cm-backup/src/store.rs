@@ -3,13 +3,15 @@
 //! final name only when it was proved. While it is written or read it is locked,
 //! so that the next run can tell what a dead one left behind, and removes it.
 
-use crate::archive::ReadError;
+use crate::archive::{Item, ReadError};
 use crate::manifest::{self, Manifest};
 use crate::pipe::{self, Blocking};
+use crate::progress::Progress;
 use crate::verify::{self, Contents};
 use cm_core::{Exit, Failure, Result};
 use cm_host::Host;
 use std::io::Read;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::DuplexStream;
 use tokio::task::JoinHandle;
@@ -226,14 +228,15 @@ impl Store {
         failure
     }
 
-    /// Reads the received backup `name` to its last byte, and has the host hash it.
+    /// Reads the received backup `name` to its last byte, and has the host hash it; `progress`
+    /// says how far that is.
     ///
     /// # Errors
     /// [`Exit::Backup`] if it is not an intact archive, or the two hashes differ.
-    pub async fn read_back(&self, name: &str) -> Result<Contents> {
+    pub async fn read_back(&self, name: &str, progress: Arc<Progress>) -> Result<Contents> {
         let partial = format!("{name}.partial");
         let (source, mut sink) = pipe::pipe();
-        let reading = tokio::task::spawn_blocking(move || prove(source));
+        let reading = tokio::task::spawn_blocking(move || prove(source, &progress));
         let with_file = |program: &[&str]| {
             let program = program.iter().map(|word| (*word).to_owned());
             self.host.script(WITH_FILE, self.arguments(&partial).into_iter().chain(program)).limit(TRANSFER_LIMIT)
@@ -345,8 +348,14 @@ impl Prepared {
 
 /// Reads `source` to its end even if it is damaged, so that a transfer that broke
 /// is told apart from a file that is broken.
-fn prove(mut source: impl Read + Send) -> Result<Contents, ReadError> {
-    let read = verify::read_back(&mut source);
+fn prove(mut source: impl Read + Send, progress: &Progress) -> Result<Contents, ReadError> {
+    let read = verify::read_items(&mut source, |item| {
+        match item {
+            Item::Document { bytes, .. } => progress.add(1, bytes.len() as u64),
+            Item::Closed { .. } => progress.close(),
+        }
+        Ok(())
+    });
     let _drained = std::io::copy(&mut source, &mut std::io::sink());
     read
 }

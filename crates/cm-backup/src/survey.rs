@@ -14,6 +14,9 @@ use std::time::Duration;
 /// How long a command that reads no documents may take.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// How long statistics may take that a backup can do without.
+const STATISTICS_LIMIT: Duration = Duration::from_secs(5);
+
 /// The databases that every server has for itself.
 const OWN_DATABASES: [&str; 3] = ["admin", "config", "local"];
 
@@ -26,7 +29,7 @@ pub struct Survey {
     pub version: String,
     /// `standalone`, `replica set` or `sharded`.
     pub topology: String,
-    /// The length of all documents, in bytes of BSON, if the server says.
+    /// About how much there is to read, in bytes of BSON, where that is known.
     pub data_bytes: Option<u64>,
     /// Its collections and views, by name.
     pub collections: Vec<Found>,
@@ -118,15 +121,20 @@ pub async fn survey(client: &Client, database: &str) -> Result<Survey> {
     let db = client.database(database);
     let build = command(&client.database("admin"), doc! {"buildInfo": 1}).await?;
     let hello = command(&client.database("admin"), doc! {"hello": 1}).await.unwrap_or_default();
-    // Only for the check of free space: a server that cannot say is no failure.
-    let stats = command(&db, doc! {"dbStats": 1}).await.unwrap_or_default();
     Ok(Survey {
         database: database.to_owned(),
         version: build.get_str("version").unwrap_or("unknown").to_owned(),
         topology: topology(&hello).to_owned(),
-        data_bytes: stats.get("dataSize").and_then(number),
+        data_bytes: None,
         collections: collections(&db).await?,
     })
+}
+
+/// The length of all documents, in bytes of BSON; `None` where the server does not say, or has to
+/// read all of them to know.
+pub async fn data_bytes(database: &Database) -> Option<u64> {
+    let stats = command_within(database, doc! {"dbStats": 1}, STATISTICS_LIMIT).await.ok()?;
+    stats.get("dataSize").and_then(number)
 }
 
 fn topology(hello: &Document) -> &'static str {
@@ -178,7 +186,7 @@ pub async fn look(database: &Database) -> Result<(Vec<(String, Kind)>, bool)> {
     let named = listed.iter().filter_map(|item| Some((item.get_str("name").ok()?.to_owned(), kind(item))));
     let named: Vec<_> = named.filter(|(name, _)| !is_internal(name)).collect();
     for (name, kind) in named.iter().filter(|(_, kind)| *kind != Kind::View) {
-        if has_document(database, name, *kind).await {
+        if has_document(database, name, *kind, &doc! {}).await {
             return Ok((named, true));
         }
     }
@@ -196,12 +204,12 @@ pub async fn has_buckets(database: &Database, name: &str) -> Result<bool> {
     Ok(!list(database, command, "listCollections").await?.is_empty())
 }
 
-/// Whether a collection has a document; one that cannot be read may have.
-async fn has_document(database: &Database, name: &str, kind: Kind) -> bool {
+/// Whether a collection has a document that `query` finds; one that cannot be read may have.
+pub async fn has_document(database: &Database, name: &str, kind: Kind, query: &Document) -> bool {
     if kind == Kind::Timeseries {
         return true;
     }
-    let find = doc! {"find": name, "limit": 1, "projection": {"_id": 1}, "singleBatch": true};
+    let find = doc! {"find": name, "filter": query.clone(), "limit": 1, "projection": {"_id": 1}, "singleBatch": true};
     let Ok(answer) = command(database, find).await else { return true };
     let first = answer.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch"));
     first.map_or(true, |first| !first.is_empty())

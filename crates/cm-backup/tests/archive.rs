@@ -1,7 +1,7 @@
 //! The archive format: what the real mongodump wrote is read; what is written here
 //! reads back the same; and nothing damaged passes.
 
-use cm_backup::archive::{Entry, Kind, Prelude, Writer};
+use cm_backup::archive::{Entry, Folder, Kind, Prelude, Writer};
 use cm_backup::codec::{Compressed, Packer};
 use cm_backup::manifest::{Consistency, Deploy, Manifest, Server};
 use cm_backup::verify::{Contents, hex, read_back, read_documents};
@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 
 fn golden(name: &str) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name);
@@ -50,6 +50,120 @@ fn what_mongodump_wrote_is_read_byte_for_byte() {
         let named = manifest.as_object().expect("object").keys().filter(|key| hashes.contains_key(*key)).count();
         assert_eq!(named, if name.starts_with("all") { 9 } else { 8 }, "{name}");
     }
+}
+
+/// The folder of mongodump as an archive, or why it is none.
+fn folder(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    Folder::open(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A copy of the folder that mongodump wrote, plain or with every file packed, for a test to damage.
+fn copied_folder(packed: bool) -> tempfile::TempDir {
+    let from = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/platform.dir/platform");
+    let copy = tempfile::TempDir::new().expect("a folder");
+    let to = copy.path().join("platform");
+    std::fs::create_dir(&to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("listed") {
+        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name())).expect("an entry");
+        let (bytes, name) = (std::fs::read(path).expect("a file"), name.into_string().expect("UTF-8"));
+        if packed {
+            let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            packer.write_all(&bytes).expect("packed");
+            std::fs::write(to.join(format!("{name}.gz")), packer.finish().expect("packed")).expect("written");
+        } else {
+            std::fs::write(to.join(name), bytes).expect("written");
+        }
+    }
+    copy
+}
+
+#[test]
+fn a_folder_of_mongodump_is_the_archive_it_would_be() {
+    let (archive, wanted) = hashes(&golden("platform.archive"));
+    for packed in [false, true] {
+        let copy = copied_folder(packed);
+        // That of one database, and that of the whole dump.
+        for path in [copy.path().join("platform"), copy.path().to_owned()] {
+            let bytes = folder(&path).expect("whole");
+            let (contents, found) = hashes(&bytes);
+            assert_eq!(found, wanted);
+            for entry in &contents.prelude.entries {
+                let same = archive.prelude.entries.iter().find(|other| other.namespace() == entry.namespace());
+                assert_eq!(same, Some(entry));
+            }
+            assert_eq!(contents.prelude.entries.len(), archive.prelude.entries.len());
+            assert_eq!(contents.prelude.server_version, archive.prelude.server_version);
+            assert!(bytes == folder(&path).expect("whole"), "the same folder gives other bytes");
+        }
+    }
+}
+
+#[test]
+fn a_damaged_folder_is_no_backup() {
+    let damaged = |packed: bool, damage: &dyn Fn(&Path)| {
+        let copy = copied_folder(packed);
+        damage(&copy.path().join("platform"));
+        folder(&copy.path().join("platform")).expect_err("damaged").to_string()
+    };
+    let cut = |file: &'static str, by: usize| {
+        move |dir: &Path| {
+            let bytes = std::fs::read(dir.join(file)).expect("a file");
+            std::fs::write(dir.join(file), &bytes[..bytes.len() - by]).expect("written");
+        }
+    };
+    type Damage<'a> = &'a dyn Fn(&Path);
+    let cases: [(bool, Damage<'_>, &str); 7] = [
+        (false, &cut("users.bson", 1), "users.bson: it is cut off inside the document at byte"),
+        (true, &cut("users.bson.gz", 30), "users.bson.gz: "),
+        (
+            true,
+            &|dir| std::fs::write(dir.join("users.bson.gz"), "").expect("written"),
+            "not compressed as its name says",
+        ),
+        (
+            false,
+            &|dir| std::fs::remove_file(dir.join("users.bson")).expect("removed"),
+            "documents of platform.users are missing",
+        ),
+        (false, &|dir| std::fs::write(dir.join("users.metadata.json"), "{").expect("written"), "users.metadata.json: "),
+        (
+            false,
+            &|dir| drop(std::fs::copy(dir.join("users.bson"), dir.join("users.bson.gz"))),
+            "the same collection is there twice",
+        ),
+        (
+            false,
+            &|dir| std::fs::write(dir.join("x.bson"), [255; 9]).expect("written"),
+            "claims to be 4294967295 bytes long",
+        ),
+    ];
+    for (packed, damage, why) in cases {
+        let found = damaged(packed, damage);
+        assert!(found.contains(why), "{found:?} has no {why:?}");
+    }
+    assert!(folder(tempfile::TempDir::new().expect("a folder").path()).is_err());
+}
+
+/// mongodump keeps the buckets of a time series in a file of their own, and its options in another.
+#[test]
+fn a_time_series_in_a_folder_has_its_buckets() {
+    let copy = copied_folder(false);
+    let dir = copy.path().join("platform");
+    let options =
+        r#"{"options":{"timeseries":{"timeField":"t"}},"indexes":[],"collectionName":"s","type":"timeseries"}"#;
+    std::fs::write(dir.join("s.metadata.json"), options).expect("written");
+    std::fs::rename(dir.join("users.bson"), dir.join("system.buckets.s.bson")).expect("renamed");
+    std::fs::remove_file(dir.join("users.metadata.json")).expect("removed");
+    let bytes = folder(&dir).expect("whole");
+    let contents = read_back(&bytes[..]).expect("intact");
+    let series = contents.namespaces().into_iter().find(|one| one.kind == "timeseries").expect("announced");
+    assert_eq!((series.collection.as_str(), series.documents > 0), ("s", true));
+    let marker = b"system.buckets.s";
+    assert!(bytes.windows(marker.len()).any(|window| window == marker));
+    std::fs::remove_file(dir.join("system.buckets.s.bson")).expect("removed");
+    assert!(folder(&dir).expect_err("no buckets").to_string().contains("platform.s are missing"));
 }
 
 #[test]

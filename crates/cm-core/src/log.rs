@@ -5,6 +5,13 @@
 use crate::redact::redact;
 use serde_json::json;
 use std::io::{IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
+
+/// The line at the foot of the terminal that is rewritten in place; empty for none.
+static STATUS: Mutex<String> = Mutex::new(String::new());
+
+/// Takes what is in the terminal's last line away.
+const CLEAR: &str = "\r\u{1b}[K";
 
 /// How messages are written.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
@@ -63,6 +70,7 @@ pub struct Log {
     format: Format,
     least: Level,
     color: bool,
+    live: bool,
 }
 
 impl Log {
@@ -70,8 +78,9 @@ impl Log {
     pub fn new(tool: &'static str, format: Format, least: Level) -> Self {
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        let color = std::io::stderr().is_terminal() && !no_color && !dumb;
-        Log { tool, format, least, color }
+        let terminal = std::io::stderr().is_terminal() && !dumb;
+        let live = terminal && format == Format::Text && least <= Level::Info;
+        Log { tool, format, least, color: terminal && !no_color, live }
     }
 
     /// Detail that only `--verbose` shows.
@@ -120,6 +129,38 @@ impl Log {
         self.write(Level::Fail, &text);
     }
 
+    /// Whether [`Log::status`] shows anything: on a terminal that can move its cursor.
+    pub fn is_live(&self) -> bool {
+        self.live
+    }
+
+    /// How wide a line of [`Log::status`] may be, in columns.
+    pub fn width(&self) -> usize {
+        let columns = rustix::termios::tcgetwinsize(std::io::stderr()).map_or(0, |size| usize::from(size.ws_col));
+        // Some terminals do not know how wide they are; the last column may wrap.
+        (if columns == 0 { 80 } else { columns }) - 1
+    }
+
+    /// Shows how far something is in the terminal's last line, until the next call or
+    /// [`Log::end_status`]. Messages come above it.
+    pub fn status(&self, line: &str) {
+        if !self.live {
+            return;
+        }
+        let line: String = redact(&clean(line)).chars().take(self.width()).collect();
+        let mut status = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
+        let _closed = std::io::stderr().lock().write_all(format!("{CLEAR}{line}").as_bytes());
+        *status = line;
+    }
+
+    /// Takes the line of [`Log::status`] away.
+    pub fn end_status(&self) {
+        let status = std::mem::take(&mut *STATUS.lock().unwrap_or_else(PoisonError::into_inner));
+        if !status.is_empty() {
+            let _closed = std::io::stderr().lock().write_all(CLEAR.as_bytes());
+        }
+    }
+
     fn write(&self, level: Level, message: &str) {
         if level < self.least {
             return;
@@ -157,7 +198,10 @@ impl Log {
 
     /// One write per event, so that the lines of a pipe's programs do not mix.
     fn emit(&self, line: &str) {
-        let _closed = std::io::stderr().lock().write_all(redact(line).as_bytes());
+        let status = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = redact(line);
+        let whole = if status.is_empty() { line } else { format!("{CLEAR}{line}{status}").into() };
+        let _closed = std::io::stderr().lock().write_all(whole.as_bytes());
     }
 }
 

@@ -27,6 +27,11 @@ impl<W: Write> Writer<W> {
         Ok(Writer { out, namespaces })
     }
 
+    /// The output, to take from it what was written so far.
+    pub fn out(&mut self) -> &mut W {
+        &mut self.out
+    }
+
     /// Writes documents of the entry at `index` as one block; the totals so far.
     ///
     /// # Errors

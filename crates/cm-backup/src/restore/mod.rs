@@ -4,6 +4,7 @@
 
 mod load;
 mod names;
+mod owner;
 mod place;
 mod plan;
 mod rehearsal;
@@ -17,7 +18,7 @@ use crate::args::{Args, RestoreArgs};
 use crate::check::{self, Check, Proof};
 use crate::file::BackupFile;
 use crate::plan as routes;
-use crate::progress::Progress;
+use crate::progress::{self, Progress};
 use crate::verify::{self, Contents};
 use crate::{source::Source, survey, text};
 use bson::Document;
@@ -30,8 +31,8 @@ use mongodb::Client;
 use place::Placer;
 use plan::{Item, Way};
 use serde_json::json;
-use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 /// One restore, ready to begin.
 #[derive(Debug)]
@@ -57,8 +58,7 @@ pub struct Restore<'a> {
 pub async fn run(args: &Args, restore: &RestoreArgs, io: &Io) -> Result<Exit> {
     let file = BackupFile::find(args, &restore.file, &io.log).await?;
     if matches!(file, BackupFile::Stdin) {
-        return Err(Failure::new(Exit::Usage, "restore.stdin", "a restore reads the backup twice, which stdin cannot")
-            .hint("write it to a file first"));
+        return Err(read_twice());
     }
     let prelude = announced(&file).await?;
     let renames = Renames::new(&restore.ns_from, &restore.ns_to, args.database.as_deref())?;
@@ -147,6 +147,12 @@ async fn steps(
     Ok(Exit::Done)
 }
 
+/// stdin is no backup to restore.
+pub fn read_twice() -> Failure {
+    Failure::new(Exit::Usage, "restore.stdin", "a restore reads the backup twice, which stdin cannot")
+        .hint("write it to a file first")
+}
+
 /// What the backup announces, to plan with; it is proved later.
 async fn announced(file: &BackupFile) -> Result<Prelude> {
     file.peek(verify::read_prelude).await?.map_err(|error| {
@@ -203,33 +209,49 @@ impl Restore<'_> {
     /// [`Exit::Backup`]; no collection has changed then, but for documents that were added
     /// to existing ones, and time series.
     pub async fn carry_out(&self, plan: &Plan, proved: &Contents) -> Result<Loaded> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let id = u64::try_from(now.as_millis()).unwrap_or_default();
-        let placer = Placer { client: self.client, plan, id, lock: self.lock, log: self.log };
-        placer.remove_leftovers(id).await?;
-        let done = self.fill_and_swap(&placer, proved).await;
-        if done.is_err() {
-            placer.discard().await;
+        let tag = owner::tag();
+        let trial = plan.trial(&tag);
+        let placer = |plan| Placer {
+            client: self.client,
+            plan,
+            tag: tag.clone(),
+            renamed: Mutex::default(),
+            lock: self.lock,
+            log: self.log,
+        };
+        placer(plan).remove_leftovers().await?;
+        if let Some(trial) = &trial {
+            self.log.info("filling time series beside those that are there first, to see that the server takes them");
+            let placer = placer(trial);
+            let _given_up = GivenUp { placer: &placer, armed: true };
+            self.fill(&placer, proved).await?;
         }
-        done
+        let placer = placer(plan);
+        let mut given_up = GivenUp { placer: &placer, armed: true };
+        let loaded = self.fill(&placer, proved).await?;
+        self.log.info("all documents are there; building indexes");
+        placer.build_indexes().await?;
+        placer.swap().await?;
+        given_up.armed = false;
+        Ok(loaded)
     }
 
-    async fn fill_and_swap(&self, placer: &Placer<'_>, proved: &Contents) -> Result<Loaded> {
+    /// Makes what is to be filled, and fills it.
+    async fn fill(&self, placer: &Placer<'_>, proved: &Contents) -> Result<Loaded> {
         placer.prepare().await?;
         let goals = self.goals(placer, proved.prelude.entries.len()).await?;
         let progress = Arc::new(Progress::default());
-        let bytes = placer.plan.items.iter().map(|item| proved.totals[item.index].bytes).sum();
+        let items = &placer.plan.items;
+        let bytes = items.iter().map(|item| proved.totals[item.index].bytes).sum();
+        let aim = progress::Goal { what: "restore", bytes: Some(bytes), collections: items.len() as u64 };
         let loaded = tokio::select! {
             loaded = load::load(self.client, self.file, goals, &progress) => loaded?,
-            never = progress.report(self.log, "restore", Some(bytes)) => never,
+            never = progress.report(self.log, aim) => never,
         };
         if loaded.contents.sha256 != proved.sha256 {
             return Err(changed(self.file));
         }
         check_all_inserted(placer.plan, proved, &loaded)?;
-        self.log.info("all documents are there; building indexes");
-        placer.build_indexes().await?;
-        placer.swap().await?;
         Ok(loaded)
     }
 
@@ -260,6 +282,22 @@ impl Restore<'_> {
     }
 }
 
+/// Takes back what a restore did that failed or is given up half-way, as by Ctrl-C.
+struct GivenUp<'p, 'a> {
+    placer: &'p Placer<'a>,
+    armed: bool,
+}
+
+impl Drop for GivenUp<'_, '_> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.placer.log.debug("taking back what was filled and has no name yet");
+            let discard = self.placer.discard();
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(discard));
+        }
+    }
+}
+
 /// A document that the server refused is a document that is not there.
 fn check_all_inserted(plan: &Plan, proved: &Contents, loaded: &Loaded) -> Result<()> {
     let wanted: u64 = plan.items.iter().map(|item| proved.totals[item.index].documents).sum();
@@ -267,7 +305,7 @@ fn check_all_inserted(plan: &Plan, proved: &Contents, loaded: &Loaded) -> Result
         return Ok(());
     }
     let message = format!("{} of {} could not be inserted", loaded.failed, text::plural(wanted, "document"));
-    let added = plan.items.iter().any(|item| item.way == Way::InPlace);
+    let added = plan.items.iter().any(|item| item.way == Way::InPlace && item.exists);
     let hint = match added {
         true => "the others were added to the collections that were there; --drop replaces those instead",
         false => "nothing was changed",

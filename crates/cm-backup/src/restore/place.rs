@@ -2,6 +2,7 @@
 //! names. Until then everything is under names of the restore's own: what a run that
 //! failed leaves is removed, and the data that was there is as it was.
 
+use super::owner;
 use super::plan::{Item, Plan, Way};
 use crate::archive::Kind;
 use crate::mongo;
@@ -11,6 +12,7 @@ use cm_core::{Exit, Failure, Log, Result};
 use cm_host::Host;
 use cm_lease::Guard;
 use mongodb::Client;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// What the names of collections begin with that belong to a restore.
@@ -76,8 +78,10 @@ pub struct Placer<'a> {
     pub client: &'a Client,
     /// What is to be done.
     pub plan: &'a Plan,
-    /// Tells this restore's collections from those of another.
-    pub id: u64,
+    /// Tells this restore's collections from those of another, and whose they are.
+    pub tag: String,
+    /// What was renamed, or was about to be: database, from, to.
+    pub renamed: Mutex<Vec<(String, String, String)>>,
     /// The deploy lock and its host, where the database belongs to a project.
     pub lock: Option<(&'a Guard, &'a Host)>,
     /// Messages for people.
@@ -88,13 +92,13 @@ impl Placer<'_> {
     /// The name under which an item is filled.
     pub fn filled_name(&self, item: &Item) -> String {
         match item.way {
-            Way::Aside => format!("{OWN_PREFIX}{}.{}", self.id, item.index),
+            Way::Aside => format!("{OWN_PREFIX}{}.{}", self.tag, item.index),
             _ => item.collection.clone(),
         }
     }
 
     fn old_name(&self, item: &Item) -> String {
-        format!("{OWN_PREFIX}{}.{}.old", self.id, item.index)
+        format!("{OWN_PREFIX}{}.{}.old", self.tag, item.index)
     }
 
     /// The lock must hold before each change.
@@ -114,14 +118,12 @@ impl Placer<'_> {
     ///
     /// # Errors
     /// [`Exit::Usage`] in both cases, with what to do.
-    pub async fn remove_leftovers(&self, now: u64) -> Result<()> {
-        const ABANDONED_MILLIS: u64 = 24 * 60 * 60 * 1000;
+    pub async fn remove_leftovers(&self) -> Result<()> {
         let databases = self.plan.databases.iter();
         let names = databases.flat_map(|(db, all)| all.collections.keys().map(move |name| (db, name)));
         for (db, name) in names {
             let Some(rest) = name.strip_prefix(OWN_PREFIX) else { continue };
-            let began: u64 = rest.split('.').next().and_then(|id| id.parse().ok()).unwrap_or_default();
-            let dead = self.lock.is_some() || now.saturating_sub(began) > ABANDONED_MILLIS;
+            let dead = self.lock.is_some() || owner::is_over(rest.split('.').next().unwrap_or_default());
             if rest.ends_with(".old") || !dead {
                 let message = format!("{db}.{name} belongs to another restore, which runs or did not end");
                 return Err(Failure::new(Exit::Usage, "restore.unfinished", message).hint(
@@ -170,6 +172,11 @@ impl Placer<'_> {
         self.check_lock().await?;
         let made = self.run(&item.db, create_command(name, &item.described.options)).await;
         let Err(failure) = made else { return Ok(()) };
+        if let Some(options) = without_what_granularity_says(&item.described.options)
+            && self.run(&item.db, create_command(name, &options)).await.is_ok()
+        {
+            return Ok(());
+        }
         let known = only(&item.described.options, &KNOWN_OPTIONS);
         if known == item.described.options || !is_unknown_option(&failure) {
             return Err(failure.cause(format!("{} could not be made", item.namespace())));
@@ -212,16 +219,17 @@ impl Placer<'_> {
     /// # Errors
     /// [`Exit::Backup`] with what the server said, [`Exit::LockLost`].
     pub async fn swap(&self) -> Result<()> {
-        let mut done = Vec::new();
         let aside = || self.plan.items.iter().filter(|item| item.way == Way::Aside);
         for item in aside() {
-            if let Err(failure) = self.swap_one(item, &mut done).await {
-                return Err(self.swap_back(&done, failure).await);
+            if let Err(failure) = self.swap_one(item).await {
+                return Err(self.swap_back(failure).await);
             }
         }
         if let Err(failure) = self.define_views().await {
-            return Err(self.swap_back(&done, failure).await);
+            return Err(self.swap_back(failure).await);
         }
+        // All have their names: from here on there is no way back.
+        self.take_renamed();
         for item in aside().filter(|item| item.exists) {
             self.check_lock().await?;
             self.drop_collection(&item.db, &self.old_name(item)).await?;
@@ -229,23 +237,39 @@ impl Placer<'_> {
         Ok(())
     }
 
-    async fn swap_one(&self, item: &Item, done: &mut Vec<(String, String, String)>) -> Result<()> {
+    async fn swap_one(&self, item: &Item) -> Result<()> {
         let there = item.exists.then(|| (item.collection.clone(), self.old_name(item)));
         for (from, to) in there.into_iter().chain([(self.filled_name(item), item.collection.clone())]) {
             self.check_lock().await?;
-            self.rename(&item.db, &from, &to).await?;
-            done.push((item.db.clone(), from, to));
+            let renaming = (item.db.clone(), from.clone(), to.clone());
+            self.renamed.lock().unwrap_or_else(PoisonError::into_inner).push(renaming);
+            if let Err(failure) = self.rename(&item.db, &from, &to).await {
+                // The server said no, so that it was not done; of a lost connection nobody knows.
+                if !failure.retryable {
+                    self.renamed.lock().unwrap_or_else(PoisonError::into_inner).pop();
+                }
+                return Err(failure);
+            }
         }
         Ok(())
     }
 
-    /// Takes the renaming back, newest first.
-    async fn swap_back(&self, done: &[(String, String, String)], failure: Failure) -> Failure {
+    fn take_renamed(&self) -> Vec<(String, String, String)> {
+        std::mem::take(&mut *self.renamed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes the renaming back, newest first. What was about to be renamed may not have been.
+    async fn swap_back(&self, failure: Failure) -> Failure {
         let mut failure = failure;
-        for (db, from, to) in done.iter().rev() {
-            if let Err(stuck) = self.rename(db, to, from).await {
-                let hint = format!("{db}.{to} could not be renamed back to {from}: rename it by hand; nothing is lost");
-                failure = failure.cause(stuck).hint(hint);
+        for (db, from, to) in self.take_renamed().iter().rev() {
+            let command = doc! {"renameCollection": format!("{db}.{to}"), "to": format!("{db}.{from}")};
+            match self.client.database("admin").run_command(command).await {
+                Err(error) if mongo::code(&error) != Some(NAMESPACE_NOT_FOUND) => {
+                    let hint =
+                        format!("{db}.{to} could not be renamed back to {from}: rename it by hand; nothing is lost");
+                    failure = failure.cause(mongo::cause(&error)).hint(hint);
+                }
+                _ => {}
             }
         }
         failure
@@ -280,17 +304,45 @@ impl Placer<'_> {
         }
     }
 
-    /// Removes what was filled and did not get its name, as far as the server can be reached.
+    /// Takes back what was done of a restore that does not come to its end, as far as the
+    /// server can be reached. It may still be at an insert that was given up, which makes its
+    /// collection anew: all is gone when nothing has come back for a while.
     pub async fn discard(&self) {
-        if tokio::time::timeout(DISCARD_LIMIT, self.drop_filled()).await.is_err() {
-            self.log.warn(format!("what this restore filled is left: collections {OWN_PREFIX}{}.*", self.id));
+        const QUIET: u32 = 4;
+        let mut quiet = 0;
+        let taking_back = async {
+            self.swap_back(Failure::new(Exit::Backup, "restore.given-up", "the restore was given up")).await;
+            self.drop_filled().await;
+            while quiet < QUIET {
+                tokio::time::sleep(Duration::from_millis(250)).await;
+                quiet = if self.has_leftovers().await { 0 } else { quiet + 1 };
+                if quiet == 0 {
+                    self.drop_filled().await;
+                }
+            }
+        };
+        if tokio::time::timeout(DISCARD_LIMIT, taking_back).await.is_err() {
+            let left = format!("{OWN_PREFIX}{}.*", self.tag);
+            self.log.warn(format!("what this restore filled may be left, and the next one removes it: {left}"));
         }
     }
 
+    async fn has_leftovers(&self) -> bool {
+        let own = format!("{OWN_PREFIX}{}.", self.tag);
+        for db in self.plan.databases.keys() {
+            let there = survey::look(&self.client.database(db)).await;
+            if there.is_ok_and(|(names, _)| names.iter().any(|(name, _)| name.starts_with(&own))) {
+                return true;
+            }
+        }
+        false
+    }
+
     async fn drop_filled(&self) {
-        for item in self.plan.items.iter().filter(|item| item.way == Way::Aside) {
+        let ours = |item: &&Item| item.way == Way::Aside || (item.kind == Kind::Timeseries && !item.exists);
+        for item in self.plan.items.iter().filter(ours) {
             if let Err(failure) = self.drop_collection(&item.db, &self.filled_name(item)).await {
-                self.log.warn(format!("what this restore filled is left: {failure}"));
+                self.log.debug(format!("not removed: {failure}"));
                 return;
             }
         }
@@ -302,6 +354,17 @@ fn create_command(name: &str, options: &Document) -> Document {
     let mut command = doc! {"create": name};
     command.extend(options.clone());
     command
+}
+
+/// A time series' granularity says how long its buckets are; some servers list both and take one.
+fn without_what_granularity_says(options: &Document) -> Option<Document> {
+    let series = options.get_document("timeseries").ok()?;
+    (series.contains_key("granularity") && series.contains_key("bucketMaxSpanSeconds")).then(|| {
+        let (mut options, mut series) = (options.clone(), series.clone());
+        series.remove("bucketMaxSpanSeconds");
+        options.insert("timeseries", series);
+        options
+    })
 }
 
 /// An index as it is asked for; none for those that a collection has by itself.

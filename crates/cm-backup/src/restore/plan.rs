@@ -1,6 +1,7 @@
 //! What a restore would do, collection by collection, before it does anything.
 
 use super::names::Renames;
+use super::place::OWN_PREFIX;
 use crate::archive::{Kind, Prelude};
 use crate::metadata::{self, Described};
 use crate::survey;
@@ -162,6 +163,19 @@ impl Plan {
             };
         }
         Ok(())
+    }
+
+    /// A restore of what can only be replaced in its place, under other names; `None` where there
+    /// is nothing of the kind. What fails there has cost nothing.
+    pub fn trial(&self, tag: &str) -> Option<Plan> {
+        let replaced = |item: &&Item| self.replace && item.exists && item.kind == Kind::Timeseries;
+        let aside = |item: &Item| Item {
+            collection: format!("{OWN_PREFIX}{tag}.{}.trial", item.index),
+            exists: false,
+            ..item.clone()
+        };
+        let items: Vec<_> = self.items.iter().filter(replaced).map(aside).collect();
+        (!items.is_empty()).then(|| Plan { items, skipped: Vec::new(), replace: false, ..self.clone() })
     }
 
     /// The databases in which there is something to lose.

@@ -1,7 +1,7 @@
-//! `--restore-check`: the backup is restored into a database that nobody uses, and what
-//! the server then holds is compared with the backup, document by document.
+//! `--restore-check`: the backup is restored into databases that nobody uses, and what the
+//! server then holds is compared with the backup, document by document.
 
-use super::{Plan, Renames, Restore, Wanted};
+use super::{Plan, Renames, Restore, Wanted, owner};
 use crate::archive::Totals;
 use crate::dump::{self, Dump, Options};
 use crate::file::BackupFile;
@@ -10,39 +10,99 @@ use crate::survey;
 use crate::verify::Contents;
 use cm_core::{Exit, Failure, Log, Result};
 use mongodb::Client;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// What the names of the databases begin with.
+const OWN_PREFIX: &str = "cm_check_";
+
+/// How long cleaning up may take; the server may be gone.
+const DROP_LIMIT: Duration = Duration::from_secs(10);
 
 /// Restores `file`, which was read as `proved`, compares, and removes what it made.
 ///
 /// # Errors
 /// [`Exit::Backup`] if it cannot be restored, or comes back in another form.
 pub async fn rehearse(client: &Client, file: &BackupFile, proved: &Contents, log: &Log) -> Result<()> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let scratch = format!("cm_check_{}", now.as_millis());
-    log.info(format!("restoring into the database {scratch} to compare"));
-    let done = restore_and_compare(client, file, proved, &scratch, log).await;
-    if let Err(error) = client.database(&scratch).drop().await {
-        log.warn(format!("the database {scratch} is left: drop it by hand ({})", crate::mongo::cause(&error)));
-    }
+    remove_leftovers(client, log).await;
+    let databases: BTreeSet<_> = proved.prelude.entries.iter().map(|entry| entry.db.as_str()).collect();
+    let tag = owner::tag();
+    let pairs = databases.into_iter().enumerate();
+    let pairs: Vec<_> = pairs.map(|(at, db)| (format!("{db}.*"), format!("{OWN_PREFIX}{tag}_{at}"))).collect();
+    let scratch = Scratch { client, log, databases: pairs.iter().map(|(_, scratch)| scratch.clone()).collect() };
+    log.info(format!("restoring into {} to compare", scratch.databases.join(", ")));
+    let done = restore_and_compare(client, file, proved, &pairs, log).await;
+    let mut scratch = scratch;
+    scratch.remove().await;
     done
+}
+
+/// Removes what rehearsals left that were killed.
+async fn remove_leftovers(client: &Client, log: &Log) {
+    let names = survey::databases(client).await.unwrap_or_default();
+    let tag = |name: &str| name.strip_prefix(OWN_PREFIX).and_then(|rest| Some(rest.rsplit_once('_')?.0.to_owned()));
+    for name in names.into_iter().filter(|name| tag(name).is_some_and(|tag| owner::is_over(&tag))) {
+        match client.database(&name).drop().await {
+            Ok(()) => log.info(format!("removed the database {name}, which a check that died had left")),
+            Err(error) => log.warn(format!("the database {name} is left: {}", crate::mongo::cause(&error))),
+        }
+    }
+}
+
+/// The databases of a rehearsal, which go when it is over, and when it is given up.
+struct Scratch<'a> {
+    client: &'a Client,
+    log: &'a Log,
+    databases: Vec<String>,
+}
+
+impl Scratch<'_> {
+    async fn remove(&mut self) {
+        for name in std::mem::take(&mut self.databases) {
+            let dropped = tokio::time::timeout(DROP_LIMIT, async { self.client.database(&name).drop().await }).await;
+            let why = match dropped {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => crate::mongo::cause(&error),
+                Err(_) => "the server does not answer".to_owned(),
+            };
+            self.log.warn(format!("the database {name} is left, and removed by the next check: {why}"));
+        }
+    }
+}
+
+impl Drop for Scratch<'_> {
+    fn drop(&mut self) {
+        if !self.databases.is_empty() {
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(self.remove()));
+        }
+    }
 }
 
 async fn restore_and_compare(
     client: &Client,
     file: &BackupFile,
     proved: &Contents,
-    scratch: &str,
+    pairs: &[(String, String)],
     log: &Log,
 ) -> Result<()> {
-    let renames = Renames::new(&[], &[], Some(scratch))?;
+    let (from, to): (Vec<_>, Vec<_>) = pairs.iter().map(|(from, to)| (from.clone(), format!("{to}.*"))).unzip();
+    let renames = Renames::new(&from, &to, None)?;
     let mut plan = Plan::make(&proved.prelude, &Wanted { renames, ..Wanted::default() })?;
     let restore = Restore { file, client, lock: None, in_order: true, log };
     restore.look(&mut plan).await?;
     restore.carry_out(&plan, proved).await?;
-    let survey = survey::survey(client, scratch).await?;
+    for database in plan.databases.keys() {
+        compare(client, database, &plan, proved, log).await?;
+    }
+    Ok(())
+}
+
+/// Reads a scratch database as a backup does.
+async fn compare(client: &Client, database: &str, plan: &Plan, proved: &Contents, log: &Log) -> Result<()> {
+    let survey = survey::survey(client, database).await?;
     let (options, consistency) = (Options::default(), dump::Wanted::None);
     let back = Dump { client, survey: &survey, options: &options, consistency, log }.run(std::io::sink()).await?;
-    for item in &plan.items {
+    for item in plan.items.iter().filter(|item| item.db == database) {
         let at = back.prelude.entries.iter().position(|entry| entry.collection == item.collection);
         let same = at.is_some_and(|at| {
             same_documents(back.totals[at], proved.totals[item.index])

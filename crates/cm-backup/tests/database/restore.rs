@@ -158,14 +158,92 @@ async fn a_connection_cut_in_the_middle_leaves_what_was_there() {
     assert_eq!(raw(&client, "orders").await.len(), before);
     assert_eq!(names(&client, "shop").await, [filled.clone(), "orders".to_owned()]);
 
-    // It may still run for all that the next one knows; that one says what is to be done.
-    let ended = lab.restore(&server.uri(), &file, &["--drop", "--confirm=shop"]);
-    assert_eq!(ended.code, 2, "{}", ended.stderr);
-    assert!(ended.stderr.contains(&filled), "{}", ended.stderr);
-    client.database("shop").run_command(doc! {"drop": &filled}).await.expect("dropped");
+    // That one has ended, which the next one sees.
     let ended = lab.restore(&server.uri(), &file, &["--drop", "--confirm=shop"]);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(ended.stderr.contains(&format!("removed shop.{filled}")), "{}", ended.stderr);
     assert_eq!(names(&client, "shop").await, ["orders"]);
+}
+
+#[tokio::test]
+async fn an_interrupted_restore_takes_back_what_it_did_and_a_killed_one_is_cleaned_up_by_the_next() {
+    let server = Server::start();
+    let client = server.client().await;
+    fill(&client, "orders", 30_000).await;
+    let lab = Lab::new();
+    assert_eq!(lab.back_up(&server.uri(), &[]).code, 0);
+    let (file, before) = (lab.backup(), raw(&client, "orders").await.len());
+    let arguments = ["restore", file.to_str().expect("UTF-8"), "--uri-env", "TEST_URI", "--drop", "--confirm=shop"];
+    let start = || lab.command(&server.uri(), &arguments).spawn().expect("runs");
+
+    let running = start();
+    wait_for_a_filled_collection(&client).await;
+    // Another one leaves what belongs to one that runs alone.
+    let refused = lab.restore(&server.uri(), &file, &["--drop", "--confirm=shop"]);
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    assert!(refused.stderr.contains("belongs to another restore"), "{}", refused.stderr);
+    let pid = rustix::process::Pid::from_child(&running);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("ours");
+    let ended = Ended::of(running.wait_with_output().expect("ended"));
+    assert_eq!(ended.code, 130, "{}", ended.stderr);
+    assert_eq!((raw(&client, "orders").await.len(), names(&client, "shop").await.len()), (before, 1));
+
+    let mut running = start();
+    let filled = wait_for_a_filled_collection(&client).await;
+    running.kill().expect("ours");
+    running.wait().expect("ours");
+    assert!(names(&client, "shop").await.contains(&filled));
+    let ended = lab.restore(&server.uri(), &file, &["--drop", "--confirm=shop"]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert_eq!((raw(&client, "orders").await.len(), names(&client, "shop").await.len()), (before, 1));
+}
+
+/// The databases of rehearsals.
+async fn scratch_databases(client: &mongodb::Client) -> Vec<String> {
+    let mut names = client.list_database_names().await.expect("listed");
+    names.retain(|name| name.starts_with("cm_check"));
+    names
+}
+
+#[tokio::test]
+async fn a_backup_is_rehearsed_again_whenever_it_is_verified() {
+    let server = Server::start();
+    let client = server.client().await;
+    fill(&client, "orders", 40_000).await;
+    let lab = Lab::new();
+    assert_eq!(lab.back_up(&server.uri(), &[]).code, 0);
+    let backup = lab.backup();
+    let check = |file: &Path| {
+        let arguments = ["verify", file.to_str().expect("UTF-8"), "--restore-check", "--uri-env", "TEST_URI"];
+        lab.command(&server.uri(), &arguments)
+    };
+    for file in [backup.clone(), golden("all-databases.archive.gz"), golden("platform.dir")] {
+        let ended = Ended::of(check(&file).output().expect("runs"));
+        assert_eq!(ended.code, 0, "{}: {}", file.display(), ended.stderr);
+        assert!(ended.stderr.contains("document by document"), "{}", ended.stderr);
+        assert_eq!(scratch_databases(&client).await, Vec::<String>::new());
+    }
+    let ended = lab.run(&["verify", "-", "--restore-check", "--uri-env", "TEST_URI"]);
+    assert_eq!(ended.code, 2, "{}", ended.stderr);
+
+    // One that is killed leaves its database, which the next one removes; Ctrl-C leaves nothing.
+    for (signal, left) in [(rustix::process::Signal::INT, 0), (rustix::process::Signal::KILL, 1)] {
+        let mut running = check(&backup).spawn().expect("runs");
+        for _ in 0..1000 {
+            if !scratch_databases(&client).await.is_empty() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let pid = rustix::process::Pid::from_child(&running);
+        rustix::process::kill_process(pid, signal).expect("ours");
+        running.wait().expect("ended");
+        assert_eq!(scratch_databases(&client).await.len(), left, "{signal:?}");
+    }
+    let ended = Ended::of(check(&backup).output().expect("runs"));
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(ended.stderr.contains("which a check that died had left"), "{}", ended.stderr);
+    assert_eq!(scratch_databases(&client).await, Vec::<String>::new());
 }
 
 /// Waits until a restore has put documents somewhere.
@@ -208,7 +286,7 @@ async fn one_collection_goes_where_the_patterns_say() {
 async fn what_mongodump_wrote_is_restored_to_the_documents_that_went_in() {
     let manifest: Value =
         serde_json::from_slice(&std::fs::read(golden("manifest.json")).expect("there")).expect("JSON");
-    for name in ["platform.archive", "platform.archive.gz", "all-databases.archive.gz"] {
+    for name in ["platform.archive", "platform.archive.gz", "all-databases.archive.gz", "platform.dir"] {
         let server = Server::start();
         let client = server.client().await;
         let lab = Lab::new();

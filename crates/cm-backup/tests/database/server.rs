@@ -2,8 +2,9 @@
 //! leaves nothing under a backup's name.
 
 use crate::support::data::{every_type, fill, raw};
+use crate::support::fake::{Fake, cursor};
 use crate::support::{Ended, Lab, Relay, Server};
-use bson::{Document, doc};
+use bson::{Document, doc, rawdoc};
 use cm_backup::verify::read_documents;
 use serde_json::Value;
 use std::fs::File;
@@ -11,6 +12,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 
 /// Every document of a collection in a backup, sorted.
 fn backed_up(file: &Path, collection: &str) -> Vec<Vec<u8>> {
@@ -385,4 +387,69 @@ async fn in_a_pipe_it_adds_itself_and_keeps_the_rest() {
     let manifest: Value = serde_json::from_slice(&manifest).expect("JSON");
     assert_eq!(manifest["deploy"]["actor"], "ada");
     assert_eq!(manifest["namespaces"][0]["counted"], serde_json::json!([10, 10]));
+}
+
+#[tokio::test]
+async fn a_time_series_comes_back_as_its_buckets_or_not_at_all() {
+    let server = Server::start();
+    let client = server.client().await;
+    let shop = client.database("shop");
+    let series =
+        doc! {"create": "weather", "timeseries": {"timeField": "at", "metaField": "where", "granularity": "minutes"}};
+    shop.run_command(series).await.expect("created");
+    let measured = (0..500_i64).map(|n| {
+        doc! {"at": bson::DateTime::from_millis(1_700_000_000_000 + n * 60_000), "where": n % 3, "celsius": n as f64 / 7.0}
+    });
+    shop.collection::<Document>("weather").insert_many(measured).await.expect("inserted");
+    let wanted = raw(&client, "weather").await;
+    assert_eq!(wanted.len(), 500);
+    let lab = Lab::new();
+    let ended = lab.back_up(&server.uri(), &[]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let backup = lab.backup();
+    assert_eq!(metadata(&backup, "weather")["options"]["timeseries"]["granularity"], "minutes");
+    let buckets = backed_up(&backup, "weather");
+    assert!(!buckets.is_empty());
+
+    // This server keeps measurements and takes no buckets: then nothing is changed, not even with --drop.
+    for extra in [&["--db", "back"][..], &["--drop", "--confirm=shop"]] {
+        let ended = lab.restore(&server.uri(), &backup, extra);
+        assert_eq!(ended.code, 21, "{}", ended.stderr);
+        assert!(ended.stderr.contains("hint: nothing was changed"), "{}", ended.stderr);
+        assert!(raw(&client, "weather").await == wanted, "measurements differ");
+        assert_eq!(client.database("back").list_collection_names().await.expect("listed"), Vec::<String>::new());
+    }
+
+    // One that takes them, before 8.3 in a collection of their own and from then on as raw data.
+    for has_buckets in [true, false] {
+        let inserted = Arc::new(Mutex::new(Vec::new()));
+        let taken = Arc::clone(&inserted);
+        let other = Fake::start(move |name, command| match name {
+            "listCollections" => {
+                let mut list = vec![rawdoc! {"name": "system.buckets.weather", "type": "collection"}];
+                list.retain(|_| has_buckets && command.contains_key("filter"));
+                Some(cursor(0, "firstBatch", &list))
+            }
+            "insert" => {
+                taken.lock().expect("taken").push(command.clone());
+                Some(rawdoc! {"ok": 1, "n": 1})
+            }
+            "create" => Some(rawdoc! {"ok": 1}),
+            "createIndexes" => Some(rawdoc! {"ok": 1}),
+            _ => None,
+        });
+        let ended = lab.restore(&other.uri(), &backup, &[]);
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        let commands = inserted.lock().expect("taken").clone();
+        let name = if has_buckets { "system.buckets.weather" } else { "weather" };
+        let mut documents = Vec::new();
+        for command in &commands {
+            assert_eq!(command.get_str("insert").expect("a name"), name);
+            assert_eq!(command.get_bool("rawData").unwrap_or_default(), !has_buckets);
+            let all = command.get_array("documents").expect("documents").iter();
+            documents.extend(all.map(|one| bson::serialize_to_vec(one.as_document().expect("one")).expect("BSON")));
+        }
+        documents.sort();
+        assert!(documents == buckets, "the buckets differ");
+    }
 }
