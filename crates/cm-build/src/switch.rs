@@ -5,10 +5,10 @@ use crate::release::{Release, repository};
 use crate::{HostPlan, Selection, migrations};
 use cm_checkout::{Checkout, Protected};
 use cm_core::{Action, Exit, Failure, Log, Result};
-use cm_engine::{BuildOptions, Compose, Config, Container};
+use cm_engine::{BuildOptions, Compose, Config, Container, RELEASE_LABEL};
 use cm_host::Host;
 use cm_lease::Guard;
-use cm_ledger::{Ledger, ServiceState, Verdict};
+use cm_ledger::{Ledger, Record, ServiceState, Verdict};
 use cm_project::Project;
 use cm_rollout::{Options, Replaced, Rollout};
 use serde_json::{Map, Value, json};
@@ -150,7 +150,7 @@ impl<'a> Switch<'a> {
 
     async fn steps(&mut self, guard: &Guard, log: &Log) -> Result<()> {
         guard.check(self.host).await?;
-        self.record_started().await?;
+        self.record_started(guard).await?;
         guard.check(self.host).await?;
         log.info(format!("on {}: moving {} to {}", self.host.name(), self.plan.checkout, self.release.short()));
         let snapshots = format!("{}/snapshots", cm_ledger::state_dir(&self.release.project));
@@ -161,12 +161,17 @@ impl<'a> Switch<'a> {
         self.keep_old_images(&config).await?;
         self.build(&compose, &config, guard, log).await?;
         guard.check(self.host).await?;
-        self.record_pending(&config).await?;
+        self.record_pending(&config, guard).await?;
         guard.check(self.host).await?;
         self.start(&compose, &config, guard, log).await?;
         self.restart_and_reload(&compose, guard, log).await?;
         self.remove(guard, log).await?;
-        self.look_again(&config).await
+        self.look_again(&config).await?;
+        match guard.is_own() {
+            // The lock ends with this program, the run does not: whoever judges it comes next.
+            true => self.append_pending(None).await,
+            false => Ok(()),
+        }
     }
 
     /// An image that only a container's id holds is lost to a cleaning cron job once
@@ -181,6 +186,10 @@ impl<'a> Switch<'a> {
             let builds = config.services.get(&container.service).is_some_and(|definition| definition.builds);
             if replaced && builds && !container.image_id.is_empty() {
                 let name = format!("{}:cm-before-{}", repository(&container.image), self.release.id());
+                // A run that goes on after it was cut off may see its own container here.
+                if cm_engine::image_id(self.host, &name).await?.is_some() {
+                    continue;
+                }
                 cm_engine::tag(self.host, &container.image_id, &name, Exit::Build).await?;
             }
         }
@@ -189,7 +198,12 @@ impl<'a> Switch<'a> {
 
     async fn build(&mut self, compose: &Compose<'_>, config: &Config, guard: &Guard, log: &Log) -> Result<()> {
         let builds = |name: &String| config.services.get(name).is_some_and(|definition| definition.builds);
-        let services: Vec<_> = self.plan.with(Action::Build).into_iter().filter(builds).collect();
+        let mut services: Vec<_> = self.plan.with(Action::Build).into_iter().filter(builds).collect();
+        let built = self.built_before(&services, config).await?;
+        if !built.is_empty() {
+            log.info(format!("on {}: built by this run before, not again: {}", self.host.name(), built.join(", ")));
+            services.retain(|name| !built.contains(name));
+        }
         if services.is_empty() {
             return Ok(());
         }
@@ -201,15 +215,30 @@ impl<'a> Switch<'a> {
         built.map_err(|failure| failure.hint("nothing was restarted; the services run what they ran before"))
     }
 
+    /// Services whose image this very run has built, before it was cut off and went on.
+    async fn built_before(&self, services: &[String], config: &Config) -> Result<Vec<String>> {
+        let mut built = Vec::new();
+        if !self.release.resumed {
+            return Ok(built);
+        }
+        for (name, definition) in services.iter().filter_map(|name| Some((name, config.services.get(name)?))) {
+            let release = cm_engine::image_label(self.host, &definition.image, RELEASE_LABEL).await?;
+            if release.as_deref() == Some(self.release.id()) {
+                built.push(name.clone());
+            }
+        }
+        Ok(built)
+    }
+
     /// Before the first change: whoever comes next knows that somebody was here.
-    async fn record_started(&self) -> Result<()> {
-        let mut record = self.release.record();
+    async fn record_started(&self, guard: &Guard) -> Result<()> {
+        let mut record = Record { lock: guard.nonce(), ..self.release.record() };
         record.verdict = Verdict::Started;
         Ledger::append(self.host, &self.release.project, &record).await
     }
 
     /// Names the new images and writes down that they are about to run.
-    async fn record_pending(&mut self, config: &Config) -> Result<()> {
+    async fn record_pending(&mut self, config: &Config, guard: &Guard) -> Result<()> {
         for service in self.plan.services.clone() {
             let state = match config.services.get(&service.name) {
                 Some(definition) if service.action != Action::Remove => {
@@ -221,10 +250,12 @@ impl<'a> Switch<'a> {
             };
             self.states.insert(service.name, state);
         }
-        let mut record = self.release.record();
-        record.verdict = Verdict::Pending;
-        record.services = self.states.clone();
-        record.irreversible.clone_from(&self.irreversible);
+        self.append_pending(guard.nonce()).await
+    }
+
+    async fn append_pending(&self, lock: Option<String>) -> Result<()> {
+        let (services, irreversible) = (self.states.clone(), self.irreversible.clone());
+        let record = Record { verdict: Verdict::Pending, services, irreversible, lock, ..self.release.record() };
         Ledger::append(self.host, &self.release.project, &record).await
     }
 

@@ -15,6 +15,9 @@ const BUILD_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// Starting containers may wait for the health of what they depend on.
 const UP_LIMIT: Duration = Duration::from_secs(10 * 60);
 
+/// The label of an image that names the run which built it.
+pub const RELEASE_LABEL: &str = "cm.release";
+
 /// The compose project in one checkout on one host.
 #[derive(Clone, Debug)]
 pub struct Compose<'a> {
@@ -153,7 +156,7 @@ impl<'a> Compose<'a> {
     async fn label_file(&self, services: &[String], options: &BuildOptions<'_>) -> Result<String> {
         let labels = json!({"build": {"labels": {
             "org.opencontainers.image.revision": options.revision,
-            "cm.release": options.release,
+            RELEASE_LABEL: options.release,
         }}});
         let services: serde_json::Map<_, _> = services.iter().map(|name| (name.clone(), labels.clone())).collect();
         let text = json!({"services": services}).to_string();

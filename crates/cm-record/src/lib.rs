@@ -3,6 +3,7 @@
 //! deployment rests on it; telling people never fails a deployment, and a ledger that
 //! cannot be written is no reason not to tell them.
 
+mod abandoned;
 mod args;
 mod diff;
 mod dora;
@@ -11,6 +12,7 @@ mod history;
 mod ledger;
 mod outbox;
 mod post;
+mod settle;
 mod show;
 mod told;
 mod why;
@@ -77,6 +79,7 @@ async fn answer(args: &Args, command: &Sub, io: &Io) -> Result<()> {
         Sub::Why { service, json } => why::why(&project, service, *json, io).await,
         Sub::Diff { a, b, json } => diff::diff(&project, [a, b], *json, io).await,
         Sub::Dora { since, json } => dora::dora(&project, *since, *json, io).await,
+        Sub::Settle { host, resume } => settle::settle(&project, &args.common, host, resume.as_deref(), io).await,
         Sub::Flush { rejected } => flush(&project, *rejected, io).await,
     }
 }
