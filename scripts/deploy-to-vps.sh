@@ -14,6 +14,9 @@
 # script only puts them in order. When a step fails, the ones after it do nothing,
 # cm-rollback takes back what was changed, and the exit status is that of the step
 # that failed: see cm(7), or any program's --help.
+#
+# Run again after it was cut off (a laptop closed, a network gone, a program killed), it
+# goes on where it stood: the same commit and options within the hour, or --resume RUN.
 set -euo pipefail
 
 usage() {
@@ -35,9 +38,11 @@ Usage: deploy-to-vps.sh [OPTIONS]
   --skip-syntax-check   Skip Python syntax validation (emergency only)
   --branch NAME         Deploy from a specific branch
   --dry-run             Print what would happen without executing
+  --resume RUN          Go on with a run that was cut off, with its options (alone)
   -h, --help            Print this
 
 Without a service flag, the services that changed since what runs are deployed.
+A run that was cut off goes on by itself when the same is asked for within the hour.
 USAGE
 }
 
@@ -48,12 +53,26 @@ die() { # die STATUS MESSAGE HINT
     exit "$1"
 }
 
-lock=() detect=() build=() verify=() common=()
-push=yes backup=yes canary=yes prune=yes named='' what="changed services"
+lock=() detect=() images=() verify=() common=()
+push=yes backup=yes canary=yes prune=yes preflight=yes build=yes gate=yes check=yes named='' resume='' what="changed services"
+original=("$@")
+runs=${XDG_STATE_HOME:-$HOME/.local/state}/cm/runs
+case ${1-} in
+--resume | --resume=*)
+    resume=${1#--resume} resume=${resume#=}
+    if [ -z "$resume" ] && [ $# -ge 2 ]; then resume=$2 && shift; fi
+    shift
+    if [ -z "$resume" ] || [ $# -gt 0 ]; then die 2 "--resume takes a run's id and nothing else" "cm-record history shows them"; fi
+    case $resume in *[!0-9a-f-]*) die 2 "'$resume' is no run id" "cm-record history shows them" ;; esac
+    [ -f "$runs/$resume/command" ] ||
+        die 4 "this machine's journal has no run $resume that got anywhere" "deploy-to-vps.sh deploys from what the servers run"
+    while IFS= read -r argument; do set -- "$@" "$argument"; done < <(sed 1d "$runs/$resume/command")
+    ;;
+esac
 arguments=("$@")
 while [ $# -gt 0 ]; do
     case $1 in
-    --full) detect+=(--full) build+=(--full) what="everything, from scratch" ;;
+    --full) detect+=(--full) images+=(--full) what="everything, from scratch" ;;
     --dashboard | --backend | --gateway | --runner | --docs)
         detect+=(--group "${1#--}") what=${1#--}
         ;;
@@ -92,17 +111,73 @@ done
 # were named: one that is down holds up nobody else), for exactly the life of this
 # process. A dry run changes nothing and takes none.
 if [ -z "${CM_LOCK_NONCE-}" ] && [ ${#common[@]} -eq 0 ]; then
-    exec cm-lock run ${lock[@]+"${lock[@]}"} --reason "deploy-to-vps.sh: $what" -- "$0" ${arguments[@]+"${arguments[@]}"}
+    exec cm-lock run ${lock[@]+"${lock[@]}"} --reason "deploy-to-vps.sh: $what" -- "$0" ${original[@]+"${original[@]}"}
 fi
 
-# 2, 3, 4. What is deployed, and what must change for it.
+# What runs that were cut off have left is settled first: under this lock there is nobody
+# else. One of them goes on, where it was asked for by name or is the same again: the same
+# commit and options, and it got as far as a backup or a first change.
 if [ "$push" = no ]; then
     git fetch -q "${CM_REMOTE:-origin}" || die 7 "cannot fetch from ${CM_REMOTE:-origin}"
     detect+=(--pushed)
 fi
-document=$(cm-detect "${common[@]}" "${detect[@]}" </dev/null)
+command_of() { # the commit, then one option a line
+    if [ "$push" = no ]; then
+        git for-each-ref "refs/remotes/${CM_REMOTE:-origin}" | git hash-object --stdin
+    else
+        git rev-parse "${named:-HEAD}" 2>/dev/null || echo unknown
+    fi
+    [ ${#arguments[@]} -eq 0 ] || printf '%s\n' "${arguments[@]}"
+}
+recorded() { # recorded FOLDER; a server that was away knows nothing yet
+    local file
+    for file in "$1"/*-cm-record.json; do
+        [ ! -f "$file" ] || grep -q '"tool":"cm-record","version":"[^"]*","status":"failed"' "$file" || return 0
+    done
+    return 1
+}
+unended() { # the newest such run of the last hour
+    local newest
+    newest=$(find "$runs" -mindepth 2 -maxdepth 2 -name command -mmin -60 2>/dev/null | sort | tail -n 1)
+    newest=${newest%/command}
+    if [ -n "$newest" ] && [ "$(cat "$newest/command")" = "$(command_of)" ] &&
+        ! recorded "$newest" &&
+        { [ -f "$newest/undo.jsonl" ] || ls "$newest"/*-cm-backup.json >/dev/null 2>&1; }; then
+        printf '%s\n' "${newest##*/}"
+    fi
+}
+settle() { cm-record settle ${common[@]+"${common[@]}"} ${lock[@]+"${lock[@]}"} "$@" </dev/null; }
+document=''
+if [ -n "$resume" ]; then
+    document=$(settle --resume "$resume")
+elif [ ${#common[@]} -eq 0 ] && resume=$(unended) && [ -n "$resume" ]; then
+    document=$(settle --resume "$resume") || say WARN "run $resume does not go on; deploying anew"
+else
+    settle
+fi
+
+# 2, 3, 4. What is deployed, and what must change for it.
+[ -n "$document" ] || { resume='' && document=$(cm-detect ${common[@]+"${common[@]}"} ${detect[@]+"${detect[@]}"} </dev/null); }
 CM_RUN_ID=$(sed -n 's/.*"run":{"id":"\([^"]*\)".*/\1/p' <<<"$document")
 export CM_RUN_ID
+if [ -n "$resume" ]; then
+    # What is done is not done again. The gate and the verification have the names of the
+    # preflight and the baseline: they are the ones after the build.
+    done=$(grep -o '"tool":"cm-[a-z]*","version"' <<<"$document" | tr -d '\n')
+    case $done in *cm-health*) preflight=no ;; esac
+    case $done in *cm-backup*) backup=no ;; esac
+    case $done in *cm-verify*) canary=no ;; esac
+    case $done in *cm-build*) preflight=no backup=no canary=no build=no ;; esac
+    case $done in *cm-build*cm-health*) gate=no ;; esac
+    case $done in *cm-build*cm-verify*) check=no ;; esac
+    case $done in *cm-build*cm-build*) prune=no ;; esac
+    case $document in
+    *'","status":"ok","services":'*) ;;
+    *) preflight=no backup=no canary=no build=no gate=no check=no prune=no ;; # only taking back is left
+    esac
+elif [ ${#common[@]} -eq 0 ]; then
+    (umask 077 && command_of >"$runs/$CM_RUN_ID/command") || say WARN "this run cannot be resumed: its journal is not writable"
+fi
 
 # 5. What is pushed is what people see checked out, or what they named.
 read -r branch commit < <(sed -n 's/.*"branch":"\([^"]*\)","commit":"\([^"]*\)","status":.*/\1 \2/p' <<<"$document")
@@ -135,12 +210,12 @@ set +e
 trap : INT TERM HUP PIPE
 document=$(
     trap : INT TERM HUP
-    cm-health --preflight "${common[@]}" <<<"$document" |
+    step "$preflight" cm-health --preflight ${common[@]+"${common[@]}"} <<<"$document" |
         step "$backup" cm-backup |
         step "$canary" cm-verify --baseline |
-        cm-build "${build[@]}" |
-        cm-health |
-        cm-verify "${verify[@]}" |
+        step "$build" cm-build ${images[@]+"${images[@]}"} |
+        step "$gate" cm-health |
+        step "$check" cm-verify ${verify[@]+"${verify[@]}"} |
         cm-rollback --on-failure |
         step "$prune" cm-build prune |
         cm-record

@@ -8,6 +8,8 @@ use cm_ledger::Record;
 pub struct Release {
     /// The project's name.
     pub project: String,
+    /// Whether this run was cut off after its first change and goes on.
+    pub resumed: bool,
     record: Record,
 }
 
@@ -20,7 +22,8 @@ impl Release {
                 .ok_or_else(|| Failure::new(Exit::BadInput, "input.shape", format!("the document names no {name}")))
         };
         wanted(doc.commit(), "commit")?;
-        Ok(Release { record: Record::of(doc), project: wanted(doc.project(), "project")? })
+        let resumed = doc.undo().iter().any(|entry| entry["kind"] == "release");
+        Ok(Release { record: Record::of(doc), project: wanted(doc.project(), "project")?, resumed })
     }
 
     /// The run's id.

@@ -9,7 +9,7 @@ use cm_core::{Action, Exit, Failure, Journal, Log, Result, Stop, interruption};
 use cm_engine::{BuildOptions, Compose, Config, Container};
 use cm_host::{Begun, Host};
 use cm_lease::Guard;
-use cm_ledger::{Ledger, ServiceState, Verdict};
+use cm_ledger::{Ledger, Record, ServiceState, Verdict};
 use cm_project::Project;
 use cm_rollout::{Options, Replaced, Rollout};
 use serde_json::{Map, Value, json};
@@ -214,7 +214,7 @@ impl<'a> Switch<'a> {
 
     async fn steps(&mut self, guard: &Guard, log: &Log) -> Result<()> {
         self.go_on(guard).await?;
-        self.record_started().await?;
+        self.record_started(guard).await?;
         self.go_on(guard).await?;
         log.info(format!("on {}: moving {} to {}", self.host.name(), self.plan.checkout, self.release.short()));
         let snapshots = format!("{}/snapshots", self.state_dir());
@@ -226,7 +226,7 @@ impl<'a> Switch<'a> {
         self.keep_old_images(&config).await?;
         self.build(&compose, &config, log).await?;
         self.go_on(guard).await?;
-        self.record_pending(&config).await?;
+        self.record_pending(&config, guard).await?;
         self.go_on(guard).await?;
         self.reached = Reached::Switching;
         self.start(&compose, &config, guard, log).await?;
@@ -234,7 +234,11 @@ impl<'a> Switch<'a> {
         self.remove(guard, log).await?;
         self.look_again(&config).await?;
         self.reached = Reached::Done;
-        Ok(())
+        match guard.is_own() {
+            // The lock ends with this program, the run does not: whoever judges it comes next.
+            true => self.append_pending(None).await,
+            false => Ok(()),
+        }
     }
 
     /// Asked before each step: whether the lock holds, and whether somebody pressed Ctrl-C.
@@ -276,6 +280,10 @@ impl<'a> Switch<'a> {
         };
         let keep = self.before.iter().filter(replaced).map(|container| async move {
             let name = format!("{}:cm-before-{}", repository(&container.image), self.release.id());
+            // A run that goes on after it was cut off may see its own container here.
+            if cm_engine::image_id(self.host, &name).await?.is_some() {
+                return Ok(());
+            }
             cm_engine::tag(self.host, &container.image_id, &name, Exit::Build).await
         });
         join_all(keep).await.into_iter().collect()
@@ -283,7 +291,12 @@ impl<'a> Switch<'a> {
 
     async fn build(&mut self, compose: &Compose<'_>, config: &Config, log: &Log) -> Result<()> {
         let builds = |name: &String| config.services.get(name).is_some_and(|definition| definition.builds);
-        let services: Vec<_> = self.plan.with(Action::Build).into_iter().filter(builds).collect();
+        let mut services: Vec<_> = self.plan.with(Action::Build).into_iter().filter(builds).collect();
+        let built = self.built_before(&services, config).await?;
+        if !built.is_empty() {
+            log.info(format!("on {}: built by this run before, not again: {}", self.host.name(), built.join(", ")));
+            services.retain(|name| !built.contains(name));
+        }
         if services.is_empty() {
             return Ok(());
         }
@@ -312,15 +325,34 @@ impl<'a> Switch<'a> {
         Ok(())
     }
 
+    /// Services whose image this very run has built and written down, before it was cut off and went on.
+    async fn built_before(&self, services: &[String], config: &Config) -> Result<Vec<String>> {
+        let mut built = Vec::new();
+        if !self.release.resumed {
+            return Ok(built);
+        }
+        let ledger = Ledger::read(self.host, &self.release.project).await?;
+        let own = ledger.records.iter().filter(|record| record.run == self.release.id());
+        let Some(pending) = own.rev().find(|record| record.verdict == Verdict::Pending) else { return Ok(built) };
+        for (name, definition) in services.iter().filter_map(|name| Some((name, config.services.get(name)?))) {
+            let recorded = pending.services.get(name).and_then(|state| state.image_id.as_ref());
+            let now = cm_engine::image_id(self.host, &definition.image).await?;
+            if recorded.is_some() && recorded == now.as_ref() {
+                built.push(name.clone());
+            }
+        }
+        Ok(built)
+    }
+
     /// Before the first change: whoever comes next knows that somebody was here.
-    async fn record_started(&self) -> Result<()> {
-        let mut record = self.release.record();
+    async fn record_started(&self, guard: &Guard) -> Result<()> {
+        let mut record = Record { lock: guard.nonce(), ..self.release.record() };
         record.verdict = Verdict::Started;
         Ledger::append(self.host, &self.release.project, &record).await
     }
 
     /// Names the new images and writes down that they are about to run.
-    async fn record_pending(&mut self, config: &Config) -> Result<()> {
+    async fn record_pending(&mut self, config: &Config, guard: &Guard) -> Result<()> {
         let this = &*self;
         let states = self.plan.services.iter().map(|service| async move {
             let state = match config.services.get(&service.name) {
@@ -335,16 +367,18 @@ impl<'a> Switch<'a> {
         });
         let states: Result<_> = join_all(states).await.into_iter().collect();
         self.states = states?;
-        let mut record = self.release.record();
-        record.verdict = Verdict::Pending;
-        record.services = self.states.clone();
-        record.irreversible.clone_from(&self.irreversible);
-        Ledger::append(self.host, &self.release.project, &record).await?;
+        self.append_pending(guard.nonce()).await?;
         match self.reached {
             // From here on the images are this release's: nobody shall take them for a build of his.
             Reached::Built => self.compose().forget_build(&self.state_dir()).await,
             _ => Ok(()),
         }
+    }
+
+    async fn append_pending(&self, lock: Option<String>) -> Result<()> {
+        let (services, irreversible) = (self.states.clone(), self.irreversible.clone());
+        let record = Record { verdict: Verdict::Pending, services, irreversible, lock, ..self.release.record() };
+        Ledger::append(self.host, &self.release.project, &record).await
     }
 
     async fn state_of(&self, image: &str, built: bool) -> Result<ServiceState> {

@@ -34,6 +34,18 @@ impl Journal {
         ids
     }
 
+    /// The journal of the run that a person named.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] for what is no run's id.
+    pub fn named(id: &str) -> Result<Self> {
+        if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') {
+            return Err(Failure::new(Exit::Usage, "usage.run", format!("{id:?} is no run id"))
+                .hint("a run id looks like 01980e5c-7b1a-7c3e-8a52-2f6f8f1f2a10; `cm-record history` shows them"));
+        }
+        Ok(Journal::of(id))
+    }
+
     /// Where it is.
     pub fn dir(&self) -> &Path {
         &self.dir

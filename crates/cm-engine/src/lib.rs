@@ -14,6 +14,7 @@ pub use container::{Container, Health, Mount};
 
 use cm_core::{Exit, Failure, Result};
 use cm_host::{Host, Output};
+use cm_project::Project;
 use serde_json::Value;
 
 /// Every container of a project, running or not, in one round trip.
@@ -85,6 +86,31 @@ pub async fn image_id(host: &Host, reference: &str) -> Result<Option<String>> {
         true => Ok(Some(output.text())),
         false if output.stderr.to_lowercase().contains("no such image") => Ok(None),
         false => Err(engine_failure(host, &output.stderr)),
+    }
+}
+
+/// The label `name` of the image that `reference` names; `None` if there is no such image or label.
+///
+/// # Errors
+/// As [`image_id`].
+pub async fn image_label(host: &Host, reference: &str, name: &str) -> Result<Option<String>> {
+    let format = format!("{{{{index .Config.Labels {name:?}}}}}");
+    let output = host.command(["docker", "image", "inspect", "--format", &format, reference]).output().await?;
+    match output.success() {
+        true => Ok(Some(output.text()).filter(|label| !label.is_empty())),
+        false if output.stderr.to_lowercase().contains("no such image") => Ok(None),
+        false => Err(engine_failure(host, &output.stderr)),
+    }
+}
+
+/// The name of `project`'s Compose project on `host`: what the compose file says, or Compose's own answer.
+///
+/// # Errors
+/// As [`Compose::config`].
+pub async fn project_name(project: &Project, host: &Host, checkout: &str) -> Result<String> {
+    match &project.compose.name {
+        Some(name) => Ok(name.clone()),
+        None => Ok(Compose::of(project, host, checkout).config().await?.project),
     }
 }
 

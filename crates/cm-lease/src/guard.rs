@@ -96,6 +96,16 @@ impl Guard {
         }
     }
 
+    /// Whether this program took the lock itself, and gives it back at its end.
+    pub fn is_own(&self) -> bool {
+        matches!(self.mode, Mode::Own(_))
+    }
+
+    /// The nonce of the lock that is held, as a record names it.
+    pub fn nonce(&self) -> Option<String> {
+        self.holding().map(|(nonce, _)| nonce.to_owned())
+    }
+
     /// Asks `host` whether the lock still holds. Call it before each change there; it is
     /// one round trip and renews the lease.
     ///

@@ -1,6 +1,7 @@
 //! What comes of an attempt: the lock, or who holds it, where, and what the reader can do about it.
 
 use crate::Record;
+use crate::process::Life;
 use crate::record::rough;
 use cm_core::{Exit, Failure};
 use std::fmt;
@@ -68,6 +69,12 @@ impl Holder {
             Some(age) => format!("{who} {}, last sign of life {} ago", self.place, rough(age)),
             None => format!("{who} {}", self.place),
         }
+    }
+
+    /// How long a host still keeps the lock of a holder that is proved gone; `None` for any other.
+    pub fn ghost(&self) -> Option<Duration> {
+        let record = self.record.as_ref().filter(|record| record.process.life() == Life::Gone)?;
+        Some(record.lease().saturating_sub(self.renewed?))
     }
 
     /// The command that breaks the lock.

@@ -49,6 +49,18 @@ impl There {
         (lapsed && record.process.life() != Life::Alive).then(|| record.lease().as_millis())
     }
 
+    /// The nonce of a holder that may still go on. One that is proved gone does not, and one whose
+    /// lease has lapsed must not: its next change asks first.
+    pub fn holds(&self) -> Option<&str> {
+        let record = self.record.as_ref().ok()?;
+        let holds = match record.process.life() {
+            Life::Alive => true,
+            Life::Gone => false,
+            Life::Unknown => self.age <= record.lease(),
+        };
+        holds.then_some(record.nonce.as_str())
+    }
+
     fn holder(self, host: &Host) -> Holder {
         Holder {
             place: Place::Host(host.name().to_owned()),

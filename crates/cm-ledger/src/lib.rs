@@ -71,14 +71,15 @@ impl Ledger {
         let mut ledger = Ledger::default();
         for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
             match parse_strict(line).ok().and_then(|value| serde_json::from_value::<Record>(value).ok()) {
-                Some(record) => ledger.add(record),
+                Some(record) => ledger.apply(record),
                 None => ledger.unreadable += 1,
             }
         }
         ledger
     }
 
-    fn add(&mut self, record: Record) {
+    /// What the ledger says with one more line.
+    pub fn apply(&mut self, record: Record) {
         match self.records.iter_mut().find(|earlier| earlier.id == record.id) {
             Some(earlier) => {
                 let before = std::mem::replace(earlier, record);

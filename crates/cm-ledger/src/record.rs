@@ -1,6 +1,7 @@
 //! One release as a host remembers it.
 
 use cm_core::Document;
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -24,6 +25,8 @@ pub enum Verdict {
     Failed,
     /// It failed and the services were taken back to what `services` says.
     RolledBack,
+    /// Its run was cut off and its owner is proved gone. `services` holds what Docker runs of it.
+    Abandoned,
     /// Written by a later version.
     #[default]
     #[serde(other)]
@@ -50,6 +53,7 @@ impl Verdict {
             Verdict::Healthy => "healthy",
             Verdict::Failed => "failed",
             Verdict::RolledBack => "rolled_back",
+            Verdict::Abandoned => "abandoned",
             Verdict::Unknown => "unknown",
         }
     }
@@ -96,7 +100,7 @@ pub struct Record {
     pub verdict: Verdict,
     /// What the services it touched run now.
     pub services: BTreeMap<String, ServiceState>,
-    /// After a rollback: what had been tried.
+    /// After a rollback or a run that was cut off: what had been tried and does not run.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub attempted: BTreeMap<String, ServiceState>,
     /// The backup taken before it, as `HOST:PATH`; `HOST` is a name of `cm.toml`.
@@ -116,6 +120,13 @@ pub struct Record {
     /// Of a rollback that a person asked for: the releases that were left.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub took_back: Vec<String>,
+    /// While the outcome is not known: the nonce of the deploy lock it is made under. Whoever does
+    /// not hold that lock any more does not go on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lock: Option<String>,
+    /// When its commit was made, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub committed_at: Option<String>,
 }
 
 impl ServiceState {
@@ -152,12 +163,28 @@ impl Record {
     /// Facts about a release outlive a later word about it that does not repeat them.
     pub(crate) fn inherit(&mut self, before: Record) {
         self.backup = self.backup.take().or(before.backup);
+        if self.commit == before.commit {
+            self.committed_at = self.committed_at.take().or(before.committed_at);
+        }
         if self.irreversible.is_empty() {
             self.irreversible = before.irreversible;
         }
         if self.reasons.is_empty() && self.commit == before.commit {
             self.reasons = before.reasons;
         }
+    }
+
+    /// When its run began: the first 48 bits of the id, a UUID of version 7, are milliseconds since 1970.
+    pub fn began(&self) -> Option<Timestamp> {
+        let digits: String = self.id.chars().filter(|c| *c != '-').collect();
+        let is_v7 = digits.len() == 32 && digits.as_bytes()[12] == b'7';
+        let milliseconds = i64::from_str_radix(digits.get(..12).filter(|_| is_v7)?, 16).ok()?;
+        Timestamp::from_millisecond(milliseconds).ok()
+    }
+
+    /// Whether it says that somebody is at work: whoever it is may be gone.
+    pub fn is_open(&self) -> bool {
+        matches!(self.verdict, Verdict::Started | Verdict::Pending) && self.lock.is_some()
     }
 
     /// Whether `service` was rolled back from this release.

@@ -23,7 +23,11 @@ const COURTESY: f64 = 0.15;
 /// How often a waiter says that it still waits, for those who read a log.
 const REMINDER: Duration = Duration::from_secs(30);
 
-/// Takes the lock for `record`. Without a `limit` it refuses at once.
+/// Added to what is left of a dead holder's lease.
+const SLACK: Duration = Duration::from_secs(5);
+
+/// Takes the lock for `record`. Without a `limit` it refuses at once, unless the holder is proved
+/// gone: then there is nobody to talk to, and it waits for the rest of the lease.
 ///
 /// # Errors
 /// [`Exit::LockHeld`] with the holder; [`Exit::Interrupted`] and [`Exit::Terminated`] by a
@@ -36,7 +40,7 @@ pub async fn take(
     signals: &mut Signals,
 ) -> Result<(Held, Record)> {
     let mut wanted = place.wanted(log).await?;
-    let mut waiting = Waiting { began: Instant::now(), limit, shortest: SHORTEST, said: None };
+    let mut waiting = Waiting { began: Instant::now(), limit, shortest: SHORTEST, for_ghost: false, said: None };
     if limit.is_some() {
         // Whoever is ready to wait lets those go first who wait already: without this, one that comes back at
         // once takes the lock again and again in the moment in which it is free.
@@ -84,6 +88,8 @@ struct Waiting {
     limit: Option<Duration>,
     /// The mean pause that it may come to, in seconds.
     shortest: f64,
+    /// Whether the limit is that of a dead holder's lease.
+    for_ghost: bool,
     /// What was said last about the holder, and when.
     said: Option<(Seen, Instant)>,
 }
@@ -98,6 +104,11 @@ impl Waiting {
 
     /// Goes on waiting, and says for whom and for how long: at first, when that has changed, and now and then.
     fn goes_on(&mut self, holder: &Holder, log: &Log) -> Result<()> {
+        if self.limit.is_none_or(|_| self.for_ghost) {
+            self.for_ghost = true;
+            // Anew each time: with somebody else there, waiting is over.
+            self.limit = holder.ghost().map(|left| self.began.elapsed() + left + SLACK);
+        }
         let Some(limit) = self.limit else { return Err(holder.refusal()) };
         if !self.is_on() {
             return Err(holder.refusal().cause(format!("waited {} s for it", limit.as_secs())));
@@ -151,6 +162,7 @@ mod tests {
             began: Instant::now() - Duration::from_secs(seconds),
             limit: None,
             shortest: SHORTEST,
+            for_ghost: false,
             said: None,
         };
         let limit = Duration::from_secs(600);
@@ -165,6 +177,7 @@ mod tests {
             began: Instant::now() - Duration::from_secs(seconds),
             limit: Some(Duration::from_secs(7200)),
             shortest: SHORTEST,
+            for_ghost: false,
             said: None,
         };
         for _ in 0..200 {

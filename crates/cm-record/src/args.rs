@@ -78,6 +78,15 @@ pub enum Sub {
         #[arg(long, value_name = "FILE")]
         html: PathBuf,
     },
+    /// Settle what runs that were cut off have left: say in the ledgers what Docker runs of them
+    Settle {
+        /// Only on this host (may be repeated)
+        #[arg(long, value_name = "NAME")]
+        host: Vec<String>,
+        /// Print the document from which this run of this machine goes on
+        #[arg(long, value_name = "RUN")]
+        resume: Option<String>,
+    },
     /// Send the events that still wait for the ops API
     Flush {
         /// Also those that it refused

@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 
 const DAY: i64 = 86_400;
 
-/// Why there is no lead time.
-const NO_LEAD_TIME: &str = "not known: the ledgers do not hold when a commit was made";
+/// Where there is no lead time.
+const NO_LEAD_TIME: &str = "not known: no deployment went well whose commit's time is recorded";
 
 /// What the ledgers know of a span of time.
 #[derive(Debug, Default, PartialEq)]
@@ -26,6 +26,8 @@ struct Figures {
     unfinished: usize,
     /// Deployments that failed, or were taken back, by themselves or by a person.
     failed: usize,
+    /// How long each that went well took from its newest commit to its verdict, in seconds, in order.
+    lead: Vec<i64>,
     /// How long each took to be well again, in seconds, in order.
     restored: Vec<i64>,
     /// Those that are not well yet.
@@ -49,6 +51,9 @@ enum Restored {
     Sometime,
     NotYet,
 }
+
+/// Of one run on all its hosts: how it ended, when that was over, and its lead time in seconds.
+type Deployment = (Outcome, Option<Restored>, Option<i64>);
 
 /// Prints the figures of the time since `since` ago.
 ///
@@ -85,24 +90,19 @@ impl Figures {
         (self.deployments > 0).then(|| self.failed as f64 / self.deployments as f64)
     }
 
-    /// The lower one of two.
-    fn median(&self) -> Option<i64> {
-        self.restored.get(self.restored.len().saturating_sub(1) / 2).copied()
-    }
-
     fn to_json(&self) -> Value {
         json!({
             "span_s": self.span,
             "deployments": self.deployments,
             "unfinished": self.unfinished,
             "deployments_per_week": self.per_week(),
-            "lead_time_s": null,
-            "lead_time": NO_LEAD_TIME,
+            "lead_time_median_s": median(&self.lead),
+            "lead_time_max_s": self.lead.last(),
             "failed": self.failed,
             "change_failure_rate": self.failure_rate(),
             "restored": self.restored.len(),
             "not_restored": self.unrestored,
-            "time_to_restore_median_s": self.median(),
+            "time_to_restore_median_s": median(&self.restored),
             "time_to_restore_max_s": self.restored.last(),
         })
     }
@@ -121,7 +121,7 @@ impl Figures {
                 "deployment frequency",
                 format!("{:.1} a week ({} in {span}{unfinished})", self.per_week(), self.deployments),
             ),
-            ("lead time", NO_LEAD_TIME.to_owned()),
+            ("lead time", span_text(&self.lead).unwrap_or_else(|| NO_LEAD_TIME.to_owned())),
             ("change failure rate", rate),
             ("time to restore", self.restore_text()),
         ];
@@ -133,20 +133,27 @@ impl Figures {
             0 => String::new(),
             count => format!("; {count} not restored yet"),
         };
-        match (self.median(), self.restored.last()) {
-            (Some(median), Some(longest)) => {
-                let (median, longest) = (rough(median.unsigned_abs()), rough(longest.unsigned_abs()));
-                format!("{median} in the median, {longest} at most (of {}){open}", self.restored.len())
-            }
-            _ if self.failed == 0 => "nothing failed".to_owned(),
-            _ => format!("not known{open}"),
+        match span_text(&self.restored) {
+            Some(text) => format!("{text}{open}"),
+            None if self.failed == 0 => "nothing failed".to_owned(),
+            None => format!("not known{open}"),
         }
     }
 }
 
+/// Of values in order; the lower one of two.
+fn median(seconds: &[i64]) -> Option<i64> {
+    seconds.get(seconds.len().saturating_sub(1) / 2).copied()
+}
+
+fn span_text(seconds: &[i64]) -> Option<String> {
+    let (median, longest) = (median(seconds)?.unsigned_abs(), seconds.last()?.unsigned_abs());
+    Some(format!("{} in the median, {} at most (of {})", rough(median), rough(longest), seconds.len()))
+}
+
 /// The figures of what was deployed between `from` and `to`; restored is restored also later.
 fn figures(ledgers: &[(String, Ledger)], from: Timestamp, to: Timestamp) -> Figures {
-    let mut runs: BTreeMap<&str, (Outcome, Option<Restored>)> = BTreeMap::new();
+    let mut runs: BTreeMap<&str, Deployment> = BTreeMap::new();
     for (_, ledger) in ledgers {
         for (index, record) in ledger.records().iter().enumerate() {
             let (Some(at), Some(outcome)) = (at(record), outcome(record)) else { continue };
@@ -154,12 +161,15 @@ fn figures(ledgers: &[(String, Ledger)], from: Timestamp, to: Timestamp) -> Figu
                 continue;
             }
             let restored = (outcome == Outcome::Failed).then(|| restored(record, &ledger.records()[index + 1..]));
-            let run = runs.entry(&record.id).or_insert((outcome, restored));
-            *run = (run.0.max(outcome), run.1.max(restored));
+            let lead = record.committed_at.as_ref().and_then(|made| made.parse().ok());
+            let lead = lead.map(|made: Timestamp| at.duration_since(made).as_secs().max(0));
+            let run = runs.entry(&record.id).or_insert((outcome, restored, lead));
+            *run = (run.0.max(outcome), run.1.max(restored), run.2.max(lead));
         }
     }
     let mut figures = Figures { span: to.duration_since(begin(ledgers, from)).as_secs().max(0), ..Figures::default() };
-    for (outcome, restored) in runs.into_values() {
+    for (outcome, restored, lead) in runs.into_values() {
+        figures.lead.extend(lead.filter(|_| outcome == Outcome::Well));
         figures.deployments += usize::from(outcome != Outcome::Unfinished);
         figures.unfinished += usize::from(outcome == Outcome::Unfinished);
         figures.failed += usize::from(outcome == Outcome::Failed);
@@ -169,6 +179,7 @@ fn figures(ledgers: &[(String, Ledger)], from: Timestamp, to: Timestamp) -> Figu
             Some(Restored::Sometime) | None => {}
         }
     }
+    figures.lead.sort_unstable();
     figures.restored.sort_unstable();
     figures
 }
@@ -191,7 +202,7 @@ fn outcome(record: &Record) -> Option<Outcome> {
         return None;
     }
     match record.verdict {
-        Verdict::Started | Verdict::Pending | Verdict::Unknown => Some(Outcome::Unfinished),
+        Verdict::Started | Verdict::Pending | Verdict::Abandoned | Verdict::Unknown => Some(Outcome::Unfinished),
         Verdict::Failed | Verdict::RolledBack => (!record.services.is_empty()).then_some(Outcome::Failed),
         Verdict::Verified | Verdict::Healthy if record.taken_back.is_empty() => Some(Outcome::Well),
         Verdict::Verified | Verdict::Healthy => Some(Outcome::Failed),
@@ -204,7 +215,7 @@ fn restored(failed: &Record, later: &[Record]) -> Restored {
     let Some(end) = at(failed) else { return Restored::Sometime };
     if failed.verdict == Verdict::RolledBack {
         // From the run's begin, which its id holds: the switch came later, nobody wrote down when.
-        return began(&failed.id).map_or(Restored::Sometime, |began| seconds(began, end));
+        return failed.began().map_or(Restored::Sometime, |began| seconds(began, end));
     }
     let well = |service: &String| {
         let good = |record: &&Record| {
@@ -222,14 +233,6 @@ fn restored(failed: &Record, later: &[Record]) -> Restored {
 
 fn seconds(from: Timestamp, to: Timestamp) -> Restored {
     Restored::After(to.duration_since(from).as_secs().max(0))
-}
-
-/// The time in a run's id, a UUID of version 7: its first 48 bits are milliseconds since 1970.
-fn began(id: &str) -> Option<Timestamp> {
-    let digits: String = id.chars().filter(|c| *c != '-').collect();
-    let is_v7 = digits.len() == 32 && digits.as_bytes()[12] == b'7';
-    let milliseconds = i64::from_str_radix(digits.get(..12).filter(|_| is_v7)?, 16).ok()?;
-    Timestamp::from_millisecond(milliseconds).ok()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! It holds what a reader of a timeline wants, and nothing secret.
 
 use cm_core::{Document, Status};
+use cm_ledger::Record;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -31,6 +32,27 @@ pub fn of(doc: &Document) -> Value {
         "stages": stages,
         "error": doc.error().map(|error| json!({"stage": error["stage"], "code": error["code"], "message": error["message"]})),
         "backup": doc.facts("backup").and_then(|backup| backup.get("file")),
+    })
+}
+
+/// The event of a run that was cut off, from what a ledger holds of it. When it ended nobody knows.
+pub fn of_abandoned(project: &str, record: &Record) -> Value {
+    let began = record.began().map_or_else(|| record.at.clone(), |began| began.to_string());
+    json!({
+        "schema": SCHEMA,
+        "id": record.id,
+        "project": project,
+        "branch": record.branch,
+        "commit": record.commit,
+        "status": "abandoned",
+        "actor": record.actor,
+        "started_at": began,
+        "finished_at": cm_core::time::now(),
+        "duration_s": 0,
+        "services": [],
+        "stages": [],
+        "error": {"stage": null, "code": "abandoned", "message": record.cause},
+        "backup": record.backup,
     })
 }
 

@@ -1,5 +1,6 @@
 //! What the ledgers say, for people and for scripts.
 
+use crate::abandoned;
 use cm_core::{Io, Result};
 use cm_host::{Target, connect_all};
 use cm_ledger::{Ledger, Record};
@@ -54,7 +55,10 @@ pub async fn read_all(project: &Project, io: &Io) -> Result<Vec<(String, Ledger)
     let targets: Vec<_> = project.hosts().iter().map(|host| Target::of(project, host)).collect::<Result<_>>()?;
     let mut ledgers = Vec::new();
     for host in connect_all(&targets, &io.log).await? {
-        let ledger = Ledger::read(&host, &project.name()).await?;
+        let mut ledger = Ledger::read(&host, &project.name()).await?;
+        for record in abandoned::of(&host, &project.name(), &ledger, None).await? {
+            ledger.apply(abandoned::said(&record));
+        }
         if ledger.unreadable > 0 {
             io.log.warn(format!("on {}: {} lines of the ledger cannot be read", host.name(), ledger.unreadable));
         }

@@ -4,8 +4,11 @@ use cm_core::{Document, Failure, Result, Run, Status};
 use cm_host::{Host, Target};
 use cm_ledger::{Ledger, Record, ServiceState, Verdict};
 use cm_project::Project;
+use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 /// Appends the outcome on every host that cm-build changed; gives the names of those
 /// where it is written now, and the first failure: a host that is gone does not keep
@@ -17,12 +20,14 @@ use std::collections::{BTreeMap, BTreeSet};
 pub async fn record(project: &Project, run: &Run) -> Result<(Vec<String>, Option<Failure>)> {
     let changed = changed(&run.doc);
     let (mut written, mut failure) = (Vec::new(), None);
+    let committed_at = committed_at(&project.root, run.doc.commit());
     if run.doc.status() == Status::RolledBack {
         return Ok((written, failure));
     }
     for (name, services) in changed {
         let target = Target::of(project, project.host(&name)?)?;
-        let record = Record { services, reasons: reasons(&run.doc, &name), ..outcome(&run.doc) };
+        let (reasons, committed_at) = (reasons(&run.doc, &name), committed_at.clone());
+        let record = Record { services, reasons, committed_at, ..outcome(&run.doc) };
         match append(&target, &project.name(), &record, run).await {
             Ok(()) => written.push(name),
             Err(error) => failure = failure.or(Some(error)),
@@ -34,6 +39,16 @@ pub async fn record(project: &Project, run: &Run) -> Result<(Vec<String>, Option
 async fn append(target: &Target, project: &str, record: &Record, run: &Run) -> Result<()> {
     let host = Host::connect(target, &run.log).await?;
     Ledger::append(&host, project, record).await
+}
+
+/// When a commit was made, by the repository here; without one nobody knows, and nothing fails.
+fn committed_at(root: &Path, commit: Option<&str>) -> Option<String> {
+    let mut git = Command::new("git");
+    git.arg("-C").arg(root).args(["show", "-s", "--format=%ct", "--end-of-options", commit?]);
+    let output =
+        git.env("GIT_NO_LAZY_FETCH", "1").stderr(Stdio::null()).output().ok().filter(|o| o.status.success())?;
+    let seconds = String::from_utf8(output.stdout).ok()?.trim().parse().ok()?;
+    Some(Timestamp::from_second(seconds).ok()?.to_string())
 }
 
 /// For a dry run.

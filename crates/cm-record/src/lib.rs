@@ -3,6 +3,7 @@
 //! deployment rests on it; telling people never fails a deployment, and a ledger that
 //! cannot be written is no reason not to tell them.
 
+mod abandoned;
 mod args;
 mod diff;
 mod dora;
@@ -12,6 +13,7 @@ mod ledger;
 mod outbox;
 mod post;
 mod report;
+mod settle;
 mod show;
 mod told;
 mod why;
@@ -85,6 +87,7 @@ async fn answer(args: &Args, command: &Sub, io: &Io) -> Result<()> {
         Sub::Dora { since, json } => dora::dora(&load()?, *since, *json, io).await,
         // Of a run that this machine knows, also away from its project.
         Sub::Report { run, html } => report::report(&args.common, run.as_deref(), html, io).await,
+        Sub::Settle { host, resume } => settle::settle(&load()?, &args.common, host, resume.as_deref(), io).await,
         Sub::Flush { rejected } => flush(&load()?, *rejected, io).await,
     }
 }

@@ -114,7 +114,7 @@ impl Back<'_> {
         let compose_project = config.project.clone();
         self.check().await?;
         // Written first: whatever ends this program, nobody takes what was left for what runs.
-        self.append(vec![self.words(target).pending()]).await?;
+        self.append(vec![Record { lock: self.guard.nonce(), ..self.words(target).pending() }]).await?;
         self.switched = true;
         self.remove_new(&compose_project, target).await?;
         self.restore_data(&compose, target).await?;

@@ -218,7 +218,9 @@ pub fn after_failure(host: &str, undo: &Value, ledger: &Ledger, run: &FailedRun<
             continue;
         }
         let known = ledger.records().iter().any(|record| record.id != run.id && record.services.contains_key(name));
-        let tried = ledger.record(run.id).and_then(|record| record.services.get(name));
+        // A rollback that was cut off has put the target in the place of what was tried.
+        let own = ledger.record(run.id);
+        let tried = own.and_then(|record| record.attempted.get(name).or_else(|| record.services.get(name)));
         match ledger.last_good(name, run.id) {
             Some((_, state)) if run.judged && tried.is_some_and(|tried| tried.is_same(state)) => {
                 same.push(name.clone())

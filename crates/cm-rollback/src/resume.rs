@@ -1,7 +1,7 @@
 //! What a failed or killed run left: whether there is anything to take back.
 
 use crate::target;
-use cm_core::{Done, Exit, Failure, Journal, Result, Run, Status};
+use cm_core::{Done, Exit, Journal, Result, Run, Status};
 
 /// The last document of a run whose programs were killed. It says nothing of a
 /// failure yet: the kill is the failure, unless all was verified by then.
@@ -9,11 +9,7 @@ use cm_core::{Done, Exit, Failure, Journal, Result, Run, Status};
 /// # Errors
 /// [`Exit::Usage`] for what is no run's id; [`Exit::BadInput`] if it has no journal.
 pub fn killed_run(id: &str) -> Result<cm_core::Document> {
-    if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') {
-        return Err(Failure::new(Exit::Usage, "usage.run", format!("{id:?} is no run id"))
-            .hint("a run id looks like 01980e5c-7b1a-7c3e-8a52-2f6f8f1f2a10; `cm-record history` shows them"));
-    }
-    let mut doc = Journal::of(id).newest("cm-rollback")?;
+    let mut doc = Journal::named(id)?.newest("cm-rollback")?;
     if doc.status() == Status::Ok && !was_found_good(&doc) {
         doc.set_status(Status::Failed);
     }

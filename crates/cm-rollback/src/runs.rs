@@ -2,7 +2,7 @@
 
 use crate::target::HostTarget;
 use cm_core::{Log, Result};
-use cm_engine::{Compose, Container};
+use cm_engine::Container;
 use cm_host::Host;
 use cm_project::Project;
 use serde_json::{Map, Value, json};
@@ -60,9 +60,6 @@ fn describe(found: Option<&Container>, wanted: Option<&str>) -> String {
 }
 
 async fn containers(project: &Project, host: &Host, target: &HostTarget) -> Result<Vec<Container>> {
-    let name = match &project.compose.name {
-        Some(name) => name.clone(),
-        None => Compose::of(project, host, &target.checkout).config().await?.project,
-    };
+    let name = cm_engine::project_name(project, host, &target.checkout).await?;
     cm_engine::containers(host, &name).await
 }

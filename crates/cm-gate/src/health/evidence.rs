@@ -17,6 +17,9 @@ const MAX_LINE: usize = 500;
 
 const LIMIT: Duration = Duration::from_secs(15);
 
+/// Before a log that was empty is looked at once more.
+const AGAIN: Duration = Duration::from_millis(500);
+
 /// Four parts: the environment in one line of JSON; the exit code of the last run in
 /// one line, and whether the kernel took memory back in another (a running container
 /// has forgotten both, the engine's events have not); and the log.
@@ -30,8 +33,13 @@ docker logs --tail "$2" -- "$1" 2>&1 | tail -c 65536"#;
 /// Completes the verdict on a container that failed.
 pub async fn gather(host: &Host, verdict: &mut Verdict) {
     let Some(container) = verdict.container.clone() else { return };
-    let Ok(output) = host.script(LOOK, [container, LINES.to_string()]).limit(LIMIT).output().await else { return };
-    let text = String::from_utf8_lossy(&output.stdout);
+    let mut text = look(host, &container).await;
+    // The engine writes the last lines of a process down a moment after it has told its end.
+    if text.as_ref().is_none_or(|text| text.splitn(4, '\n').nth(3).is_none_or(|log| log.trim().is_empty())) {
+        tokio::time::sleep(AGAIN).await;
+        text = look(host, &container).await.or(text);
+    }
+    let Some(text) = text else { return };
     let mut parts = text.splitn(4, '\n');
     hide_secrets(parts.next().unwrap_or_default());
     let exit_code = parts.next().and_then(|line| line.trim().parse().ok());
@@ -48,6 +56,11 @@ pub async fn gather(host: &Host, verdict: &mut Verdict) {
     }
     verdict.log_tail = tail(parts.next().unwrap_or_default());
     verdict.health_output = verdict.health_output.take().map(|said| redact(&said).into_owned());
+}
+
+async fn look(host: &Host, container: &str) -> Option<String> {
+    let script = host.script(LOOK, [container.to_owned(), LINES.to_string()]).limit(LIMIT);
+    Some(String::from_utf8_lossy(&script.output().await.ok()?.stdout).into_owned())
 }
 
 fn tail(log: &str) -> Vec<String> {

@@ -50,7 +50,7 @@ fn restored_is_when_the_last_of_its_services_is_well_again() {
     let figures = of(&[ledger("a", &records)]);
     assert_eq!((figures.deployments, figures.failed), (4, 2));
     assert_eq!(figures.restored, [15 * 60, 20 * 60]);
-    assert_eq!((figures.median(), figures.unrestored), (Some(15 * 60), 0));
+    assert_eq!((median(&figures.restored), figures.unrestored), (Some(15 * 60), 0));
 }
 
 #[test]
@@ -87,9 +87,31 @@ fn what_has_no_outcome_or_touched_nothing_is_neither_well_nor_failed() {
     ];
     let figures = of(&[ledger("a", &records)]);
     assert_eq!((figures.deployments, figures.unfinished, figures.failed), (0, 2, 0));
-    assert_eq!((figures.failure_rate(), figures.median()), (None, None));
+    assert_eq!((figures.failure_rate(), median(&figures.restored)), (None, None));
     assert!(figures.text().contains("change failure rate   not known: no deployment"), "{}", figures.text());
     assert_eq!(of(&[]).to_json()["deployments"], 0);
+}
+
+#[test]
+fn lead_time_is_from_the_commit_to_the_last_host_that_was_found_well() {
+    let made = |mut record: Record, minute: i64| {
+        record.committed_at = Some(time(minute).to_string());
+        record
+    };
+    let both = [
+        ledger(
+            "a",
+            &[made(record("1", 10, Verdict::Verified, &["web"]), 0), record("2", 20, Verdict::Verified, &["web"])],
+        ),
+        ledger(
+            "b",
+            &[made(record("1", 12, Verdict::Verified, &["db"]), 0), made(record("3", 30, Verdict::Failed, &["db"]), 1)],
+        ),
+    ];
+    let figures = of(&both);
+    assert_eq!((figures.deployments, &figures.lead[..]), (3, &[12 * 60][..]));
+    assert_eq!(figures.to_json()["lead_time_median_s"], 12 * 60);
+    assert!(figures.text().contains("lead time             12 min in the median"), "{}", figures.text());
 }
 
 #[test]

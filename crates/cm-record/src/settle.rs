@@ -1,0 +1,136 @@
+//! What runs that were cut off have left, settled by the next one, under its lock: the
+//! ledgers say what Docker runs of them, the ops API hears of them, and one of them may go on
+//! from its journal, unless another run came between.
+
+use crate::{abandoned, event, outbox::Outbox};
+use cm_core::{CommonArgs, Document, Exit, Failure, Io, Journal, Log, Result, Run, Status, actor};
+use cm_host::{Host, Target, connect_all};
+use cm_lease::Guard;
+use cm_ledger::{Ledger, Record};
+use cm_project::Project;
+use std::collections::BTreeMap;
+
+/// This program's name, in documents and in the journal.
+const TOOL: &str = "cm-record";
+
+/// Settles on `names` (all hosts if there is none), and prints the document of `resume`.
+///
+/// # Errors
+/// Those of the lock and of the ledgers; [`Exit::Usage`] for a run that has ended or is not this
+/// project's, [`Exit::BadInput`] for one without a journal here, [`Exit::Detect`] for one that
+/// another run overtook.
+pub async fn settle(
+    project: &Project,
+    common: &CommonArgs,
+    names: &[String],
+    resume: Option<&str>,
+    io: &Io,
+) -> Result<()> {
+    let resumed = resume.map(|id| unended(id, project)).transpose()?;
+    let specs: Vec<_> = match names {
+        [] => project.hosts().iter().collect(),
+        names => names.iter().map(|name| project.host(name)).collect::<Result<_>>()?,
+    };
+    let targets: Vec<_> = specs.into_iter().map(|host| Target::of(project, host)).collect::<Result<_>>()?;
+    let hosts = connect_all(&targets, &io.log).await?;
+    let doc = Document::start(TOOL, &actor(), common.dry_run);
+    let run = Run { doc, log: io.log.clone(), started_here: true };
+    let lock = project.lock();
+    let guard = Guard::enter(&project.name(), lock.lease, &lock.file, &hosts, &run).await?;
+    let settled = settle_all(project, &hosts, &guard, common.dry_run, &io.log).await;
+    guard.release().await?;
+    let (settled, ledgers) = settled?;
+    for record in settled.values().filter(|record| resume != Some(record.id.as_str()) && !common.dry_run) {
+        Outbox::of(project).send(project, &event::of_abandoned(&project.name(), record), &io.log).await;
+    }
+    let Some(doc) = resumed else { return Ok(()) };
+    overtaken(&doc, &ledgers)?;
+    tell_skipped(&doc, &io.log);
+    io.print(doc.to_text(false).trim_end())
+}
+
+type Settled = (BTreeMap<String, Record>, Vec<(String, Ledger)>);
+
+/// What was settled, by run, and the ledgers.
+async fn settle_all(project: &Project, hosts: &[Host], guard: &Guard, dry_run: bool, log: &Log) -> Result<Settled> {
+    let (mut settled, mut ledgers) = (BTreeMap::new(), Vec::new());
+    for host in hosts {
+        let mut ledger = Ledger::read(host, &project.name()).await?;
+        let gone = abandoned::of(host, &project.name(), &ledger, guard.nonce().as_deref()).await?;
+        if !gone.is_empty() {
+            let checkout = project.host(host.name())?.checkout()?;
+            let name = cm_engine::project_name(project, host, &checkout).await?;
+            let containers = cm_engine::containers(host, &name).await?;
+            for record in gone {
+                let record = abandoned::settled(&record, &containers);
+                log.warn(format!("on {}: {}", host.name(), line(&record)));
+                if !dry_run {
+                    guard.check(host).await?;
+                    Ledger::append(host, &project.name(), &record).await?;
+                }
+                ledger.apply(record.clone());
+                settled.insert(record.id.clone(), record);
+            }
+        }
+        ledgers.push((host.name().to_owned(), ledger));
+    }
+    Ok((settled, ledgers))
+}
+
+fn line(record: &Record) -> String {
+    let names = |services: &BTreeMap<String, _>| services.keys().cloned().collect::<Vec<_>>().join(", ");
+    let runs = match record.services.is_empty() {
+        true => "nothing of it runs".to_owned(),
+        false => format!("of it run: {}", names(&record.services)),
+    };
+    format!("run {} of {} is abandoned: its owner is gone; {runs}", record.id, record.actor)
+}
+
+/// The newest document of a run that has not come to its end.
+fn unended(id: &str, project: &Project) -> Result<Document> {
+    let journal = Journal::named(id)?;
+    let doc = journal.newest(TOOL)?;
+    let refused = |code, why: String| {
+        Failure::new(Exit::Usage, code, format!("run {id} cannot be resumed: {why}"))
+            .hint("deploy-to-vps.sh without --resume deploys anew from what the servers run")
+    };
+    if doc.project() != Some(project.name().as_str()) {
+        let other = doc.project().unwrap_or("no project");
+        return Err(refused("resume.project", format!("it is of {other}, and this is {}", project.name())));
+    }
+    if doc.dry_run() {
+        return Err(refused("resume.dry-run", "it was a dry run".to_owned()));
+    }
+    let recorded = doc.stages().last().filter(|stage| stage["tool"] == TOOL && stage["status"] != "failed");
+    if recorded.is_some() {
+        return Err(refused("resume.ended", format!("it has ended, {}", event::status(&doc))));
+    }
+    // Where the ledgers could not be written, writing them is what is left to do.
+    Ok(doc)
+}
+
+/// What was planned may go on only where nothing else was done meanwhile.
+fn overtaken(doc: &Document, ledgers: &[(String, Ledger)]) -> Result<()> {
+    let hosts = doc.hosts();
+    for (host, ledger) in ledgers.iter().filter(|(host, _)| hosts.contains(host)) {
+        // Run ids sort by time. What was settled and did nothing is in nobody's way.
+        let later = |record: &&Record| record.id.as_str() > doc.run_id() && !record.services.is_empty();
+        if let Some(later) = ledger.records().iter().find(later) {
+            let message = format!("run {} was overtaken on {host} by run {} ({})", doc.run_id(), later.id, later.actor);
+            return Err(Failure::new(Exit::Detect, "resume.overtaken", message)
+                .hint("deploy-to-vps.sh without --resume deploys what is still missing"));
+        }
+    }
+    Ok(())
+}
+
+fn tell_skipped(doc: &Document, log: &Log) {
+    log.info(format!("going on with run {}, which was cut off", doc.run_id()));
+    for stage in doc.stages().iter().filter(|stage| stage["status"] == "ok" || stage["status"] == "warned") {
+        let text = |key: &str| stage[key].as_str().unwrap_or_default();
+        log.info(format!("not again: {} (done at {}: {})", text("tool"), text("started_at"), text("summary")));
+    }
+    if doc.status() != Status::Ok {
+        log.warn("it had failed before it was cut off: what it changed is taken back");
+    }
+}
