@@ -1,7 +1,7 @@
 //! cm-build on real servers when something comes between: the connection is cut, the program is killed or
 //! interrupted, the server or what is deployed is wrong. What happened is asked of Docker and of git.
 //!
-//! `CM_BUILD_KILLS` is the number of moments at which a deployment is cut off (default 3), `CM_BUILD_SEED` the
+//! `CM_BUILD_KILLS` is the number of moments at which a deployment is cut off (default 2), `CM_BUILD_SEED` the
 //! number they are drawn from (default: the time).
 
 #![expect(clippy::print_stdout, reason = "a long test tells where it is")]
@@ -33,7 +33,7 @@ fn slow_build(sandbox: &Sandbox, mark: &str, seconds: u32) {
     let dockerfile = sandbox.laptop.join(DOCKERFILE);
     let text = std::fs::read_to_string(&dockerfile).expect("read");
     let text: String = text.lines().filter(|line| !line.contains("# slow")).map(|line| format!("{line}\n")).collect();
-    let slow = format!("USER app\nRUN echo begin-{mark} && sleep {seconds} && date +%s >/stamp # slow\n");
+    let slow = format!("RUN echo begin-{mark} && sleep {seconds} && date +%s >/stamp # slow\nUSER app\n");
     assert_eq!(text.matches("USER app\n").count(), 1);
     std::fs::write(&dockerfile, text.replace("USER app\n", &slow)).expect("write");
     sandbox.commit(&format!("dashboard: slow {mark}"));
@@ -272,6 +272,13 @@ fn what_is_wrong_is_named_and_the_old_containers_still_run() {
         assert!(!error(&answer).1.is_empty(), "a hint: {}", answer.stderr);
         assert_eq!(containers(&sandbox, "platform"), before, "{code}: what ran runs");
     };
+    let ledger = format!("{STATE}/ledger.jsonl");
+    let hungry = r#"{"schema":"cm.release/1","id":"ffff","verdict":"failed","build_bytes":1000000000000000}"#;
+    let script = "cp -p \"$1\" \"$1.kept\" && printf '%s\\n' \"$2\" >>\"$1\"";
+    sandbox.server("platform", &["sh", "-c", script, "sh", &ledger, hungry]);
+    wrong(&["dashboard"], 30, "build.no-room", &["old images go first", "docker system df"]);
+    sandbox.server("platform", &["mv", &format!("{ledger}.kept"), &ledger]);
+
     wrong(&["dashbord"], 2, "usage.unknown-service", &["dashboard"]);
 
     as_root(
@@ -344,6 +351,7 @@ fn a_plan_is_carried_out_as_shown_and_two_hosts_stay_together_or_not() {
     let answer = pipe(&sandbox, "cm-detect --group dashboard </dev/null | cm-build --dry-run >plan.json");
     assert_eq!(answer.code, 0, "{}", answer.stderr);
     assert!(answer.stderr.contains("apps/dashboard/VERSION"), "{}", answer.stderr);
+    assert!(answer.stderr.contains("MB are free"), "a forecast of the room: {}", answer.stderr);
     assert!(answer.stderr.contains("last took"), "the time of the last replacement: {}", answer.stderr);
     assert_eq!(containers(&sandbox, "platform"), before, "nothing was touched");
     let answer = sandbox.laptop("cm-build", &["--plan", "plan.json"]);
@@ -438,7 +446,7 @@ fn runs_the_commit(sandbox: &Sandbox) {
 
 #[test]
 fn after_a_kill_at_any_moment_one_run_more_is_enough() {
-    let kills = number("CM_BUILD_KILLS", 3);
+    let kills = number("CM_BUILD_KILLS", 2);
     let clock = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_nanos();
     let seed = number("CM_BUILD_SEED", u64::try_from(clock % 1_000_000).expect("small"));
     let mut state = seed;

@@ -113,6 +113,9 @@ pub struct Record {
     /// Why each service was in the plan, as `PATH (RULE)`; the first few.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub reasons: BTreeMap<String, Vec<String>>,
+    /// How much room its build took on Docker's disk, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub build_bytes: Option<u64>,
     /// Of a rollback that a person asked for: the releases that were left.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub took_back: Vec<String>,
@@ -152,6 +155,7 @@ impl Record {
     /// Facts about a release outlive a later word about it that does not repeat them.
     pub(crate) fn inherit(&mut self, before: Record) {
         self.backup = self.backup.take().or(before.backup);
+        self.build_bytes = self.build_bytes.or(before.build_bytes);
         if self.irreversible.is_empty() {
             self.irreversible = before.irreversible;
         }
