@@ -24,10 +24,12 @@ for program in cm-build cm-detect cm-lock; do [[ -x $programs/$program ]] || fai
 for command in ssh python3 git; do type -P "$command" >/dev/null || fail "$command is not installed"; done
 
 folder=$(mktemp -d)
+# The sandbox is in the home that this was started in.
+ours=(HOME="$HOME" XDG_STATE_HOME="${XDG_STATE_HOME:-$HOME/.local/state}")
 relay=''
 finish() {
   [[ -z $relay ]] || kill "$relay" 2>/dev/null || true
-  "$here/../sandbox" down --name "$name" >/dev/null 2>&1 || true
+  env "${ours[@]}" "$here/../sandbox" down --name "$name" >/dev/null 2>&1 || true
   rm -rf "$folder"
 }
 trap finish EXIT

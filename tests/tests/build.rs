@@ -8,7 +8,6 @@
 
 use cm_testkit::{Answer, Sandbox, end, until};
 use serde_json::Value;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -209,7 +208,9 @@ fn error(answer: &Answer) -> (String, String) {
 
 #[test]
 fn what_is_wrong_is_named_and_the_old_containers_still_run() {
-    let sandbox = sandbox("wrong");
+    let mut sandbox = sandbox("wrong");
+    servers_that_are_not_reached(&mut sandbox);
+    let sandbox = sandbox;
     push(&sandbox);
     let answer = build(&sandbox, &["caddy", "dashboard", "docs"]);
     assert_eq!(answer.code, 0, "{}", answer.stderr);
@@ -310,17 +311,52 @@ fn what_is_wrong_is_named_and_the_old_containers_still_run() {
     assert_eq!(at, good, "nothing was moved");
 }
 
-/// A copy of the ssh configuration with something replaced, for one run.
-#[expect(dead_code)]
-fn with_ssh_config(sandbox: &mut Sandbox, change: impl Fn(&Path, &str) -> String) -> Answer {
+/// Runs cm-build with lines in front of the ssh configuration: what ssh reads first, it takes.
+fn with_ssh(sandbox: &mut Sandbox, lines: &str) -> Answer {
     let config = sandbox.home.variable("CM_SSH_CONFIG").expect("set by the sandbox").to_owned();
-    let text = std::fs::read_to_string(&config).expect("an ssh configuration");
+    let mut text = std::fs::read_to_string(&config).expect("an ssh configuration");
+    if lines.contains("IdentityFile") {
+        // Of these it takes all.
+        text = text.replace("IdentityFile", "# IdentityFile");
+    }
     let own = sandbox.home.path().join("ssh_config-wrong");
-    std::fs::write(&own, change(sandbox.home.path(), &text)).expect("write");
+    std::fs::write(&own, format!("Host platform.*\n  {lines}\n{text}")).expect("write");
     sandbox.home.set("CM_SSH_CONFIG", &own.display().to_string());
     let answer = sandbox.laptop("cm-build", &["--service", "dashboard"]);
     sandbox.home.set("CM_SSH_CONFIG", &config);
     answer
+}
+
+/// A server that is not reached says why, and what to do.
+fn servers_that_are_not_reached(sandbox: &mut Sandbox) {
+    let folder = sandbox.home.path().to_owned();
+    let key = folder.join("stranger");
+    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status();
+    assert!(made.expect("ssh-keygen").success());
+    let public = std::fs::read_to_string(key.with_extension("pub")).expect("a public key");
+    let public = public.split(' ').take(2).collect::<Vec<_>>().join(" ");
+    std::fs::write(folder.join("changed"), format!("elsewhere {public}\n")).expect("write");
+    let cases = [
+        ("Port 1".to_owned(), "Connection refused", "try: ssh"),
+        (
+            format!("IdentityFile {}\n  IdentitiesOnly yes", key.display()),
+            "Permission denied",
+            "does not accept your key",
+        ),
+        ("UserKnownHostsFile none".to_owned(), "Host key verification failed", "fingerprint"),
+        (
+            format!("HostKeyAlias elsewhere\n  UserKnownHostsFile {}", folder.join("changed").display()),
+            "HAS CHANGED",
+            "ask the server's owner",
+        ),
+    ];
+    for (lines, says, hint) in cases {
+        println!("--- {says}");
+        let answer = with_ssh(sandbox, &lines);
+        assert_eq!((answer.code, error(&answer).0.as_str()), (7, "host.unreachable"), "{}", answer.stderr);
+        assert!(answer.stderr.contains(says), "{says}: {}", answer.stderr);
+        assert!(error(&answer).1.contains(hint), "{hint}: {}", answer.stderr);
+    }
 }
 
 /// A line of the pipeline, on the laptop.
