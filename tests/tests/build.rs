@@ -1,14 +1,13 @@
 //! cm-build on real servers when something comes between: the connection is cut, the program is killed or
 //! interrupted, the server or what is deployed is wrong. What happened is asked of Docker and of git.
 //!
-//! `CM_BUILD_KILLS` is the number of moments at which a deployment is cut off (default 3), `CM_BUILD_SEED` the
+//! `CM_BUILD_KILLS` is the number of moments at which a deployment is cut off (default 2), `CM_BUILD_SEED` the
 //! number they are drawn from (default: the time).
 
 #![expect(clippy::print_stdout, reason = "a long test tells where it is")]
 
 use cm_testkit::{Answer, Sandbox, end, until};
 use serde_json::Value;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -33,7 +32,7 @@ fn slow_build(sandbox: &Sandbox, mark: &str, seconds: u32) {
     let dockerfile = sandbox.laptop.join(DOCKERFILE);
     let text = std::fs::read_to_string(&dockerfile).expect("read");
     let text: String = text.lines().filter(|line| !line.contains("# slow")).map(|line| format!("{line}\n")).collect();
-    let slow = format!("USER app\nRUN echo begin-{mark} && sleep {seconds} && date +%s >/stamp # slow\n");
+    let slow = format!("RUN echo begin-{mark} && sleep {seconds} && date +%s >/stamp # slow\nUSER app\n");
     assert_eq!(text.matches("USER app\n").count(), 1);
     std::fs::write(&dockerfile, text.replace("USER app\n", &slow)).expect("write");
     sandbox.commit(&format!("dashboard: slow {mark}"));
@@ -209,7 +208,9 @@ fn error(answer: &Answer) -> (String, String) {
 
 #[test]
 fn what_is_wrong_is_named_and_the_old_containers_still_run() {
-    let sandbox = sandbox("wrong");
+    let mut sandbox = sandbox("wrong");
+    servers_that_are_not_reached(&mut sandbox);
+    let sandbox = sandbox;
     push(&sandbox);
     let answer = build(&sandbox, &["caddy", "dashboard", "docs"]);
     assert_eq!(answer.code, 0, "{}", answer.stderr);
@@ -272,6 +273,13 @@ fn what_is_wrong_is_named_and_the_old_containers_still_run() {
         assert!(!error(&answer).1.is_empty(), "a hint: {}", answer.stderr);
         assert_eq!(containers(&sandbox, "platform"), before, "{code}: what ran runs");
     };
+    let ledger = format!("{STATE}/ledger.jsonl");
+    let hungry = r#"{"schema":"cm.release/1","id":"ffff","verdict":"failed","build_bytes":1000000000000000}"#;
+    let script = "cp -p \"$1\" \"$1.kept\" && printf '%s\\n' \"$2\" >>\"$1\"";
+    sandbox.server("platform", &["sh", "-c", script, "sh", &ledger, hungry]);
+    wrong(&["dashboard"], 30, "build.no-room", &["old images go first", "docker system df"]);
+    sandbox.server("platform", &["mv", &format!("{ledger}.kept"), &ledger]);
+
     wrong(&["dashbord"], 2, "usage.unknown-service", &["dashboard"]);
 
     as_root(
@@ -303,17 +311,52 @@ fn what_is_wrong_is_named_and_the_old_containers_still_run() {
     assert_eq!(at, good, "nothing was moved");
 }
 
-/// A copy of the ssh configuration with something replaced, for one run.
-#[expect(dead_code)]
-fn with_ssh_config(sandbox: &mut Sandbox, change: impl Fn(&Path, &str) -> String) -> Answer {
+/// Runs cm-build with lines in front of the ssh configuration: what ssh reads first, it takes.
+fn with_ssh(sandbox: &mut Sandbox, lines: &str) -> Answer {
     let config = sandbox.home.variable("CM_SSH_CONFIG").expect("set by the sandbox").to_owned();
-    let text = std::fs::read_to_string(&config).expect("an ssh configuration");
+    let mut text = std::fs::read_to_string(&config).expect("an ssh configuration");
+    if lines.contains("IdentityFile") {
+        // Of these it takes all.
+        text = text.replace("IdentityFile", "# IdentityFile");
+    }
     let own = sandbox.home.path().join("ssh_config-wrong");
-    std::fs::write(&own, change(sandbox.home.path(), &text)).expect("write");
+    std::fs::write(&own, format!("Host platform.*\n  {lines}\n{text}")).expect("write");
     sandbox.home.set("CM_SSH_CONFIG", &own.display().to_string());
     let answer = sandbox.laptop("cm-build", &["--service", "dashboard"]);
     sandbox.home.set("CM_SSH_CONFIG", &config);
     answer
+}
+
+/// A server that is not reached says why, and what to do.
+fn servers_that_are_not_reached(sandbox: &mut Sandbox) {
+    let folder = sandbox.home.path().to_owned();
+    let key = folder.join("stranger");
+    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status();
+    assert!(made.expect("ssh-keygen").success());
+    let public = std::fs::read_to_string(key.with_extension("pub")).expect("a public key");
+    let public = public.split(' ').take(2).collect::<Vec<_>>().join(" ");
+    std::fs::write(folder.join("changed"), format!("elsewhere {public}\n")).expect("write");
+    let cases = [
+        ("Port 1".to_owned(), "Connection refused", "try: ssh"),
+        (
+            format!("IdentityFile {}\n  IdentitiesOnly yes", key.display()),
+            "Permission denied",
+            "does not accept your key",
+        ),
+        ("UserKnownHostsFile none".to_owned(), "Host key verification failed", "fingerprint"),
+        (
+            format!("HostKeyAlias elsewhere\n  UserKnownHostsFile {}", folder.join("changed").display()),
+            "HAS CHANGED",
+            "ask the server's owner",
+        ),
+    ];
+    for (lines, says, hint) in cases {
+        println!("--- {says}");
+        let answer = with_ssh(sandbox, &lines);
+        assert_eq!((answer.code, error(&answer).0.as_str()), (7, "host.unreachable"), "{}", answer.stderr);
+        assert!(answer.stderr.contains(says), "{says}: {}", answer.stderr);
+        assert!(error(&answer).1.contains(hint), "{hint}: {}", answer.stderr);
+    }
 }
 
 /// A line of the pipeline, on the laptop.
@@ -344,6 +387,7 @@ fn a_plan_is_carried_out_as_shown_and_two_hosts_stay_together_or_not() {
     let answer = pipe(&sandbox, "cm-detect --group dashboard </dev/null | cm-build --dry-run >plan.json");
     assert_eq!(answer.code, 0, "{}", answer.stderr);
     assert!(answer.stderr.contains("apps/dashboard/VERSION"), "{}", answer.stderr);
+    assert!(answer.stderr.contains("MB are free"), "a forecast of the room: {}", answer.stderr);
     assert!(answer.stderr.contains("last took"), "the time of the last replacement: {}", answer.stderr);
     assert_eq!(containers(&sandbox, "platform"), before, "nothing was touched");
     let answer = sandbox.laptop("cm-build", &["--plan", "plan.json"]);
@@ -438,7 +482,7 @@ fn runs_the_commit(sandbox: &Sandbox) {
 
 #[test]
 fn after_a_kill_at_any_moment_one_run_more_is_enough() {
-    let kills = number("CM_BUILD_KILLS", 3);
+    let kills = number("CM_BUILD_KILLS", 2);
     let clock = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_nanos();
     let seed = number("CM_BUILD_SEED", u64::try_from(clock % 1_000_000).expect("small"));
     let mut state = seed;

@@ -77,7 +77,7 @@ impl BuildLog {
         }) else {
             return failure.hint("nothing was restarted; the services run what they ran before");
         };
-        let tail = Vec::from(lines.tail.clone()).join("\n");
+        let tail = Vec::from(lines.tail.clone()).join("\n").trim().to_owned();
         let message = format!("on {}: the image of {name} could not be built", self.host);
         let hint = format!(
             "nothing was restarted; the services run what they ran before. All of its log: {}",

@@ -14,6 +14,7 @@ mod plan;
 mod preview;
 mod prune;
 mod release;
+mod room;
 mod saved;
 mod switch;
 

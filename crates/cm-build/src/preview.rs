@@ -3,7 +3,7 @@
 //! and to people.
 
 use crate::switch::compose_project;
-use crate::{HostPlan, Selection, prune};
+use crate::{HostPlan, Selection, prune, room};
 use cm_checkout::Checkout;
 use cm_core::{Action, Exit, Log, Reason, Result, Service, table};
 use cm_engine::{Compose, Config, Container};
@@ -32,6 +32,8 @@ pub struct Preview<'a> {
     services: Vec<Planned>,
     steps: Vec<String>,
     images: Vec<String>,
+    /// What a build took at most lately, and what is free, in bytes.
+    room: (Option<u64>, Option<u64>),
     basis: Value,
 }
 
@@ -107,6 +109,7 @@ pub async fn look<'a>(
         kept,
         services: services.collect::<Result<_>>()?,
         steps: plan.describe(project, selection),
+        room: (ledger.build_bytes(), room::free(host).await?),
         images: prune::after(project, host, &ledger, plan, &containers).await?,
         basis: basis(plan, &head, &containers, &ledger),
         plan,
@@ -159,6 +162,8 @@ impl Preview<'_> {
             "services": services,
             "steps": self.steps,
             "images_removed": self.images,
+            "build_bytes": self.room.0,
+            "free_bytes": self.room.1,
             "basis": self.basis,
         })
     }
@@ -175,6 +180,9 @@ impl Preview<'_> {
         log.info(format!("on {host}:\n{}", lines.collect::<Vec<_>>().join("\n")));
         for step in &self.steps {
             log.info(format!("would do on {host}: {step}"));
+        }
+        if let (Some(wanted), Some(free)) = self.room {
+            log.info(format!("on {host}: a build took {} MB at most lately; {} MB are free", wanted >> 20, free >> 20));
         }
         let images = if self.images.is_empty() { "none".to_owned() } else { self.images.join("\n") };
         log.info(format!("on {host}: old images that then go: {images}"));

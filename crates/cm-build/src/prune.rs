@@ -78,7 +78,11 @@ async fn prune_all(project: &Project, hosts: &[Host], guard: &Guard, run: &mut R
     Ok(count)
 }
 
-async fn removable(project: &Project, host: &Host) -> Result<Vec<String>> {
+/// The names that nothing needs any more.
+///
+/// # Errors
+/// As [`run`].
+pub async fn removable(project: &Project, host: &Host) -> Result<Vec<String>> {
     let ledger = Ledger::read(host, &project.name()).await?;
     not_needed(project, host, &ledger, &[]).await
 }

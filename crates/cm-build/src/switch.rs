@@ -3,7 +3,7 @@
 
 use crate::build_log::BuildLog;
 use crate::release::{Release, repository};
-use crate::{HostPlan, Selection, join_all, migrations, preview};
+use crate::{HostPlan, Selection, join_all, migrations, preview, room};
 use cm_checkout::{Checkout, Protected};
 use cm_core::{Action, Exit, Failure, Journal, Log, Result, Stop, interruption};
 use cm_engine::{BuildOptions, Compose, Config, Container};
@@ -27,6 +27,8 @@ pub struct Switch<'a> {
     before: Vec<Container>,
     compose_project: String,
     irreversible: Vec<String>,
+    ledger: Ledger,
+    build_bytes: Option<u64>,
     protected: Vec<Protected>,
     states: BTreeMap<String, ServiceState>,
     containers: BTreeMap<String, Vec<String>>,
@@ -116,6 +118,8 @@ impl<'a> Switch<'a> {
             before,
             compose_project,
             irreversible,
+            ledger,
+            build_bytes: None,
             protected: Vec::new(),
             states: BTreeMap::new(),
             containers: BTreeMap::new(),
@@ -214,6 +218,9 @@ impl<'a> Switch<'a> {
 
     async fn steps(&mut self, guard: &Guard, log: &Log) -> Result<()> {
         self.go_on(guard).await?;
+        if !self.plan.with(Action::Build).is_empty() {
+            room::make(self.project, self.host, &self.ledger, guard, log).await?;
+        }
         self.record_started(guard).await?;
         self.go_on(guard).await?;
         log.info(format!("on {}: moving {} to {}", self.host.name(), self.plan.checkout, self.release.short()));
@@ -302,6 +309,7 @@ impl<'a> Switch<'a> {
         }
         log.info(format!("on {}: building {}", self.host.name(), services.join(", ")));
         let state = self.state_dir();
+        let free = room::free(self.host).await?;
         let options = BuildOptions { revision: self.release.commit(), state: &state, no_cache: self.full };
         let mut said = BuildLog::new(Journal::of(self.release.id()).dir(), self.host.name(), &services);
         let building = compose.build(config, &services, &options, |line| {
@@ -321,6 +329,7 @@ impl<'a> Switch<'a> {
             Begun::Before => log.info(format!("on {}: went on with the build of a run that ended", self.host.name())),
             Begun::AndEnded => log.info(format!("on {}: took the build of a run that ended", self.host.name())),
         }
+        self.build_bytes = free.zip(room::free(self.host).await?).map(|(before, after)| before.saturating_sub(after));
         self.reached = Reached::Built;
         Ok(())
     }
@@ -377,7 +386,9 @@ impl<'a> Switch<'a> {
 
     async fn append_pending(&self, lock: Option<String>) -> Result<()> {
         let (services, irreversible) = (self.states.clone(), self.irreversible.clone());
-        let record = Record { verdict: Verdict::Pending, services, irreversible, lock, ..self.release.record() };
+        let build_bytes = self.build_bytes;
+        let verdict = Verdict::Pending;
+        let record = Record { verdict, services, irreversible, build_bytes, lock, ..self.release.record() };
         Ledger::append(self.host, &self.release.project, &record).await
     }
 

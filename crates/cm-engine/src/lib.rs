@@ -89,20 +89,6 @@ pub async fn image_id(host: &Host, reference: &str) -> Result<Option<String>> {
     }
 }
 
-/// The label `name` of the image that `reference` names; `None` if there is no such image or label.
-///
-/// # Errors
-/// As [`image_id`].
-pub async fn image_label(host: &Host, reference: &str, name: &str) -> Result<Option<String>> {
-    let format = format!("{{{{index .Config.Labels {name:?}}}}}");
-    let output = host.command(["docker", "image", "inspect", "--format", &format, reference]).output().await?;
-    match output.success() {
-        true => Ok(Some(output.text()).filter(|label| !label.is_empty())),
-        false if output.stderr.to_lowercase().contains("no such image") => Ok(None),
-        false => Err(engine_failure(host, &output.stderr)),
-    }
-}
-
 /// The name of `project`'s Compose project on `host`: what the compose file says, or Compose's own answer.
 ///
 /// # Errors

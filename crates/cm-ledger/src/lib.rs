@@ -103,6 +103,12 @@ impl Ledger {
         states.find_map(|state| state.update_ms).map(Duration::from_millis)
     }
 
+    /// How much room a build takes on Docker's disk, in bytes: the most that one of the last ten
+    /// took. `None` if nobody noted it.
+    pub fn build_bytes(&self) -> Option<u64> {
+        self.records.iter().rev().filter_map(|record| record.build_bytes).take(10).max()
+    }
+
     /// Every release, oldest first.
     pub fn records(&self) -> &[Record] {
         &self.records
@@ -224,6 +230,18 @@ mod tests {
     fn ledger(records: &[Record]) -> Ledger {
         let lines: Vec<_> = records.iter().map(|record| serde_json::to_string(record).expect("json")).collect();
         Ledger::parse(lines.join("\n\n").as_bytes())
+    }
+
+    #[test]
+    fn what_was_measured_once_is_remembered() {
+        let mut measured = record("1", Verdict::Pending, &[("web", "a")]);
+        measured.build_bytes = Some(700);
+        let mut timed = record("1", Verdict::Verified, &[("web", "a")]);
+        timed.services.get_mut("web").expect("web").update_ms = Some(1500);
+        let ledger = ledger(&[measured, timed, record("2", Verdict::Failed, &[("web", "b")])]);
+        assert_eq!(ledger.build_bytes(), Some(700));
+        assert_eq!(ledger.last_update("web"), Some(Duration::from_millis(1500)));
+        assert_eq!((ledger.last_update("api"), Ledger::default().build_bytes()), (None, None));
     }
 
     #[test]

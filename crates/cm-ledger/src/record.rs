@@ -117,6 +117,9 @@ pub struct Record {
     /// Why each service was in the plan, as `PATH (RULE)`; the first few.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub reasons: BTreeMap<String, Vec<String>>,
+    /// How much room its build took on Docker's disk, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub build_bytes: Option<u64>,
     /// Of a rollback that a person asked for: the releases that were left.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub took_back: Vec<String>,
@@ -166,6 +169,7 @@ impl Record {
         if self.commit == before.commit {
             self.committed_at = self.committed_at.take().or(before.committed_at);
         }
+        self.build_bytes = self.build_bytes.or(before.build_bytes);
         if self.irreversible.is_empty() {
             self.irreversible = before.irreversible;
         }

@@ -176,6 +176,10 @@ pub struct BuiltHost {
     pub files_count: Option<u64>,
     /// In a dry run: the names of old images that could go afterwards.
     pub images_removed: Option<Vec<String>>,
+    /// In a dry run: the most room that one of the last builds took, in bytes.
+    pub build_bytes: Option<u64>,
+    /// In a dry run: how much is free where Docker keeps its images, in bytes.
+    pub free_bytes: Option<u64>,
     /// In a dry run: what the plan rests on.
     pub basis: Option<Basis>,
     /// How far it got: `nothing`, `moved` (the checkout), `built`, `switching` (the containers) or `done`.
