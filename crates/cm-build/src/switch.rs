@@ -341,10 +341,9 @@ impl<'a> Switch<'a> {
             return Ok(built);
         }
         let ledger = Ledger::read(self.host, &self.release.project).await?;
-        let own = ledger.records.iter().filter(|record| record.run == self.release.id());
-        let Some(pending) = own.rev().find(|record| record.verdict == Verdict::Pending) else { return Ok(built) };
+        let Some(recorded) = ledger.record(self.release.id()) else { return Ok(built) };
         for (name, definition) in services.iter().filter_map(|name| Some((name, config.services.get(name)?))) {
-            let recorded = pending.services.get(name).and_then(|state| state.image_id.as_ref());
+            let recorded = recorded.services.get(name).map(|state| &state.image_id).filter(|id| !id.is_empty());
             let now = cm_engine::image_id(self.host, &definition.image).await?;
             if recorded.is_some() && recorded == now.as_ref() {
                 built.push(name.clone());

@@ -93,7 +93,7 @@ impl Ledger {
     #[must_use]
     pub fn with(&self, record: Record) -> Ledger {
         let mut ledger = self.clone();
-        ledger.add(record);
+        ledger.apply(record);
         ledger
     }
 
