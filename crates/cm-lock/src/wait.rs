@@ -146,6 +146,7 @@ mod tests {
             began: Instant::now() - Duration::from_secs(seconds),
             limit: Some(Duration::from_secs(7200)),
             shortest: SHORTEST,
+            for_ghost: false,
             seen: None,
         };
         for _ in 0..200 {
