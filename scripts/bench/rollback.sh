@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # How fast one service goes back to an image that is still there, command to healthy, in a sandbox: against the same
 # replacement by hand (`docker compose up`, then its healthcheck and the health window), and against the runbook's own
-# procedure (checkout, build, up) in the same run. The service's build takes 30 s when nothing is cached, as a small
-# front end's does; the runbook builds without a cache, as its own pruning leaves it. Prints both; exit status 1 where
-# a limit is missed: at most 2 s beyond the replacement by hand, and at most 1/10 of the runbook's time.
+# procedure (checkout, build, up) in the same run. The service's build takes 90 s when nothing is cached: the runbook
+# says two to three minutes of its dashboard. It builds without a cache, as its own pruning leaves it. Prints both; exit
+# status 1 where a limit is missed: at most 2 s beyond the replacement by hand, and at most 1/10 of the runbook's time.
 #
 #   scripts/bench/rollback.sh [ROUNDS]     default 5
 #
@@ -15,7 +15,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 scripts=$(dirname "$here")
 programs=$(cd "${CM_BIN_DIR:-$here/../../target/release}" && pwd)
 rounds=${1:-5}
-build=30 window=2
+build=90 window=2
 
 fail() { printf '[FAIL] %s\n' "$1" >&2; exit 2; }
 [[ $rounds =~ ^[1-9][0-9]?$ ]] || fail "not a number of rounds: '$rounds'"
@@ -49,7 +49,8 @@ server() { ssh -F "$CM_SSH_CONFIG" "$DEPLOY_USER@$PLATFORM_VPS_IP" "$@"; }
 median() { sort -n "$1" | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'; }
 
 sed -i "s/^window = \"10s\"/window = \"${window}s\"/" cm.toml
-sed -i "s/^RUN python3 build.py/RUN python3 -c 'import time; end = time.monotonic() + $build; [None for _ in iter(lambda: time.monotonic() < end, False)]'\n&/" apps/dashboard/Dockerfile
+# Before anything is copied, so that the deployments here do not wait for it each time.
+sed -i "0,/^WORKDIR/s/^WORKDIR.*/&\nRUN python3 -c 'import time; end = time.monotonic() + $build; [None for _ in iter(lambda: time.monotonic() < end, False)]'/" apps/dashboard/Dockerfile
 for version in one two; do
   echo "bench-$version" >apps/dashboard/VERSION
   git commit -qam "dashboard: $version"
