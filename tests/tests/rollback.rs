@@ -152,14 +152,14 @@ fn kill(sandbox: &Sandbox, ids: &[u32]) {
 }
 
 /// Ends some program, or everything at once as a closed laptop does; says what.
-fn strike(sandbox: &Sandbox, random: &mut Random) -> String {
+fn strike(sandbox: &Sandbox, everything: bool, random: &mut Random) -> String {
     let all = processes(sandbox);
     let programs: Vec<_> =
         all.iter().filter(|(_, name)| name.starts_with("cm-") || name == "deploy-to-vps.s").collect();
     if programs.is_empty() {
         return "nothing: it was over".to_owned();
     }
-    if random.below(2) == 0 {
+    if everything || random.below(2) == 0 {
         kill(sandbox, &all.iter().map(|(id, _)| *id).collect::<Vec<_>>());
         return "everything".to_owned();
     }
@@ -212,9 +212,14 @@ fn whatever_is_killed_one_more_run_makes_it_right() {
         let commit = set_version(&sandbox, &format!("kill-{round}"));
         let before = backups(&sandbox);
         let mut child = start(&sandbox, &[]);
-        let delay = 300 + random.below(14_000);
+        let mut delay = 300 + random.below(14_000);
+        if round == 0 {
+            // One that has begun and is named afterwards is always among them.
+            until("a backup", Duration::from_secs(120), || backups(&sandbox).len() > before.len());
+            delay %= 5_000;
+        }
         std::thread::sleep(Duration::from_millis(delay as u64));
-        let victim = strike(&sandbox, &mut random);
+        let victim = strike(&sandbox, round == 0, &mut random);
         finished(&mut child);
         wait_for_silence(&sandbox);
         let killed = std::fs::read_to_string(sandbox.home.path().join("killed.err")).expect("its output");
