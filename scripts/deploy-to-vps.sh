@@ -38,11 +38,11 @@ Usage: deploy-to-vps.sh [OPTIONS]
   --skip-syntax-check   Skip Python syntax validation (emergency only)
   --branch NAME         Deploy from a specific branch
   --dry-run             Print what would happen without executing
-  --resume RUN          Go on with a run that was cut off, with its options (alone)
+  --resume RUN          Go on with a run that was cut off, with its options
   -h, --help            Print this
 
 Without a service flag, the services that changed since what runs are deployed.
-A run that was cut off goes on by itself when the same is asked for within the hour.
+Asked for the same within the hour, a run that was cut off goes on by itself.
 USAGE
 }
 

@@ -2,12 +2,12 @@
 //! run once more; histories are random; broken releases meet steady load. What runs is asked of Docker,
 //! what is recorded of `cm-record`, and the two must agree.
 //!
-//! `CM_KILL_ROUNDS` (default 4), `CM_ROLLBACK_HISTORIES` (default 1) and `CM_CANARY_ROLLBACKS` (default 1)
+//! `CM_KILL_ROUNDS` (default 2), `CM_ROLLBACK_HISTORIES` (default 1) and `CM_CANARY_ROLLBACKS` (default 1)
 //! are how many of each.
 
 #![expect(clippy::print_stdout, reason = "a long test tells where it is, and its numbers")]
 
-use cm_testkit::{Sandbox, end, until};
+use cm_testkit::{Answer, Load, Sandbox, end, until};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -152,20 +152,43 @@ fn kill(sandbox: &Sandbox, ids: &[u32]) {
 }
 
 /// Ends some program, or everything at once as a closed laptop does; says what.
-fn strike(sandbox: &Sandbox, random: &mut Random) -> String {
+fn strike(sandbox: &Sandbox, everything: bool, random: &mut Random) -> String {
     let all = processes(sandbox);
     let programs: Vec<_> =
         all.iter().filter(|(_, name)| name.starts_with("cm-") || name == "deploy-to-vps.s").collect();
     if programs.is_empty() {
         return "nothing: it was over".to_owned();
     }
-    if random.below(2) == 0 {
+    if everything || random.below(2) == 0 {
         kill(sandbox, &all.iter().map(|(id, _)| *id).collect::<Vec<_>>());
         return "everything".to_owned();
     }
     let (id, name) = programs[random.below(programs.len())];
     kill(sandbox, &[*id]);
     name.clone()
+}
+
+/// Looked at from the machine whose programs are gone, what they had begun is abandoned.
+fn is_told(sandbox: &Sandbox) {
+    for server in ["platform", "runners"] {
+        let text = sandbox.server(server, &["sh", "-c", "tail -n 1 .local/state/cm/curateme/ledger.jsonl"]);
+        let last: Value = serde_json::from_str(&text).expect("a record");
+        if !last["lock"].is_null() {
+            let record = records(sandbox, server).into_iter().find(|record| record["id"] == last["id"]);
+            assert_eq!(record.expect("a record")["verdict"], "abandoned", "{text}");
+        }
+    }
+}
+
+/// The run of the journal that has not come to its end, if the newest has not.
+fn unended(sandbox: &Sandbox, commit: &str) -> Option<String> {
+    let runs = std::fs::read_dir(sandbox.home.path().join("state/cm/runs")).expect("the journal").flatten();
+    let newest = runs.map(|entry| entry.path()).filter(|path| path.join("command").exists()).max()?;
+    let command = std::fs::read_to_string(newest.join("command")).expect("its command");
+    let names = std::fs::read_dir(&newest).expect("its files").flatten();
+    let recorded =
+        names.filter_map(|entry| entry.file_name().into_string().ok()).any(|name| name.ends_with("cm-record.json"));
+    (command.starts_with(commit) && !recorded).then(|| newest.file_name().expect("a name").display().to_string())
 }
 
 fn finished(child: &mut Child) {
@@ -180,7 +203,7 @@ fn wait_for_silence(sandbox: &Sandbox) {
 
 #[test]
 fn whatever_is_killed_one_more_run_makes_it_right() {
-    let rounds = number("CM_KILL_ROUNDS", 4);
+    let rounds = number("CM_KILL_ROUNDS", 2);
     let sandbox = platform("kill");
     let untouched = protected(&sandbox);
     let mut random = Random::new();
@@ -189,16 +212,29 @@ fn whatever_is_killed_one_more_run_makes_it_right() {
         let commit = set_version(&sandbox, &format!("kill-{round}"));
         let before = backups(&sandbox);
         let mut child = start(&sandbox, &[]);
-        let delay = 300 + random.below(14_000);
+        let mut delay = 300 + random.below(14_000);
+        if round == 0 {
+            // One that has begun and is named afterwards is always among them.
+            until("a backup", Duration::from_secs(120), || backups(&sandbox).len() > before.len());
+            delay %= 5_000;
+        }
         std::thread::sleep(Duration::from_millis(delay as u64));
-        let victim = strike(&sandbox, &mut random);
+        let victim = strike(&sandbox, round == 0, &mut random);
         finished(&mut child);
         wait_for_silence(&sandbox);
         let killed = std::fs::read_to_string(sandbox.home.path().join("killed.err")).expect("its output");
         assert_eq!(protected(&sandbox), untouched, "round {round}: {victim} killed after {delay} ms");
 
         let between = backups(&sandbox);
-        let answer = sandbox.deploy(&[]);
+        // By name, or by itself.
+        let named = unended(&sandbox, &commit).filter(|_| victim == "everything" && round % 2 == 0);
+        if victim == "everything" {
+            is_told(&sandbox);
+        }
+        let answer = match &named {
+            Some(run) => sandbox.deploy(&["--resume", run]),
+            None => sandbox.deploy(&[]),
+        };
         let told = format!(
             "round {round}: {victim} killed after {delay} ms\n--- killed:\n{killed}\n--- rerun:\n{}",
             answer.stderr
@@ -207,6 +243,7 @@ fn whatever_is_killed_one_more_run_makes_it_right() {
         assert_eq!(revision(&sandbox), commit, "{told}");
         assert_eq!(protected(&sandbox), untouched, "{told}");
         let goes_on = answer.stderr.contains("going on with run");
+        assert!(named.is_none() || goes_on, "{told}");
         println!("round {round}: {victim} after {delay} ms; {}", if goes_on { "resumed" } else { "anew" });
         resumed += usize::from(goes_on);
         anew += usize::from(!goes_on);
@@ -224,4 +261,234 @@ fn whatever_is_killed_one_more_run_makes_it_right() {
     let doubled: Vec<_> = events(&sandbox).into_iter().filter(|(_, statuses)| statuses.len() > 1).collect();
     assert!(doubled.is_empty(), "each run has one event: {doubled:?}");
     println!("{rounds} rounds: {resumed} went on, {anew} began anew");
+}
+
+// ---- Histories ------------------------------------------------------------------------------------------------------
+
+const RUNNER: &str = "services/runner/curateme_runner/__main__.py";
+const DASHBOARD: &str = "apps/dashboard/server.py";
+
+/// Of `[prune]` in the sample's cm.toml.
+const KEEP: usize = 3;
+
+/// A service of the history: where it runs, and what is known of it without asking cm.
+struct Model {
+    service: &'static str,
+    group: &'static str,
+    server: &'static str,
+    file: &'static str,
+    /// Its verified images, the newest runs.
+    verified: Vec<String>,
+    /// Images that pruning may have removed.
+    prunable: BTreeSet<String>,
+}
+
+impl Model {
+    fn of(
+        sandbox: &Sandbox,
+        service: &'static str,
+        group: &'static str,
+        server: &'static str,
+        file: &'static str,
+    ) -> Self {
+        let verified = vec![docker(sandbox, server)[service].clone()];
+        Model { service, group, server, file, verified, prunable: BTreeSet::new() }
+    }
+
+    fn runs(&self) -> &str {
+        self.verified.last().expect("something runs")
+    }
+
+    /// All images that are further away than `KEEP` verified ones may be gone after pruning.
+    fn prune(&mut self) {
+        let far = self.verified.len().saturating_sub(KEEP);
+        self.prunable.extend(self.verified[..far].iter().cloned());
+    }
+}
+
+/// The newest release is good, or dies at once.
+fn release(sandbox: &Sandbox, model: &Model, name: &str, dies: bool) -> Answer {
+    let path = sandbox.laptop.join(model.file);
+    let text = std::fs::read_to_string(&path).expect("read");
+    let body: String =
+        text.lines().filter(|line| !line.contains("# history")).map(|line| format!("{line}\n")).collect();
+    let last = if dies { "raise SystemExit(3)" } else { "pass" };
+    // Behind the docstring and before the server starts.
+    let at = body.find("\nSERVICE = ").expect("a place");
+    std::fs::write(&path, format!("{}\n{last}  # history {name}{}", &body[..at], &body[at..])).expect("write");
+    sandbox.commit(&format!("{}: {name}", model.service));
+    sandbox.deploy(&[&format!("--{}", model.group), "--no-backup", "--skip-canary"])
+}
+
+fn there(sandbox: &Sandbox, server: &str, image: &str) -> bool {
+    let script = r#"docker image inspect "$1" >/dev/null 2>&1 && echo yes || echo no"#;
+    sandbox.server(server, &["sh", "-c", script, "sh", image]) == "yes"
+}
+
+#[test]
+fn after_any_history_the_last_verified_release_is_the_way_back_and_its_images_are_there() {
+    let histories = number("CM_ROLLBACK_HISTORIES", 1);
+    let steps = number("CM_ROLLBACK_STEPS", if histories > 1 { 12 } else { 6 });
+    let sandbox = platform("histories");
+    let mut random = Random::new();
+    let mut models = [
+        Model::of(&sandbox, "dashboard", "dashboard", "platform", DASHBOARD),
+        Model::of(&sandbox, "runner-agent", "runner", "runners", RUNNER),
+    ];
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for history in 0..histories {
+        for step in 0..steps {
+            let which = random.below(2);
+            let model = &mut models[which];
+            // The short history has one of each; a long one what comes.
+            let action = if histories > 1 { random.below(10) } else { [0, 4, 8, 0, 6, 8][step % 6] };
+            let name = format!("{history}-{step}");
+            let told = |answer: &Answer| format!("{name} on {}:\n{}", model.service, answer.stderr);
+            let what = match action {
+                0..=3 => {
+                    let answer = release(&sandbox, model, &name, false);
+                    assert_eq!(answer.code, 0, "{}", told(&answer));
+                    let image = docker(&sandbox, model.server)[model.service].clone();
+                    assert_ne!(image, model.runs(), "{}", told(&answer));
+                    model.verified.push(image);
+                    // The script prunes what its run changed.
+                    model.prune();
+                    "good"
+                }
+                4 | 5 => {
+                    let answer = release(&sandbox, model, &name, true);
+                    assert_eq!(answer.code, 60, "{}", told(&answer));
+                    "bad"
+                }
+                6 | 7 => {
+                    let answer = sandbox.laptop("cm-build", &["prune"]);
+                    assert_eq!(answer.code, 0, "{}", told(&answer));
+                    models.iter_mut().for_each(Model::prune);
+                    "prune"
+                }
+                _ => {
+                    let answer =
+                        sandbox.laptop("cm-rollback", &["--service", model.service, "--confirm", "--skip-verify"]);
+                    let target = model.verified.len().checked_sub(2).map(|at| model.verified[at].clone());
+                    match target {
+                        Some(target) if there(&sandbox, model.server, &target) => {
+                            assert_eq!(answer.code, 60, "{}", told(&answer));
+                            model.verified.pop();
+                            assert_eq!(model.runs(), target);
+                        }
+                        Some(target) => {
+                            assert_eq!(answer.code, 62, "{}", told(&answer));
+                            assert!(
+                                model.prunable.contains(&target),
+                                "within the retention it is there: {}",
+                                told(&answer)
+                            );
+                        }
+                        None => assert_eq!(answer.code, 62, "{}", told(&answer)),
+                    }
+                    "rollback"
+                }
+            };
+            *counts.entry(what).or_default() += 1;
+            for model in &models {
+                let runs = docker(&sandbox, model.server);
+                assert_eq!(runs[model.service], model.runs(), "{name}, after {what}: the last verified release runs");
+                let near = model.verified.len().saturating_sub(KEEP);
+                for image in model.verified[near..].iter().filter(|image| !model.prunable.contains(*image)) {
+                    assert!(there(&sandbox, model.server, image), "{name}, after {what}: {image} of {}", model.service);
+                }
+            }
+            agree(&sandbox);
+        }
+    }
+    println!("{histories} histories: {counts:?}");
+}
+
+// ---- Under load -----------------------------------------------------------------------------------------------------
+
+const GATEWAY: &str = "services/backend/curateme/gateway/__main__.py";
+
+#[test]
+fn a_rollback_loses_no_request_warns_once_of_a_ctrl_c_and_takes_the_data_back() {
+    let rollbacks = number("CM_CANARY_ROLLBACKS", 1);
+    let sandbox = platform("canary");
+    sandbox.change("cm.toml", "[health]\n", "[services.dashboard]\nupdate = \"rolling\"\n\n[health]\n", "rolling");
+    let url = "url = \"${API_URL:-https://api.curate-me.ai}/v1/health\"\nrequests";
+    let login = "url = \"${DASHBOARD_URL:-https://dashboard.curate-me.ai}/login\"\nrequests";
+    sandbox.change("cm.toml", url, login, "the canary asks the dashboard");
+    let answer = sandbox.deploy(&["--no-backup"]);
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+
+    println!("--- {rollbacks} broken canaries in a row at 100 requests per second");
+    let good = docker(&sandbox, "platform");
+    let url = sandbox.laptop("printenv", &["DASHBOARD_URL"]).stdout;
+    let port = url.trim().rsplit_once(':').expect("a port").1.parse().expect("a number");
+    let load = Load::start(port, "dashboard.curate-me.localhost", "/version", 100);
+    until("Caddy serves the dashboard", Duration::from_secs(30), || load.answered() > 0);
+    let login = "\"/login\": (200,";
+    sandbox.change(DASHBOARD, login, "\"/login\": (500,", "dashboard: a login that fails");
+    for n in 0..rollbacks {
+        set_version(&sandbox, &format!("broken-{n}"));
+        let answer = sandbox.deploy(&["--dashboard", "--no-backup"]);
+        assert_eq!(answer.code, 60, "{}", answer.stderr);
+        assert!(answer.stderr.contains("the canary failed"), "{}", answer.stderr);
+        assert_eq!(docker(&sandbox, "platform"), good);
+        agree(&sandbox);
+    }
+    let counts = load.stop();
+    println!("{counts}; {} versions answered", counts.bodies.len());
+    assert_eq!(counts.failed.len(), 0, "{:?}", counts.failed.first());
+    assert!(counts.bodies.len() > rollbacks, "the broken ones were in service: {:?}", counts.bodies.keys());
+    sandbox.change(DASHBOARD, "\"/login\": (500,", login, "dashboard: a login that works");
+
+    println!("--- the data goes back with the code, across a release that changed it for good");
+    let folder = sandbox.laptop.join("services/backend/migrations");
+    std::fs::create_dir(&folder).expect("a folder");
+    std::fs::write(folder.join("0001.py"), "# turns one field into two\n").expect("write");
+    assert_eq!(sandbox.laptop("git", &["add", "-A"]).code, 0);
+    let route = "SERVICE = \"backend-gateway\"";
+    sandbox.change(GATEWAY, route, &format!("{route}  # migrated"), "gateway: with a migration");
+    let answer = sandbox.deploy(&["--gateway", "--skip-canary"]);
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    assert!(answer.stderr.contains("changes data for good (services/backend/migrations/0001.py)"), "{}", answer.stderr);
+    let record = records(&sandbox, "platform").remove(0);
+    assert_eq!(record["irreversible"][0], "services/backend/migrations/0001.py");
+    let migrated = docker(&sandbox, "platform");
+    let post = r#"curl -sf --max-time 10 -H "Authorization: Bearer $OPS_API_TOKEN" -H "Idempotency-Key: later" -d '{"id": "later"}' "$API_URL/api/v1/ops/deploys""#;
+    let posted = sandbox.laptop("bash", &["-c", post]);
+    assert_eq!(posted.code, 0, "{posted:?}");
+    assert!(events(&sandbox).contains_key("later"));
+    let answer = sandbox.laptop("cm-rollback", &["--service", "backend-gateway"]);
+    assert_eq!(answer.code, 62, "{}", answer.stderr);
+    let backup = record["backup"].as_str().expect("a backup");
+    assert!(
+        answer.stderr.contains(&format!("cm-backup restore {backup} --drop --confirm=curateme")),
+        "{}",
+        answer.stderr
+    );
+    assert_eq!(docker(&sandbox, "platform"), migrated, "nothing was touched");
+    let restore = ["--service", "backend-gateway", "--confirm", "--restore-db"];
+    let answer = sandbox.laptop("cm-rollback", &restore);
+    assert_eq!(answer.code, 60, "{}", answer.stderr);
+    assert_eq!(docker(&sandbox, "platform"), good);
+    let left = events(&sandbox);
+    assert!(!left.contains_key("later") && !left.is_empty(), "the data is that of before: {left:?}");
+    agree(&sandbox);
+
+    println!("--- a Ctrl-C during a rollback warns once, and the rollback ends well");
+    let answer = sandbox.deploy(&["--dashboard", "--no-backup", "--skip-canary"]);
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    let err = sandbox.home.path().join("interrupted.err");
+    // A test that a shell runs in the background would hand on that Ctrl-C is ignored.
+    let arguments = ["--default-signal=INT", "cm-rollback", "--service", "dashboard", "--confirm", "--skip-verify"];
+    let mut child = sandbox.home.command("env", &arguments, &sandbox.laptop.display().to_string());
+    let child = child.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&err).expect("a file"));
+    let mut child = child.spawn().expect("cm-rollback");
+    let said = || std::fs::read_to_string(&err).expect("its output");
+    until("containers are replaced", Duration::from_secs(60), || said().contains("starting"));
+    assert_eq!(sandbox.laptop("kill", &["-INT", &child.id().to_string()]).code, 0);
+    assert_eq!(end(&mut child, Duration::from_secs(120)), 60, "{}", said());
+    assert_eq!(said().matches("a second Ctrl-C stops at once").count(), 1, "{}", said());
+    assert_eq!(docker(&sandbox, "platform"), good);
+    agree(&sandbox);
 }

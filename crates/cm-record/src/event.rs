@@ -37,6 +37,8 @@ pub fn of(doc: &Document) -> Value {
 
 /// The event of a run that was cut off, from what a ledger holds of it. When it ended nobody knows.
 pub fn of_abandoned(project: &str, record: &Record) -> Value {
+    let last: Option<Timestamp> = record.at.parse().ok();
+    let seconds = record.began().zip(last).map_or(0, |(began, last)| last.duration_since(began).as_secs().max(0));
     let began = record.began().map_or_else(|| record.at.clone(), |began| began.to_string());
     json!({
         "schema": SCHEMA,
@@ -47,11 +49,11 @@ pub fn of_abandoned(project: &str, record: &Record) -> Value {
         "status": "abandoned",
         "actor": record.actor,
         "started_at": began,
-        "finished_at": cm_core::time::now(),
-        "duration_s": 0,
+        "finished_at": record.at,
+        "duration_s": seconds,
         "services": [],
         "stages": [],
-        "error": {"stage": null, "code": "abandoned", "message": record.cause},
+        "error": {"stage": "cm-record", "code": "abandoned", "message": record.cause},
         "backup": record.backup,
     })
 }

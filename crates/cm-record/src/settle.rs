@@ -134,3 +134,40 @@ fn tell_skipped(doc: &Document, log: &Log) {
         log.warn("it had failed before it was cut off: what it changed is taken back");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cm_ledger::ServiceState;
+    use serde_json::json;
+
+    /// Run ids sort by time.
+    fn id(n: u8) -> String {
+        format!("01980e5c-7b1a-7c3e-8a52-2f6f8f1f2a0{n}")
+    }
+
+    fn record(n: u8, services: &[&str]) -> Record {
+        let mut record = Record::new(&id(n), "bob", "main", "c");
+        record.services = services.iter().map(|name| ((*name).to_owned(), ServiceState::default())).collect();
+        record
+    }
+
+    #[test]
+    fn a_run_goes_on_only_where_no_other_changed_its_hosts_since() {
+        let mut value = Document::start("cm-detect", "ada", false).as_value();
+        value["run"]["id"] = id(2).into();
+        value["services"] = json!([{"name": "web", "host": "a", "action": "build", "reasons": []}]);
+        let doc = Document::parse(TOOL, value.to_string().as_bytes()).expect("valid");
+        let ledgers = |host: &str, records: &[Record]| {
+            let lines: Vec<_> = records.iter().map(|record| json!(record).to_string()).collect();
+            [(host.to_owned(), Ledger::parse(lines.join("\n").as_bytes()))]
+        };
+        let own = [record(1, &["web"]), record(2, &["web"]), record(3, &[])];
+        assert!(overtaken(&doc, &ledgers("a", &own)).is_ok(), "what did nothing is in nobody's way");
+        let later = [record(2, &["web"]), record(3, &["db"])];
+        assert!(overtaken(&doc, &ledgers("b", &later)).is_ok(), "on a host it does not touch");
+        let failure = overtaken(&doc, &ledgers("a", &later)).expect_err("overtaken");
+        assert_eq!((failure.exit, failure.code.as_str()), (Exit::Detect, "resume.overtaken"));
+        assert!(failure.message.contains(&format!("by run {} (bob)", id(3))), "{failure}");
+    }
+}

@@ -168,6 +168,8 @@ pub enum Outcome {
     Failed,
     /// It failed, and what ran before runs again.
     RolledBack,
+    /// It was cut off and nobody went on with it.
+    Abandoned,
 }
 
 /// A service in an event.

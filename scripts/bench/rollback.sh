@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# How fast one service goes back to an image that is still there, command to healthy, in a sandbox: against the same
+# replacement by hand (`docker compose up`, then its healthcheck and the health window), and against the runbook's own
+# procedure (checkout, build, up) in the same run. The service's build takes 90 s when nothing is cached: the runbook
+# says two to three minutes of its dashboard. It builds without a cache, as its own pruning leaves it. Prints both; exit
+# status 1 where a limit is missed: at most 2 s beyond the replacement by hand, and at most 1/10 of the runbook's time.
+#
+#   scripts/bench/rollback.sh [ROUNDS]     default 5
+#
+# CM_BIN_DIR is the folder of the programs under test (default: target/release).
+set -euo pipefail
+export LC_ALL=C
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+scripts=$(dirname "$here")
+programs=$(cd "${CM_BIN_DIR:-$here/../../target/release}" && pwd)
+rounds=${1:-5}
+build=90 window=2
+
+fail() { printf '[FAIL] %s\n' "$1" >&2; exit 2; }
+[[ $rounds =~ ^[1-9][0-9]?$ ]] || fail "not a number of rounds: '$rounds'"
+[[ -x $programs/cm-rollback ]] || fail "no programs in $programs: make build"
+
+folder=$(mktemp -d)
+export CM_SANDBOX=bench-rollback-$$
+trap '"$scripts/sandbox" down >/dev/null 2>&1 || :; rm -rf "$folder"' EXIT
+"$scripts/sandbox" up >/dev/null
+environment=$("$scripts/sandbox" env)
+eval "$environment"
+laptop=${XDG_STATE_HOME:-$HOME/.local/state}/cm-sandbox/$CM_SANDBOX/laptop
+# Nobody's own configuration or journal takes part.
+export HOME=$folder XDG_STATE_HOME=$folder/state XDG_RUNTIME_DIR=$folder CM_LOCK_FILE=$folder/lock
+export PATH=$programs:$scripts:$PATH
+unset CM_CONFIG CM_LOG CM_LOCK_NONCE
+git config --global user.name Bench
+git config --global user.email bench@example.org
+cd "$laptop"
+
+# quietly COMMAND... - shows what a command said only where it fails.
+quietly() { "$@" >"$folder/said" 2>&1 </dev/null || { cat "$folder/said" >&2; fail "$* (exit status $?)"; }; }
+# took COMMAND... - sets took, in milliseconds; `expected` is the exit status that is no failure.
+took() {
+  local begin=${EPOCHREALTIME/./} status=0
+  "$@" >"$folder/said" 2>&1 </dev/null || status=$?
+  took=$(((${EPOCHREALTIME/./} - begin) / 1000))
+  [[ $status = "${expected:-0}" ]] || { cat "$folder/said" >&2; fail "$* (exit status $status)"; }
+}
+server() { ssh -F "$CM_SSH_CONFIG" "$DEPLOY_USER@$PLATFORM_VPS_IP" "$@"; }
+median() { sort -n "$1" | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'; }
+
+sed -i "s/^window = \"10s\"/window = \"${window}s\"/" cm.toml
+# Before anything is copied, so that the deployments here do not wait for it each time.
+sed -i "0,/^WORKDIR/s/^WORKDIR.*/&\nRUN python3 -c 'import time; end = time.monotonic() + $build; [None for _ in iter(lambda: time.monotonic() < end, False)]'/" apps/dashboard/Dockerfile
+for version in one two; do
+  echo "bench-$version" >apps/dashboard/VERSION
+  git commit -qam "dashboard: $version"
+  quietly deploy-to-vps.sh --dashboard --no-backup --skip-canary --skip-verify
+done
+commits=("$(git rev-parse HEAD~1)" "$(git rev-parse HEAD)")
+
+# by_hand IMAGE - what cannot be done without: stop, start, healthy, and the window.
+by_hand() {
+  # shellcheck disable=SC2016  # the server expands it
+  server sh -c "'"'set -eu; cd ~/platform; docker tag "$1" curateme/dashboard
+    docker compose -f docker-compose.production.yml --env-file .env.production up -d --no-build --no-deps dashboard
+    while [ "$(docker inspect --format "{{.State.Health.Status}}" curateme-dashboard)" != healthy ]; do sleep 0.1; done
+    sleep "$2"'"'" sh "curateme/dashboard:cm-${1:0:12}" "$window"
+}
+for ((round = 0; round < rounds; round++)); do
+  expected=60 took cm-rollback --to "${commits[round % 2]}" --service dashboard --skip-verify
+  echo "$took" >>"$folder/ours"
+  took by_hand "${commits[(round + 1) % 2]}"
+  echo "$took" >>"$folder/hand"
+  # Back to where the ledger has it.
+  quietly by_hand "${commits[round % 2]}"
+done
+
+# The runbook's single-service rollback, as it stands there.
+quietly server docker builder prune -af
+if [[ $(server git -C platform rev-parse HEAD) != "${commits[1]}" ]]; then
+  expected=60 took cm-rollback --to "${commits[1]}" --service dashboard --skip-verify
+fi
+took server "cd ~/platform && git checkout -q HEAD~1 -- apps/dashboard &&
+  docker compose -f docker-compose.production.yml --env-file .env.production build dashboard &&
+  docker compose -f docker-compose.production.yml --env-file .env.production up -d dashboard &&
+  until [ \"\$(docker inspect --format '{{.State.Health.Status}}' curateme-dashboard)\" = healthy ]; do sleep 0.1; done"
+runbook=$took
+
+awk -v ours="$(median "$folder/ours")" -v hand="$(median "$folder/hand")" -v runbook="$runbook" -v rounds="$rounds" 'BEGIN {
+  printf "rollback of one service, command to healthy: cm-rollback %.1f s, stop, start and window by hand %.1f s, overhead %.1f s (at most 2.0; medians of %d rounds)\n", ours / 1000, hand / 1000, (ours - hand) / 1000, rounds
+  printf "the runbook'"'"'s checkout, build and up: %.1f s, ratio 1/%.1f (at least 1/10)\n", runbook / 1000, runbook / ours
+  exit ours - hand > 2000 || ours * 10 > runbook
+}'
