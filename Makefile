@@ -79,7 +79,7 @@ deb: ## Make a Debian package in dist/ (reproducible; see scripts/package.sh)
 
 completions: ## Write completions of bash, zsh and fish into target/completions
 	mkdir -p target/completions
-	$(CARGO) run -q -p cm-docs -- --completions target/completions
+	$(or $(wildcard $(BUILT)/cm-docs),$(CARGO) run -q -p cm-docs --) --completions target/completions
 
 uninstall: ## Remove what `make install` put there, and nothing else
 	cd $(BIN) && rm -f $(PROGRAMS) $(notdir $(SCRIPTS))
