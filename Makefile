@@ -33,7 +33,7 @@ test-unit: ## Run unit and protocol tests; seconds once things are compiled
 	scripts/setup.sh --tests
 	$(CARGO) build --workspace
 	CM_BIN_DIR=$(CURDIR)/target/debug $(CARGO) test --workspace --exclude cm-tests
-	CM_BIN_DIR=$(CURDIR)/target/debug $(CARGO) test -p cm-tests --test protocol --test manual --test shell
+	CM_BIN_DIR=$(CURDIR)/target/debug $(CARGO) test -p cm-tests --test protocol --test manual --test shell --test schemas
 
 test-sandbox: ## Run the tests on real servers: sshd, Docker, a database; one sandbox a test
 	scripts/setup.sh --tests
