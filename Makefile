@@ -37,7 +37,7 @@ test-unit: ## Run unit and protocol tests; seconds once things are compiled
 	scripts/setup.sh --tests
 	$(CARGO) build --workspace
 	CM_BIN_DIR=$(CURDIR)/target/debug $(CARGO) test --workspace --exclude cm-tests
-	CM_BIN_DIR=$(CURDIR)/target/debug $(CARGO) test -p cm-tests --test protocol --test manual --test shell
+	CM_BIN_DIR=$(CURDIR)/target/debug $(CARGO) test -p cm-tests --test protocol --test manual --test shell --test schemas
 
 test-sandbox: ## Run the tests on real servers: sshd, Docker, a database; one sandbox a test
 	scripts/setup.sh --tests
@@ -82,7 +82,7 @@ deb: $(if $(filter target/dist,$(BUILT)),dist) ## Make a Debian package in dist/
 
 completions: ## Write completions of bash, zsh and fish into target/completions
 	mkdir -p target/completions
-	$(CARGO) run -q -p cm-docs -- --completions target/completions
+	$(or $(wildcard $(BUILT)/cm-docs),$(CARGO) run -q -p cm-docs --) --completions target/completions
 
 uninstall: ## Remove what `make install` put there, and nothing else
 	cd $(BIN) && rm -f $(PROGRAMS) $(notdir $(SCRIPTS))

@@ -39,11 +39,12 @@ pub fn pages(programs: &[Command]) -> Files {
 }
 
 /// A page written by hand. A line `.GENERATED WHAT` stands for what is read off the
-/// definitions: `exit-status`, `configuration`, or `document`.
+/// definitions: `exit-status`, `configuration`, `document`; or the list of `codes`.
 fn whole(name: &str, section: u8, text: &str) -> String {
     let generated = |what: &str| match what {
         "exit-status" => program::exit_status(),
         "configuration" => reference::configuration(&schema::configuration()),
+        "codes" => codes().map(|(code, text)| roff::entry(&roff::bold(code), text)).collect(),
         "document" => reference::document(&schema::document()),
         other => format!("there is no list {other}\n"),
     };
@@ -55,9 +56,63 @@ fn whole(name: &str, section: u8, text: &str) -> String {
     format!("{}{body}", roff::title(name, section))
 }
 
+/// Every code that an error can have: what happened, and what to do.
+fn codes() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let lines = include_str!("pages/cm-errors.codes").lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.split_once(": "))
+}
+
 #[cfg(test)]
 mod tests {
+    use super::codes;
+    use std::collections::BTreeSet;
     use std::path::Path;
+
+    /// The words `"family.rest"` of a known family in the sources below `folder`, tests left out.
+    fn find(folder: &Path, families: &BTreeSet<&str>, found: &mut BTreeSet<String>) {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                find(&path, families, found);
+            } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("tests.rs") {
+                let text = std::fs::read_to_string(&path).expect("a source");
+                let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+                let is_word = |word: &str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !word.is_empty();
+                let is_code = |word: &&str| match word.split_once('.') {
+                    Some((family, rest)) => families.contains(family) && is_word(rest) && !NO_CODES.contains(word),
+                    None => false,
+                };
+                found.extend(text.split('"').filter(is_code).map(str::to_owned));
+            }
+        }
+    }
+
+    /// Words that look like codes: names of files, and of a field.
+    const NO_CODES: [&str; 7] =
+        ["cm.toml", "compose.yaml", "compose.yml", "compose.override", "lock.sh", "run.id", "run.actor"];
+
+    #[test]
+    fn no_code_is_without_an_entry_and_no_entry_without_a_code() {
+        let page = include_str!("pages/cm-errors.roff");
+        let terms = page.lines().filter_map(|line| line.strip_prefix(".B "));
+        let families: BTreeSet<&str> = terms.flat_map(|line| line.split(", ")).collect();
+        let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut found = BTreeSet::new();
+        for entry in std::fs::read_dir(crates).expect("crates").flatten() {
+            if entry.file_name() != "cm-docs" {
+                find(&entry.path().join("src"), &families, &mut found);
+            }
+        }
+        let known: Vec<&str> = codes().map(|(code, _)| code).collect();
+        assert!(known.is_sorted() && known.len() > 150, "one line a code, sorted");
+        let known: BTreeSet<&str> = known.into_iter().filter(|code| code.contains('.')).collect();
+        let missing: Vec<_> = found.iter().filter(|code| !known.contains(code.as_str())).collect();
+        let old: Vec<_> = known.iter().filter(|code| !found.contains(**code)).collect();
+        assert!(
+            missing.is_empty() && old.is_empty(),
+            "without an entry: {missing:?}; in no source: {old:?}. One line a code, with cause and cure, in crates/cm-docs/src/pages/cm-errors.codes; then `make man`"
+        );
+    }
 
     /// The families of the codes in `Failure::new(Exit::…, "family.rest", …)`.
     fn families(folder: &Path, into: &mut std::collections::BTreeSet<String>) {
