@@ -20,9 +20,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-/// sshd allows 10 sessions a connection by default (`MaxSessions`); two stay free
-/// for the other programs of the pipe.
-const MAX_SESSIONS: usize = 8;
+/// sshd allows 10 sessions a connection by default (`MaxSessions`). Half stay free: for the other
+/// programs of the pipe, and because sshd counts a session that has just ended for a moment more.
+const MAX_SESSIONS: usize = 5;
 
 /// Where a host is and how to get there.
 #[derive(Clone, Debug, Eq, PartialEq)]
