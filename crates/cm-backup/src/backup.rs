@@ -2,9 +2,10 @@
 //! the point: look, check that there is room, read, write aside, read back, compare,
 //! and only then give it its name.
 
-use crate::dump::{self, Dump, Dumped, Options, Wanted};
+use crate::dump::{self, Dump, Dumped, Method, Options, Wanted};
 use crate::file::BackupFile;
 use crate::manifest::{self, Deploy, Manifest, Namespace, SCHEMA, Server};
+use crate::mongodump;
 use crate::progress::{Goal, Progress};
 use crate::restore;
 use crate::source::Source;
@@ -116,6 +117,11 @@ impl Backup<'_> {
     }
 
     async fn dump_once(&self, survey: &Survey, consistency: Wanted) -> Result<Dumped<()>> {
+        if let (Method::Mongodump, Some(inside)) = (self.options.method, &self.source.inside) {
+            self.log.info("mongodump in the database's container reads");
+            let to = (self.store, self.name);
+            return mongodump::dump(&self.source.client, inside, survey, self.options, to).await;
+        }
         let (sink, receiving) = self.store.receive(self.name);
         let dump = Dump { client: &self.source.client, survey, options: self.options, consistency, log: self.log };
         let dumped = match dump.run(sink).await {

@@ -19,6 +19,7 @@ use cm_core::{Exit, Failure, Log, Result};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use mongodb::raw_batch_cursor::RawBatch;
 use mongodb::{Client, Database};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -34,7 +35,7 @@ const BATCH_LIMIT: Duration = Duration::from_secs(120);
 pub use crate::moment::{NO_MOMENT, Wanted};
 
 /// What is read of a database, and how.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Options {
     /// What of it; everything, if nothing is said.
     pub selection: Option<Selection>,
@@ -44,6 +45,18 @@ pub struct Options {
     pub consistency: Wanted,
     /// The most that is read in a second, in bytes of BSON.
     pub rate_limit: Option<u64>,
+    /// Who reads.
+    pub method: Method,
+}
+
+/// Who reads the database and writes the archive.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, clap::ValueEnum)]
+pub enum Method {
+    /// cm-backup itself.
+    #[default]
+    Native,
+    /// The mongodump in the database's container.
+    Mongodump,
 }
 
 /// What was read.
