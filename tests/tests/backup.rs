@@ -45,7 +45,8 @@ case "$1 $*" in *mongodb:*) echo 'the URI is among the arguments' >&2; exit 1 ;;
 case "$config" in 'uri: "mongodb://'*) ;; *) echo "no URI in the configuration" >&2; exit 1 ;; esac
 [ "$*" = '--config /dev/stdin --archive --db curateme --gzip' ] || { echo "called with $*" >&2; exit 1; }
 exec cat /tmp/canned"#;
-    let put = r#"docker cp "$1" curateme-mongodb:/tmp/canned
+    let put = r#"cp -f "$1" canned && chmod 644 canned
+docker cp canned curateme-mongodb:/tmp/canned
 printf '%s\n' "$2" > /tmp/mongodump && chmod 755 /tmp/mongodump
 docker cp /tmp/mongodump curateme-mongodb:/usr/local/bin/mongodump"#;
     sandbox.server("platform", &["sh", "-ec", put, "sh", canned, script]);
@@ -139,27 +140,13 @@ fn by_mongodump(sandbox: &Sandbox, good: &str, documents: u64) {
     failed_with("is there a mongodump in the container?");
 
     // As when its connection breaks: whole for every tool, and half of it is missing.
-    let part = [
-        "--query",
-        r#"{"_id": {"$lt": 3}}"#,
-        "--collection",
-        "capped",
-        "--output",
-        "part.archive.gz",
-        "--run-on",
-        "here",
-    ];
-    done(&backup(sandbox, &part));
-    let part = std::fs::read(sandbox.laptop.join("part.archive.gz")).expect("a backup");
-    let container = sandbox.container("platform");
-    docker(&[
-        "cp",
-        "-q",
-        &sandbox.laptop.join("part.archive.gz").display().to_string(),
-        &format!("{container}:/tmp/part"),
-    ]);
-    assert!(!part.is_empty());
-    put_mongodump(sandbox, "/tmp/part");
+    let part = sandbox.home.path().join("part.archive.gz").display().to_string();
+    let query = ["--query", r#"{"n": {"$lt": 3}}"#, "--collection", "capped", "--output", &part, "--run-on", "here"];
+    assert!(facts(done(&backup(sandbox, &query)))["documents"].as_u64() < Some(documents));
+    let server = sandbox.container("platform");
+    docker(&["cp", "-q", &part, &format!("{server}:/usr/local/share/part")]);
+    docker(&["exec", &server, "chmod", "0644", "/usr/local/share/part"]);
+    put_mongodump(sandbox, "/usr/local/share/part");
     failed_with("what mongodump wrote");
 
     let cut = r#"head -c 300 "$1" > /tmp/cut"#;

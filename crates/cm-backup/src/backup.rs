@@ -217,7 +217,8 @@ impl Backup<'_> {
         }
         let others = survey::databases(client).await.unwrap_or_default();
         let others: Vec<_> = others.into_iter().filter(|name| name != self.database).collect();
-        if self.source.deployed && others.is_empty() && prepared.previous.is_none() {
+        let all_of_it = self.options.selection.is_none();
+        if all_of_it && self.source.deployed && others.is_empty() && prepared.previous.is_none() {
             return Ok(Some(format!("{} is new and has no data yet: nothing to back up", self.source.display)));
         }
         let what = if survey.collections.is_empty() { "is not there" } else { "has no documents" };
