@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::codec::Compressed;
+use crate::dump::Method;
 use crate::moment::Wanted;
 use crate::select::{ReadFrom, parse_bytes};
 use clap::{Parser, Subcommand};
@@ -69,6 +70,15 @@ pub struct Args {
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub rate_limit: Option<u64>,
 
+    /// Who reads: cm-backup, or the mongodump in the database's container
+    #[arg(long, value_enum, default_value_t)]
+    pub method: Method,
+
+    /// Where cm-backup works: on the server, so that no data leaves it, or on this machine. auto
+    /// is the server if this version is installed there
+    #[arg(long, value_name = "PLACE", value_enum, default_value_t)]
+    pub run_on: Place,
+
     /// How the file is compressed
     #[arg(long, value_enum, default_value_t)]
     pub compression: Compressed,
@@ -99,6 +109,18 @@ pub struct Args {
     /// one, counts that differ; `verify`: a file without a manifest
     #[arg(long, global = true)]
     pub strict: bool,
+}
+
+/// Where the program works.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
+pub enum Place {
+    /// On the server, if this version is installed there.
+    #[default]
+    Auto,
+    /// On this machine, through a tunnel.
+    Here,
+    /// On the server in any case.
+    Server,
 }
 
 /// Other uses than making a backup.
@@ -141,6 +163,13 @@ pub enum Command {
         /// Write the list as JSON
         #[arg(long)]
         json: bool,
+    },
+
+    /// Make the backup that another cm-backup orders
+    #[command(hide = true)]
+    CarryOut {
+        /// The order, as JSON
+        order: String,
     },
 
     /// Remove old backups from the folder that cm.toml names, or from one of this machine

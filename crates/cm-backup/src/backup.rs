@@ -2,9 +2,10 @@
 //! the point: look, check that there is room, read, write aside, read back, compare,
 //! and only then give it its name.
 
-use crate::dump::{self, Dump, Dumped, Options, Wanted};
+use crate::dump::{self, Dump, Dumped, Method, Options, Wanted};
 use crate::file::BackupFile;
 use crate::manifest::{self, Deploy, Manifest, Namespace, SCHEMA, Server};
+use crate::mongodump;
 use crate::progress::{Goal, Progress};
 use crate::restore;
 use crate::source::Source;
@@ -116,6 +117,11 @@ impl Backup<'_> {
     }
 
     async fn dump_once(&self, survey: &Survey, consistency: Wanted) -> Result<Dumped<()>> {
+        if let (Method::Mongodump, Some(inside)) = (self.options.method, &self.source.inside) {
+            self.log.info("mongodump in the database's container reads");
+            let to = (self.store, self.name);
+            return mongodump::dump(&self.source.client, inside, survey, self.options, to).await;
+        }
         let (sink, receiving) = self.store.receive(self.name);
         let dump = Dump { client: &self.source.client, survey, options: self.options, consistency, log: self.log };
         let dumped = match dump.run(sink).await {
@@ -211,7 +217,8 @@ impl Backup<'_> {
         }
         let others = survey::databases(client).await.unwrap_or_default();
         let others: Vec<_> = others.into_iter().filter(|name| name != self.database).collect();
-        if self.source.deployed && others.is_empty() && prepared.previous.is_none() {
+        let all_of_it = self.options.selection.is_none();
+        if all_of_it && self.source.deployed && others.is_empty() && prepared.previous.is_none() {
             return Ok(Some(format!("{} is new and has no data yet: nothing to back up", self.source.display)));
         }
         let what = if survey.collections.is_empty() { "is not there" } else { "has no documents" };

@@ -19,14 +19,18 @@ use cm_core::{Exit, Failure, Log, Result};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use mongodb::raw_batch_cursor::RawBatch;
 use mongodb::{Client, Database};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// Collections read at a time: one more than the server answers at once, or it waits.
 pub const READERS: usize = 2;
+
+/// Batches in memory at a time, those included that are on their way.
+const BATCHES: usize = READERS + 1;
 
 /// How long the server may take for one batch of at most 16 MiB.
 const BATCH_LIMIT: Duration = Duration::from_secs(120);
@@ -34,7 +38,7 @@ const BATCH_LIMIT: Duration = Duration::from_secs(120);
 pub use crate::moment::{NO_MOMENT, Wanted};
 
 /// What is read of a database, and how.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Options {
     /// What of it; everything, if nothing is said.
     pub selection: Option<Selection>,
@@ -44,6 +48,18 @@ pub struct Options {
     pub consistency: Wanted,
     /// The most that is read in a second, in bytes of BSON.
     pub rate_limit: Option<u64>,
+    /// Who reads.
+    pub method: Method,
+}
+
+/// Who reads the database and writes the archive.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, clap::ValueEnum)]
+pub enum Method {
+    /// cm-backup itself.
+    #[default]
+    Native,
+    /// The mongodump in the database's container.
+    Mongodump,
 }
 
 /// What was read.
@@ -76,7 +92,8 @@ impl<W> Dumped<W> {
 }
 
 enum Message {
-    Batch(usize, RawBatch),
+    /// With the permit to be in memory.
+    Batch(usize, RawBatch, OwnedSemaphorePermit),
     Close(usize),
     Finish,
 }
@@ -144,9 +161,10 @@ impl Dump<'_> {
     ) -> Result<(Consistency, Vec<Option<(u64, u64)>>)> {
         let moment = moment::choose(database, self.survey, self.consistency, self.log).await?;
         let pace = Pace::new(self.options.rate_limit);
+        let memory = Arc::new(Semaphore::new(BATCHES));
         let readers = if moment.is_one_by_one() { 1 } else { READERS };
         let tasks = self.survey.collections.iter().enumerate();
-        let tasks = tasks.map(|(index, found)| read_one(database, index, found, &moment, &pace, &sender));
+        let tasks = tasks.map(|(index, found)| read_one(database, index, found, &moment, (&pace, &memory), &sender));
         let mut counted: Vec<(usize, _)> = stream::iter(tasks).buffer_unordered(readers).try_collect().await?;
         counted.sort_by_key(|(index, _)| *index);
         send(&sender, Message::Finish).await?;
@@ -169,12 +187,12 @@ async fn read_one(
     index: usize,
     found: &Found,
     moment: &Moment,
-    pace: &Pace,
+    (pace, memory): (&Pace, &Arc<Semaphore>),
     sender: &mpsc::Sender<Message>,
 ) -> Result<(usize, Option<(u64, u64)>)> {
     let before = survey::count(database, found).await;
     if found.has_documents() {
-        read_documents(database, index, found, moment, pace, sender).await?;
+        read_documents(database, index, found, moment, (pace, memory), sender).await?;
     }
     send(sender, Message::Close(index)).await?;
     let after = survey::count(database, found).await;
@@ -186,7 +204,7 @@ async fn read_documents(
     index: usize,
     found: &Found,
     moment: &Moment,
-    pace: &Pace,
+    (pace, memory): (&Pace, &Arc<Semaphore>),
     sender: &mpsc::Sender<Message>,
 ) -> Result<()> {
     let message = || format!("reading {} from the database failed", found.entry.namespace());
@@ -198,10 +216,14 @@ async fn read_documents(
     };
     let opening = tokio::time::timeout(BATCH_LIMIT, moment.open(database, found)).await.map_err(in_time)?;
     let mut batches = opening.map_err(|error| moment::failure(&error, message()))?;
-    while let Some(batch) = tokio::time::timeout(BATCH_LIMIT, batches.next()).await.map_err(in_time)? {
+    loop {
+        let permit = Arc::clone(memory).acquire_owned().await;
+        let permit = permit.map_err(|error| Failure::bug("the batches are not counted any more").cause(error))?;
+        let next = tokio::time::timeout(BATCH_LIMIT, batches.next()).await.map_err(in_time)?;
+        let Some(batch) = next else { break };
         let batch = batch.map_err(|error| moment::failure(&error, message()))?;
         pace.wait(batch.doc_slices().map_or(0, |documents| documents.as_bytes().len() as u64)).await;
-        send(sender, Message::Batch(index, batch)).await?;
+        send(sender, Message::Batch(index, batch, permit)).await?;
     }
     Ok(())
 }
@@ -254,7 +276,7 @@ fn write<W: Write>(
                 writer.close(index)?;
                 progress.close();
             }
-            Some(Message::Batch(index, batch)) => write_batch(&mut writer, index, &batch, progress)?,
+            Some(Message::Batch(index, batch, _permit)) => write_batch(&mut writer, index, &batch, progress)?,
             Some(Message::Finish) => break,
         }
     }

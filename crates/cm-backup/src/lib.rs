@@ -16,6 +16,7 @@ pub mod manifest;
 pub mod metadata;
 pub mod moment;
 pub mod mongo;
+pub mod mongodump;
 mod name;
 pub mod pipe;
 mod plan;
@@ -27,6 +28,7 @@ pub mod source;
 pub mod store;
 pub mod survey;
 mod text;
+pub mod there;
 pub mod verify;
 
 pub use args::Args;
@@ -74,6 +76,7 @@ impl cm_core::Tool for Tool {
             }
             Some(Command::Prune { folder }) => Some(prune::run(args, folder.as_deref(), io).await),
             Some(Command::Restore(restore)) => Some(restore::run(args, restore, io).await),
+            Some(Command::CarryOut { order }) => Some(there::run(order, io).await),
             Some(Command::List { folder, json }) => Some(list(args, folder.as_deref(), *json, io).await),
             None if args.output.as_deref().is_some_and(|path| path.as_os_str() == "-") => {
                 Some(plan::to_stdout(args, io).await)
@@ -133,6 +136,10 @@ async fn remove_old(args: &Args, store: &Store, run: &mut Run, done: Done) -> Do
 type CarriedOut = (Outcome, Option<Store>);
 
 async fn carry_out(plan: &Plan, args: &Args, run: &Run) -> Result<CarriedOut> {
+    if let Some((host, order)) = plan.order(args, deploy(run, plan), &run.log).await? {
+        run.log.info(format!("cm-backup is on {} too: it works there, and no data leaves that server", host.name()));
+        return Ok((order.send(&host, &run.log).await?, plan.store_there(&host)));
+    }
     let Route { source, store } = plan.open(&run.log).await?;
     let Some(source) = source else {
         return Ok((Outcome::NothingYet("no database container yet: nothing to back up".to_owned()), None));

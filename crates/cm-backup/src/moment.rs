@@ -13,13 +13,14 @@ use mongodb::error::Error;
 use mongodb::options::ReadConcern;
 use mongodb::raw_batch_cursor::{RawBatch, SessionRawBatchCursor};
 use mongodb::{ClientSession, Database};
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, MutexGuard};
 
 /// The code of a failure because the server cannot show one moment, or not for so long.
 pub const NO_MOMENT: &str = "backup.no-moment";
 
 /// Whether all of a backup has to be of one moment.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, clap::ValueEnum)]
 pub enum Wanted {
     /// Where the server can; the manifest says whether it is.
     #[default]

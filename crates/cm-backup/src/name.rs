@@ -32,6 +32,18 @@ fn plain(text: &str) -> String {
     name.trim_start_matches(['.', '-']).to_owned()
 }
 
+/// The database to read: the one that was named, else the URI's.
+///
+/// # Errors
+/// [`Exit::Config`] if there is neither.
+pub fn database(named: Option<&str>, of_uri: Option<&str>) -> Result<String> {
+    let name = named.or(of_uri).ok_or_else(|| {
+        Failure::new(Exit::Config, "backup.database-name", "no database is named")
+            .hint("name it: --database NAME, `database` under [backup] in cm.toml, or in the URI's path")
+    })?;
+    check_database(name).map(|()| name.to_owned())
+}
+
 /// A name that MongoDB accepts for a database.
 ///
 /// # Errors

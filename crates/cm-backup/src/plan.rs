@@ -1,14 +1,15 @@
 //! From where to where: what the flags, the environment and `cm.toml` come to,
 //! before anything is connected to.
 
-use crate::args::Args;
-use crate::dump::{Dump, Options};
-use crate::manifest::Selection;
+use crate::args::{Args, Place};
+use crate::dump::{Dump, Method, Options};
+use crate::manifest::{Deploy, Selection};
 use crate::name;
 use crate::select::ReadFrom;
-use crate::source::{Deployed, Source};
+use crate::source::{self, Deployed, Source};
 use crate::store::Store;
-use crate::{survey, text};
+use crate::there::{self, Order};
+use crate::{mongodump, survey, text};
 use cm_core::{Exit, Failure, Io, Log, Result, Run};
 use cm_host::{Host, Target};
 use cm_project::{HostSpec, Project};
@@ -158,11 +159,7 @@ impl Plan {
     /// # Errors
     /// [`Exit::Config`] if there is neither.
     pub fn database(&self, of_uri: Option<&str>) -> Result<String> {
-        let name = self.database.as_deref().or(of_uri).ok_or_else(|| {
-            Failure::new(Exit::Config, "backup.database-name", "no database is named")
-                .hint("name it: --database NAME, `database` under [backup] in cm.toml, or in the URI's path")
-        })?;
-        name::check_database(name).map(|()| name.to_owned())
+        name::database(self.database.as_deref(), of_uri)
     }
 
     /// Whether the backup is one of many in its folder.
@@ -183,6 +180,55 @@ impl Plan {
         match &self.to {
             To::File { name, .. } => name.clone(),
             _ => name::file_name(prefix, self.at, commit, self.options.compression.suffix()),
+        }
+    }
+
+    /// The plan as an order to the server that has the database and keeps the backup, and that
+    /// server; `None` where it is this machine, or there are two, or cm-backup is not there.
+    ///
+    /// # Errors
+    /// [`Exit::Config`], [`Exit::Unreachable`]; [`Exit::Backup`] where it has to be there, and is not.
+    pub async fn order(&self, args: &Args, deploy: Deploy, log: &Log) -> Result<Option<(Host, Order)>> {
+        let (From::Service(from), To::Host { target, directory }) = (&self.from, &self.to) else { return Ok(None) };
+        let wanted = args.run_on;
+        if wanted == Place::Here || target.is_local() || *target != Target::of(&from.project, &from.host)? {
+            return Ok(None);
+        }
+        let host = Host::connect(target, log).await?;
+        if !there::is_installed(&host).await {
+            if wanted == Place::Server {
+                let message = format!("there is no cm-backup {} on {}", env!("CARGO_PKG_VERSION"), host.name());
+                return Err(Failure::new(Exit::Backup, "backup.there", message)
+                    .hint("install it where `ssh HOST cm-backup` finds it, or leave out --run-on server"));
+            }
+            return Ok(None);
+        }
+        let checkout = from.host.checkout()?;
+        let checkout = checkout.trim_end_matches('/');
+        let order = Order {
+            host: host.name().to_owned(),
+            compose_project: from.compose_project(checkout),
+            service: from.service.clone(),
+            volumes: from.volumes(),
+            env_file: format!("{checkout}/{}", env_file(&from.project)),
+            uri_env: from.uri_env.clone(),
+            database: self.database.clone(),
+            directory: directory.clone(),
+            options: self.options.clone(),
+            at: self.at,
+            allow_empty: args.allow_empty,
+            restore_check: args.restore_check,
+            strict: args.strict,
+            deploy,
+        };
+        Ok(Some((host, order)))
+    }
+
+    /// The folder of the server that carries an order out.
+    pub fn store_there(&self, host: &Host) -> Option<Store> {
+        match &self.to {
+            To::Host { directory, .. } => Some(Store::new(host.clone(), directory)),
+            _ => None,
         }
     }
 
@@ -225,16 +271,26 @@ impl FromService {
     async fn open(&self, server: &Host) -> Result<Option<Source>> {
         let checkout = self.host.checkout()?;
         let checkout = checkout.trim_end_matches('/');
-        let folder = checkout.rsplit('/').next().unwrap_or_default().to_lowercase();
         let deployed = Deployed {
             host: server,
-            project: self.project.compose.name.as_deref().unwrap_or(&folder),
+            project: &self.compose_project(checkout),
             service: &self.service,
-            definition: self.project.compose.service(&self.service),
+            volumes: &self.volumes(),
             env_file: &format!("{checkout}/{}", env_file(&self.project)),
             uri_env: &self.uri_env,
         };
         deployed.open().await
+    }
+
+    /// The project's name as Compose knows it: its own, or that of the folder.
+    fn compose_project(&self, checkout: &str) -> String {
+        let folder = || checkout.rsplit('/').next().unwrap_or_default().to_lowercase();
+        self.project.compose.name.clone().unwrap_or_else(folder)
+    }
+
+    /// The named volumes in the service's definition.
+    fn volumes(&self) -> Vec<String> {
+        self.project.compose.service(&self.service).map(source::named_volumes).unwrap_or_default()
     }
 }
 
@@ -279,12 +335,21 @@ impl Section {
 
 /// What the flags say of the reading.
 fn options(args: &Args) -> Result<Options> {
-    Ok(Options {
+    let options = Options {
         selection: Selection::of(args)?,
         compression: args.compression,
         consistency: args.consistency,
         rate_limit: args.rate_limit,
-    })
+        method: args.method,
+    };
+    if args.method == Method::Mongodump {
+        if args.uri_env.is_some() {
+            let message = "--method mongodump runs in the database's container, which --uri-env does not lead to";
+            return Err(Failure::new(Exit::Usage, "usage.method", message).hint("--host and --service, or cm.toml, do"));
+        }
+        mongodump::check(&options)?;
+    }
+    Ok(options)
 }
 
 /// Whether `--output` names a folder or a new file.

@@ -29,7 +29,27 @@ pub struct Source {
     pub database: Option<String>,
     /// Whether it is the container of a deployed service, which is empty on the first days.
     pub deployed: bool,
+    /// The container it is in, where it is known.
+    pub inside: Option<Inside>,
     tunnel: Option<Forward>,
+}
+
+/// A container with a database, as a program in it sees that.
+#[derive(Debug)]
+pub struct Inside {
+    /// The host it runs on.
+    pub host: Host,
+    /// Its id.
+    pub container: String,
+    uri: SecretString,
+}
+
+impl Inside {
+    /// What MongoDB's tools read with `--config`. A JSON text is YAML.
+    pub fn configuration(&self) -> String {
+        let uri = serde_json::Value::from(secrecy::ExposeSecret::expose_secret(&self.uri));
+        format!("uri: {uri}\n")
+    }
 }
 
 impl Source {
@@ -50,7 +70,7 @@ impl Source {
     async fn connect(uri: DatabaseUri, display: String, tunnel: Option<Forward>) -> Result<Source> {
         let client = uri.client(u32::try_from(crate::dump::READERS).unwrap_or(1))?;
         let database = uri.database().map(str::to_owned);
-        let source = Source { client, display, database, deployed: false, tunnel };
+        let source = Source { client, display, database, deployed: false, inside: None, tunnel };
         match survey::greet(&source.client, &source.display).await {
             Ok(()) => Ok(source),
             Err(failure) => {
@@ -79,8 +99,8 @@ pub struct Deployed<'a> {
     pub project: &'a str,
     /// The database's service.
     pub service: &'a str,
-    /// Its definition in the compose file.
-    pub definition: Option<&'a Service>,
+    /// The volumes that its definition names.
+    pub volumes: &'a [String],
     /// The env file on the host.
     pub env_file: &'a str,
     /// The variable in it that holds the URI.
@@ -105,7 +125,7 @@ impl Deployed<'_> {
                 format!("the container {} on {} has no address on a network", container.name, self.host.name());
             self.unreachable(message)
         })?;
-        let uri = self.uri().await?;
+        let (uri, text) = self.uri().await?;
         let port = self.check_leads_here(&uri, container).await?;
         let display = format!("service {} on {}", self.service, self.host.name());
         let source = if self.host.target().is_local() {
@@ -115,7 +135,8 @@ impl Deployed<'_> {
             let tunnel = self.host.forward(address, port).await?;
             Source::connect(uri.through(tunnel.socket()), display, Some(tunnel)).await?
         };
-        Ok(Some(Source { deployed: true, ..source }))
+        let inside = Inside { host: self.host.clone(), container: container.id.clone(), uri: text };
+        Ok(Some(Source { deployed: true, inside: Some(inside), ..source }))
     }
 
     /// No container: the first deploy of a platform, unless data of it is there.
@@ -139,9 +160,11 @@ impl Deployed<'_> {
         let format = r#"{{.Name}} {{.Label "com.docker.compose.volume"}}"#;
         let command = self.host.command(["docker", "volume", "ls", "--filter", &filter, "--format", format]);
         let text = command.text(Exit::Backup, "backup.engine").await?;
-        let named = self.definition.map(named_volumes).unwrap_or_default();
         let pairs = text.lines().filter_map(|line| line.split_once(' '));
-        Ok(pairs.filter(|(_, label)| named.iter().any(|name| name == label)).map(|(name, _)| name.to_owned()).collect())
+        Ok(pairs
+            .filter(|(_, label)| self.volumes.iter().any(|name| name == label))
+            .map(|(name, _)| name.to_owned())
+            .collect())
     }
 
     fn stopped(&self, containers: &[&Container]) -> Failure {
@@ -158,7 +181,7 @@ impl Deployed<'_> {
     }
 
     /// The URI in the host's env file.
-    async fn uri(&self) -> Result<DatabaseUri> {
+    async fn uri(&self) -> Result<(DatabaseUri, SecretString)> {
         let place = format!("{} on {}", self.env_file, self.host.name());
         let bytes = self.host.read(self.env_file, Exit::Backup).await?.ok_or_else(|| {
             Failure::new(Exit::Config, "backup.env-file", format!("there is no file {place}"))
@@ -172,7 +195,8 @@ impl Deployed<'_> {
             Failure::new(Exit::Config, "backup.uri", format!("{} is not set in {place}", self.uri_env))
                 .hint("set it there, or name another variable: uri_env under [backup] in cm.toml")
         })?;
-        DatabaseUri::parse(&value, &format!("{} in {place}", self.uri_env)).await
+        let uri = DatabaseUri::parse(&value, &format!("{} in {place}", self.uri_env)).await?;
+        Ok((uri, value))
     }
 
     /// The URI must lead to this container: a backup of another database proves nothing.
@@ -212,7 +236,7 @@ fn as_backup(mut failure: Failure) -> Failure {
 }
 
 /// The named volumes among a service's mounts, in both spellings of the compose file.
-fn named_volumes(service: &Service) -> Vec<String> {
+pub fn named_volumes(service: &Service) -> Vec<String> {
     let mounts = service.configuration.get("volumes").and_then(Value::as_array).cloned().unwrap_or_default();
     let name = |mount: &Value| match mount {
         Value::String(text) => text.split(':').next().map(str::to_owned),

@@ -192,13 +192,23 @@ impl Store {
 
     /// Starts to receive the backup `name`; what is written goes there.
     pub fn receive(&self, name: &str) -> (Blocking<DuplexStream>, Receiving) {
-        let (sink, mut source) = pipe::pipe();
+        let (sink, source) = pipe::pipe();
+        (sink, self.receiving(name, source))
+    }
+
+    /// As [`Store::receive`], for what comes from another command.
+    pub fn receive_stream(&self, name: &str) -> (DuplexStream, Receiving) {
+        let (sink, source) = tokio::io::duplex(pipe::CAPACITY);
+        (sink, self.receiving(name, source))
+    }
+
+    fn receiving(&self, name: &str, mut source: DuplexStream) -> Receiving {
         let (host, arguments) = (self.host.clone(), self.arguments(name));
         let task = tokio::spawn(async move {
             let command = host.script(RECEIVE, arguments).limit(TRANSFER_LIMIT);
             command.copy_from(&mut source, Exit::Backup, "backup.store").await
         });
-        (sink, Receiving { name: name.to_owned(), task })
+        Receiving { name: name.to_owned(), task }
     }
 
     /// Waits until everything that was written is on disk; `bytes` is how much it is.

@@ -92,12 +92,17 @@ impl Sandbox {
         relay
     }
 
+    /// The container that a server is, for this machine's Docker.
+    pub fn container(&self, server: &str) -> String {
+        format!("cm-sandbox-{}-{server}", self.name)
+    }
+
     /// Takes the power from a server and gives it back.
     ///
     /// # Panics
     /// If the engine does not do it.
     pub fn restart(&self, server: &str) {
-        let container = format!("cm-sandbox-{}-{server}", self.name);
+        let container = self.container(server);
         for verb in ["kill", "start"] {
             let status = Command::new("docker").args([verb, &container]).stdout(Stdio::null()).status();
             assert!(status.is_ok_and(|status| status.success()), "docker {verb} {container}");

@@ -62,7 +62,7 @@ pub async fn run(args: &Args, restore: &RestoreArgs, io: &Io) -> Result<Exit> {
     }
     let prelude = announced(&file).await?;
     let renames = Renames::new(&restore.ns_from, &restore.ns_to, args.database.as_deref())?;
-    let wanted = Wanted { collections: restore.collection.clone(), renames, replace: restore.drop };
+    let wanted = Wanted { collections: restore.collection.clone(), renames, replace: restore.drop, in_place: false };
     let plan = Plan::make(&prelude, &wanted)?;
     let destination = routes::destination(args, &io.log).await?;
     let source = &destination.source;

@@ -60,7 +60,7 @@ pub struct Existing {
 }
 
 /// A whole restore.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// What is restored, in the order of the backup.
     pub items: Vec<Item>,
@@ -70,6 +70,8 @@ pub struct Plan {
     pub databases: BTreeMap<String, Existing>,
     /// Whether collections that are there are replaced.
     pub replace: bool,
+    /// Whether everything is filled in its place, because nobody uses where it goes.
+    pub in_place: bool,
 }
 
 /// What of a backup is wanted, and under which names.
@@ -81,6 +83,8 @@ pub struct Wanted {
     pub renames: Renames,
     /// Whether what is there is replaced.
     pub replace: bool,
+    /// Whether nobody uses where it goes, so that no other names are needed on the way.
+    pub in_place: bool,
 }
 
 impl Plan {
@@ -90,8 +94,7 @@ impl Plan {
     /// [`Exit::Usage`] for names that do not fit; [`Exit::Backup`] for a backup of nothing,
     /// or with options that cannot be read.
     pub fn make(prelude: &Prelude, wanted: &Wanted) -> Result<Plan> {
-        let mut plan =
-            Plan { items: Vec::new(), skipped: Vec::new(), databases: BTreeMap::new(), replace: wanted.replace };
+        let mut plan = Plan { replace: wanted.replace, in_place: wanted.in_place, ..Plan::default() };
         for (index, entry) in prelude.entries.iter().enumerate() {
             let from = entry.namespace();
             if let Some(why) = not_restored(&entry.db, &entry.collection) {
@@ -154,7 +157,7 @@ impl Plan {
                 return Err(Failure::new(Exit::Usage, "restore.kind", message)
                     .hint("--drop replaces it; --db and --ns-from/--ns-to restore beside it"));
             }
-            let renamable = !item.collection.starts_with("system.");
+            let renamable = !self.in_place && !item.collection.starts_with("system.");
             item.way = match item.kind {
                 Kind::View => Way::Define,
                 Kind::Timeseries => Way::InPlace,

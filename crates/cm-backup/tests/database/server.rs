@@ -453,3 +453,52 @@ async fn a_time_series_comes_back_as_its_buckets_or_not_at_all() {
         assert!(documents == buckets, "the buckets differ");
     }
 }
+
+/// A file system of its own that something else fills while the backup is written: the real ENOSPC.
+#[tokio::test]
+async fn a_disk_that_fills_up_in_the_middle_leaves_no_backup() {
+    let server = Server::start();
+    fill(&server.client().await, "orders", 40_000).await;
+    let lab = Lab::new();
+    std::fs::create_dir(lab.backups()).expect("a folder");
+    let script = r#"mount -t tmpfs -o size=120m tmpfs "$1" || exit 99
+( until ls "$1" | grep -q partial; do sleep 0.02; done; head -c 200000000 /dev/zero > "$1/filler" ) 2> /dev/null &
+shift
+"$@" && exit 98
+code=$?
+wait
+ls "$BACKUPS" >&2
+exit "$code""#;
+    let folder = format!("{}/", lab.backups().display());
+    let program = env!("CARGO_BIN_EXE_cm-backup");
+    let backup = [program, "--uri-env", "TEST_URI", "--database", "shop", "--output", &folder, "--rate-limit", "10M"];
+    let uri = server.uri();
+    let of_ours = lab.command(&uri, &[]);
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", &folder]).args(backup);
+    command.args(["--compression", "none"]).env_clear().env("BACKUPS", &folder);
+    command.envs(of_ours.get_envs().filter_map(|(name, value)| Some((name, value?)))).stdin(Stdio::null());
+    let ended = Ended::of(command.output().expect("unshare"));
+    assert_eq!(ended.code, 21, "{}", ended.stderr);
+    assert!(ended.stderr.contains("No space left on device"), "{}", ended.stderr);
+    assert_eq!(ended.stderr.lines().last(), Some("filler"), "{}", ended.stderr);
+    assert_eq!(ended.document()["error"]["code"], "backup.store");
+}
+
+#[tokio::test]
+async fn a_collection_renamed_in_the_middle_is_noticed() {
+    let server = Server::start();
+    let client = server.client().await;
+    fill(&client, "a_first", 10_000).await;
+    fill(&client, "z_last", 10).await;
+    let relay = Relay::start(server.port, 2_000_000);
+    let lab = Lab::new();
+    let running = lab.back_up_command(&relay.uri(), &[]).spawn().expect("runs");
+    relay.wait_until_reached();
+    let rename = doc! {"renameCollection": "shop.z_last", "to": "shop.z_other"};
+    client.database("admin").run_command(rename).await.expect("renamed");
+    relay.go_on();
+    let ended = Ended::of(running.wait_with_output().expect("ended"));
+    ended.expect_failure(21, "backup.changed", &lab);
+    assert!(ended.stderr.contains("z_last"), "{}", ended.stderr);
+}
