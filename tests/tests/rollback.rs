@@ -228,6 +228,7 @@ fn whatever_is_killed_one_more_run_makes_it_right() {
         let between = backups(&sandbox);
         // By name, or by itself.
         let named = unended(&sandbox, &commit).filter(|_| victim == "everything" && round % 2 == 0);
+        assert!(round > 0 || named.is_some(), "the first one has begun: {killed}");
         if victim == "everything" {
             is_told(&sandbox);
         }
@@ -244,7 +245,14 @@ fn whatever_is_killed_one_more_run_makes_it_right() {
         assert_eq!(protected(&sandbox), untouched, "{told}");
         let goes_on = answer.stderr.contains("going on with run");
         assert!(named.is_none() || goes_on, "{told}");
-        println!("round {round}: {victim} after {delay} ms; {}", if goes_on { "resumed" } else { "anew" });
+        println!(
+            "round {round}: {victim} after {delay} ms; {}",
+            match (goes_on, &named) {
+                (true, Some(_)) => "resumed by name",
+                (true, None) => "resumed",
+                _ => "anew",
+            }
+        );
         resumed += usize::from(goes_on);
         anew += usize::from(!goes_on);
         let after = backups(&sandbox);
