@@ -25,6 +25,8 @@ const TAIL_LINES: usize = 20;
 enum Life {
     /// What ssh makes of it: right for what is short or only reads.
     Plain,
+    /// It is ended as well.
+    WithUs,
     /// It goes on to its end.
     ToItsEnd,
     /// It goes on in a session of its own, where the next one finds it.
@@ -126,6 +128,13 @@ impl<'a> Command<'a> {
         self
     }
 
+    /// Ends it with SIGTERM when this program or the connection ends, and starts it only
+    /// when no other such command runs in its folder. It gets no stdin.
+    pub fn ends_with_us(mut self) -> Self {
+        self.life = Life::WithUs;
+        self
+    }
+
     /// Lets it go on to its end when this program or the connection ends, and starts it
     /// only when no other such command runs in its folder. It gets no stdin; its output
     /// comes at its end.
@@ -182,8 +191,13 @@ impl<'a> Command<'a> {
             }
             argv.extend(self.env.iter().map(|(name, value)| format!("{name}={value}")));
         }
-        if matches!(self.life, Life::ToItsEnd) {
-            argv.extend(["sh", "-c", include_str!("finish.sh"), "sh"].map(str::to_owned));
+        let around = match self.life {
+            Life::WithUs => Some(include_str!("leash.sh")),
+            Life::ToItsEnd => Some(include_str!("finish.sh")),
+            Life::Plain | Life::Job => None,
+        };
+        if let Some(script) = around {
+            argv.extend(["sh", "-c", script, "sh"].map(str::to_owned));
         }
         argv.extend(self.argv.iter().cloned());
         argv
@@ -199,8 +213,13 @@ impl<'a> Command<'a> {
     }
 
     async fn start(&self) -> Result<Process> {
-        let feed = self.stdin.is_some();
+        let leashed = matches!(self.life, Life::WithUs);
+        let feed = leashed || self.stdin.is_some();
         let mut process = Process::start(&self.host.transport, self.host.name(), &self.full_argv(), feed).await?;
+        if leashed {
+            // Held open, unused, for as long as the process is held.
+            return Ok(process);
+        }
         if let (Some(mut pipe), Some(bytes)) = (process.stdin.take(), self.stdin.clone()) {
             // Its own task: a command that answers while it reads must not block us.
             tokio::spawn(async move {
@@ -439,6 +458,17 @@ mod tests {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
         String::new()
+    }
+
+    #[tokio::test]
+    async fn a_leashed_command_ends_when_it_is_given_up() {
+        let (host, dir) = (here().await, tempfile::tempdir().expect("dir"));
+        let script = "trap 'kill $!; echo ended > end; exit 1' TERM; sleep 30 & echo began > begin; wait";
+        let command = host.script(script, [""; 0]).cwd(&dir.path().display().to_string()).ends_with_us();
+        let failure = command.limit(Duration::from_millis(700)).output().await.expect_err("limit");
+        assert_eq!(failure.code, "host.timeout");
+        assert_eq!(content(&dir.path().join("begin")).await, "began\n");
+        assert_eq!(content(&dir.path().join("end")).await, "ended\n");
     }
 
     /// Runs `script` as the job of `dir`; gives how it began and what it said.

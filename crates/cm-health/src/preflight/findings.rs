@@ -177,7 +177,9 @@ fn checkout(facts: &Facts, expected: &Expected<'_>) -> Vec<Finding> {
     if facts.get("head").is_none() {
         let why = facts.get("head-error").unwrap_or("no answer");
         let finding = Finding::fail(Exit::Config, "checkout", format!("{path} is no usable checkout: {why}"));
-        return vec![finding.hint("clone the repository there, or set `checkout` in cm.toml")];
+        let hint =
+            format!("on the server: git clone REPOSITORY {path}; or set `checkout` in cm.toml, if it is elsewhere");
+        return vec![finding.hint(hint)];
     }
     let mut findings = Vec::new();
     // `HEAD`: none is checked out.

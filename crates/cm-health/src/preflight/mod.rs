@@ -258,7 +258,11 @@ impl Report {
         let head: String = get("head").chars().take(12).collect();
         let disk = self.facts.room("docker-disk-kib").map_or("?".to_owned(), |room| size(room.free));
         let versions = format!("Docker {}, Compose {}", get("docker"), get("compose"));
-        format!("{}: {versions}, {disk} of disk free, checkout at {head} ({})", self.host, get("branch"))
+        let checkout = match self.facts.get("head") {
+            Some(_) => format!("checkout at {head} ({})", get("branch")),
+            None => "no checkout".to_owned(),
+        };
+        format!("{}: {versions}, {disk} of disk free, {checkout}", self.host)
     }
 
     fn to_json(&self) -> Value {

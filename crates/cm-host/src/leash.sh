@@ -1,0 +1,19 @@
+# Runs a command that ends when the connection does: whoever started it holds the
+# other end of stdin. One such command at a time in a folder.
+exec 9<.
+if command -v flock >/dev/null; then
+    flock -w 120 9 || { echo "another command still runs in $(pwd)" >&2; exit 75; }
+fi
+exec 3<&0
+"$@" </dev/null 3<&- &
+child=$!
+(
+    exec 9<&-
+    cat <&3
+    kill -TERM "$child"
+) >/dev/null 2>&1 &
+watcher=$!
+wait "$child"
+status=$?
+kill "$watcher" 2>/dev/null
+exit "$status"
