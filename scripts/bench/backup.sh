@@ -23,7 +23,7 @@ fail() {
   exit 2
 }
 [[ $megabytes =~ ^[1-9][0-9]{0,4}$ && $rounds =~ ^[1-9][0-9]?$ ]] || fail "not a size and a number of rounds: '$*'"
-[[ -x $program ]] || fail "no program at $program: make build"
+[[ -x $program ]] || fail "no program at $program: make dist"
 [[ -x $server ]] || fail "no database server at $server: scripts/setup.sh --tests"
 cargo build -q --release --manifest-path "$here/../../Cargo.toml" -p cm-backup --example backup_peers
 peers=$(cargo metadata --format-version 1 --no-deps --manifest-path "$here/../../Cargo.toml" |

@@ -8,19 +8,22 @@
 #
 #   scripts/bench/build.sh [ROUNDS]     default 3
 #
-# CM_BIN_DIR is the folder of the programs under test (default: target/release). Exit status 1 if a number is above
+# CM_BIN_DIR is the folder of the programs under test (default: target/dist). Exit status 1 if a number is above
 # its limit.
 set -euo pipefail
 export LC_ALL=C
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-programs=$(cd "${CM_BIN_DIR:-$here/../../target/release}" && pwd)
+programs=$(cd "${CM_BIN_DIR:-$here/../../target/dist}" && pwd)
 rounds=${1:-3}
 name=bench-build-$$
 
-fail() { printf '[FAIL] %s\n' "$1" >&2; exit 2; }
+fail() {
+  printf '[FAIL] %s\n' "$1" >&2
+  exit 2
+}
 [[ $rounds =~ ^[1-9][0-9]{0,2}$ ]] || fail "not a number of rounds: '$rounds'"
-for program in cm-build cm-detect cm-lock; do [[ -x $programs/$program ]] || fail "no $program at $programs: make build"; done
+for program in cm-build cm-detect cm-lock; do [[ -x $programs/$program ]] || fail "no $program at $programs: make dist"; done
 for command in ssh python3 git; do type -P "$command" >/dev/null || fail "$command is not installed"; done
 
 folder=$(mktemp -d)
@@ -121,7 +124,10 @@ measure() { # measure INPUT COMMAND... - sets took (microseconds) and went (roun
   shift
   before=$(trips)
   begin=${EPOCHREALTIME/./}
-  "$@" <"$input" >"$folder/said" 2>&1 || { cat "$folder/said" >&2; fail "failed: $*"; }
+  "$@" <"$input" >"$folder/said" 2>&1 || {
+    cat "$folder/said" >&2
+    fail "failed: $*"
+  }
   took=$((${EPOCHREALTIME/./} - begin))
   went=$(($(trips) - before))
 }

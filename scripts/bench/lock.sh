@@ -20,7 +20,7 @@ fail() {
   exit 2
 }
 [[ $rounds =~ ^[1-9][0-9]{0,5}$ ]] || fail "not a number of rounds: '$rounds'"
-[[ -x $program ]] || fail "no program at $program: make build"
+[[ -x $program ]] || fail "no program at $program: make dist"
 type -P flock >/dev/null || fail 'flock is not installed (package util-linux)'
 
 # Nobody's cm.toml, lock or environment takes part.

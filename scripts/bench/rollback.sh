@@ -7,19 +7,22 @@
 #
 #   scripts/bench/rollback.sh [ROUNDS]     default 5
 #
-# CM_BIN_DIR is the folder of the programs under test (default: target/release).
+# CM_BIN_DIR is the folder of the programs under test (default: target/dist).
 set -euo pipefail
 export LC_ALL=C
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 scripts=$(dirname "$here")
-programs=$(cd "${CM_BIN_DIR:-$here/../../target/release}" && pwd)
+programs=$(cd "${CM_BIN_DIR:-$here/../../target/dist}" && pwd)
 rounds=${1:-5}
 build=90 window=2
 
-fail() { printf '[FAIL] %s\n' "$1" >&2; exit 2; }
+fail() {
+  printf '[FAIL] %s\n' "$1" >&2
+  exit 2
+}
 [[ $rounds =~ ^[1-9][0-9]?$ ]] || fail "not a number of rounds: '$rounds'"
-[[ -x $programs/cm-rollback ]] || fail "no programs in $programs: make build"
+[[ -x $programs/cm-rollback ]] || fail "no programs in $programs: make dist"
 
 folder=$(mktemp -d)
 export CM_SANDBOX=bench-rollback-$$
@@ -37,13 +40,19 @@ git config --global user.email bench@example.org
 cd "$laptop"
 
 # quietly COMMAND... - shows what a command said only where it fails.
-quietly() { "$@" >"$folder/said" 2>&1 </dev/null || { cat "$folder/said" >&2; fail "$* (exit status $?)"; }; }
+quietly() { "$@" >"$folder/said" 2>&1 </dev/null || {
+  cat "$folder/said" >&2
+  fail "$* (exit status $?)"
+}; }
 # took COMMAND... - sets took, in milliseconds; `expected` is the exit status that is no failure.
 took() {
   local begin=${EPOCHREALTIME/./} status=0
   "$@" >"$folder/said" 2>&1 </dev/null || status=$?
   took=$(((${EPOCHREALTIME/./} - begin) / 1000))
-  [[ $status = "${expected:-0}" ]] || { cat "$folder/said" >&2; fail "$* (exit status $status)"; }
+  [[ $status = "${expected:-0}" ]] || {
+    cat "$folder/said" >&2
+    fail "$* (exit status $status)"
+  }
 }
 server() { ssh -F "$CM_SSH_CONFIG" "$DEPLOY_USER@$PLATFORM_VPS_IP" "$@"; }
 median() { sort -n "$1" | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'; }

@@ -21,7 +21,7 @@ fail() {
   exit 2
 }
 [[ $rounds =~ ^[1-9][0-9]{0,5}$ ]] || fail "not a number of rounds: '$rounds'"
-[[ -x $program ]] || fail "no program at $program: make build"
+[[ -x $program ]] || fail "no program at $program: make dist"
 for command in curl python3; do type -P "$command" >/dev/null || fail "$command is not installed"; done
 
 # Nobody's cm.toml or environment takes part.
