@@ -73,7 +73,7 @@ fresh() { on_server 'docker compose -f bench/compose.yml up -d --force-recreate 
 
 # last_event WHAT SINCE - when the server last saw it, in nanoseconds.
 last_event() {
-  on_server "docker events --since $2 --until 0s --filter type=container --filter label=com.docker.compose.project=bench \
+  on_server "docker events --since $2 --until \"\$(date +%s.%N)\" --filter type=container --filter label=com.docker.compose.project=bench \
     --format '{{.TimeNano}} {{.Action}}'" | awk -v what="$1" 'index($0, what) { last = $1 } END { print last }'
 }
 

@@ -22,9 +22,10 @@ const AGAIN: Duration = Duration::from_millis(500);
 
 /// Four parts: the environment in one line of JSON; the exit code of the last run in
 /// one line, and whether the kernel took memory back in another (a running container
-/// has forgotten both, the engine's events have not); and the log.
+/// has forgotten both, the engine's events have not: up to now, as `--until 0s` ends at a whole
+/// second that may lie before the death); and the log.
 const LOOK: &str = r#"docker inspect --type container --format '{{json .Config.Env}}' -- "$1" || echo
-ends=$(docker events --since 15m --until 0s --filter "container=$1" --filter event=die --filter event=oom \
+ends=$(docker events --since 15m --until "$(date +%s.%N)" --filter "container=$1" --filter event=die --filter event=oom \
   --format '{{.Action}} {{index .Actor.Attributes "exitCode"}}' 2>/dev/null)
 printf '%s\n' "$ends" | sed -n 's/^die //p' | tail -n 1 | grep . || echo
 printf '%s\n' "$ends" | tail -n 3 | grep -o -m 1 '^oom' || echo
