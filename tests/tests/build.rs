@@ -206,6 +206,16 @@ fn error(answer: &Answer) -> (String, String) {
     (text("code"), text("hint"))
 }
 
+/// A build of `services` fails with this code, says these words and gives a hint; the containers stay.
+fn is_named(sandbox: &Sandbox, before: &[String], services: &[&str], exit: i32, code: &str, says: &[&str]) {
+    println!("--- {code}");
+    let answer = build(sandbox, services);
+    assert_eq!((answer.code, error(&answer).0.as_str()), (exit, code), "{}", answer.stderr);
+    says.iter().for_each(|text| assert!(answer.stderr.contains(text), "{text:?} in: {}", answer.stderr));
+    assert!(!error(&answer).1.is_empty(), "a hint: {}", answer.stderr);
+    assert_eq!(containers(sandbox, "platform"), before, "{code}: what ran runs");
+}
+
 #[test]
 fn what_is_wrong_is_named_and_the_old_containers_still_run() {
     let mut sandbox = sandbox("wrong");
@@ -218,12 +228,7 @@ fn what_is_wrong_is_named_and_the_old_containers_still_run() {
     let good = head(&sandbox);
     // One thing is wrong at a time, and then no longer.
     let wrong = |services: &[&str], exit: i32, code: &str, says: &[&str]| {
-        println!("--- {code}");
-        let answer = build(&sandbox, services);
-        assert_eq!((answer.code, error(&answer).0.as_str()), (exit, code), "{}", answer.stderr);
-        says.iter().for_each(|text| assert!(answer.stderr.contains(text), "{text:?} in: {}", answer.stderr));
-        assert!(!error(&answer).1.is_empty(), "a hint: {}", answer.stderr);
-        assert_eq!(containers(&sandbox, "platform"), before, "{code}: what ran runs");
+        is_named(&sandbox, &before, services, exit, code, says);
     };
     let again = |path: &str, from: &str, to: &str| {
         let reset = sandbox.laptop("git", &["reset", "-q", "--hard", &good]);
@@ -266,12 +271,7 @@ fn what_is_wrong_is_named_and_the_old_containers_still_run() {
     let before = containers(&sandbox, "platform");
     let good = head(&sandbox);
     let wrong = |services: &[&str], exit: i32, code: &str, says: &[&str]| {
-        println!("--- {code}");
-        let answer = build(&sandbox, services);
-        assert_eq!((answer.code, error(&answer).0.as_str()), (exit, code), "{}", answer.stderr);
-        says.iter().for_each(|text| assert!(answer.stderr.contains(text), "{text:?} in: {}", answer.stderr));
-        assert!(!error(&answer).1.is_empty(), "a hint: {}", answer.stderr);
-        assert_eq!(containers(&sandbox, "platform"), before, "{code}: what ran runs");
+        is_named(&sandbox, &before, services, exit, code, says);
     };
     let ledger = format!("{STATE}/ledger.jsonl");
     let hungry = r#"{"schema":"cm.release/1","id":"ffff","verdict":"failed","build_bytes":1000000000000000}"#;
