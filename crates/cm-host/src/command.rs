@@ -3,6 +3,7 @@
 
 use crate::Host;
 use crate::process::{Process, Reader};
+use crate::shell::Request;
 use cm_core::{Exit, Failure, Result};
 use std::collections::VecDeque;
 use std::process::ExitStatus;
@@ -13,7 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufRead
 const DEFAULT_LIMIT: Duration = Duration::from_secs(60);
 
 /// More output than this of one command is not kept, in bytes.
-const MAX_OUTPUT: u64 = 64 << 20;
+const MAX_OUTPUT: usize = 64 << 20;
 
 /// How many lines of streamed output an error shows.
 const TAIL_LINES: usize = 20;
@@ -199,6 +200,8 @@ impl<'a> Command<'a> {
         if let Some(script) = around {
             argv.extend(["sh", "-c", script, "sh"].map(str::to_owned));
         }
+        // Last, so that it asks when everything else has been waited for.
+        argv.extend(self.host.fence.iter().flat_map(|fence| fence.argv()));
         argv.extend(self.argv.iter().cloned());
         argv
     }
@@ -212,7 +215,9 @@ impl<'a> Command<'a> {
         }
     }
 
+    /// A process of its own, over a session of its own.
     async fn start(&self) -> Result<Process> {
+        self.host.sessions.make_room();
         let leashed = matches!(self.life, Life::WithUs);
         let feed = leashed || self.stdin.is_some();
         let mut process = Process::start(&self.host.transport, self.host.name(), &self.full_argv(), feed).await?;
@@ -230,19 +235,42 @@ impl<'a> Command<'a> {
         Ok(process)
     }
 
+    /// The command for a shell that is open: only a server has a line to save, and what goes on
+    /// without us or is ended with us is bound to a session of its own.
+    fn request(&self) -> Option<Request> {
+        let short = matches!(self.life, Life::Plain | Life::ToItsEnd) && self.host.transport.is_ssh();
+        let stdin = self.stdin.as_deref();
+        short.then(|| Request::new(&self.full_argv(), stdin)).flatten()
+    }
+
     /// Runs it to its end and keeps what it says.
     ///
     /// # Errors
     /// [`Exit::Unreachable`] if the host does not answer in time; a command that
     /// fails is an [`Output`], not an error.
     pub async fn output(&self) -> Result<Output> {
-        let _session = self.host.sessions.acquire().await;
-        tokio::time::timeout(self.limit, self.collect()).await.map_err(|_| self.too_slow())?
+        let _session = self.host.sessions.permit().await;
+        let output = tokio::time::timeout(self.limit, self.collect()).await.map_err(|_| self.too_slow())??;
+        match self.refused(output.status, &output.stdout, &output.stderr) {
+            Some(failure) => Err(failure),
+            None => Ok(output),
+        }
+    }
+
+    fn refused(&self, status: ExitStatus, stdout: &[u8], stderr: &str) -> Option<Failure> {
+        self.host.fence.as_ref()?.refused(status, &String::from_utf8_lossy(stdout), stderr)
     }
 
     async fn collect(&self) -> Result<Output> {
+        if let Some(request) = self.request() {
+            let shells = &self.host.sessions;
+            let answer = shells.run(&self.host.transport, self.host.name(), &request, MAX_OUTPUT).await?;
+            if let Some(output) = answer.map_err(|error| self.broken(&error))? {
+                return Ok(output);
+            }
+        }
         let mut process = self.start().await?;
-        let (stdout, stderr) = process.read_both(MAX_OUTPUT).await.map_err(|error| self.broken(&error))?;
+        let (stdout, stderr) = process.read_both(MAX_OUTPUT as u64).await.map_err(|error| self.broken(&error))?;
         let status = process.wait(self.host.name()).await?;
         Ok(Output { status, stdout, stderr })
     }
@@ -261,10 +289,21 @@ impl<'a> Command<'a> {
     /// # Errors
     /// As [`Command::text`]; the failure shows the last lines.
     pub async fn stream(&self, exit: Exit, code: &str, line: impl FnMut(&str)) -> Result<()> {
-        let _session = self.host.sessions.acquire().await;
+        if matches!(self.life, Life::ToItsEnd) {
+            // It says everything at its end anyhow.
+            let output = self.output().await?;
+            let said = if output.success() { output.text() } else { output.stderr };
+            said.lines().for_each(line);
+            return if output.status.success() { Ok(()) } else { Err(self.failed(exit, code, output.status, &said)) };
+        }
+        let _session = self.host.sessions.permit().await;
         let followed = tokio::time::timeout(self.limit, self.follow(line)).await.map_err(|_| self.too_slow())?;
         let (status, tail) = followed?;
-        if status.success() { Ok(()) } else { Err(self.failed(exit, code, status, &tail)) }
+        match self.refused(status, tail.as_bytes(), "") {
+            Some(failure) => Err(failure),
+            None if status.success() => Ok(()),
+            None => Err(self.failed(exit, code, status, &tail)),
+        }
     }
 
     async fn follow(&self, mut line: impl FnMut(&str)) -> Result<(ExitStatus, String)> {
@@ -294,12 +333,12 @@ impl<'a> Command<'a> {
     /// # Errors
     /// As [`Command::text`].
     pub async fn copy_to<W: tokio::io::AsyncWrite + Unpin>(&self, sink: &mut W, exit: Exit, code: &str) -> Result<u64> {
-        let _session = self.host.sessions.acquire().await;
+        let _session = self.host.sessions.permit().await;
         let copy = async {
             let mut process = self.start().await?;
             let mut said = Vec::new();
             let mut stderr =
-                std::mem::replace(&mut process.stderr, Box::new(tokio::io::empty()) as Reader).take(MAX_OUTPUT);
+                std::mem::replace(&mut process.stderr, Box::new(tokio::io::empty()) as Reader).take(MAX_OUTPUT as u64);
             let copied = tokio::try_join!(tokio::io::copy(&mut process.stdout, sink), stderr.read_to_end(&mut said));
             let (bytes, _) = copied.map_err(|error| self.broken(&error))?;
             let status = process.wait(self.host.name()).await?;
@@ -318,8 +357,9 @@ impl<'a> Command<'a> {
     /// As [`Command::text`]; also if `source` cannot be read to its end, and then
     /// the command's stdin is *not* closed cleanly before it is abandoned.
     pub async fn copy_from<R: AsyncRead + Unpin>(&self, source: &mut R, exit: Exit, code: &str) -> Result<String> {
-        let _session = self.host.sessions.acquire().await;
+        let _session = self.host.sessions.permit().await;
         let copy = async {
+            self.host.sessions.make_room();
             let mut process = Process::start(&self.host.transport, self.host.name(), &self.full_argv(), true).await?;
             let mut stdin =
                 process.stdin.take().ok_or_else(|| Failure::bug("a command was started without its streams"))?;
@@ -328,7 +368,7 @@ impl<'a> Command<'a> {
                 let _closed = stdin.shutdown().await;
             }
             drop(stdin);
-            let (out, said) = process.read_both(MAX_OUTPUT).await.map_err(|error| self.broken(&error))?;
+            let (out, said) = process.read_both(MAX_OUTPUT as u64).await.map_err(|error| self.broken(&error))?;
             let status = process.wait(self.host.name()).await?;
             match copied {
                 _ if !status.success() => Err(self.failed(exit, code, status, &said)),

@@ -7,22 +7,20 @@
 //! `~/platform` needs no round trip to be understood.
 
 mod command;
+mod fence;
 mod files;
 mod forward;
 mod process;
+mod shell;
 mod ssh;
 
 pub use command::{Begun, Command, END_JOB, Output};
+pub use fence::Fence;
 pub use forward::Forward;
 
 use cm_core::{Log, Result};
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
-
-/// sshd allows 10 sessions a connection by default (`MaxSessions`). Half stay free: for the other
-/// programs of the pipe, and because sshd counts a session that has just ended for a moment more.
-const MAX_SESSIONS: usize = 5;
 
 /// Where a host is and how to get there.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -55,7 +53,8 @@ impl Target {
 pub struct Host {
     target: Arc<Target>,
     transport: process::Transport,
-    sessions: Arc<Semaphore>,
+    sessions: Arc<shell::Sessions>,
+    fence: Option<Arc<Fence>>,
 }
 
 impl Host {
@@ -71,7 +70,8 @@ impl Host {
             log.debug(format!("connecting to {} ({})", target.name, target.address));
             process::Transport::Ssh(Arc::new(ssh::connect(target).await?))
         };
-        Ok(Host { target: Arc::new(target.clone()), transport, sessions: Arc::new(Semaphore::new(MAX_SESSIONS)) })
+        let (target, sessions) = (Arc::new(target.clone()), Arc::new(shell::Sessions::new()));
+        Ok(Host { target, transport, sessions, fence: None })
     }
 
     /// The host's name in `cm.toml`.

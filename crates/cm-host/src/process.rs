@@ -17,6 +17,13 @@ pub enum Transport {
     Ssh(Arc<Session>),
 }
 
+impl Transport {
+    /// Whether there is a line between this machine and the host.
+    pub fn is_ssh(&self) -> bool {
+        matches!(self, Transport::Ssh(_))
+    }
+}
+
 pub type Reader = Box<dyn AsyncRead + Send + Unpin>;
 pub type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 
@@ -64,15 +71,19 @@ impl Process {
                 // The crate turns 127, the shell's "no such command", into an error.
                 Err(openssh::Error::Remote(_)) => Ok(ExitStatus::from_raw(127 << 8)),
                 // It was killed, or the connection was cut: the crate cannot tell.
-                Err(error @ openssh::Error::RemoteProcessTerminated) => {
-                    match tokio::time::timeout(ALIVE_LIMIT, session.check()).await {
-                        Ok(Ok(())) => Ok(ExitStatus::from_raw(9)),
-                        _ => Err(lost(host, error)),
-                    }
-                }
+                Err(openssh::Error::RemoteProcessTerminated) => after_cut(&Transport::Ssh(session), host).await,
                 Err(error) => Err(lost(host, error)),
             },
         }
+    }
+}
+
+/// How a command ended of which nobody can say it: it was killed, if its host still answers.
+pub async fn after_cut(transport: &Transport, host: &str) -> Result<ExitStatus> {
+    let Transport::Ssh(session) = transport else { return Ok(ExitStatus::from_raw(9)) };
+    match tokio::time::timeout(ALIVE_LIMIT, session.check()).await {
+        Ok(Ok(())) => Ok(ExitStatus::from_raw(9)),
+        _ => Err(lost(host, openssh::Error::RemoteProcessTerminated)),
     }
 }
 
