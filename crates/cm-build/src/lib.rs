@@ -142,7 +142,13 @@ async fn deploy(
 ) -> Result<Done> {
     let hosts = unless_stopped(connect(project, &plans, run)).await?;
     let lock = project.lock();
-    let guard = unless_stopped(Guard::enter(&project.name(), lock.lease, &lock.file, &hosts, run)).await?;
+    let name = project.name();
+    let guard = unless_stopped(async {
+        // The hosts are looked at in several ways at once as soon as the lock is there.
+        let shells = join_all(hosts.iter().map(Host::open_shells));
+        tokio::join!(Guard::enter(&name, lock.lease, &lock.file, &hosts, run), shells).0
+    });
+    let guard = guard.await?;
     let result = switch_all(project, selection, &hosts, plans, saved, &guard, run).await;
     let released = guard.release().await;
     result.and_then(|done| released.map(|()| done))

@@ -24,13 +24,20 @@ pub async fn free(host: &Host) -> Result<Option<u64>> {
     Ok(host.script(FREE, [""; 0]).output().await?.text().trim().parse().ok())
 }
 
-/// Makes room for a build if the ledger says that there is too little: old images go. Where
-/// that is not enough, nothing is begun.
+/// Makes room for a build if the ledger says that there is too little, where `now` bytes are
+/// free: old images go. Where that is not enough, nothing is begun.
 ///
 /// # Errors
 /// [`Exit::Build`] with `build.no-room`; [`Exit::LockLost`], [`Exit::Unreachable`].
-pub async fn make(project: &Project, host: &Host, ledger: &Ledger, guard: &Guard, log: &Log) -> Result<()> {
-    let Some((wanted, before)) = ledger.build_bytes().map(|bytes| bytes + SPARE).zip(free(host).await?) else {
+pub async fn make(
+    project: &Project,
+    host: &Host,
+    ledger: &Ledger,
+    now: Option<u64>,
+    guard: &Guard,
+    log: &Log,
+) -> Result<()> {
+    let Some((wanted, before)) = ledger.build_bytes().map(|bytes| bytes + SPARE).zip(now) else {
         return Ok(());
     };
     if before >= wanted {

@@ -28,6 +28,8 @@ pub struct Switch<'a> {
     compose_project: String,
     irreversible: Vec<String>,
     ledger: Ledger,
+    /// What was free before the build, and what it took, in bytes.
+    free: Option<u64>,
     build_bytes: Option<u64>,
     protected: Vec<Protected>,
     states: BTreeMap<String, ServiceState>,
@@ -82,12 +84,13 @@ impl<'a> Switch<'a> {
         let branch = Some(release.branch()).filter(|branch| !branch.is_empty());
         let compose_project = compose_project(project, host, &plan).await?;
         // None waits for another: over a long line each costs its time.
-        let (state, ledger, before) = tokio::join!(
+        let (state, ledger, before, free) = tokio::join!(
             checkout.prepare(branch, release.commit()),
             Ledger::read(host, &release.project),
             cm_engine::containers(host, &compose_project),
+            free(host, &plan),
         );
-        let (state, ledger, before) = (state?, ledger?, before?);
+        let (state, ledger, before, free) = (state?, ledger?, before?, free?);
         for file in &state.upstream {
             log.warn(format!(
                 "on {}: the repository's {file} differs from the commit before; the host keeps its own",
@@ -119,6 +122,7 @@ impl<'a> Switch<'a> {
             compose_project,
             irreversible,
             ledger,
+            free,
             build_bytes: None,
             protected: Vec::new(),
             states: BTreeMap::new(),
@@ -152,7 +156,7 @@ impl<'a> Switch<'a> {
         if branch.is_empty() {
             return Ok(None);
         }
-        let tip = self.checkout().remote_tip(branch).await?;
+        let tip = self.checkout(self.host).remote_tip(branch).await?;
         let words = || format!("{branch} was at {} and is at {}", self.release.short(), tip.get(..12).unwrap_or(&tip));
         Ok((tip != commit).then(words))
     }
@@ -162,8 +166,8 @@ impl<'a> Switch<'a> {
         self.plan.services.len()
     }
 
-    fn checkout(&self) -> Checkout<'a> {
-        let checkout = Checkout::new(self.host, &self.plan.checkout, self.project.remote(), &self.project.protected());
+    fn checkout<'b>(&self, host: &'b Host) -> Checkout<'b> {
+        let checkout = Checkout::new(host, &self.plan.checkout, self.project.remote(), &self.project.protected());
         checkout.keeping_build(!self.plan.with(Action::Build).is_empty())
     }
 
@@ -217,24 +221,27 @@ impl<'a> Switch<'a> {
     }
 
     async fn steps(&mut self, guard: &Guard, log: &Log) -> Result<()> {
-        self.go_on(guard).await?;
+        not_stopped()?;
         if !self.plan.with(Action::Build).is_empty() {
-            room::make(self.project, self.host, &self.ledger, guard, log).await?;
+            room::make(self.project, self.host, &self.ledger, self.free, guard, log).await?;
         }
         self.record_started(guard).await?;
-        self.go_on(guard).await?;
+        not_stopped()?;
         log.info(format!("on {}: moving {} to {}", self.host.name(), self.plan.checkout, self.release.short()));
         let snapshots = format!("{}/snapshots", self.state_dir());
         self.reached = Reached::Moved;
-        self.protected = self.checkout().move_to(self.release.commit(), &snapshots, self.release.id()).await?;
+        let fenced = guard.fenced(self.host)?;
+        self.protected = self.checkout(&fenced).move_to(self.release.commit(), &snapshots, self.release.id()).await?;
         let compose = self.compose();
-        let config = compose.config().await?;
-        self.go_on(guard).await?;
-        self.keep_old_images(&config).await?;
+        let (config, free) = tokio::join!(compose.config(), free(self.host, &self.plan));
+        let config = config?;
+        self.free = free?;
+        not_stopped()?;
+        self.keep_old_images(&config, guard).await?;
         self.build(&compose, &config, log).await?;
-        self.go_on(guard).await?;
+        not_stopped()?;
         self.record_pending(&config, guard).await?;
-        self.go_on(guard).await?;
+        not_stopped()?;
         self.reached = Reached::Switching;
         self.start(&compose, &config, guard, log).await?;
         self.restart_and_reload(&compose, guard, log).await?;
@@ -243,17 +250,16 @@ impl<'a> Switch<'a> {
         self.reached = Reached::Done;
         match guard.is_own() {
             // The lock ends with this program, the run does not: whoever judges it comes next.
-            true => self.append_pending(None).await,
+            true => self.append_pending(None, guard).await,
             false => Ok(()),
         }
     }
 
-    /// Asked before each step: whether the lock holds, and whether somebody pressed Ctrl-C.
+    /// Asked before a change that does not ask on the host itself: whether somebody pressed
+    /// Ctrl-C, and whether the lock holds.
     async fn go_on(&self, guard: &Guard) -> Result<()> {
-        match Stop::requested() {
-            Some(exit) => Err(interruption(exit)),
-            None => guard.check(self.host).await,
-        }
+        not_stopped()?;
+        guard.check(self.host).await
     }
 
     /// What the host is like now, for people.
@@ -277,7 +283,8 @@ impl<'a> Switch<'a> {
 
     /// An image that only a container's id holds is lost to a cleaning cron job once
     /// the container is replaced; a name keeps it for the way back.
-    async fn keep_old_images(&self, config: &Config) -> Result<()> {
+    async fn keep_old_images(&self, config: &Config, guard: &Guard) -> Result<()> {
+        let host = &guard.fenced(self.host)?;
         let builds = self.plan.with(Action::Build);
         let replaced = |container: &&Container| {
             let definition = config.services.get(&container.service);
@@ -287,11 +294,8 @@ impl<'a> Switch<'a> {
         };
         let keep = self.before.iter().filter(replaced).map(|container| async move {
             let name = format!("{}:cm-before-{}", repository(&container.image), self.release.id());
-            // A run that goes on after it was cut off may see its own container here.
-            if cm_engine::image_id(self.host, &name).await?.is_some() {
-                return Ok(());
-            }
-            cm_engine::tag(self.host, &container.image_id, &name, Exit::Build).await
+            // Once: a run that goes on after it was cut off may see its own container here.
+            cm_engine::tag_once(host, &container.image_id, &name, Exit::Build).await
         });
         join_all(keep).await.into_iter().collect()
     }
@@ -309,7 +313,6 @@ impl<'a> Switch<'a> {
         }
         log.info(format!("on {}: building {}", self.host.name(), services.join(", ")));
         let state = self.state_dir();
-        let free = room::free(self.host).await?;
         let options = BuildOptions { revision: self.release.commit(), state: &state, no_cache: self.full };
         let mut said = BuildLog::new(Journal::of(self.release.id()).dir(), self.host.name(), &services);
         let building = compose.build(config, &services, &options, |line| {
@@ -329,7 +332,6 @@ impl<'a> Switch<'a> {
             Begun::Before => log.info(format!("on {}: went on with the build of a run that ended", self.host.name())),
             Begun::AndEnded => log.info(format!("on {}: took the build of a run that ended", self.host.name())),
         }
-        self.build_bytes = free.zip(room::free(self.host).await?).map(|(before, after)| before.saturating_sub(after));
         self.reached = Reached::Built;
         Ok(())
     }
@@ -356,16 +358,16 @@ impl<'a> Switch<'a> {
     async fn record_started(&self, guard: &Guard) -> Result<()> {
         let mut record = Record { lock: guard.nonce(), ..self.release.record() };
         record.verdict = Verdict::Started;
-        Ledger::append(self.host, &self.release.project, &record).await
+        Ledger::append(&guard.fenced(self.host)?, &self.release.project, &record).await
     }
 
     /// Names the new images and writes down that they are about to run.
     async fn record_pending(&mut self, config: &Config, guard: &Guard) -> Result<()> {
-        let this = &*self;
+        let (this, host) = (&*self, &guard.fenced(self.host)?);
         let states = self.plan.services.iter().map(|service| async move {
             let state = match config.services.get(&service.name) {
                 Some(definition) if service.action != Action::Remove => {
-                    this.state_of(&definition.image, definition.builds && service.action == Action::Build).await?
+                    this.state_of(host, &definition.image, definition.builds && service.action == Action::Build).await?
                 }
                 _ => {
                     ServiceState { commit: this.release.commit().to_owned(), removed: true, ..ServiceState::default() }
@@ -373,35 +375,36 @@ impl<'a> Switch<'a> {
             };
             Ok((service.name.clone(), state))
         });
-        let states: Result<_> = join_all(states).await.into_iter().collect();
-        self.states = states?;
-        self.append_pending(guard.nonce()).await?;
-        match self.reached {
-            // From here on the images are this release's: nobody shall take them for a build of his.
-            Reached::Built => self.compose().forget_build(&self.state_dir()).await,
-            _ => Ok(()),
-        }
+        let built = self.reached == Reached::Built;
+        let left = async { if built { room::free(self.host).await } else { Ok(None) } };
+        let (states, left) = tokio::join!(join_all(states), left);
+        self.states = states.into_iter().collect::<Result<_>>()?;
+        self.build_bytes = self.free.zip(left?).map(|(before, after)| before.saturating_sub(after));
+        // From here on the images are this release's: nobody shall take them for a build of his.
+        let forget = async { if built { self.compose().forget_build(&self.state_dir()).await } else { Ok(()) } };
+        let (written, forgotten) = tokio::join!(self.append_pending(guard.nonce(), guard), forget);
+        written.and(forgotten)
     }
 
-    async fn append_pending(&self, lock: Option<String>) -> Result<()> {
+    async fn append_pending(&self, lock: Option<String>, guard: &Guard) -> Result<()> {
         let (services, irreversible) = (self.states.clone(), self.irreversible.clone());
         let build_bytes = self.build_bytes;
         let verdict = Verdict::Pending;
         let record = Record { verdict, services, irreversible, build_bytes, lock, ..self.release.record() };
-        Ledger::append(self.host, &self.release.project, &record).await
+        Ledger::append(&guard.fenced(self.host)?, &self.release.project, &record).await
     }
 
-    async fn state_of(&self, image: &str, built: bool) -> Result<ServiceState> {
-        let image_id = cm_engine::image_id(self.host, image).await?.unwrap_or_default();
+    async fn state_of(&self, fenced: &Host, image: &str, built: bool) -> Result<ServiceState> {
         let mut state = ServiceState {
             commit: self.release.commit().to_owned(),
             image: image.to_owned(),
-            image_id,
             ..ServiceState::default()
         };
         if built {
             state.tag = self.release.tag(image);
-            cm_engine::tag(self.host, &state.image_id, &state.tag, Exit::Build).await?;
+            state.image_id = cm_engine::tag_found(fenced, image, &state.tag, Exit::Build).await?;
+        } else {
+            state.image_id = cm_engine::image_id(self.host, image).await?.unwrap_or_default();
         }
         Ok(state)
     }
@@ -540,6 +543,15 @@ pub async fn compose_project(project: &Project, host: &Host, plan: &HostPlan) ->
     }
     let compose = Compose::of(project, host, &plan.checkout);
     Ok(compose.config().await?.project)
+}
+
+/// How much room a build has, in bytes.
+async fn free(host: &Host, plan: &HostPlan) -> Result<Option<u64>> {
+    if plan.with(Action::Build).is_empty() { Ok(None) } else { room::free(host).await }
+}
+
+fn not_stopped() -> Result<()> {
+    Stop::requested().map_or(Ok(()), |exit| Err(interruption(exit)))
 }
 
 fn endangered(host: &Host, checkout: &str, files: &[String]) -> Failure {

@@ -75,6 +75,12 @@ impl<'a> Compose<'a> {
         }
     }
 
+    /// The same project through another handle of its host.
+    pub fn on<'b>(&self, host: &'b Host) -> Compose<'b> {
+        let Compose { checkout, files, env_file, profiles, .. } = self.clone();
+        Compose { host, checkout, files, env_file, profiles }
+    }
+
     /// The same project from other files; `-` is stdin.
     #[must_use]
     pub fn from_files(self, files: &[String]) -> Self {

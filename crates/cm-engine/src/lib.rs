@@ -22,6 +22,12 @@ const INSPECT_PROJECT: &str = r#"set -eu
 ids=$(docker ps -aq --no-trunc --filter "label=com.docker.compose.project=$1" --filter "label=com.docker.compose.oneoff=False")
 [ -z "$ids" ] || exec docker inspect --type container $ids"#;
 
+const TAG_ONCE: &str = r#"# Keeps an image under a name.
+docker image inspect --format '{{.Id}}' "$2" >/dev/null 2>&1 || exec docker tag "$1" "$2""#;
+
+const TAG_FOUND: &str = r#"# Names an image.
+docker tag "$1" "$2" && exec docker image inspect --format '{{.Id}}' "$2""#;
+
 /// Docker's own JSON, or why there is none. Callers see "could not look", never "nothing there".
 fn parse(text: &[u8], what: &str, host: &Host) -> Result<Value> {
     serde_json::from_slice(text).map_err(|error| {
@@ -106,6 +112,22 @@ pub async fn project_name(project: &Project, host: &Host, checkout: &str) -> Res
 /// `exit` with what Docker said.
 pub async fn tag(host: &Host, image: &str, name: &str, exit: Exit) -> Result<()> {
     host.command(["docker", "tag", image, name]).text(exit, "engine.tag").await.map(drop)
+}
+
+/// Gives an image another name, unless that name is another image's already.
+///
+/// # Errors
+/// `exit` with what Docker said.
+pub async fn tag_once(host: &Host, image: &str, name: &str, exit: Exit) -> Result<()> {
+    host.script(TAG_ONCE, [image, name]).text(exit, "engine.tag").await.map(drop)
+}
+
+/// Gives the image that `reference` names another name, and says its id.
+///
+/// # Errors
+/// `exit` with what Docker said, such as that there is none.
+pub async fn tag_found(host: &Host, reference: &str, name: &str, exit: Exit) -> Result<String> {
+    host.script(TAG_FOUND, [reference, name]).text(exit, "engine.tag").await
 }
 
 /// Removes one name of an image, and the image with its last name. An image that

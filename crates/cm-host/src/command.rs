@@ -3,12 +3,13 @@
 
 use crate::Host;
 use crate::process::{Process, Reader};
-use crate::shell::Request;
+use crate::shell::{Request, Taking};
 use cm_core::{Exit, Failure, Result};
 use std::collections::VecDeque;
 use std::process::ExitStatus;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::sync::mpsc::{Sender, channel};
 
 /// Long enough for anything but builds and dumps.
 const DEFAULT_LIMIT: Duration = Duration::from_secs(60);
@@ -235,12 +236,11 @@ impl<'a> Command<'a> {
         Ok(process)
     }
 
-    /// The command for a shell that is open: only a server has a line to save, and what goes on
-    /// without us or is ended with us is bound to a session of its own.
+    /// The command for a shell that is open: only a server has a line to save, and what is
+    /// ended with us is bound to a session of its own.
     fn request(&self) -> Option<Request> {
-        let short = matches!(self.life, Life::Plain | Life::ToItsEnd) && self.host.transport.is_ssh();
-        let stdin = self.stdin.as_deref();
-        short.then(|| Request::new(&self.full_argv(), stdin)).flatten()
+        let able = !matches!(self.life, Life::WithUs) && self.host.transport.is_ssh();
+        able.then(|| Request::new(&self.full_argv(), self.stdin.as_deref())).flatten()
     }
 
     /// Runs it to its end and keeps what it says.
@@ -264,7 +264,7 @@ impl<'a> Command<'a> {
     async fn collect(&self) -> Result<Output> {
         if let Some(request) = self.request() {
             let shells = &self.host.sessions;
-            let answer = shells.run(&self.host.transport, self.host.name(), &request, MAX_OUTPUT).await?;
+            let answer = shells.run(&self.host.transport, self.host.name(), &request, Taking::All(MAX_OUTPUT)).await?;
             if let Some(output) = answer.map_err(|error| self.broken(&error))? {
                 return Ok(output);
             }
@@ -307,25 +307,40 @@ impl<'a> Command<'a> {
     }
 
     async fn follow(&self, mut line: impl FnMut(&str)) -> Result<(ExitStatus, String)> {
+        let (sender, mut receiver) = channel::<String>(64);
+        let take = async {
+            let mut tail = VecDeque::new();
+            while let Some(text) = receiver.recv().await {
+                line(&text);
+                if matches!(self.life, Life::Job) && job_news(&text).is_some() {
+                    continue;
+                }
+                if tail.len() == TAIL_LINES {
+                    tail.pop_front();
+                }
+                tail.push_back(text);
+            }
+            Vec::from(tail).join("\n")
+        };
+        let (status, tail) = tokio::join!(self.say(sender), take);
+        Ok((status?, tail))
+    }
+
+    /// Runs it and sends every line.
+    async fn say(&self, sender: Sender<String>) -> Result<ExitStatus> {
+        if let Some(request) = self.request() {
+            let shells = &self.host.sessions;
+            let answer = shells.run(&self.host.transport, self.host.name(), &request, Taking::Lines(&sender)).await?;
+            if let Some(output) = answer.map_err(|error| self.broken(&error))? {
+                return Ok(output.status);
+            }
+        }
         let mut process = self.start().await?;
-        let (sender, mut receiver) = tokio::sync::mpsc::channel(64);
         let nothing = || Box::new(tokio::io::empty()) as Reader;
         let out = tokio::spawn(send_lines(std::mem::replace(&mut process.stdout, nothing()), sender.clone()));
         let err = tokio::spawn(send_lines(std::mem::replace(&mut process.stderr, nothing()), sender));
-        let mut tail = VecDeque::new();
-        while let Some(text) = receiver.recv().await {
-            line(&text);
-            if matches!(self.life, Life::Job) && job_news(&text).is_some() {
-                continue;
-            }
-            if tail.len() == TAIL_LINES {
-                tail.pop_front();
-            }
-            tail.push_back(text);
-        }
         let _ended = tokio::join!(out, err);
-        let status = process.wait(self.host.name()).await?;
-        Ok((status, Vec::from(tail).join("\n")))
+        process.wait(self.host.name()).await
     }
 
     /// Runs it and copies its stdout into `sink` as it comes; gives the number of bytes.
@@ -405,7 +420,7 @@ fn job_news(line: &str) -> Option<Begun> {
     JOB_NEWS.iter().find(|(said, _)| *said == line).map(|(_, begun)| *begun)
 }
 
-async fn send_lines(reader: Reader, sender: tokio::sync::mpsc::Sender<String>) {
+async fn send_lines(reader: Reader, sender: Sender<String>) {
     let mut reader = BufReader::new(reader);
     let mut bytes = Vec::new();
     loop {

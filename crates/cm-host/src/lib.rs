@@ -74,6 +74,14 @@ impl Host {
         Ok(Host { target, transport, sessions, fence: None })
     }
 
+    /// Opens shells for as many commands as may run at the same time, less one that runs
+    /// meanwhile: for who knows that it will need them, while it waits for something else.
+    pub async fn open_shells(&self) {
+        if self.transport.is_ssh() {
+            self.sessions.open(&self.transport, self.name(), shell::MAX_SESSIONS - 1).await;
+        }
+    }
+
     /// The host's name in `cm.toml`.
     pub fn name(&self) -> &str {
         &self.target.name

@@ -23,12 +23,13 @@ use std::io::{self, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::sync::mpsc::Sender;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// sshd allows 10 sessions a connection by default (`MaxSessions`). Half stay free: for the other
 /// programs of the pipe, and because sshd counts a session that has just ended for a moment more.
-const MAX_SESSIONS: usize = 5;
+pub const MAX_SESSIONS: usize = 5;
 
 /// A command's stdin is part of the request up to this size, in bytes.
 const MAX_INPUT: usize = 64 << 10;
@@ -62,6 +63,13 @@ impl Sessions {
         idle.truncate(most);
     }
 
+    /// Opens up to `count` shells before they are needed.
+    pub async fn open(&self, transport: &Transport, host: &str, count: usize) {
+        let opened = futures_util::future::join_all((0..count).map(|_| Shell::open(transport, host))).await;
+        // Whoever needs one finds out why there is none.
+        opened.into_iter().flatten().for_each(|shell| self.keep(shell));
+    }
+
     /// Runs a command in a shell. `None` if no shell could begin it: it has to be run in a
     /// session of its own. The caller has a [`Sessions::permit`].
     pub async fn run(
@@ -69,7 +77,7 @@ impl Sessions {
         transport: &Transport,
         host: &str,
         request: &Request,
-        most: usize,
+        taking: Taking<'_>,
     ) -> Result<io::Result<Option<Output>>> {
         loop {
             let idle = self.idle().pop();
@@ -78,7 +86,7 @@ impl Sessions {
                 Some(shell) => shell,
                 None => Shell::open(transport, host).await?,
             };
-            return Ok(match shell.run(request, most).await {
+            return Ok(match shell.run(request, taking).await {
                 Ok(Ended::Whole(output)) => {
                     self.keep(shell);
                     Ok(Some(output))
@@ -106,6 +114,15 @@ impl Sessions {
     fn idle(&self) -> MutexGuard<'_, Vec<Shell>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What is done with what a command says.
+#[derive(Clone, Copy)]
+pub enum Taking<'a> {
+    /// It is kept, so many bytes of each stream.
+    All(usize),
+    /// Each line of both streams is handed on as it comes.
+    Lines(&'a Sender<String>),
 }
 
 /// A command as a shell on the host reads it.
@@ -171,7 +188,7 @@ impl Shell {
         Ok(Shell { process, secret, count: 0 })
     }
 
-    async fn run(&mut self, request: &Request, most: usize) -> io::Result<Ended> {
+    async fn run(&mut self, request: &Request, taking: Taking<'_>) -> io::Result<Ended> {
         self.count += 1;
         let word = |what| format!("cm-{}-{}-{what}", self.secret, self.count);
         let (begin, end) = (word("begin"), word("end"));
@@ -180,10 +197,13 @@ impl Shell {
         if stdin.write_all(request.text(&begin, &end).as_bytes()).await.is_err() || stdin.flush().await.is_err() {
             return Ok(Ended::Unbegun);
         }
-        let (out, err) = tokio::try_join!(
-            between(&mut self.process.stdout, &begin, &end, most),
-            between(&mut self.process.stderr, &begin, &end, most)
-        )?;
+        let Process { stdout, stderr, .. } = &mut self.process;
+        let (out, err) = match taking {
+            Taking::All(most) => {
+                tokio::try_join!(between(stdout, &begin, &end, most), between(stderr, &begin, &end, most))?
+            }
+            Taking::Lines(to) => tokio::join!(lines(stdout, &begin, &end, to), lines(stderr, &begin, &end, to)),
+        };
         Ok(match (out, err) {
             (Part { status: Some(status), bytes: stdout, .. }, Part { status: Some(_), bytes: stderr, .. }) => {
                 let status = status.parse::<i32>().map_err(io::Error::other)?;
@@ -237,6 +257,37 @@ async fn between(reader: &mut Reader, begin: &str, end: &str, most: usize) -> io
         }
         if part.bytes.len() > most {
             return Err(io::Error::other(format!("it says more than {most} bytes")));
+        }
+    }
+}
+
+/// Hands on each line from the one after `begin` to the one before that which starts with `end`.
+async fn lines(reader: &mut Reader, begin: &str, end: &str, to: &Sender<String>) -> Part {
+    let (mut reader, mut part, mut line) = (BufReader::new(reader), Part::default(), Vec::new());
+    // The newline before the last line is no line of the command's if there was one already.
+    let mut empty = false;
+    loop {
+        line.clear();
+        match reader.read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return part,
+            Ok(_) => {}
+        }
+        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+        if !part.begun {
+            part.begun = text == begin;
+            continue;
+        }
+        if line.ends_with(b"\n")
+            && let Some(rest) = text.strip_prefix(end)
+        {
+            part.status = Some(rest.trim().to_owned());
+            return part;
+        }
+        if std::mem::replace(&mut empty, line == b"\n") {
+            let _nobody_listens = to.send(String::new()).await;
+        }
+        if !empty {
+            let _nobody_listens = to.send(text).await;
         }
     }
 }

@@ -124,6 +124,18 @@ impl Guard {
         }
     }
 
+    /// The same host, where each command is begun only if the lock still holds: it is asked right
+    /// before, on the host, in the same round trip. A command that is not begun fails as
+    /// [`Guard::check`] does. For changes; what only reads needs none of it.
+    ///
+    /// # Errors
+    /// [`Exit::LockLost`], by what this machine knows.
+    pub fn fenced(&self, host: &Host) -> Result<Host> {
+        let Some((nonce, _)) = self.holding() else { return Ok(host.clone()) };
+        self.check_here()?;
+        Ok(host.behind(remote::fence(host, &self.dir, nonce, &self.step)))
+    }
+
     /// Asks only this machine, for changes that touch no host.
     ///
     /// # Errors

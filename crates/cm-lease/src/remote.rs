@@ -7,10 +7,13 @@ use crate::holder::{Attempt, Holder, Place};
 use crate::process::Life;
 use crate::record::Record;
 use cm_core::{Exit, Failure, Result};
-use cm_host::{Host, Output};
+use cm_host::{Fence, Host, Output};
 use std::time::Duration;
 
 const SCRIPT: &str = include_str!("lock.sh");
+
+/// The script's word for another sign of life.
+const RENEWED: &str = "renewed";
 
 /// For one visit to a host; the script itself waits 20 s for its turn.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -136,9 +139,19 @@ fn there(host: &Host, dir: &str, sight: Sight) -> Result<Box<There>> {
 /// # Errors
 /// [`Exit::Unreachable`], [`Exit::Config`].
 pub async fn renew(host: &Host, dir: &str, nonce: &str, step: &str) -> Result<Renewal> {
-    let step: String = step.chars().filter(|c| !c.is_control()).take(200).collect();
-    let (word, sight) = ask(host, dir, "renew", nonce, &step).await?;
-    Ok(if word == "renewed" { Renewal::Renewed } else { Renewal::Lost(sight) })
+    let (word, sight) = ask(host, dir, "renew", nonce, &printable(step)).await?;
+    Ok(if word == RENEWED { Renewal::Renewed } else { Renewal::Lost(sight) })
+}
+
+/// The question of [`renew`], asked before each command that is run on `host`.
+pub fn fence(host: &Host, dir: &str, nonce: &str, step: &str) -> Fence {
+    let (here, dir) = (host.clone(), dir.to_owned());
+    let arguments = ["renew".to_owned(), host.path(&dir), nonce.to_owned(), printable(step)];
+    let refusal = move |output: &Output| match answer(&here, &dir, output) {
+        Ok((_, sight)) => lost(&here, sight),
+        Err(failure) => failure,
+    };
+    Fence { script: SCRIPT, arguments, word: RENEWED, refusal: Box::new(refusal) }
 }
 
 /// Gives the lock back; `false` if it was not ours.
@@ -163,6 +176,10 @@ pub async fn look(host: &Host, dir: &str) -> Result<Sight> {
 /// As [`renew`].
 pub async fn discard(host: &Host, dir: &str, seen: &There) -> Result<bool> {
     Ok(ask(host, dir, "discard", "", &seen.token).await?.0 == "released")
+}
+
+fn printable(step: &str) -> String {
+    step.chars().filter(|c| !c.is_control()).take(200).collect()
 }
 
 async fn ask(host: &Host, dir: &str, verb: &str, nonce: &str, more: &str) -> Result<(String, Sight)> {

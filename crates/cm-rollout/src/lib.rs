@@ -84,9 +84,12 @@ impl Rollout<'_> {
         before: &[Container],
         options: Options,
     ) -> Result<BTreeMap<String, Replaced>> {
-        self.clear_trials().await?;
         let rolling = if options.full { BTreeMap::new() } else { self.rolling(services, before).await? };
         let names: Vec<String> = rolling.keys().cloned().collect();
+        if !names.is_empty() {
+            // Nothing else meets them: they go at the end.
+            self.clear_trials().await?;
+        }
         let runs = |name: &String| before.iter().any(|container| container.service == *name && container.is_running());
         let (running, idle): (Vec<_>, Vec<_>) =
             services.iter().filter(|name| !names.contains(name)).cloned().partition(runs);
@@ -178,11 +181,11 @@ impl Rollout<'_> {
         // not must not be replaced along the way.
         let with_dependencies = self.config.dependencies(services).iter().all(|name| services.contains(name));
         let up = UpOptions { force_recreate: options.full, with_dependencies, remove_orphans: options.full };
-        self.guard.check(self.host).await?;
+        let host = self.guard.fenced(self.host)?;
         self.log.info(format!("on {}: starting {}", self.host.name(), services.join(", ")));
         self.log.debug(self.compose.up_command(services, up).display());
         let began = Instant::now();
-        self.compose.up(services, up, |line| self.log.debug(line)).await?;
+        self.compose.on(&host).up(services, up, |line| self.log.debug(line)).await?;
         let took = began.elapsed();
         let order = |name: &String| match self.config.services.get(name) {
             Some(_) if options.full => Ok(Order::StopFirst("everything is replaced".to_owned())),

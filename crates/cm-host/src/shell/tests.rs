@@ -11,7 +11,8 @@ async fn run(sessions: &Sessions, argv: &[&str], stdin: Option<&[u8]>) -> io::Re
     let argv: Vec<String> = argv.iter().map(|word| (*word).to_owned()).collect();
     let request = Request::new(&argv, stdin).expect("text");
     let _permit = sessions.permit().await;
-    let output = sessions.run(&Transport::Local, "here", &request, MOST).await.expect("no connection to lose");
+    let output =
+        sessions.run(&Transport::Local, "here", &request, Taking::All(MOST)).await.expect("no connection to lose");
     output.map(|output| output.expect("a shell"))
 }
 
@@ -150,4 +151,53 @@ async fn more_than_the_limit_is_not_kept() {
     let error = run(&sessions, &["sh", "-c", "yes"], None).await.expect_err("too much");
     assert!(error.to_string().contains("more than"));
     assert_ne!(shell(&sessions).await, pid);
+}
+
+#[tokio::test]
+async fn lines_are_handed_on_while_the_command_runs() {
+    let sessions = Sessions::new();
+    let dir = tempfile::tempdir().expect("dir");
+    let heard = dir.path().join("heard").display().to_string();
+    for (end, last) in
+        [("printf 'a\\n\\nlast\\n\\n'", vec!["a", "", "last", ""]), ("printf 'a\\nlast'", vec!["a", "last"])]
+    {
+        let script = format!("echo first; until [ -e \"$1\" ]; do sleep 0.05; done; {end}; exit 3");
+        let request = Request::new(&["sh", "-c", &script, "sh", &heard].map(str::to_owned), None).expect("text");
+        let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
+        let say = async {
+            let output = sessions.run(&Transport::Local, "here", &request, Taking::Lines(&sender)).await;
+            drop(sender);
+            output.expect("no connection to lose").expect("answered").expect("a shell")
+        };
+        let hear = async {
+            let mut lines = Vec::new();
+            while let Some(line) = receiver.recv().await {
+                std::fs::write(&heard, "").expect("write");
+                lines.push(line);
+            }
+            lines
+        };
+        let (output, lines) = tokio::join!(say, hear);
+        assert_eq!(
+            (output.status.code(), &lines[1..]),
+            (Some(3), &last.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>()[..])
+        );
+        std::fs::remove_file(&heard).expect("remove");
+    }
+    let both = Request::new(&["sh", "-c", "echo out; echo err >&2"].map(str::to_owned), None).expect("text");
+    let (sender, mut receiver) = tokio::sync::mpsc::channel(4);
+    sessions.run(&Transport::Local, "here", &both, Taking::Lines(&sender)).await.expect("ok").expect("answered");
+    drop(sender);
+    let mut lines = [receiver.recv().await, receiver.recv().await];
+    lines.sort();
+    assert_eq!((lines, receiver.recv().await), ([Some("err".to_owned()), Some("out".to_owned())], None));
+}
+
+#[tokio::test]
+async fn shells_can_be_opened_before_they_are_needed() {
+    let sessions = Sessions::new();
+    sessions.open(&Transport::Local, "here", 2).await;
+    assert_eq!(sessions.idle().len(), 2);
+    assert_eq!(script(&sessions, "echo said").await.text(), "said");
+    assert_eq!(sessions.idle().len(), 2);
 }
