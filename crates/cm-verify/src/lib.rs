@@ -54,6 +54,9 @@ impl cm_core::Tool for Tool {
         }
         if !plan.canary && !plan.checks {
             run.doc.set_facts(json!({"verdict": null, "canary": null, "checks": []}));
+            if plan.nothing == NOTHING {
+                run.log.warn(format!("nothing was asked from outside: {NOTHING}"));
+            }
             return Ok(Done::skipped(plan.nothing));
         }
         let results = plan.carry_out(&run.doc, &run.log).await?;
@@ -126,6 +129,9 @@ async fn print_results(args: &Args, io: &Io) -> Result<Exit> {
     results.conclude(true, &io.log).map(|_| Exit::Done)
 }
 
+/// Why nothing is asked, where no flag says so.
+const NOTHING: &str = "cm.toml has no canary and no checks";
+
 /// What is asked.
 struct Plan<'a> {
     project: &'a Project,
@@ -143,7 +149,7 @@ impl<'a> Plan<'a> {
         let canary = !args.skip_canary && project.canary().url.is_some();
         let checks = !args.skip_verify && !args.canary && !project.verify().checks.is_empty();
         let skipped = args.skip_canary || args.skip_verify;
-        let nothing = if skipped { "skipped by flag" } else { "cm.toml has no canary and no checks" };
+        let nothing = if skipped { "skipped by flag" } else { NOTHING };
         Plan { project, canary, checks, alone, nothing }
     }
 
