@@ -1,6 +1,7 @@
 //! A service with `update = "rolling"` under load: requests go through Caddy at a steady rate while
-//! it is replaced, and every one of them has to be answered. A bad release is never asked for anything,
-//! and a run that is killed half-way leaves nothing behind once the next one is through.
+//! it is replaced, and every one of them has to be answered. A bad release is never asked for anything, be it
+//! bad at once or only now and then, and a run that is killed half-way leaves nothing behind once the next one is
+//! through.
 //! `docker compose up -d` replaces the same service beside it, so that zero is not just a load that finds nothing.
 //!
 //! `CM_ROLLING_DEPLOYS` is the number of deployments in a row (default 2), `CM_ROLLING_RATE` the
@@ -13,6 +14,9 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 const SERVER: &str = "apps/dashboard/server.py";
+
+/// `[services.dashboard]`, with what the new container is asked beside the old one.
+const CANARY: &str = "update = \"rolling\"\ncanary = \"http://dashboard:3000/version\"\n";
 
 fn number(name: &str, default: u32) -> u32 {
     std::env::var(name).ok().map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
@@ -49,7 +53,8 @@ fn platform(test: &str) -> (Sandbox, u16) {
     sandbox.change("cm.toml", "window = \"10s\"", "window = \"2s\"", "a shorter window");
     sandbox.change("cm.toml", "[health]\n", "[services.dashboard]\nupdate = \"rolling\"\n\n[health]\n", "rolling");
     sandbox.change("cm.toml", "lease = \"60s\"", "lease = \"10s\"", "a shorter lease");
-    sandbox.change(SERVER, "import signal\n", "import signal\nimport time\n", "dashboard: time");
+    sandbox.change(SERVER, "import signal\n", "import signal\nimport time\nimport itertools\n", "dashboard: time");
+    sandbox.change(SERVER, "\nSERVICE = ", "\nCOUNT = itertools.count(1)\nSERVICE = ", "dashboard: counts");
     sandbox.change(
         SERVER,
         "    server = Server(",
@@ -141,13 +146,41 @@ fn a_bad_release_gets_no_request_and_a_killed_one_leaves_nothing() {
     assert_eq!(answer.code, 40, "{}", answer.stderr);
     assert_eq!(answer.document()["error"]["code"], "rollout.unhealthy");
     assert!(answer.stderr.contains("what served before still serves"), "{}", answer.stderr);
-    assert_eq!((containers(&sandbox).len(), dashboard(&sandbox)), (before.len(), served), "nothing was replaced");
+    assert_eq!(
+        (containers(&sandbox).len(), dashboard(&sandbox)),
+        (before.len(), served.clone()),
+        "nothing was replaced"
+    );
     sandbox.change(
         SERVER,
         "status, kind, body, headers = (500, \"text/plain\", \"broken on purpose\", {})",
         "status, kind, body, headers = ROUTES.get(path, MISSING)",
         "dashboard: mended",
     );
+
+    println!("--- one that fails now and then is found beside the old one, and one that restarts when it is asked");
+    sandbox.change("cm.toml", "update = \"rolling\"\n", CANARY, "dashboard: a canary");
+    for (broken, code, says) in [
+        ("error = next(COUNT) % 3 == 2", "errors", "67 of 200 requests failed, before 0 of 200: answered 500"),
+        ("error = next(COUNT) == 50 and os._exit(9)", "restart", "dashboard restarted while it was asked"),
+    ] {
+        let from = "        status, kind, body, headers = ROUTES.get(path, MISSING)\n";
+        let to = format!(
+            "        error = False\n        if path == \"/version\":\n            {broken}\n{from}        \
+             if error:\n            status, body = 500, \"broken now and then\"\n"
+        );
+        sandbox.change(SERVER, from, &to, "dashboard: broken now and then");
+        let answer = build(&sandbox);
+        assert_eq!(answer.code, 50, "{}", answer.stderr);
+        let document = answer.document();
+        assert_eq!(document["error"]["code"], "rollout.canary", "{}", answer.stderr);
+        let canary = &document["facts"]["build"]["hosts"]["platform"]["services"]["dashboard"]["canary"];
+        assert_eq!((canary["verdict"].as_str(), canary["code"].as_str()), (Some("fail"), Some(code)), "{canary:#}");
+        assert!(canary["message"].as_str().is_some_and(|text| text.starts_with(says)), "{canary:#}");
+        assert!(answer.stderr.contains("what served before still serves"), "{}", answer.stderr);
+        assert_eq!((containers(&sandbox).len(), dashboard(&sandbox)), (before.len(), served.clone()), "it serves on");
+        sandbox.change(SERVER, &to, from, "dashboard: mended");
+    }
 
     println!("--- killed while a bridge serves: one plain run later nothing is left of it");
     set_version(&sandbox, "killed");
@@ -175,6 +208,8 @@ fn a_bad_release_gets_no_request_and_a_killed_one_leaves_nothing() {
     }
     assert_eq!(answer.code, 0, "{}", answer.stderr);
     assert_eq!(containers(&sandbox).len(), 2, "{:?}", containers(&sandbox));
+    let built = &answer.document()["facts"]["build"]["hosts"]["platform"]["services"]["dashboard"];
+    assert_eq!(built["canary"]["verdict"], "pass", "{}", answer.stderr);
     let head = sandbox.laptop("git", &["rev-parse", "HEAD"]).stdout;
     let revision = sandbox.server(
         "platform",

@@ -115,6 +115,7 @@ fn states(host: &Value) -> BTreeMap<String, ServiceState> {
         config_hash: text(&facts["config_hash"]),
         removed: facts["removed"] == true,
         update_ms: facts["update_ms"].as_u64(),
+        canary: facts["canary"]["verdict"].as_str().map(str::to_owned),
     };
     reached.map(|(name, facts)| (name.clone(), state(facts))).collect()
 }
