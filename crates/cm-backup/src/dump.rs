@@ -14,7 +14,7 @@ use crate::progress::{Goal, Progress};
 use crate::select::Pace;
 use crate::survey::{self, Found, Survey};
 use crate::verify::hex;
-use bson::RawBsonRef;
+use bson::{RawBsonRef, RawDocumentBuf};
 use cm_core::{Exit, Failure, Log, Result};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use mongodb::raw_batch_cursor::RawBatch;
@@ -94,6 +94,8 @@ impl<W> Dumped<W> {
 enum Message {
     /// With the permit to be in memory.
     Batch(usize, RawBatch, OwnedSemaphorePermit),
+    /// A few, which are in memory already.
+    Documents(usize, Vec<RawDocumentBuf>),
     Close(usize),
     Finish,
 }
@@ -128,7 +130,7 @@ impl Dump<'_> {
         };
         let database = self.client.database(&self.survey.database);
         let reading = self.read_all(&database, sender);
-        let (bytes, collections) = (self.survey.data_bytes, self.survey.collections.len() as u64);
+        let (bytes, collections) = (self.survey.data_bytes, prelude.entries.len() as u64);
         let goal = Goal { what: "backup", bytes, collections };
         let read = tokio::select! {
             read = reading => read,
@@ -167,6 +169,12 @@ impl Dump<'_> {
         let tasks = tasks.map(|(index, found)| read_one(database, index, found, &moment, (&pace, &memory), &sender));
         let mut counted: Vec<(usize, _)> = stream::iter(tasks).buffer_unordered(readers).try_collect().await?;
         counted.sort_by_key(|(index, _)| *index);
+        for (_, documents) in &self.survey.accounts.parts {
+            let index = counted.len();
+            send(&sender, Message::Documents(index, documents.clone())).await?;
+            send(&sender, Message::Close(index)).await?;
+            counted.push((index, None));
+        }
         send(&sender, Message::Finish).await?;
         let consistency = moment.end().await;
         Ok((consistency, counted.into_iter().map(|(_, counted)| counted).collect()))
@@ -174,11 +182,13 @@ impl Dump<'_> {
 }
 
 fn prelude(survey: &Survey) -> Prelude {
+    let collections = survey.collections.iter().map(|found| &found.entry);
+    let accounts = survey.accounts.parts.iter().map(|(entry, _)| entry);
     Prelude {
         server_version: survey.version.clone(),
         tool_version: format!("cm-backup {}", env!("CARGO_PKG_VERSION")),
         concurrent_collections: i32::try_from(READERS).unwrap_or(1),
-        entries: survey.collections.iter().map(|found| found.entry.clone()).collect(),
+        entries: collections.chain(accounts).cloned().collect(),
     }
 }
 
@@ -277,6 +287,11 @@ fn write<W: Write>(
                 progress.close();
             }
             Some(Message::Batch(index, batch, _permit)) => write_batch(&mut writer, index, &batch, progress)?,
+            Some(Message::Documents(index, documents)) => {
+                let bytes = documents.iter().map(|document| document.as_bytes().len() as u64).sum();
+                writer.documents(index, documents.iter().map(|document| Ok(document.as_bytes())))?;
+                progress.add(documents.len() as u64, bytes);
+            }
             Some(Message::Finish) => break,
         }
     }

@@ -3,6 +3,7 @@
 //! reads the archive back to its last byte, and fails the deploy if anything is
 //! missing: an unproved backup is none.
 
+pub mod accounts;
 pub mod archive;
 mod args;
 pub mod backup;
