@@ -118,7 +118,7 @@ async fn told(own: &Database, names: Names) -> Result<Vec<RawDocumentBuf>> {
 
 /// The documents in the answer to `usersInfo` or `rolesInfo`.
 pub fn documents(answer: &Document, names: Names) -> Vec<Document> {
-    let all = answer.get_array(&format!("{}s", names.one)).map(Vec::as_slice).unwrap_or_default();
+    let all = answer.get_array(format!("{}s", names.one)).map(Vec::as_slice).unwrap_or_default();
     all.iter().filter_map(Bson::as_document).cloned().collect()
 }
 

@@ -172,7 +172,8 @@ impl Backup<'_> {
             return Err(differences.into_iter().take(10).fold(failure, Failure::cause));
         }
         if self.restore_check && !contents.prelude.entries.is_empty() {
-            let file = BackupFile::There { store: self.store.clone(), name: format!("{}.partial", self.name) };
+            let name = format!("{}.partial", self.name);
+            let file = BackupFile::There { store: self.store.clone(), name, copied: None };
             restore::rehearse(&self.source.client, &file, &contents, self.log).await?;
         }
         manifest.verified_at = time::now();

@@ -75,7 +75,8 @@ pub struct Dumped<W> {
     pub prelude: Prelude,
     /// What was read of each entry.
     pub totals: Vec<Totals>,
-    /// What the server counted in each entry before and after it was read.
+    /// What the server counted in each entry while it was read and, where that is another number
+    /// than was read, after it.
     pub counted: Vec<Option<(u64, u64)>>,
     /// Whether all of it is of one moment.
     pub consistency: Consistency,
@@ -144,11 +145,14 @@ impl Dump<'_> {
             (Err(failure), Ok(_)) => return Err(failure.clone()),
             (Ok(_), Ok(written)) => written,
         };
-        let (consistency, counted) = read?;
+        let (consistency, first) = read?;
         check_unchanged(&database, &self.survey.collections, self.log).await?;
-        let mut warnings = Vec::new();
-        for ((found, totals), counted) in self.survey.collections.iter().zip(&totals).zip(&counted) {
-            warnings.extend(check_count(&database, found, *totals, *counted, self.log).await?);
+        let (mut counted, mut warnings) = (vec![None; totals.len()], Vec::new());
+        for (at, (found, first)) in self.survey.collections.iter().zip(first).enumerate() {
+            let Some(first) = first else { continue };
+            let (counts, warning) = check_count(&database, found, totals[at], first, self.log).await?;
+            counted[at] = Some(counts);
+            warnings.extend(warning);
         }
         let (out, bytes, sha256) = out.finish();
         Ok(Dumped { out, bytes, sha256, prelude, totals, counted, consistency, warnings })
@@ -160,7 +164,7 @@ impl Dump<'_> {
         &self,
         database: &Database,
         sender: mpsc::Sender<Message>,
-    ) -> Result<(Consistency, Vec<Option<(u64, u64)>>)> {
+    ) -> Result<(Consistency, Vec<Option<u64>>)> {
         let moment = moment::choose(database, self.survey, self.consistency, self.log).await?;
         let pace = Pace::new(self.options.rate_limit);
         let memory = Arc::new(Semaphore::new(BATCHES));
@@ -170,10 +174,9 @@ impl Dump<'_> {
         let mut counted: Vec<(usize, _)> = stream::iter(tasks).buffer_unordered(readers).try_collect().await?;
         counted.sort_by_key(|(index, _)| *index);
         for (_, documents) in &self.survey.accounts.parts {
-            let index = counted.len();
-            send(&sender, Message::Documents(index, documents.clone())).await?;
-            send(&sender, Message::Close(index)).await?;
-            counted.push((index, None));
+            send(&sender, Message::Documents(counted.len(), documents.clone())).await?;
+            send(&sender, Message::Close(counted.len())).await?;
+            counted.push((counted.len(), None));
         }
         send(&sender, Message::Finish).await?;
         let consistency = moment.end().await;
@@ -199,14 +202,18 @@ async fn read_one(
     moment: &Moment,
     (pace, memory): (&Pace, &Arc<Semaphore>),
     sender: &mpsc::Sender<Message>,
-) -> Result<(usize, Option<(u64, u64)>)> {
-    let before = survey::count(database, found).await;
-    if found.has_documents() {
-        read_documents(database, index, found, moment, (pace, memory), sender).await?;
-    }
+) -> Result<(usize, Option<u64>)> {
+    let reading = async {
+        match found.has_documents() {
+            true => read_documents(database, index, found, moment, (pace, memory), sender).await,
+            false => Ok(()),
+        }
+    };
+    // Some servers count one by one, which takes long: meanwhile it can be read.
+    let counting = async { Ok(survey::count(database, found).await) };
+    let (counted, ()) = tokio::try_join!(counting, reading)?;
     send(sender, Message::Close(index)).await?;
-    let after = survey::count(database, found).await;
-    Ok((index, before.zip(after)))
+    Ok((index, counted))
 }
 
 async fn read_documents(
@@ -341,30 +348,32 @@ async fn check_unchanged(database: &Database, before: &[Found], log: &Log) -> Re
     Ok(())
 }
 
-/// Compares what was read with what the server counted. Writers may be at work, so
-/// a difference is news; half of the documents missing is not.
+/// Compares what was read with what the server counted, if need be once more, and says
+/// what it counted. Writers may be at work, so a difference is news; half of the documents
+/// missing is not.
 async fn check_count(
     database: &Database,
     found: &Found,
     totals: Totals,
-    counted: Option<(u64, u64)>,
+    first: u64,
     log: &Log,
-) -> Result<Option<String>> {
-    let Some((before, after)) = counted else { return Ok(None) };
+) -> Result<((u64, u64), Option<String>)> {
     let (read, name) = (totals.documents, found.entry.namespace());
-    if (before.min(after)..=before.max(after)).contains(&read) {
-        if before != after {
-            log.info(format!(
-                "{name} changed while it was read: {before} documents before, {after} after, {read} read"
-            ));
-        }
-        return Ok(None);
+    if read == first {
+        return Ok(((first, first), None));
+    }
+    let after = survey::count(database, found).await.unwrap_or(first);
+    if (first.min(after)..=first.max(after)).contains(&read) {
+        log.info(format!(
+            "{name} changed while it was read: the server counted {first} documents, and {after} after; {read} were read"
+        ));
+        return Ok(((first, after), None));
     }
     let exact = survey::count_exactly(database, found).await.unwrap_or(after);
-    let (least, most) = (before.min(after).min(exact), before.max(after).max(exact));
+    let (least, most) = (first.min(after).min(exact), first.max(after).max(exact));
     if (least..=most).contains(&read) {
         log.info(format!("{name} changed while it was read: the server counts {exact} documents, {read} were read"));
-        return Ok(None);
+        return Ok(((first, after), None));
     }
     let message = format!("{read} documents of {name} were read, and the server counts {exact}");
     if read < least.div_ceil(2) {
@@ -373,7 +382,7 @@ async fn check_count(
             .hint("look at the database's log, then try again")
             .retryable());
     }
-    Ok(Some(message))
+    Ok(((first, after), Some(message)))
 }
 
 /// Counts and hashes what is written through it.

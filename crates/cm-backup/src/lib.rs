@@ -9,6 +9,7 @@ mod args;
 pub mod backup;
 pub mod check;
 pub mod codec;
+mod copied;
 pub mod dump;
 pub mod envfile;
 pub mod file;

@@ -139,7 +139,8 @@ pub struct Namespace {
     pub crc: String,
     /// The names of its indexes.
     pub indexes: Vec<String>,
-    /// How many documents the server counted just before and just after they were read.
+    /// How many documents the server counted while they were read and, where that is another
+    /// number than were read, just after.
     #[serde(default)]
     pub counted: Option<(u64, u64)>,
 }

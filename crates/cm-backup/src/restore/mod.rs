@@ -125,7 +125,7 @@ async fn steps(
     }
     io.log.info(format!("reading {} to its end before anything is changed", file.display()));
     let check = Check { file, manifest: restore.manifest.as_deref(), strict: args.strict };
-    let (contents, proof) = check.prove().await?;
+    let (contents, proof) = check.prove(&io.log).await?;
     if proof == Proof::Intact {
         io.log.warn("structure intact, completeness not proved: there is no manifest beside it");
     }
