@@ -14,7 +14,7 @@ CM_COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 # No path of this machine is in a packaged program, not even in its panics.
 DIST     = CM_COMMIT=$(CM_COMMIT) RUSTFLAGS="--remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo" \
            $(CARGO) build --profile dist $(PROGRAMS:%=-p %)
-LINTERS  = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cm-test/linters/bin
+LINTERS  = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cm-test/lint/bin
 SHELLS   = scripts/*.sh scripts/sandbox scripts/vps/*.sh scripts/bench/*.sh scripts/sandbox.d/*.sh
 PROGRAMS = cm-lock cm-detect cm-backup cm-build cm-health cm-verify cm-rollback cm-record
 

@@ -256,19 +256,18 @@ ensure_from_pypi() {
   printf '%s\n' "$*" >"$dir/finished"
 }
 
-set_up_portable() {
-  local packages=()
-  mapfile -t packages < <(missing_packages "${needed_by_portable[@]}")
-  install 'make portable' "${packages[@]}"
-  ensure_from_pypi portable "${portable[@]}"
-  ok 'set up'
-}
-
-set_up_lint() {
-  local packages=()
-  mapfile -t packages < <(missing_packages "${needed_by_lint[@]}")
-  install 'make lint' "${packages[@]}"
-  ensure_from_pypi linters "${linters[@]}"
+# set_up_tools NAME TOOL:PACKAGE... -- PACKAGE... - what `make NAME` needs of Debian, and of PyPI.
+set_up_tools() {
+  local name=$1 needed=() packages=()
+  shift
+  while [[ $1 != -- ]]; do
+    needed+=("$1")
+    shift
+  done
+  shift
+  mapfile -t packages < <(missing_packages "${needed[@]}")
+  install "make $name" "${packages[@]}"
+  ensure_from_pypi "$name" "$@"
   ok 'set up'
 }
 
@@ -296,8 +295,8 @@ main() {
   case ${1:-} in
     '') with_lock "$lock" 900 set_up all ;;
     --tests) with_lock "$lock" 900 set_up tests ;;
-    --lint) with_lock "$lock" 900 set_up_lint ;;
-    --portable) with_lock "$lock" 900 set_up_portable ;;
+    --lint) with_lock "$lock" 900 set_up_tools lint "${needed_by_lint[@]}" -- "${linters[@]}" ;;
+    --portable) with_lock "$lock" 900 set_up_tools portable "${needed_by_portable[@]}" -- "${portable[@]}" ;;
     --engine) with_lock "$lock" 900 set_up engine ;;
     --stop-engine) with_lock "$lock" 900 stop_engine ;;
     -h | --help) usage ;;

@@ -8,6 +8,7 @@ use cm_engine::Container;
 use cm_gate::canary::{Report, Target, Verdict, not_asked, side_by_side};
 use cm_project::Consequence;
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 /// By service, what the first new container came to beside the old one.
 pub type Canaries = BTreeMap<String, Report>;
@@ -44,7 +45,12 @@ impl Rollout<'_> {
         for (service, url) in questions {
             let serves = |container: &&Container| container.service == *service && container.is_running();
             let pair = old.iter().find(serves).zip(new.iter().find(|container| container.service == *service));
-            let Some((old, new)) = pair else { continue };
+            let Some((old, new)) = pair else {
+                self.log.warn(format!(
+                    "no canary of {service}: nothing of it runs that the new one could be compared with"
+                ));
+                continue;
+            };
             self.log.info(format!("on {}: asking the new {service} beside the old one", self.host.name()));
             let report = tokio::select! {
                 report = self.ask(url, old, new) => report?,
@@ -83,13 +89,19 @@ impl Rollout<'_> {
             (Err(failure), _) | (_, Err(failure)) if failure.exit == Exit::Config => return Err(failure),
             (Err(failure), _) | (_, Err(failure)) => return Ok(not_asked(url, failure.to_string(), canary)),
         };
+        let unseen = Mutex::new(None);
         let restarted = async || {
             let now = cm_engine::containers_with_ids(self.host, std::slice::from_ref(&new.id)).await;
-            // An engine that does not answer says nothing of restarts.
-            let differs = now.is_ok_and(|now| !now.first().is_some_and(|now| is_same_run(new, now)));
+            let differs = now.as_ref().is_ok_and(|now| !now.first().is_some_and(|now| is_same_run(new, now)));
+            *unseen.lock().unwrap_or_else(PoisonError::into_inner) = now.err();
             if differs { vec![new.service.clone()] } else { Vec::new() }
         };
-        Ok(side_by_side(&before, &after, canary, restarted).await)
+        let report = side_by_side(&before, &after, canary, restarted).await;
+        // Good answers alone are no pass: whether it restarted was not seen.
+        match unseen.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(failure) if report.verdict == Verdict::Pass => Ok(not_asked(url, failure.to_string(), canary)),
+            _ => Ok(report),
+        }
     }
 }
 

@@ -71,10 +71,14 @@ impl Restore<'_> {
     pub async fn accounts(&self, proved: &Contents, database: &str) -> Result<Accounts> {
         let kinds: Vec<Option<Names>> = proved.prelude.entries.iter().map(names).collect();
         let read = self.file.read(move |input| drained(input, |input| read_documents(input, &kinds))).await?;
-        let (contents, users, roles) = read.map_err(|error| {
+        let unreadable = |why: String| {
             let message = format!("the users and roles in {} cannot be read", self.file.display());
-            Failure::new(Exit::Backup, "backup.not-proved", message).cause(error)
-        })?;
+            Failure::new(Exit::Backup, "backup.not-proved", message).cause(why)
+        };
+        let (contents, users, roles, broken) = read.map_err(|error| unreadable(error.to_string()))?;
+        if let Some(why) = broken {
+            return Err(unreadable(why));
+        }
         if contents.sha256 != proved.sha256 {
             return Err(super::changed(self.file));
         }
@@ -163,17 +167,20 @@ fn not_added() -> Failure {
     Failure::new(Exit::Backup, "restore.users", "the users and roles could not be added")
 }
 
-type Read = Result<(Contents, Vec<Document>, Vec<Document>), ReadError>;
+/// The contents, and the users and roles; the last is why one of them cannot be read.
+type Read = Result<(Contents, Vec<Document>, Vec<Document>, Option<String>), ReadError>;
 
 fn read_documents(input: &mut (dyn std::io::Read + Send), kinds: &[Option<Names>]) -> Read {
-    let (mut users, mut roles) = (Vec::new(), Vec::new());
+    let (mut users, mut roles, mut broken) = (Vec::new(), Vec::new(), None);
     let contents = verify::read_documents(input, |index, bytes| {
         let Some(names) = kinds.get(index).copied().flatten() else { return };
-        let document = RawDocument::from_bytes(bytes).and_then(Document::try_from);
         let list = if names.one == USERS.one { &mut users } else { &mut roles };
-        list.extend(document.ok());
+        match RawDocument::from_bytes(bytes).and_then(Document::try_from) {
+            Ok(document) => list.push(document),
+            Err(error) => broken = Some(format!("a {}: {error}", names.one)),
+        }
     })?;
-    Ok((contents, users, roles))
+    Ok((contents, users, roles, broken))
 }
 
 /// A database and a name in it.
