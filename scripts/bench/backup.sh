@@ -5,7 +5,8 @@
 # them. All use the same server of the tests on this machine, in turns. Prints a table; exit status 1 where a limit is
 # missed: gzip at least 2.5 times the peer's throughput, zstd within 25 % of the raw read, the restore as fast as its
 # peer, memory below 150 MB. On a busy machine the ratios say less: the load is printed with them. The tests' server
-# copies a collection that is renamed, which mongod does not: a restore's last step takes as long again there.
+# copies a collection that is renamed, which mongod does not, and that takes as long again as to fill it: the peer of the
+# restore fills its collections beside those in use and renames them, too.
 #
 #   scripts/bench/backup.sh [MB] [ROUNDS]     default 450 3
 #

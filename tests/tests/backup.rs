@@ -81,6 +81,8 @@ fn a_database_on_a_server_is_backed_up_restored_and_pruned_over_ssh() {
     assert_eq!(serde_json::from_str::<Value>(&done(&verified).stdout).expect("JSON")["proved"], "complete");
     assert!(verified.stderr.contains("document by document"), "{}", verified.stderr);
 
+    a_folder_of_mongodump(&sandbox);
+
     // Severe, so that it wants to be confirmed; and then it is all there again.
     let refused = backup(&sandbox, &["restore", &there, "--drop"]);
     assert_eq!(refused.code, 2, "{}", refused.stderr);
@@ -97,6 +99,23 @@ fn a_database_on_a_server_is_backed_up_restored_and_pruned_over_ssh() {
 
     on_the_server(&sandbox, documents);
     by_mongodump(&sandbox, &file, documents);
+}
+
+/// What mongodump wrote into a folder of the server, without an archive, is as good.
+fn a_folder_of_mongodump(sandbox: &Sandbox) {
+    let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../crates/cm-backup/tests/data/platform.dir/platform");
+    let server = sandbox.container("platform");
+    docker(&["cp", "-q", &golden.display().to_string(), &format!("{server}:/usr/local/share/platform")]);
+    docker(&["exec", &server, "chmod", "-R", "a+rX", "/usr/local/share/platform"]);
+    let folder = "platform:/usr/local/share/platform/";
+    let verified = backup(sandbox, &["verify", folder]);
+    assert!(done(&verified).stderr.contains("completeness not proved"), "{}", verified.stderr);
+    let restored = backup(sandbox, &["restore", folder, "--collection", "users", "--db", "from_folder", "--json"]);
+    let document: Value = serde_json::from_str(&done(&restored).stdout).expect("JSON");
+    assert_eq!(document["namespaces"][0], serde_json::json!({"from": "platform.users", "to": "from_folder.users"}));
+    docker(&["exec", &server, "truncate", "-s", "-1", "/usr/local/share/platform/users.bson"]);
+    let damaged = backup(sandbox, &["verify", folder]);
+    assert!(damaged.code == 21 && damaged.stderr.contains("users.bson: it is cut off"), "{}", damaged.stderr);
 }
 
 /// Where cm-backup is installed on the server, it works there.

@@ -1,18 +1,27 @@
 //! A service with `update = "rolling"` under load: requests go through Caddy at a steady rate while
-//! it is replaced, and every one of them has to be answered. A bad release is never asked for anything,
-//! and a run that is killed half-way leaves nothing behind once the next one is through.
+//! it is replaced, and every one of them has to be answered. A bad release is never asked for anything, be it
+//! bad at once or only now and then, and a run that is killed half-way leaves nothing behind once the next one is
+//! through.
 //! `docker compose up -d` replaces the same service beside it, so that zero is not just a load that finds nothing.
 //!
 //! `CM_ROLLING_DEPLOYS` is the number of deployments in a row (default 2), `CM_ROLLING_RATE` the
-//! requests per second (default 200).
+//! requests per second (default 100). One test at a time: two such loads are too much for a small machine,
+//! whose proxy then gives up on requests that a deployment has nothing to do with.
 
 #![expect(clippy::print_stdout, reason = "a long test tells where it is, and its numbers")]
 
 use cm_testkit::{Answer, Load, Sandbox};
 use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+/// Held by the test that runs.
+static ALONE: Mutex<()> = Mutex::new(());
+
 const SERVER: &str = "apps/dashboard/server.py";
+
+/// `[services.dashboard]`, with what the new container is asked beside the old one.
+const CANARY: &str = "update = \"rolling\"\ncanary = \"http://dashboard:3000/version\"\n";
 
 fn number(name: &str, default: u32) -> u32 {
     std::env::var(name).ok().map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
@@ -49,7 +58,8 @@ fn platform(test: &str) -> (Sandbox, u16) {
     sandbox.change("cm.toml", "window = \"10s\"", "window = \"2s\"", "a shorter window");
     sandbox.change("cm.toml", "[health]\n", "[services.dashboard]\nupdate = \"rolling\"\n\n[health]\n", "rolling");
     sandbox.change("cm.toml", "lease = \"60s\"", "lease = \"10s\"", "a shorter lease");
-    sandbox.change(SERVER, "import signal\n", "import signal\nimport time\n", "dashboard: time");
+    sandbox.change(SERVER, "import signal\n", "import signal\nimport time\nimport itertools\n", "dashboard: time");
+    sandbox.change(SERVER, "\nSERVICE = ", "\nCOUNT = itertools.count(1)\nSERVICE = ", "dashboard: counts");
     sandbox.change(
         SERVER,
         "    server = Server(",
@@ -80,8 +90,9 @@ fn platform(test: &str) -> (Sandbox, u16) {
 
 #[test]
 fn no_request_is_lost_while_a_service_is_replaced() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let deploys = number("CM_ROLLING_DEPLOYS", 2);
-    let rate = number("CM_ROLLING_RATE", 200);
+    let rate = number("CM_ROLLING_RATE", 100);
     let (sandbox, port) = platform("rolling");
     let host = "dashboard.curate-me.localhost";
 
@@ -124,9 +135,10 @@ fn no_request_is_lost_while_a_service_is_replaced() {
 
 #[test]
 fn a_bad_release_gets_no_request_and_a_killed_one_leaves_nothing() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let (sandbox, port) = platform("killed");
     let host = "dashboard.curate-me.localhost";
-    let load = Load::start(port, host, "/version", number("CM_ROLLING_RATE", 200));
+    let load = Load::start(port, host, "/version", number("CM_ROLLING_RATE", 100));
 
     println!("--- a release that answers every request with an error is never asked for one");
     let before = containers(&sandbox);
@@ -141,13 +153,41 @@ fn a_bad_release_gets_no_request_and_a_killed_one_leaves_nothing() {
     assert_eq!(answer.code, 40, "{}", answer.stderr);
     assert_eq!(answer.document()["error"]["code"], "rollout.unhealthy");
     assert!(answer.stderr.contains("what served before still serves"), "{}", answer.stderr);
-    assert_eq!((containers(&sandbox).len(), dashboard(&sandbox)), (before.len(), served), "nothing was replaced");
+    assert_eq!(
+        (containers(&sandbox).len(), dashboard(&sandbox)),
+        (before.len(), served.clone()),
+        "nothing was replaced"
+    );
     sandbox.change(
         SERVER,
         "status, kind, body, headers = (500, \"text/plain\", \"broken on purpose\", {})",
         "status, kind, body, headers = ROUTES.get(path, MISSING)",
         "dashboard: mended",
     );
+
+    println!("--- one that fails now and then is found beside the old one, and one that restarts when it is asked");
+    sandbox.change("cm.toml", "update = \"rolling\"\n", CANARY, "dashboard: a canary");
+    for (broken, code, says) in [
+        ("error = next(COUNT) % 3 == 2", "errors", "67 of 200 requests failed, before 0 of 200: answered 500"),
+        ("error = next(COUNT) == 50 and os._exit(9)", "restart", "dashboard restarted while it was asked"),
+    ] {
+        let from = "        status, kind, body, headers = ROUTES.get(path, MISSING)\n";
+        let to = format!(
+            "        error = False\n        if path == \"/version\":\n            {broken}\n{from}        \
+             if error:\n            status, body = 500, \"broken now and then\"\n"
+        );
+        sandbox.change(SERVER, from, &to, "dashboard: broken now and then");
+        let answer = build(&sandbox);
+        assert_eq!(answer.code, 50, "{}", answer.stderr);
+        let document = answer.document();
+        assert_eq!(document["error"]["code"], "rollout.canary", "{}", answer.stderr);
+        let canary = &document["facts"]["build"]["hosts"]["platform"]["services"]["dashboard"]["canary"];
+        assert_eq!((canary["verdict"].as_str(), canary["code"].as_str()), (Some("fail"), Some(code)), "{canary:#}");
+        assert!(canary["message"].as_str().is_some_and(|text| text.starts_with(says)), "{canary:#}");
+        assert!(answer.stderr.contains("what served before still serves"), "{}", answer.stderr);
+        assert_eq!((containers(&sandbox).len(), dashboard(&sandbox)), (before.len(), served.clone()), "it serves on");
+        sandbox.change(SERVER, &to, from, "dashboard: mended");
+    }
 
     println!("--- killed while a bridge serves: one plain run later nothing is left of it");
     set_version(&sandbox, "killed");
@@ -175,6 +215,8 @@ fn a_bad_release_gets_no_request_and_a_killed_one_leaves_nothing() {
     }
     assert_eq!(answer.code, 0, "{}", answer.stderr);
     assert_eq!(containers(&sandbox).len(), 2, "{:?}", containers(&sandbox));
+    let built = &answer.document()["facts"]["build"]["hosts"]["platform"]["services"]["dashboard"];
+    assert_eq!(built["canary"]["verdict"], "pass", "{}", answer.stderr);
     let head = sandbox.laptop("git", &["rev-parse", "HEAD"]).stdout;
     let revision = sandbox.server(
         "platform",

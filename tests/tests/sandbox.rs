@@ -7,9 +7,11 @@ use cm_testkit::{Answer, Sandbox};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// A container by Docker's own word.
@@ -37,6 +39,42 @@ fn containers(sandbox: &Sandbox, server: &str) -> BTreeMap<String, Container> {
         (name, Container { id, image, started_at, running: running == "true" })
     };
     sandbox.server(server, &command).lines().map(read).collect()
+}
+
+/// Stands in for Slack: keeps the text of each message. Gives its URL.
+fn slack() -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/hook-that-nobody-may-see", listener.local_addr().expect("an address"));
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let messages = Arc::clone(&told);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut reader = BufReader::new(stream);
+            let (mut line, mut length) = (String::new(), 0);
+            while reader.read_line(&mut line).is_ok_and(|read| read > 2) {
+                if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse().expect("a length");
+                }
+                line.clear();
+            }
+            let mut body = vec![0; length];
+            if reader.read_exact(&mut body).is_ok() {
+                let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+                messages.lock().expect("lock").push(body["text"].as_str().expect("a text").to_owned());
+            }
+            let _gone =
+                reader.into_inner().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+        }
+    });
+    (url, told)
+}
+
+/// What Slack was told since the last time: how each message must begin, and what else must be in it.
+fn was_told(told: &Mutex<Vec<String>>, wanted: &[(&str, &str)]) {
+    let texts = std::mem::take(&mut *told.lock().expect("lock"));
+    let right = texts.len() == wanted.len()
+        && texts.iter().zip(wanted).all(|(text, (begin, more))| text.starts_with(begin) && text.contains(more));
+    assert!(right, "wanted {wanted:?}, told {texts:#?}");
 }
 
 /// Inode, mode, owner and content hash of the files a deployment must not touch.
@@ -156,13 +194,16 @@ const GATEWAY: &str = "services/backend/curateme/gateway/__main__.py";
 
 #[test]
 fn a_platform_is_deployed_changed_broken_and_rolled_back() {
-    let sandbox = Sandbox::up("story");
+    let mut sandbox = Sandbox::up("story");
+    let (hook, told) = slack();
+    sandbox.home.set("SLACK_DEPLOY_WEBHOOK", &hook);
     let untouched = protected(&sandbox);
     let transcript = Transcript::default();
-    let secrets: Vec<String> = ["CM_API_KEY", "OPS_API_TOKEN"]
+    let mut secrets: Vec<String> = ["CM_API_KEY", "OPS_API_TOKEN"]
         .iter()
         .map(|name| sandbox.laptop("printenv", &[*name]).stdout.trim().to_owned())
         .collect();
+    secrets.push("hook-that-nobody-may-see".to_owned());
     assert!(secrets.iter().all(|secret| secret.len() > 8), "there is something to hide");
     let stop = Arc::new(AtomicBool::new(false));
     let watcher = watch_arguments(secrets.clone(), Arc::clone(&stop));
@@ -181,6 +222,8 @@ fn a_platform_is_deployed_changed_broken_and_rolled_back() {
     println!("--- nothing has changed: nothing is touched");
     succeeded(&transcript.deploy(&sandbox, &[]));
     only_changed(&first, &containers(&sandbox, "platform"), &[]);
+
+    was_told(&told, &[("Deploying ", "by "), ("Deploy completed: ", "To roll back: `cm-rollback")]);
 
     println!("--- a change of the dashboard touches the dashboard alone, after a backup");
     let backups_before = backups(&sandbox);
@@ -203,6 +246,8 @@ fn a_platform_is_deployed_changed_broken_and_rolled_back() {
     );
     assert_eq!(mode, "600");
 
+    was_told(&told, &[("Deploying dashboard of", "by "), ("Deploy completed: dashboard of", "verified")]);
+
     println!("--- a gateway that answers with errors is rolled back to the image that ran");
     sandbox.change(
         GATEWAY,
@@ -219,6 +264,15 @@ fn a_platform_is_deployed_changed_broken_and_rolled_back() {
     only_changed(&second, &third, &["backend-gateway"]);
     assert_eq!(protected(&sandbox), untouched);
     assert_ne!(head(&sandbox, "platform"), laptop_head(&sandbox), "the checkout went back too");
+
+    was_told(
+        &told,
+        &[
+            ("Deploying backend-gateway of", "by "),
+            ("Verification FAILED (", "canary"),
+            ("Rolling back to previous version", "backend-gateway of"),
+        ],
+    );
 
     println!("--- the same commit again is not taken for deployed: pushed is not running");
     let answer = transcript.deploy(&sandbox, &[]);

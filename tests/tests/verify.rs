@@ -237,6 +237,14 @@ fn slack_is_told_once_of_each_and_a_slack_that_is_down_fails_nothing() {
     let refused = home.run("cm-record", &[""; 0], "", Some(document.to_string().as_bytes()));
     assert_eq!(refused.code, 0, "{refused:?}");
     assert!(refused.stderr.contains("Slack was not told: it answered 503"), "{}", refused.stderr);
+    // The kernel takes the connection, and nobody ever reads from it.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = silent.local_addr().expect("an address").port();
+    home.set("SLACK_DEPLOY_WEBHOOK", &format!("http://127.0.0.1:{port}/slack-webhook-secret"));
+    document["run"]["id"] = "01980e5c-7b1a-7c3e-8a52-2f6f8f1f2a14".into();
+    let hangs = home.run("cm-record", &[""; 0], "", Some(document.to_string().as_bytes()));
+    assert_eq!(hangs.code, 0, "{hangs:?}");
+    assert!(hangs.stderr.contains("[WARN] Slack was not told") && !hangs.stderr.contains("secret"), "{}", hangs.stderr);
 }
 
 #[test]
@@ -256,7 +264,8 @@ fn a_canary_is_compared_with_what_ran_before() {
     let same = run(&["--canary"], "/health", before.stdout.as_bytes());
     assert_eq!(same.code, 0, "{same:?}");
     assert!(
-        same.stderr.contains("[PASS] Canary  0 of 120 requests failed, before 0 of 360; an error rate of"),
+        // Slower is worth a warning, and a machine that is busy with other tests may be.
+        same.stderr.contains("] Canary  0 of 120 requests failed, before 0 of 360; an error rate of"),
         "{}",
         same.stderr
     );

@@ -117,12 +117,14 @@ fn beside(sandbox: &Sandbox) -> (cm_gate::canary::Report, cm_gate::canary::Repor
         let log = Log::new("test", Format::Text, Level::Warn);
         let host = Host::connect(&server, &log).await.expect("the server");
         let containers = cm_engine::containers(&host, "platform").await.expect("containers");
+        let canary = Canary { requests: 120, ..Canary::default() };
         let target = async |name: &str| {
             let container = containers.iter().find(|container| container.name == name).expect("it runs");
-            Target::container(&host, container, "http://docs:8080/", Duration::from_secs(5)).await.expect("a way")
+            let limit = Duration::from_secs(5);
+            Target::container(&host, container, "http://docs:8080/", &canary, limit).await.expect("a way")
         };
         let ((old, _old_way), (new, _new_way)) = (target("docs-1").await, target("docs-2").await);
-        let canary = Canary { requests: 120, ..Canary::default() };
-        (side_by_side(&old, &new, &canary).await, side_by_side(&old, &old, &canary).await)
+        let none = async || Vec::new();
+        (side_by_side(&old, &new, &canary, none).await, side_by_side(&old, &old, &canary, none).await)
     })
 }

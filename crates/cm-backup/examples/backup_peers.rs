@@ -1,6 +1,7 @@
 //! The peers of scripts/bench/backup.sh: fills a database with mixed documents, reads one the
 //! plain way, and restores an archive as mongorestore does: batches of 1000 documents, one
-//! task for each collection.
+//! task for each collection. As the program under test does, it fills collections beside those
+//! that are used and renames them at the end.
 
 use bson::{RawBsonRef, RawDocumentBuf, rawdoc};
 use cm_backup::verify::read_documents;
@@ -24,7 +25,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ["fill", megabytes] => fill(&database, megabytes.parse::<usize>()? * 1_000_000).await,
         ["read"] => read(&database, std::io::sink()).await,
         ["cat"] => read(&database, BufWriter::with_capacity(1 << 20, std::io::stdout())).await,
-        ["restore", file] => restore(&client.database("peer"), file).await,
+        ["restore", file] => {
+            let database = client.database("peer");
+            restore(&database, file).await?;
+            for place in 0..4 {
+                let (from, to) = (format!("peer.aside{place}"), format!("peer.restored{place}"));
+                client.database("admin").run_command(bson::doc! {"renameCollection": from, "to": to}).await?;
+            }
+            Ok(())
+        }
         _ => Err("backup_peers fill MB | read | cat | restore FILE".into()),
     }
 }
@@ -115,7 +124,7 @@ async fn restore(database: &Database, file: &str) -> Result<(), Box<dyn Error>> 
     for place in 0..4 {
         let (sender, mut batches) = mpsc::channel::<Vec<RawDocumentBuf>>(1);
         senders.push(sender);
-        let collection = database.collection::<RawDocumentBuf>(&format!("restored{place}"));
+        let collection = database.collection::<RawDocumentBuf>(&format!("aside{place}"));
         tasks.push(tokio::spawn(async move {
             while let Some(batch) = batches.recv().await {
                 let inserting = collection.insert_many(batch).ordered(false);

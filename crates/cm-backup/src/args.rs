@@ -206,6 +206,11 @@ pub struct RestoreArgs {
     #[arg(long, value_name = "NAME")]
     pub collection: Vec<String>,
 
+    /// Also add the users and roles of the backup that the server does not have; those it has
+    /// stay as they are
+    #[arg(long)]
+    pub users_and_roles: bool,
+
     /// Restore what matches this pattern, such as shop.*, …
     #[arg(long, value_name = "PATTERN", requires = "ns_to")]
     pub ns_from: Vec<String>,

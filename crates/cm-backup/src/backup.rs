@@ -2,9 +2,10 @@
 //! the point: look, check that there is room, read, write aside, read back, compare,
 //! and only then give it its name.
 
+use crate::accounts;
 use crate::dump::{self, Dump, Dumped, Method, Options, Wanted};
 use crate::file::BackupFile;
-use crate::manifest::{self, Deploy, Manifest, Namespace, SCHEMA, Server};
+use crate::manifest::{self, Deploy, Manifest, Namespace, SCHEMA, Server, UsersAndRoles};
 use crate::mongodump;
 use crate::progress::{Goal, Progress};
 use crate::restore;
@@ -78,6 +79,12 @@ impl Backup<'_> {
             return Ok(Outcome::NothingYet(nothing));
         }
         survey.data_bytes = self.data_bytes(&prepared).await;
+        if self.has_accounts() {
+            survey.accounts = accounts::read(&self.source.client, self.database).await;
+            if let Some(why) = &survey.accounts.missing {
+                self.log.info(format!("the database's users and roles are not in the backup: {why}"));
+            }
+        }
         self.check_space(&survey, &prepared)?;
         self.log.info(format!(
             "reading {} of database {:?} (MongoDB {}, {})",
@@ -101,6 +108,11 @@ impl Backup<'_> {
             return Err(failure);
         }
         Ok(Outcome::Proved { manifest: Box::new(manifest), warnings })
+    }
+
+    /// Whether users and roles are wanted: those of a whole database, as it is read here.
+    fn has_accounts(&self) -> bool {
+        self.options.selection.is_none() && self.options.method == Method::Native
     }
 
     /// Reads the database into the partial file.
@@ -160,7 +172,8 @@ impl Backup<'_> {
             return Err(differences.into_iter().take(10).fold(failure, Failure::cause));
         }
         if self.restore_check && !contents.prelude.entries.is_empty() {
-            let file = BackupFile::There { store: self.store.clone(), name: format!("{}.partial", self.name) };
+            let name = format!("{}.partial", self.name);
+            let file = BackupFile::There { store: self.store.clone(), name, copied: None };
             restore::rehearse(&self.source.client, &file, &contents, self.log).await?;
         }
         manifest.verified_at = time::now();
@@ -197,6 +210,11 @@ impl Backup<'_> {
             server: Server { version: survey.version.clone(), topology: survey.topology.clone() },
             consistency: dumped.consistency,
             selection: self.options.selection.clone(),
+            users_and_roles: self.has_accounts().then(|| UsersAndRoles {
+                users: survey.accounts.count(accounts::USERS.archived),
+                roles: survey.accounts.count(accounts::ROLES.archived),
+                missing: survey.accounts.missing.clone(),
+            }),
             documents: dumped.totals.iter().map(|totals| totals.documents).sum(),
             data_bytes: dumped.totals.iter().map(|totals| totals.bytes).sum(),
             started_at,

@@ -3,11 +3,13 @@
 use crate::args::Args;
 use crate::file::{BackupFile, drained};
 use crate::manifest::Manifest;
+use crate::progress::{Goal, Progress};
 use crate::verify::{self, Contents};
 use crate::{plan, restore, text};
-use cm_core::{Exit, Failure, Io, Result};
+use cm_core::{Exit, Failure, Io, Log, Result};
 use serde_json::{Value, json};
 use std::path::Path;
+use std::sync::Arc;
 
 /// How sure one can be of a file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -40,7 +42,7 @@ impl Check<'_> {
         if server.is_some() && matches!(self.file, BackupFile::Stdin) {
             return Err(restore::read_twice());
         }
-        let (contents, proof) = self.prove().await?;
+        let (contents, proof) = self.prove(&io.log).await?;
         if let Some(args) = server {
             self.rehearse(args, &contents, io).await?;
         }
@@ -71,13 +73,24 @@ impl Check<'_> {
     ///
     /// # Errors
     /// As [`Check::run`].
-    pub async fn prove(&self) -> Result<(Contents, Proof)> {
-        let read = self.file.read(|input| drained(input, |input| verify::read_back(input))).await?;
+    pub async fn prove(&self, log: &Log) -> Result<(Contents, Proof)> {
+        let manifest = self.file.manifest(self.manifest).await?;
+        let progress = Arc::new(Progress::default());
+        let watched = Arc::clone(&progress);
+        let reading = self.file.read(move |input| drained(input, |input| verify::read_back_watched(input, &watched)));
+        let goal = Goal {
+            what: "proof",
+            bytes: manifest.as_ref().map(|manifest| manifest.data_bytes),
+            collections: manifest.as_ref().map_or(0, |manifest| manifest.namespaces.len() as u64),
+        };
+        let read = tokio::select! {
+            read = reading => read?,
+            never = progress.report(log, goal) => never,
+        };
         let contents = read.map_err(|error| {
             Failure::new(Exit::Backup, "backup.not-proved", format!("{} is not an intact backup", self.file.display()))
                 .cause(error)
         })?;
-        let manifest = self.file.manifest(self.manifest).await?;
         let proof = self.judge(&contents, manifest.as_ref())?;
         Ok((contents, proof))
     }

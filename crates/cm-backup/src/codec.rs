@@ -54,25 +54,42 @@ impl Compressed {
             Compressed::Zstd => ".archive.zst",
         }
     }
+}
 
-    /// One block as a whole file of this kind.
-    fn pack(self, block: Vec<u8>) -> io::Result<Vec<u8>> {
-        let mut out = Vec::with_capacity(block.len() / 4);
-        match self {
-            Compressed::None => return Ok(block),
-            Compressed::Gzip => {
-                let mut encoder = GzEncoder::new(&mut out, Compression::new(GZIP_LEVEL));
-                encoder.write_all(&block)?;
-                encoder.finish()?;
-            }
+/// Packs blocks, each into a whole file; what one needs serves for the next.
+enum Press {
+    None,
+    Gzip,
+    Zstd { compressor: zstd::bulk::Compressor<'static>, room: Vec<u8> },
+}
+
+impl Press {
+    fn new(kind: Compressed) -> io::Result<Press> {
+        Ok(match kind {
+            Compressed::None => Press::None,
+            Compressed::Gzip => Press::Gzip,
             Compressed::Zstd => {
-                let mut encoder = zstd::stream::write::Encoder::new(&mut out, ZSTD_LEVEL)?;
-                encoder.include_checksum(true)?;
+                let mut compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL)?;
+                compressor.include_checksum(true)?;
+                let room = Vec::with_capacity(zstd::zstd_safe::compress_bound(BLOCK));
+                Press::Zstd { compressor, room }
+            }
+        })
+    }
+
+    fn pack(&mut self, block: Vec<u8>) -> io::Result<Vec<u8>> {
+        match self {
+            Press::None => Ok(block),
+            Press::Gzip => {
+                let mut encoder = GzEncoder::new(Vec::with_capacity(block.len() / 4), Compression::new(GZIP_LEVEL));
                 encoder.write_all(&block)?;
-                encoder.finish()?;
+                encoder.finish()
+            }
+            Press::Zstd { compressor, room } => {
+                compressor.compress_to_buffer(&block, room)?;
+                Ok(room.to_vec())
             }
         }
-        Ok(out)
     }
 }
 
@@ -188,10 +205,15 @@ impl<W: Write> Write for Packer<W> {
 
 /// One compressing thread.
 fn work(queue: &Mutex<Receiver<Job>>, kind: Compressed) {
+    let mut press = Press::new(kind);
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((block, reply)) = job else { return };
-        let _nobody_waits = reply.send(kind.pack(block));
+        let packed = match &mut press {
+            Ok(press) => press.pack(block),
+            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+        };
+        let _nobody_waits = reply.send(packed);
     }
 }
 

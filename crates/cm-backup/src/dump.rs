@@ -14,7 +14,7 @@ use crate::progress::{Goal, Progress};
 use crate::select::Pace;
 use crate::survey::{self, Found, Survey};
 use crate::verify::hex;
-use bson::RawBsonRef;
+use bson::{RawBsonRef, RawDocumentBuf};
 use cm_core::{Exit, Failure, Log, Result};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use mongodb::raw_batch_cursor::RawBatch;
@@ -75,7 +75,8 @@ pub struct Dumped<W> {
     pub prelude: Prelude,
     /// What was read of each entry.
     pub totals: Vec<Totals>,
-    /// What the server counted in each entry before and after it was read.
+    /// What the server counted in each entry while it was read and, where that is another number
+    /// than was read, after it.
     pub counted: Vec<Option<(u64, u64)>>,
     /// Whether all of it is of one moment.
     pub consistency: Consistency,
@@ -94,6 +95,8 @@ impl<W> Dumped<W> {
 enum Message {
     /// With the permit to be in memory.
     Batch(usize, RawBatch, OwnedSemaphorePermit),
+    /// A few, which are in memory already.
+    Documents(usize, Vec<RawDocumentBuf>),
     Close(usize),
     Finish,
 }
@@ -128,7 +131,7 @@ impl Dump<'_> {
         };
         let database = self.client.database(&self.survey.database);
         let reading = self.read_all(&database, sender);
-        let (bytes, collections) = (self.survey.data_bytes, self.survey.collections.len() as u64);
+        let (bytes, collections) = (self.survey.data_bytes, prelude.entries.len() as u64);
         let goal = Goal { what: "backup", bytes, collections };
         let read = tokio::select! {
             read = reading => read,
@@ -142,11 +145,14 @@ impl Dump<'_> {
             (Err(failure), Ok(_)) => return Err(failure.clone()),
             (Ok(_), Ok(written)) => written,
         };
-        let (consistency, counted) = read?;
+        let (consistency, first) = read?;
         check_unchanged(&database, &self.survey.collections, self.log).await?;
-        let mut warnings = Vec::new();
-        for ((found, totals), counted) in self.survey.collections.iter().zip(&totals).zip(&counted) {
-            warnings.extend(check_count(&database, found, *totals, *counted, self.log).await?);
+        let (mut counted, mut warnings) = (vec![None; totals.len()], Vec::new());
+        for (at, (found, first)) in self.survey.collections.iter().zip(first).enumerate() {
+            let Some(first) = first else { continue };
+            let (counts, warning) = check_count(&database, found, totals[at], first, self.log).await?;
+            counted[at] = Some(counts);
+            warnings.extend(warning);
         }
         let (out, bytes, sha256) = out.finish();
         Ok(Dumped { out, bytes, sha256, prelude, totals, counted, consistency, warnings })
@@ -158,7 +164,7 @@ impl Dump<'_> {
         &self,
         database: &Database,
         sender: mpsc::Sender<Message>,
-    ) -> Result<(Consistency, Vec<Option<(u64, u64)>>)> {
+    ) -> Result<(Consistency, Vec<Option<u64>>)> {
         let moment = moment::choose(database, self.survey, self.consistency, self.log).await?;
         let pace = Pace::new(self.options.rate_limit);
         let memory = Arc::new(Semaphore::new(BATCHES));
@@ -167,6 +173,11 @@ impl Dump<'_> {
         let tasks = tasks.map(|(index, found)| read_one(database, index, found, &moment, (&pace, &memory), &sender));
         let mut counted: Vec<(usize, _)> = stream::iter(tasks).buffer_unordered(readers).try_collect().await?;
         counted.sort_by_key(|(index, _)| *index);
+        for (_, documents) in &self.survey.accounts.parts {
+            send(&sender, Message::Documents(counted.len(), documents.clone())).await?;
+            send(&sender, Message::Close(counted.len())).await?;
+            counted.push((counted.len(), None));
+        }
         send(&sender, Message::Finish).await?;
         let consistency = moment.end().await;
         Ok((consistency, counted.into_iter().map(|(_, counted)| counted).collect()))
@@ -174,11 +185,13 @@ impl Dump<'_> {
 }
 
 fn prelude(survey: &Survey) -> Prelude {
+    let collections = survey.collections.iter().map(|found| &found.entry);
+    let accounts = survey.accounts.parts.iter().map(|(entry, _)| entry);
     Prelude {
         server_version: survey.version.clone(),
         tool_version: format!("cm-backup {}", env!("CARGO_PKG_VERSION")),
         concurrent_collections: i32::try_from(READERS).unwrap_or(1),
-        entries: survey.collections.iter().map(|found| found.entry.clone()).collect(),
+        entries: collections.chain(accounts).cloned().collect(),
     }
 }
 
@@ -189,14 +202,18 @@ async fn read_one(
     moment: &Moment,
     (pace, memory): (&Pace, &Arc<Semaphore>),
     sender: &mpsc::Sender<Message>,
-) -> Result<(usize, Option<(u64, u64)>)> {
-    let before = survey::count(database, found).await;
-    if found.has_documents() {
-        read_documents(database, index, found, moment, (pace, memory), sender).await?;
-    }
+) -> Result<(usize, Option<u64>)> {
+    let reading = async {
+        match found.has_documents() {
+            true => read_documents(database, index, found, moment, (pace, memory), sender).await,
+            false => Ok(()),
+        }
+    };
+    // Some servers count one by one, which takes long: meanwhile it can be read.
+    let counting = async { Ok(survey::count(database, found).await) };
+    let (counted, ()) = tokio::try_join!(counting, reading)?;
     send(sender, Message::Close(index)).await?;
-    let after = survey::count(database, found).await;
-    Ok((index, before.zip(after)))
+    Ok((index, counted))
 }
 
 async fn read_documents(
@@ -277,6 +294,11 @@ fn write<W: Write>(
                 progress.close();
             }
             Some(Message::Batch(index, batch, _permit)) => write_batch(&mut writer, index, &batch, progress)?,
+            Some(Message::Documents(index, documents)) => {
+                let bytes = documents.iter().map(|document| document.as_bytes().len() as u64).sum();
+                writer.documents(index, documents.iter().map(|document| Ok(document.as_bytes())))?;
+                progress.add(documents.len() as u64, bytes);
+            }
             Some(Message::Finish) => break,
         }
     }
@@ -326,30 +348,32 @@ async fn check_unchanged(database: &Database, before: &[Found], log: &Log) -> Re
     Ok(())
 }
 
-/// Compares what was read with what the server counted. Writers may be at work, so
-/// a difference is news; half of the documents missing is not.
+/// Compares what was read with what the server counted, if need be once more, and says
+/// what it counted. Writers may be at work, so a difference is news; half of the documents
+/// missing is not.
 async fn check_count(
     database: &Database,
     found: &Found,
     totals: Totals,
-    counted: Option<(u64, u64)>,
+    first: u64,
     log: &Log,
-) -> Result<Option<String>> {
-    let Some((before, after)) = counted else { return Ok(None) };
+) -> Result<((u64, u64), Option<String>)> {
     let (read, name) = (totals.documents, found.entry.namespace());
-    if (before.min(after)..=before.max(after)).contains(&read) {
-        if before != after {
-            log.info(format!(
-                "{name} changed while it was read: {before} documents before, {after} after, {read} read"
-            ));
-        }
-        return Ok(None);
+    if read == first {
+        return Ok(((first, first), None));
+    }
+    let after = survey::count(database, found).await.unwrap_or(first);
+    if (first.min(after)..=first.max(after)).contains(&read) {
+        log.info(format!(
+            "{name} changed while it was read: the server counted {first} documents, and {after} after; {read} were read"
+        ));
+        return Ok(((first, after), None));
     }
     let exact = survey::count_exactly(database, found).await.unwrap_or(after);
-    let (least, most) = (before.min(after).min(exact), before.max(after).max(exact));
+    let (least, most) = (first.min(after).min(exact), first.max(after).max(exact));
     if (least..=most).contains(&read) {
         log.info(format!("{name} changed while it was read: the server counts {exact} documents, {read} were read"));
-        return Ok(None);
+        return Ok(((first, after), None));
     }
     let message = format!("{read} documents of {name} were read, and the server counts {exact}");
     if read < least.div_ceil(2) {
@@ -358,7 +382,7 @@ async fn check_count(
             .hint("look at the database's log, then try again")
             .retryable());
     }
-    Ok(Some(message))
+    Ok(((first, after), Some(message)))
 }
 
 /// Counts and hashes what is written through it.

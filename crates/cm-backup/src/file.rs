@@ -3,6 +3,7 @@
 
 use crate::archive::Folder;
 use crate::args::Args;
+use crate::copied::Copied;
 use crate::manifest::{self, Manifest};
 use crate::plan;
 use crate::store::Store;
@@ -19,12 +20,14 @@ pub enum BackupFile {
     Here(PathBuf),
     /// stdin; it can be read once.
     Stdin,
-    /// A file in a folder of a host.
+    /// A file, or a folder that mongodump made, in a folder of a host.
     There {
         /// The folder.
         store: Store,
         /// The file's name in it.
         name: String,
+        /// What was copied here, where it is a folder that mongodump made.
+        copied: Option<Copied>,
     },
 }
 
@@ -49,12 +52,18 @@ impl BackupFile {
 
     async fn there(args: &Args, host: &str, path: &str, log: &Log) -> Result<BackupFile> {
         let host = plan::host_named(args, host, log).await?;
+        let path = path.trim_end_matches('/');
         let (folder, name) = path.rsplit_once('/').unwrap_or((".", path));
         let folder = if folder.is_empty() { "/" } else { folder };
         if name.is_empty() {
             return Err(Failure::new(Exit::Usage, "backup.no-file", format!("{path:?} names no file")));
         }
-        Ok(BackupFile::There { store: Store::new(host, folder), name: name.to_owned() })
+        let store = Store::new(host, folder);
+        let copied = Copied::of(&store, name).await?;
+        if copied.is_some() {
+            log.info(format!("{} is a folder: it was copied to this machine", store.display(name)));
+        }
+        Ok(BackupFile::There { store, name: name.to_owned(), copied })
     }
 
     /// For people, and understood by [`BackupFile::find`].
@@ -62,7 +71,7 @@ impl BackupFile {
         match self {
             BackupFile::Here(path) => path.display().to_string(),
             BackupFile::Stdin => "stdin".to_owned(),
-            BackupFile::There { store, name } => store.display(name),
+            BackupFile::There { store, name, .. } => store.display(name),
         }
     }
 
@@ -106,7 +115,8 @@ impl BackupFile {
         let (input, transfer): (Box<dyn Read + Send>, _) = match self {
             BackupFile::Here(path) => (open(path)?, None),
             BackupFile::Stdin => (Box::new(io::stdin()), None),
-            BackupFile::There { store, name } => {
+            BackupFile::There { copied: Some(copied), .. } => (open(&copied.path())?, None),
+            BackupFile::There { store, name, copied: None } => {
                 let (input, transfer) = store.open(name);
                 (Box::new(input), Some(transfer))
             }
@@ -129,7 +139,7 @@ impl BackupFile {
                 beside.map(|path| Ok((path.display().to_string(), read_small(&path)?))).transpose()?
             }
             (None, BackupFile::Stdin) => None,
-            (None, BackupFile::There { store, name }) => {
+            (None, BackupFile::There { store, name, .. }) => {
                 let name = manifest::name_for(name);
                 store.read(&name).await?.map(|bytes| (store.display(&name), bytes))
             }

@@ -3,11 +3,13 @@
 //! reads the archive back to its last byte, and fails the deploy if anything is
 //! missing: an unproved backup is none.
 
+pub mod accounts;
 pub mod archive;
 mod args;
 pub mod backup;
 pub mod check;
 pub mod codec;
+mod copied;
 pub mod dump;
 pub mod envfile;
 pub mod file;

@@ -39,6 +39,9 @@ pub struct Manifest {
     /// What of the database is in it; all, if nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selection: Option<Selection>,
+    /// The database's users and roles; nothing, where they were not looked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub users_and_roles: Option<UsersAndRoles>,
     /// Documents in all.
     pub documents: u64,
     /// Their length, in bytes of BSON.
@@ -78,6 +81,18 @@ pub enum Consistency {
     Snapshot,
     /// The same, by one transaction around all that was read.
     Transaction,
+}
+
+/// The users and roles that a database has of its own.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct UsersAndRoles {
+    /// Users in the backup.
+    pub users: u64,
+    /// Roles in the backup.
+    pub roles: u64,
+    /// Why there may be others, which are not in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
 }
 
 /// A part of a database.
@@ -124,7 +139,8 @@ pub struct Namespace {
     pub crc: String,
     /// The names of its indexes.
     pub indexes: Vec<String>,
-    /// How many documents the server counted just before and just after they were read.
+    /// How many documents the server counted while they were read and, where that is another
+    /// number than were read, just after.
     #[serde(default)]
     pub counted: Option<(u64, u64)>,
 }

@@ -9,7 +9,7 @@ use crate::select::ReadFrom;
 use crate::source::{self, Deployed, Source};
 use crate::store::Store;
 use crate::there::{self, Order};
-use crate::{mongodump, survey, text};
+use crate::{accounts, mongodump, survey, text};
 use cm_core::{Exit, Failure, Io, Log, Result, Run};
 use cm_host::{Host, Target};
 use cm_project::{HostSpec, Project};
@@ -488,6 +488,9 @@ pub async fn to_stdout(args: &Args, io: &Io) -> Result<Exit> {
     let mut survey = survey::survey(&source.client, &database).await?;
     if let Some(selection) = &options.selection {
         selection.apply(&mut survey)?;
+    }
+    if options.selection.is_none() {
+        survey.accounts = accounts::read(&source.client, &database).await;
     }
     if survey.collections.is_empty() && !args.allow_empty {
         let message = format!("the database {database:?} at ${variable} is not there");

@@ -34,7 +34,7 @@ pub struct Goal<'a> {
     pub what: &'a str,
     /// The length of all documents in bytes of BSON, where it is known, if only about.
     pub bytes: Option<u64>,
-    /// Collections.
+    /// Collections; 0 where that is not known.
     pub collections: u64,
 }
 
@@ -99,13 +99,15 @@ impl Goal<'_> {
         let of =
             self.bytes.filter(|all| *all > 0).map_or(String::new(), |all| format!(" of about {}", text::bytes(all)));
         let left = self.left(reached).map_or(String::new(), |left| format!(", about {} left", text::duration(left)));
+        let collections = match self.collections {
+            0 => String::new(),
+            all => format!(", {} of {all} collections done", reached.collections),
+        };
         format!(
-            "{}: {}{of}, {}, {} of {} collections done{left}",
+            "{}: {}{of}, {}{collections}{left}",
             self.what,
             text::bytes(reached.bytes),
             text::plural(reached.documents, "document"),
-            reached.collections,
-            self.collections
         )
     }
 
@@ -121,7 +123,7 @@ impl Goal<'_> {
             bar,
             Some(text::bytes(reached.bytes)),
             self.left(reached).map(|left| format!("{} left", text::duration(left))),
-            Some(format!("{}/{} collections", reached.collections, self.collections)),
+            (self.collections > 0).then(|| format!("{}/{} collections", reached.collections, self.collections)),
             Some(text::plural(reached.documents, "document")),
             Some(format!("{}/s", text::bytes(speed as u64))),
         ];
@@ -175,6 +177,9 @@ mod tests {
             "backup  5.0 MB  2/7 collections  1234567 documents  5.0 MB/s"
         );
         assert!(!GOAL.message(reached(0, 9)).contains("left"));
+        let unknown = Goal { bytes: None, collections: 0, ..GOAL };
+        assert_eq!(unknown.line(reached(5_000_000, 1), 60), "backup  5.0 MB  1234567 documents  5.0 MB/s");
+        assert_eq!(unknown.message(reached(5_000_000, 1)), "backup: 5.0 MB, 1234567 documents");
         // More than was thought: no time is left, and no more than all is done.
         assert!(GOAL.line(reached(2_000_000_000, 9), 79).contains("100 %  2.0 GB  2/7"));
     }

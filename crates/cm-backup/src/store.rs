@@ -3,7 +3,7 @@
 //! final name only when it was proved. While it is written or read it is locked,
 //! so that the next run can tell what a dead one left behind, and removes it.
 
-use crate::archive::{Item, ReadError};
+use crate::archive::ReadError;
 use crate::manifest::{self, Manifest};
 use crate::pipe::{self, Blocking};
 use crate::progress::Progress;
@@ -359,13 +359,7 @@ impl Prepared {
 /// Reads `source` to its end even if it is damaged, so that a transfer that broke
 /// is told apart from a file that is broken.
 fn prove(mut source: impl Read + Send, progress: &Progress) -> Result<Contents, ReadError> {
-    let read = verify::read_items(&mut source, |item| {
-        match item {
-            Item::Document { bytes, .. } => progress.add(1, bytes.len() as u64),
-            Item::Closed { .. } => progress.close(),
-        }
-        Ok(())
-    });
+    let read = verify::read_back_watched(&mut source, progress);
     let _drained = std::io::copy(&mut source, &mut std::io::sink());
     read
 }

@@ -3,7 +3,7 @@
 //! servers differ in what they leave out.
 
 use crate::archive::{Entry, Kind};
-use crate::{metadata, mongo};
+use crate::{accounts::Accounts, metadata, mongo};
 use bson::{Bson, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc};
 use cm_core::{Exit, Failure, Result};
 use futures_util::TryStreamExt;
@@ -33,6 +33,8 @@ pub struct Survey {
     pub data_bytes: Option<u64>,
     /// Its collections and views, by name.
     pub collections: Vec<Found>,
+    /// Its users and roles, where they were looked for.
+    pub accounts: Accounts,
 }
 
 /// One collection or view.
@@ -127,6 +129,7 @@ pub async fn survey(client: &Client, database: &str) -> Result<Survey> {
         topology: topology(&hello).to_owned(),
         data_bytes: None,
         collections: collections(&db).await?,
+        accounts: Accounts::default(),
     })
 }
 
@@ -270,7 +273,10 @@ fn uuid(info: &RawDocument) -> Option<String> {
 }
 
 /// All documents that a listing command answers, raw: typed lists drop what they do not know.
-async fn list(database: &Database, command: Document, what: &str) -> Result<Vec<RawDocumentBuf>> {
+///
+/// # Errors
+/// As [`command`].
+pub async fn list(database: &Database, command: Document, what: &str) -> Result<Vec<RawDocumentBuf>> {
     let read = async {
         let mut cursor = database.run_cursor_command(command).batch().await?;
         let mut all = Vec::new();

@@ -5,6 +5,7 @@
 use crate::archive::{Item, Prelude, ReadError, Reader, Totals};
 use crate::codec::{self, Compressed};
 use crate::manifest::{Manifest, Namespace};
+use crate::progress::Progress;
 use sha2::{Digest, Sha256};
 use std::io::{self, Read};
 
@@ -84,6 +85,20 @@ fn counts(namespace: &Namespace) -> String {
 /// [`ReadError`] for anything but an intact archive.
 pub fn read_back(input: impl Read + Send) -> Result<Contents, ReadError> {
     read_documents(input, |_, _| {})
+}
+
+/// As [`read_back`]; `progress` says how far that is.
+///
+/// # Errors
+/// As [`read_back`].
+pub fn read_back_watched(input: impl Read + Send, progress: &Progress) -> Result<Contents, ReadError> {
+    read_items(input, |item| {
+        match item {
+            Item::Document { bytes, .. } => progress.add(1, bytes.len() as u64),
+            Item::Closed { .. } => progress.close(),
+        }
+        Ok(())
+    })
 }
 
 /// Reads a backup to its last byte and shows every document: the entry's place in

@@ -210,6 +210,7 @@ fn manifest_of(contents: &Contents) -> Manifest {
         server: Server::default(),
         consistency: Consistency::None,
         selection: None,
+        users_and_roles: None,
         documents: contents.documents(),
         data_bytes: 0,
         started_at: String::new(),

@@ -11,7 +11,7 @@ use cm_host::{Begun, Host};
 use cm_lease::Guard;
 use cm_ledger::{Ledger, Record, ServiceState, Verdict};
 use cm_project::Project;
-use cm_rollout::{Options, Replaced, Rollout};
+use cm_rollout::{Canaries, Options, Replaced, Rollout};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -35,6 +35,7 @@ pub struct Switch<'a> {
     states: BTreeMap<String, ServiceState>,
     containers: BTreeMap<String, Vec<String>>,
     replaced: BTreeMap<String, Replaced>,
+    canaries: Canaries,
     seconds: f64,
     reached: Reached,
 }
@@ -128,6 +129,7 @@ impl<'a> Switch<'a> {
             states: BTreeMap::new(),
             containers: BTreeMap::new(),
             replaced: BTreeMap::new(),
+            canaries: Canaries::new(),
             seconds: 0.0,
             reached: Reached::Nothing,
         })
@@ -417,7 +419,7 @@ impl<'a> Switch<'a> {
             return rollout.clear(Exit::Build).await;
         }
         let options = Options { trial: true, full: self.full };
-        let replaced = rollout.replace(&services, &self.before, options).await;
+        let replaced = rollout.replace(&services, &self.before, options, &mut self.canaries).await;
         if replaced.as_ref().is_err_and(|failure| failure.exit == Exit::Unhealthy) {
             log.warn("Some services may not be fully healthy yet");
         }
@@ -531,6 +533,7 @@ impl<'a> Switch<'a> {
             "container_ids": self.containers.get(service),
             "update": self.replaced.get(service).map(|replaced| replaced.order.words()),
             "update_ms": self.replaced.get(service).map(|replaced| replaced.took.as_millis() as u64),
+            "canary": self.canaries.get(service),
         })
     }
 }

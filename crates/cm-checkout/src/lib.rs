@@ -87,7 +87,15 @@ impl<'a> Checkout<'a> {
         let reference = format!("refs/heads/{branch}");
         let command =
             self.host.command(["git", "ls-remote", "--exit-code", "--", &self.remote, &reference]).cwd(&self.path);
-        let text = command.text(Exit::Build, "checkout.remote").await?;
+        let text = command.text(Exit::Build, "checkout.remote").await.map_err(|failure| {
+            let hint = format!(
+                "on {}, in {}: `git ls-remote {}` must work for the deploy user",
+                self.host.name(),
+                self.path,
+                self.remote
+            );
+            if failure.exit == Exit::Build { failure.hint(hint) } else { failure }
+        })?;
         Ok(text.split_whitespace().next().unwrap_or_default().to_owned())
     }
 

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::LazyLock;
 use std::time::Instant;
+use tokio::runtime::{Builder, Runtime};
 
 /// The flags every program has.
 #[derive(Clone, Debug, clap::Args)]
@@ -78,7 +79,8 @@ pub trait Tool {
     const EXAMPLES: [(&'static str, &'static str); 2];
     /// The schemas that it reads or writes beside [`SCHEMA`].
     const SCHEMAS: &'static [&'static str] = &[];
-    /// How many threads beside the first one; each costs a short program a noticeable part of its time.
+    /// How many threads beside the first one, on which all tasks then run; each costs a short program a
+    /// noticeable part of its time. With 0, tasks share the first one.
     const THREADS: usize = 2;
     /// Whether a first Ctrl-C only warns, because stopping half-way is worse; [`Stop`] tells of it.
     const FINISHES_ON_INTERRUPT: bool = false;
@@ -89,6 +91,12 @@ pub trait Tool {
 
     /// The common flags in `args`.
     fn common(args: &Self::Args) -> &CommonArgs;
+
+    /// Whether this use, a [`command`](Self::command), listens for signals by itself, and is ended by none.
+    fn handles_signals(args: &Self::Args) -> bool {
+        let _ = args;
+        false
+    }
 
     /// A use that is no filter, such as a listing: `Some` means that it was one.
     fn command(args: &Self::Args, io: &Io) -> impl Future<Output = Option<Result<Exit>>> {
@@ -230,7 +238,7 @@ pub fn main<T: Tool>() -> ExitCode {
         Err(exit) => return exit,
     };
     let log = T::common(&args).log(T::NAME);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(T::THREADS).enable_all().build() {
+    let runtime = match runtime(T::THREADS) {
         Ok(runtime) => runtime,
         Err(error) => {
             log.failure(&Failure::bug("cannot start").cause(error));
@@ -241,6 +249,15 @@ pub fn main<T: Tool>() -> ExitCode {
     // A read of stdin may still block; nobody waits for it.
     runtime.shutdown_background();
     exit.into()
+}
+
+fn runtime(threads: usize) -> std::io::Result<Runtime> {
+    let mut builder = match threads {
+        0 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    // The number must not be 0, also where it does not count.
+    builder.worker_threads(threads.max(1)).enable_all().build()
 }
 
 /// Names the shell that asks for completions.
@@ -312,6 +329,12 @@ fn parse_args<T: Tool>() -> std::result::Result<T::Args, ExitCode> {
 }
 
 async fn drive<T: Tool>(args: T::Args, log: &Log) -> Exit {
+    let io = Io { log: log.clone() };
+    if T::handles_signals(&args)
+        && let Some(answer) = T::command(&args, &io).await
+    {
+        return exit_of(answer, log);
+    }
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(error) => {
@@ -319,20 +342,22 @@ async fn drive<T: Tool>(args: T::Args, log: &Log) -> Exit {
             return Exit::Bug;
         }
     };
-    let io = Io { log: log.clone() };
     let command = async { T::command(&args, &io).await };
     let answered = tokio::select! {
         answer = command => answer,
         signal = signals.next() => Some(Ok(signal)),
     };
     match answered {
-        Some(Ok(exit)) => exit,
-        Some(Err(failure)) => {
-            log.failure(&failure);
-            failure.exit
-        }
+        Some(answer) => exit_of(answer, log),
         None => filter::<T>(args, log, &mut signals).await,
     }
+}
+
+fn exit_of(answer: Result<Exit>, log: &Log) -> Exit {
+    answer.unwrap_or_else(|failure| {
+        log.failure(&failure);
+        failure.exit
+    })
 }
 
 async fn filter<T: Tool>(args: T::Args, log: &Log, signals: &mut Signals) -> Exit {

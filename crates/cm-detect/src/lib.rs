@@ -24,7 +24,7 @@ use bases::Bases;
 use changes::{Change, Started};
 use cm_core::{Action, CommonArgs, Done, Exit, Io, Log, Result, Run, Service};
 use cm_project::Project;
-use cm_project::inputs::Inputs;
+use cm_project::inputs::{Inputs, missing_dockerfile};
 use compare::{After, Comparison};
 use git2::Oid;
 use notes::Notes;
@@ -77,6 +77,7 @@ impl cm_core::Tool for Tool {
         let detection = Detection::new(&args, opened, run.doc.commit(), &notes).await?;
         let plan = detection.plan(&notes)?;
         warn_of_plan(&plan, &notes);
+        detection.warn_of_missing_dockerfiles(&plan, &notes)?;
         let uncommitted = match scan {
             Some(scan) => scan.report(&detection.inputs, &notes).await,
             None => worktree::clean(),
@@ -233,6 +234,21 @@ impl Detection {
                 self.repository.fetch_hint()
             )),
         }
+    }
+
+    /// A build that cannot begin is told of here, and not first by the server.
+    fn warn_of_missing_dockerfiles(&self, plan: &Plan, notes: &Notes) -> Result<()> {
+        let tree = self.repository.tree(self.head)?;
+        for planned in plan.services.iter().filter(|planned| planned.action == Action::Build) {
+            let build = self.project.compose.service(&planned.name).and_then(|service| service.build.as_ref());
+            if let Some(path) = build.and_then(|build| missing_dockerfile(&tree, build)) {
+                notes.warn(format!(
+                    "{}: its Dockerfile {path} is not in the commit; unless the server has one, its image cannot be built",
+                    planned.name
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Checks the changed Python files.

@@ -139,10 +139,16 @@ impl<'a> Compose<'a> {
         Ok(Config::read(&value))
     }
 
-    /// Compose there does not take the file.
+    /// Compose there does not take the file, or is not there.
     fn refused(&self, failure: Failure) -> Failure {
         if failure.exit != Exit::Config {
             return failure;
+        }
+        if is_missing(&failure) {
+            let message = format!("Docker Compose v2 is not installed on {}", self.host.name());
+            let mut missing = Failure::new(Exit::Config, "compose.missing", message);
+            missing.causes = failure.causes;
+            return missing.hint("on Debian: apt-get install docker-compose-v2, or Docker's own docker-compose-plugin");
         }
         failure.hint(format!(
             "mend the file, or bring Docker Compose on {} up to date: `docker compose version` there",
@@ -277,4 +283,24 @@ fn build_key(config: &Config, services: &[String], options: &BuildOptions<'_>) -
     let services: Vec<_> = services.iter().map(|name| format!("{name}:{:016x}", of(name))).collect();
     let cache = if options.no_cache { " no-cache" } else { "" };
     format!("{} {}{cache}", options.revision, services.join(" "))
+}
+
+/// The ways in which versions of Docker say that they know no `compose`.
+fn is_missing(failure: &Failure) -> bool {
+    let said = ["unknown flag: --ansi", "'compose' is not a docker command", "unknown command: docker compose"];
+    failure.causes.iter().any(|cause| said.iter().any(|words| cause.contains(words)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_missing;
+    use cm_core::{Exit, Failure};
+
+    #[test]
+    fn a_compose_that_is_not_installed_is_known_by_what_docker_says() {
+        let said = |words: &str| is_missing(&Failure::new(Exit::Config, "compose.config", "failed").cause(words));
+        assert!(said("unknown flag: --ansi\nSee 'docker --help'."));
+        assert!(said("docker: 'compose' is not a docker command.\nSee 'docker --help'"));
+        assert!(!said("service \"web\" has neither an image nor a build context specified"));
+    }
 }

@@ -57,8 +57,10 @@ impl Selection {
 
     fn not_empty(self) -> Result<Selection> {
         if self.count() == 0 {
-            return Err(Failure::new(Exit::Config, "health.nothing", "there is no service to watch")
-                .hint("the compose file has no service that runs without a profile; name one with --service"));
+            return Err(Failure::new(Exit::Config, "health.nothing", "there is no service to watch").hint(
+                "cm.toml has no [hosts] to run one, or the compose file has none without a profile; \
+                 name one with --service",
+            ));
         }
         Ok(self)
     }

@@ -13,8 +13,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// For telling the hosts of a program that is interrupted.
+const RELEASE_LIMIT: Duration = Duration::from_secs(5);
 
 /// What is to be locked.
 #[derive(Clone, Debug)]
@@ -138,18 +141,19 @@ impl Drop for Held {
     /// A program that is interrupted drops what it holds. Its hosts are told here, in
     /// a limited time, because nobody comes back to do it.
     fn drop(&mut self) {
-        if let Some(renewal) = &self.renewal {
+        // Not awaited: where tasks share this thread it comes to its end only after this.
+        if let Some(renewal) = self.renewal.take() {
             renewal.abort();
         }
         if self.hosts.is_empty() {
             return;
         }
-        if let Ok(handle) = Handle::try_current()
-            && handle.runtime_flavor() == RuntimeFlavor::MultiThread
-        {
-            let release = tokio::time::timeout(Duration::from_secs(5), self.release_hosts());
-            let _lapses_otherwise = tokio::task::block_in_place(|| handle.block_on(release));
-        }
+        // In a thread of its own, because one that runs tasks must not wait for others.
+        let release = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+            runtime.block_on(async { timeout(RELEASE_LIMIT, self.release_hosts()).await }).ok()
+        };
+        let _lapses_otherwise = std::thread::scope(|threads| threads.spawn(release).join());
     }
 }
 

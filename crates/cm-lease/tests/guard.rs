@@ -58,7 +58,7 @@ async fn host() -> Host {
     Host::connect(&target, &log()).await.expect("local")
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn alone_it_takes_the_lock_for_its_life() {
     let place = Place::new();
     let guard = place.enter(&place.file(), &run(false)).await.expect("free");
@@ -73,7 +73,7 @@ async fn alone_it_takes_the_lock_for_its_life() {
     place.enter(&place.file(), &run(false)).await.expect("free").release().await.expect("given back");
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn dropped_by_an_interrupt_it_gives_the_host_back() {
     let place = Place::new();
     drop(place.enter(&place.file(), &run(false)).await.expect("free"));
@@ -82,7 +82,7 @@ async fn dropped_by_an_interrupt_it_gives_the_host_back() {
     assert!(matches!(local::look(&place.file()), Ok(local::Sight::Free(None))));
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_lost_lock_stops_the_next_change() {
     let place = Place::new();
     let guard = place.enter(&place.file(), &run(false)).await.expect("free");
@@ -91,7 +91,7 @@ async fn a_lost_lock_stops_the_next_change() {
     assert_eq!((lost.exit, lost.code.as_str()), (Exit::LockLost, "lock.lost"));
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_dry_run_takes_nothing_and_is_never_refused() {
     let place = Place::new();
     let guard = place.enter(&place.file(), &run(true)).await.expect("dry");

@@ -20,7 +20,6 @@ use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
-use tokio::runtime::Handle;
 
 /// How often the holder looks whether its owner still runs.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -161,17 +160,13 @@ fn failure_of(value: &Value) -> Failure {
 ///
 /// # Errors
 /// An order that is none; everything else is told to `acquire`.
-pub fn hold(io: &Io) -> Result<Exit> {
-    tokio::task::block_in_place(|| Handle::current().block_on(hold_to_the_end(&io.log)))
-}
-
-async fn hold_to_the_end(log: &Log) -> Result<Exit> {
+pub async fn hold(io: &Io) -> Result<Exit> {
     // Neither Ctrl-C nor the end of the terminal concern it: it ends with its owner.
     let _already_leader = rustix::process::setsid();
     let _anywhere = std::env::set_current_dir("/");
     let mut signals = Signals::listen().or_fail(Exit::Bug, "bug", "cannot listen for signals")?;
     let order = read_order()?;
-    let held = match take(&order, log, &mut signals).await {
+    let held = match take(&order, &io.log, &mut signals).await {
         Ok((held, record)) if tell(&json!(record)).is_ok() => held,
         Ok((held, _)) => return held.release().await.map(|()| Exit::Undelivered),
         Err(failure) => {

@@ -32,19 +32,24 @@ impl cm_core::Tool for Tool {
     const SCHEMAS: &'static [&'static str] = &[cm_ledger::SCHEMA];
     // A lock is always released, whatever became of the run.
     const ACCEPTS: Accepts = Accepts::Any;
-    const THREADS: usize = 1;
+    const THREADS: usize = 0;
     type Args = Args;
 
     fn common(args: &Args) -> &CommonArgs {
         &args.common
     }
 
+    /// Whoever holds the lock for others ends with them, not at a signal.
+    fn handles_signals(args: &Args) -> bool {
+        matches!(args.command, Some(Command::Run(_) | Command::Hold))
+    }
+
     async fn command(args: &Args, io: &Io) -> Option<Result<Exit>> {
         match &args.command {
-            Some(Command::Run(run)) => Some(run::run(&args.common, run, &io.log)),
+            Some(Command::Run(run)) => Some(run::run(&args.common, run, &io.log).await),
             Some(Command::Status(flags)) => Some(status::status(&args.common, flags, io).await),
             Some(Command::Break(flags)) => Some(breaking::break_lock(&args.common, flags, io).await),
-            Some(Command::Hold) => Some(detached::hold(io)),
+            Some(Command::Hold) => Some(detached::hold(io).await),
             Some(Command::Acquire(_) | Command::Release) | None => None,
         }
     }

@@ -11,21 +11,13 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::Command;
-use tokio::runtime::Handle;
 
 /// Runs the command under the lock. It does not come back when the command was run:
-/// the process exits with whatever number the command chose.
-///
-/// Every program ends its job at a signal; this one must not, it waits for the command.
-/// So it blocks here, where the caller cannot drop it.
+/// the process exits with whatever number the command chose. Signals are handed on to it.
 ///
 /// # Errors
 /// Those of taking the lock.
-pub fn run(common: &CommonArgs, args: &RunArgs, log: &Log) -> Result<Exit> {
-    tokio::task::block_in_place(|| Handle::current().block_on(run_to_its_end(common, args, log)))
-}
-
-async fn run_to_its_end(common: &CommonArgs, args: &RunArgs, log: &Log) -> Result<Exit> {
+pub async fn run(common: &CommonArgs, args: &RunArgs, log: &Log) -> Result<Exit> {
     let place = Place::new(common, &args.place)?;
     if common.dry_run {
         log.info(format!("would hold {} and run {:?}", place.describe(), args.command));

@@ -161,6 +161,10 @@ pub struct ServiceSection {
     pub health: ServiceHealth,
     /// How its containers are replaced; without it, `rolling` only what the compose file runs several times.
     pub update: Option<Update>,
+    /// What the old container and the first new one are asked beside each other before the old one leaves,
+    /// where the service is replaced rolling: `http://SERVICE:PORT/PATH`, within the network. How often and how
+    /// it is judged, `[canary]` says.
+    pub canary: Option<Template>,
 }
 
 /// A question to a container.

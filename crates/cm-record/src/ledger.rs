@@ -29,16 +29,25 @@ pub async fn record(project: &Project, run: &Run) -> Result<(Vec<String>, Option
         let (reasons, committed_at) = (reasons(&run.doc, &name), committed_at.clone());
         let record = Record { services, reasons, committed_at, ..outcome(&run.doc) };
         match append(&target, &project.name(), &record, run).await {
-            Ok(()) => written.push(name),
+            Ok(true) => written.push(name),
+            Ok(false) => {}
             Err(error) => failure = failure.or(Some(error)),
         }
     }
     Ok((written, failure))
 }
 
-async fn append(target: &Target, project: &str, record: &Record, run: &Run) -> Result<()> {
+/// Of a host where no service was replaced, only what the run has begun there is brought to its end:
+/// left open, the next run would take this one for cut off.
+async fn append(target: &Target, project: &str, record: &Record, run: &Run) -> Result<bool> {
     let host = Host::connect(target, &run.log).await?;
-    Ledger::append(&host, project, record).await
+    if record.services.is_empty() {
+        let ledger = Ledger::read(&host, project).await?;
+        if !ledger.record(&record.id).is_some_and(Record::is_open) {
+            return Ok(false);
+        }
+    }
+    Ledger::append(&host, project, record).await.map(|()| true)
 }
 
 /// When a commit was made, by the repository here; without one nobody knows, and nothing fails.
@@ -100,7 +109,9 @@ pub fn verdict(doc: &Document) -> Verdict {
 fn changed(doc: &Document) -> BTreeMap<String, BTreeMap<String, ServiceState>> {
     let hosts = doc.facts("build").and_then(|build| build.get("hosts")).and_then(Value::as_object);
     let hosts = hosts.into_iter().flatten().map(|(host, facts)| (host.clone(), states(facts)));
-    hosts.filter(|(_, states): &(_, BTreeMap<_, _>)| !states.is_empty()).collect()
+    // A failed one may have begun and replaced nothing.
+    let failed = doc.status() == Status::Failed;
+    hosts.filter(|(_, states): &(_, BTreeMap<_, _>)| failed || !states.is_empty()).collect()
 }
 
 fn states(host: &Value) -> BTreeMap<String, ServiceState> {
@@ -115,6 +126,7 @@ fn states(host: &Value) -> BTreeMap<String, ServiceState> {
         config_hash: text(&facts["config_hash"]),
         removed: facts["removed"] == true,
         update_ms: facts["update_ms"].as_u64(),
+        canary: facts["canary"]["verdict"].as_str().map(str::to_owned),
     };
     reached.map(|(name, facts)| (name.clone(), state(facts))).collect()
 }

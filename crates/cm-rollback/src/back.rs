@@ -10,7 +10,7 @@ use cm_host::Host;
 use cm_lease::Guard;
 use cm_ledger::{Ledger, Record, ServiceState, state_dir};
 use cm_project::Project;
-use cm_rollout::{Options, Rollout};
+use cm_rollout::{Canaries, Options, Rollout};
 use serde_json::Value;
 
 /// How it ended on a host.
@@ -127,7 +127,7 @@ impl Back<'_> {
         }
         self.check().await?;
         let now = self.containers(&compose_project).await?;
-        rollout.replace(&services, &now, Options::default()).await?;
+        rollout.replace(&services, &now, Options::default(), &mut Canaries::new()).await?;
         self.check().await?;
         self.follow_mounts(&compose, &compose_project, &services).await?;
         proof::gate(self.project, self.host, &compose_project, &wanted(target), self.run).await

@@ -4,7 +4,8 @@
 //! service that can run twice (see [`Order`]), new containers run beside it for a while:
 //!
 //! 1. a *trial* that nobody can find, which has to pass the health gate: a bad release
-//!    never gets a request, and the old container serves as if nothing had happened;
+//!    never gets a request, and the old container serves as if nothing had happened. Where
+//!    cm.toml has a canary for the service, it is also compared with the old container;
 //! 2. a *bridge* under all the service's names. A name that leads to two addresses leads
 //!    to the one that answers, and so no request waits for what is not listening yet;
 //! 3. `up` replaces the container itself while the bridge serves. The new one has the
@@ -15,9 +16,11 @@
 //! Both bear a label, by which the next run finds those of a run that was killed. A
 //! bridge goes only when its service runs by itself again.
 
+mod canary;
 mod order;
 mod words;
 
+pub use canary::Canaries;
 pub use order::Order;
 
 use cm_core::{Exit, Log, Result};
@@ -73,32 +76,38 @@ pub struct Replaced {
 
 impl Rollout<'_> {
     /// Starts or replaces the containers of `services` from the images that are there now.
-    /// `before` is what ran.
+    /// `before` is what ran; what canaries came to is added to `canaries`, also where it fails.
     ///
     /// # Errors
-    /// [`Exit::Unhealthy`] if a new container is not well, and then the old ones serve on;
-    /// [`Exit::Build`] with Compose's words; [`Exit::LockLost`], [`Exit::Unreachable`].
+    /// [`Exit::Unhealthy`] if a new container is not well, [`Exit::VerifyFailed`] if its canary
+    /// fails, and then the old ones serve on; [`Exit::Config`], [`Exit::Build`] with Compose's words; [`Exit::LockLost`], [`Exit::Unreachable`].
     pub async fn replace(
         &self,
         services: &[String],
         before: &[Container],
         options: Options,
+        canaries: &mut Canaries,
     ) -> Result<BTreeMap<String, Replaced>> {
         let rolling = if options.full { BTreeMap::new() } else { self.rolling(services, before).await? };
         let names: Vec<String> = rolling.keys().cloned().collect();
-        if !names.is_empty() {
-            // Nothing else meets them: they go at the end.
-            self.clear_trials().await?;
+        let questions = if options.trial { self.questions(&names)? } else { BTreeMap::new() };
+        let unasked = |name: &&String| !names.contains(name) && self.project.rules(name).canary.is_some();
+        for service in services.iter().filter(unasked).filter(|_| options.trial) {
+            self.log.warn(format!("no canary of {service}: it is not replaced rolling (`update = \"rolling\"`)"));
         }
         let runs = |name: &String| before.iter().any(|container| container.service == *name && container.is_running());
         let (running, idle): (Vec<_>, Vec<_>) =
             services.iter().filter(|name| !names.contains(name)).cloned().partition(runs);
+        if !names.is_empty() {
+            // Nothing else meets them: they go at the end.
+            self.clear_trials().await?;
+        }
         let mut replaced = BTreeMap::new();
         // What did not run yet may be what the new containers need.
         let (first, second) = if names.is_empty() { (services.to_vec(), Vec::new()) } else { (idle, running) };
         replaced.extend(self.up(&first, options).await?);
         if options.trial {
-            self.trial(&names).await?;
+            self.trial(&names, &questions, before, canaries).await?;
         }
         replaced.extend(self.up(&second, options).await?);
         replaced.extend(self.roll(&names, options).await?);
@@ -195,8 +204,15 @@ impl Rollout<'_> {
         services.iter().map(|name| Ok((name.clone(), Replaced { order: order(name)?, took }))).collect()
     }
 
-    /// New containers that nobody talks to have to be well before anything is replaced.
-    async fn trial(&self, services: &[String]) -> Result<()> {
+    /// New containers that nobody talks to have to be well before anything is replaced, and no
+    /// worse than the old ones where `questions` has something to ask.
+    async fn trial(
+        &self,
+        services: &[String],
+        questions: &BTreeMap<String, String>,
+        before: &[Container],
+        canaries: &mut Canaries,
+    ) -> Result<()> {
         if services.is_empty() {
             return Ok(());
         }
@@ -204,7 +220,10 @@ impl Rollout<'_> {
         let ids = self.start_beside(services, TRIAL).await;
         let settings = Settings::of(self.project.health());
         let well = match ids {
-            Ok(ids) => self.well(services, &ids, settings, |_| 1).await,
+            Ok(ids) => match self.well(services, &ids, settings, |_| 1).await {
+                Ok(()) => self.compare(questions, before, &ids, canaries).await,
+                Err(failure) => Err(failure),
+            },
             Err(failure) => Err(failure),
         };
         let cleared = self.clear_trials().await;

@@ -1,6 +1,7 @@
 //! A hermetic home: nothing of the developer's own configuration is seen, nothing
 //! outside a temporary folder is written.
 
+use crate::document_holds;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -48,10 +49,14 @@ impl Answer {
     /// The document on stdout.
     ///
     /// # Panics
-    /// If stdout is not exactly one JSON document on one line.
+    /// If stdout is not exactly one JSON document on one line, or it does not hold to its schemas.
+    #[track_caller]
     pub fn document(&self) -> Value {
         assert_eq!(self.stdout.lines().count(), 1, "one line on stdout: {self:?}");
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("a document on stdout: {error}: {self:?}"))
+        let value = serde_json::from_str(&self.stdout);
+        let value = value.unwrap_or_else(|error| panic!("a document on stdout: {error}: {self:?}"));
+        document_holds(&value, &self.stderr);
+        value
     }
 }
 

@@ -7,6 +7,7 @@ mod laptop;
 mod load;
 mod relay;
 mod sandbox;
+mod schema;
 mod wait;
 
 pub use home::{Answer, Home, bin_dir, repository};
@@ -14,6 +15,7 @@ pub use laptop::Laptop;
 pub use load::{Counts, Load};
 pub use relay::Relay;
 pub use sandbox::Sandbox;
+pub use schema::{document_holds, holds, schema};
 pub use wait::{end, until};
 
 use serde_json::{Value, json};

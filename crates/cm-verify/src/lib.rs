@@ -54,7 +54,10 @@ impl cm_core::Tool for Tool {
         }
         if !plan.canary && !plan.checks {
             run.doc.set_facts(json!({"verdict": null, "canary": null, "checks": []}));
-            return Ok(Done::skipped(plan.nothing));
+            if !plan.skipped {
+                run.log.warn(format!("nothing was asked from outside: {}", plan.nothing()));
+            }
+            return Ok(Done::skipped(plan.nothing()));
         }
         let results = plan.carry_out(&run.doc, &run.log).await?;
         run.doc.set_facts(results.to_json());
@@ -134,8 +137,8 @@ struct Plan<'a> {
     /// Whether this is done alone, and not as part of a deployment: then the checks are
     /// made even if the canary failed.
     alone: bool,
-    /// Why nothing is asked, if nothing is.
-    nothing: &'static str,
+    /// Whether a flag leaves something out.
+    skipped: bool,
 }
 
 impl<'a> Plan<'a> {
@@ -143,8 +146,12 @@ impl<'a> Plan<'a> {
         let canary = !args.skip_canary && project.canary().url.is_some();
         let checks = !args.skip_verify && !args.canary && !project.verify().checks.is_empty();
         let skipped = args.skip_canary || args.skip_verify;
-        let nothing = if skipped { "skipped by flag" } else { "cm.toml has no canary and no checks" };
-        Plan { project, canary, checks, alone, nothing }
+        Plan { project, canary, checks, alone, skipped }
+    }
+
+    /// Why nothing is asked, if nothing is.
+    fn nothing(&self) -> &'static str {
+        if self.skipped { "skipped by flag" } else { "cm.toml has no canary and no checks" }
     }
 
     /// Says what would be asked; asks nothing.

@@ -153,15 +153,7 @@ impl Open {
     }
 
     fn fill(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match self.input.read(&mut buffer[filled..]) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(bad(&self.path, &error.to_string())),
-            }
-        }
+        let filled = super::fill(&mut self.input, buffer).map_err(|error| bad(&self.path, &error.to_string()))?;
         self.offset += filled as u64;
         Ok(filled)
     }

@@ -17,6 +17,7 @@ pub use reader::{Item, ReadError, Reader};
 pub use writer::Writer;
 
 use crc::{CRC_64_XZ, Crc, Digest, Table};
+use std::io::{self, Read};
 
 /// The first four bytes of a file, little-endian.
 pub const MAGIC: u32 = 0x8199_e26d;
@@ -144,4 +145,18 @@ impl Tally {
     fn totals(&self) -> Totals {
         Totals { documents: self.documents, bytes: self.bytes, crc: self.digest.clone().finalize() }
     }
+}
+
+/// Fills `buffer`, or as much of it as there is before the end of `input`; how much that was.
+fn fill(input: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match input.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }

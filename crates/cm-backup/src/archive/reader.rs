@@ -266,15 +266,7 @@ impl<R> Counted<R> {
 impl<R: Read> Counted<R> {
     /// Fills `buffer`, or says how much there was before the end.
     fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, ReadError> {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match self.input.read(&mut buffer[filled..]) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.unreadable(error)),
-            }
-        }
+        let filled = super::fill(&mut self.input, buffer).map_err(|error| self.unreadable(error))?;
         self.offset += filled as u64;
         Ok(filled)
     }

@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Tasks that insert; more than two only wait for the server.
-pub const WORKERS: usize = 2;
+/// Tasks that insert, as many as mongorestore has collections in work.
+pub const WORKERS: usize = 4;
 
 /// A batch is sent when it has this many bytes …
 const BATCH_BYTES: usize = 4 << 20;
@@ -161,7 +161,10 @@ impl Feeder<'_> {
         }
         self.turn += 1;
         let in_order = self.goals[index].as_ref().is_some_and(|goal| goal.in_order);
-        let worker = if in_order { 0 } else { self.turn % self.senders.len() };
+        let turn = self.turn % self.senders.len();
+        // One that has nothing to do, rather than the next in turn.
+        let free = self.senders.iter().position(|sender| sender.capacity() > 0);
+        let worker = if in_order { 0 } else { free.unwrap_or(turn) };
         let sent = self.senders[worker].blocking_send(batch);
         sent.map_err(|_| ReadError::Io(io::Error::other("the inserting tasks ended")))
     }

@@ -2,6 +2,7 @@
 //! proved first; what it holds is filled under names that nobody uses; and only when the
 //! server has every document and every index do the collections take their names.
 
+mod accounts;
 mod load;
 mod names;
 mod owner;
@@ -21,6 +22,7 @@ use crate::plan as routes;
 use crate::progress::{self, Progress};
 use crate::verify::{self, Contents};
 use crate::{source::Source, survey, text};
+use accounts::Accounts;
 use bson::Document;
 use cm_core::{Exit, Failure, Io, Log, Result, Run, actor};
 use cm_host::Host;
@@ -43,6 +45,8 @@ pub struct Restore<'a> {
     pub client: &'a Client,
     /// The deploy lock and its host, where the database belongs to a project.
     pub lock: Option<(&'a Guard, &'a Host)>,
+    /// Users and roles that are added.
+    pub accounts: Option<Accounts>,
     /// Whether every document is to come in the order of the backup.
     pub in_order: bool,
     /// Messages for people.
@@ -62,7 +66,13 @@ pub async fn run(args: &Args, restore: &RestoreArgs, io: &Io) -> Result<Exit> {
     }
     let prelude = announced(&file).await?;
     let renames = Renames::new(&restore.ns_from, &restore.ns_to, args.database.as_deref())?;
-    let wanted = Wanted { collections: restore.collection.clone(), renames, replace: restore.drop, in_place: false };
+    let wanted = Wanted {
+        collections: restore.collection.clone(),
+        renames,
+        replace: restore.drop,
+        in_place: false,
+        users_and_roles: restore.users_and_roles,
+    };
     let plan = Plan::make(&prelude, &wanted)?;
     let destination = routes::destination(args, &io.log).await?;
     let source = &destination.source;
@@ -106,7 +116,8 @@ async fn steps(
     io: &Io,
 ) -> Result<Exit> {
     let clock = Instant::now();
-    let this = Restore { file, client: &source.client, lock, in_order: false, log: &io.log };
+    let mut this = Restore { file, client: &source.client, lock, accounts: None, in_order: false, log: &io.log };
+    let accounts_of = restore.users_and_roles.then(|| accounts::database(&prelude, &plan)).transpose()?;
     this.look(&mut plan).await?;
     this.tell(&plan, &source.display);
     if !args.common.dry_run {
@@ -114,12 +125,15 @@ async fn steps(
     }
     io.log.info(format!("reading {} to its end before anything is changed", file.display()));
     let check = Check { file, manifest: restore.manifest.as_deref(), strict: args.strict };
-    let (contents, proof) = check.prove().await?;
+    let (contents, proof) = check.prove(&io.log).await?;
     if proof == Proof::Intact {
         io.log.warn("structure intact, completeness not proved: there is no manifest beside it");
     }
     if contents.prelude != prelude {
         return Err(changed(file));
+    }
+    if let Some(database) = accounts_of {
+        this.accounts = Some(this.accounts(&contents, &database).await?);
     }
     if args.common.dry_run {
         io.log.info(format!("would restore {} into {}", check::holds(&contents), source.display));
@@ -134,6 +148,7 @@ async fn steps(
         text::duration(clock.elapsed())
     ));
     if restore.json {
+        let (users, roles) = this.accounts.as_ref().map(Accounts::list).unwrap_or_default();
         io.print_json(&json!({
             "file": file.display(),
             "sha256": contents.sha256,
@@ -141,6 +156,8 @@ async fn steps(
             "documents": loaded.inserted,
             "namespaces": plan.items.iter().map(|item| json!({"from": item.from, "to": item.namespace()})).collect::<Vec<_>>(),
             "skipped": plan.skipped,
+            "users": users,
+            "roles": roles,
             "duration_ms": u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX),
         }))?;
     }
@@ -231,6 +248,10 @@ impl Restore<'_> {
         let loaded = self.fill(&placer, proved).await?;
         self.log.info("all documents are there; building indexes");
         placer.build_indexes().await?;
+        if let Some(accounts) = &self.accounts {
+            placer.check_lock().await?;
+            accounts.add(self.client, self.log).await?;
+        }
         placer.swap().await?;
         given_up.armed = false;
         Ok(loaded)

@@ -102,7 +102,10 @@ impl Placer<'_> {
     }
 
     /// The lock must hold before each change.
-    async fn check_lock(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`Exit::LockLost`].
+    pub async fn check_lock(&self) -> Result<()> {
         match self.lock {
             Some((guard, host)) => guard.check(host).await,
             None => Ok(()),

@@ -1,5 +1,6 @@
 //! What a restore would do, collection by collection, before it does anything.
 
+use super::accounts::is_account;
 use super::names::Renames;
 use super::place::OWN_PREFIX;
 use crate::archive::{Kind, Prelude};
@@ -85,6 +86,8 @@ pub struct Wanted {
     pub replace: bool,
     /// Whether nobody uses where it goes, so that no other names are needed on the way.
     pub in_place: bool,
+    /// Whether users and roles are added, which takes another way.
+    pub users_and_roles: bool,
 }
 
 impl Plan {
@@ -97,6 +100,9 @@ impl Plan {
         let mut plan = Plan { replace: wanted.replace, in_place: wanted.in_place, ..Plan::default() };
         for (index, entry) in prelude.entries.iter().enumerate() {
             let from = entry.namespace();
+            if wanted.users_and_roles && is_account(entry) {
+                continue;
+            }
             if let Some(why) = not_restored(&entry.db, &entry.collection) {
                 plan.skipped.push(format!("{from}: {why}"));
                 continue;
@@ -222,7 +228,7 @@ fn not_restored(db: &str, collection: &str) -> Option<&'static str> {
         return Some("the oplog is not replayed");
     }
     if collection.starts_with("$admin.system.") {
-        return Some("users and roles are not restored; `mongorestore --restoreDbUsersAndRoles` can");
+        return Some("users and roles come back with --users-and-roles only");
     }
     if OWN_DATABASES.contains(&db) {
         return Some("it is the server's own");

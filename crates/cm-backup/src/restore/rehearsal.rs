@@ -88,7 +88,7 @@ async fn restore_and_compare(
     let (from, to): (Vec<_>, Vec<_>) = pairs.iter().map(|(from, to)| (from.clone(), format!("{to}.*"))).unzip();
     let renames = Renames::new(&from, &to, None)?;
     let mut plan = Plan::make(&proved.prelude, &Wanted { renames, in_place: true, ..Wanted::default() })?;
-    let restore = Restore { file, client, lock: None, in_order: true, log };
+    let restore = Restore { file, client, lock: None, accounts: None, in_order: true, log };
     restore.look(&mut plan).await?;
     restore.carry_out(&plan, proved).await?;
     for database in plan.databases.keys() {

@@ -1,5 +1,6 @@
 //! Backups of databases that answer: a real server, and scripted ones.
 
+mod accounts;
 mod odd_servers;
 mod options;
 mod prune;

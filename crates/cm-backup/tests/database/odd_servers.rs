@@ -48,12 +48,12 @@ fn a_cursor_that_ends_early_without_an_error_is_noticed() {
 
 #[test]
 fn writers_at_work_are_news_and_no_failure() {
-    // Asked before and after the reading.
+    // Asked while it is read and after it.
     let lab = Lab::new();
     let ended = lab.back_up(&server(95, &[90, 100], 100).uri(), &[]);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     assert_eq!(ended.document()["stages"][0]["status"], "ok");
-    assert!(ended.stderr.contains("90 documents before, 100 after, 95 read"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("counted 90 documents, and 100 after; 95 were read"), "{}", ended.stderr);
 
     // Counts from the server's records may be wrong after a crash; then each document is counted.
     let lab = Lab::new();

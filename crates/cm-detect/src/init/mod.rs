@@ -98,6 +98,12 @@ fn say(survey: &Survey, target: &Path, io: &Io) {
     if survey.host.is_none() {
         io.log.info("which server? `export DEPLOY_HOST=…` (and DEPLOY_USER), or write the address into [hosts.server]");
     }
+    if !survey.jobs.is_empty() {
+        io.log.warn(format!(
+            "taken for jobs that end, because they have no restart policy, health check or published port: {}",
+            survey.jobs.join(", ")
+        ));
+    }
     io.log.info(
         "look at the file, commit it, and go on:\n\
         cm-health --preflight </dev/null    what the server still lacks\n\

@@ -40,6 +40,8 @@ pub struct Survey {
     pub reloads: Vec<Reload>,
     /// Services that nothing checks: name, and where they might be asked.
     pub unchecked: Vec<(String, Option<endpoint::Endpoint>)>,
+    /// Services that a deployment expects to end, because nothing says that they stay.
+    pub jobs: Vec<String>,
     /// Published services that can be asked from outside: name, port, endpoint.
     pub outside: Vec<(String, u16, endpoint::Endpoint)>,
     /// Published ports of services without a known endpoint.
@@ -89,6 +91,7 @@ impl Survey {
             groups: groups::groups(compose, &found.prefix),
             reloads: compose.services.iter().filter_map(reload).collect(),
             unchecked: unchecked(&health),
+            jobs: jobs(&health),
             outside: outside(&health),
             ports: ports(&health),
             backup: database::mongo(compose, &environment),
@@ -178,10 +181,22 @@ fn reload(service: &Service) -> Option<Reload> {
 }
 
 fn unchecked(health: &[(&Service, Health)]) -> Vec<(String, Option<endpoint::Endpoint>)> {
-    let own = health
-        .iter()
-        .filter(|(service, health)| service.build.is_some() && service.profiles.is_empty() && !health.checked);
+    let own = health.iter().filter(|(service, health)| {
+        service.build.is_some()
+            && service.profiles.is_empty()
+            && !health.checked
+            && (health.endpoint.is_some() || !is_job(service, health))
+    });
     own.map(|(service, health)| (service.name.clone(), health.endpoint.clone())).collect()
+}
+
+fn is_job(service: &Service, health: &Health) -> bool {
+    service.looks_like_a_job() && !health.checked
+}
+
+fn jobs(health: &[(&Service, Health)]) -> Vec<String> {
+    let jobs = health.iter().filter(|(service, health)| service.profiles.is_empty() && is_job(service, health));
+    jobs.map(|(service, _)| service.name.clone()).collect()
 }
 
 fn outside(health: &[(&Service, Health)]) -> Vec<(String, u16, endpoint::Endpoint)> {

@@ -138,6 +138,14 @@ fn services(survey: &Survey) -> Option<String> {
             unknown.join(", ")
         ));
     }
+    if !survey.jobs.is_empty() {
+        text.push_str(&format!(
+            "# Taken for jobs that end, because the compose file says of none that it stays: {}.\n\
+             # One that stays wants `restart: unless-stopped` there, or a probe here; of a job, say\n\
+             # [services.NAME.health]\n# one_shot = true\n",
+            survey.jobs.join(", ")
+        ));
+    }
     (!text.is_empty()).then(|| text.trim_end_matches('\n').to_owned() + "\n")
 }
 

@@ -22,6 +22,19 @@ fn uncommitted_changes_are_told_with_the_services_they_miss() {
 }
 
 #[test]
+fn a_dockerfile_that_the_commit_lacks_is_told() {
+    let repo = Repo::shop();
+    repo.git(&["mv", "web/Dockerfile", "web/Dockerfile.old"]);
+    repo.git(&["commit", "-qm", "renamed"]);
+    let detected = repo.detect(&["--base", "HEAD~1"]).done();
+    assert!(
+        detected.stderr.contains("[WARN] web: its Dockerfile web/Dockerfile is not in the commit"),
+        "{}",
+        detected.stderr
+    );
+}
+
+#[test]
 fn another_branch_is_told_and_head_is_deployed() {
     let repo = Repo::shop();
     repo.git(&["checkout", "-q", "-b", "feature"]);

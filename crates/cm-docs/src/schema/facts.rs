@@ -230,6 +230,9 @@ pub struct BuiltService {
     pub update: Option<String>,
     /// How long that took, in milliseconds.
     pub update_ms: Option<u64>,
+    /// What its first new container came to beside the old one, as `facts.verify.canary`; null where cm.toml has no
+    /// canary for it.
+    pub canary: Option<Value>,
     /// In a dry run: how long it took the last time.
     pub last_update_ms: Option<u64>,
 }

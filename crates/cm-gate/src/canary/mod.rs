@@ -26,11 +26,15 @@ use cm_host::{Forward, Host};
 use cm_http::{Client, Request};
 use cm_project::{Canary, Severity};
 use serde::Serialize;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 /// Requests under way at the same time: a few users, not a load test.
 const AT_ONCE: usize = 4;
+
+/// An old and a new release are asked beside each other for as long as this at most: the
+/// deployment waits, and what is that slow is judged by what came until then.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// What a canary came to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
@@ -128,20 +132,23 @@ impl Target {
     /// for instance. The URL's host is any name; the tunnel must live as long as the target.
     ///
     /// # Errors
-    /// [`Exit::VerifyUnknown`] if it cannot be reached.
+    /// [`Exit::Config`] for a header's variable that is not set; [`Exit::VerifyUnknown`] if it cannot be reached.
     pub async fn container(
         host: &Host,
         container: &Container,
         url: &str,
+        canary: &Canary,
         limit: Duration,
     ) -> Result<(Target, Option<Forward>)> {
+        let headers = secrets(&canary.header_env)?;
         let name = cm_http::host(url).unwrap_or_default();
         let way = network::client(host, container, &name, cm_http::port(url).unwrap_or(80), limit).await;
         let (client, tunnel) = way.map_err(|why| {
             cm_core::Failure::new(Exit::VerifyUnknown, "canary.container", format!("cannot ask {}", container.name))
                 .cause(why)
         })?;
-        Ok((Target { client, request: Request { url: url.to_owned(), ..Request::default() } }, tunnel))
+        let request = Request { url: url.to_owned(), headers, ..Request::default() };
+        Ok((Target { client, request }, tunnel))
     }
 
     async fn ask(self) -> Sample {
@@ -209,21 +216,30 @@ pub async fn run(
 
 /// Asks an old and a new release beside each other, in turns, so that nothing but the
 /// release differs: not the hour, not the load. This is the canary of a rolling
-/// deployment, where the first new container stands beside an old one.
-pub async fn side_by_side(old: &Target, new: &Target, canary: &Canary) -> Report {
-    let rules = Rules { canary, restarted: &[] };
+/// deployment, where the first new container stands beside an old one. `restarted` is as in [`run`].
+pub async fn side_by_side(
+    old: &Target,
+    new: &Target,
+    canary: &Canary,
+    restarted: impl AsyncFn() -> Vec<String>,
+) -> Report {
+    let none = Rules { canary, restarted: &[] };
     let (mut before, mut after) = (Side::default(), Side::default());
-    let mut look = Look::First;
+    let (mut look, began) = (Look::First, Instant::now());
     loop {
         for _ in 0..canary.requests {
-            if rules.is_decided(&after, rules.row(Some(&before))) {
+            // Until the old one is known well enough, a row says nothing where it fails, too.
+            let unsure = before.failures > 0 && before.requests < canary.min_requests;
+            let row = if unsure { u32::MAX } else { none.row(Some(&before)) };
+            if none.is_decided(&after, row) || began.elapsed() > PATIENCE {
                 break;
             }
             let (one, other) = tokio::join!(old.clone().ask(), new.clone().ask());
             before.add(one);
             after.add(other);
         }
-        let judgement = rules.judge(&after, Some(&before), look);
+        let restarted = restarted().await;
+        let judgement = Rules { canary, restarted: &restarted }.judge(&after, Some(&before), look);
         if look == Look::Last || !judgement.in_doubt {
             return report(&new.request.url, &after, Some(&before), judgement);
         }

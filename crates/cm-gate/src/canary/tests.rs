@@ -79,10 +79,35 @@ async fn gross_failure_ends_it_at_once_and_a_restart_too() {
 #[tokio::test]
 async fn a_slower_release_beside_the_old_one_is_found() {
     let (old, new) = (release(0, Duration::from_millis(2)).await, release(0, Duration::from_millis(60)).await);
-    let report = side_by_side(&target(&old), &target(&new), &canary(&new)).await;
+    let report = side_by_side(&target(&old), &target(&new), &canary(&new), nothing_restarted).await;
     assert_eq!((report.verdict, report.code), (Verdict::Fail, "latency"), "{}", report.message);
-    let report = side_by_side(&target(&old), &target(&old), &canary(&old)).await;
+    let report = side_by_side(&target(&old), &target(&old), &canary(&old), nothing_restarted).await;
     assert_eq!(report.verdict, Verdict::Pass, "{}", report.message);
+}
+
+#[tokio::test]
+async fn beside_the_old_one_errors_a_restart_and_silence_count() {
+    let (good, bad) = (release(0, Duration::ZERO).await, release(5, Duration::ZERO).await);
+    let report = side_by_side(&target(&good), &target(&bad), &canary(&bad), nothing_restarted).await;
+    assert_eq!((report.verdict, report.code), (Verdict::Fail, "errors"), "{}", report.message);
+    let old = report.baseline.expect("the old one");
+    assert_eq!((report.requests, report.failures, old.requests, old.failures), (120, 24, 120, 0));
+    // The old one makes the same errors.
+    let other = release(5, Duration::ZERO).await;
+    let report = side_by_side(&target(&other), &target(&bad), &canary(&bad), nothing_restarted).await;
+    assert_eq!(report.verdict, Verdict::Pass, "{}", report.message);
+    // Three in a row end it at once, unless the old one fails, too.
+    let down = release(1, Duration::ZERO).await;
+    let report = side_by_side(&target(&good), &target(&down), &canary(&down), nothing_restarted).await;
+    assert_eq!((report.verdict, report.code, report.requests), (Verdict::Fail, "row", 3), "{}", report.message);
+    let report = side_by_side(&target(&down), &target(&down), &canary(&down), nothing_restarted).await;
+    assert_eq!((report.verdict, report.requests), (Verdict::Fail, 100), "{}", report.message);
+    let restarted = async || vec!["web".to_owned()];
+    let report = side_by_side(&target(&good), &target(&good), &canary(&good), restarted).await;
+    assert_eq!((report.verdict, report.code), (Verdict::Fail, "restart"), "{}", report.message);
+    let nowhere = "http://no-such-name.invalid/";
+    let report = side_by_side(&target(&good), &target(nowhere), &canary(nowhere), nothing_restarted).await;
+    assert_eq!((report.verdict, report.requests), (Verdict::Inconclusive, 0), "{}", report.message);
 }
 
 #[tokio::test]

@@ -83,10 +83,7 @@ impl Wanted {
     pub fn of(project: &Project, service: &str) -> Self {
         let rules = project.rules(service);
         let known = project.compose.service(service);
-        let one_shot = known.is_some_and(|known| {
-            let restarts = !matches!(known.restart.as_deref(), None | Some("no"));
-            !restarts && !known.has_healthcheck && rules.probe.is_none() && known.ports.is_empty()
-        });
+        let one_shot = known.is_some_and(|known| known.looks_like_a_job() && rules.probe.is_none());
         Wanted {
             service: service.to_owned(),
             image_id: None,

@@ -10,6 +10,9 @@ const LITTLE_DISK: u64 = 5 << 20;
 /// Less than this, and it will fail.
 const NO_DISK: u64 = 512 << 10;
 
+const ROOM: &str =
+    "`cm-build prune` removes images that no release needs; `docker system df` shows what takes the room";
+
 /// Less free memory than this, in KiB, is worth a warning.
 const LITTLE_MEMORY: u64 = 256 << 10;
 
@@ -148,13 +151,12 @@ fn disk(facts: &Facts, name: &str, what: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     match facts.room(&format!("{name}-kib")) {
         Some(Room { free, .. }) if free < NO_DISK => {
-            findings.push(Finding::fail(Exit::Config, "disk", format!("{what} is full: {} free", size(free))).hint(
-                "`cm-build prune` removes images that no release needs; `docker system df` shows what takes the room",
-            ))
+            findings
+                .push(Finding::fail(Exit::Config, "disk", format!("{what} is full: {} free", size(free))).hint(ROOM));
         }
         Some(Room { free, total }) if free < LITTLE_DISK || free * 20 < total => {
-            findings
-                .push(Finding::warn("disk", format!("{what} is nearly full: {} of {} free", size(free), size(total))));
+            let message = format!("{what} has little room left: {} of {} free", size(free), size(total));
+            findings.push(Finding::warn("disk", message).hint(ROOM));
         }
         _ => {}
     }
@@ -162,14 +164,21 @@ fn disk(facts: &Facts, name: &str, what: &str) -> Vec<Finding> {
         && total > 0
         && free * 50 < total
     {
-        findings.push(Finding::warn("inodes", format!("{what} has few inodes left: {free} of {total}")));
+        let message = format!("{what} has few inodes left: {free} of {total}");
+        findings.push(Finding::warn("inodes", message).hint(
+            "without any, no file can be made, however much room there is: \
+             `du --inodes -xd2 / | sort -n | tail` there shows where they are",
+        ));
     }
     findings
 }
 
 fn memory(facts: &Facts) -> Option<Finding> {
     let free: u64 = facts.get("memory-kib")?.parse().ok()?;
-    (free < LITTLE_MEMORY).then(|| Finding::warn("memory", format!("little memory is left: {}", size(free))))
+    let finding = || Finding::warn("memory", format!("little memory is left: {}", size(free)));
+    (free < LITTLE_MEMORY).then(|| {
+        finding().hint("a build or a service may be killed: `docker stats --no-stream` there shows who has it")
+    })
 }
 
 fn checkout(facts: &Facts, expected: &Expected<'_>) -> Vec<Finding> {

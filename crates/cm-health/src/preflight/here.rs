@@ -10,6 +10,7 @@ use cm_project::Project;
 /// The branch and the tree here, the lock's file, and what the checks afterwards will want.
 pub async fn findings(project: &Project, run: &Run) -> Vec<Finding> {
     let mut findings = checks(project);
+    findings.extend(jobs(project));
     // The programs before this one in a pipe have said it.
     if run.started_here {
         findings.extend(tree(project).await);
@@ -29,6 +30,26 @@ fn checks(project: &Project) -> Vec<Finding> {
     let canary = canary
         .map(|failure| Finding::warn("canary", format!("the canary cannot be asked after the deployment: {failure}")));
     obstacles.chain(canary).collect()
+}
+
+/// What the gate will expect to end, although nobody said that it is a job.
+fn jobs(project: &Project) -> Option<Finding> {
+    let guessed = project.compose.services.iter().filter(|service| {
+        let rules = project.rules(&service.name);
+        let said = rules.health.one_shot.is_some() || rules.probe.is_some();
+        !said && service.profiles.is_empty() && service.looks_like_a_job()
+    });
+    let names: Vec<&str> = guessed.map(|service| service.name.as_str()).collect();
+    if names.is_empty() {
+        return None;
+    }
+    let message = format!(
+        "taken for jobs that end, because they have no restart policy, health check or published port: {}",
+        names.join(", ")
+    );
+    let hint = "one that stays wants `restart: unless-stopped` in the compose file; \
+                of a job, `one_shot = true` under [services.NAME.health] says it";
+    Some(Finding::warn("job", message).hint(hint))
 }
 
 async fn tree(project: &Project) -> Vec<Finding> {

@@ -74,6 +74,15 @@ pub struct Service {
     pub templates: Vec<Template>,
 }
 
+impl Service {
+    /// Whether nothing in the compose file says that it stays: no restart policy, no health check, no
+    /// published port. Its image may still have a health check.
+    pub fn looks_like_a_job(&self) -> bool {
+        let restarts = !matches!(self.restart.as_deref(), None | Some("no"));
+        !restarts && !self.has_healthcheck && self.ports.is_empty()
+    }
+}
+
 /// A service's `build`.
 #[derive(Clone, Debug)]
 pub struct Build {

@@ -118,6 +118,16 @@ fn compose_text(tree: &dyn Tree, at: &Position) -> String {
 }
 
 /// Where the Dockerfile is, if it is in the repository.
+/// The Dockerfile that `build` names and `tree` does not have; the server may have it.
+pub fn missing_dockerfile(tree: &dyn Tree, build: &Build) -> Option<String> {
+    let (None, Context::Folder(context)) = (&build.inline, &build.context) else { return None };
+    let name = build.dockerfile.as_deref();
+    let place = Place::at(context, name.unwrap_or("Dockerfile"));
+    // Outside of the repository nothing is known.
+    let path = place.inside()?;
+    dockerfile_path(tree, context, name).is_none().then(|| path.to_owned())
+}
+
 fn dockerfile_path(tree: &dyn Tree, context: &str, named: Option<&str>) -> Option<String> {
     let names = named.map_or_else(|| vec!["Dockerfile", "dockerfile"], |name| vec![name]);
     let places = names.into_iter().filter_map(|name| Place::at(context, name).inside().map(str::to_owned));

@@ -16,7 +16,7 @@ use cm_core::{Action, Result};
 use rule::PathRule;
 use std::collections::BTreeSet;
 
-pub use build::plain_image as full_image_name;
+pub use build::{missing_dockerfile, plain_image as full_image_name};
 pub use reach::Reach;
 
 /// The inputs of every service of a compose file.

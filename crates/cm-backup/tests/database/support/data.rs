@@ -29,8 +29,10 @@ pub async fn raw_of(client: &Client, database: &str, collection: &str) -> Vec<Ve
     all
 }
 
-/// A document with every type of BSON that is still in use.
+/// A document with every type of BSON, those included that no longer should be used.
 pub fn every_type() -> Document {
+    // There is no other way to make one.
+    let pointer = serde_json::json!({"$dbPointer": {"$ref": "shop.x", "$id": {"$oid": "0102030405060708090a0b0c"}}});
     doc! {
         "_id": bson::oid::ObjectId::from_bytes([7; 12]),
         "double": -0.0, "nan": f64::NAN, "text": "é\0x", "empty": "", "nested": {"b": 1, "a": [1, {"c": null}]},
@@ -43,6 +45,12 @@ pub fn every_type() -> Document {
         "int": i32::MIN, "stamp": bson::Timestamp {time: 1, increment: 2}, "long": i64::MAX,
         "decimal": "1.10".parse::<bson::Decimal128>().expect("decimal"), "max": Bson::MaxKey, "min": Bson::MinKey,
         "": "no name", "dotted.key": 1, "$dollar": 2,
+        "code": Bson::JavaScriptCode("f()".to_owned()), "symbol": Bson::Symbol("s".to_owned()),
+        "undefined": Bson::Undefined,
+        "scoped": Bson::JavaScriptCodeWithScope(bson::JavaScriptCodeWithScope {
+            code: "f(x)".to_owned(), scope: doc! {"x": 1, "inner": {"y": [true]}},
+        }),
+        "pointer": Bson::try_from(pointer).expect("a pointer"),
     }
 }
 

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Builds the programs for servers whose system is older than this machine's: they want the C library of 2012 (glibc 2.17,
+# as RHEL 7 and Debian 8 have it) and nothing else. zig is the C compiler and the linker, because it knows the symbols of
+# every version; scripts/setup.sh --portable fetches it.
+#
+#   scripts/portable.sh [PROGRAM...]     default: all; into target/portable
+#
+# CM_COMMIT is the commit that `--version` names. A program that wants anything newer is an error.
+set -euo pipefail
+shopt -s inherit_errexit
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+libc=2.17
+tools=${XDG_CACHE_HOME:-$HOME/.cache}/cm-test/portable
+
+"$root/scripts/setup.sh" --portable
+cd "$root"
+target=$(rustc -vV | sed -n 's/^host: //p')
+(($#)) || set -- cm-lock cm-detect cm-backup cm-build cm-health cm-verify cm-rollback cm-record
+
+packages=()
+for program; do packages+=(-p "$program"); done
+PYTHONPATH=$tools PATH=$tools/bin:$PATH \
+  RUSTFLAGS="--remap-path-prefix=$root=. --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo" \
+  cargo zigbuild --profile dist --target "$target.$libc" "${packages[@]}"
+
+built=${CARGO_TARGET_DIR:-target}/$target/dist
+mkdir -p target/portable
+for program; do
+  newest=$(objdump -T "$built/$program" | sed -n 's/.*(\?GLIBC_\([0-9.]*\).*/\1/p' | sort -Vu | tail -n 1)
+  if [[ $(printf '%s\n' "$libc" "$newest" | sort -V | tail -n 1) != "$libc" ]]; then
+    printf '[FAIL] %s wants glibc %s, newer than %s\n' "$program" "$newest" "$libc" >&2
+    exit 1
+  fi
+  install -m755 "$built/$program" target/portable/
+  printf 'target/portable/%s (glibc %s or later)\n' "$program" "$newest"
+done
