@@ -108,7 +108,7 @@ mod tests {
             for end in ends {
                 let failure = end.expect_err(answer);
                 assert_eq!((failure.exit, failure.message.trim_end()), (Exit::LockLost, said.trim_end()));
-                assert_eq!(failure.causes, [home.clone()]);
+                assert_eq!(failure.causes, std::slice::from_ref(&home));
             }
             let job = command().job(&folder, "a 1", Exit::Build, "build.x", |_| ()).await;
             assert_eq!(job.expect_err(answer).exit, Exit::LockLost);

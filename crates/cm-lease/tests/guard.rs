@@ -86,9 +86,16 @@ async fn dropped_by_an_interrupt_it_gives_the_host_back() {
 async fn a_lost_lock_stops_the_next_change() {
     let place = Place::new();
     let guard = place.enter(&place.file(), &run(false)).await.expect("free");
+    let (fenced, made) = (guard.fenced(&host().await).expect("held"), place.dir.path().join("made"));
+    let make = fenced.command(["mkdir".to_owned(), made.display().to_string()]);
+    make.text(Exit::Build, "build.x").await.expect("held");
+    std::fs::remove_dir(&made).expect("made");
     std::fs::remove_file(place.state.join("lock.json")).expect("broken by somebody");
     let lost = guard.check(&host().await).await.expect_err("lost");
     assert_eq!((lost.exit, lost.code.as_str()), (Exit::LockLost, "lock.lost"));
+    let lost = make.text(Exit::Build, "build.x").await.expect_err("lost");
+    assert_eq!((lost.exit, lost.code.as_str()), (Exit::LockLost, "lock.lost"));
+    assert!(!made.exists(), "it was not begun");
 }
 
 #[tokio::test]
@@ -96,5 +103,6 @@ async fn a_dry_run_takes_nothing_and_is_never_refused() {
     let place = Place::new();
     let guard = place.enter(&place.file(), &run(true)).await.expect("dry");
     guard.check(&host().await).await.expect("dry");
+    guard.fenced(&host().await).expect("dry").command(["true"]).text(Exit::Build, "build.x").await.expect("dry");
     assert!(!place.file().exists() && !place.state.exists());
 }
