@@ -175,8 +175,10 @@ fn open(path: &Path) -> Result<Box<dyn Read + Send>> {
         let message = format!("{} is no folder of mongodump, or not all of it", path.display());
         return Ok(Box::new(folder.or_fail(Exit::Backup, "backup.not-proved", message)?));
     }
-    let opened = File::open(path);
-    let file = opened.or_fail(Exit::Usage, "backup.no-file", format!("cannot open {}", path.display()))?;
+    let file = File::open(path).map_err(|error| {
+        let failure = Failure::new(Exit::Usage, "backup.no-file", format!("cannot open {}", path.display()));
+        failure.cause(error).hint("cm-backup list shows the backups that there are")
+    })?;
     Ok(Box::new(file))
 }
 

@@ -2,7 +2,7 @@
 //! nothing: where a server or the branch has moved since, it is refused.
 
 use crate::Selection;
-use cm_core::{Document, Exit, Failure, OrFail, Result, Run};
+use cm_core::{Document, Exit, Failure, Result, Run};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -30,12 +30,16 @@ pub fn read(path: &Path, run: &mut Run) -> Result<Saved> {
         return Err(Failure::new(Exit::Usage, "usage.two-plans", "a document came in, and --plan names another plan")
             .hint("give one of them: cm-build --plan FILE </dev/null"));
     }
-    let bytes = std::fs::read(path).or_fail(Exit::BadInput, "plan.read", format!("cannot read {}", path.display()))?;
+    let hint = "make one: cm-detect </dev/null | cm-build --dry-run >FILE";
+    let bytes = std::fs::read(path).map_err(|error| {
+        let message = format!("cannot read {}", path.display());
+        Failure::new(Exit::BadInput, "plan.read", message).cause(error).hint(hint)
+    })?;
     let no_plan = |why: &str| {
-        Failure::new(Exit::BadInput, "plan.shape", format!("{} is no plan: {why}", path.display()))
-            .hint("make one: cm-detect </dev/null | cm-build --dry-run >FILE")
+        Failure::new(Exit::BadInput, "plan.shape", format!("{} is no plan: {why}", path.display())).hint(hint)
     };
-    let plan = Document::parse("cm-build", &bytes).map_err(|failure| no_plan(&failure.to_string()))?;
+    let plan = Document::parse("cm-build", &bytes)
+        .map_err(|failure| no_plan(&failure.to_string().replacen("stdin", "it", 1)))?;
     if !plan.dry_run() || plan.status() != cm_core::Status::Ok {
         return Err(no_plan("it is of a run that was carried out, or that failed"));
     }

@@ -88,14 +88,20 @@ impl Journal {
     /// # Errors
     /// [`Exit::BadInput`] if there is none, or it cannot be read.
     pub fn newest(&self, tool: &str) -> Result<Document> {
-        let missing = || format!("the journal of this run is not there: {}", self.dir.display());
+        let missing = || {
+            let message = format!("the journal of this run is not there: {}", self.dir.display());
+            Failure::new(Exit::BadInput, "journal.missing", message).hint(
+                "it is on the machine that began the run, for whoever began it; cm-rollback without --run goes back by \
+                 what the servers know",
+            )
+        };
         let mut names: Vec<_> = fs::read_dir(&self.dir)
-            .or_fail(Exit::BadInput, "journal.missing", missing())?
+            .map_err(|error| missing().cause(error))?
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
             .filter(|name| name.ends_with(".json"))
             .collect();
         names.sort();
-        let name = names.pop().ok_or_else(|| Failure::new(Exit::BadInput, "journal.missing", missing()))?;
+        let name = names.pop().ok_or_else(missing)?;
         let bytes =
             fs::read(self.dir.join(&name)).or_fail(Exit::BadInput, "journal.read", format!("cannot read {name}"))?;
         let mut document = Document::parse(tool, &bytes)?;
