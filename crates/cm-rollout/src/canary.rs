@@ -2,16 +2,28 @@
 //! new one are asked the same questions beside each other. Nobody else talks to the new
 //! one then, so that a release that is worse has cost no request.
 
-use crate::Rollout;
+use crate::{Order, Rollout};
 use cm_core::{Exit, Failure, Result, Stop, interruption};
 use cm_engine::Container;
-use cm_gate::canary::{Report, Target, Verdict, not_asked, side_by_side};
+use cm_gate::canary::{Report, Target, Verdict, changes, not_asked, side_by_side};
 use cm_project::Consequence;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 /// By service, what the first new container came to beside the old one.
 pub type Canaries = BTreeMap<String, Report>;
+
+const NOTHING_RUNS: &str = "nothing of it runs that the new one could be compared with";
+
+/// Why a service has no new container that is asked beside the old one; `None` where it is
+/// asked, or where the new one would be the same as the old one. `runs`: whether it runs now.
+pub(crate) fn why_not_asked(order: &Order, runs: bool, full: bool) -> Option<String> {
+    match order {
+        _ if full => Some("everything is replaced at once".to_owned()),
+        Order::StopFirst(why) => Some(format!("it is replaced stop-first ({why}), so no two could be compared")),
+        Order::Rolling(_) if !runs => Some(NOTHING_RUNS.to_owned()),
+        Order::Rolling(_) => None,
+    }
+}
 
 impl Rollout<'_> {
     /// What is asked of each of `services` that has a canary.
@@ -46,9 +58,7 @@ impl Rollout<'_> {
             let serves = |container: &&Container| container.service == *service && container.is_running();
             let pair = old.iter().find(serves).zip(new.iter().find(|container| container.service == *service));
             let Some((old, new)) = pair else {
-                self.log.warn(format!(
-                    "no canary of {service}: nothing of it runs that the new one could be compared with"
-                ));
+                self.log.warn(format!("no canary of {service}: {NOTHING_RUNS}"));
                 continue;
             };
             self.log.info(format!("on {}: asking the new {service} beside the old one", self.host.name()));
@@ -89,24 +99,12 @@ impl Rollout<'_> {
             (Err(failure), _) | (_, Err(failure)) if failure.exit == Exit::Config => return Err(failure),
             (Err(failure), _) | (_, Err(failure)) => return Ok(not_asked(url, failure.to_string(), canary)),
         };
-        let unseen = Mutex::new(None);
-        let restarted = async || {
-            let now = cm_engine::containers_with_ids(self.host, std::slice::from_ref(&new.id)).await;
-            let differs = now.as_ref().is_ok_and(|now| !now.first().is_some_and(|now| is_same_run(new, now)));
-            *unseen.lock().unwrap_or_else(PoisonError::into_inner) = now.err();
-            if differs { vec![new.service.clone()] } else { Vec::new() }
+        let changed = async || {
+            let now = cm_engine::containers_with_ids(self.host, std::slice::from_ref(&new.id)).await?;
+            Ok(changes(std::slice::from_ref(new), &now))
         };
-        let report = side_by_side(&before, &after, canary, restarted).await;
-        // Good answers alone are no pass: whether it restarted was not seen.
-        match unseen.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some(failure) if report.verdict == Verdict::Pass => Ok(not_asked(url, failure.to_string(), canary)),
-            _ => Ok(report),
-        }
+        Ok(side_by_side(&before, &after, canary, changed).await)
     }
-}
-
-fn is_same_run(seen: &Container, now: &Container) -> bool {
-    now.is_running() && (&seen.started_at, seen.restart_count) == (&now.started_at, now.restart_count)
 }
 
 fn failed(service: &str, report: &Report) -> Failure {
@@ -124,24 +122,23 @@ fn failed(service: &str, report: &Report) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
-    fn a_run_that_began_anew_or_ended_is_another_one() {
-        let container = |started: &str, restarts: u64, status: &str| {
-            Container::read(&json!({
-                "Id": "a", "RestartCount": restarts,
-                "State": {"StartedAt": started, "Status": status, "Running": status == "running"},
-            }))
-        };
-        let seen = container("2026-05-04T09:30:00Z", 0, "running");
-        assert!(is_same_run(&seen, &container("2026-05-04T09:30:00Z", 0, "running")));
-        for now in [
-            container("2026-05-04T09:31:00Z", 0, "running"),
-            container("2026-05-04T09:30:00Z", 1, "running"),
-            container("2026-05-04T09:30:00Z", 0, "exited"),
+    fn a_canary_that_is_not_asked_says_why() {
+        let stop_first = Order::StopFirst("cm.toml does not ask for rolling".to_owned());
+        let rolling = Order::Rolling(None);
+        for (order, runs, full, words) in [
+            (&rolling, true, false, None),
+            (&rolling, false, false, Some("nothing of it runs that the new one could be compared with")),
+            (&rolling, true, true, Some("everything is replaced at once")),
+            (
+                &stop_first,
+                true,
+                false,
+                Some("it is replaced stop-first (cm.toml does not ask for rolling), so no two could be compared"),
+            ),
         ] {
-            assert!(!is_same_run(&seen, &now), "{now:?}");
+            assert_eq!(why_not_asked(order, runs, full).as_deref(), words, "{order:?} {runs} {full}");
         }
     }
 }

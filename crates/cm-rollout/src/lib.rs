@@ -92,11 +92,15 @@ impl Rollout<'_> {
         let rolling = if options.full { BTreeMap::new() } else { self.rolling(services, before).await? };
         let names: Vec<String> = rolling.keys().cloned().collect();
         let questions = if options.trial { self.questions(&names)? } else { BTreeMap::new() };
-        let unasked = |name: &&String| !names.contains(name) && self.project.rules(name).canary.is_some();
-        for service in services.iter().filter(unasked).filter(|_| options.trial) {
-            self.log.warn(format!("no canary of {service}: it is not replaced rolling (`update = \"rolling\"`)"));
-        }
         let runs = |name: &String| before.iter().any(|container| container.service == *name && container.is_running());
+        let asks = |name: &&String| !names.contains(name) && self.project.rules(name).canary.is_some();
+        for service in services.iter().filter(asks).filter(|_| options.trial) {
+            let Some(definition) = self.config.services.get(service) else { continue };
+            let order = Order::of(self.project, service, definition)?;
+            if let Some(why) = canary::why_not_asked(&order, runs(service), options.full) {
+                self.log.warn(format!("no canary of {service}: {why}"));
+            }
+        }
         let (running, idle): (Vec<_>, Vec<_>) =
             services.iter().filter(|name| !names.contains(name)).cloned().partition(runs);
         let mut replaced = BTreeMap::new();
