@@ -6,7 +6,7 @@ use crate::{Order, Rollout};
 use cm_core::{Exit, Failure, Result, Stop, interruption};
 use cm_engine::Container;
 use cm_gate::canary::{Report, Target, Verdict, changes, not_asked, side_by_side};
-use cm_project::Consequence;
+use cm_project::{Consequence, Project};
 use std::collections::BTreeMap;
 
 /// By service, what the first new container came to beside the old one.
@@ -14,9 +14,37 @@ pub type Canaries = BTreeMap<String, Report>;
 
 const NOTHING_RUNS: &str = "nothing of it runs that the new one could be compared with";
 
-/// Why a service has no new container that is asked beside the old one; `None` where it is
-/// asked, or where the new one would be the same as the old one. `runs`: whether it runs now.
-pub(crate) fn why_not_asked(order: &Order, runs: bool, full: bool) -> Option<String> {
+/// What the new container of a service is asked beside the old one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Question {
+    /// The URL.
+    Asked(String),
+    /// Nothing, although cm.toml has a canary for it; why.
+    NotAsked(String),
+}
+
+impl Question {
+    /// What is asked if a service is replaced in this `order`; `None` where cm.toml has no
+    /// canary for it. `runs`: whether it runs now; `full`: whether everything is replaced.
+    ///
+    /// # Errors
+    /// [`Exit::Config`] for a variable that is not set, or what is no URL.
+    pub fn of(project: &Project, service: &str, order: &Order, runs: bool, full: bool) -> Result<Option<Question>> {
+        let Some(template) = project.rules(service).canary else { return Ok(None) };
+        if let Some(why) = why_not(order, runs, full) {
+            return Ok(Some(Question::NotAsked(why)));
+        }
+        let url = template.expand()?;
+        if !cm_http::is_url(&url) {
+            let message = format!("the canary of {service}: {url:?} is no http:// or https:// URL");
+            return Err(Failure::new(Exit::Config, "config.bad-url", message)
+                .hint(format!("such as http://{service}:8080/: the service as others in its network ask it")));
+        }
+        Ok(Some(Question::Asked(url)))
+    }
+}
+
+fn why_not(order: &Order, runs: bool, full: bool) -> Option<String> {
     match order {
         _ if full => Some("everything is replaced at once".to_owned()),
         Order::StopFirst(why) => Some(format!("it is replaced stop-first ({why}), so no two could be compared")),
@@ -26,18 +54,24 @@ pub(crate) fn why_not_asked(order: &Order, runs: bool, full: bool) -> Option<Str
 }
 
 impl Rollout<'_> {
-    /// What is asked of each of `services` that has a canary.
-    pub(crate) fn questions(&self, services: &[String]) -> Result<BTreeMap<String, String>> {
+    /// What is asked of each of `services`; says of which nothing is. Those in `names` are
+    /// replaced rolling now, the others may be the same as before.
+    pub(crate) fn questions(
+        &self,
+        services: &[String],
+        names: &[String],
+        runs: impl Fn(&String) -> bool,
+        full: bool,
+    ) -> Result<BTreeMap<String, String>> {
         let mut questions = BTreeMap::new();
         for service in services {
-            let Some(template) = self.project.rules(service).canary else { continue };
-            let url = template.expand()?;
-            if !cm_http::is_url(&url) {
-                let message = format!("the canary of {service}: {url:?} is no http:// or https:// URL");
-                return Err(Failure::new(Exit::Config, "config.bad-url", message)
-                    .hint(format!("such as http://{service}:8080/: the service as others in its network ask it")));
+            let Some(definition) = self.config.services.get(service) else { continue };
+            let order = Order::of(self.project, service, definition)?;
+            match Question::of(self.project, service, &order, runs(service), full)? {
+                Some(Question::Asked(url)) if names.contains(service) => drop(questions.insert(service.clone(), url)),
+                Some(Question::NotAsked(why)) => self.log.warn(format!("no canary of {service}: {why}")),
+                _ => {}
             }
-            questions.insert(service.clone(), url);
         }
         Ok(questions)
     }
@@ -138,7 +172,7 @@ mod tests {
                 Some("it is replaced stop-first (cm.toml does not ask for rolling), so no two could be compared"),
             ),
         ] {
-            assert_eq!(why_not_asked(order, runs, full).as_deref(), words, "{order:?} {runs} {full}");
+            assert_eq!(why_not(order, runs, full).as_deref(), words, "{order:?} {runs} {full}");
         }
     }
 }

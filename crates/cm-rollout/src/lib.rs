@@ -20,7 +20,7 @@ mod canary;
 mod order;
 mod words;
 
-pub use canary::Canaries;
+pub use canary::{Canaries, Question};
 pub use order::Order;
 
 use cm_core::{Exit, Log, Result};
@@ -91,16 +91,11 @@ impl Rollout<'_> {
         self.clear_trials().await?;
         let rolling = if options.full { BTreeMap::new() } else { self.rolling(services, before).await? };
         let names: Vec<String> = rolling.keys().cloned().collect();
-        let questions = if options.trial { self.questions(&names)? } else { BTreeMap::new() };
         let runs = |name: &String| before.iter().any(|container| container.service == *name && container.is_running());
-        let asks = |name: &&String| !names.contains(name) && self.project.rules(name).canary.is_some();
-        for service in services.iter().filter(asks).filter(|_| options.trial) {
-            let Some(definition) = self.config.services.get(service) else { continue };
-            let order = Order::of(self.project, service, definition)?;
-            if let Some(why) = canary::why_not_asked(&order, runs(service), options.full) {
-                self.log.warn(format!("no canary of {service}: {why}"));
-            }
-        }
+        let questions = match options.trial {
+            true => self.questions(services, &names, runs, options.full)?,
+            false => BTreeMap::new(),
+        };
         let (running, idle): (Vec<_>, Vec<_>) =
             services.iter().filter(|name| !names.contains(name)).cloned().partition(runs);
         let mut replaced = BTreeMap::new();
