@@ -71,6 +71,9 @@ fn users_answers_count_where_they_are_enough_and_a_restart_ends_it_at_once() {
     let before = &deployed.document()["facts"]["verify"]["baseline"]["traffic"];
     assert_eq!((before["requests"].as_u64(), before["failures"].as_u64()), (Some(120), Some(0)), "{deployed:?}");
     let laptop = sandbox.laptop.display().to_string();
+    let plan = sandbox.laptop("cm-verify", &["--dry-run", "--canary"]);
+    let says = format!("would send 120 canary requests to {url}/version, and read the access log of caddy");
+    assert!(plan.code == 0 && plan.stderr.contains(&says), "{plan:?}");
     let verify = || sandbox.home.run("cm-verify", &["--canary"], &laptop, Some(deployed.stdout.as_bytes()));
     let figures = |side: &Value| (side["requests"].as_u64(), side["failures"].as_u64());
 
