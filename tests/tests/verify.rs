@@ -264,11 +264,14 @@ fn a_canary_is_compared_with_what_ran_before() {
     assert_eq!(before.document()["facts"]["verify"]["baseline"]["requests"]["requests"], 360);
     let same = run(&["--canary"], "/health", before.stdout.as_bytes());
     assert_eq!(same.code, 0, "{same:?}");
-    assert!(
-        same.stderr.contains("] Canary  0 of 120 requests failed, before 0 of 360; an error rate of"),
-        "{}",
-        same.stderr
+    let report = &same.document()["facts"]["verify"]["canary"];
+    assert_eq!((&report["requests"], &report["failures"]), (&json!(120), &json!(0)), "{same:?}");
+    assert_eq!(
+        (&report["baseline"]["requests"], &report["baseline"]["failures"]),
+        (&json!(360), &json!(0)),
+        "{same:?}"
     );
+    assert!(same.stderr.contains("] Canary  ") && same.stderr.contains("0 of 120 requests failed"), "{}", same.stderr);
     let worse = run(&["--canary"], "/flaky", before.stdout.as_bytes());
     assert_eq!(worse.code, 50, "{worse:?}");
     assert_eq!(worse.document()["facts"]["verify"]["canary"]["code"], "errors", "{worse:?}");

@@ -146,7 +146,8 @@ impl Rules<'_> {
                 Consequence::Pass => pass(message, None),
             };
         }
-        let in_doubt = errors < levels.doubt && new.failures > 0 || slow.in_doubt(&levels);
+        let slow_counts = self.canary.latency != Consequence::Pass;
+        let in_doubt = errors < levels.doubt && new.failures > 0 || slow_counts && slow.in_doubt(&levels);
         let critical = critical(new.requests, old.errors(), levels.errors);
         let detectable = stats::smallest_seen(critical.saturating_sub(1), new.requests, CONFIDENCE);
         let latency = slow.words();
