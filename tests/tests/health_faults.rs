@@ -8,6 +8,7 @@ mod ward;
 
 use cm_testkit::{Answer, Sandbox, repository};
 use serde_json::Value;
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -39,6 +40,24 @@ fn code(document: &Value) -> &str {
     document["facts"]["health"]["services"][0]["code"].as_str().unwrap_or_default()
 }
 
+/// Where nobody looks at a table it is lines, and Ctrl-C ends it.
+fn a_watch_tells_each_change(ward: &Ward) {
+    let mut watch = start(ward, &["--watch", "--service", "healthy"]);
+    let mut lines = BufReader::new(watch.stdout.take().expect("stdout")).lines().map(|line| line.expect("a line"));
+    let mut next = |wanted: &str| {
+        let line = lines.find(|line| line.contains(wanted));
+        assert!(line.is_some(), "the watch ended before it said {wanted:?}");
+    };
+    next("healthy on platform: healthy (ward-healthy-1)");
+    ward.sandbox.server("platform", &["docker", "pause", "ward-healthy-1"]);
+    next("healthy on platform: healthy -> paused");
+    ward.sandbox.server("platform", &["docker", "unpause", "ward-healthy-1"]);
+    next("-> healthy");
+    let ended = Command::new("kill").args(["-INT", &watch.id().to_string()]).status().expect("kill");
+    assert!(ended.success());
+    assert_eq!(cm_testkit::end(&mut watch, Duration::from_secs(60)), 130);
+}
+
 #[test]
 fn the_gate_says_what_it_saw_when_the_server_fails_it() {
     let ward = Ward::open("faults");
@@ -49,6 +68,8 @@ fn the_gate_says_what_it_saw_when_the_server_fails_it() {
     assert_eq!((exit, code(&document)), (0, "healthy"), "{said}");
     assert!(said.contains("[SUCCESS] All 1 services healthy!"), "{said}");
     assert!(said.contains("not part of this: dead-database on platform: exited with 1"), "{said}");
+
+    a_watch_tells_each_change(&ward);
 
     // Readings are far apart: only Docker's event can tell of the death in time.
     let config = ward.sandbox.home.path().join("ward/cm.toml");

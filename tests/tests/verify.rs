@@ -158,7 +158,7 @@ fn what_is_bad_has_a_class_of_its_own_and_is_never_a_pass() {
     let home = project(&format!("[verify]\ntimeout = \"3s\"\nretries = 0\n{checks}"));
     let began = Instant::now();
     let answer = verify(&home, &["--json"]);
-    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(30), "nobody waits for what has no end: {:?}", began.elapsed());
     assert_eq!(answer.code, 50, "{answer:?}");
     let wanted: Vec<_> =
         cases.iter().map(|(.., (code, verdict))| ((*code).to_owned(), (*verdict).to_owned())).collect();
@@ -250,7 +250,8 @@ fn slack_is_told_once_of_each_and_a_slack_that_is_down_fails_nothing() {
 #[test]
 fn a_canary_is_compared_with_what_ran_before() {
     let (server, _seen) = serve();
-    let home = project("[hosts.h]\naddress = \"local\"\n[canary]\nurl = \"${CANARY}\"\nrequests = 120\n");
+    let config = "[hosts.h]\naddress = \"local\"\n[canary]\nurl = \"${CANARY}\"\nrequests = 120\nlatency = \"pass\"\n";
+    let home = project(config);
     let run = |arguments: &[&str], path: &str, input: &[u8]| {
         let mut home_command = home.command("cm-verify", arguments, "");
         home_command.env("CANARY", format!("{server}{path}"));
@@ -263,12 +264,14 @@ fn a_canary_is_compared_with_what_ran_before() {
     assert_eq!(before.document()["facts"]["verify"]["baseline"]["requests"]["requests"], 360);
     let same = run(&["--canary"], "/health", before.stdout.as_bytes());
     assert_eq!(same.code, 0, "{same:?}");
-    assert!(
-        // Slower is worth a warning, and a machine that is busy with other tests may be.
-        same.stderr.contains("] Canary  0 of 120 requests failed, before 0 of 360; an error rate of"),
-        "{}",
-        same.stderr
+    let report = &same.document()["facts"]["verify"]["canary"];
+    assert_eq!((&report["requests"], &report["failures"]), (&json!(120), &json!(0)), "{same:?}");
+    assert_eq!(
+        (&report["baseline"]["requests"], &report["baseline"]["failures"]),
+        (&json!(360), &json!(0)),
+        "{same:?}"
     );
+    assert!(same.stderr.contains("] Canary  ") && same.stderr.contains("0 of 120 requests failed"), "{}", same.stderr);
     let worse = run(&["--canary"], "/flaky", before.stdout.as_bytes());
     assert_eq!(worse.code, 50, "{worse:?}");
     assert_eq!(worse.document()["facts"]["verify"]["canary"]["code"], "errors", "{worse:?}");

@@ -124,7 +124,7 @@ fn beside(sandbox: &Sandbox) -> (cm_gate::canary::Report, cm_gate::canary::Repor
             Target::container(&host, container, "http://docs:8080/", &canary, limit).await.expect("a way")
         };
         let ((old, _old_way), (new, _new_way)) = (target("docs-1").await, target("docs-2").await);
-        let none = async || Vec::new();
+        let none = async || Ok(Vec::new());
         (side_by_side(&old, &new, &canary, none).await, side_by_side(&old, &old, &canary, none).await)
     })
 }

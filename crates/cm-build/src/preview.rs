@@ -5,12 +5,12 @@
 use crate::switch::compose_project;
 use crate::{HostPlan, Selection, prune, room};
 use cm_checkout::Checkout;
-use cm_core::{Action, Exit, Log, Reason, Result, Service, table};
+use cm_core::{Action, Exit, Log, Reason, Result, Service, redact, table};
 use cm_engine::{Compose, Config, Container};
 use cm_host::Host;
 use cm_ledger::Ledger;
 use cm_project::Project;
-use cm_rollout::Order;
+use cm_rollout::{Order, Question};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -43,6 +43,8 @@ struct Planned {
     image: String,
     /// In which order its containers are replaced; empty where none is.
     update: String,
+    /// What its new container is asked beside the old one, and how often.
+    canary: Option<(Question, u32)>,
     /// How long that took last.
     last: Option<Duration>,
 }
@@ -100,8 +102,10 @@ pub async fn look<'a>(
     if let Err(why) = &config {
         log.warn(format!("on {}: cannot say how containers are replaced: {why}", host.name()));
     }
-    let services =
-        plan.services.iter().map(|service| planned(project, service, config.as_ref().ok(), &containers, &ledger));
+    let services = plan
+        .services
+        .iter()
+        .map(|service| planned(project, selection, service, config.as_ref().ok(), &containers, &ledger));
     Ok(Preview {
         head: head.clone(),
         commit,
@@ -132,6 +136,7 @@ async fn config_to_come(project: &Project, host: &Host, plan: &HostPlan, commit:
 
 fn planned(
     project: &Project,
+    selection: &Selection,
     service: &Service,
     config: Option<&Config>,
     containers: &[Container],
@@ -140,13 +145,17 @@ fn planned(
     let definition = config.and_then(|config| config.services.get(&service.name));
     let starts = matches!(service.action, Action::Build | Action::Recreate);
     let runs = containers.iter().any(|container| container.service == service.name && container.is_running());
-    let update = match definition.filter(|_| starts && runs) {
-        Some(definition) => Order::of(project, &service.name, definition)?.words(),
-        None => String::new(),
+    let order = definition.filter(|_| starts).map(|definition| Order::of(project, &service.name, definition));
+    let order = order.transpose()?;
+    let update = order.as_ref().filter(|_| runs).map_or(String::new(), Order::words);
+    let canary = match &order {
+        Some(order) => Question::of(project, &service.name, order, runs, selection.full)?,
+        None => None,
     };
+    let canary = canary.map(|question| (question, project.canary().requests));
     let local = || project.compose.service(&service.name).and_then(|local| local.image.clone());
     let image = definition.map(|definition| definition.image.clone()).or_else(local).unwrap_or_default();
-    Ok(Planned { service: service.clone(), image, update, last: ledger.last_update(&service.name) })
+    Ok(Planned { service: service.clone(), image, update, canary, last: ledger.last_update(&service.name) })
 }
 
 impl Preview<'_> {
@@ -214,6 +223,10 @@ impl Planned {
             "reasons": self.service.reasons,
             "image": self.image,
             "update": Some(&self.update).filter(|update| !update.is_empty()),
+            "canary": self.canary.as_ref().map(|(question, requests)| match question {
+                Question::Asked(url) => json!({"url": redact(url), "requests": requests}),
+                Question::NotAsked(why) => json!({"not_asked": why}),
+            }),
             "last_update_ms": self.last.map(|last| u64::try_from(last.as_millis()).unwrap_or(u64::MAX)),
         });
         (self.service.name.clone(), value)
@@ -236,6 +249,10 @@ impl Planned {
             let last = self.last.map(|last| format!("; last took {:.1} s", last.as_secs_f64())).unwrap_or_default();
             lines.push(format!("{}{last}", self.update));
         }
+        lines.extend(self.canary.as_ref().map(|(question, requests)| match question {
+            Question::Asked(url) => format!("first container is a canary: {}, {requests} requests", redact(url)),
+            Question::NotAsked(why) => format!("no canary: {why}"),
+        }));
         lines
     }
 }

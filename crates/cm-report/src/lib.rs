@@ -59,7 +59,7 @@ pub fn page(document: &Value, told: &[Told], note: Option<&str>) -> String {
                 @if !report.stages.is_empty() { (timeline(&report)) }
                 (services(&report))
                 @if !report.health.is_empty() || !report.remarks.is_empty() { (health(&report)) }
-                @if report.canary.is_some() || !report.checks.is_empty() { (verification(&report)) }
+                @if !report.canaries.is_empty() || !report.checks.is_empty() { (verification(&report)) }
                 @if !report.rollback.is_empty() { (rollback(&report.rollback)) }
                 @if let Some(backup) = &report.backup { (backed_up(backup)) }
                 (who_was_told(&report, told))
@@ -249,7 +249,7 @@ fn verification(report: &Report) -> Markup {
     html! {
         section {
             h2 { "Verification" }
-            @if let Some(canary) = &report.canary { (of_canary(canary)) }
+            @for canary in &report.canaries { (of_canary(canary)) }
             @if !report.checks.is_empty() {
                 h3 { "Checks from outside" }
                 table.cards {
@@ -279,7 +279,7 @@ fn of_canary(canary: &Canary) -> Markup {
         }
     };
     html! {
-        h3 { "Canary" }
+        h3 { "Canary" @if !canary.of.is_empty() { ": the new " (canary.of) " beside the old one" } }
         p {
             span class={ "mark " (class(canary.tone)) } { (sign(canary.tone)) } (canary.message)
             @if !canary.severity.is_empty() { " (" (canary.severity) ")" }
@@ -290,6 +290,7 @@ fn of_canary(canary: &Canary) -> Markup {
             tbody {
                 @if let Some(old) = &canary.old { (row("before", old)) }
                 (row("new", &canary.new))
+                @if let Some((before, since)) = &canary.users { (row("users before", before)) (row("users since", since)) }
             }
         }
         @if let Some(drawing) = chart::latencies(canary) { (drawing) }
@@ -408,6 +409,39 @@ mod tests {
         ] {
             let page = page(&document, &[], None);
             assert!(page.contains("Who was told") && page.ends_with("</html>"), "{document}");
+        }
+    }
+
+    #[test]
+    fn both_kinds_of_canary_show_their_verdict_and_figures() {
+        let side = |requests: u32, failures: u32| json!({"requests": requests, "failures": failures, "median_ms": 4.25, "p95_ms": 9.0, "percentiles_ms": []});
+        let report = |verdict: &str, message: &str| {
+            let mut report = side(200, 67);
+            let more = json!({"url": "http://web:8080/", "verdict": verdict, "message": message, "severity": "P1", "baseline": side(201, 0)});
+            report.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+            report
+        };
+        let mut outside = report("pass", "all is well");
+        outside["traffic"] = json!({"old": side(1_234, 1), "new": side(567, 2)});
+        let services = json!({
+            "web": {"canary": report("fail", "67 of 200 requests failed")},
+            "docs": {"canary": null},
+            "api": {"canary": {"url": "http://api/", "requests": 200}},
+        });
+        let facts = json!({"build": {"hosts": {"h": {"services": services}}}, "verify": {"canary": outside}});
+        let page = page(&json!({"facts": facts}), &[], None);
+        let section =
+            page.split("<h2>Verification</h2>").nth(1).expect("it is there").split("</section>").next().expect("text");
+        assert_eq!(section.matches("<h3>").count(), 2, "what was not asked is not there: {section}");
+        for wanted in [
+            "Canary: the new web on h beside the old one",
+            "67 of 200 requests failed (P1)",
+            r#"<td>before</td><td class="number">201</td><td class="number">0</td>"#,
+            r#"<td>new</td><td class="number">200</td><td class="number">67</td><td class="number">4.2 ms</td>"#,
+            r#"<td>users before</td><td class="number">1234</td>"#,
+            r#"<td>users since</td><td class="number">567</td><td class="number">2</td>"#,
+        ] {
+            assert!(section.contains(wanted), "{wanted}: {section}");
         }
     }
 

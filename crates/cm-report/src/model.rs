@@ -35,7 +35,8 @@ pub struct Report {
     pub unchanged: Vec<Text>,
     pub health: Vec<Watched>,
     pub remarks: Vec<Text>,
-    pub canary: Option<Canary>,
+    /// Those of rolling services in the order of their names, then that from outside.
+    pub canaries: Vec<Canary>,
     pub checks: Vec<Check>,
     pub rollback: Vec<WentBack>,
     pub backup: Option<Backup>,
@@ -105,12 +106,17 @@ pub struct Watched {
 
 #[derive(Debug, Default)]
 pub struct Canary {
+    /// The service whose new container was asked beside the old one, and its host; empty
+    /// for the canary from outside.
+    pub of: Text,
     pub url: Text,
     pub tone: Tone,
     pub message: Text,
     pub severity: Text,
     pub new: Side,
     pub old: Option<Side>,
+    /// What users got before and since, where they were enough to count or not.
+    pub users: Option<(Side, Side)>,
 }
 
 /// One release under the canary's requests.
@@ -171,7 +177,7 @@ impl Report {
             unchanged: unchanged(document),
             health: list(&facts["health"]["services"], watched),
             remarks: remarks(&facts["health"]),
-            canary: canary(&facts["verify"]["canary"]),
+            canaries: canaries(facts),
             checks: list(&facts["verify"]["checks"], check),
             rollback: went_back(&facts["rollback"]),
             backup: backup(&facts["backup"]),
@@ -356,14 +362,30 @@ fn tone_of(verdict: &Value) -> Tone {
     }
 }
 
-fn canary(value: &Value) -> Option<Canary> {
-    value.is_object().then(|| Canary {
+fn canaries(facts: &Value) -> Vec<Canary> {
+    let mut all = Vec::new();
+    for (host, built) in entries(&facts["build"]["hosts"]) {
+        for (service, built) in entries(&built["services"]) {
+            all.extend(canary(&format!("{service} on {host}"), &built["canary"]));
+        }
+    }
+    all.sort_by(|a, b| a.of.cmp(&b.of));
+    all.extend(canary("", &facts["verify"]["canary"]));
+    all
+}
+
+/// One that was asked; a dry run has only what would be.
+fn canary(of: &str, value: &Value) -> Option<Canary> {
+    let traffic = &value["traffic"];
+    value["verdict"].is_string().then(|| Canary {
+        of: Text::new(of),
         url: Text::of(&value["url"]),
         tone: tone_of(&value["verdict"]),
         message: Text::of(&value["message"]),
         severity: if value["verdict"] == "pass" { Text::default() } else { Text::of(&value["severity"]) },
         new: side(value),
         old: value["baseline"].is_object().then(|| side(&value["baseline"])),
+        users: traffic.is_object().then(|| (side(&traffic["old"]), side(&traffic["new"]))),
     })
 }
 

@@ -2,30 +2,76 @@
 //! new one are asked the same questions beside each other. Nobody else talks to the new
 //! one then, so that a release that is worse has cost no request.
 
-use crate::Rollout;
+use crate::{Order, Rollout};
 use cm_core::{Exit, Failure, Result, Stop, interruption};
 use cm_engine::Container;
-use cm_gate::canary::{Report, Target, Verdict, not_asked, side_by_side};
-use cm_project::Consequence;
+use cm_gate::canary::{Report, Target, Verdict, changes, not_asked, side_by_side};
+use cm_project::{Consequence, Project};
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 /// By service, what the first new container came to beside the old one.
 pub type Canaries = BTreeMap<String, Report>;
 
+const NOTHING_RUNS: &str = "nothing of it runs that the new one could be compared with";
+
+/// What the new container of a service is asked beside the old one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Question {
+    /// The URL.
+    Asked(String),
+    /// Nothing, although cm.toml has a canary for it; why.
+    NotAsked(String),
+}
+
+impl Question {
+    /// What is asked if a service is replaced in this `order`; `None` where cm.toml has no
+    /// canary for it. `runs`: whether it runs now; `full`: whether everything is replaced.
+    ///
+    /// # Errors
+    /// [`Exit::Config`] for a variable that is not set, or what is no URL.
+    pub fn of(project: &Project, service: &str, order: &Order, runs: bool, full: bool) -> Result<Option<Question>> {
+        let Some(template) = project.rules(service).canary else { return Ok(None) };
+        if let Some(why) = why_not(order, runs, full) {
+            return Ok(Some(Question::NotAsked(why)));
+        }
+        let url = template.expand()?;
+        if !cm_http::is_url(&url) {
+            let message = format!("the canary of {service}: {url:?} is no http:// or https:// URL");
+            return Err(Failure::new(Exit::Config, "config.bad-url", message)
+                .hint(format!("such as http://{service}:8080/: the service as others in its network ask it")));
+        }
+        Ok(Some(Question::Asked(url)))
+    }
+}
+
+fn why_not(order: &Order, runs: bool, full: bool) -> Option<String> {
+    match order {
+        _ if full => Some("everything is replaced at once".to_owned()),
+        Order::StopFirst(why) => Some(format!("it is replaced stop-first ({why}), so no two could be compared")),
+        Order::Rolling(_) if !runs => Some(NOTHING_RUNS.to_owned()),
+        Order::Rolling(_) => None,
+    }
+}
+
 impl Rollout<'_> {
-    /// What is asked of each of `services` that has a canary.
-    pub(crate) fn questions(&self, services: &[String]) -> Result<BTreeMap<String, String>> {
+    /// What is asked of each of `services`; says of which nothing is. Those in `names` are
+    /// replaced rolling now, the others may be the same as before.
+    pub(crate) fn questions(
+        &self,
+        services: &[String],
+        names: &[String],
+        runs: impl Fn(&String) -> bool,
+        full: bool,
+    ) -> Result<BTreeMap<String, String>> {
         let mut questions = BTreeMap::new();
         for service in services {
-            let Some(template) = self.project.rules(service).canary else { continue };
-            let url = template.expand()?;
-            if !cm_http::is_url(&url) {
-                let message = format!("the canary of {service}: {url:?} is no http:// or https:// URL");
-                return Err(Failure::new(Exit::Config, "config.bad-url", message)
-                    .hint(format!("such as http://{service}:8080/: the service as others in its network ask it")));
+            let Some(definition) = self.config.services.get(service) else { continue };
+            let order = Order::of(self.project, service, definition)?;
+            match Question::of(self.project, service, &order, runs(service), full)? {
+                Some(Question::Asked(url)) if names.contains(service) => drop(questions.insert(service.clone(), url)),
+                Some(Question::NotAsked(why)) => self.log.warn(format!("no canary of {service}: {why}")),
+                _ => {}
             }
-            questions.insert(service.clone(), url);
         }
         Ok(questions)
     }
@@ -46,9 +92,7 @@ impl Rollout<'_> {
             let serves = |container: &&Container| container.service == *service && container.is_running();
             let pair = old.iter().find(serves).zip(new.iter().find(|container| container.service == *service));
             let Some((old, new)) = pair else {
-                self.log.warn(format!(
-                    "no canary of {service}: nothing of it runs that the new one could be compared with"
-                ));
+                self.log.warn(format!("no canary of {service}: {NOTHING_RUNS}"));
                 continue;
             };
             self.log.info(format!("on {}: asking the new {service} beside the old one", self.host.name()));
@@ -89,24 +133,12 @@ impl Rollout<'_> {
             (Err(failure), _) | (_, Err(failure)) if failure.exit == Exit::Config => return Err(failure),
             (Err(failure), _) | (_, Err(failure)) => return Ok(not_asked(url, failure.to_string(), canary)),
         };
-        let unseen = Mutex::new(None);
-        let restarted = async || {
-            let now = cm_engine::containers_with_ids(self.host, std::slice::from_ref(&new.id)).await;
-            let differs = now.as_ref().is_ok_and(|now| !now.first().is_some_and(|now| is_same_run(new, now)));
-            *unseen.lock().unwrap_or_else(PoisonError::into_inner) = now.err();
-            if differs { vec![new.service.clone()] } else { Vec::new() }
+        let changed = async || {
+            let now = cm_engine::containers_with_ids(self.host, std::slice::from_ref(&new.id)).await?;
+            Ok(changes(std::slice::from_ref(new), &now))
         };
-        let report = side_by_side(&before, &after, canary, restarted).await;
-        // Good answers alone are no pass: whether it restarted was not seen.
-        match unseen.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some(failure) if report.verdict == Verdict::Pass => Ok(not_asked(url, failure.to_string(), canary)),
-            _ => Ok(report),
-        }
+        Ok(side_by_side(&before, &after, canary, changed).await)
     }
-}
-
-fn is_same_run(seen: &Container, now: &Container) -> bool {
-    now.is_running() && (&seen.started_at, seen.restart_count) == (&now.started_at, now.restart_count)
 }
 
 fn failed(service: &str, report: &Report) -> Failure {
@@ -124,24 +156,23 @@ fn failed(service: &str, report: &Report) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
-    fn a_run_that_began_anew_or_ended_is_another_one() {
-        let container = |started: &str, restarts: u64, status: &str| {
-            Container::read(&json!({
-                "Id": "a", "RestartCount": restarts,
-                "State": {"StartedAt": started, "Status": status, "Running": status == "running"},
-            }))
-        };
-        let seen = container("2026-05-04T09:30:00Z", 0, "running");
-        assert!(is_same_run(&seen, &container("2026-05-04T09:30:00Z", 0, "running")));
-        for now in [
-            container("2026-05-04T09:31:00Z", 0, "running"),
-            container("2026-05-04T09:30:00Z", 1, "running"),
-            container("2026-05-04T09:30:00Z", 0, "exited"),
+    fn a_canary_that_is_not_asked_says_why() {
+        let stop_first = Order::StopFirst("cm.toml does not ask for rolling".to_owned());
+        let rolling = Order::Rolling(None);
+        for (order, runs, full, words) in [
+            (&rolling, true, false, None),
+            (&rolling, false, false, Some("nothing of it runs that the new one could be compared with")),
+            (&rolling, true, true, Some("everything is replaced at once")),
+            (
+                &stop_first,
+                true,
+                false,
+                Some("it is replaced stop-first (cm.toml does not ask for rolling), so no two could be compared"),
+            ),
         ] {
-            assert!(!is_same_run(&seen, &now), "{now:?}");
+            assert_eq!(why_not(order, runs, full).as_deref(), words, "{order:?} {runs} {full}");
         }
     }
 }

@@ -20,7 +20,7 @@ mod canary;
 mod order;
 mod words;
 
-pub use canary::Canaries;
+pub use canary::{Canaries, Question};
 pub use order::Order;
 
 use cm_core::{Exit, Log, Result};
@@ -90,12 +90,11 @@ impl Rollout<'_> {
     ) -> Result<BTreeMap<String, Replaced>> {
         let rolling = if options.full { BTreeMap::new() } else { self.rolling(services, before).await? };
         let names: Vec<String> = rolling.keys().cloned().collect();
-        let questions = if options.trial { self.questions(&names)? } else { BTreeMap::new() };
-        let unasked = |name: &&String| !names.contains(name) && self.project.rules(name).canary.is_some();
-        for service in services.iter().filter(unasked).filter(|_| options.trial) {
-            self.log.warn(format!("no canary of {service}: it is not replaced rolling (`update = \"rolling\"`)"));
-        }
         let runs = |name: &String| before.iter().any(|container| container.service == *name && container.is_running());
+        let questions = match options.trial {
+            true => self.questions(services, &names, runs, options.full)?,
+            false => BTreeMap::new(),
+        };
         let (running, idle): (Vec<_>, Vec<_>) =
             services.iter().filter(|name| !names.contains(name)).cloned().partition(runs);
         if !names.is_empty() {

@@ -1,9 +1,10 @@
 //! The canary as part of a deployment: what is asked before the build, and what after
 //! the switch is compared with it. How it is judged is in `cm-gate`.
 
-use cm_core::{Action, Document, Log};
+use cm_core::{Action, Document, Failure, Log, Result};
 use cm_engine::Container;
-use cm_gate::canary::{self, Look, Report, Rules, Side, Target, Verdict, traffic};
+use cm_gate::Wanted;
+use cm_gate::canary::{self, Report, Side, Target, Verdict, traffic};
 use cm_host::Host;
 use cm_project::Project;
 use jiff::{SignedDuration, Timestamp};
@@ -92,30 +93,15 @@ pub async fn after(project: &Project, doc: &Document, before: &Before, log: &Log
         Err(failure) => return Some(canary::not_asked(template.as_written(), failure.to_string(), canary)),
     };
     let containers = Containers::look(project, doc, log).await;
-    let report = canary::run(&target, canary, before.requests.as_ref(), async || containers.restarted().await).await;
+    let report = canary::run(&target, canary, before.requests.as_ref(), async || containers.changes().await).await;
     Some(with_traffic(project, doc, before, report, log).await)
 }
 
-/// What users got can only make it worse, and only where there are enough of them.
+/// What users got. A canary that failed waits for nothing.
 async fn with_traffic(project: &Project, doc: &Document, before: &Before, report: Report, log: &Log) -> Report {
     let Some(old) = before.traffic.as_ref().filter(|_| report.verdict != Verdict::Fail) else { return report };
     let Some(new) = real_traffic(project, switched_at(doc), log).await else { return report };
-    let canary = project.canary();
-    if new.requests < canary.min_requests || old.requests < canary.min_requests {
-        log.debug(format!("real traffic is too little to compare: {} requests, before {}", new.requests, old.requests));
-        return report;
-    }
-    let judgement = Rules { canary, restarted: &[] }.judge(&new, Some(old), Look::Last);
-    if judgement.verdict == Verdict::Pass {
-        return Report { message: format!("{}; real traffic: {}", report.message, judgement.message), ..report };
-    }
-    Report {
-        verdict: judgement.verdict,
-        code: judgement.code,
-        severity: judgement.severity,
-        message: format!("real traffic: {}; {}", judgement.message, report.message),
-        ..report
-    }
+    traffic::join(report, project.canary(), &new, old)
 }
 
 /// When the new release was there: once cm-build was done.
@@ -140,50 +126,56 @@ struct Containers {
     project: String,
     services: BTreeSet<String>,
     seen: Vec<Container>,
+    /// Why some of them were not seen.
+    unseen: Option<Failure>,
 }
 
 impl Containers {
-    /// A server that cannot be looked at has nothing to say about restarts: the health
-    /// gate watched it, and the requests still decide.
+    /// Those that run for good: a job is expected to end.
     async fn look(project: &Project, doc: &Document, log: &Log) -> Containers {
         let planned = doc.planned();
         let names: BTreeSet<_> = planned.iter().map(|service| service.host.clone()).collect();
-        let mut hosts = Vec::new();
+        let services = planned.into_iter().map(|service| service.name);
+        let mut containers = Containers {
+            hosts: Vec::new(),
+            project: project.compose_name(),
+            services: services.filter(|name| !Wanted::of(project, name).one_shot).collect(),
+            seen: Vec::new(),
+            unseen: None,
+        };
         for name in names {
             match connect(project, &name, log).await {
-                Ok(host) => hosts.push(host),
-                Err(failure) => log.debug(format!("restarts on {name} are not seen: {failure}")),
+                Ok(host) => containers.hosts.push(host),
+                Err(failure) => containers.unseen = Some(failure),
             }
         }
-        let services = planned.into_iter().map(|service| service.name).collect();
-        let mut containers = Containers { hosts, project: project.compose_name(), services, seen: Vec::new() };
-        containers.seen = containers.now().await;
+        match containers.now().await {
+            Ok(seen) => containers.seen = seen,
+            Err(failure) => containers.unseen = Some(failure),
+        }
         containers
     }
 
-    async fn now(&self) -> Vec<Container> {
+    async fn now(&self) -> Result<Vec<Container>> {
         let mut all = Vec::new();
         for host in &self.hosts {
-            all.extend(cm_engine::containers(host, &self.project).await.unwrap_or_default());
+            all.extend(cm_engine::containers(host, &self.project).await?);
         }
         all.retain(|container| self.services.contains(&container.service));
-        all
+        Ok(all)
     }
 
-    /// The services with a container that is not the same run as before.
-    async fn restarted(&self) -> Vec<String> {
-        let now = self.now().await;
-        let changed = |container: &&Container| {
-            self.seen.iter().find(|seen| seen.id == container.id).is_some_and(|seen| {
-                seen.started_at != container.started_at || seen.restart_count != container.restart_count
-            })
-        };
-        let names: BTreeSet<_> = now.iter().filter(changed).map(|container| container.service.clone()).collect();
-        names.into_iter().collect()
+    /// What became of them; an error where that cannot be said of all.
+    async fn changes(&self) -> Result<Vec<String>> {
+        let changes = canary::changes(&self.seen, &self.now().await?);
+        match &self.unseen {
+            Some(failure) if changes.is_empty() => Err(failure.clone()),
+            _ => Ok(changes),
+        }
     }
 }
 
-async fn connect(project: &Project, name: &str, log: &Log) -> cm_core::Result<Host> {
+async fn connect(project: &Project, name: &str, log: &Log) -> Result<Host> {
     Host::connect(&cm_host::Target::of(project, project.host(name)?)?, log).await
 }
 

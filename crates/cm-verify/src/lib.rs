@@ -163,8 +163,10 @@ impl<'a> Plan<'a> {
         let requests = if args.baseline { canary.baseline_requests() } else { canary.requests };
         let mut asked = Vec::new();
         if let (true, Some(template)) = (self.canary, &canary.url) {
-            asked.push(json!({"canary": url(template), "requests": requests}));
-            run.log.info(format!("would send {requests} canary requests to {}", url(template)));
+            asked.push(json!({"canary": url(template), "requests": requests, "access_log": canary.access_log}));
+            let log =
+                canary.access_log.as_ref().map_or(String::new(), |log| format!(", and read the access log of {log}"));
+            run.log.info(format!("would send {requests} canary requests to {}{log}", url(template)));
         }
         for check in self.project.verify().checks.iter().filter(|_| self.checks && !args.baseline) {
             asked.push(json!({"check": check.name, "url": url(&check.url)}));

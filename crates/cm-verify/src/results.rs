@@ -260,6 +260,7 @@ mod tests {
             percentiles_ms: Vec::new(),
             first_failure: None,
             baseline: None,
+            traffic: None,
         }
     }
 

@@ -231,7 +231,7 @@ pub struct BuiltService {
     /// How long that took, in milliseconds.
     pub update_ms: Option<u64>,
     /// What its first new container came to beside the old one, as `facts.verify.canary`; null where cm.toml has no
-    /// canary for it.
+    /// canary for it. In a dry run what it would be asked, `url` and `requests`, or why it is not: `not_asked`.
     pub canary: Option<Value>,
     /// In a dry run: how long it took the last time.
     pub last_update_ms: Option<u64>,

@@ -13,9 +13,12 @@ mod side;
 mod simulation;
 mod stats;
 pub mod traffic;
+mod watch;
 
 pub use rules::{Judgement, Look, Rules};
 pub use side::{Sample, Side};
+pub use traffic::Traffic;
+pub use watch::changes;
 
 use crate::checks::no_answer::NoAnswer;
 use crate::checks::request::secrets;
@@ -79,9 +82,11 @@ pub struct Report {
     pub first_failure: Option<String>,
     /// What the old release did; `None` where there was nothing to compare with.
     pub baseline: Option<Baseline>,
+    /// What users got, before and since; `None` where no access log was read.
+    pub traffic: Option<Traffic>,
 }
 
-/// The old release in a report.
+/// The old release in a report, or what users got from one.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Baseline {
     /// How many requests were judged.
@@ -191,22 +196,23 @@ pub async fn baseline(target: &Target, canary: &Canary) -> Side {
     side.thinned()
 }
 
-/// Asks the new release and judges it; `old` is its baseline. `restarted` names the
-/// services that restarted since the canary began.
+/// Asks the new release and judges it; `old` is its baseline. `changed` says what became
+/// of containers since the canary began ([`changes`]): it is asked again and again, and
+/// a change ends the canary at once. Where it cannot be said at the end, nothing passes.
 pub async fn run(
     target: &Target,
     canary: &Canary,
     old: Option<&Side>,
-    restarted: impl AsyncFn() -> Vec<String>,
+    changed: impl AsyncFn() -> Result<Vec<String>>,
 ) -> Report {
     let mut new = Side::default();
     let mut look = Look::First;
     loop {
-        let none = Rules { canary, restarted: &[] };
+        let none = Rules { canary, changed: &[] };
         let row = none.row(old);
-        target.ask_many(canary.requests, &mut new, |side| none.is_decided(side, row)).await;
-        let restarted = restarted().await;
-        let judgement = Rules { canary, restarted: &restarted }.judge(&new, old, look);
+        let asking = target.ask_many(canary.requests, &mut new, |side| none.is_decided(side, row));
+        let changes = watch::while_asking(asking, &changed).await;
+        let judgement = judge(canary, &changes, &new, old, look);
         if look == Look::Last || !judgement.in_doubt {
             return report(&target.request.url, &new, old, judgement);
         }
@@ -216,30 +222,32 @@ pub async fn run(
 
 /// Asks an old and a new release beside each other, in turns, so that nothing but the
 /// release differs: not the hour, not the load. This is the canary of a rolling
-/// deployment, where the first new container stands beside an old one. `restarted` is as in [`run`].
+/// deployment, where the first new container stands beside an old one. `changed` is as in [`run`].
 pub async fn side_by_side(
     old: &Target,
     new: &Target,
     canary: &Canary,
-    restarted: impl AsyncFn() -> Vec<String>,
+    changed: impl AsyncFn() -> Result<Vec<String>>,
 ) -> Report {
-    let none = Rules { canary, restarted: &[] };
+    let none = Rules { canary, changed: &[] };
     let (mut before, mut after) = (Side::default(), Side::default());
     let (mut look, began) = (Look::First, Instant::now());
     loop {
-        for _ in 0..canary.requests {
-            // Until the old one is known well enough, a row says nothing where it fails, too.
-            let unsure = before.failures > 0 && before.requests < canary.min_requests;
-            let row = if unsure { u32::MAX } else { none.row(Some(&before)) };
-            if none.is_decided(&after, row) || began.elapsed() > PATIENCE {
-                break;
+        let asking = async {
+            for _ in 0..canary.requests {
+                // Until the old one is known well enough, a row says nothing where it fails, too.
+                let unsure = before.failures > 0 && before.requests < canary.min_requests;
+                let row = if unsure { u32::MAX } else { none.row(Some(&before)) };
+                if none.is_decided(&after, row) || began.elapsed() > PATIENCE {
+                    break;
+                }
+                let (one, other) = tokio::join!(old.clone().ask(), new.clone().ask());
+                before.add(one);
+                after.add(other);
             }
-            let (one, other) = tokio::join!(old.clone().ask(), new.clone().ask());
-            before.add(one);
-            after.add(other);
-        }
-        let restarted = restarted().await;
-        let judgement = Rules { canary, restarted: &restarted }.judge(&after, Some(&before), look);
+        };
+        let changes = watch::while_asking(asking, &changed).await;
+        let judgement = judge(canary, &changes, &after, Some(&before), look);
         if look == Look::Last || !judgement.in_doubt {
             return report(&new.request.url, &after, Some(&before), judgement);
         }
@@ -247,11 +255,27 @@ pub async fn side_by_side(
     }
 }
 
+/// Good answers alone are no pass where it was not seen whether a container restarted.
+fn judge(canary: &Canary, changes: &Result<Vec<String>>, new: &Side, old: Option<&Side>, look: Look) -> Judgement {
+    let changed = changes.as_deref().unwrap_or_default();
+    let judgement = Rules { canary, changed }.judge(new, old, look);
+    match changes {
+        Err(failure) if judgement.verdict == Verdict::Pass => Judgement {
+            verdict: Verdict::Inconclusive,
+            code: "unseen",
+            message: format!("{}; whether a container restarted was not seen: {failure}", judgement.message),
+            severity: Severity::P2,
+            ..judgement
+        },
+        _ => judgement,
+    }
+}
+
 /// A report that nothing could be asked, and why.
 pub fn not_asked(url: &str, why: String, canary: &Canary) -> Report {
     let mut side = Side::default();
     side.add(Sample::NotMade(why));
-    report(url, &side, None, Rules { canary, restarted: &[] }.judge(&side, None, Look::Last))
+    report(url, &side, None, Rules { canary, changed: &[] }.judge(&side, None, Look::Last))
 }
 
 fn report(url: &str, new: &Side, old: Option<&Side>, judgement: Judgement) -> Report {
@@ -271,6 +295,7 @@ fn report(url: &str, new: &Side, old: Option<&Side>, judgement: Judgement) -> Re
         percentiles_ms,
         first_failure: new.first_failure.clone(),
         baseline: old.map(Baseline::of),
+        traffic: None,
     }
 }
 

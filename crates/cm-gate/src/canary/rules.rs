@@ -77,8 +77,8 @@ pub struct Judgement {
 pub struct Rules<'a> {
     /// `[canary]` of `cm.toml`.
     pub canary: &'a Canary,
-    /// Services whose containers restarted meanwhile.
-    pub restarted: &'a [String],
+    /// What became of containers meanwhile: `web restarted`.
+    pub changed: &'a [String],
 }
 
 impl Rules<'_> {
@@ -115,8 +115,8 @@ impl Rules<'_> {
     fn gross(&self, new: &Side, old: Option<&Side>) -> Option<Judgement> {
         let because = new.first_failure.as_ref().map_or(String::new(), |why| format!(": {why}"));
         let counted = counted(new);
-        if !self.restarted.is_empty() {
-            let message = format!("{} restarted while it was asked; {counted}", self.restarted.join(", "));
+        if !self.changed.is_empty() {
+            let message = format!("{} while it was asked; {counted}{because}", self.changed.join(", "));
             return Some(fail("restart", Severity::P1, message));
         }
         if new.longest_row >= self.row(old) {
@@ -146,7 +146,8 @@ impl Rules<'_> {
                 Consequence::Pass => pass(message, None),
             };
         }
-        let in_doubt = errors < levels.doubt && new.failures > 0 || slow.in_doubt(&levels);
+        let slow_counts = self.canary.latency != Consequence::Pass;
+        let in_doubt = errors < levels.doubt && new.failures > 0 || slow_counts && slow.in_doubt(&levels);
         let critical = critical(new.requests, old.errors(), levels.errors);
         let detectable = stats::smallest_seen(critical.saturating_sub(1), new.requests, CONFIDENCE);
         let latency = slow.words();
@@ -313,7 +314,7 @@ mod tests {
     }
 
     fn verdict(canary: &Canary, new: &str, old: Option<&str>) -> (Verdict, &'static str) {
-        let rules = Rules { canary, restarted: &[] };
+        let rules = Rules { canary, changed: &[] };
         let old = old.map(side);
         let judgement = rules.judge(&side(new), old.as_ref(), Look::Last);
         (judgement.verdict, judgement.code)
@@ -335,15 +336,15 @@ mod tests {
             assert_eq!(verdict(canary, new, None), wanted, "{new}");
             assert_eq!(verdict(canary, new, Some("....")), wanted, "{new}");
         }
-        let (canary, restarted) = (canary(), ["web".to_owned()]);
-        let judgement = Rules { canary: &canary, restarted: &restarted }.judge(&side(&good), None, Look::First);
+        let (canary, changed) = (canary(), ["web restarted".to_owned()]);
+        let judgement = Rules { canary: &canary, changed: &changed }.judge(&side(&good), None, Look::First);
         assert_eq!((judgement.verdict, judgement.code), (Verdict::Fail, "restart"));
     }
 
     #[test]
     fn twenty_requests_are_too_few_to_pass() {
         let canary = Canary { requests: 20, ..Canary::default() };
-        let judgement = Rules { canary: &canary, restarted: &[] }.judge(
+        let judgement = Rules { canary: &canary, changed: &[] }.judge(
             &side(&".".repeat(20)),
             Some(&side(&".".repeat(60))),
             Look::Last,
@@ -358,7 +359,7 @@ mod tests {
     #[test]
     fn a_pass_says_what_would_have_shown() {
         let canary = canary();
-        let rules = Rules { canary: &canary, restarted: &[] };
+        let rules = Rules { canary: &canary, changed: &[] };
         let (new, old) = (side(&".".repeat(200)), side(&".".repeat(600)));
         let judgement = rules.judge(&new, Some(&old), Look::Last);
         assert_eq!(judgement.verdict, Verdict::Pass);
@@ -376,7 +377,7 @@ mod tests {
     #[test]
     fn an_old_release_that_fails_itself_allows_longer_rows() {
         let canary = Canary { requests: 500, ..Canary::default() };
-        let rules = Rules { canary: &canary, restarted: &[] };
+        let rules = Rules { canary: &canary, changed: &[] };
         let old = side(&format!("{}x", ".".repeat(19)).repeat(75));
         assert_eq!(rules.row(None), 3);
         assert_eq!(rules.row(Some(&side(&".".repeat(1_500)))), 3);
@@ -397,12 +398,12 @@ mod tests {
             (Consequence::Fail, 115, (Verdict::Pass, "ok")),
         ] {
             let canary = Canary { latency, ..canary() };
-            let judgement = Rules { canary: &canary, restarted: &[] }.judge(&at(new), Some(&at(100)), Look::Last);
+            let judgement = Rules { canary: &canary, changed: &[] }.judge(&at(new), Some(&at(100)), Look::Last);
             assert_eq!((judgement.verdict, judgement.code), wanted, "{judgement:?}");
         }
         // Twice as slow, and nobody would notice.
         let canary = canary();
-        let judgement = Rules { canary: &canary, restarted: &[] }.judge(&at(12), Some(&at(2)), Look::Last);
+        let judgement = Rules { canary: &canary, changed: &[] }.judge(&at(12), Some(&at(2)), Look::Last);
         assert_eq!(judgement.verdict, Verdict::Pass);
     }
 }

@@ -56,7 +56,7 @@ impl Release {
 /// One deployment, asked as [`super::run`] asks.
 fn deploy(canary: &Canary, old: Release, new: Release, seed: u64) -> Verdict {
     let dice = &mut Dice(0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(seed + 1));
-    let rules = Rules { canary, restarted: &[] };
+    let rules = Rules { canary, changed: &[] };
     let mut before = Side::default();
     (0..canary.baseline_requests()).for_each(|_| before.add(old.ask(dice)));
     let row = rules.row(Some(&before));

@@ -31,16 +31,18 @@ async fn release(every: u32, delay: Duration) -> String {
     format!("http://127.0.0.1:{port}/")
 }
 
+/// How fast an answer comes is up to what else this machine does, and counts for nothing.
 fn canary(url: &str) -> Canary {
-    Canary { url: Some(cm_project::Template::literal(url)), requests: 120, ..Canary::default() }
+    let (url, latency) = (Some(cm_project::Template::literal(url)), cm_project::Consequence::Pass);
+    Canary { url, latency, requests: 120, ..Canary::default() }
 }
 
 fn target(url: &str) -> Target {
     Target::public(&canary(url), Duration::from_secs(2)).expect("valid").expect("a URL")
 }
 
-async fn nothing_restarted() -> Vec<String> {
-    Vec::new()
+async fn nothing_restarted() -> Result<Vec<String>> {
+    Ok(Vec::new())
 }
 
 #[tokio::test]
@@ -71,7 +73,7 @@ async fn gross_failure_ends_it_at_once_and_a_restart_too() {
     assert!(report.requests < 10, "{report:?}");
     assert_eq!(report.message, "3 of 3 requests failed, 3 in a row: answered 503");
     let good = release(0, Duration::ZERO).await;
-    let restarted = async || vec!["web".to_owned()];
+    let restarted = async || Ok(vec!["web restarted".to_owned()]);
     let report = run(&target(&good), &canary(&good), None, restarted).await;
     assert_eq!((report.verdict, report.code), (Verdict::Fail, "restart"), "{}", report.message);
 }
@@ -79,9 +81,10 @@ async fn gross_failure_ends_it_at_once_and_a_restart_too() {
 #[tokio::test]
 async fn a_slower_release_beside_the_old_one_is_found() {
     let (old, new) = (release(0, Duration::from_millis(2)).await, release(0, Duration::from_millis(60)).await);
-    let report = side_by_side(&target(&old), &target(&new), &canary(&new), nothing_restarted).await;
+    let settings = Canary { latency: cm_project::Consequence::Fail, ..canary(&new) };
+    let report = side_by_side(&target(&old), &target(&new), &settings, nothing_restarted).await;
     assert_eq!((report.verdict, report.code), (Verdict::Fail, "latency"), "{}", report.message);
-    let report = side_by_side(&target(&old), &target(&old), &canary(&old), nothing_restarted).await;
+    let report = side_by_side(&target(&old), &target(&old), &settings, nothing_restarted).await;
     assert_eq!(report.verdict, Verdict::Pass, "{}", report.message);
 }
 
@@ -102,7 +105,7 @@ async fn beside_the_old_one_errors_a_restart_and_silence_count() {
     assert_eq!((report.verdict, report.code, report.requests), (Verdict::Fail, "row", 3), "{}", report.message);
     let report = side_by_side(&target(&down), &target(&down), &canary(&down), nothing_restarted).await;
     assert_eq!((report.verdict, report.requests), (Verdict::Fail, 100), "{}", report.message);
-    let restarted = async || vec!["web".to_owned()];
+    let restarted = async || Ok(vec!["web restarted".to_owned()]);
     let report = side_by_side(&target(&good), &target(&good), &canary(&good), restarted).await;
     assert_eq!((report.verdict, report.code), (Verdict::Fail, "restart"), "{}", report.message);
     let nowhere = "http://no-such-name.invalid/";
@@ -119,4 +122,42 @@ async fn what_cannot_be_asked_is_no_pass() {
     assert_eq!(report.message, "no request could be judged: the variable X is not set");
     let before = baseline(&target(nowhere), &canary(nowhere)).await;
     assert_eq!((before.requests, before.not_judged), (0, 3));
+}
+
+#[tokio::test]
+async fn a_restart_ends_it_at_once_although_every_answer_is_good() {
+    let good = release(0, Duration::from_millis(50)).await;
+    // Minutes of requests: an end that waits for the last one would be seen.
+    let settings = Canary { requests: 1_000_000, ..canary(&good) };
+    let looks = AtomicU32::new(0);
+    let restarted = async || {
+        let second = looks.fetch_add(1, Ordering::Relaxed) > 0;
+        Ok(Vec::from_iter(second.then(|| "web ended with exit code 9".to_owned())))
+    };
+    let report = run(&target(&good), &settings, None, &restarted).await;
+    assert_eq!((report.verdict, report.code, report.failures), (Verdict::Fail, "restart", 0), "{report:?}");
+    assert!(report.message.starts_with("web ended with exit code 9 while it was asked; 0 of "), "{}", report.message);
+    looks.store(0, Ordering::Relaxed);
+    let report = side_by_side(&target(&good), &target(&good), &settings, &restarted).await;
+    assert_eq!((report.verdict, report.code), (Verdict::Fail, "restart"), "{report:?}");
+}
+
+#[tokio::test]
+async fn good_answers_are_no_pass_where_restarts_were_not_seen() {
+    let unseen = async || Err(cm_core::Failure::new(Exit::HealthUnknown, "engine.unreachable", "no engine"));
+    let (good, down) = (release(0, Duration::ZERO).await, release(1, Duration::ZERO).await);
+    for report in [
+        run(&target(&good), &canary(&good), None, unseen).await,
+        side_by_side(&target(&good), &target(&good), &canary(&good), unseen).await,
+    ] {
+        assert_eq!((report.verdict, report.code), (Verdict::Inconclusive, "unseen"), "{}", report.message);
+        assert!(report.requests >= 120, "what was seen is still told: {report:?}");
+        assert!(
+            report.message.ends_with("whether a container restarted was not seen: no engine"),
+            "{}",
+            report.message
+        );
+    }
+    let report = run(&target(&down), &canary(&down), None, unseen).await;
+    assert_eq!((report.verdict, report.code), (Verdict::Fail, "row"), "{}", report.message);
 }

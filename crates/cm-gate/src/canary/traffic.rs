@@ -2,11 +2,12 @@
 //! requests got. The log is a service's output or a file on its host, one JSON object
 //! a line; it is read as it comes, and what is no access is passed over.
 
-use super::{Sample, Side};
+use super::{Baseline, Look, Report, Rules, Sample, Side, Verdict};
 use cm_core::{Exit, Failure, Log, Result};
 use cm_host::{Host, Target};
-use cm_project::Project;
+use cm_project::{Canary, Project};
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -18,6 +19,52 @@ const LIMIT: Duration = Duration::from_secs(15);
 
 const OF_CONTAINER: &str = r#"exec docker logs --since "$1" "$2" 2>&1"#;
 const OF_FILE: &str = r#"exec tail -c "$2" -- "$1""#;
+
+/// What users got, in a report.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Traffic {
+    /// Where it was read: a service's name, or a path on the host.
+    pub access_log: String,
+    /// What it came to.
+    pub verdict: Verdict,
+    /// Why, for scripts, as [`Report::code`].
+    pub code: &'static str,
+    /// Since the switch.
+    pub new: Baseline,
+    /// Before the build.
+    pub old: Baseline,
+}
+
+/// The canary's report with what users got, which can only make it worse, and only where
+/// there are enough of them before and since.
+pub fn join(report: Report, canary: &Canary, new: &Side, old: &Side) -> Report {
+    let traffic = |verdict, code| {
+        let access_log = canary.access_log.clone().unwrap_or_default();
+        Some(Traffic { access_log, verdict, code, new: Baseline::of(new), old: Baseline::of(old) })
+    };
+    if new.requests < canary.min_requests || old.requests < canary.min_requests {
+        let (now, before, wanted) = (new.requests, old.requests, canary.min_requests);
+        let message = format!(
+            "{}; real traffic is too little to count: {now} requests, before {before}, wanted {wanted}",
+            report.message
+        );
+        return Report { message, traffic: traffic(Verdict::Inconclusive, "few"), ..report };
+    }
+    let judgement = Rules { canary, changed: &[] }.judge(new, Some(old), Look::Last);
+    let traffic = traffic(judgement.verdict, judgement.code);
+    if judgement.verdict == Verdict::Pass {
+        let message = format!("{}; real traffic: {}", report.message, judgement.message);
+        return Report { message, traffic, ..report };
+    }
+    Report {
+        verdict: judgement.verdict,
+        code: judgement.code,
+        severity: judgement.severity,
+        message: format!("real traffic: {}; {}", judgement.message, report.message),
+        traffic,
+        ..report
+    }
+}
 
 /// What the log says since `since`; `None` where `cm.toml` names no log.
 ///
@@ -88,5 +135,62 @@ mod tests {
         assert_eq!((side.requests, side.failures), (8, 1), "{side:?}");
         let later = Timestamp::from_second(4_000_000_000).expect("a time");
         assert_eq!(LOG.lines().filter_map(|line| access(line, later)).count(), 0);
+    }
+    /// `good` answers and `failed` ones, never two of those in a row.
+    fn side(good: u32, failed: u32) -> Side {
+        let mut side = Side::default();
+        for n in 0..good {
+            side.add(Sample::Good(Duration::from_millis(10)));
+            if n < failed {
+                side.add(Sample::Failed("users were answered 500".to_owned()));
+            }
+        }
+        side
+    }
+
+    #[test]
+    fn what_users_got_makes_it_worse_where_they_are_enough_and_never_better() {
+        let canary = Canary { access_log: Some("caddy".to_owned()), ..Canary::default() };
+        for (asked, new, verdict, code, says, of_traffic) in [
+            (
+                side(200, 0),
+                side(120, 0),
+                Verdict::Pass,
+                "ok",
+                "; real traffic: 0 of 120 requests failed, before 0 of 120",
+                "ok",
+            ),
+            (
+                side(200, 0),
+                side(90, 30),
+                Verdict::Fail,
+                "errors",
+                "real traffic: 30 of 120 requests failed, before 0 of 120: users were answered 500; 0 of 200",
+                "errors",
+            ),
+            (
+                side(200, 0),
+                side(5, 0),
+                Verdict::Pass,
+                "ok",
+                "; real traffic is too little to count: 5 requests, before 120, wanted 100",
+                "few",
+            ),
+            // Two errors of five say nothing yet, and five good answers do not make up for too few requests.
+            (side(200, 0), side(3, 2), Verdict::Pass, "ok", "; real traffic is too little to count", "few"),
+            (side(20, 0), side(5, 0), Verdict::Inconclusive, "few", "; real traffic is too little to count", "few"),
+            (side(20, 0), side(120, 0), Verdict::Inconclusive, "few", "; real traffic: 0 of 120 requests failed", "ok"),
+        ] {
+            let judgement = Rules { canary: &canary, changed: &[] }.judge(&asked, None, Look::Last);
+            let report = super::super::report("http://x/", &asked, None, judgement);
+            let report = join(report, &canary, &new, &side(120, 0));
+            assert_eq!((report.verdict, report.code), (verdict, code), "{report:?}");
+            assert!(report.message.contains(says), "{}", report.message);
+            assert_eq!((report.requests, report.failures), (asked.requests, asked.failures), "its own figures stay");
+            let traffic = report.traffic.expect("the log was read");
+            assert_eq!((traffic.access_log.as_str(), traffic.code), ("caddy", of_traffic));
+            assert_eq!((traffic.new.requests, traffic.new.failures), (new.requests, new.failures));
+            assert_eq!((traffic.old.requests, traffic.old.failures), (120, 0));
+        }
     }
 }

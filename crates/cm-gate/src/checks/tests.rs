@@ -31,7 +31,7 @@ async fn answer(mut stream: TcpStream) {
         "/models" if request.to_lowercase().contains("x-cm-api-key: cm-gate") => ("200 OK", "", "[]"),
         "/models" => ("401 Unauthorized", "", ""),
         "/slow" => {
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            tokio::time::sleep(Duration::from_millis(1_500)).await;
             ("200 OK", "", "")
         }
         "/hang" => return std::future::pending().await,
@@ -82,12 +82,8 @@ fn project(verify: Verify) -> Project {
 }
 
 async fn run_all(checks: Vec<Check>) -> Vec<CheckResult> {
-    let verify = Verify {
-        timeout: Duration::from_millis(600),
-        latency_warn: Duration::from_millis(200),
-        checks,
-        ..Verify::default()
-    };
+    let verify =
+        Verify { timeout: Duration::from_secs(4), latency_warn: Duration::from_secs(1), checks, ..Verify::default() };
     run(&project(verify), &BTreeMap::new(), &log()).await.expect("client")
 }
 
@@ -193,7 +189,7 @@ async fn checks_run_side_by_side() {
     let began = Instant::now();
     let results = run_all((0..8).map(|_| check(&format!("http://127.0.0.1:{port}/slow"))).collect()).await;
     assert_eq!(results.len(), 8);
-    assert!(began.elapsed() < Duration::from_millis(600), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(8), "one after the other takes 12 s: {:?}", began.elapsed());
 }
 
 #[tokio::test]
@@ -218,7 +214,7 @@ async fn a_body_of_a_gigabyte_is_not_read_to_its_end() {
     endless.timeout = Some(Duration::from_secs(60));
     let result = &run_all(vec![endless]).await[0];
     assert_eq!((result.verdict, result.code), (Outcome::Fail, "body-too-large"), "{result:?}");
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! What helps to understand a failure: how the process ended and the last lines it
-//! wrote. Gathered once, after the verdict; that it cannot be had changes nothing.
+//! wrote. Gathered once, as soon as a service failed, because the engine remembers few
+//! events; that it cannot be had changes nothing.
 //!
 //! Programs print their own secrets when they crash, so the values of the
 //! container's secret-looking variables are registered for redaction first.
@@ -21,47 +22,66 @@ const LIMIT: Duration = Duration::from_secs(15);
 const AGAIN: Duration = Duration::from_millis(500);
 
 /// Four parts: the environment in one line of JSON; the exit code of the last run in
-/// one line, and whether the kernel took memory back in another (a running container
+/// one line, if nothing came after its end, and whether the kernel took memory back in another (a running container
 /// has forgotten both, the engine's events have not: up to now, as `--until 0s` ends at a whole
 /// second that may lie before the death); and the log.
 const LOOK: &str = r#"docker inspect --type container --format '{{json .Config.Env}}' -- "$1" || echo
 ends=$(docker events --since 15m --until "$(date +%s.%N)" --filter "container=$1" --filter event=die --filter event=oom \
   --format '{{.Action}} {{index .Actor.Attributes "exitCode"}}' 2>/dev/null)
-printf '%s\n' "$ends" | sed -n 's/^die //p' | tail -n 1 | grep . || echo
+printf '%s\n' "$ends" | tail -n 1 | sed -n 's/^die //p' | grep . || echo
 printf '%s\n' "$ends" | tail -n 3 | grep -o -m 1 '^oom' || echo
 docker logs --tail "$2" -- "$1" 2>&1 | tail -c 65536"#;
 
-/// Completes the verdict on a container that failed.
-pub async fn gather(host: &Host, verdict: &mut Verdict) {
-    let Some(container) = verdict.container.clone() else { return };
-    let mut text = look(host, &container).await;
-    // The engine writes the last lines of a process down a moment after it has told its end.
-    if text.as_ref().is_none_or(|text| text.splitn(4, '\n').nth(3).is_none_or(|log| log.trim().is_empty())) {
-        tokio::time::sleep(AGAIN).await;
-        text = look(host, &container).await.or(text);
-    }
-    let Some(text) = text else { return };
-    let mut parts = text.splitn(4, '\n');
-    hide_secrets(parts.next().unwrap_or_default());
-    let exit_code = parts.next().and_then(|line| line.trim().parse().ok());
-    let for_memory = parts.next().is_some_and(|line| line == "oom");
-    if verdict.code == "restarted" {
-        verdict.exit_code = verdict.exit_code.or(exit_code);
-        if let Some(code) = exit_code {
-            verdict.message = format!("{}, {}", verdict.message, crate::words::exit_code(code));
-        }
-    }
-    if for_memory && matches!(verdict.code.as_str(), "restarted" | "restarting" | "exited") {
-        verdict.code = "oom-killed".to_owned();
-        verdict.message = format!("{}; it was killed for want of memory", verdict.message);
-    }
-    verdict.log_tail = tail(parts.next().unwrap_or_default());
-    verdict.health_output = verdict.health_output.take().map(|said| redact(&said).into_owned());
+/// What was found about a container that failed.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    exit_code: Option<i64>,
+    for_memory: bool,
+    log_tail: Vec<String>,
 }
 
-async fn look(host: &Host, container: &str) -> Option<String> {
+/// Looks for it; `container` is a name.
+pub async fn gather(host: &Host, container: &str) -> Option<Evidence> {
+    let first = look(host, container).await;
+    // The engine writes the last lines of a process down a moment after it has told its end, and
+    // tells of want of memory before that.
+    if first
+        .as_ref()
+        .is_some_and(|found| !found.log_tail.is_empty() && (!found.for_memory || found.exit_code.is_some()))
+    {
+        return first;
+    }
+    tokio::time::sleep(AGAIN).await;
+    look(host, container).await.or(first)
+}
+
+impl Evidence {
+    /// Completes the verdict on the container.
+    pub fn complete(self, verdict: &mut Verdict) {
+        let is_open = verdict.exit_code.is_none() && matches!(verdict.code.as_str(), "restarted" | "oom-killed");
+        if let Some(code) = self.exit_code.filter(|_| is_open) {
+            verdict.exit_code = Some(code);
+            verdict.message = format!("{}, {}", verdict.message, crate::words::exit_code(code));
+        }
+        if self.for_memory && matches!(verdict.code.as_str(), "restarted" | "restarting" | "exited") {
+            verdict.code = "oom-killed".to_owned();
+            verdict.message = format!("{}; it was killed for want of memory", verdict.message);
+        }
+        verdict.log_tail = self.log_tail;
+        verdict.health_output = verdict.health_output.take().map(|said| redact(&said).into_owned());
+    }
+}
+
+async fn look(host: &Host, container: &str) -> Option<Evidence> {
     let script = host.script(LOOK, [container.to_owned(), LINES.to_string()]).limit(LIMIT);
-    Some(String::from_utf8_lossy(&script.output().await.ok()?.stdout).into_owned())
+    let text = String::from_utf8_lossy(&script.output().await.ok()?.stdout).into_owned();
+    let mut parts = text.splitn(4, '\n');
+    hide_secrets(parts.next().unwrap_or_default());
+    Some(Evidence {
+        exit_code: parts.next().and_then(|line| line.trim().parse().ok()),
+        for_memory: parts.next().is_some_and(|line| line == "oom"),
+        log_tail: tail(parts.next().unwrap_or_default().trim_end()),
+    })
 }
 
 fn tail(log: &str) -> Vec<String> {
@@ -106,6 +126,41 @@ mod tests {
         );
         let lines = tail("using tok-abcdef-1\ncannot reach mongodb://root:hunter2hunter@db:27017/x in /usr/bin\n");
         assert_eq!(lines, ["using ***", "cannot reach mongodb://root:***@db:27017/x in /usr/bin"]);
+    }
+
+    #[test]
+    fn a_running_container_has_forgotten_how_it_ended_and_the_events_have_not() {
+        let verdict = |code: &str| Verdict {
+            service: "web".to_owned(),
+            host: "h".to_owned(),
+            state: super::super::State::Unhealthy,
+            code: code.to_owned(),
+            message: "ended".to_owned(),
+            container: None,
+            exit_code: None,
+            health_output: Some("using tok-abcdef-2".to_owned()),
+            log_tail: Vec::new(),
+            readings: 2,
+            waited_ms: 0,
+            course: Vec::new(),
+        };
+        add_secret("tok-abcdef-2");
+        for (code, exit_code, for_memory, wanted) in [
+            ("restarted", Some(3), false, ("restarted", Some(3), "ended, exit code 3")),
+            ("restarted", None, false, ("restarted", None, "ended")),
+            ("restarted", Some(137), true, ("oom-killed", Some(137), "it was killed for want of memory")),
+            // It was seen between the two events.
+            ("oom-killed", Some(137), true, ("oom-killed", Some(137), "ended, exit code 137 (SIGKILL)")),
+            ("oom-killed", None, true, ("oom-killed", None, "ended")),
+            // How often it ended before is no matter.
+            ("unhealthy", Some(3), true, ("unhealthy", None, "ended")),
+        ] {
+            let mut verdict = verdict(code);
+            Evidence { exit_code, for_memory, log_tail: vec!["bye".to_owned()] }.complete(&mut verdict);
+            assert_eq!((verdict.code.as_str(), verdict.exit_code), (wanted.0, wanted.1));
+            assert!(verdict.message.ends_with(wanted.2), "{}", verdict.message);
+            assert_eq!((verdict.log_tail.len(), verdict.health_output.as_deref()), (1, Some("using ***")));
+        }
     }
 
     #[test]

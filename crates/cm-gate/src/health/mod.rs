@@ -20,8 +20,9 @@ pub use wanted::{Settings, Wanted};
 use cm_core::{Failure, Log, Result};
 use cm_engine::{Container, Health};
 use cm_host::Host;
+use evidence::Evidence;
 use probe::{Answer, Prober};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::sync::watch::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
@@ -155,6 +156,9 @@ struct Guard {
     shown: BTreeMap<String, String>,
     shown_at: Duration,
     containers: Vec<Container>,
+    /// Those of the watches whose failure is looked into, and what comes of it.
+    looked_into: BTreeSet<usize>,
+    evidence: JoinSet<(usize, Option<Evidence>)>,
 }
 
 impl Guard {
@@ -175,6 +179,8 @@ impl Guard {
             shown: BTreeMap::new(),
             shown_at: Duration::ZERO,
             containers: Vec::new(),
+            looked_into: BTreeSet::new(),
+            evidence: JoinSet::new(),
         }
     }
 
@@ -182,6 +188,7 @@ impl Guard {
         while self.is_open() {
             self.read().await;
             self.expire();
+            self.look_into();
             self.report();
             if self.is_open() {
                 self.pause().await;
@@ -322,22 +329,33 @@ impl Guard {
         }
     }
 
-    /// The last word about every service. Why several failed is gathered side by side.
+    /// Gathers why services failed, side by side and while the others are still watched.
+    fn look_into(&mut self) {
+        for (index, watch) in self.watches.iter().enumerate() {
+            let failed = watch.outcome.as_ref().filter(|outcome| outcome.state == State::Unhealthy);
+            let Some(container) = failed.and_then(|outcome| outcome.cause.container.clone()) else { continue };
+            if self.looked_into.insert(index) {
+                let host = self.host.clone();
+                self.evidence.spawn(async move { (index, evidence::gather(&host, &container).await) });
+            }
+        }
+    }
+
+    /// The last word about every service.
     async fn verdicts(&mut self) -> Vec<Verdict> {
-        let mut gathering = JoinSet::new();
+        let found = std::mem::take(&mut self.evidence).join_all().await;
+        let mut found: BTreeMap<usize, Evidence> =
+            found.into_iter().filter_map(|(index, evidence)| Some((index, evidence?))).collect();
+        let mut verdicts = Vec::new();
         for (index, watch) in self.watches.iter().enumerate() {
             let Some(outcome) = &watch.outcome else { continue };
             let mut verdict = self.verdict(watch, outcome);
-            let host = self.host.clone();
-            gathering.spawn(async move {
-                if verdict.state == State::Unhealthy {
-                    evidence::gather(&host, &mut verdict).await;
-                }
-                (index, verdict)
-            });
+            if let Some(evidence) = found.remove(&index) {
+                evidence.complete(&mut verdict);
+            }
+            verdicts.push(verdict);
         }
-        let verdicts: BTreeMap<_, _> = gathering.join_all().await.into_iter().collect();
-        verdicts.into_values().collect()
+        verdicts
     }
 
     fn verdict(&self, watch: &Watch, outcome: &verdict::Outcome) -> Verdict {
