@@ -91,8 +91,18 @@ for ((round = 1; round <= rounds; round++)); do
   timed zstd "${backup[@]}" --compression zstd --output "$folder/$round.archive.zst"
   timed zstd-read "${backup[@]}" --compression zstd --output -
 done
-timed restore "$program" restore "$folder/1.archive.gz" --uri-env BENCH_URI --db restored
-timed restore-peer "${restore_peer[@]}"
+ours() {
+  timed restore "$program" restore "$folder/1.archive.gz" --uri-env BENCH_URI --db restored
+  "$peers" drop restored
+}
+theirs() {
+  timed restore-peer "${restore_peer[@]}"
+  "$peers" drop peer
+}
+for ((round = 1; round <= rounds; round++)); do
+  # Whoever is second meets another server: with fuller files, or warmer ones.
+  if ((round % 2)); then ours && theirs; else theirs && ours; fi
+done
 load+=" before, $(cut -d' ' -f1-3 /proc/loadavg) after"
 
 median() { sort -n "$folder/$1" | awk '{ times[NR] = $1 } END { print times[int((NR + 1) / 2)] }'; }

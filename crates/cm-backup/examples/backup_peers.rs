@@ -34,7 +34,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             }
             Ok(())
         }
-        _ => Err("backup_peers fill MB | read | cat | restore FILE".into()),
+        ["drop", name] => Ok(client.database(name).drop().await?),
+        _ => Err("backup_peers fill MB | read | cat | restore FILE | drop DATABASE".into()),
     }
 }
 

@@ -7,20 +7,19 @@
 
 use crate::archive::{Prelude, Totals, Writer};
 use crate::codec::{Compressed, Packer};
+use crate::hashed::Hashed;
 use crate::manifest::{Consistency, Selection};
 use crate::moment::{self, Moment};
 use crate::mongo;
 use crate::progress::{Goal, Progress};
 use crate::select::Pace;
 use crate::survey::{self, Found, Survey};
-use crate::verify::hex;
 use bson::{RawBsonRef, RawDocumentBuf};
 use cm_core::{Exit, Failure, Log, Result};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use mongodb::raw_batch_cursor::RawBatch;
 use mongodb::{Client, Database};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -383,34 +382,4 @@ async fn check_count(
             .retryable());
     }
     Ok(((first, after), Some(message)))
-}
-
-/// Counts and hashes what is written through it.
-struct Hashed<W> {
-    out: W,
-    hash: Sha256,
-    bytes: u64,
-}
-
-impl<W> Hashed<W> {
-    fn new(out: W) -> Self {
-        Hashed { out, hash: Sha256::new(), bytes: 0 }
-    }
-
-    fn finish(self) -> (W, u64, String) {
-        (self.out, self.bytes, hex(&self.hash.finalize()))
-    }
-}
-
-impl<W: Write> Write for Hashed<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.out.write(bytes)?;
-        self.hash.update(&bytes[..count]);
-        self.bytes += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
 }

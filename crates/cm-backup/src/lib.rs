@@ -13,6 +13,7 @@ mod copied;
 pub mod dump;
 pub mod envfile;
 pub mod file;
+mod hashed;
 mod listing;
 pub mod manifest;
 pub mod metadata;

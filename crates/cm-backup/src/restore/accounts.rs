@@ -114,10 +114,9 @@ impl Accounts {
     /// # Errors
     /// [`Exit::Backup`] with what the server said; all or some of them are not there then.
     pub async fn add(&self, client: &Client, log: &Log) -> Result<()> {
-        if self.users.is_empty() && self.roles.is_empty() {
-            return Ok(());
-        }
-        let added = self.merge(client).await;
+        let nothing = self.users.is_empty() && self.roles.is_empty();
+        let added = if nothing { Ok(()) } else { self.merge(client).await };
+        // Also what a run that died has left: there are passwords' hashes in it.
         for name in ON_THE_WAY {
             if let Err(error) = client.database("admin").run_command(doc! {"drop": name}).await {
                 log.debug(format!("admin.{name} is not removed: {}", mongo::cause(&error)));
