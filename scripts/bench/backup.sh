@@ -101,7 +101,13 @@ theirs() {
 }
 for ((round = 1; round <= rounds; round++)); do
   # Whoever is second meets another server: with fuller files, or warmer ones.
-  if ((round % 2)); then ours && theirs; else theirs && ours; fi
+  if ((round % 2)); then
+    ours
+    theirs
+  else
+    theirs
+    ours
+  fi
 done
 load+=" before, $(cut -d' ' -f1-3 /proc/loadavg) after"
 
