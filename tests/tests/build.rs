@@ -503,6 +503,10 @@ fn after_a_kill_at_any_moment_one_run_more_is_enough() {
     let began = Instant::now();
     assert_eq!(build(&sandbox, &services).code, 0);
     let whole = u64::try_from(began.elapsed().as_millis()).expect("short");
+    println!("--- an engine that died after the old container was gone, and before the new one had its name");
+    sandbox.server("platform", &["docker", "rename", "curateme-docs", "0123456789ab_curateme-docs"]);
+    assert_eq!(build(&sandbox, &services).code, 0);
+    runs_the_commit(&sandbox);
     println!("--- {kills} moments within {whole} ms, CM_BUILD_SEED={seed}");
     for n in 1..=kills {
         change(&sandbox, n);

@@ -89,6 +89,16 @@ impl Definition {
             restarts: restart != "no",
         }
     }
+    /// The name that a container of this service still has to get. Compose makes a new one as
+    /// `ID_NAME`, with the short id of the one it replaces, and renames it when that is gone; an
+    /// engine or a Compose that dies between the two leaves it so.
+    pub fn unfinished_name<'n>(&self, name: &'n str) -> Option<&'n str> {
+        let (id, rest) = name.split_at_checked(12)?;
+        let replaced = id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        rest.strip_prefix('_')
+            .filter(|rest| replaced && !rest.is_empty() && self.container_name.as_deref() != Some(name))
+    }
+
     /// The networks for an override in which a container under another name still goes by
     /// this service's fixed name.
     pub(crate) fn networks_with_all_names(&self) -> Value {
@@ -226,6 +236,19 @@ mod tests {
         for off in [json!({}), json!({"healthcheck": {"disable": true}}), json!({"healthcheck": {"test": ["NONE"]}})] {
             assert!(!definition(off.clone()).has_healthcheck, "{off}");
         }
+    }
+
+    #[test]
+    fn a_container_that_compose_was_about_to_rename_is_known_by_its_name() {
+        let web = definition(json!({"container_name": "acme-web"}));
+        assert_eq!(web.unfinished_name("9dee0079fd75_acme-web"), Some("acme-web"));
+        for name in
+            ["acme-web", "9dee0079fd7_acme-web", "9dee0079fd75_", "9dee0079fd75-acme-web", "gdee0079fd75_acme-web"]
+        {
+            assert_eq!(web.unfinished_name(name), None, "{name}");
+        }
+        let odd = definition(json!({"container_name": "9dee0079fd75_acme-web"}));
+        assert_eq!(odd.unfinished_name("9dee0079fd75_acme-web"), None, "it is its own");
     }
 
     #[test]

@@ -114,6 +114,14 @@ pub async fn tag(host: &Host, image: &str, name: &str, exit: Exit) -> Result<()>
     host.command(["docker", "tag", image, name]).text(exit, "engine.tag").await.map(drop)
 }
 
+/// Gives a container another name.
+///
+/// # Errors
+/// `exit` with what Docker said.
+pub async fn rename(host: &Host, id: &str, name: &str, exit: Exit) -> Result<()> {
+    host.command(["docker", "rename", id, name]).text(exit, "engine.rename").await.map(drop)
+}
+
 /// Gives an image another name, unless that name is another image's already.
 ///
 /// # Errors

@@ -101,6 +101,7 @@ impl Rollout<'_> {
             // Nothing else meets them: they go at the end.
             self.clear_trials().await?;
         }
+        self.finish_renames(services, before).await?;
         let mut replaced = BTreeMap::new();
         // What did not run yet may be what the new containers need.
         let (first, second) = if names.is_empty() { (services.to_vec(), Vec::new()) } else { (idle, running) };
@@ -149,6 +150,23 @@ impl Rollout<'_> {
         let strays = cm_engine::beside(self.host, &self.config.project).await?;
         let trials: Vec<_> = strays.into_iter().filter(|stray| stray.beside != BRIDGE).collect();
         self.remove(&trials, Exit::Build).await
+    }
+
+    /// Compose takes a container that was left under its name on the way for a whole one.
+    async fn finish_renames(&self, services: &[String], before: &[Container]) -> Result<()> {
+        for container in before.iter().filter(|container| services.contains(&container.service)) {
+            let definition = self.config.services.get(&container.service);
+            let Some(name) = definition.and_then(|definition| definition.unfinished_name(&container.name)) else {
+                continue;
+            };
+            // Where the old one is still there, Compose removes one of the two.
+            if before.iter().all(|other| other.name != name) {
+                let host = self.guard.fenced(self.host)?;
+                cm_engine::rename(&host, &container.id, name, Exit::Build).await?;
+                self.log.info(format!("on {}: {} is {name} again", self.host.name(), container.name));
+            }
+        }
+        Ok(())
     }
 
     /// Those of `services` that run, have to be replaced and can be without a gap.

@@ -229,7 +229,7 @@ async fn a_backup_is_rehearsed_again_whenever_it_is_verified() {
     // One that is killed leaves its database, which the next one removes; Ctrl-C leaves nothing.
     for (signal, left) in [(rustix::process::Signal::INT, 0), (rustix::process::Signal::KILL, 1)] {
         let mut running = check(&backup).spawn().expect("runs");
-        for _ in 0..1000 {
+        for _ in 0..12_000 {
             if !scratch_databases(&client).await.is_empty() {
                 break;
             }
@@ -248,7 +248,7 @@ async fn a_backup_is_rehearsed_again_whenever_it_is_verified() {
 
 /// Waits until a restore has put documents somewhere.
 async fn wait_for_a_filled_collection(client: &mongodb::Client) -> String {
-    for _ in 0..1000 {
+    for _ in 0..12_000 {
         let found = names(client, "shop").await.into_iter().find(|name| name.starts_with("cm_restore."));
         if let Some(name) = found
             && client
