@@ -143,11 +143,11 @@ async fn a_file_that_does_not_verify_changes_nothing() {
 async fn a_connection_cut_in_the_middle_leaves_what_was_there() {
     let server = Server::start();
     let client = server.client().await;
-    fill(&client, "orders", 60_000).await;
+    fill(&client, "orders", 65_000).await;
     let lab = Lab::new();
     assert_eq!(lab.back_up(&server.uri(), &[]).code, 0);
     let before = raw(&client, "orders").await.len();
-    let relay = Relay::start(server.port, u64::MAX);
+    let relay = Relay::amid_a_restore(server.port);
     let file = lab.backup();
     let arguments = ["restore", file.to_str().expect("UTF-8"), "--uri-env", "TEST_URI", "--drop", "--confirm=shop"];
     let running = lab.command(&relay.uri(), &arguments).spawn().expect("runs");
@@ -169,14 +169,17 @@ async fn a_connection_cut_in_the_middle_leaves_what_was_there() {
 async fn an_interrupted_restore_takes_back_what_it_did_and_a_killed_one_is_cleaned_up_by_the_next() {
     let server = Server::start();
     let client = server.client().await;
-    fill(&client, "orders", 30_000).await;
+    fill(&client, "orders", 65_000).await;
     let lab = Lab::new();
     assert_eq!(lab.back_up(&server.uri(), &[]).code, 0);
     let (file, before) = (lab.backup(), raw(&client, "orders").await.len());
     let arguments = ["restore", file.to_str().expect("UTF-8"), "--uri-env", "TEST_URI", "--drop", "--confirm=shop"];
-    let start = || lab.command(&server.uri(), &arguments).spawn().expect("runs");
+    let start = || {
+        let relay = Relay::amid_a_restore(server.port);
+        (lab.command(&relay.uri(), &arguments).spawn().expect("runs"), relay)
+    };
 
-    let running = start();
+    let (running, relay) = start();
     wait_for_a_filled_collection(&client).await;
     // Another one leaves what belongs to one that runs alone.
     let refused = lab.restore(&server.uri(), &file, &["--drop", "--confirm=shop"]);
@@ -184,11 +187,12 @@ async fn an_interrupted_restore_takes_back_what_it_did_and_a_killed_one_is_clean
     assert!(refused.stderr.contains("belongs to another restore"), "{}", refused.stderr);
     let pid = rustix::process::Pid::from_child(&running);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("ours");
+    relay.go_on();
     let ended = Ended::of(running.wait_with_output().expect("ended"));
     assert_eq!(ended.code, 130, "{}", ended.stderr);
     assert_eq!((raw(&client, "orders").await.len(), names(&client, "shop").await.len()), (before, 1));
 
-    let mut running = start();
+    let (mut running, _relay) = start();
     let filled = wait_for_a_filled_collection(&client).await;
     running.kill().expect("ours");
     running.wait().expect("ours");
@@ -209,14 +213,15 @@ async fn scratch_databases(client: &mongodb::Client) -> Vec<String> {
 async fn a_backup_is_rehearsed_again_whenever_it_is_verified() {
     let server = Server::start();
     let client = server.client().await;
-    fill(&client, "orders", 40_000).await;
+    fill(&client, "orders", 65_000).await;
     let lab = Lab::new();
     assert_eq!(lab.back_up(&server.uri(), &[]).code, 0);
     let backup = lab.backup();
-    let check = |file: &Path| {
+    let check_at = |uri: &str, file: &Path| {
         let arguments = ["verify", file.to_str().expect("UTF-8"), "--restore-check", "--uri-env", "TEST_URI"];
-        lab.command(&server.uri(), &arguments)
+        lab.command(uri, &arguments)
     };
+    let check = |file: &Path| check_at(&server.uri(), file);
     for file in [backup.clone(), golden("all-databases.archive.gz"), golden("platform.dir")] {
         let ended = Ended::of(check(&file).output().expect("runs"));
         assert_eq!(ended.code, 0, "{}: {}", file.display(), ended.stderr);
@@ -228,15 +233,12 @@ async fn a_backup_is_rehearsed_again_whenever_it_is_verified() {
 
     // One that is killed leaves its database, which the next one removes; Ctrl-C leaves nothing.
     for (signal, left) in [(rustix::process::Signal::INT, 0), (rustix::process::Signal::KILL, 1)] {
-        let mut running = check(&backup).spawn().expect("runs");
-        for _ in 0..12_000 {
-            if !scratch_databases(&client).await.is_empty() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let relay = Relay::amid_a_restore(server.port);
+        let mut running = check_at(&relay.uri(), &backup).spawn().expect("runs");
+        relay.wait_until_reached();
         let pid = rustix::process::Pid::from_child(&running);
         rustix::process::kill_process(pid, signal).expect("ours");
+        relay.go_on();
         running.wait().expect("ended");
         assert_eq!(scratch_databases(&client).await.len(), left, "{signal:?}");
     }

@@ -122,7 +122,7 @@ fn announced_port(child: &mut Child) -> u16 {
     receiver.recv_timeout(START_LIMIT).expect("the server says where it listens")
 }
 
-/// Stands between the program and a server. It counts what the server sends, stops
+/// Stands between the program and a server. It counts what one of the two sends, stops
 /// at a limit, and then waits to be told whether to go on or to cut.
 pub struct Relay {
     pub port: u16,
@@ -146,6 +146,17 @@ struct GateState {
 impl Relay {
     /// Lets `limit` bytes of the server through, then waits.
     pub fn start(server_port: u16, limit: u64) -> Relay {
+        Relay::between(server_port, limit, 1)
+    }
+
+    /// Lets so much of the program through that a restore of 35 MB or more has inserted some
+    /// of it and not all, then waits.
+    pub fn amid_a_restore(server_port: u16) -> Relay {
+        // Four batches of 4 MB may be on their way, and of those none need be whole.
+        Relay::between(server_port, 21_000_000, 0)
+    }
+
+    fn between(server_port: u16, limit: u64, counted: usize) -> Relay {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("bound").port();
         let gate = Arc::new(Gate::default());
@@ -157,7 +168,7 @@ impl Relay {
                 let pairs = [(client.try_clone(), server.try_clone()), (Ok(server), Ok(client))];
                 for (number, (from, to)) in pairs.into_iter().enumerate() {
                     let (from, to) = (from.expect("a socket"), to.expect("a socket"));
-                    let gate = (number == 1).then(|| Arc::clone(&shared));
+                    let gate = (number == counted).then(|| Arc::clone(&shared));
                     std::thread::spawn(move || copy(from, to, gate));
                 }
             }
