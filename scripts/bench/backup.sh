@@ -124,7 +124,7 @@ row 'cm-backup, gzip, proved' gzip
 row 'cm-backup, zstd, proved' zstd
 row 'cm-backup, zstd, to stdout, not read back' zstd-read
 row "$restore_name" restore-peer
-row 'cm-backup restore, proved first' restore
+row 'cm-backup restore, proof included' restore
 awk -v peer="$(median peer)" -v gzip="$(median gzip)" -v raw="$(median raw)" -v zstd="$(median zstd-read)" \
   -v restore="$(median restore)" -v restore_peer="$(median restore-peer)" \
   -v memory="$(cat "$folder"/{gzip,zstd,restore} | awk '$2 > most { most = $2 } END { print int(most / 1000) }')" 'BEGIN {

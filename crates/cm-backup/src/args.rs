@@ -148,10 +148,12 @@ pub enum Command {
     /// Restore a backup that verifies: beside what is there, which is replaced only when
     /// everything has arrived
     ///
-    /// The file is read to its last byte first; one that does not verify is refused. Each
-    /// collection is then filled under a name of its own, gets its indexes, and only when
-    /// all of them are complete do they take their names. If anything fails before that, the
-    /// database is as it was. Exit status 0 means that every document is there.
+    /// Each collection is filled under a name of its own while the file is read to its last
+    /// byte; one that does not verify is refused. The collections get their indexes, and only
+    /// when the file is proved and all of them are complete do they take their names. If
+    /// anything fails before that, the database is as it was. What has to be changed in its
+    /// place (documents added to a collection, a time series) waits until the file is proved.
+    /// Exit status 0 means that every document is there.
     #[command(after_long_help = RESTORE_EXAMPLES)]
     Restore(RestoreArgs),
 

@@ -69,29 +69,48 @@ impl Check<'_> {
         Ok(())
     }
 
+    /// The manifest, if there is one.
+    ///
+    /// # Errors
+    /// As [`BackupFile::manifest`].
+    pub async fn manifest(&self) -> Result<Option<Manifest>> {
+        self.file.manifest(self.manifest).await
+    }
+
     /// Reads the file to its last byte and compares it with its manifest.
     ///
     /// # Errors
     /// As [`Check::run`].
     pub async fn prove(&self, log: &Log) -> Result<(Contents, Proof)> {
-        let manifest = self.file.manifest(self.manifest).await?;
+        let manifest = self.manifest().await?;
         let progress = Arc::new(Progress::default());
-        let watched = Arc::clone(&progress);
-        let reading = self.file.read(move |input| drained(input, |input| verify::read_back_watched(input, &watched)));
         let goal = Goal {
             what: "proof",
             bytes: manifest.as_ref().map(|manifest| manifest.data_bytes),
             collections: manifest.as_ref().map_or(0, |manifest| manifest.namespaces.len() as u64),
         };
-        let read = tokio::select! {
-            read = reading => read?,
+        tokio::select! {
+            proved = self.prove_against(manifest.as_ref(), &progress) => proved,
             never = progress.report(log, goal) => never,
-        };
-        let contents = read.map_err(|error| {
+        }
+    }
+
+    /// As [`Check::prove`], for one who tells people how far it is.
+    ///
+    /// # Errors
+    /// As [`Check::run`].
+    pub async fn prove_against(
+        &self,
+        manifest: Option<&Manifest>,
+        progress: &Arc<Progress>,
+    ) -> Result<(Contents, Proof)> {
+        let watched = Arc::clone(progress);
+        let read = self.file.read(move |input| drained(input, |input| verify::read_back_watched(input, &watched)));
+        let contents = read.await?.map_err(|error| {
             Failure::new(Exit::Backup, "backup.not-proved", format!("{} is not an intact backup", self.file.display()))
                 .cause(error)
         })?;
-        let proof = self.judge(&contents, manifest.as_ref())?;
+        let proof = self.judge(&contents, manifest)?;
         Ok((contents, proof))
     }
 

@@ -1,6 +1,7 @@
-//! `cm-backup restore FILE`: a backup comes back whole, or nothing changes. The file is
-//! proved first; what it holds is filled under names that nobody uses; and only when the
-//! server has every document and every index do the collections take their names.
+//! `cm-backup restore FILE`: a backup comes back whole, or nothing changes. What it holds is
+//! filled under names that nobody uses, while the file is proved; and only when it is proved
+//! and the server has every document and every index do the collections take their names.
+//! Where a restore must change what is in use, the file is proved first.
 
 mod accounts;
 mod load;
@@ -18,6 +19,7 @@ use crate::archive::{Kind, Prelude};
 use crate::args::{Args, RestoreArgs};
 use crate::check::{self, Check, Proof};
 use crate::file::BackupFile;
+use crate::manifest::Manifest;
 use crate::plan as routes;
 use crate::progress::{self, Progress};
 use crate::verify::{self, Contents};
@@ -35,6 +37,59 @@ use plan::{Item, Way};
 use serde_json::json;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
+
+/// When the file of a restore is proved.
+#[derive(Clone, Copy, Debug)]
+pub enum Proving<'a> {
+    /// It was, as this.
+    Before(&'a Contents, Proof),
+    /// While what it announces is filled under names that nobody uses.
+    Meanwhile(&'a Check<'a>, Option<&'a Manifest>, &'a Prelude),
+}
+
+impl Proving<'_> {
+    async fn end(self) -> Result<(Contents, Proof)> {
+        let (check, manifest, prelude) = match self {
+            Proving::Before(contents, proof) => return Ok((contents.clone(), proof)),
+            Proving::Meanwhile(check, manifest, prelude) => (check, manifest, prelude),
+        };
+        let (contents, proof) = check.prove_against(manifest, &Arc::default()).await?;
+        if contents.prelude != *prelude {
+            return Err(changed(check.file));
+        }
+        Ok((contents, proof))
+    }
+
+    /// The length of the documents of an entry in bytes of BSON, where it is known.
+    fn bytes(self, index: usize) -> Option<u64> {
+        match self {
+            Proving::Before(contents, _) => Some(contents.totals[index].bytes),
+            Proving::Meanwhile(_, manifest, prelude) => {
+                let entry = prelude.entries.get(index)?;
+                let mut namespaces = manifest?.namespaces.iter();
+                namespaces.find(|one| (&one.db, &one.collection) == (&entry.db, &entry.collection)).map(|one| one.bytes)
+            }
+        }
+    }
+
+    fn entries(self) -> usize {
+        match self {
+            Proving::Before(contents, _) => contents.prelude.entries.len(),
+            Proving::Meanwhile(_, _, prelude) => prelude.entries.len(),
+        }
+    }
+}
+
+/// What a restore brought back.
+#[derive(Debug)]
+pub struct Restored {
+    /// The backup, read to its end.
+    pub contents: Contents,
+    /// How sure one can be of it.
+    pub proof: Proof,
+    /// What became of its documents.
+    pub loaded: Loaded,
+}
 
 /// One restore, ready to begin.
 #[derive(Debug)]
@@ -123,23 +178,30 @@ async fn steps(
     if !args.common.dry_run {
         check_confirmed(&plan, &restore.confirm)?;
     }
-    io.log.info(format!("reading {} to its end before anything is changed", file.display()));
     let check = Check { file, manifest: restore.manifest.as_deref(), strict: args.strict };
-    let (contents, proof) = check.prove(&io.log).await?;
-    if proof == Proof::Intact {
-        io.log.warn("structure intact, completeness not proved: there is no manifest beside it");
-    }
-    if contents.prelude != prelude {
-        return Err(changed(file));
-    }
-    if let Some(database) = accounts_of {
-        this.accounts = Some(this.accounts(&contents, &database).await?);
-    }
-    if args.common.dry_run {
-        io.log.info(format!("would restore {} into {}", check::holds(&contents), source.display));
-        return Ok(Exit::Done);
-    }
-    let loaded = this.carry_out(&plan, &contents).await?;
+    let restored = if plan.is_beside() && accounts_of.is_none() && !args.common.dry_run {
+        io.log.info(format!("reading {} to its end before a collection gets its name", file.display()));
+        let manifest = check.manifest().await?;
+        let restored = this.carry_out(&plan, Proving::Meanwhile(&check, manifest.as_ref(), &prelude)).await?;
+        warn_of(restored.proof, &io.log);
+        restored
+    } else {
+        io.log.info(format!("reading {} to its end before anything is changed", file.display()));
+        let (contents, proof) = check.prove(&io.log).await?;
+        warn_of(proof, &io.log);
+        if contents.prelude != prelude {
+            return Err(changed(file));
+        }
+        if let Some(database) = accounts_of {
+            this.accounts = Some(this.accounts(&contents, &database).await?);
+        }
+        if args.common.dry_run {
+            io.log.info(format!("would restore {} into {}", check::holds(&contents), source.display));
+            return Ok(Exit::Done);
+        }
+        this.carry_out(&plan, Proving::Before(&contents, proof)).await?
+    };
+    let Restored { contents, proof, loaded } = restored;
     io.log.success(format!(
         "restored {} of {} into {} ({})",
         text::plural(loaded.inserted, "document"),
@@ -162,6 +224,12 @@ async fn steps(
         }))?;
     }
     Ok(Exit::Done)
+}
+
+fn warn_of(proof: Proof, log: &Log) {
+    if proof == Proof::Intact {
+        log.warn("structure intact, completeness not proved: there is no manifest beside it");
+    }
 }
 
 /// stdin is no backup to restore.
@@ -220,12 +288,12 @@ impl Restore<'_> {
         }
     }
 
-    /// Restores what `plan` says of the backup that was read as `proved`.
+    /// Restores what `plan` says.
     ///
     /// # Errors
     /// [`Exit::Backup`]; no collection has changed then, but for documents that were added
     /// to existing ones, and time series.
-    pub async fn carry_out(&self, plan: &Plan, proved: &Contents) -> Result<Loaded> {
+    pub async fn carry_out(&self, plan: &Plan, proving: Proving<'_>) -> Result<Restored> {
         let tag = owner::tag();
         let trial = plan.trial(&tag);
         let placer = |plan| Placer {
@@ -236,44 +304,46 @@ impl Restore<'_> {
             lock: self.lock,
             log: self.log,
         };
-        placer(plan).remove_leftovers().await?;
+        let leftovers = placer(plan).remove_leftovers().await?;
         if let Some(trial) = &trial {
             self.log.info("filling time series beside those that are there first, to see that the server takes them");
             let placer = placer(trial);
             let _given_up = GivenUp { placer: &placer, armed: true };
-            self.fill(&placer, proved).await?;
+            self.fill(&placer, proving).await?;
         }
         let placer = placer(plan);
         let mut given_up = GivenUp { placer: &placer, armed: true };
-        let loaded = self.fill(&placer, proved).await?;
+        let restored = self.fill(&placer, proving).await?;
         self.log.info("all documents are there; building indexes");
         placer.build_indexes().await?;
+        placer.remove_again(&leftovers).await?;
         if let Some(accounts) = &self.accounts {
             placer.check_lock().await?;
             accounts.add(self.client, self.log).await?;
         }
         placer.swap().await?;
         given_up.armed = false;
-        Ok(loaded)
+        Ok(restored)
     }
 
     /// Makes what is to be filled, and fills it.
-    async fn fill(&self, placer: &Placer<'_>, proved: &Contents) -> Result<Loaded> {
+    async fn fill(&self, placer: &Placer<'_>, proving: Proving<'_>) -> Result<Restored> {
         placer.prepare().await?;
-        let goals = self.goals(placer, proved.prelude.entries.len()).await?;
+        let goals = self.goals(placer, proving.entries()).await?;
         let progress = Arc::new(Progress::default());
         let items = &placer.plan.items;
-        let bytes = items.iter().map(|item| proved.totals[item.index].bytes).sum();
-        let aim = progress::Goal { what: "restore", bytes: Some(bytes), collections: items.len() as u64 };
-        let loaded = tokio::select! {
-            loaded = load::load(self.client, self.file, goals, &progress) => loaded?,
+        let bytes = items.iter().map(|item| proving.bytes(item.index)).sum();
+        let aim = progress::Goal { what: "restore", bytes, collections: items.len() as u64 };
+        let both = async { tokio::try_join!(proving.end(), load::load(self.client, self.file, goals, &progress)) };
+        let ((contents, proof), loaded) = tokio::select! {
+            done = both => done?,
             never = progress.report(self.log, aim) => never,
         };
-        if loaded.contents.sha256 != proved.sha256 {
+        if loaded.contents.sha256 != contents.sha256 {
             return Err(changed(self.file));
         }
-        check_all_inserted(placer.plan, proved, &loaded)?;
-        Ok(loaded)
+        check_all_inserted(placer.plan, &contents, &loaded)?;
+        Ok(Restored { contents, proof, loaded })
     }
 
     /// Where the documents of each entry go.

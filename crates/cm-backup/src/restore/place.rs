@@ -117,11 +117,13 @@ impl Placer<'_> {
     }
 
     /// Removes what a restore that died has left. One that may still run is left alone, and
-    /// so is what a restore has put aside: it is data that was there before.
+    /// so is what a restore has put aside: it is data that was there before. Returns what was
+    /// removed: database and name, for [`Placer::remove_again`].
     ///
     /// # Errors
     /// [`Exit::Usage`] in both cases, with what to do.
-    pub async fn remove_leftovers(&self) -> Result<()> {
+    pub async fn remove_leftovers(&self) -> Result<Vec<(String, String)>> {
+        let mut removed = Vec::new();
         let databases = self.plan.databases.iter();
         let names = databases.flat_map(|(db, all)| all.collections.keys().map(move |name| (db, name)));
         for (db, name) in names {
@@ -136,6 +138,20 @@ impl Placer<'_> {
             self.check_lock().await?;
             self.drop_collection(db, name).await?;
             self.log.info(format!("removed {db}.{name}, which a restore that died had left"));
+            removed.push((db.clone(), name.clone()));
+        }
+        Ok(removed)
+    }
+
+    /// The server may have been at an insert of the restore that died, which makes its
+    /// collection anew.
+    ///
+    /// # Errors
+    /// [`Exit::Backup`] with what the server said, [`Exit::LockLost`].
+    pub async fn remove_again(&self, leftovers: &[(String, String)]) -> Result<()> {
+        for (db, name) in leftovers {
+            self.check_lock().await?;
+            self.drop_collection(db, name).await?;
         }
         Ok(())
     }

@@ -187,6 +187,11 @@ impl Plan {
         (!items.is_empty()).then(|| Plan { items, skipped: Vec::new(), replace: false, ..self.clone() })
     }
 
+    /// Whether all documents go where nobody sees them before the end.
+    pub fn is_beside(&self) -> bool {
+        self.items.iter().all(|item| item.way != Way::InPlace)
+    }
+
     /// The databases in which there is something to lose.
     pub fn severe(&self) -> Vec<&str> {
         let severe = self.databases.iter().filter(|(_, existing)| existing.has_documents);
@@ -286,6 +291,7 @@ mod tests {
             let ways: Vec<_> = plan.items.iter().map(|item| item.way.clone()).collect();
             let first = if replace { Way::Aside } else { Way::InPlace };
             assert_eq!(ways, [first, Way::Aside, Way::Define]);
+            assert_eq!(plan.is_beside(), replace);
             assert_eq!((plan.severe(), plan.strangers()), (vec!["shop"], vec!["shop.z".to_owned()]));
         }
     }

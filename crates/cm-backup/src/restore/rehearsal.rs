@@ -1,8 +1,9 @@
 //! `--restore-check`: the backup is restored into databases that nobody uses, and what the
 //! server then holds is compared with the backup, document by document.
 
-use super::{Plan, Renames, Restore, Wanted, owner};
+use super::{Plan, Proving, Renames, Restore, Wanted, owner};
 use crate::archive::Totals;
+use crate::check::Proof;
 use crate::dump::{self, Dump, Options};
 use crate::file::BackupFile;
 use crate::metadata;
@@ -90,7 +91,7 @@ async fn restore_and_compare(
     let mut plan = Plan::make(&proved.prelude, &Wanted { renames, in_place: true, ..Wanted::default() })?;
     let restore = Restore { file, client, lock: None, accounts: None, in_order: true, log };
     restore.look(&mut plan).await?;
-    restore.carry_out(&plan, proved).await?;
+    restore.carry_out(&plan, Proving::Before(proved, Proof::Intact)).await?;
     for database in plan.databases.keys() {
         compare(client, database, &plan, proved, log).await?;
     }
