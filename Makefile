@@ -12,8 +12,8 @@ SCRIPTS  = scripts/deploy-to-vps.sh scripts/post-deploy-verify.sh
 # The commit is in what `--version` says.
 CM_COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 # No path of this machine is in a packaged program, not even in its panics.
-DIST     = CM_COMMIT=$(CM_COMMIT) RUSTFLAGS="--remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo" \
-           $(CARGO) build --profile dist $(PROGRAMS:%=-p %)
+PACKED   = CM_COMMIT=$(CM_COMMIT) RUSTFLAGS="--remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo"
+DIST     = $(PACKED) $(CARGO) build --profile dist $(PROGRAMS:%=-p %)
 LINTERS  = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cm-test/lint/bin
 SHELLS   = scripts/*.sh scripts/sandbox scripts/vps/*.sh scripts/bench/*.sh scripts/sandbox.d/*.sh
 PROGRAMS = cm-lock cm-detect cm-backup cm-build cm-health cm-verify cm-rollback cm-record
@@ -32,7 +32,7 @@ dist: ## Build what is installed and measured, optimized across crates, into tar
 	$(DIST)
 
 portable: ## Build the programs for servers with an older system (glibc 2.17 or later) into target/portable
-	CM_COMMIT=$(CM_COMMIT) scripts/portable.sh
+	$(PACKED) scripts/portable.sh $(PROGRAMS)
 
 test: lint test-unit test-sandbox ## Run everything, set-up included, nothing skipped; what CI runs
 

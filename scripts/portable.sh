@@ -3,9 +3,10 @@
 # as RHEL 7 and Debian 8 have it) and nothing else. zig is the C compiler and the linker, because it knows the symbols of
 # every version; scripts/setup.sh --portable fetches it.
 #
-#   scripts/portable.sh [PROGRAM...]     default: all; into target/portable
+#   scripts/portable.sh PROGRAM...     into target/portable; `make portable` names them all
 #
-# CM_COMMIT is the commit that `--version` names. A program that wants anything newer is an error.
+# CM_COMMIT is the commit that `--version` names, RUSTFLAGS is the compiler's. A program that wants anything newer is an
+# error.
 set -euo pipefail
 shopt -s inherit_errexit
 
@@ -16,12 +17,14 @@ tools=${XDG_CACHE_HOME:-$HOME/.cache}/cm-test/portable
 "$root/scripts/setup.sh" --portable
 cd "$root"
 target=$(rustc -vV | sed -n 's/^host: //p')
-(($#)) || set -- cm-lock cm-detect cm-backup cm-build cm-health cm-verify cm-rollback cm-record
+(($#)) || {
+  printf '[FAIL] no program is named: make portable\n' >&2
+  exit 2
+}
 
 packages=()
 for program; do packages+=(-p "$program"); done
 PYTHONPATH=$tools PATH=$tools/bin:$PATH \
-  RUSTFLAGS="--remap-path-prefix=$root=. --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo" \
   cargo zigbuild --profile dist --target "$target.$libc" "${packages[@]}"
 
 built=${CARGO_TARGET_DIR:-target}/$target/dist

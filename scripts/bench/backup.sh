@@ -44,15 +44,25 @@ export HOME=$folder XDG_STATE_HOME=$folder/state
 unset CM_CONFIG CM_LOG
 cd "$folder"
 
-"$server" --host 127.0.0.1 --port 0 --storage-path "$folder/data" --cache-size 512M --log-file-max 8MB >"$folder/log" 2>&1 &
-pid=$!
-for _ in {1..100}; do
-  port=$(sed -n 's/.*listening on 127\.0\.0\.1:\([0-9]*\).*/\1/p' "$folder/log")
-  [[ -z $port ]] || break
-  sleep 0.1
-done
-[[ -n $port ]] || fail "the database server does not start: $(tail -n 3 "$folder/log")"
-export BENCH_URI="mongodb://127.0.0.1:$port/?directConnection=true"
+# start - the server on an empty disk.
+start() {
+  "$server" --host 127.0.0.1 --port 0 --storage-path "$folder/data" --cache-size 512M --log-file-max 8MB >"$folder/log" 2>&1 &
+  pid=$!
+  for _ in {1..100}; do
+    port=$(sed -n 's/.*listening on 127\.0\.0\.1:\([0-9]*\).*/\1/p' "$folder/log" 2>/dev/null) || true
+    [[ -z $port ]] || break
+    sleep 0.1
+  done
+  [[ -n $port ]] || fail "the database server does not start: $(tail -n 3 "$folder/log")"
+  export BENCH_URI="mongodb://127.0.0.1:$port/?directConnection=true"
+}
+stop() {
+  kill "$pid"
+  wait "$pid" 2>/dev/null || true
+  pid=
+  rm -rf "$folder/data" "$folder/log"
+}
+start
 "$peers" fill "$megabytes"
 
 # timed NAME COMMAND... - one line `MICROSECONDS KILOBYTES MICROSECONDS-OF-CPU` more in the file NAME.
@@ -79,7 +89,8 @@ if type -P mongodump >/dev/null; then
   gzip_peer=(mongodump --uri "$BENCH_URI" -d bench --archive=/dev/null --gzip) gzip_name='mongodump --archive --gzip'
 fi
 if type -P mongorestore >/dev/null; then
-  restore_peer=(mongorestore --uri "$BENCH_URI" --gzip --archive="$folder/1.archive.gz" --nsFrom 'bench.*' --nsTo 'peer.*')
+  # shellcheck disable=SC2016 # the inner shell's own variables
+  restore_peer=(bash -c 'exec mongorestore --uri "$BENCH_URI" --gzip --archive="$0"' "$folder/1.archive.gz")
   restore_name='mongorestore --archive --gzip'
 fi
 load=$(cut -d' ' -f1-3 /proc/loadavg)
@@ -91,16 +102,19 @@ for ((round = 1; round <= rounds; round++)); do
   timed zstd "${backup[@]}" --compression zstd --output "$folder/$round.archive.zst"
   timed zstd-read "${backup[@]}" --compression zstd --output -
 done
+# Each restore meets an empty server: one that was filled and emptied before is slower.
 ours() {
+  start
   timed restore "$program" restore "$folder/1.archive.gz" --uri-env BENCH_URI --db restored
-  "$peers" drop restored
+  stop
 }
 theirs() {
+  start
   timed restore-peer "${restore_peer[@]}"
-  "$peers" drop peer
+  stop
 }
+stop
 for ((round = 1; round <= rounds; round++)); do
-  # Whoever is second meets another server: with fuller files, or warmer ones.
   if ((round % 2)); then
     ours
     theirs

@@ -11,8 +11,8 @@ const TOML: &str = "project = \"shop\"\n[compose]\nfiles = [\"compose.yml\"]\n\
 /// A command line, its exit status and code, and what a person has to read in it.
 type Case = (&'static str, i32, &'static str, &'static str);
 
-/// In a repository with one service, `web`, and a `cm.toml`.
-const IN_A_PROJECT: [Case; 25] = [
+/// In a repository with one service, `web`, a `cm.toml`, and a backup.
+const IN_A_PROJECT: [Case; 50] = [
     ("cm-detect --init", 6, "init.exists", "--dry-run"),
     ("cm-detect -C nowhere", 6, "config.no-directory", "nowhere"),
     ("cm-detect -C nowhere --init", 6, "config.no-directory", "nowhere"),
@@ -20,6 +20,12 @@ const IN_A_PROJECT: [Case; 25] = [
     ("cm-detect --base HEAD --service wep", 2, "usage.unknown-service", "\\\"web\\\"?"),
     ("cm-detect --base nothing", 20, "detect.unknown-base", "git fetch"),
     ("cm-detect --base HEAD --host wen", 6, "config.unknown-host", "\\\"web\\\"?"),
+    ("cm-detect --base HEAD --branch a..b", 2, "usage.branch", "letters, digits"),
+    ("cm-detect --base HEAD --branch nothing", 2, "usage.unknown-branch", "known: "),
+    ("cm-detect --base HEAD..HEAD", 2, "usage.revision", "a commit, a branch or a tag"),
+    ("cm-detect -C ../plain", 20, "detect.no-repository", "-C DIR"),
+    ("cm-detect -C ../empty", 6, "config.no-project", "compose file"),
+    ("cm-detect -C ../several --init", 6, "init.several", "--compose-file"),
     ("cm-build", 2, "usage.nothing-named", "cm-detect"),
     ("cm-build --service wep", 2, "usage.unknown-service", "\\\"web\\\"?"),
     ("cm-build --plan nothing.json", 4, "plan.read", "--dry-run"),
@@ -28,6 +34,18 @@ const IN_A_PROJECT: [Case; 25] = [
     ("cm-backup --uri-env NOT_SET", 6, "backup.uri", "NOT_SET"),
     ("cm-backup --uri-env URI --method mongodump", 2, "usage.method", "--host"),
     ("cm-backup --uri-env URI --collection a --query {", 2, "usage.query", "Extended JSON"),
+    ("cm-backup --uri-env URI --output out/ --database a.b", 6, "backup.database-name", "63 bytes"),
+    ("cm-backup --uri-env URI --output cm.toml", 2, "usage.output", "not there yet"),
+    ("cm-backup --uri-env URI --output out/", 21, "backup.database-unreachable", "refused"),
+    ("cm-backup verify shop.gz --strict", 21, "backup.no-manifest", "--manifest FILE"),
+    ("cm-backup verify shop.gz --manifest cm.toml", 21, "backup.manifest", "FILE.manifest.json"),
+    ("cm-backup verify shop.gz --manifest nothing", 2, "backup.manifest", "No such file"),
+    ("cm-backup verify cm.toml", 21, "backup.not-proved", "cm.toml"),
+    ("cm-backup restore shop.gz --uri-env URI", 21, "backup.database-unreachable", "is that its URI"),
+    ("cm-backup restore shop.gz --uri-env URI --collection nothing", 2, "restore.collection", "platform.users"),
+    ("cm-backup restore shop.gz --uri-env URI --ns-from a.* --ns-to b", 2, "usage.ns", "--ns-from 'shop.*'"),
+    ("cm-backup restore shop.gz --uri-env URI --ns-from platform.* --ns-to x.$*", 2, "restore.name", "no $"),
+    ("cm-backup restore shop.gz --uri-env URI --ns-from platform.* --ns-to x.y", 2, "usage.ns", "number of *"),
     ("cm-backup verify nothing.gz", 2, "backup.no-file", "cm-backup list"),
     ("cm-backup list nothing", 2, "usage.folder", "nothing"),
     ("cm-backup restore -", 2, "restore.stdin", "file"),
@@ -35,17 +53,82 @@ const IN_A_PROJECT: [Case; 25] = [
     ("cm-lock acquire --owner-pid 4194999", 2, "usage.owner-pid", "4194999"),
     ("cm-rollback --on-failure --run ../x", 2, "usage.run", "history"),
     ("cm-rollback --on-failure --run 01980e5c-7b1a-7c3e-8a52-2f6f8f1f2a10", 4, "journal.missing", "machine that began"),
+    ("cm-health --service wep", 2, "usage.unknown-service", "\\\"web\\\"?"),
+    ("cm-health --all", 6, "checkout.missing", "first deployment"),
+    ("cm-rollback", 62, "rollback.no-target", "--list"),
+    ("cm-rollback --service wep", 2, "usage.unknown-service", "\\\"web\\\"?"),
+    ("cm-verify --profile x", 6, "config.unknown-profile", "there are none"),
+    ("cm-verify --json --junit nowhere/x.xml", 6, "junit.write", "nowhere"),
+    ("cm-record why wep", 2, "usage.unknown-service", "nothing was deployed"),
     ("cm-rollback --to nothing", 2, "usage.unknown-release", "--list"),
     ("cm-record report --html page.html", 2, "usage.no-run", "history"),
     ("cm-record show nothing", 2, "usage.unknown-release", "history"),
 ];
 
+/// A file with a mistake, and a call that meets it.
+const WITH_A_FILE: [(&str, &str, Case); 16] = [
+    ("cm.toml", "project = 3", ("cm-detect --base HEAD", 6, "config.invalid", "cm.toml:1:11")),
+    (
+        "cm.toml",
+        "[compose]\nfile = 'x'",
+        ("cm-detect --base HEAD", 6, "config.unknown-key", "did you mean \\\"files\\\"?"),
+    ),
+    ("cm.toml", "[groups]\na = ['wep']", ("cm-detect --base HEAD", 6, "config.unknown-service", "cm.toml:2:6")),
+    ("cm.toml", "[canary]\nurl = 'ftp://x'", ("cm-verify", 6, "config.bad-url", "cm.toml:2:7")),
+    ("cm.toml", "[canary]\nurl = 'http://${'", ("cm-verify", 6, "config.bad-reference", "never closed")),
+    ("cm.toml", "[hosts.a]\naddress = '-x'", ("cm-lock status", 6, "config.bad-address", "user@host")),
+    ("cm.toml", "[compose]\nfiles = ['no.yml']", ("cm-detect --base HEAD", 6, "compose.unreadable", "no.yml")),
+    ("cm.toml", "project = 'shop'", ("cm-backup --service web", 6, "backup.no-host", "[hosts]")),
+    ("cm.toml", "project = 'shop'", ("cm-health --all", 6, "health.nothing", "[hosts]")),
+    ("compose.yml", "services:\n  web:\n  - x: {", ("cm-detect --base HEAD", 6, "compose.syntax", "compose.yml:")),
+    ("compose.yml", "services:\n  web: 3", ("cm-detect --base HEAD", 6, "compose.invalid", "compose.yml:2:8")),
+    (
+        "compose.yml",
+        "services:\n  web:\n    extends: {file: no.yml, service: x}",
+        ("cm-detect --base HEAD", 6, "compose.extends", "compose.yml:3:14"),
+    ),
+    (
+        "compose.yml",
+        "include: [no.yml]\nservices: {web: {build: web}}",
+        ("cm-detect --base HEAD", 6, "compose.include", "compose.yml:1:11"),
+    ),
+    (
+        "compose.yml",
+        "services: {web: {build: web, depends_on: [wep]}}",
+        ("cm-detect --base HEAD", 6, "compose.unknown-service", "\\\"web\\\"?"),
+    ),
+    (
+        "compose.yml",
+        "services: {web: {image: '${NOT_SET'}}",
+        ("cm-detect --base HEAD", 6, "compose.interpolation", "never closed"),
+    ),
+    ("web/Dockerfile", "COPY <<X a", ("cm-detect --base HEAD~1", 6, "dockerfile.syntax", "web/Dockerfile:1:1")),
+];
+
+/// A document as a later program of a pipe gets it.
+const DOCUMENT: &str = r#"{"schema":"cm.deployment/1","run":{"id":"01a2229f-e9ea-71e7-ab72-ad3c184f7ccb","actor":"ada",
+    "started_at":"2026-11-28T14:47:15.179Z","dry_run":false},"project":"shop","branch":"main","commit":null,
+    "status":"ok","services":[{"name":"web","host":"web","action":"build"}],"stages":[],"facts":{},"undo":[],
+    "error":null}"#;
+
+/// What comes through the pipe, as an edit of [`DOCUMENT`], and the call that reads it.
+const IN_A_PIPE: [(&str, &str, Case); 8] = [
+    (DOCUMENT, "", ("cm-build", 4, "input.empty", "</dev/null")),
+    (DOCUMENT, "web", ("cm-build", 4, "input.not-json", "another cm program")),
+    ("schema", "scheme", ("cm-build", 4, "input.schema", "cm-document(5)")),
+    ("deployment/1", "deployment/2", ("cm-build", 4, "input.schema", "--version")),
+    ("01a2229f", "../x", ("cm-build", 4, "input.shape", "UUID")),
+    ("\"build\"", "\"rebuild\"", ("cm-build", 4, "input.services", "rebuild")),
+    ("ada", "ada", ("cm-build", 4, "input.no-commit", "cm-detect")),
+    ("ada", "ada", ("cm-build --plan cm.toml", 2, "usage.two-plans", "")),
+];
+
 /// The code, the whole text and the exit status of one call.
-fn provoke(home: &Home, line: &str) -> (i32, String, String) {
+fn provoke(home: &Home, line: &str, stdin: Option<&str>) -> (i32, String, String) {
     let mut words = line.split(' ');
     let program = words.next().expect("a program");
     let arguments: Vec<_> = ["--log", "json"].into_iter().chain(words).collect();
-    let answer = home.run(program, &arguments, "work", None);
+    let answer = home.run(program, &arguments, "work", stdin.map(str::as_bytes));
     let last = answer.stderr.lines().last().unwrap_or_default();
     let event: Value = serde_json::from_str(last).unwrap_or_default();
     let code = event["error"]["code"].as_str().unwrap_or_default().to_owned();
@@ -53,18 +136,40 @@ fn provoke(home: &Home, line: &str) -> (i32, String, String) {
     (answer.code, code, said)
 }
 
+/// What is wrong with what was said, if anything is.
+fn judge(home: &Home, (line, exit, code, words): Case, stdin: Option<&str>) -> Option<String> {
+    let known = fs::read_to_string(repository().join("crates/cm-docs/src/pages/cm-errors.codes")).expect("codes");
+    let (status, found, said) = provoke(home, line, stdin);
+    let documented = known.lines().any(|entry| entry.starts_with(&format!("{found}:")));
+    let fine =
+        (status, found.as_str()) == (exit, code) && said.contains(words) && !said.contains("secret-word") && documented;
+    (!fine).then(|| format!("{line}\n  wanted {exit} {code} {words:?}\n  {status} {said}"))
+}
+
+fn commit(home: &Home) {
+    for command in [&["add", "-A"][..], &["commit", "-qm", "shop"]] {
+        let answer = home.run("git", command, "work", None);
+        assert_eq!(answer.code, 0, "{command:?}: {answer:?}");
+    }
+}
+
 fn project() -> Home {
     let mut home = Home::new();
     home.set("URI", "mongodb://ada:secret-word@127.0.0.1:1/shop");
     let work = home.path().join("work");
-    fs::create_dir_all(work.join("web")).expect("folder");
-    fs::write(work.join("compose.yml"), "services:\n  web:\n    build: web\n").expect("write");
+    for folder in ["work/web", "plain", "empty", "several/a", "several/b"] {
+        fs::create_dir_all(home.path().join(folder)).expect("folder");
+    }
+    let compose = "services:\n  web:\n    build: web\n";
+    for folder in ["work", "plain", "several/a", "several/b"] {
+        fs::write(home.path().join(folder).join("compose.yml"), compose).expect("write");
+    }
     fs::write(work.join("web/Dockerfile"), "FROM scratch\n").expect("write");
     fs::write(work.join("cm.toml"), TOML).expect("write");
-    for command in [&["init", "-q"][..], &["add", "-A"], &["commit", "-qm", "shop"]] {
-        let answer = home.run("git", command, "work", None);
-        assert_eq!(answer.code, 0, "{command:?}: {answer:?}");
-    }
+    let backup = repository().join("crates/cm-backup/tests/data/platform.archive.gz");
+    fs::copy(backup, work.join("shop.gz")).expect("copied");
+    assert_eq!(home.run("git", &["init", "-q"], "work", None).code, 0);
+    commit(&home);
     home
 }
 
@@ -76,21 +181,31 @@ fn state(home: &Home) -> Vec<String> {
 
 #[test]
 fn a_wrong_call_says_what_to_do_and_changes_nothing() {
-    let known = fs::read_to_string(repository().join("crates/cm-docs/src/pages/cm-errors.codes")).expect("codes");
     let home = project();
     let before = state(&home);
-    let mut wrong = Vec::new();
-    for (line, exit, code, words) in IN_A_PROJECT {
-        let (status, found, said) = provoke(&home, line);
-        let documented = known.lines().any(|entry| entry.starts_with(&format!("{found}:")));
-        if (status, found.as_str()) != (exit, code)
-            || !said.contains(words)
-            || said.contains("secret-word")
-            || !documented
-        {
-            wrong.push(format!("{line}\n  wanted {exit} {code} {words:?}\n  {status} {said}"));
-        }
-    }
+    let wrong: Vec<_> = IN_A_PROJECT.into_iter().filter_map(|case| judge(&home, case, None)).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(state(&home), before);
+}
+
+#[test]
+fn a_mistake_in_a_file_is_shown_where_it_stands() {
+    let meets = |(file, text, case): (&str, &str, Case)| {
+        let home = project();
+        fs::write(home.path().join("work").join(file), format!("{text}\n")).expect("write");
+        commit(&home);
+        judge(&home, case, None).map(|wrong| format!("{file}: {text}\n{wrong}"))
+    };
+    let wrong: Vec<_> = WITH_A_FILE.into_iter().filter_map(meets).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_document_that_cannot_be_used_is_refused_and_changes_nothing() {
+    let home = project();
+    let before = state(&home);
+    let meets = |(from, to, case): (&str, &str, Case)| judge(&home, case, Some(&DOCUMENT.replace(from, to)));
+    let wrong: Vec<_> = IN_A_PIPE.into_iter().filter_map(meets).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(state(&home), before);
 }

@@ -34,8 +34,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             }
             Ok(())
         }
-        ["drop", name] => Ok(client.database(name).drop().await?),
-        _ => Err("backup_peers fill MB | read | cat | restore FILE | drop DATABASE".into()),
+        _ => Err("backup_peers fill MB | read | cat | restore FILE".into()),
     }
 }
 

@@ -5,7 +5,7 @@ use crate::file::{BackupFile, drained};
 use crate::manifest::Manifest;
 use crate::progress::{Goal, Progress};
 use crate::verify::{self, Contents};
-use crate::{plan, restore, text};
+use crate::{places, restore, text};
 use cm_core::{Exit, Failure, Io, Log, Result};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -61,7 +61,7 @@ impl Check<'_> {
     }
 
     async fn rehearse(&self, args: &Args, contents: &Contents, io: &Io) -> Result<()> {
-        let destination = plan::destination(args, &io.log).await?;
+        let destination = places::destination(args, &io.log).await?;
         let same = restore::rehearse(&destination.source.client, self.file, contents, &io.log).await;
         destination.source.close().await;
         same?;

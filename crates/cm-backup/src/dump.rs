@@ -28,8 +28,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 /// Collections read at a time: one more than the server answers at once, or it waits.
 pub const READERS: usize = 2;
 
-/// Batches in memory at a time, those included that are on their way.
-const BATCHES: usize = READERS + 1;
+/// Batches in memory at a time, those included that are on their way. One more brings no speed,
+/// and a batch may have 16 MiB.
+const BATCHES: usize = READERS;
 
 /// How long the server may take for one batch of at most 16 MiB.
 const BATCH_LIMIT: Duration = Duration::from_secs(120);

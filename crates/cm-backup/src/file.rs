@@ -5,13 +5,15 @@ use crate::archive::Folder;
 use crate::args::Args;
 use crate::copied::Copied;
 use crate::manifest::{self, Manifest};
-use crate::plan;
+use crate::places;
 use crate::store::Store;
 use cm_core::{Exit, Failure, Log, OrFail, Result};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use tokio::task::JoinHandle;
+
+const MANIFEST_HINT: &str = "it is the FILE.manifest.json that was written with the backup";
 
 /// Where a backup is.
 #[derive(Clone, Debug)]
@@ -42,7 +44,7 @@ impl BackupFile {
         if text == "-" {
             return Ok(BackupFile::Stdin);
         }
-        let here = plan::absolute(args, Path::new(text.strip_prefix(':').unwrap_or(text)))?;
+        let here = places::absolute(args, Path::new(text.strip_prefix(':').unwrap_or(text)))?;
         let host = text.split_once(':').filter(|(host, _)| !host.is_empty() && !host.contains('/'));
         match host {
             Some((host, path)) if !here.exists() => BackupFile::there(args, host, path, log).await,
@@ -51,7 +53,7 @@ impl BackupFile {
     }
 
     async fn there(args: &Args, host: &str, path: &str, log: &Log) -> Result<BackupFile> {
-        let host = plan::host_named(args, host, log).await?;
+        let host = places::host_named(args, host, log).await?;
         let path = path.trim_end_matches('/');
         let (folder, name) = path.rsplit_once('/').unwrap_or((".", path));
         let folder = if folder.is_empty() { "/" } else { folder };
@@ -146,7 +148,9 @@ impl BackupFile {
         };
         let Some((place, bytes)) = found else { return Ok(None) };
         let manifest = Manifest::parse(&bytes).map_err(|why| {
-            Failure::new(Exit::Backup, "backup.manifest", format!("cannot read the manifest {place}")).cause(why)
+            let failure =
+                Failure::new(Exit::Backup, "backup.manifest", format!("cannot read the manifest {place}")).cause(why);
+            failure.hint(MANIFEST_HINT)
         })?;
         Ok(Some(manifest))
     }
@@ -183,7 +187,11 @@ fn open(path: &Path) -> Result<Box<dyn Read + Send>> {
 }
 
 fn read_small(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).or_fail(Exit::Usage, "backup.manifest", format!("cannot read the manifest {}", path.display()))
+    std::fs::read(path).map_err(|error| {
+        let failure =
+            Failure::new(Exit::Usage, "backup.manifest", format!("cannot read the manifest {}", path.display()));
+        failure.cause(error).hint(MANIFEST_HINT)
+    })
 }
 
 /// `job` with `input`, and what it leaves of it read to the end, so that a sender that

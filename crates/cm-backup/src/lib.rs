@@ -22,12 +22,14 @@ pub mod mongo;
 pub mod mongodump;
 mod name;
 pub mod pipe;
+mod places;
 mod plan;
 pub mod progress;
 pub mod prune;
 pub mod restore;
 pub mod select;
 pub mod source;
+mod stdout;
 pub mod store;
 pub mod survey;
 mod text;
@@ -82,7 +84,7 @@ impl cm_core::Tool for Tool {
             Some(Command::CarryOut { order }) => Some(there::run(order, io).await),
             Some(Command::List { folder, json }) => Some(list(args, folder.as_deref(), *json, io).await),
             None if args.output.as_deref().is_some_and(|path| path.as_os_str() == "-") => {
-                Some(plan::to_stdout(args, io).await)
+                Some(stdout::run(args, io).await)
             }
             None => None,
         }
@@ -113,7 +115,7 @@ impl cm_core::Tool for Tool {
 /// Removes what is too old. The new backup is proved, so that nothing here is worth a failed deploy.
 async fn remove_old(args: &Args, store: &Store, run: &mut Run, done: Done) -> Done {
     let removed = async {
-        let project = plan::project_if_any(args, true)?;
+        let project = places::project_if_any(args, true)?;
         match Retention::of(args, project.as_ref()) {
             retention if retention.is_set() => prune::prune(project.as_ref(), store, retention, run).await,
             _ => Ok(Vec::new()),
@@ -236,8 +238,8 @@ fn facts(manifest: &Manifest, store: &Store, warnings: &[String], clock: &Instan
 
 async fn list(args: &Args, folder: Option<&Path>, json: bool, io: &Io) -> Result<Exit> {
     let store = match folder {
-        Some(folder) => plan::local_store(args, folder, &io.log).await?,
-        None => plan::configured_store(args, &io.log).await?,
+        Some(folder) => places::local_store(args, folder, &io.log).await?,
+        None => places::configured_store(args, &io.log).await?,
     };
     listing::show(&store, json, io).await
 }

@@ -2,23 +2,20 @@
 //! before anything is connected to.
 
 use crate::args::{Args, Place};
-use crate::dump::{Dump, Method, Options};
+use crate::dump::{Method, Options};
 use crate::manifest::{Deploy, Selection};
+use crate::mongodump;
 use crate::name;
+use crate::places::{self, Deployment, Section};
 use crate::select::ReadFrom;
-use crate::source::{self, Deployed, Source};
+use crate::source::Source;
 use crate::store::Store;
 use crate::there::{self, Order};
-use crate::{accounts, mongodump, survey, text};
-use cm_core::{Exit, Failure, Io, Log, Result, Run};
+use cm_core::{Exit, Failure, Log, Result, Run};
 use cm_host::{Host, Target};
-use cm_project::{HostSpec, Project};
+use cm_project::Project;
 use jiff::Timestamp;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-
-/// The code of the failure that there is no project here.
-const NO_PROJECT: &str = "config.no-project";
 
 /// One backup, planned.
 #[derive(Debug)]
@@ -39,15 +36,7 @@ enum From {
     /// A variable of this process's environment.
     Environment(String),
     /// A service of a compose project on a host.
-    Service(Box<FromService>),
-}
-
-#[derive(Debug)]
-struct FromService {
-    project: Project,
-    host: HostSpec,
-    service: String,
-    uri_env: String,
+    Service(Box<Deployment>),
 }
 
 #[derive(Debug)]
@@ -111,7 +100,7 @@ impl Plan {
         let name = Some(project.name());
         let from = match &args.uri_env {
             Some(variable) => From::Environment(variable.clone()),
-            None => From::Service(Box::new(FromService {
+            None => From::Service(Box::new(Deployment {
                 project,
                 host: section.host,
                 service: section.service,
@@ -210,7 +199,7 @@ impl Plan {
             compose_project: from.compose_project(checkout),
             service: from.service.clone(),
             volumes: from.volumes(),
-            env_file: format!("{checkout}/{}", env_file(&from.project)),
+            env_file: format!("{checkout}/{}", places::env_file(&from.project)),
             uri_env: from.uri_env.clone(),
             database: self.database.clone(),
             directory: directory.clone(),
@@ -242,7 +231,7 @@ impl Plan {
             From::Environment(_) => None,
         };
         let store = match (&self.to, &server) {
-            (To::Folder(folder) | To::File { folder, .. }, _) => here(folder, log).await?,
+            (To::Folder(folder) | To::File { folder, .. }, _) => places::here(folder, log).await?,
             (To::Host { target, directory }, Some(host)) if target == host.target() => {
                 Store::new(host.clone(), directory)
             }
@@ -267,74 +256,11 @@ fn not_configured(run: &Run) -> Result<Option<Plan>> {
     Ok(None)
 }
 
-impl FromService {
-    async fn open(&self, server: &Host) -> Result<Option<Source>> {
-        let checkout = self.host.checkout()?;
-        let checkout = checkout.trim_end_matches('/');
-        let deployed = Deployed {
-            host: server,
-            project: &self.compose_project(checkout),
-            service: &self.service,
-            volumes: &self.volumes(),
-            env_file: &format!("{checkout}/{}", env_file(&self.project)),
-            uri_env: &self.uri_env,
-        };
-        deployed.open().await
-    }
-
-    /// The project's name as Compose knows it: its own, or that of the folder.
-    fn compose_project(&self, checkout: &str) -> String {
-        let folder = || checkout.rsplit('/').next().unwrap_or_default().to_lowercase();
-        self.project.compose.name.clone().unwrap_or_else(folder)
-    }
-
-    /// The named volumes in the service's definition.
-    fn volumes(&self) -> Vec<String> {
-        self.project.compose.service(&self.service).map(source::named_volumes).unwrap_or_default()
-    }
-}
-
-/// The env file on the server, relative to its checkout.
-fn env_file(project: &Project) -> String {
-    project.variable_files().into_iter().next().unwrap_or_else(|| ".env".to_owned())
-}
-
-/// `[backup]` with the flags over it.
-struct Section {
-    host: HostSpec,
-    service: String,
-    uri_env: String,
-    database: Option<String>,
-    directory: String,
-}
-
-impl Section {
-    fn read(args: &Args, project: &Project) -> Result<Self> {
-        let section = project.backup();
-        let service = args.service.clone().or_else(|| section.map(|section| section.service.as_ref().clone()));
-        let service = service.unwrap_or_else(|| "mongodb".to_owned());
-        let named = args.host.as_deref().or_else(|| section?.host.as_ref().map(|host| host.as_ref().as_str()));
-        let host = match named {
-            Some(name) => project.host(name)?.clone(),
-            None => project.host_of(&service).cloned().ok_or_else(|| {
-                Failure::new(Exit::Config, "backup.no-host", "no host is known")
-                    .hint("name one under [hosts] in cm.toml, or use --uri-env VARIABLE --output DIR")
-            })?,
-        };
-        Ok(Section {
-            host,
-            service,
-            uri_env: section.map_or_else(|| "MONGODB_URI".to_owned(), |section| section.uri_env.clone()),
-            database: args.database.clone().or_else(|| section?.database.clone()),
-            directory: (args.remote_dir.clone())
-                .or_else(|| section.map(|section| section.directory.clone()))
-                .unwrap_or_else(|| "~/backups".to_owned()),
-        })
-    }
-}
-
 /// What the flags say of the reading.
-fn options(args: &Args) -> Result<Options> {
+///
+/// # Errors
+/// [`Exit::Usage`] for what does not go together.
+pub fn options(args: &Args) -> Result<Options> {
     let options = Options {
         selection: Selection::of(args)?,
         compression: args.compression,
@@ -354,7 +280,7 @@ fn options(args: &Args) -> Result<Options> {
 
 /// Whether `--output` names a folder or a new file.
 fn local_target(args: &Args, path: &Path) -> Result<To> {
-    let path = absolute(args, path)?;
+    let path = places::absolute(args, path)?;
     let as_folder = path.is_dir() || path.to_string_lossy().ends_with('/');
     if as_folder {
         return Ok(To::Folder(path));
@@ -369,142 +295,4 @@ fn local_target(args: &Args, path: &Path) -> Result<To> {
         return Err(unusable().cause("it is there already"));
     }
     Ok(To::File { folder: folder.to_owned(), name: name.to_owned() })
-}
-
-/// A path as the flags mean it: from the folder that `-C` names.
-///
-/// # Errors
-/// [`Exit::Usage`] for an empty one.
-pub fn absolute(args: &Args, path: &Path) -> Result<PathBuf> {
-    let path = args.common.directory.as_deref().unwrap_or(Path::new("")).join(path);
-    std::path::absolute(&path).map_err(|error| {
-        Failure::new(Exit::Usage, "usage.output", format!("cannot use the path {:?}", path.display().to_string()))
-            .cause(error)
-    })
-}
-
-/// A folder of this machine.
-async fn here(folder: &Path, log: &Log) -> Result<Store> {
-    let target = Target { name: "this machine".to_owned(), address: "local".to_owned(), ssh_config: None };
-    let host = Host::connect(&target, log).await?;
-    let folder = folder.to_str().ok_or_else(|| {
-        Failure::new(Exit::Usage, "usage.output", format!("the path {} is not UTF-8", folder.display()))
-    })?;
-    Ok(Store::new(host, folder))
-}
-
-/// The folder of this machine that a flag names.
-///
-/// # Errors
-/// [`Exit::Usage`] if it cannot be one.
-pub async fn local_store(args: &Args, folder: &Path, log: &Log) -> Result<Store> {
-    here(&absolute(args, folder)?, log).await
-}
-
-/// The project; where `optional`, `None` in a folder that belongs to none. A project with
-/// a mistake is an error in any case.
-///
-/// # Errors
-/// [`Exit::Config`].
-pub fn project_if_any(args: &Args, optional: bool) -> Result<Option<Project>> {
-    match Project::load(&args.common) {
-        Ok(project) => Ok(Some(project)),
-        Err(failure) if optional && failure.code == NO_PROJECT => Ok(None),
-        Err(failure) => Err(failure),
-    }
-}
-
-/// The folder of the host that `cm.toml` names.
-///
-/// # Errors
-/// [`Exit::Config`], [`Exit::Unreachable`].
-pub async fn configured_store(args: &Args, log: &Log) -> Result<Store> {
-    let project = Project::load(&args.common)?;
-    let section = Section::read(args, &project)?;
-    let host = Host::connect(&Target::of(&project, &section.host)?, log).await?;
-    Ok(Store::new(host, &section.directory))
-}
-
-/// The host of that name in `cm.toml`, connected.
-///
-/// # Errors
-/// [`Exit::Config`], [`Exit::Unreachable`].
-pub async fn host_named(args: &Args, name: &str, log: &Log) -> Result<Host> {
-    let project = Project::load(&args.common)?;
-    Host::connect(&Target::of(&project, project.host(name)?)?, log).await
-}
-
-/// A database that is written to: that of a variable, or the project's own.
-#[derive(Debug)]
-pub struct Destination {
-    /// The connection.
-    pub source: Source,
-    /// The project it belongs to and its host, which have a deploy lock.
-    pub owner: Option<(Project, Host)>,
-}
-
-/// Connects to the database that the flags and `cm.toml` name.
-///
-/// # Errors
-/// [`Exit::Config`], [`Exit::Unreachable`]; [`Exit::Backup`] if it does not answer.
-pub async fn destination(args: &Args, log: &Log) -> Result<Destination> {
-    if let Some(variable) = &args.uri_env {
-        return Ok(Destination { source: Source::from_environment(variable, None).await?, owner: None });
-    }
-    let project = Project::load(&args.common)?;
-    let section = Section::read(args, &project)?;
-    let host = Host::connect(&Target::of(&project, &section.host)?, log).await?;
-    let from = FromService { project, host: section.host, service: section.service, uri_env: section.uri_env };
-    let source = from.open(&host).await?.ok_or_else(|| {
-        let message =
-            format!("on {}: there is no container of service {:?} to restore into", host.name(), from.service);
-        Failure::new(Exit::Backup, "backup.database-unreachable", message)
-            .hint(format!("start it first: docker compose up -d {}", from.service))
-    })?;
-    Ok(Destination { source, owner: Some((from.project, host)) })
-}
-
-/// `--output -`: the archive on stdout, which nobody can read back from here.
-///
-/// # Errors
-/// [`Exit::Usage`] for a terminal or without `--uri-env`, and those of a backup.
-pub async fn to_stdout(args: &Args, io: &Io) -> Result<Exit> {
-    let usage = |message: &str, hint: &str| Failure::new(Exit::Usage, "usage.output", message).hint(hint);
-    let variable = args.uri_env.as_deref().ok_or_else(|| {
-        usage("--output - needs --uri-env", "cm-backup --uri-env VARIABLE --database NAME --output - > FILE")
-    })?;
-    if std::io::stdout().is_terminal() {
-        return Err(usage("a backup is no text for a terminal", "redirect it: --output - > FILE"));
-    }
-    if args.common.dry_run {
-        io.log.info(format!("would write a backup of the database at ${variable} to stdout"));
-        return Ok(Exit::Done);
-    }
-    let source = Source::from_environment(variable, args.read_preference).await?;
-    let named = args.database.clone().or_else(|| source.database.clone());
-    let database = named.ok_or_else(|| usage("no database is named", "name it: --database NAME"))?;
-    name::check_database(&database)?;
-    let options = options(args)?;
-    let mut survey = survey::survey(&source.client, &database).await?;
-    if let Some(selection) = &options.selection {
-        selection.apply(&mut survey)?;
-    }
-    if options.selection.is_none() {
-        survey.accounts = accounts::read(&source.client, &database).await;
-    }
-    if survey.collections.is_empty() && !args.allow_empty {
-        let message = format!("the database {database:?} at ${variable} is not there");
-        return Err(Failure::new(Exit::Backup, "backup.empty", message).hint("--allow-empty takes it as it is"));
-    }
-    let (client, survey, consistency) = (&source.client, &survey, options.consistency);
-    let dump = Dump { client, survey, options: &options, consistency, log: &io.log };
-    let dumped = dump.run(std::io::stdout()).await;
-    source.close().await;
-    let (_, dumped) = dumped?.split();
-    for warning in &dumped.warnings {
-        io.log.warn(warning);
-    }
-    io.log.success(format!("wrote {}, SHA-256 {}", text::bytes(dumped.bytes), dumped.sha256));
-    io.log.warn("what went to stdout was not read back: prove it where it arrives, with `cm-backup verify`");
-    Ok(Exit::Done)
 }

@@ -3,7 +3,7 @@
 //! not known to be unneeded: then nothing is removed.
 
 use crate::manifest::Manifest;
-use crate::plan;
+use crate::places;
 use crate::store::{Listed, Removal, Store};
 use crate::{args::Args, text};
 use cm_core::{Exit, Failure, Io, Log, Result, Run, actor};
@@ -53,15 +53,15 @@ impl Retention {
 /// [`Exit::Usage`] if nothing says what to keep; [`Exit::Unreachable`], [`Exit::LockHeld`],
 /// [`Exit::LockLost`]; [`Exit::Backup`] if it is not known what the releases need.
 pub async fn run(args: &Args, folder: Option<&Path>, io: &Io) -> Result<Exit> {
-    let project = plan::project_if_any(args, folder.is_some())?;
+    let project = places::project_if_any(args, folder.is_some())?;
     let retention = Retention::of(args, project.as_ref());
     if !retention.is_set() {
         return Err(Failure::new(Exit::Usage, "usage.keep", "nothing says which backups to keep")
             .hint("--keep N or --keep-days N, or `keep` under [backup] in cm.toml"));
     }
     let store = match folder {
-        Some(folder) => plan::local_store(args, folder, &io.log).await?,
-        None => plan::configured_store(args, &io.log).await?,
+        Some(folder) => places::local_store(args, folder, &io.log).await?,
+        None => places::configured_store(args, &io.log).await?,
     };
     let mut doc = cm_core::Document::start("cm-backup", &actor(), args.common.dry_run);
     if let Some(project) = &project {

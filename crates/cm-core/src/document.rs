@@ -14,6 +14,9 @@ pub const SCHEMA: &str = "cm.deployment/1";
 /// The largest document a program reads, in bytes.
 pub const MAX_BYTES: usize = 8 * 1024 * 1024;
 
+/// What to do about a document that cannot be read.
+const FORMAT: &str = "pipe in the output of another cm program; cm-document(5) describes it";
+
 /// What the deployment has come to so far. An unknown word reads as failed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Status {
@@ -192,14 +195,16 @@ impl Document {
                 Err(bad("input.schema", format!("the document's schema is {other:?}, this program reads {SCHEMA:?}"))
                     .hint("use programs of one version in one pipe; `--version` tells"))
             }
-            None => Err(bad("input.schema", format!("the document has no \"schema\"; this program reads {SCHEMA:?}"))),
+            None => Err(bad("input.schema", format!("the document has no \"schema\"; this program reads {SCHEMA:?}"))
+                .hint(FORMAT)),
         }
     }
 
     /// The fields every program relies on have the right type; the rest is free.
     fn check_shape(&self) -> Result<()> {
-        let wrong =
-            |field: &str, wanted: &str| Err(bad("input.shape", format!("the document's {field:?} is not {wanted}")));
+        let wrong = |field: &str, wanted: &str| {
+            Err(bad("input.shape", format!("the document's {field:?} is not {wanted}")).hint(FORMAT))
+        };
         let text = |path: &str| self.at(path).and_then(Value::as_str);
         match text("/run/id") {
             // The id names a directory of the journal: nothing but a UUID will do.
@@ -307,8 +312,9 @@ impl Document {
 
     fn read_services(&self) -> Result<Vec<Service>> {
         let list = self.value.get("services").cloned().unwrap_or_default();
-        serde_json::from_value(list)
-            .map_err(|error| bad("input.services", "the document's \"services\" cannot be read").cause(error))
+        serde_json::from_value(list).map_err(|error| {
+            bad("input.services", "the document's \"services\" cannot be read").cause(error).hint(FORMAT)
+        })
     }
 
     /// Every service of the plan, also those with nothing to do.

@@ -152,7 +152,8 @@ impl Repository {
             }
             Err(error) if error.code() == ErrorCode::InvalidSpec => {
                 let message = format!("{rev:?} is no revision");
-                return Err(Failure::new(Exit::Usage, "usage.revision", message).cause(error.message()));
+                let failure = Failure::new(Exit::Usage, "usage.revision", message).cause(error.message());
+                return Err(failure.hint("name a commit, a branch or a tag"));
             }
             Err(_) => return Ok(None),
         };

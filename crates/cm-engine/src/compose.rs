@@ -150,6 +150,12 @@ impl<'a> Compose<'a> {
             missing.causes = failure.causes;
             return missing.hint("on Debian: apt-get install docker-compose-v2, or Docker's own docker-compose-plugin");
         }
+        if has_no_folder(&failure) {
+            let message = format!("there is no checkout on {}", self.host.name());
+            let mut missing = Failure::new(Exit::Config, "checkout.missing", message);
+            missing.causes = failure.causes;
+            return missing.hint("the first deployment makes it; if it is elsewhere, mend `checkout` in cm.toml");
+        }
         failure.hint(format!(
             "mend the file, or bring Docker Compose on {} up to date: `docker compose version` there",
             self.host.name()
@@ -289,6 +295,11 @@ fn build_key(config: &Config, services: &[String], options: &BuildOptions<'_>) -
 fn is_missing(failure: &Failure) -> bool {
     let said = ["unknown flag: --ansi", "'compose' is not a docker command", "unknown command: docker compose"];
     failure.causes.iter().any(|cause| said.iter().any(|words| cause.contains(words)))
+}
+
+/// What `env -C` says where there is no such folder.
+fn has_no_folder(failure: &Failure) -> bool {
+    failure.causes.iter().any(|cause| cause.contains("cannot change directory to"))
 }
 
 #[cfg(test)]

@@ -366,6 +366,31 @@ impl Template {
         &self.text
     }
 
+    /// That it can be expanded, whatever the values are; `file` is what it stands in.
+    fn check(&self, file: &str) -> Result<()> {
+        let Some(at) = &self.at else { return Ok(()) };
+        let read = template::expand(&self.text, &|_| None);
+        read.map(drop).map_err(|bad| {
+            let message = format!("cannot read {:?}: {bad}", self.text);
+            source::failure("config.bad-reference", at, file, message).hint("a dollar sign is written $$")
+        })
+    }
+
+    /// That it is a URL, as far as that can be said without the values.
+    fn check_url(&self, file: &str) -> Result<()> {
+        let Some(at) = &self.at else { return Ok(()) };
+        let (start, varies) = match self.text.split_once('$') {
+            Some((start, _)) => (start, true),
+            None => (self.text.as_str(), false),
+        };
+        let fits = |scheme: &str| start.starts_with(scheme) || (varies && scheme.starts_with(start));
+        if ["http://", "https://"].into_iter().any(fits) {
+            return Ok(());
+        }
+        Err(source::failure("config.bad-url", at, file, format!("{:?} is no http:// or https:// URL", self.text))
+            .hint("write it whole, as in \"https://www.example.org/health\""))
+    }
+
     /// The text with the values of this process's environment.
     ///
     /// # Errors
@@ -406,6 +431,8 @@ impl Config {
         for template in config.templates() {
             template.at = Some(Position::of_byte(&file, text, template.offset));
         }
+        config.templates().into_iter().try_for_each(|template| template.check(text))?;
+        config.urls().into_iter().try_for_each(|url| url.check_url(text))?;
         config.verify.checks.iter().try_for_each(|check| wants_something(&file, text, check))?;
         Ok(config)
     }
@@ -430,6 +457,12 @@ impl Config {
         let urls = self.verify.checks.iter_mut().map(|check| &mut check.url).chain(self.canary.url.as_mut());
         urls.for_each(|url| url.profile = profile.clone());
         Ok(())
+    }
+
+    /// Those of them that are URLs.
+    fn urls(&self) -> Vec<&Template> {
+        let checks = self.verify.checks.iter().map(|check| &check.url);
+        checks.chain(&self.canary.url).chain(self.ops.as_ref().map(|ops| &ops.url)).collect()
     }
 
     /// Every string that is expanded later.
@@ -548,6 +581,24 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_become_a_url_is_a_mistake_at_once() {
+        let parse = |url: &str| Config::parse("cm.toml", &format!("[canary]\nurl = \"{url}\"\n")).map(drop);
+        for good in ["http://a/", "https://${HOST}/", "${URL}", "http${S:-s}://a/", "http://a/?price=$$1"] {
+            parse(good).expect(good);
+        }
+        for (bad, code) in [
+            ("www.example.org", "config.bad-url"),
+            ("ftp://${HOST}/", "config.bad-url"),
+            ("", "config.bad-url"),
+            ("http://${HOST", "config.bad-reference"),
+        ] {
+            let failure = parse(bad).expect_err(bad);
+            assert_eq!((failure.code.as_str(), failure.exit), (code, Exit::Config), "{bad}");
+            assert!(failure.message.starts_with("cm.toml:2:7: "), "{}", failure.message);
+        }
+    }
+
+    #[test]
     fn a_profile_beats_the_environment_and_a_typo_is_no_profile() {
         let check = "[[verify.checks]]\nname = \"a\"\nurl = \"${HOME}/x\"\nstatus = 200\n";
         let plain = |text: &str| Config::parse("cm.toml", text).expect("valid");
@@ -561,9 +612,11 @@ mod tests {
 
     #[test]
     fn what_is_left_out_has_its_default() {
-        let config =
-            Config::parse("cm.toml", "[backup]\n[[verify.checks]]\nname = \"a\"\nurl = \"b\"\ncontains = \"c\"\n")
-                .expect("valid");
+        let config = Config::parse(
+            "cm.toml",
+            "[backup]\n[[verify.checks]]\nname = \"a\"\nurl = \"http://b\"\ncontains = \"c\"\n",
+        )
+        .expect("valid");
         assert_eq!(config.health.timeout, Duration::from_secs(180));
         assert_eq!((config.canary.requests, config.prune.keep), (200, 3));
         assert_eq!(config.verify.checks[0].statuses(), Statuses(vec![200]));

@@ -387,19 +387,13 @@ fn file_name(path: &Path) -> String {
 /// Every service and host that `cm.toml` names is there.
 fn check_references(config: &Config, compose: &Compose) -> Result<()> {
     let (file, text): (Arc<str>, &str) = (config.file.as_str().into(), &config.text);
-    let check = |name: &Spanned<String>, what: &str, known: Vec<&str>| -> Result<()> {
+    let check = |name: &Spanned<String>, (what, code): (&str, &str), known: Vec<&str>| -> Result<()> {
         if known.contains(&name.as_ref().as_str()) || name.span().is_empty() {
             return Ok(());
         }
         let at = Position::of_byte(&file, text, name.span().start);
         let hint = nearest::hint(name.as_ref(), known);
-        Err(source::failure(
-            &format!("config.unknown-{what}"),
-            &at,
-            text,
-            format!("there is no {what} {:?}", name.as_ref()),
-        )
-        .hint(hint))
+        Err(source::failure(code, &at, text, format!("there is no {what} {:?}", name.as_ref())).hint(hint))
     };
     let hosts = config.hosts.values().flat_map(|host| &host.services);
     let groups = config.groups.values().flatten();
@@ -408,10 +402,10 @@ fn check_references(config: &Config, compose: &Compose) -> Result<()> {
     let services =
         hosts.chain(groups).chain(config.services.keys()).chain(backup.map(|backup| &backup.service)).chain(checks);
     for service in services {
-        check(service, "service", compose.names())?;
+        check(service, ("service", "config.unknown-service"), compose.names())?;
     }
     if let Some(host) = backup.and_then(|backup| backup.host.as_ref()) {
-        check(host, "host", config.hosts.keys().map(String::as_str).collect())?;
+        check(host, ("host", "config.unknown-host"), config.hosts.keys().map(String::as_str).collect())?;
     }
     Ok(())
 }

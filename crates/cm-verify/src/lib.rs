@@ -57,13 +57,12 @@ impl cm_core::Tool for Tool {
             if !plan.skipped {
                 run.log.warn(format!("nothing was asked from outside: {}", plan.nothing()));
             }
+            write_junit(&args, &project, &Results::default(), run)?;
             return Ok(Done::skipped(plan.nothing()));
         }
         let results = plan.carry_out(&run.doc, &run.log).await?;
         run.doc.set_facts(results.to_json());
-        if let Some(path) = &args.junit {
-            junit::write(path, &project.name(), &results)?;
-        }
+        write_junit(&args, &project, &results, run)?;
         alert(&project, &results, &run.doc, args.notify, &run.log).await;
         results.conclude(plan.checks, &run.log)
     }
@@ -76,6 +75,18 @@ fn load(args: &Args) -> Result<Project> {
         project.config.use_profile(profile)?;
     }
     Ok(project)
+}
+
+/// The report for CI. A deployment is not taken back because a file cannot be written.
+fn write_junit(args: &Args, project: &Project, results: &Results, run: &Run) -> Result<()> {
+    let Some(path) = &args.junit else { return Ok(()) };
+    match junit::write(path, &project.name(), results) {
+        Err(failure) if !run.started_here => {
+            run.log.warn(failure.to_string());
+            Ok(())
+        }
+        written => written,
+    }
 }
 
 /// Asks what runs now, for the canary of a later program of this pipe.

@@ -20,10 +20,9 @@ use crate::args::{Args, RestoreArgs};
 use crate::check::{self, Check, Proof};
 use crate::file::BackupFile;
 use crate::manifest::Manifest;
-use crate::plan as routes;
 use crate::progress::{self, Progress};
 use crate::verify::{self, Contents};
-use crate::{source::Source, survey, text};
+use crate::{places, source::Source, survey, text};
 use accounts::Accounts;
 use bson::Document;
 use cm_core::{Exit, Failure, Io, Log, Result, Run, actor};
@@ -129,7 +128,7 @@ pub async fn run(args: &Args, restore: &RestoreArgs, io: &Io) -> Result<Exit> {
         users_and_roles: restore.users_and_roles,
     };
     let plan = Plan::make(&prelude, &wanted)?;
-    let destination = routes::destination(args, &io.log).await?;
+    let destination = places::destination(args, &io.log).await?;
     let source = &destination.source;
     let done = match &destination.owner {
         Some(owner) => under_lock(args, restore, &file, prelude, plan, (source, owner), io).await,

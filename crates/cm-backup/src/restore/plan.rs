@@ -3,7 +3,7 @@
 use super::accounts::is_account;
 use super::names::Renames;
 use super::place::OWN_PREFIX;
-use crate::archive::{Kind, Prelude};
+use crate::archive::{Entry, Kind, Prelude};
 use crate::metadata::{self, Described};
 use crate::survey;
 use cm_core::{Exit, Failure, Result};
@@ -119,17 +119,19 @@ impl Plan {
             let way = Way::InPlace;
             plan.items.push(Item { index, from, db, collection, kind: entry.kind, described, way, exists: false });
         }
-        plan.check_collections(wanted)?;
+        plan.check_collections(prelude, wanted)?;
         plan.check_unique()?;
         Ok(plan)
     }
 
-    fn check_collections(&self, wanted: &Wanted) -> Result<()> {
+    fn check_collections(&self, prelude: &Prelude, wanted: &Wanted) -> Result<()> {
         let found = |name: &&String| self.items.iter().any(|item| item.from.ends_with(&format!(".{name}")));
         if let Some(missing) = wanted.collections.iter().find(|name| !found(name)) {
-            let have: Vec<_> = self.items.iter().map(|item| item.from.as_str()).collect();
+            let restored = prelude.entries.iter().filter(|one| not_restored(&one.db, &one.collection).is_none());
+            let have: Vec<_> = restored.map(Entry::namespace).collect();
             let message = format!("the backup has no collection {missing:?}");
-            return Err(Failure::new(Exit::Usage, "restore.collection", message).cause(format!("it has: {have:?}")));
+            let failure = Failure::new(Exit::Usage, "restore.collection", message);
+            return Err(failure.hint(format!("it has: {}", have.join(", "))));
         }
         if self.items.is_empty() {
             let message = "there is nothing in this backup that could be restored";
@@ -244,7 +246,6 @@ fn not_restored(db: &str, collection: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::Entry;
 
     fn prelude(names: &[(&str, &str, Kind)]) -> Prelude {
         let entry = |(db, collection, kind): &(&str, &str, Kind)| Entry {

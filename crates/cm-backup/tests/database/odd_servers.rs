@@ -8,6 +8,7 @@ use cm_backup::verify::read_documents;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// A listing of one collection.
 fn listing(kinds: &[(&str, &str)]) -> RawDocumentBuf {
@@ -227,4 +228,46 @@ fn memory_does_not_grow_with_the_data() {
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     assert_eq!(ended.document()["facts"]["backup"]["documents"], 2 * count);
     assert!(peak < 150 << 20, "{} MiB of memory for {} MB of data", peak >> 20, 2 * size as u64 * BATCHES / 1_000_000);
+}
+
+/// A member of a replica set of two; it counts how often documents are asked of it.
+fn member(primary: bool, ports: &Arc<OnceLock<[u16; 2]>>, asked: &Arc<AtomicU64>) -> Fake {
+    let (ports, asked) = (Arc::clone(ports), Arc::clone(asked));
+    Fake::start(move |name, _| match name {
+        "hello" | "isMaster" | "ismaster" => {
+            let addresses = ports.wait().map(|port| format!("127.0.0.1:{port}"));
+            let [first, second] = &addresses;
+            Some(rawdoc! {
+                "ok": 1, "helloOk": true, "isWritablePrimary": primary, "ismaster": primary, "secondary": !primary,
+                "setName": "rs", "setVersion": 1, "hosts": [first.as_str(), second.as_str()],
+                "primary": first.as_str(), "me": addresses[usize::from(!primary)].as_str(),
+                "minWireVersion": 0, "maxWireVersion": 21, "maxBsonObjectSize": 16 << 20,
+                "maxMessageSizeBytes": 48_000_000, "maxWriteBatchSize": 100_000,
+            })
+        }
+        "listCollections" => Some(listing(&[("orders", "collection")])),
+        "find" => {
+            asked.fetch_add(1, Ordering::Relaxed);
+            Some(cursor(0, "firstBatch", &documents(5)))
+        }
+        "count" => Some(rawdoc! {"n": 5, "ok": 1}),
+        _ => None,
+    })
+}
+
+#[test]
+fn documents_come_from_the_member_that_is_preferred() {
+    for (preference, of_primary) in [("primary", true), ("secondary", false), ("secondaryPreferred", false)] {
+        let ports = Arc::new(OnceLock::new());
+        let asked = [(); 2].map(|()| Arc::new(AtomicU64::new(0)));
+        let members = [member(true, &ports, &asked[0]), member(false, &ports, &asked[1])];
+        let [first, second] = members.map(|member| member.port);
+        ports.set([first, second]).expect("once");
+        let uri = format!("mongodb://127.0.0.1:{first},127.0.0.1:{second}/?replicaSet=rs");
+        let lab = Lab::new();
+        let ended = lab.back_up(&uri, &["--read-preference", preference, "--consistency", "none"]);
+        assert_eq!(ended.code, 0, "{preference}: {}", ended.stderr);
+        let counts = asked.map(|count| count.load(Ordering::Relaxed));
+        assert_eq!((counts[0] > 0, counts[1] > 0), (of_primary, !of_primary), "{preference}: {counts:?}");
+    }
 }

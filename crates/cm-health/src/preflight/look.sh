@@ -11,7 +11,9 @@ fact() { # NAME COMMAND... - the first line it says, or why it failed
     if said=$("$@" 2>&1); then
         printf '%s=%s\n' "$name" "$(printf '%s\n' "$said" | head -n 1)"
     else
-        printf '%s-error=%s\n' "$name" "$(printf '%s\n' "$said" | tail -n 1)"
+        # The reason, without where to read more.
+        said=$(printf '%s\n' "$said" | sed "/^$/d; /^See '/d; /^Run '/d" | tail -n 1)
+        printf '%s-error=%s\n' "$name" "$said"
     fi
 }
 

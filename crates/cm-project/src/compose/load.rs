@@ -153,6 +153,10 @@ impl<'a> Loader<'a> {
                 }
             }
         }
+        if let Some(missing) = files.iter().find(|file| matches!(tree::read(self.tree, file), Ok(None))) {
+            let message = format!("cannot include {missing}: there is no such file");
+            return Err(self.failure("compose.include", &entry.at, message));
+        }
         let own_folder = match entry.get("project_directory").and_then(Node::text).map(|path| Place::at(folder, &path))
         {
             Some(Place::Inside(path)) => path,
@@ -242,6 +246,10 @@ impl<'a> Loader<'a> {
             let message = format!("cannot extend from {other:?}: it is not in the repository");
             return Err(self.failure("compose.extends", &extends.at, message));
         };
+        if let Ok(None) = tree::read(self.tree, &path) {
+            let message = format!("cannot extend from {path}: there is no such file");
+            return Err(self.failure("compose.extends", &extends.at, message));
+        }
         let node = self.parse(&path, chain)?;
         let own_folder = tree::parent(&path).to_owned();
         let services = node.get("services").cloned().unwrap_or_else(|| Node::new(Yaml::Map(Vec::new()), extends));
