@@ -146,7 +146,7 @@ fn what_is_bad_has_a_class_of_its_own_and_is_never_a_pass() {
     let certificates = Home::new();
     let (_running, port) = tls(&certificates, "shop.localhost", "90", true);
     let cases = [
-        ("dashboard".to_owned(), "status = 200", ("bad-url", "unknown")),
+        ("${NOTHING:-dashboard}".to_owned(), "status = 200", ("bad-url", "unknown")),
         (format!("{server}/health"), "json = { \"a.b\" = 1 }", ("json-missing", "fail")),
         (format!("https://shop.localhost:{port}/"), "status = 200", ("certificate-untrusted", "fail")),
         (format!("{server}/endless"), "status = 200", ("body-too-large", "fail")),

@@ -94,7 +94,7 @@ async fn all(admin: &Database, own: &Database, names: Names) -> Result<Vec<RawDo
 /// What the server tells of each, in the form in which it is stored.
 async fn told(own: &Database, names: Names) -> Result<Vec<RawDocumentBuf>> {
     let list = |answer: &Document| documents(answer, names);
-    let known = list(&survey::command(own, doc! {names.info: 1}).await?);
+    let known = list(&survey::ask(own, doc! {names.info: 1}).await?);
     let mut all = Vec::new();
     for one in known {
         let name = one.get_str(names.one).unwrap_or_default();
@@ -102,7 +102,7 @@ async fn told(own: &Database, names: Names) -> Result<Vec<RawDocumentBuf>> {
         // Only for one at a time is everything told.
         ask.insert(if names.one == "user" { "showCredentials" } else { "showPrivileges" }, true);
         ask.insert("showAuthenticationRestrictions", true);
-        let answer = survey::command(own, ask).await?;
+        let answer = survey::ask(own, ask).await?;
         let Some(mut document) = list(&answer).into_iter().next() else { continue };
         ONLY_TOLD.iter().for_each(|field| drop(document.remove(field)));
         let needed = if names.one == "user" { "credentials" } else { "privileges" };

@@ -174,7 +174,7 @@ impl Backup<'_> {
         if self.restore_check && !contents.prelude.entries.is_empty() {
             let name = format!("{}.partial", self.name);
             let file = BackupFile::There { store: self.store.clone(), name, copied: None };
-            restore::rehearse(&self.source.client, &file, &contents, self.log).await?;
+            restore::rehearse(&self.source.of_the_primary()?, &file, &contents, self.log).await?;
         }
         manifest.verified_at = time::now();
         let mut warnings = dumped.warnings;

@@ -20,7 +20,7 @@ pub const REFUSED_OPTION: &str = "backup.refused-option";
 const LONGEST_CAUSE: usize = 400;
 
 /// The URI of a database, and where it was found.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct DatabaseUri {
     /// For messages: `$MONGODB_URI`, or `MONGODB_URI in .env.production on platform`.
     pub origin: String,

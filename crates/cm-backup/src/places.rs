@@ -2,6 +2,7 @@
 //! for backups, hosts. A backup's [plan](crate::plan) and the other subcommands find them here.
 
 use crate::args::Args;
+use crate::select::ReadFrom;
 use crate::source::{self, Deployed, Source};
 use crate::store::Store;
 use cm_core::{Exit, Failure, Log, Result};
@@ -186,7 +187,7 @@ pub struct Destination {
 /// [`Exit::Config`], [`Exit::Unreachable`]; [`Exit::Backup`] if it does not answer.
 pub async fn destination(args: &Args, log: &Log) -> Result<Destination> {
     if let Some(variable) = &args.uri_env {
-        let source = Source::from_environment(variable, None).await.map_err(not_reached)?;
+        let source = Source::from_environment(variable, Some(ReadFrom::Primary)).await.map_err(not_reached)?;
         return Ok(Destination { source, owner: None });
     }
     let project = Project::load(&args.common)?;

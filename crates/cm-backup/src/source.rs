@@ -18,6 +18,9 @@ use std::time::Duration;
 /// How long taking leave of the server may take.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
+/// What reads at once.
+const CONNECTIONS: u32 = crate::dump::READERS as u32;
+
 /// A database that answers.
 #[derive(Debug)]
 pub struct Source {
@@ -31,6 +34,7 @@ pub struct Source {
     pub deployed: bool,
     /// The container it is in, where it is known.
     pub inside: Option<Inside>,
+    uri: DatabaseUri,
     tunnel: Option<Forward>,
 }
 
@@ -68,9 +72,9 @@ impl Source {
     }
 
     async fn connect(uri: DatabaseUri, display: String, tunnel: Option<Forward>) -> Result<Source> {
-        let client = uri.client(u32::try_from(crate::dump::READERS).unwrap_or(1))?;
+        let client = uri.client(CONNECTIONS)?;
         let database = uri.database().map(str::to_owned);
-        let source = Source { client, display, database, deployed: false, inside: None, tunnel };
+        let source = Source { client, display, database, deployed: false, inside: None, uri, tunnel };
         match survey::greet(&source.client, &source.display).await {
             Ok(()) => Ok(source),
             Err(failure) => {
@@ -78,6 +82,14 @@ impl Source {
                 Err(failure)
             }
         }
+    }
+
+    /// A client that also reads where it writes, which is the primary.
+    ///
+    /// # Errors
+    /// As [`DatabaseUri::client`].
+    pub fn of_the_primary(&self) -> Result<Client> {
+        self.uri.clone().reading_from(Some(ReadFrom::Primary)).client(CONNECTIONS)
     }
 
     /// Ends the connection and its tunnel.

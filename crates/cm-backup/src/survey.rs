@@ -7,6 +7,7 @@ use crate::{accounts::Accounts, metadata, mongo};
 use bson::{Bson, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc};
 use cm_core::{Exit, Failure, Result};
 use futures_util::TryStreamExt;
+use mongodb::action::{Action, RunCommand, RunCursorCommand};
 use mongodb::{Client, Database};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -73,8 +74,32 @@ pub async fn command(database: &Database, command: Document) -> Result<Document>
 /// # Errors
 /// As [`command`].
 pub async fn command_within(database: &Database, command: Document, limit: Duration) -> Result<Document> {
+    answer(command, limit, |command| database.run_command(command)).await
+}
+
+/// Asks something of the member that is read; a [`command`] goes to the primary.
+///
+/// # Errors
+/// As [`command`].
+pub async fn ask(database: &Database, question: Document) -> Result<Document> {
+    ask_within(database, question, LIMIT).await
+}
+
+async fn ask_within(database: &Database, question: Document, limit: Duration) -> Result<Document> {
+    answer(question, limit, |question| {
+        let criteria = database.selection_criteria().cloned();
+        database.run_command(question).optional(criteria, RunCommand::selection_criteria)
+    })
+    .await
+}
+
+async fn answer<'a>(
+    command: Document,
+    limit: Duration,
+    run: impl FnOnce(Document) -> RunCommand<'a>,
+) -> Result<Document> {
     let name = command.keys().next().cloned().unwrap_or_default();
-    let running = async { database.run_command(command).await };
+    let running = async { run(command).await };
     let answer = tokio::time::timeout(limit, running).await.map_err(|_| too_slow_within(&name, limit))?;
     answer.map_err(|error| mongo::failure(&error, format!("the database refuses {name:?}")))
 }
@@ -99,8 +124,9 @@ fn too_slow_within(what: &str, limit: Duration) -> Failure {
 /// [`Exit::Backup`] if not.
 pub async fn greet(client: &Client, place: &str) -> Result<()> {
     let admin = client.database("admin");
-    let ping = async { admin.run_command(doc! {"ping": 1}).await };
-    let answer = tokio::time::timeout(LIMIT, ping).await.map_err(|_| too_slow("ping"))?;
+    let criteria = admin.selection_criteria().cloned();
+    let ping = admin.run_command(doc! {"ping": 1}).optional(criteria, RunCommand::selection_criteria);
+    let answer = tokio::time::timeout(LIMIT, ping.into_future()).await.map_err(|_| too_slow("ping"))?;
     answer.map(drop).map_err(|error| mongo::failure(&error, format!("cannot reach the database: {place}")))
 }
 
@@ -109,7 +135,7 @@ pub async fn greet(client: &Client, place: &str) -> Result<()> {
 /// # Errors
 /// As [`command`].
 pub async fn databases(client: &Client) -> Result<Vec<String>> {
-    let answer = command(&client.database("admin"), doc! {"listDatabases": 1, "nameOnly": true}).await?;
+    let answer = ask(&client.database("admin"), doc! {"listDatabases": 1, "nameOnly": true}).await?;
     let list = answer.get_array("databases").cloned().unwrap_or_default();
     let names = list.iter().filter_map(|one| one.as_document()?.get_str("name").ok());
     Ok(names.filter(|name| !OWN_DATABASES.contains(name)).map(str::to_owned).collect())
@@ -121,8 +147,8 @@ pub async fn databases(client: &Client) -> Result<Vec<String>> {
 /// [`Exit::Backup`] with what the server said.
 pub async fn survey(client: &Client, database: &str) -> Result<Survey> {
     let db = client.database(database);
-    let build = command(&client.database("admin"), doc! {"buildInfo": 1}).await?;
-    let hello = command(&client.database("admin"), doc! {"hello": 1}).await.unwrap_or_default();
+    let build = ask(&client.database("admin"), doc! {"buildInfo": 1}).await?;
+    let hello = ask(&client.database("admin"), doc! {"hello": 1}).await.unwrap_or_default();
     Ok(Survey {
         database: database.to_owned(),
         version: build.get_str("version").unwrap_or("unknown").to_owned(),
@@ -136,7 +162,7 @@ pub async fn survey(client: &Client, database: &str) -> Result<Survey> {
 /// The length of all documents, in bytes of BSON; `None` where the server does not say, or has to
 /// read all of them to know.
 pub async fn data_bytes(database: &Database) -> Option<u64> {
-    let stats = command_within(database, doc! {"dbStats": 1}, STATISTICS_LIMIT).await.ok()?;
+    let stats = ask_within(database, doc! {"dbStats": 1}, STATISTICS_LIMIT).await.ok()?;
     stats.get("dataSize").and_then(number)
 }
 
@@ -167,7 +193,7 @@ pub async fn count(database: &Database, found: &Found) -> Option<u64> {
     if !found.query.is_empty() {
         count.insert("query", found.query.clone());
     }
-    let answer = command(database, count).await.ok()?;
+    let answer = ask(database, count).await.ok()?;
     answer.get("n").and_then(number)
 }
 
@@ -213,7 +239,7 @@ pub async fn has_document(database: &Database, name: &str, kind: Kind, query: &D
         return true;
     }
     let find = doc! {"find": name, "filter": query.clone(), "limit": 1, "projection": {"_id": 1}, "singleBatch": true};
-    let Ok(answer) = command(database, find).await else { return true };
+    let Ok(answer) = ask(database, find).await else { return true };
     let first = answer.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch"));
     first.map_or(true, |first| !first.is_empty())
 }
@@ -278,7 +304,9 @@ fn uuid(info: &RawDocument) -> Option<String> {
 /// As [`command`].
 pub async fn list(database: &Database, command: Document, what: &str) -> Result<Vec<RawDocumentBuf>> {
     let read = async {
-        let mut cursor = database.run_cursor_command(command).batch().await?;
+        let criteria = database.selection_criteria().cloned();
+        let asked = database.run_cursor_command(command).optional(criteria, RunCursorCommand::selection_criteria);
+        let mut cursor = asked.batch().await?;
         let mut all = Vec::new();
         while let Some(batch) = cursor.try_next().await? {
             for item in batch.doc_slices()? {

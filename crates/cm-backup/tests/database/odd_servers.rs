@@ -233,7 +233,7 @@ fn memory_does_not_grow_with_the_data() {
 /// A member of a replica set of two; it counts how often documents are asked of it.
 fn member(primary: bool, ports: &Arc<OnceLock<[u16; 2]>>, asked: &Arc<AtomicU64>) -> Fake {
     let (ports, asked) = (Arc::clone(ports), Arc::clone(asked));
-    Fake::start(move |name, _| match name {
+    Fake::start(move |name, command| match name {
         "hello" | "isMaster" | "ismaster" => {
             let addresses = ports.wait().map(|port| format!("127.0.0.1:{port}"));
             let [first, second] = &addresses;
@@ -248,7 +248,15 @@ fn member(primary: bool, ports: &Arc<OnceLock<[u16; 2]>>, asked: &Arc<AtomicU64>
         "listCollections" => Some(listing(&[("orders", "collection")])),
         "find" => {
             asked.fetch_add(1, Ordering::Relaxed);
-            Some(cursor(0, "firstBatch", &documents(5)))
+            if !command.contains_key("readConcern") {
+                return Some(cursor(0, "firstBatch", &documents(5)));
+            }
+            let mut batch = bson::RawArrayBuf::new();
+            documents(5).into_iter().for_each(|document| batch.push(document));
+            let time = bson::Timestamp { time: 7, increment: 1 };
+            Some(
+                rawdoc! {"ok": 1, "cursor": {"id": 0_i64, "ns": "shop.orders", "atClusterTime": time, "firstBatch": batch}},
+            )
         }
         "count" => Some(rawdoc! {"n": 5, "ok": 1}),
         _ => None,
@@ -265,9 +273,11 @@ fn documents_come_from_the_member_that_is_preferred() {
         ports.set([first, second]).expect("once");
         let uri = format!("mongodb://127.0.0.1:{first},127.0.0.1:{second}/?replicaSet=rs");
         let lab = Lab::new();
-        let ended = lab.back_up(&uri, &["--read-preference", preference, "--consistency", "none"]);
-        assert_eq!(ended.code, 0, "{preference}: {}", ended.stderr);
-        let counts = asked.map(|count| count.load(Ordering::Relaxed));
-        assert_eq!((counts[0] > 0, counts[1] > 0), (of_primary, !of_primary), "{preference}: {counts:?}");
+        for consistency in ["none", "snapshot"] {
+            let ended = lab.back_up(&uri, &["--read-preference", preference, "--consistency", consistency]);
+            assert_eq!(ended.code, 0, "{preference}, {consistency}: {}", ended.stderr);
+            let counts = [0, 1].map(|member: usize| asked[member].swap(0, Ordering::Relaxed));
+            assert_eq!((counts[0] > 0, counts[1] > 0), (of_primary, !of_primary), "{preference}, {consistency}");
+        }
     }
 }
