@@ -2,8 +2,8 @@
 # How fast a backup is, proof included: against `mongodump --archive --gzip` where that is on the PATH, else against
 # a raw cursor read through `gzip -6`, which is one thread as mongodump's is; with zstd against a raw cursor read to
 # nowhere; a restore against mongorestore, or batches of 1000 documents with one task for each collection, as it has
-# them. All use the same server of the tests on this machine, in turns. Prints a table; exit status 1 where a limit is
-# missed: gzip at least 2.5 times the peer's throughput, zstd within 25 % of the raw read, the restore as fast as its
+# them. All use the server of the tests on this machine, in turns; each restore an empty one. Prints a table; exit
+# status 1 where a limit is missed: gzip at least 2.5 times the peer's throughput, zstd within 25 % of the raw read, the restore as fast as its
 # peer, memory below 150 MB. On a busy machine the ratios say less: the load is printed with them. The tests' server
 # copies a collection that is renamed, which mongod does not, and that takes as long again as to fill it: the peer of the
 # restore fills its collections beside those in use and renames them, too.

@@ -13,6 +13,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use tokio::task::JoinHandle;
 
+/// Which file is meant, for one who named another.
 const MANIFEST_HINT: &str = "it is the FILE.manifest.json that was written with the backup";
 
 /// Where a backup is.

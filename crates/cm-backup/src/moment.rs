@@ -9,7 +9,6 @@ use crate::{mongo, survey};
 use bson::{Document, RawDocumentBuf, Timestamp, doc};
 use cm_core::{Exit, Failure, Log, Result};
 use futures_util::stream::{BoxStream, StreamExt};
-use mongodb::action::{Action, RunCursorCommand};
 use mongodb::error::Error;
 use mongodb::options::ReadConcern;
 use mongodb::raw_batch_cursor::{RawBatch, SessionRawBatchCursor};
@@ -128,24 +127,18 @@ impl Moment {
             Moment::At(time) if readable_at_a_moment(found) => {
                 let concern = doc! {"level": "snapshot", "atClusterTime": *time};
                 let find = find(found, Some(concern));
-                Ok(reading(database, find).batch().await?.boxed())
+                Ok(survey::reading(database, find).batch().await?.boxed())
             }
             Moment::Within(session) if readable_at_a_moment(found) => {
                 within(session.lock().await, database, found).await
             }
-            _ if found.needs_raw_data() => Ok(reading(database, find(found, None)).batch().await?.boxed()),
+            _ if found.needs_raw_data() => Ok(survey::reading(database, find(found, None)).batch().await?.boxed()),
             _ => {
                 let collection = database.collection::<RawDocumentBuf>(&found.entry.data_collection());
                 Ok(collection.find(found.query.clone()).batch().await?.boxed())
             }
         }
     }
-}
-
-/// The driver sends a command to the primary if it is not told otherwise.
-fn reading(database: &Database, find: Document) -> RunCursorCommand<'_> {
-    let criteria = database.selection_criteria().cloned();
-    database.run_cursor_command(find).optional(criteria, RunCursorCommand::selection_criteria)
 }
 
 async fn within<'a>(

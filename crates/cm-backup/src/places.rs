@@ -194,7 +194,7 @@ pub async fn destination(args: &Args, log: &Log) -> Result<Destination> {
     let section = Section::read(args, &project)?;
     let host = Host::connect(&Target::of(&project, &section.host)?, log).await?;
     let from = Deployment { project, host: section.host, service: section.service, uri_env: section.uri_env };
-    let source = from.open(&host).await.map_err(not_reached)?.ok_or_else(|| {
+    let source = from.open(&host).await?.ok_or_else(|| {
         let message =
             format!("on {}: there is no container of service {:?} to restore into", host.name(), from.service);
         Failure::new(Exit::Backup, "backup.database-unreachable", message)
@@ -203,7 +203,7 @@ pub async fn destination(args: &Args, log: &Log) -> Result<Destination> {
     Ok(Destination { source, owner: Some((from.project, host)) })
 }
 
-/// To do without a backup is no way out for a restore.
+/// To do without a backup is no way out for a restore. (A container's failure says how to start it.)
 fn not_reached(failure: Failure) -> Failure {
     match failure.code.as_str() {
         "backup.database-unreachable" => failure.hint("is the database running, and is that its URI?"),

@@ -86,11 +86,19 @@ pub async fn ask(database: &Database, question: Document) -> Result<Document> {
 }
 
 async fn ask_within(database: &Database, question: Document, limit: Duration) -> Result<Document> {
-    answer(question, limit, |question| {
-        let criteria = database.selection_criteria().cloned();
-        database.run_command(question).optional(criteria, RunCommand::selection_criteria)
-    })
-    .await
+    answer(question, limit, |question| asking(database, question)).await
+}
+
+/// The driver sends a command to the primary if it is not told otherwise.
+fn asking(database: &Database, question: Document) -> RunCommand<'_> {
+    let criteria = database.selection_criteria().cloned();
+    database.run_command(question).optional(criteria, RunCommand::selection_criteria)
+}
+
+/// The same for a command that answers with a cursor.
+pub fn reading(database: &Database, command: Document) -> RunCursorCommand<'_> {
+    let criteria = database.selection_criteria().cloned();
+    database.run_cursor_command(command).optional(criteria, RunCursorCommand::selection_criteria)
 }
 
 async fn answer<'a>(
@@ -124,9 +132,8 @@ fn too_slow_within(what: &str, limit: Duration) -> Failure {
 /// [`Exit::Backup`] if not.
 pub async fn greet(client: &Client, place: &str) -> Result<()> {
     let admin = client.database("admin");
-    let criteria = admin.selection_criteria().cloned();
-    let ping = admin.run_command(doc! {"ping": 1}).optional(criteria, RunCommand::selection_criteria);
-    let answer = tokio::time::timeout(LIMIT, ping.into_future()).await.map_err(|_| too_slow("ping"))?;
+    let ping = asking(&admin, doc! {"ping": 1}).into_future();
+    let answer = tokio::time::timeout(LIMIT, ping).await.map_err(|_| too_slow("ping"))?;
     answer.map(drop).map_err(|error| mongo::failure(&error, format!("cannot reach the database: {place}")))
 }
 
@@ -304,9 +311,7 @@ fn uuid(info: &RawDocument) -> Option<String> {
 /// As [`command`].
 pub async fn list(database: &Database, command: Document, what: &str) -> Result<Vec<RawDocumentBuf>> {
     let read = async {
-        let criteria = database.selection_criteria().cloned();
-        let asked = database.run_cursor_command(command).optional(criteria, RunCursorCommand::selection_criteria);
-        let mut cursor = asked.batch().await?;
+        let mut cursor = reading(database, command).batch().await?;
         let mut all = Vec::new();
         while let Some(batch) = cursor.try_next().await? {
             for item in batch.doc_slices()? {
