@@ -54,7 +54,7 @@ const IN_A_PROJECT: [Case; 50] = [
     ("cm-rollback --on-failure --run ../x", 2, "usage.run", "history"),
     ("cm-rollback --on-failure --run 01980e5c-7b1a-7c3e-8a52-2f6f8f1f2a10", 4, "journal.missing", "machine that began"),
     ("cm-health --service wep", 2, "usage.unknown-service", "\\\"web\\\"?"),
-    ("cm-health --all", 6, "checkout.missing", "git clone REPOSITORY"),
+    ("cm-health --all", 6, "checkout.missing", "a deployment makes"),
     ("cm-rollback", 62, "rollback.no-target", "--list"),
     ("cm-rollback --service wep", 2, "usage.unknown-service", "\\\"web\\\"?"),
     ("cm-verify --profile x", 6, "config.unknown-profile", "there are none"),

@@ -57,6 +57,7 @@ fn shown(stdout: &str) -> String {
 /// What differs from run to run, by a word.
 fn steady(text: &str, server: &str, home: &str) -> String {
     let script = r#"
+        s/t-stranger-[0-9]+/SANDBOX/g
         s/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/RUN/g
         s/\b[0-9a-f]{12,40}\b/COMMIT/g; s/\b[0-9a-f]{7}\.\.[0-9a-f]{7}\b/COMMITS/g
         s/Docker [^,]+, Compose [^,]+, [0-9.]+ GiB/Docker VERSION, Compose VERSION, N GiB/
@@ -106,12 +107,13 @@ fn a_stranger_installs_deploys_twice_and_goes_back() {
         "[[verify.checks]]\\nname = \"Shop\"\\nurl = \"http://web:8000/health\"\\nstatus = 200\\nin_network = true\\n";
     stranger.prepares(&format!("printf '{check}' >>cm.toml"));
     stranger.prepares("git add cm.toml; git commit -qm 'cm.toml'; git push -q origin main");
-    // The server has nothing yet: it says what, and what to do.
+    // The server has nothing yet, and has another name for the repository: it says what, and what to do.
     let lacks = stranger.types("cm-health --preflight </dev/null");
     assert_ne!(lacks.code, 0, "{lacks:?}");
-    assert!(lacks.stderr.contains("git clone"), "{lacks:?}");
-    stranger.sandbox.server("platform", &["git", "clone", "-q", "shop.git", "shop"]);
-    stranger.sandbox.server("platform", &["sh", "-c", "echo GREETING=hello >shop/.env"]);
+    assert!(lacks.stderr.contains("`repository` in cm.toml"), "{lacks:?}");
+    stranger.prepares("sed -i 's|^# repository = .*|repository = \"/home/curateme/shop.git\"|' cm.toml");
+    stranger.prepares("git commit -qam 'what servers clone'; git push -q origin main");
+    stranger.sandbox.server("platform", &["sh", "-c", "mkdir shop; echo GREETING=hello >shop/.env"]);
     let ready = stranger.types("cm-health --preflight </dev/null");
     assert_eq!(ready.code, 0, "{ready:?}");
 

@@ -47,7 +47,7 @@ impl Deployment {
 
     /// The project's name as Compose knows it: its own, or that of the folder.
     pub fn compose_project(&self, checkout: &str) -> String {
-        let folder = || checkout.rsplit('/').next().unwrap_or_default().to_lowercase();
+        let folder = || cm_engine::folder_name(&self.project, checkout);
         self.project.compose.name.clone().unwrap_or_else(folder)
     }
 

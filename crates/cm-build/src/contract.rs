@@ -17,9 +17,6 @@ const KEYS: &str = concat!(cm_project::env_keys_sh!(), include_str!("keys.sh"));
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// There is no checkout; who moves it says so.
-const NO_CHECKOUT: i32 = 46;
-
 /// Checks the env files of `hosts` against what `commit` needs.
 ///
 /// # Errors
@@ -111,13 +108,20 @@ async fn check_host(
     }
     let arguments = [host.path(&plan.checkout)].into_iter().chain(asked);
     let output = host.script(KEYS, arguments).limit(LIMIT).output().await?;
-    if output.status.code() == Some(NO_CHECKOUT) {
-        return Ok(None);
-    }
-    let answer = Answer::read(&output.text());
+    let mut answer = Answer::read(&output.text());
     if !output.success() || answer.unreadable.contains(&own) {
         log.warn(format!("on {}: could not check the keys of {own}: it cannot be read", host.name()));
         return Ok(None);
+    }
+    if answer.head.is_empty() {
+        // The first deployment brings the repository's version of what the host has none of.
+        answer.absent.retain(|file| match coming.keys(file) {
+            Some(brought) => {
+                keys.extend(brought);
+                false
+            }
+            None => true,
+        });
     }
     keys.extend(answer.keys.iter().cloned());
     let bases = bases(project, plan, &answer.head);
@@ -131,6 +135,9 @@ async fn check_host(
         log.warn(format!("on {}: {own} lacks {lacking}; Compose puts the empty string there", host.name()));
     }
     let absent = answer.absent.contains(&own);
+    if absent && project.config.compose.env_file.is_some() {
+        return Ok(Some(no_env_file(host.name(), &plan.checkout, &own, &grave)));
+    }
     Ok((!grave.is_empty()).then(|| failure(host.name(), &plan.checkout, &own, absent, &grave)))
 }
 
@@ -178,6 +185,21 @@ fn tell_changed_keys(host: &Host, own: &str, coming: &Release, bases: &[Release]
             }
         }
     }
+}
+
+/// The env file that cm.toml names is not there: Compose would not start without it.
+fn no_env_file(host: &str, checkout: &str, file: &str, lacking: &[Lacking]) -> Failure {
+    let lines: Vec<_> = lacking.iter().map(ToString::to_string).collect();
+    let failure = Failure::new(Exit::Build, "build.env-file", format!("on {host}: there is no {file} in {checkout}"));
+    let failure = if lines.is_empty() {
+        failure
+    } else {
+        failure.cause(format!("the compose file needs of it: {}", lines.join("\n")))
+    };
+    failure.hint(format!(
+        "nothing was changed; the file is that host's own: put it at {checkout}/{file} there, \
+         before the checkout itself if need be"
+    ))
 }
 
 fn failure(host: &str, checkout: &str, file: &str, absent: bool, lacking: &[Lacking]) -> Failure {

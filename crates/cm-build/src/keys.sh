@@ -1,10 +1,18 @@
 # Says which keys the env files of a checkout set; `env_keys` is defined before.
 # One fact a line, NAME=VALUE. Arguments: CHECKOUT FILES...
-cd -- "$1" 2>/dev/null || exit 46
+# Where there is no checkout yet, the folder may be there all the same, with an env file in it.
+there=yes
+cd -- "$1" 2>/dev/null || there=no
 shift
-printf 'head=%s\n' "$(git rev-parse HEAD 2>/dev/null)"
+[ "$there" = no ] || [ ! -e .git ] || printf 'head=%s\n' "$(git rev-parse -q --verify HEAD)"
+absent() {
+    case $1 in
+    /*) [ ! -e "$1" ] ;;
+    *) [ "$there" = no ] || [ ! -e "$1" ] ;;
+    esac
+}
 for file do
-    if [ ! -e "$file" ]; then
+    if absent "$file"; then
         printf 'absent=%s\n' "$file"
     elif [ -f "$file" ] && [ -r "$file" ]; then
         env_keys "$file"

@@ -2,10 +2,10 @@
 //! host, changing nothing. The same goes into the document, so that it can be applied later,
 //! and to people.
 
-use crate::switch::compose_project;
+use crate::switch::not_elsewhere;
 use crate::{HostPlan, Selection, prune, room};
-use cm_checkout::Checkout;
-use cm_core::{Action, Exit, Log, Reason, Result, Service, redact, table};
+use cm_checkout::{Checkout, Found};
+use cm_core::{Action, Log, Reason, Result, Service, redact, table};
 use cm_engine::{Compose, Config, Container};
 use cm_host::Host;
 use cm_ledger::Ledger;
@@ -24,7 +24,10 @@ const REASONS: usize = 3;
 /// What would be done to one host.
 pub struct Preview<'a> {
     plan: &'a HostPlan,
+    /// Empty where nothing was ever checked out.
     head: String,
+    /// What the checkout is made from, if there is none.
+    origin: Option<String>,
     commit: &'a str,
     /// The paths that move; `None` if it cannot be known here.
     files: Option<Vec<String>>,
@@ -78,18 +81,27 @@ pub async fn look<'a>(
     log: &Log,
 ) -> Result<Preview<'a>> {
     let checkout = Checkout::new(host, &plan.checkout, project.remote(), &project.protected());
-    let name = compose_project(project, host, plan).await?;
-    let (head, ledger_name) = (host.command(["git", "rev-parse", "HEAD"]).cwd(&plan.checkout), project.name());
-    let (head, containers, ledger) = tokio::join!(
-        head.text(Exit::Build, "checkout.git"),
-        cm_engine::containers(host, &name),
-        Ledger::read(host, &ledger_name),
-    );
+    let name = cm_engine::project_name(project, host, &plan.checkout).await?;
+    let ledger_name = project.name();
+    let (head, containers, ledger) =
+        tokio::join!(checkout.head(), cm_engine::containers(host, &name), Ledger::read(host, &ledger_name),);
     let (head, containers, ledger) = (head?, containers?, ledger?);
-    let changed = match crate::commit::changed(&project.repository, &head, commit) {
-        Some(files) => Some(files),
-        None => checkout.changed(&head, commit).await?,
-    };
+    let (mut origin, mut changed) = (None, None);
+    match &head {
+        Some(head) => {
+            changed = crate::commit::changed(&project.repository, head, commit);
+            if changed.is_none() {
+                changed = checkout.changed(head, commit).await?;
+            }
+        }
+        None => {
+            if let Found::Nothing(path) = checkout.look(Some(&project.branch()), commit).await? {
+                not_elsewhere(host, &path, &project.prefix, &containers)?;
+                origin = Some(project.origin()?);
+            }
+        }
+    }
+    let head = head.unwrap_or_default();
     let (kept, files) = match changed {
         Some(files) => {
             let (kept, files): (Vec<_>, Vec<_>) =
@@ -108,6 +120,7 @@ pub async fn look<'a>(
         .map(|service| planned(project, selection, service, config.as_ref().ok(), &containers, &ledger));
     Ok(Preview {
         head: head.clone(),
+        origin,
         commit,
         files,
         kept,
@@ -164,7 +177,7 @@ impl Preview<'_> {
         let services: Map<String, Value> = self.services.iter().map(Planned::facts).collect();
         json!({
             "checkout": self.plan.checkout,
-            "from": self.head,
+            "from": Some(&self.head).filter(|head| !head.is_empty()),
             "to": self.commit,
             "files": self.files.as_ref().map(|files| files.iter().take(FILES).collect::<Vec<_>>()),
             "files_count": self.files.as_ref().map(Vec::len),
@@ -203,7 +216,11 @@ impl Preview<'_> {
             [] => String::new(),
             files => format!("\n(the host keeps its own {})", files.join(", ")),
         };
+        if let Some(origin) = &self.origin {
+            return format!("is made from {origin}, at {to}");
+        }
         match &self.files {
+            _ if self.head.is_empty() => format!("has nothing checked out yet, and comes to {to}"),
             _ if self.head == self.commit => format!("stays at {to}"),
             None => format!("from {head} to {to}; which files move is not known here"),
             Some(files) => {

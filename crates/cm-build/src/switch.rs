@@ -4,7 +4,7 @@
 use crate::build_log::BuildLog;
 use crate::release::{Release, repository};
 use crate::{HostPlan, Selection, join_all, migrations, preview, room};
-use cm_checkout::{Checkout, Protected};
+use cm_checkout::{Checkout, Found, Protected, State};
 use cm_core::{Action, Exit, Failure, Journal, Log, Result, Stop, interruption};
 use cm_engine::{BuildOptions, Compose, Config, Container};
 use cm_host::{Begun, Host};
@@ -23,7 +23,11 @@ pub struct Switch<'a> {
     plan: HostPlan,
     release: &'a Release,
     full: bool,
+    /// Where the checkout is; empty if nothing was ever checked out.
     head: String,
+    /// What the checkout is made from, if there is none.
+    origin: Option<String>,
+    discard: bool,
     before: Vec<Container>,
     compose_project: String,
     irreversible: Vec<String>,
@@ -83,15 +87,22 @@ impl<'a> Switch<'a> {
     ) -> Result<Switch<'a>> {
         let checkout = Checkout::new(host, &plan.checkout, project.remote(), &project.protected());
         let branch = Some(release.branch()).filter(|branch| !branch.is_empty());
-        let compose_project = compose_project(project, host, &plan).await?;
+        let compose_project = cm_engine::project_name(project, host, &plan.checkout).await?;
         // None waits for another: over a long line each costs its time.
-        let (state, ledger, before, free) = tokio::join!(
-            checkout.prepare(branch, release.commit()),
+        let (found, ledger, before, free) = tokio::join!(
+            checkout.look(branch, release.commit()),
             Ledger::read(host, &release.project),
             cm_engine::containers(host, &compose_project),
             free(host, &plan),
         );
-        let (state, ledger, before, free) = (state?, ledger?, before?, free?);
+        let (found, ledger, before, free) = (found?, ledger?, before?, free?);
+        let (state, origin) = match found {
+            Found::Checkout(state) => (state, None),
+            Found::Nothing(path) => {
+                not_elsewhere(host, &path, &project.prefix, &before)?;
+                (State::default(), Some(project.origin()?))
+            }
+        };
         for file in &state.upstream {
             log.warn(format!(
                 "on {}: the repository's {file} differs from the commit before; the host keeps its own",
@@ -119,6 +130,8 @@ impl<'a> Switch<'a> {
             release,
             full: selection.full,
             head: state.head,
+            origin,
+            discard: selection.discard_local_changes,
             before,
             compose_project,
             irreversible,
@@ -158,7 +171,7 @@ impl<'a> Switch<'a> {
         if branch.is_empty() {
             return Ok(None);
         }
-        let tip = self.checkout(self.host).remote_tip(branch).await?;
+        let tip = self.checkout(self.host).remote_tip(branch, &self.project.origin()).await?;
         let words = || format!("{branch} was at {} and is at {}", self.release.short(), tip.get(..12).unwrap_or(&tip));
         Ok((tip != commit).then(words))
     }
@@ -229,14 +242,19 @@ impl<'a> Switch<'a> {
         }
         self.record_started(guard).await?;
         not_stopped()?;
+        let fenced = guard.fenced(self.host)?;
+        self.make_checkout(&fenced, log).await?;
         log.info(format!("on {}: moving {} to {}", self.host.name(), self.plan.checkout, self.release.short()));
         let snapshots = format!("{}/snapshots", self.state_dir());
         self.reached = Reached::Moved;
-        let fenced = guard.fenced(self.host)?;
         self.protected = self.checkout(&fenced).move_to(self.release.commit(), &snapshots, self.release.id()).await?;
         let compose = self.compose();
         let (config, free) = tokio::join!(compose.config(), free(self.host, &self.plan));
         let config = config?;
+        if self.head.is_empty() {
+            // Nobody could say for sure before there was a compose file.
+            self.compose_project.clone_from(&config.project);
+        }
         self.free = free?;
         not_stopped()?;
         self.keep_old_images(&config, guard).await?;
@@ -255,6 +273,23 @@ impl<'a> Switch<'a> {
             true => self.append_pending(None, guard).await,
             false => Ok(()),
         }
+    }
+
+    /// A server's first deployment brings the checkout, around what lies in its folder.
+    async fn make_checkout(&self, fenced: &Host, log: &Log) -> Result<()> {
+        let Some(origin) = &self.origin else { return Ok(()) };
+        let (branch, commit) = (self.release.branch(), self.release.commit());
+        log.info(format!("on {}: making the checkout {} from {origin}", self.host.name(), self.plan.checkout));
+        let checkout = self.checkout(fenced);
+        tokio::select! {
+            made = checkout.make(origin, branch, commit) => made?,
+            exit = Stop::wait() => return Err(interruption(exit)),
+        }
+        let state = checkout.prepare(Some(branch).filter(|branch| !branch.is_empty()), commit).await?;
+        if state.endangered.is_empty() || self.discard {
+            return Ok(());
+        }
+        Err(endangered(self.host, &self.plan.checkout, &state.endangered))
     }
 
     /// Asked before a change that does not ask on the host itself: whether somebody pressed
@@ -509,7 +544,7 @@ impl<'a> Switch<'a> {
         json!({
             "project": self.compose_project,
             "checkout": self.plan.checkout,
-            "from": self.head,
+            "from": Some(&self.head).filter(|head| !head.is_empty()),
             "to": self.release.commit(),
             "protected": self.protected.iter().map(Protected::to_json).collect::<Vec<_>>(),
             "services": services,
@@ -538,14 +573,14 @@ impl<'a> Switch<'a> {
     }
 }
 
-/// The compose project's name: what the compose file says, or what a container of
-/// the checkout says, or Compose's own answer.
-pub async fn compose_project(project: &Project, host: &Host, plan: &HostPlan) -> Result<String> {
-    if let Some(name) = &project.compose.name {
-        return Ok(name.clone());
-    }
-    let compose = Compose::of(project, host, &plan.checkout);
-    Ok(compose.config().await?.project)
+/// Where there is no checkout, the project's containers must not be those of another one:
+/// made again from a new folder, they would lose sight of the data beside the old one.
+pub fn not_elsewhere(host: &Host, path: &str, prefix: &str, containers: &[Container]) -> Result<()> {
+    let Some((name, elsewhere)) = cm_engine::elsewhere(path, prefix, containers) else { return Ok(()) };
+    let message = format!("on {}: there is no checkout at {path}, and {name} runs from {elsewhere}", host.name());
+    Err(Failure::new(Exit::Config, "checkout.elsewhere", message).hint(format!(
+        "nothing was changed; say so in cm.toml: checkout = \"{elsewhere}\"; or remove those containers"
+    )))
 }
 
 /// How much room a build has, in bytes.

@@ -6,18 +6,28 @@
 //! tree: everything else is restored from the commit, HEAD moves without touching
 //! files, and the index alone learns the commit's version of the protected ones.
 //! They are snapshotted all the same, and looked at again afterwards.
+//!
+//! Where there is no checkout, only its repository is made, aside and then renamed: a
+//! checkout whose HEAD names no commit yet. The first move is then one like any other.
 
 use cm_core::{Exit, Failure, Result};
 use cm_host::{END_JOB, Host};
 use serde_json::{Value, json};
 use std::time::Duration;
 
+const MAKE: &str = include_str!("make.sh");
 const PREPARE: &str = include_str!("prepare.sh");
+const TIP: &str = include_str!("tip.sh");
+const HEAD: &str = r#"cd -- "$1" 2>/dev/null && [ -e .git ] || exit 0
+git rev-parse -q --verify HEAD || git rev-parse --git-dir >/dev/null"#;
 const MOVE: &str = include_str!("move.sh");
 const KEEP: &str = include_str!("keep.sh");
 
 /// Fetching or writing a large tree may take a while.
 const LIMIT: Duration = Duration::from_secs(300);
+
+/// So may a first fetch, of all there ever was.
+const CLONE_LIMIT: Duration = Duration::from_mins(30);
 
 /// The commit's object is not in the checkout, also after a fetch.
 const NO_COMMIT: i32 = 45;
@@ -25,6 +35,8 @@ const NO_COMMIT: i32 = 45;
 const NO_CHECKOUT: i32 = 46;
 /// A protected file is not what it was.
 const NOT_PROVED: i32 = 47;
+/// The repository cannot be fetched from.
+const NOT_FETCHED: i32 = 48;
 
 /// A checkout on a host.
 #[derive(Clone, Debug)]
@@ -39,7 +51,7 @@ pub struct Checkout<'a> {
 /// What the checkout is like before it is moved.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct State {
-    /// The commit HEAD names.
+    /// The commit HEAD names; empty where none was ever checked out.
     pub head: String,
     /// Files changed by hand or not under version control, whose content the move would destroy.
     pub endangered: Vec<String>,
@@ -47,6 +59,15 @@ pub struct State {
     pub upstream: Vec<String>,
     /// How many paths the move changes.
     pub changes: usize,
+}
+
+/// What there is to prepare.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Found {
+    /// A checkout.
+    Checkout(State),
+    /// None, at this absolute path.
+    Nothing(String),
 }
 
 /// A protected file as it was found.
@@ -79,40 +100,97 @@ impl<'a> Checkout<'a> {
         Checkout { keeps_build: keep, ..self }
     }
 
-    /// The commit that `branch` names on the remote now.
+    /// The commit that `branch` names on the remote now; where there is no checkout, at `origin`,
+    /// a URL or why none is known.
     ///
     /// # Errors
     /// [`Exit::Unreachable`]; [`Exit::Build`] with what git said.
-    pub async fn remote_tip(&self, branch: &str) -> Result<String> {
+    pub async fn remote_tip(&self, branch: &str, origin: &Result<String>) -> Result<String> {
         let reference = format!("refs/heads/{branch}");
-        let command =
-            self.host.command(["git", "ls-remote", "--exit-code", "--", &self.remote, &reference]).cwd(&self.path);
-        let text = command.text(Exit::Build, "checkout.remote").await.map_err(|failure| {
-            let hint = format!(
-                "on {}, in {}: `git ls-remote {}` must work for the deploy user",
-                self.host.name(),
-                self.path,
-                self.remote
-            );
-            if failure.exit == Exit::Build { failure.hint(hint) } else { failure }
-        })?;
-        Ok(text.split_whitespace().next().unwrap_or_default().to_owned())
+        let url = origin.as_deref().unwrap_or_default();
+        let arguments = [&*self.host.path(&self.path), &self.remote, &reference, url];
+        let output = self.host.script(TIP, arguments).output().await?;
+        match (output.status.code(), origin) {
+            (Some(0), _) => Ok(output.text().split_whitespace().next().unwrap_or_default().to_owned()),
+            (Some(NO_CHECKOUT), Err(failure)) => Err(failure.clone()),
+            _ => {
+                let message = format!("{branch} cannot be asked for in {}, of {}", self.path, self.remote);
+                Err(self.fail("checkout.remote", message).cause(output.stderr.trim()).hint(format!(
+                    "on {}, in {}: `git ls-remote {}` must work for the deploy user, and know the branch",
+                    self.host.name(),
+                    self.path,
+                    self.remote
+                )))
+            }
+        }
+    }
+
+    /// The commit that is checked out; `None` where none ever was, or there is no checkout.
+    ///
+    /// # Errors
+    /// [`Exit::Unreachable`]; [`Exit::Build`] with what git said.
+    pub async fn head(&self) -> Result<Option<String>> {
+        let output = self.host.script(HEAD, [self.host.path(&self.path)]).output().await?;
+        match output.success() {
+            true => Ok(Some(output.text().trim().to_owned()).filter(|head| !head.is_empty())),
+            false => Err(self.failed("cannot be looked at", &output.stderr)),
+        }
+    }
+
+    /// Makes the checkout that is not there: the repository, from `origin`, with no file
+    /// checked out yet. What lies in the folder stays. Ended half-way, it leaves nothing.
+    ///
+    /// # Errors
+    /// [`Exit::Unreachable`]; [`Exit::Build`] with `checkout.clone` or `checkout.no-commit`.
+    pub async fn make(&self, origin: &str, branch: &str, commit: &str) -> Result<()> {
+        let branch = if branch.is_empty() { "main" } else { branch };
+        let arguments = [&*self.host.path(&self.path), origin, &self.remote, branch, commit];
+        let command = self.host.script(MAKE, arguments).cwd("~").ends_with_us().limit(CLONE_LIMIT);
+        let output = command.output().await?;
+        match output.status.code() {
+            Some(0) => Ok(()),
+            Some(NO_COMMIT) => Err(self.no_commit(Some(branch), commit, "")),
+            Some(NOT_FETCHED) => {
+                let message = format!("cannot make the checkout {} from {origin}", self.path);
+                let failure = self.fail("checkout.clone", message).cause(output.stderr.trim());
+                Err(failure.hint(clone_hint(&output.stderr)))
+            }
+            _ => {
+                let message = format!("cannot make the checkout {}", self.path);
+                let failure = self.fail("checkout.clone", message).cause(output.stderr.trim());
+                Err(failure.hint(format!(
+                    "the deploy user must be able to write there: install -d -o USER {} as root, once",
+                    self.path
+                )))
+            }
+        }
+    }
+
+    /// [`Checkout::look`] where there has to be a checkout.
+    ///
+    /// # Errors
+    /// As [`Checkout::look`], and [`Exit::Build`] with `checkout.missing`.
+    pub async fn prepare(&self, branch: Option<&str>, commit: &str) -> Result<State> {
+        match self.look(branch, commit).await? {
+            Found::Checkout(state) => Ok(state),
+            Found::Nothing(_) => Err(self.no_checkout()),
+        }
     }
 
     /// Makes sure that `commit` is there, fetching `branch` if it is not, and says
     /// what moving to it would meet. The work tree is not touched.
     ///
     /// # Errors
-    /// [`Exit::Unreachable`]; [`Exit::Build`] with `checkout.missing` or `checkout.no-commit`.
-    pub async fn prepare(&self, branch: Option<&str>, commit: &str) -> Result<State> {
+    /// [`Exit::Unreachable`]; [`Exit::Build`] with `checkout.no-commit`.
+    pub async fn look(&self, branch: Option<&str>, commit: &str) -> Result<Found> {
         let fixed =
             [self.host.path(&self.path), self.remote.clone(), branch.unwrap_or_default().to_owned(), commit.to_owned()];
         let arguments = fixed.into_iter().chain(self.protected.iter().cloned());
         let output = self.host.script(PREPARE, arguments).limit(LIMIT).output().await?;
         match output.status.code() {
-            Some(0) => Ok(State::read(&output.text())),
+            Some(0) => Ok(Found::Checkout(State::read(&output.text()))),
             Some(NO_COMMIT) => Err(self.no_commit(branch, commit, &output.stderr)),
-            Some(NO_CHECKOUT) => Err(self.no_checkout()),
+            Some(NO_CHECKOUT) => Ok(Found::Nothing(output.text().trim().to_owned())),
             _ => Err(self.failed("cannot be prepared", &output.stderr)),
         }
     }
@@ -187,10 +265,8 @@ impl<'a> Checkout<'a> {
     }
 
     fn no_checkout(&self) -> Failure {
-        self.fail("checkout.missing", format!("there is no git checkout at {}", self.path)).hint(format!(
-            "make it once, on the host: git clone REPOSITORY {}; then put the env file into it",
-            self.path
-        ))
+        self.fail("checkout.missing", format!("there is no git checkout at {}", self.path))
+            .hint("a deployment makes it; if it is elsewhere, mend `checkout` in cm.toml")
     }
 
     fn not_proved(&self, snapshots: &str, release: &str, said: &str) -> Failure {
@@ -226,6 +302,18 @@ impl Protected {
     /// For the document's facts.
     pub fn to_json(&self) -> Value {
         json!({"path": self.path, "stat": self.stat, "sha256": self.sha256})
+    }
+}
+
+/// What to do about a repository that a server cannot read, by what git there said.
+pub fn clone_hint(said: &str) -> &'static str {
+    if said.contains("Host key verification failed") {
+        "as the deploy user there, once: `ssh -T git@HOST`, and compare the fingerprint with what its owner publishes"
+    } else if ["Permission denied", "Authentication failed", "could not read Username"].iter().any(|w| said.contains(w))
+    {
+        "give the deploy user there a key that may read it (a deploy key), or set `repository` in cm.toml to a URL it can read"
+    } else {
+        "set `repository` in cm.toml to the URL that this server can fetch from; `git ls-remote URL` there must work"
     }
 }
 

@@ -35,6 +35,12 @@ look() {
     done
 }
 
+# The first time, a protected file that the host has not comes from the commit.
+git rev-parse -q --verify HEAD >/dev/null || for file do
+    [ ! -e "$file" ] && [ ! -L "$file" ] && git cat-file -e "$commit:$file" 2>/dev/null || continue
+    git restore --source="$commit" --worktree -- ":(top,literal)$file"
+done
+
 before=$(look "$@")
 (
     umask 077

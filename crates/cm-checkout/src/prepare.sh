@@ -1,10 +1,15 @@
-# Says what moving a checkout would meet; touches no file of the work tree.
+# Says what moving a checkout would meet; touches no file of the work tree. Where there is
+# none, only the folder's absolute path.
 # Arguments: CHECKOUT REMOTE BRANCH COMMIT PROTECTED...
 set -eu
 LC_ALL=C
 export LC_ALL
-cd -- "$1" 2>/dev/null || exit 46
-git rev-parse --git-dir >/dev/null 2>&1 || exit 46
+# Not inside another one, such as a home directory under version control.
+if [ ! -e "$1/.git" ]; then
+    readlink -m -- "$1" 2>/dev/null || printf '%s\n' "$1"
+    exit 46
+fi
+cd -- "$1"
 remote=$2 branch=$3 commit=$4
 shift 4
 there() { git cat-file -e "$commit^{commit}" 2>/dev/null; }
@@ -16,10 +21,15 @@ if ! there; then
     fi
     there || exit 45
 fi
-echo "head $(git rev-parse HEAD)"
-for file do
-    git diff --quiet HEAD "$commit" -- ":(top,literal)$file" || echo "upstream $file"
-done
+# Where nothing was ever checked out, all there is to come is new.
+if base=$(git rev-parse -q --verify HEAD); then
+    echo "head $base"
+    for file do
+        git diff --quiet HEAD "$commit" -- ":(top,literal)$file" || echo "upstream $file"
+    done
+else
+    base=$(git hash-object -t tree /dev/null)
+fi
 for file do
     shift
     set -- "$@" ":(exclude,top,literal)$file"
@@ -27,17 +37,17 @@ done
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
 git update-index -q --refresh >/dev/null 2>&1 || true
-echo "changes $(git -c core.quotePath=false diff --name-only --no-renames HEAD "$commit" -- :/ "$@" | wc -l)"
+echo "changes $(git -c core.quotePath=false diff --name-only --no-renames "$base" "$commit" -- :/ "$@" | wc -l)"
 # Changed by hand: differs from what is checked out and from what is to come.
 # (A move that was cut off half-way differs from HEAD alone.)
-git -c core.quotePath=false diff --name-only --no-renames HEAD -- :/ "$@" | sort > "$work/head"
+git -c core.quotePath=false diff --name-only --no-renames "$base" -- :/ "$@" | sort > "$work/head"
 git -c core.quotePath=false diff --name-only --no-renames "$commit" -- :/ "$@" | sort > "$work/commit"
 comm -12 "$work/head" "$work/commit" | while IFS= read -r path; do
     printf 'endangered %s\n' "$path"
 done
 # Not under version control, and in the way of a file to come.
 export commit
-git diff -z --name-only --no-renames --diff-filter=A HEAD "$commit" -- :/ "$@" | xargs -0 -r sh -c '
+git diff -z --name-only --no-renames --diff-filter=A "$base" "$commit" -- :/ "$@" | xargs -0 -r sh -c '
     for path do
         [ -e "$path" ] || [ -L "$path" ] || continue
         git ls-files --error-unmatch -- "$path" >/dev/null 2>&1 && continue

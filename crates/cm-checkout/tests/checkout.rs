@@ -1,12 +1,13 @@
 //! Real git, a real checkout on this machine: what a move keeps and what it destroys.
 
-use cm_checkout::Checkout;
+use cm_checkout::{Checkout, Found};
 use cm_core::{Format, Level, Log};
 use cm_host::{Host, Target};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 struct Scene {
     _dir: tempfile::TempDir,
@@ -169,4 +170,102 @@ async fn what_is_missing_is_named() {
     assert_eq!(failure.code, "checkout.no-commit");
     let nowhere = Checkout::new(&host, "/nonexistent/place", "origin", &[]);
     assert_eq!(nowhere.prepare(None, unknown).await.expect_err("nowhere").code, "checkout.missing");
+}
+
+#[tokio::test]
+async fn a_checkout_that_is_not_there_is_made_around_what_lies_in_its_folder() {
+    let (scene, host) = (scene(), host().await);
+    let target = second_commit(&scene);
+    let (origin, new) = (scene.laptop.with_file_name("origin.git"), scene.server.with_file_name("new"));
+    let (origin, path) = (origin.to_str().expect("utf-8"), new.to_str().expect("utf-8"));
+    write(&new, ".env.production", "SECRET=1");
+    let checkout = Checkout::new(&host, path, "origin", &protected());
+    assert_eq!(checkout.head().await.expect("nothing"), None);
+    assert_eq!(checkout.look(None, &target).await.expect("nothing"), Found::Nothing(path.to_owned()));
+    assert_eq!(checkout.remote_tip("develop", &Ok(origin.to_owned())).await.expect("the tip"), target);
+    checkout.make(origin, "develop", &target).await.expect("made");
+    assert_eq!(git(&new, &["status", "--porcelain"]).lines().count(), 1, "nothing is checked out yet");
+    let state = checkout.prepare(Some("develop"), &target).await.expect("prepare");
+    assert_eq!((state.head.as_str(), state.endangered, state.upstream), ("", Vec::new(), Vec::new()));
+    let snapshots = scene.server.with_file_name("snapshots");
+    checkout.move_to(&target, snapshots.to_str().expect("utf-8"), "run1").await.expect("move");
+    assert_eq!(git(&new, &["status", "--porcelain"]), "?? .env.production");
+    assert_eq!(git(&new, &["rev-parse", "HEAD", "@{upstream}"]), format!("{target}\n{target}"));
+    assert_eq!(read(&new, "Caddyfile"), "changed upstream", "the repository's, where the host has none");
+    assert_eq!(read(&new, ".env.production"), "SECRET=1");
+    assert_eq!(checkout.head().await.expect("there"), Some(target));
+    assert!(!new.join(".git.cm-new").exists());
+}
+
+#[tokio::test]
+async fn a_first_move_that_was_cut_off_goes_on_and_files_in_the_way_are_named() {
+    let (scene, host) = (scene(), host().await);
+    let target = second_commit(&scene);
+    let (origin, new) = (scene.laptop.with_file_name("origin.git"), scene.server.with_file_name("new"));
+    let checkout = Checkout::new(&host, new.to_str().expect("utf-8"), "origin", &protected());
+    // As a clone that was killed leaves it.
+    fs::create_dir_all(new.join(".git.cm-new")).expect("mkdir");
+    checkout.make(origin.to_str().expect("utf-8"), "develop", &target).await.expect("made");
+    // Cut off while files are written: some are there as they shall be.
+    write(&new, "app/main.py", "two");
+    write(&new, "Caddyfile", "the server's own");
+    let state = checkout.prepare(Some("develop"), &target).await.expect("prepare");
+    assert_eq!(state.endangered, Vec::<String>::new());
+    write(&new, "app/main.py", "by hand");
+    let state = checkout.prepare(Some("develop"), &target).await.expect("prepare");
+    assert_eq!(state.endangered, ["app/main.py"]);
+    write(&new, "app/main.py", "two");
+    let snapshots = scene.server.with_file_name("snapshots");
+    checkout.move_to(&target, snapshots.to_str().expect("utf-8"), "run1").await.expect("move");
+    assert_eq!(read(&new, "Caddyfile"), "the server's own", "it was there before");
+    assert_eq!(git(&new, &["status", "--porcelain"]), "M Caddyfile");
+}
+
+#[tokio::test]
+async fn a_checkout_that_cannot_be_made_leaves_nothing() {
+    let (scene, host) = (scene(), host().await);
+    let target = git(&scene.laptop, &["rev-parse", "HEAD"]);
+    let (origin, new) = (scene.laptop.with_file_name("origin.git"), scene.server.with_file_name("new"));
+    let checkout = Checkout::new(&host, new.to_str().expect("utf-8"), "origin", &[]);
+    let nowhere = new.with_file_name("nowhere.git");
+    let failure = checkout.make(nowhere.to_str().expect("utf-8"), "develop", &target).await.expect_err("no repository");
+    assert_eq!(failure.code, "checkout.clone");
+    assert!(failure.hint.as_ref().is_some_and(|hint| hint.contains("`repository` in cm.toml")), "{failure:?}");
+    assert!(!new.exists());
+    let unknown = "0123456789012345678901234567890123456789";
+    let failure = checkout.make(origin.to_str().expect("utf-8"), "develop", unknown).await.expect_err("no commit");
+    assert_eq!(failure.code, "checkout.no-commit");
+    assert!(!new.exists());
+    write(&new, "precious", "kept");
+    checkout.make(origin.to_str().expect("utf-8"), "develop", unknown).await.expect_err("no commit");
+    assert_eq!((read(&new, "precious").as_str(), fs::read_dir(&new).expect("there").count()), ("kept", 1));
+}
+
+#[tokio::test]
+async fn a_folder_inside_another_repository_is_no_checkout() {
+    let (scene, host) = (scene(), host().await);
+    let target = git(&scene.laptop, &["rev-parse", "HEAD"]);
+    let inside = scene.server.join("app");
+    let path = inside.to_str().expect("utf-8");
+    let checkout = Checkout::new(&host, path, "origin", &[]);
+    assert_eq!(checkout.look(None, &target).await.expect("looked"), Found::Nothing(path.to_owned()));
+}
+
+#[tokio::test]
+async fn a_clone_that_nobody_waits_for_any_more_is_ended_and_leaves_nothing() {
+    let (scene, host) = (scene(), host().await);
+    // A server that takes the connection and never says a word.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let origin = format!("ssh://git@127.0.0.1:{}/shop.git", silent.local_addr().expect("an address").port());
+    let new = scene.server.with_file_name("new");
+    let checkout = Checkout::new(&host, new.to_str().expect("utf-8"), "origin", &[]);
+    let waited = tokio::time::timeout(Duration::from_secs(2), checkout.make(&origin, "develop", "HEAD")).await;
+    assert!(waited.is_err(), "{waited:?}");
+    for _ in 0..100 {
+        if !new.exists() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{} is still there", new.display());
 }

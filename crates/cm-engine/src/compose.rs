@@ -154,10 +154,8 @@ impl<'a> Compose<'a> {
             let message = format!("there is no checkout on {}", self.host.name());
             let mut missing = Failure::new(Exit::Config, "checkout.missing", message);
             missing.causes = failure.causes;
-            return missing.hint(format!(
-                "make it once, on the host: git clone REPOSITORY {}; if it is elsewhere, mend `checkout` in cm.toml",
-                self.checkout
-            ));
+            return missing
+                .hint(format!("a deployment makes {}; if it is elsewhere, mend `checkout` in cm.toml", self.checkout));
         }
         failure.hint(format!(
             "mend the file, or bring Docker Compose on {} up to date: `docker compose version` there",

@@ -62,6 +62,8 @@ pub struct Container {
     pub revision: String,
     /// Bind mounts.
     pub binds: Vec<Mount>,
+    /// The folder it was made from, absolute; empty if Compose did not make it.
+    pub working_dir: String,
     /// Its addresses on the engine's networks.
     pub addresses: Vec<String>,
     /// Whether the engine starts it again when it ends (`restart:` of the compose file).
@@ -97,6 +99,7 @@ impl Container {
             config_hash: label("com.docker.compose.config-hash"),
             revision: label("org.opencontainers.image.revision"),
             binds: binds(value),
+            working_dir: label("com.docker.compose.project.working_dir"),
             addresses: addresses(value),
             beside: label(crate::BESIDE_LABEL),
             restarts: !matches!(text("/HostConfig/RestartPolicy/Name").as_str(), "" | "no"),

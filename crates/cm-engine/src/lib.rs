@@ -95,15 +95,46 @@ pub async fn image_id(host: &Host, reference: &str) -> Result<Option<String>> {
     }
 }
 
-/// The name of `project`'s Compose project on `host`: what the compose file says, or Compose's own answer.
+/// The name of `project`'s Compose project on `host`: what the compose file says, or Compose's
+/// own answer; before there is a compose file, what it will answer.
 ///
 /// # Errors
 /// As [`Compose::config`].
 pub async fn project_name(project: &Project, host: &Host, checkout: &str) -> Result<String> {
-    match &project.compose.name {
-        Some(name) => Ok(name.clone()),
-        None => Ok(Compose::of(project, host, checkout).config().await?.project),
+    if let Some(name) = &project.compose.name {
+        return Ok(name.clone());
     }
+    match Compose::of(project, host, checkout).config().await {
+        Err(failure) if failure.causes.iter().any(|cause| is_no_file(cause)) => Ok(folder_name(project, checkout)),
+        config => Ok(config?.project),
+    }
+}
+
+/// The name that Compose takes from the folder of `project` in its `checkout`, where neither
+/// the compose file nor the environment has one.
+pub fn folder_name(project: &Project, checkout: &str) -> String {
+    let folder = [checkout, &project.prefix].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
+    let name = folder.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_lowercase();
+    let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')).collect();
+    name.trim_start_matches(['-', '_']).to_owned()
+}
+
+/// A container that was made from another folder than the `prefix` of the checkout at `path`,
+/// an absolute one: its name, and the checkout it seems to come from.
+pub fn elsewhere<'a>(path: &str, prefix: &str, containers: &'a [Container]) -> Option<(&'a str, &'a str)> {
+    let folder = format!("{path}/{prefix}");
+    let other = |container: &&Container| {
+        !container.working_dir.is_empty() && container.working_dir != folder.trim_end_matches('/')
+    };
+    let container = containers.iter().find(other)?;
+    let folder = container.working_dir.strip_suffix(prefix).unwrap_or(&container.working_dir);
+    Some((&container.name, folder.trim_end_matches('/')))
+}
+
+fn is_no_file(said: &str) -> bool {
+    ["cannot change directory to", "no such file or directory", "no configuration file"]
+        .iter()
+        .any(|w| said.contains(w))
 }
 
 /// Gives an image another name; the name may move from one image to another.

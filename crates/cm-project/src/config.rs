@@ -31,6 +31,9 @@ pub struct Config {
     pub branch: Option<String>,
     /// The Git remote it is pushed to.
     pub remote: Option<String>,
+    /// The URL that a server without a checkout clones, as the servers see it; by itself
+    /// that of the remote here.
+    pub repository: Option<Template>,
     /// Where Compose's files are.
     pub compose: ComposeFiles,
     /// The servers.
@@ -467,7 +470,7 @@ impl Config {
 
     /// Every string that is expanded later.
     fn templates(&mut self) -> Vec<&mut Template> {
-        let mut all: Vec<&mut Template> = Vec::new();
+        let mut all: Vec<&mut Template> = self.repository.as_mut().into_iter().collect();
         for host in self.hosts.values_mut() {
             all.push(&mut host.address);
             all.extend(host.checkout.as_mut());

@@ -11,6 +11,7 @@ pub mod env_file;
 mod host;
 pub mod inputs;
 pub mod nearest;
+mod origin;
 pub mod pattern;
 mod project;
 pub mod source;

@@ -253,6 +253,9 @@ pub fn after_failure(host: &str, undo: &Value, ledger: &Ledger, run: &FailedRun<
     }
     choice.release = good.map(|record| record.id.clone());
     choice.commit = good.map_or_else(|| crate::text(undo, "from"), |record| record.commit.clone());
+    if choice.commit.is_empty() {
+        return Err(nothing(format!("on {host}: there was no checkout before this deployment")));
+    }
     Ok(Some(choice))
 }
 

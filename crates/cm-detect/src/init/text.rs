@@ -41,7 +41,8 @@ fn head(survey: &Survey) -> Option<String> {
         "# How this repository is deployed: written by `cm-detect --init` from what it found here.\n\
          # Every key is explained in cm.toml(5); what is not said is read from the compose file.\n\
          # ${{NAME}} and ${{NAME:-default}} are taken from the environment of whoever deploys.\n\n\
-         project = {}\nbranch = {}\n{remote}",
+         project = {}\nbranch = {}\n{remote}\
+         # repository = \"git@…\"     # what a new server clones, if it is not the URL of the remote here\n",
         quoted(&survey.project),
         quoted(&survey.branch)
     ))

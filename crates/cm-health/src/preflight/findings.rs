@@ -1,7 +1,7 @@
 //! What the facts of a server mean for a deployment. Pure.
 
 use super::facts::{Facts, Room};
-use cm_core::Exit;
+use cm_core::{Exit, Failure};
 use serde::Serialize;
 
 /// Less than this on the disk of Docker, in KiB, and a build is likely to fail.
@@ -88,6 +88,10 @@ pub struct Expected<'a> {
     pub env_file: Option<&'a str>,
     /// The protected files, relative to the checkout.
     pub protected: &'a [String],
+    /// Those of them that the commit has: a first deployment brings them.
+    pub brought: &'a [String],
+    /// What a checkout that is not there is made from, or why that is not known.
+    pub origin: Result<&'a str, &'a Failure>,
     /// How far the server's clock is ahead of ours, in seconds, if that is certain.
     pub ahead: Option<f64>,
 }
@@ -183,12 +187,13 @@ fn memory(facts: &Facts) -> Option<Finding> {
 
 fn checkout(facts: &Facts, expected: &Expected<'_>) -> Vec<Finding> {
     let path = expected.checkout;
+    if facts.get("no-checkout").is_some() {
+        return vec![to_be_made(facts, expected)];
+    }
     if facts.get("head").is_none() {
         let why = facts.get("head-error").unwrap_or("no answer");
         let finding = Finding::fail(Exit::Config, "checkout", format!("{path} is no usable checkout: {why}"));
-        let hint =
-            format!("on the server: git clone REPOSITORY {path}; or set `checkout` in cm.toml, if it is elsewhere");
-        return vec![finding.hint(hint)];
+        return vec![finding.hint(format!("on the server: cd {path} && git status; or mend `checkout` in cm.toml"))];
     }
     let mut findings = Vec::new();
     // `HEAD`: none is checked out.
@@ -213,14 +218,38 @@ fn checkout(facts: &Facts, expected: &Expected<'_>) -> Vec<Finding> {
     findings
 }
 
+/// A server that was never deployed to: whether the deployment can make the checkout.
+fn to_be_made(facts: &Facts, expected: &Expected<'_>) -> Finding {
+    let path = expected.checkout;
+    let origin = match expected.origin {
+        Ok(origin) => origin,
+        Err(failure) => {
+            let mut finding = Finding::fail(Exit::Config, "origin", format!("there is no {path}; {failure}"));
+            finding.hint.clone_from(&failure.hint);
+            return finding;
+        }
+    };
+    if facts.get("origin").is_some() {
+        return Finding::warn("checkout", format!("there is no {path} yet: the deployment makes it from {origin}"))
+            .hint("if the checkout is elsewhere, mend `checkout` in cm.toml");
+    }
+    let why = facts.get("origin-error").unwrap_or("nobody could ask");
+    let message = format!("there is no {path} yet, and it cannot be made from {origin}: {why}");
+    Finding::fail(Exit::Config, "origin", message).hint(cm_checkout::clone_hint(why))
+}
+
 fn files(facts: &Facts, expected: &Expected<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if let (Some(file), None) = (expected.env_file, facts.get("env-file")) {
+    let is_brought =
+        |path: &str| facts.get("no-checkout").is_some() && expected.brought.iter().any(|brought| brought == path);
+    if let (Some(file), None) = (expected.env_file.filter(|file| !is_brought(file)), facts.get("env-file")) {
         let why = facts.get("env-file-error").unwrap_or("not there");
         let finding = Finding::fail(Exit::Config, "env-file", format!("{file} in {}: {why}", expected.checkout));
-        findings.push(
-            finding.hint("make it from the example in the repository; it is the server's own and never deployed"),
-        );
+        findings.push(finding.hint(format!(
+            "make it from the example in the repository: it is the server's own and never deployed; \
+             before there is a checkout: `mkdir -p {0}` there, and then the file {0}/{file}",
+            expected.checkout
+        )));
     }
     // Readable by everybody on the server.
     if let Some(mode) = facts.get("env-file").filter(|mode| !mode.ends_with('0')) {
@@ -230,7 +259,8 @@ fn files(facts: &Facts, expected: &Expected<'_>) -> Vec<Finding> {
                 .hint("chmod 600"),
         );
     }
-    for path in facts.all("protected-missing").iter().filter(|path| Some(path.as_str()) != expected.env_file) {
+    let missing = facts.all("protected-missing").iter();
+    for path in missing.filter(|path| Some(path.as_str()) != expected.env_file && !is_brought(path)) {
         findings.push(
             Finding::fail(
                 Exit::Config,
@@ -275,6 +305,8 @@ mod tests {
             branch: "develop",
             env_file: Some(".env"),
             protected: &protected,
+            brought: &protected[..1],
+            origin: Ok("git@example.org:shop.git"),
             ahead: Some(ahead),
         };
         judge(&Facts::parse(&text), &expected)
@@ -318,5 +350,26 @@ mod tests {
         assert_eq!(found(&[("branch=develop", "branch=HEAD")], 0.0), [], "no branch is checked out");
         assert_eq!(found(&[("docker=28.2.2", "docker=dev")], 0.0), [], "no version, no judgement");
         assert_eq!(found(&[], -90.0), [("clock", Weight::Warn, 0)]);
+    }
+
+    #[test]
+    fn a_server_without_a_checkout_gets_one_if_it_can_be_made() {
+        let warned = ("checkout", Weight::Warn, 0);
+        let none = |more: &str| format!("no-checkout=/home/ada/shop\n{more}");
+        let found =
+            |more: &str, files: &str| found(&[("head=abc\n", &none(more)), ("protected=Caddyfile", files)], 0.0);
+        assert_eq!(
+            found("origin=readable\n", "protected-missing=Caddyfile"),
+            [warned],
+            "the commit brings a Caddyfile"
+        );
+        assert_eq!(found("origin-error=Permission denied\n", "protected=Caddyfile"), [("origin", Weight::Fail, 6)]);
+    }
+
+    #[test]
+    fn what_the_commit_does_not_bring_has_to_be_there() {
+        let change =
+            [("head=abc\n", "no-checkout=/x\norigin=readable\n"), ("env-file=600", "env-file-error=not there")];
+        assert_eq!(found(&change, 0.0), [("checkout", Weight::Warn, 0), ("env-file", Weight::Fail, 6)]);
     }
 }

@@ -1,9 +1,10 @@
 # Looks at a server before a deployment. One fact a line, NAME=VALUE; what cannot be
 # found out is left out or has its reason under NAME-error. Reads only.
-# Arguments: the checkout, the env file in it (may be empty), the protected files.
+# Arguments: the checkout, what it is made from if there is none (may be empty), the env file
+# in it (may be empty), the protected files.
 # `env_keys` is defined before.
-checkout=$1 env_file=$2
-shift 2
+checkout=$1 origin=$2 env_file=$3
+shift 3
 
 fact() { # NAME COMMAND... - the first line it says, or why it failed
     name=$1
@@ -22,6 +23,17 @@ room() { # NAME PATH - free and total KiB, free and total inodes
     printf '%s-inodes=%s\n' "$1" "$(df -Pi -- "$2" 2>/dev/null | awk 'NR == 2 { print $4, $2 }')"
 }
 
+origin() { # whether the repository can be read; if not, why, in one line
+    if said=$(GIT_TERMINAL_PROMPT=0 timeout 20 git ls-remote -q -- "$origin" HEAD 2>&1 </dev/null); then
+        echo readable
+    elif [ $? -eq 124 ]; then
+        echo 'no answer in 20 seconds' && false
+    else
+        printf '%s\n' "$said" | tr -d '\r' | sed '/^$/d; /^Warning: /d; /^Please make sure/d; /^and the repository/d' | paste -sd '|' | sed 's/|/; /g'
+        false
+    fi
+}
+
 printf 'clock=%s\n' "$(date +%s.%N)"
 fact docker docker version --format '{{.Server.Version}}'
 fact compose docker compose version --short
@@ -31,15 +43,24 @@ room docker-disk "$root"
 [ -d "$checkout" ] && room checkout-disk "$checkout"
 awk '/^MemAvailable:/ { print "memory-kib=" $2 }' /proc/meminfo 2>/dev/null
 
+if [ ! -e "$checkout/.git" ]; then
+    printf 'no-checkout=%s\n' "$(readlink -m -- "$checkout" 2>/dev/null || printf '%s\n' "$checkout")"
+    [ -z "$origin" ] ||
+        fact origin origin
+fi
 fact head git -C "$checkout" rev-parse HEAD
 fact branch git -C "$checkout" rev-parse --abbrev-ref HEAD
 git --no-optional-locks -C "$checkout" status --porcelain --untracked-files=no 2>/dev/null |
     head -n 50 | cut -c4- | while IFS= read -r path; do printf 'edited=%s\n' "$path"; done
 
 if [ -n "$env_file" ]; then
-    if [ -r "$checkout/$env_file" ]; then
-        fact env-file stat -c %a -- "$checkout/$env_file"
-        env_keys "$checkout/$env_file"
+    case $env_file in
+    /*) ;;
+    *) env_file=$checkout/$env_file ;;
+    esac
+    if [ -r "$env_file" ]; then
+        fact env-file stat -c %a -- "$env_file"
+        env_keys "$env_file"
     else
         printf 'env-file-error=not there, or not readable\n'
     fi

@@ -34,18 +34,45 @@ enum ComposeFile {
     Present,
 }
 
+/// What the commit to come is like.
+#[derive(Clone, Debug)]
+struct Coming {
+    compose: ComposeFile,
+    /// The protected files that it has.
+    protected: Vec<String>,
+}
+
+impl Coming {
+    async fn read(project: &Project, commit: Option<&str>) -> Coming {
+        let mut arguments = vec!["ls-tree", "-z", "--name-only", "--full-tree", commit.unwrap_or("HEAD"), "--"];
+        let protected = project.protected();
+        arguments.extend(protected.iter().map(String::as_str));
+        let listed = if protected.is_empty() { None } else { git(project, &arguments).await };
+        let listed = listed.unwrap_or_default();
+        let names = listed.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+        Coming {
+            compose: ComposeFile::coming(project, commit).await,
+            protected: names.map(|name| String::from_utf8_lossy(name).into_owned()).collect(),
+        }
+    }
+}
+
+/// What git says of the repository here, if it can.
+async fn git(project: &Project, arguments: &[&str]) -> Option<Vec<u8>> {
+    let mut git = tokio::process::Command::new("git");
+    git.arg("-C").arg(&project.repository).args(arguments).kill_on_drop(true);
+    let output = tokio::time::timeout(LIMIT, git.output()).await.ok()?.ok()?;
+    output.status.success().then_some(output.stdout)
+}
+
 impl ComposeFile {
     /// Compose reads one file from stdin; where there are several, those of the
     /// present checkout must do.
     async fn coming(project: &Project, commit: Option<&str>) -> ComposeFile {
         let files = project.compose_files();
         let (Some(commit), [file]) = (commit, files.as_slice()) else { return ComposeFile::Present };
-        let mut git = tokio::process::Command::new("git");
-        git.arg("-C").arg(&project.repository).args(["show", "--end-of-options", &format!("{commit}:{file}")]);
-        match tokio::time::timeout(LIMIT, git.kill_on_drop(true).output()).await {
-            Ok(Ok(shown)) if shown.status.success() => ComposeFile::Coming(shown.stdout),
-            _ => ComposeFile::Present,
-        }
+        let shown = git(project, &["show", "--end-of-options", &format!("{commit}:{file}")]).await;
+        shown.map_or(ComposeFile::Present, ComposeFile::Coming)
     }
 
     async fn try_out(&self, project: &Project, host: &Host, checkout: &str) -> Result<Output> {
@@ -101,7 +128,7 @@ struct Report {
 /// The gravest finding: [`Exit::Unreachable`], [`Exit::HealthUnknown`] or [`Exit::Config`].
 pub async fn run(project: &Project, run: &mut Run) -> Result<Done> {
     let mut looking = Vec::new();
-    let coming = ComposeFile::coming(project, run.doc.commit()).await;
+    let coming = Coming::read(project, run.doc.commit()).await;
     let lock = match (here::has_lock(run), run.dry_run()) {
         (true, _) => Lock::Ours,
         (false, dry) => Lock::Look { dry },
@@ -146,7 +173,7 @@ fn hosts<'a>(project: &'a Project, run: &Run) -> Result<Vec<&'a HostSpec>> {
     }
 }
 
-async fn look(project: &Project, spec: &HostSpec, coming: &ComposeFile, lock: Lock, log: &Log) -> Report {
+async fn look(project: &Project, spec: &HostSpec, coming: &Coming, lock: Lock, log: &Log) -> Report {
     let mut report = Report {
         host: spec.name.clone(),
         facts: Facts::default(),
@@ -166,19 +193,19 @@ async fn look(project: &Project, spec: &HostSpec, coming: &ComposeFile, lock: Lo
 }
 
 impl Report {
-    async fn fill(
-        &mut self,
-        project: &Project,
-        spec: &HostSpec,
-        coming: &ComposeFile,
-        lock: Lock,
-        log: &Log,
-    ) -> Result<()> {
+    async fn fill(&mut self, project: &Project, spec: &HostSpec, coming: &Coming, lock: Lock, log: &Log) -> Result<()> {
         let host = Host::connect(&Target::of(project, spec)?, log).await?;
         let checkout = spec.checkout()?;
-        let (protected, env_file) = (project.protected(), project.config.compose.env_file.as_deref());
+        let (protected, variables) = (project.protected(), project.variable_files());
+        let env_file = project.config.compose.env_file.as_deref();
+        let env_file = env_file.map(|file| variables.first().map_or(file, String::as_str));
         let asked = (Instant::now(), Timestamp::now());
-        let arguments = [host.path(&checkout), env_file.unwrap_or_default().to_owned()];
+        let origin = project.origin();
+        let arguments = [
+            host.path(&checkout),
+            origin.as_deref().unwrap_or_default().to_owned(),
+            env_file.unwrap_or_default().to_owned(),
+        ];
         let script = host.script(LOOK, arguments.into_iter().chain(protected.iter().cloned())).limit(LIMIT);
         let lock = async {
             match lock {
@@ -186,17 +213,36 @@ impl Report {
                 Lock::Look { dry } => here::lock_on(project, &host, dry).await,
             }
         };
-        let (looked, config, lock) = tokio::join!(script.output(), coming.try_out(project, &host, &checkout), lock);
+        let (looked, config, lock) =
+            tokio::join!(script.output(), coming.compose.try_out(project, &host, &checkout), lock);
         self.facts = Facts::parse(&looked?.text());
         self.ahead = ahead(&self.facts, asked);
         let branch = project.branch();
-        let expected =
-            Expected { checkout: &checkout, branch: &branch, env_file, protected: &protected, ahead: self.ahead };
+        let expected = Expected {
+            checkout: &checkout,
+            branch: &branch,
+            env_file,
+            protected: &protected,
+            brought: &coming.protected,
+            origin: origin.as_deref(),
+            ahead: self.ahead,
+        };
         self.findings = judge(&self.facts, &expected);
         self.findings.extend(lock);
         if self.facts.get("docker").is_some() && self.facts.get("head").is_some() {
-            let name = self.compose(coming, &config?);
+            let name = self.compose(&coming.compose, &config?);
             self.now(project, &host, name).await?;
+        }
+        if let (Some(_), Some(path)) = (self.facts.get("docker"), self.facts.get("no-checkout")) {
+            let name = cm_engine::project_name(project, &host, &checkout).await?;
+            let containers = cm_engine::containers(&host, &name).await?;
+            if let Some((name, elsewhere)) = cm_engine::elsewhere(path, &project.prefix, &containers) {
+                let message = format!("there is no checkout at {path}, and {name} runs from {elsewhere}");
+                self.findings.push(
+                    Finding::fail(Exit::Config, "elsewhere", message)
+                        .hint(format!("say so in cm.toml: checkout = \"{elsewhere}\"; or remove those containers")),
+                );
+            }
         }
         Ok(())
     }
@@ -317,7 +363,8 @@ fn conclude(reports: &[Report], own: Vec<Finding>, log: &Log) -> Result<Done> {
         log.warn(format!("{}{hint}", finding.line()));
     }
     let failures: Vec<_> = findings.iter().filter(|finding| finding.weight == Weight::Fail).collect();
-    let Some(gravest) = failures.iter().max_by_key(|finding| gravity(finding.exit)) else {
+    // The first of the gravest.
+    let Some(gravest) = failures.iter().rev().max_by_key(|finding| gravity(finding.exit)) else {
         let names = reports.iter().map(|report| report.host.as_str()).collect::<Vec<_>>().join(", ");
         let summary = format!("ready: {names}");
         log.success(format!("servers {summary}"));
@@ -326,8 +373,15 @@ fn conclude(reports: &[Report], own: Vec<Finding>, log: &Log) -> Result<Done> {
     let mut failure = Failure::new(gravest.exit, format!("preflight.{}", gravest.code), gravest.line());
     failure.hint.clone_from(&gravest.hint);
     failure.retryable = matches!(gravest.exit, Exit::Unreachable | Exit::LockHeld);
-    let others = failures.iter().filter(|other| other.line() != gravest.line());
-    Err(others.fold(failure, |failure, other| failure.cause(format!("also: {}", other.line()))))
+    let mut hints = vec![&gravest.hint];
+    for other in failures.iter().filter(|other| other.line() != gravest.line()) {
+        // What is to be done is said once, also where several servers lack the same.
+        let hint = other.hint.as_ref().filter(|_| !hints.contains(&&other.hint));
+        let hint = hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+        failure = failure.cause(format!("also: {}{hint}", other.line()));
+        hints.push(&other.hint);
+    }
+    Err(failure)
 }
 
 /// A host that cannot be reached outweighs what cannot be checked, that what is wrong,

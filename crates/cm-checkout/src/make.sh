@@ -1,0 +1,40 @@
+# Makes the repository of a checkout that is not there yet, all of it or nothing. No file of
+# the work tree is written: moving the checkout does that. What lies in the folder stays.
+# Arguments: CHECKOUT URL REMOTE BRANCH COMMIT
+set -eu
+LC_ALL=C
+export LC_ALL
+umask 022
+path=$1 url=$2 remote=$3 branch=$4 commit=$5
+was=yes
+[ -d "$path" ] || was=no
+mkdir -p -- "$path"
+cd -- "$path"
+exec 9<.
+if command -v flock >/dev/null; then
+    flock -w 240 9 || { echo "another command still runs in $path" >&2; exit 1; }
+fi
+[ ! -e .git ] || exit 0
+new=.git.cm-new
+fetching=
+# shellcheck disable=SC2317
+leave() {
+    [ -z "$fetching" ] || kill "$fetching" 2>/dev/null || :
+    rm -rf -- "$new"
+    [ "$was" = yes ] || rmdir -- "$(pwd)" 2>/dev/null || :
+}
+trap leave EXIT
+trap 'exit 143' HUP INT TERM
+rm -rf -- "$new"
+git -c init.defaultBranch="$branch" init -q -- "$new"
+git -C "$new" remote add -- "$remote" "$url"
+git -C "$new" config "branch.$branch.remote" "$remote"
+git -C "$new" config "branch.$branch.merge" "refs/heads/$branch"
+# Waited for in the background, so that a signal is heard at once.
+GIT_TERMINAL_PROMPT=0 git -C "$new" fetch -q -- "$remote" </dev/null &
+fetching=$!
+wait "$fetching" || { fetching= && exit 48; }
+fetching=
+git -C "$new" cat-file -e "$commit^{commit}" 2>/dev/null || exit 45
+mv -- "$new/.git" .git
+was=yes
