@@ -1,7 +1,7 @@
 //! Wrong calls, as somebody on call makes them: each says what is wrong, where, and what to do, has the exit status and
 //! the code of its page in cm-errors(7), and leaves every file as it was. Those that need a server are provoked beside it.
 
-use cm_testkit::{Home, repository};
+use cm_testkit::{Home, bin_dir, repository};
 use serde_json::Value;
 use std::fs;
 
@@ -12,7 +12,7 @@ const TOML: &str = "project = \"shop\"\n[compose]\nfiles = [\"compose.yml\"]\n\
 type Case = (&'static str, i32, &'static str, &'static str);
 
 /// In a repository with one service, `web`, a `cm.toml`, and a backup.
-const IN_A_PROJECT: [Case; 50] = [
+const IN_A_PROJECT: [Case; 55] = [
     ("cm-detect --init", 6, "init.exists", "--dry-run"),
     ("cm-detect -C nowhere", 6, "config.no-directory", "nowhere"),
     ("cm-detect -C nowhere --init", 6, "config.no-directory", "nowhere"),
@@ -28,6 +28,8 @@ const IN_A_PROJECT: [Case; 50] = [
     ("cm-detect -C ../several --init", 6, "init.several", "--compose-file"),
     ("cm-build", 2, "usage.nothing-named", "cm-detect"),
     ("cm-build --service wep", 2, "usage.unknown-service", "\\\"web\\\"?"),
+    ("cm-build --service web", 6, "config.no-repository", "repository = "),
+    ("cm-build <.", 4, "input.unreadable", "stdin"),
     ("cm-build --plan nothing.json", 4, "plan.read", "--dry-run"),
     ("cm-build --plan cm.toml", 4, "plan.shape", "it is not one JSON document"),
     ("cm-backup", 6, "backup.not-configured", "[backup]"),
@@ -46,16 +48,19 @@ const IN_A_PROJECT: [Case; 50] = [
     ("cm-backup restore shop.gz --uri-env URI --ns-from a.* --ns-to b", 2, "usage.ns", "--ns-from 'shop.*'"),
     ("cm-backup restore shop.gz --uri-env URI --ns-from platform.* --ns-to x.$*", 2, "restore.name", "no $"),
     ("cm-backup restore shop.gz --uri-env URI --ns-from platform.* --ns-to x.y", 2, "usage.ns", "number of *"),
+    ("cm-backup carry-out nothing", 2, "usage.order", "no order"),
     ("cm-backup verify nothing.gz", 2, "backup.no-file", "cm-backup list"),
     ("cm-backup list nothing", 2, "usage.folder", "nothing"),
     ("cm-backup restore -", 2, "restore.stdin", "file"),
     ("cm-backup prune backups", 2, "usage.keep", "--keep"),
+    ("cm-lock status --host a=-x", 2, "usage.host", "user@server"),
     ("cm-lock acquire --owner-pid 4194999", 2, "usage.owner-pid", "4194999"),
     ("cm-rollback --on-failure --run ../x", 2, "usage.run", "history"),
     ("cm-rollback --on-failure --run 01980e5c-7b1a-7c3e-8a52-2f6f8f1f2a10", 4, "journal.missing", "machine that began"),
     ("cm-health --service wep", 2, "usage.unknown-service", "\\\"web\\\"?"),
     ("cm-health --all", 6, "checkout.missing", "a deployment makes"),
     ("cm-rollback", 62, "rollback.no-target", "--list"),
+    ("cm-rollback --list >/dev/full", 5, "output.closed", "where stdout goes"),
     ("cm-rollback --service wep", 2, "usage.unknown-service", "\\\"web\\\"?"),
     ("cm-verify --profile x", 6, "config.unknown-profile", "there are none"),
     ("cm-verify --json --junit nowhere/x.xml", 6, "junit.write", "nowhere"),
@@ -112,7 +117,7 @@ const DOCUMENT: &str = r#"{"schema":"cm.deployment/1","run":{"id":"01a2229f-e9ea
     "error":null}"#;
 
 /// What comes through the pipe, as an edit of [`DOCUMENT`], and the call that reads it.
-const IN_A_PIPE: [(&str, &str, Case); 8] = [
+const IN_A_PIPE: [(&str, &str, Case); 9] = [
     (DOCUMENT, "", ("cm-build", 4, "input.empty", "</dev/null")),
     (DOCUMENT, "web", ("cm-build", 4, "input.not-json", "another cm program")),
     ("schema", "scheme", ("cm-build", 4, "input.schema", "cm-document(5)")),
@@ -120,15 +125,15 @@ const IN_A_PIPE: [(&str, &str, Case); 8] = [
     ("01a2229f", "../x", ("cm-build", 4, "input.shape", "UUID")),
     ("\"build\"", "\"rebuild\"", ("cm-build", 4, "input.services", "rebuild")),
     ("ada", "ada", ("cm-build", 4, "input.no-commit", "cm-detect")),
+    ("ada", "ada", ("cm-lock", 11, "lock.none", "cm-lock run -- SCRIPT")),
     ("ada", "ada", ("cm-build --plan cm.toml", 2, "usage.two-plans", "")),
 ];
 
 /// The code, the whole text and the exit status of one call.
 fn provoke(home: &Home, line: &str, stdin: Option<&str>) -> (i32, String, String) {
-    let mut words = line.split(' ');
-    let program = words.next().expect("a program");
-    let arguments: Vec<_> = ["--log", "json"].into_iter().chain(words).collect();
-    let answer = home.run(program, &arguments, "work", stdin.map(str::as_bytes));
+    let words: Vec<&str> =
+        if line.contains(" <") || line.contains(" >") { vec!["bash", "-c", line] } else { line.split(' ').collect() };
+    let answer = home.run(words[0], &words[1..], "work", stdin.map(str::as_bytes));
     let last = answer.stderr.lines().last().unwrap_or_default();
     let event: Value = serde_json::from_str(last).unwrap_or_default();
     let code = event["error"]["code"].as_str().unwrap_or_default().to_owned();
@@ -155,6 +160,7 @@ fn commit(home: &Home) {
 
 fn project() -> Home {
     let mut home = Home::new();
+    home.set("CM_LOG", "json");
     home.set("URI", "mongodb://ada:secret-word@127.0.0.1:1/shop");
     let work = home.path().join("work");
     for folder in ["work/web", "plain", "empty", "several/a", "several/b"] {
@@ -208,4 +214,56 @@ fn a_document_that_cannot_be_used_is_refused_and_changes_nothing() {
     let wrong: Vec<_> = IN_A_PIPE.into_iter().filter_map(meets).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(state(&home), before);
+}
+
+/// A variable of the environment, and the call that cannot work with it. `HOME` in the value is the home's path,
+/// `PROGRAMS` the folder of the programs.
+const IN_AN_ENVIRONMENT: [(&str, &str, Case); 4] = [
+    ("XDG_RUNTIME_DIR", "HOME/work/cm.toml", ("cm-lock status --host ada@x", 6, "host.runtime-dir", "XDG_RUNTIME_DIR")),
+    (
+        "XDG_RUNTIME_DIR",
+        "HOME/a-folder/whose-path-is-longer/than-the-kernel/takes-for-a-socket/of-the-kind-that-ssh-uses/for-its-control",
+        ("cm-lock status --host ada@x", 6, "host.socket-path", "short"),
+    ),
+    ("PATH", "PROGRAMS", ("cm-lock status --host ada@x", 7, "host.unreachable", "openssh-client")),
+    ("PATH", "PROGRAMS", ("cm-lock status", 6, "host.no-command", "PATH")),
+];
+
+#[test]
+fn an_environment_that_does_not_do_is_named() {
+    let meets = |(name, value, case): (&str, &str, Case)| {
+        let mut home = project();
+        let value = value.replace("HOME", &home.path().display().to_string());
+        let value = value.replace("PROGRAMS", &bin_dir().display().to_string());
+        home.set(name, &value);
+        judge(&home, case, None).map(|wrong| format!("{name}={value}\n{wrong}"))
+    };
+    let wrong: Vec<_> = IN_AN_ENVIRONMENT.into_iter().filter_map(meets).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What the journal has of a run, as an edit of [`DOCUMENT`], and why it cannot be gone on with.
+const IN_THE_JOURNAL: [(&str, &str, Case); 4] = [
+    ("\"shop\"", "\"other\"", ("RESUME", 2, "resume.project", "it is of other")),
+    ("\"dry_run\":false", "\"dry_run\":true", ("RESUME", 2, "resume.dry-run", "deploys anew")),
+    (
+        "\"stages\":[]",
+        "\"stages\":[{\"tool\":\"cm-record\",\"status\":\"ok\"}]",
+        ("RESUME", 2, "resume.ended", "it has ended"),
+    ),
+    (DOCUMENT, "{", ("RESUME", 4, "input.not-json", "JSON")),
+];
+
+#[test]
+fn a_run_that_cannot_go_on_is_told_why() {
+    let meets = |(from, to, (_, exit, code, words)): (&str, &str, Case)| {
+        let home = project();
+        let runs = home.path().join("state/cm/runs/01a2229f-e9ea-71e7-ab72-ad3c184f7ccb");
+        fs::create_dir_all(&runs).expect("folder");
+        fs::write(runs.join("000-cm-detect.json"), DOCUMENT.replace(from, to)).expect("write");
+        let line = "cm-record settle --resume 01a2229f-e9ea-71e7-ab72-ad3c184f7ccb";
+        judge(&home, (line, exit, code, words), None)
+    };
+    let wrong: Vec<_> = IN_THE_JOURNAL.into_iter().filter_map(meets).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -110,7 +110,11 @@ pub async fn look<'a>(
         }
         None => (Vec::new(), None),
     };
-    let config = config_to_come(project, host, plan, commit).await;
+    // Where there is nothing, nothing is replaced.
+    let config = match &origin {
+        None => config_to_come(project, host, plan, commit).await,
+        Some(_) => Ok(Config::default()),
+    };
     if let Err(why) = &config {
         log.warn(format!("on {}: cannot say how containers are replaced: {why}", host.name()));
     }

@@ -499,8 +499,10 @@ fn deliver(run: &Run, exit: Exit) -> Exit {
 fn write_stdout(text: &str) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| {
-        Failure::new(Exit::Undelivered, "output.closed", "cannot write to stdout")
-            .cause(error)
-            .hint("the work was done; the program that should read the document is gone")
+        let hint = match error.kind() {
+            std::io::ErrorKind::BrokenPipe => "the work was done; the program that should read the document is gone",
+            _ => "the work was done; the run's journal has the document as well: look at where stdout goes",
+        };
+        Failure::new(Exit::Undelivered, "output.closed", "cannot write to stdout").cause(error).hint(hint)
     })
 }

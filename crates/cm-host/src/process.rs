@@ -96,7 +96,9 @@ fn start_local(argv: &[String], feed: bool) -> Result<Process> {
         command.current_dir(home);
     }
     let mut child = command.spawn().map_err(|error| {
-        Failure::new(Exit::Config, "host.no-command", format!("cannot run {:?} on this machine", argv[0])).cause(error)
+        Failure::new(Exit::Config, "host.no-command", format!("cannot run {:?} on this machine", argv[0]))
+            .cause(error)
+            .hint("install it, or mend PATH")
     })?;
     let missing = || Failure::bug("a command was started without its streams");
     Ok(Process {

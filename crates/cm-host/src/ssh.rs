@@ -3,7 +3,7 @@
 //! itself after a minute of silence. Host keys are always checked.
 
 use crate::Target;
-use cm_core::{Exit, Failure, OrFail, Result, private_dir, runtime_dir};
+use cm_core::{Exit, Failure, Result, private_dir, runtime_dir};
 use openssh::Session;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File};
@@ -51,7 +51,7 @@ fn check_address(target: &Target) -> Result<()> {
 /// One socket per address and configuration, in a directory only the user may enter.
 fn socket_path(target: &Target) -> Result<PathBuf> {
     let dir = runtime_dir();
-    private_dir(&dir).or_fail(Exit::Config, "host.runtime-dir", format!("cannot make {}", dir.display()))?;
+    private_dir(&dir).map_err(|error| runtime_dir_failure(format!("cannot make {}", dir.display()), error))?;
     let config = target.ssh_config.as_deref().map(Path::to_string_lossy).unwrap_or_default();
     let path = dir.join(format!("ssh-{:016x}", fnv1a(&format!("{}\0{config}", target.address))));
     if path.as_os_str().len() > MAX_SOCKET_PATH {
@@ -65,6 +65,12 @@ fn socket_path(target: &Target) -> Result<PathBuf> {
     Ok(path)
 }
 
+fn runtime_dir_failure(message: String, error: std::io::Error) -> Failure {
+    Failure::new(Exit::Config, "host.runtime-dir", message)
+        .cause(error)
+        .hint("set XDG_RUNTIME_DIR to a short directory of your own")
+}
+
 /// FNV-1a, 64 bit: a short, stable name; nothing depends on it being unguessable.
 fn fnv1a(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
@@ -73,7 +79,7 @@ fn fnv1a(text: &str) -> u64 {
 async fn lock_beside(socket: &Path) -> Result<File> {
     let path = socket.with_extension("lock");
     let file = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let file = file.or_fail(Exit::Config, "host.runtime-dir", format!("cannot open {}", path.display()))?;
+    let file = file.map_err(|error| runtime_dir_failure(format!("cannot open {}", path.display()), error))?;
     let locked = tokio::task::spawn_blocking(move || flock(&file, FlockOperation::LockExclusive).map(|()| file));
     match timeout(HANDSHAKE_LIMIT * 2, locked).await {
         Ok(Ok(Ok(file))) => Ok(file),
