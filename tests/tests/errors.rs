@@ -12,12 +12,13 @@ const TOML: &str = "project = \"shop\"\n[compose]\nfiles = [\"compose.yml\"]\n\
 type Case = (&'static str, i32, &'static str, &'static str);
 
 /// In a repository with one service, `web`, a `cm.toml`, and a backup.
-const IN_A_PROJECT: [Case; 55] = [
+const IN_A_PROJECT: [Case; 56] = [
     ("cm-detect --init", 6, "init.exists", "--dry-run"),
     ("cm-detect -C nowhere", 6, "config.no-directory", "nowhere"),
     ("cm-detect -C nowhere --init", 6, "config.no-directory", "nowhere"),
     ("cm-detect --base HEAD --group backend", 2, "usage.unknown-group", "site"),
     ("cm-detect --base HEAD --service wep", 2, "usage.unknown-service", "\\\"web\\\"?"),
+    ("cm-detect --head nothing --base HEAD", 20, "detect.unknown-revision", "git fetch"),
     ("cm-detect --base nothing", 20, "detect.unknown-base", "git fetch"),
     ("cm-detect --base HEAD --host wen", 6, "config.unknown-host", "\\\"web\\\"?"),
     ("cm-detect --base HEAD --branch a..b", 2, "usage.branch", "letters, digits"),
@@ -143,7 +144,7 @@ fn provoke(home: &Home, line: &str, stdin: Option<&str>) -> (i32, String, String
 
 /// What is wrong with what was said, if anything is.
 fn judge(home: &Home, (line, exit, code, words): Case, stdin: Option<&str>) -> Option<String> {
-    let known = fs::read_to_string(repository().join("crates/cm-docs/src/pages/cm-errors.codes")).expect("codes");
+    let known = fs::read_to_string(repository().join("crates/cm-core/src/codes.txt")).expect("codes");
     let (status, found, said) = provoke(home, line, stdin);
     let documented = known.lines().any(|entry| entry.starts_with(&format!("{found}:")));
     let fine =

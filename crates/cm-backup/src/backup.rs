@@ -279,10 +279,11 @@ impl Backup<'_> {
             return Ok(());
         }
         let message = format!(
-            "{} has {} free, and the backup may take {}",
+            "{} has {} free, and the backup may take {}; {} must stay free beside it",
             self.store.display(""),
             text::bytes(free),
-            text::bytes(needed)
+            text::bytes(needed),
+            text::bytes(SPARE)
         );
         Err(Failure::new(Exit::Backup, "backup.no-space", message)
             .hint("remove old backups there (`cm-backup list` shows them), or name another folder"))

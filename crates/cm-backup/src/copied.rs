@@ -14,7 +14,8 @@ use tokio::process::Command;
 const LIMIT: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// `$1` folder. Only what mongodump makes, and no links.
-const SEND: &str = r#"set -eu
+const SEND: &str = r#"# Sends a folder of mongodump.
+set -eu
 cd -- "$1"
 find . -maxdepth 2 -type f \( -name '*.bson' -o -name '*.bson.gz' -o -name '*.metadata.json' \
   -o -name '*.metadata.json.gz' -o -name prelude.json -o -name prelude.json.gz \) -print0 |

@@ -24,7 +24,8 @@ const ABANDON_LIMIT: Duration = Duration::from_secs(10);
 
 /// `$1` folder, `$2` what the names begin with. Makes the folder, removes what dead
 /// runs left, says how much is free and shows the newest manifest.
-const PREPARE: &str = r#"set -eu
+const PREPARE: &str = r#"# Looks at the folder of backups.
+set -eu
 umask 077
 mkdir -p -- "$1"
 cd -- "$1"
@@ -45,7 +46,8 @@ printf 'manifest\n'
 
 /// `$1` folder, `$2` name. stdin is the backup. Never over another file; what this
 /// script made it removes if it fails, and nothing else.
-const RECEIVE: &str = r#"set -euC
+const RECEIVE: &str = r#"# Writes the backup.
+set -euC
 umask 077
 cd -- "$1"
 [ ! -e "$2" ] || { echo "$2 is there already" >&2; exit 1; }
@@ -58,7 +60,8 @@ stat -c %s -- "$2.partial"
 trap - EXIT"#;
 
 /// `$1` folder, `$2` name, then a program that reads the file on its stdin.
-const WITH_FILE: &str = r#"set -eu
+const WITH_FILE: &str = r#"# Reads the backup.
+set -eu
 cd -- "$1"
 exec < "$2"
 if command -v flock > /dev/null; then flock -s -n 0 || true; fi
@@ -67,7 +70,8 @@ exec "$@""#;
 
 /// `$1` folder, `$2` name. stdin is the manifest. The backup's name comes last: a
 /// manifest alone is no backup.
-const COMMIT: &str = r#"set -eu
+const COMMIT: &str = r#"# Gives the backup its name.
+set -eu
 umask 077
 cd -- "$1"
 [ ! -e "$2" ] || { echo "$2 is there already" >&2; exit 1; }
@@ -78,11 +82,13 @@ mv -T -- "$2.partial" "$2"
 sync -- ."#;
 
 /// `$1` folder, `$2` name.
-const DISCARD: &str = r#"cd -- "$1" && rm -f -- "$2.partial" "$2.manifest.json.partial""#;
+const DISCARD: &str = r#"# Removes a backup that was given up.
+cd -- "$1" && rm -f -- "$2.partial" "$2.manifest.json.partial""#;
 
 /// `$1` folder, `$2` name. The backup goes first: a manifest alone is no backup. One that
 /// somebody reads, or a run still writes, stays.
-const REMOVE: &str = r#"set -eu
+const REMOVE: &str = r#"# Removes an old backup.
+set -eu
 cd -- "$1"
 [ -f "$2" ] && [ ! -L "$2" ] || exit 0
 if command -v flock > /dev/null; then exec 9< "$2"; flock -n 9 || exit 45; fi
@@ -91,7 +97,8 @@ rm -f -- "$2.manifest.json"
 sync -- ."#;
 
 /// `$1` folder. Records that end with a zero byte: files as `SIZE NAME`, then manifests.
-const LIST: &str = r#"set -eu
+const LIST: &str = r#"# Lists the backups.
+set -eu
 [ -d "$1" ] || exit 44
 cd -- "$1"
 find . -maxdepth 1 -type f -printf '%s %f\0'

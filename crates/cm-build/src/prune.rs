@@ -20,7 +20,9 @@ const LIST: [&str; 6] = ["docker", "image", "ls", "--no-trunc", "--format", "{{.
 const NAMELESS: [&str; 7] = ["docker", "image", "ls", "--no-trunc", "-q", "--filter=dangling=true", "--filter"];
 
 /// The images that containers use, running or not.
-const IN_USE: &str = r#"ids=$(docker ps -aq --no-trunc); [ -z "$ids" ] || exec docker inspect --type container --format '{{.Image}}' $ids"#;
+/// Without the list there is no answer: nobody shall take it for "none".
+const IN_USE: &str = r#"# Looks for images that containers use.
+ids=$(docker ps -aq --no-trunc) || exit; [ -z "$ids" ] || exec docker inspect --type container --format '{{.Image}}' $ids"#;
 
 /// Prunes the document's hosts, or all hosts of the project.
 ///

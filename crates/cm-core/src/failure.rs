@@ -71,6 +71,11 @@ impl Failure {
         self
     }
 
+    /// The hint; without one, what cm-errors(7) says to do about its code.
+    pub fn advice(&self) -> Option<String> {
+        self.hint.clone().or_else(|| crate::codes::cure(&self.code))
+    }
+
     /// The document's `error` object.
     pub fn to_json(&self, stage: &str) -> Value {
         json!({
@@ -78,7 +83,7 @@ impl Failure {
             "code": self.code,
             "message": self.message,
             "causes": self.causes,
-            "hint": self.hint,
+            "hint": self.advice(),
             "retryable": self.retryable,
             "exit": self.exit.code(),
         })

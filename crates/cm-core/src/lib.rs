@@ -3,6 +3,7 @@
 //! codes, the errors with their hints, and what people see on stderr. It knows
 //! no network, no Docker and no configuration file.
 
+pub mod codes;
 mod document;
 mod exit;
 mod failure;

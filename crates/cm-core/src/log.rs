@@ -123,7 +123,7 @@ impl Log {
         for cause in &failure.causes {
             text.push_str(&format!("\ncaused by: {cause}"));
         }
-        if let Some(hint) = &failure.hint {
+        if let Some(hint) = failure.advice() {
             text.push_str(&format!("\nhint: {hint}"));
         }
         self.write(Level::Fail, &text);

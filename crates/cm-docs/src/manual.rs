@@ -2,6 +2,7 @@
 
 use crate::{Files, program, reference, roff, schema};
 use clap::Command;
+use cm_core::codes;
 
 /// The sections written by hand, by program.
 const BY_HAND: [(&str, &str); 8] = [
@@ -44,7 +45,7 @@ fn whole(name: &str, section: u8, text: &str) -> String {
     let generated = |what: &str| match what {
         "exit-status" => program::exit_status(),
         "configuration" => reference::configuration(&schema::configuration()),
-        "codes" => codes().map(|(code, text)| roff::entry(&roff::bold(code), text)).collect(),
+        "codes" => codes::entries().map(|(code, text)| roff::entry(&roff::bold(code), text)).collect(),
         "document" => reference::document(&schema::document()),
         other => format!("there is no list {other}\n"),
     };
@@ -56,15 +57,9 @@ fn whole(name: &str, section: u8, text: &str) -> String {
     format!("{}{body}", roff::title(name, section))
 }
 
-/// Every code that an error can have: what happened, and what to do.
-fn codes() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let lines = include_str!("pages/cm-errors.codes").lines().filter(|line| !line.starts_with('#'));
-    lines.filter_map(|line| line.split_once(": "))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::codes;
+    use cm_core::codes;
     use std::collections::BTreeSet;
     use std::path::Path;
 
@@ -103,14 +98,14 @@ mod tests {
                 find(&entry.path().join("src"), &families, &mut found);
             }
         }
-        let known: Vec<&str> = codes().map(|(code, _)| code).collect();
+        let known: Vec<&str> = codes::entries().map(|(code, _)| code).collect();
         assert!(known.is_sorted() && known.len() > 150, "one line a code, sorted");
         let known: BTreeSet<&str> = known.into_iter().filter(|code| code.contains('.')).collect();
         let missing: Vec<_> = found.iter().filter(|code| !known.contains(code.as_str())).collect();
         let old: Vec<_> = known.iter().filter(|code| !found.contains(**code)).collect();
         assert!(
             missing.is_empty() && old.is_empty(),
-            "without an entry: {missing:?}; in no source: {old:?}. One line a code, with cause and cure, in crates/cm-docs/src/pages/cm-errors.codes; then `make man`"
+            "without an entry: {missing:?}; in no source: {old:?}. One line a code, with cause and cure, in crates/cm-core/src/codes.txt; then `make man`"
         );
     }
 

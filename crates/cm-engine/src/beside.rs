@@ -21,7 +21,7 @@ ids=$(docker ps -aq --no-trunc --filter "label=com.docker.compose.project=$1" --
 const REMOVE: &str = r#"# Removes containers beside those of services.
 docker stop -- "$@" >/dev/null 2>&1
 for id do
-    docker rm -f -v -- "$id" 2>&1 || [ -z "$(docker ps -aq --no-trunc --filter "id=$id")" ] || failed=1
+    docker rm -f -v -- "$id" 2>&1 || { left=$(docker ps -aq --no-trunc --filter "id=$id") && [ -z "$left" ]; } || failed=1
 done
 exit ${failed:-0}"#;
 

@@ -18,7 +18,8 @@ use cm_project::Project;
 use serde_json::Value;
 
 /// Every container of a project, running or not, in one round trip.
-const INSPECT_PROJECT: &str = r#"set -eu
+const INSPECT_PROJECT: &str = r#"# Looks at the project's containers.
+set -eu
 ids=$(docker ps -aq --no-trunc --filter "label=com.docker.compose.project=$1" --filter "label=com.docker.compose.oneoff=False")
 [ -z "$ids" ] || exec docker inspect --type container $ids"#;
 

@@ -29,6 +29,8 @@ enum Life {
     Plain,
     /// It is ended as well.
     WithUs,
+    /// So is this one, of which there may be many at a time.
+    WithUsBesideOthers,
     /// It goes on to its end.
     ToItsEnd,
     /// It goes on in a session of its own, where the next one finds it.
@@ -137,6 +139,13 @@ impl<'a> Command<'a> {
         self
     }
 
+    /// Ends it with SIGTERM when this program or the connection ends, whatever else runs there.
+    /// For what says nothing for long, which nothing else would end. It gets no stdin.
+    pub fn ends_with_us_beside_others(mut self) -> Self {
+        self.life = Life::WithUsBesideOthers;
+        self
+    }
+
     /// Lets it go on to its end when this program or the connection ends, and starts it
     /// only when no other such command runs in its folder. It gets no stdin; its output
     /// comes at its end.
@@ -194,12 +203,13 @@ impl<'a> Command<'a> {
             argv.extend(self.env.iter().map(|(name, value)| format!("{name}={value}")));
         }
         let around = match self.life {
-            Life::WithUs => Some(include_str!("leash.sh")),
-            Life::ToItsEnd => Some(include_str!("finish.sh")),
+            Life::WithUs => Some([include_str!("leash.sh"), "sh", "alone"].as_slice()),
+            Life::WithUsBesideOthers => Some([include_str!("leash.sh"), "sh", "beside"].as_slice()),
+            Life::ToItsEnd => Some([include_str!("finish.sh"), "sh"].as_slice()),
             Life::Plain | Life::Job => None,
         };
         if let Some(script) = around {
-            argv.extend(["sh", "-c", script, "sh"].map(str::to_owned));
+            argv.extend(["sh", "-c"].iter().chain(script).map(|word| (*word).to_owned()));
         }
         // Last, so that it asks when everything else has been waited for.
         argv.extend(self.host.fence.iter().flat_map(|fence| fence.argv()));
@@ -211,15 +221,24 @@ impl<'a> Command<'a> {
     fn title(&self) -> String {
         let script = self.argv.get(2).filter(|_| self.argv.starts_with(&["sh".to_owned(), "-c".to_owned()]));
         match script.and_then(|script| script.strip_prefix("# ")) {
-            Some(comment) => comment.split(['.', '\n']).next().unwrap_or_default().to_owned(),
-            None => shorten(&self.display()),
+            Some(comment) => {
+                let comment = comment.split(['.', '\n', ';', ':']).next().unwrap_or_default();
+                let mut letters = comment.chars();
+                let first = letters.next().map(|first| first.to_lowercase()).into_iter().flatten();
+                format!("what {}", first.chain(letters).collect::<String>())
+            }
+            None => format!("`{}`", shorten(&self.display())),
         }
+    }
+
+    fn is_leashed(&self) -> bool {
+        matches!(self.life, Life::WithUs | Life::WithUsBesideOthers)
     }
 
     /// A process of its own, over a session of its own.
     async fn start(&self) -> Result<Process> {
         self.host.sessions.make_room();
-        let leashed = matches!(self.life, Life::WithUs);
+        let leashed = self.is_leashed();
         let feed = leashed || self.stdin.is_some();
         let mut process = Process::start(&self.host.transport, self.host.name(), &self.full_argv(), feed).await?;
         if leashed {
@@ -239,7 +258,7 @@ impl<'a> Command<'a> {
     /// The command for a shell that is open: only a server has a line to save, and what is
     /// ended with us is bound to a session of its own.
     fn request(&self) -> Option<Request> {
-        let able = !matches!(self.life, Life::WithUs) && self.host.transport.is_ssh();
+        let able = !self.is_leashed() && self.host.transport.is_ssh();
         able.then(|| Request::new(&self.full_argv(), self.stdin.as_deref())).flatten()
     }
 
@@ -397,21 +416,20 @@ impl<'a> Command<'a> {
     fn failed(&self, exit: Exit, code: &str, status: ExitStatus, said: &str) -> Failure {
         let tail: Vec<_> = said.trim_end().lines().rev().take(TAIL_LINES).collect();
         let tail = tail.into_iter().rev().collect::<Vec<_>>().join("\n");
-        let message = format!("on {}: `{}` failed ({status})", self.host.name(), self.title());
+        let message = format!("on {}: {} failed ({status})", self.host.name(), self.title());
         let failure = Failure::new(exit, code, message);
         if tail.is_empty() { failure } else { failure.cause(tail) }
     }
 
     fn too_slow(&self) -> Failure {
-        let message =
-            format!("on {}: no end of `{}` within {} s", self.host.name(), self.title(), self.limit.as_secs());
+        let message = format!("on {}: no end of {} within {} s", self.host.name(), self.title(), self.limit.as_secs());
         Failure::new(Exit::Unreachable, "host.timeout", message)
             .hint("the host or its Docker engine may hang; look at it before you try again")
             .retryable()
     }
 
     fn broken(&self, error: &std::io::Error) -> Failure {
-        let message = format!("the connection to host {:?} broke during `{}`", self.host.name(), self.title());
+        let message = format!("the connection to host {:?} broke during {}", self.host.name(), self.title());
         Failure::new(Exit::Unreachable, "host.lost", message).cause(error).retryable()
     }
 }

@@ -2,12 +2,14 @@
 //! renamed, readable by the owner alone.
 
 use crate::Host;
-use cm_core::{Exit, Result};
+use cm_core::{Exit, Failure, Result};
 
 /// A reader must be able to tell "not there" (44) from "cannot be read".
-const READ: &str = r#"if [ ! -e "$1" ] && [ ! -L "$1" ]; then exit 44; fi; exec cat -- "$1""#;
+const READ: &str = r#"# Reads a file.
+if [ ! -e "$1" ] && [ ! -L "$1" ]; then exit 44; fi; exec cat -- "$1""#;
 
-const WRITE: &str = r#"set -eu
+const WRITE: &str = r#"# Writes a file.
+set -eu
 umask 077
 mkdir -p -- "$(dirname -- "$1")"
 aside="$1.$$.partial"
@@ -20,7 +22,8 @@ sync -- "$(dirname -- "$1")""#;
 
 /// The record begins with a newline too, so that a line cut by a crash never
 /// swallows the next one.
-const APPEND: &str = r#"set -eu
+const APPEND: &str = r#"# Appends a line to a file.
+set -eu
 umask 077
 mkdir -p -- "$(dirname -- "$1")"
 record=$(cat)
@@ -38,7 +41,7 @@ impl Host {
         match output.status.code() {
             Some(0) => Ok(Some(output.stdout)),
             Some(44) => Ok(None),
-            _ => Err(cm_core::Failure::new(exit, "host.read", format!("on {}: cannot read {path}", self.name()))
+            _ => Err(Failure::new(exit, "host.read", format!("on {}: cannot read {path}", self.name()))
                 .cause(output.stderr.trim_end())),
         }
     }
@@ -49,7 +52,8 @@ impl Host {
     /// # Errors
     /// [`Exit::Unreachable`], or `exit` if it cannot be written.
     pub async fn write(&self, path: &str, bytes: &[u8], mode: &str, exit: Exit) -> Result<()> {
-        self.script(WRITE, [self.path(path), mode.to_owned()]).stdin(bytes).text(exit, "host.write").await.map(drop)
+        let command = self.script(WRITE, [self.path(path), mode.to_owned()]).stdin(bytes);
+        command.text(exit, "host.write").await.map(drop).map_err(|failure| self.about(failure, "write", path))
     }
 
     /// Appends one line to a file and syncs it.
@@ -57,7 +61,18 @@ impl Host {
     /// # Errors
     /// As [`Host::write`].
     pub async fn append(&self, path: &str, line: &str, exit: Exit) -> Result<()> {
-        self.script(APPEND, [self.path(path)]).stdin(line.as_bytes()).text(exit, "host.append").await.map(drop)
+        let appended = self.script(APPEND, [self.path(path)]).stdin(line.as_bytes()).text(exit, "host.append").await;
+        appended.map(drop).map_err(|failure| self.about(failure, "append to", path))
+    }
+
+    /// With the name of the file in the place of that of the script.
+    fn about(&self, failure: Failure, what: &str, path: &str) -> Failure {
+        match failure.code.as_str() {
+            "host.append" | "host.write" => {
+                Failure { message: format!("on {}: cannot {what} {path}", self.name()), ..failure }
+            }
+            _ => failure,
+        }
     }
 }
 

@@ -1,9 +1,11 @@
 # Runs a command that ends when the connection does: whoever started it holds the
-# other end of stdin. One such command at a time in a folder.
+# other end of stdin. One such command at a time in a folder, if it has to be alone.
+# Arguments: alone|beside COMMAND...
 exec 9<.
-if command -v flock >/dev/null; then
+if [ "$1" = alone ] && command -v flock >/dev/null; then
     flock -w 120 9 || { echo "another command still runs in $(pwd)" >&2; exit 75; }
 fi
+shift
 exec 3<&0
 "$@" </dev/null 3<&- &
 child=$!

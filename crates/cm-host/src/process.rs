@@ -5,8 +5,9 @@ use openssh::{Session, Stdio};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::time::sleep;
 
 /// How commands get to the host.
 #[derive(Clone, Debug)]
@@ -42,6 +43,10 @@ enum Child {
 
 /// The connection's master answers at once, or is gone.
 const ALIVE_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long a session that is refused is asked for again, and how often.
+const REFUSED_LIMIT: Duration = Duration::from_secs(15);
+const REFUSED_PAUSE: Duration = Duration::from_millis(200);
 
 impl Process {
     pub async fn start(transport: &Transport, host: &str, argv: &[String], feed: bool) -> Result<Process> {
@@ -113,7 +118,16 @@ async fn start_ssh(session: &Arc<Session>, host: &str, argv: &[String], feed: bo
     let mut command = Arc::clone(session).arc_command(argv[0].clone());
     command.args(&argv[1..]).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.stdin(if feed { Stdio::piped() } else { Stdio::null() });
-    let mut child = command.spawn().await.map_err(|error| lost(host, error))?;
+    let began = Instant::now();
+    let mut child = loop {
+        match command.spawn().await {
+            Ok(child) => break child,
+            // Sessions of others come to their ends; nothing has begun yet.
+            Err(error) if is_refused(&error) && began.elapsed() < REFUSED_LIMIT => sleep(REFUSED_PAUSE).await,
+            Err(error) if is_refused(&error) => return Err(no_session(host, error)),
+            Err(error) => return Err(lost(host, error)),
+        }
+    };
     let missing = || Failure::bug("a command was started without its streams");
     Ok(Process {
         stdin: child.stdin().take().map(|stdin| Box::new(stdin) as Writer),
@@ -121,6 +135,19 @@ async fn start_ssh(session: &Arc<Session>, host: &str, argv: &[String], feed: bo
         stderr: Box::new(child.stderr().take().ok_or_else(missing)?),
         child: Child::Ssh(Box::new(child), Arc::clone(session)),
     })
+}
+
+/// The server has as many sessions on this connection as it allows.
+fn is_refused(error: &openssh::Error) -> bool {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.into_iter().any(|cause| cause.to_string().contains("open refused by peer"))
+}
+
+fn no_session(host: &str, error: openssh::Error) -> Failure {
+    Failure::new(Exit::Unreachable, "host.busy", format!("host {host:?} takes no more sessions over this connection"))
+        .source(error)
+        .hint("nothing was begun; other programs use the connection as well: wait for them, or raise MaxSessions of sshd there")
+        .retryable()
 }
 
 /// The connection broke; what the command did on the host is unknown.

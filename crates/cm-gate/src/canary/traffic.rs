@@ -17,8 +17,10 @@ const TAIL: &str = "16777216";
 /// A log is read within this time, or there is no real traffic to speak of.
 const LIMIT: Duration = Duration::from_secs(15);
 
-const OF_CONTAINER: &str = r#"exec docker logs --since "$1" "$2" 2>&1"#;
-const OF_FILE: &str = r#"exec tail -c "$2" -- "$1""#;
+const OF_CONTAINER: &str = r#"# Reads the access log of a container.
+exec docker logs --since "$1" "$2" 2>&1"#;
+const OF_FILE: &str = r#"# Reads an access log.
+exec tail -c "$2" -- "$1""#;
 
 /// What users got, in a report.
 #[derive(Clone, Debug, PartialEq, Serialize)]
