@@ -509,7 +509,7 @@ mod tests {
         let host = here().await;
         let script = "# Looks around. Reads only.\nexit 3";
         let failure = host.script(script, [""; 0]).text(Exit::Build, "build.x").await.expect_err("3");
-        assert_eq!(failure.message, "on here: `Looks around` failed (exit status: 3)");
+        assert_eq!(failure.message, "on here: what looks around failed (exit status: 3)");
     }
 
     #[tokio::test]
