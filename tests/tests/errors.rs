@@ -268,3 +268,18 @@ fn a_run_that_cannot_go_on_is_told_why() {
     let wrong: Vec<_> = IN_THE_JOURNAL.into_iter().filter_map(meets).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+#[test]
+fn a_report_that_cannot_be_written_is_named() {
+    let home = project();
+    let run = "01a2229f-e9ea-71e7-ab72-ad3c184f7ccb";
+    let runs = home.path().join("state/cm/runs").join(run);
+    fs::create_dir_all(&runs).expect("folder");
+    fs::write(runs.join("000-cm-detect.json"), DOCUMENT).expect("write");
+    let cases: [Case; 2] = [
+        ("cm-record report 01a2229f-e9ea-71e7-ab72-ad3c184f7ccb --html cm.toml/x.html", 6, "report.write", "cm.toml"),
+        ("cm-record report 01a2229f-e9ea-71e7-ab72-ad3c184f7ccb --html ..", 2, "usage.file", ".."),
+    ];
+    let wrong: Vec<_> = cases.into_iter().filter_map(|case| judge(&home, case, None)).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
