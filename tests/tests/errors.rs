@@ -220,7 +220,11 @@ fn a_document_that_cannot_be_used_is_refused_and_changes_nothing() {
 /// A variable of the environment, and the call that cannot work with it. `HOME` in the value is the home's path,
 /// `PROGRAMS` the folder of the programs.
 const IN_AN_ENVIRONMENT: [(&str, &str, Case); 4] = [
-    ("XDG_RUNTIME_DIR", "HOME/work/cm.toml", ("cm-lock status --host ada@x", 6, "host.runtime-dir", "XDG_RUNTIME_DIR")),
+    (
+        "XDG_RUNTIME_DIR",
+        "HOME/plain/compose.yml",
+        ("cm-lock status --host ada@x", 6, "host.runtime-dir", "XDG_RUNTIME_DIR"),
+    ),
     (
         "XDG_RUNTIME_DIR",
         "HOME/a-folder/whose-path-is-longer/than-the-kernel/takes-for-a-socket/of-the-kind-that-ssh-uses/for-its-control",

@@ -49,6 +49,7 @@ fn a_server_with_nothing_gets_the_checkout_and_runs_the_commit() {
     let preflight = on_laptop(&sandbox, "cm-health --preflight </dev/null");
     assert_eq!((preflight.code, &preflight.document()["error"]["code"]), (6, &"preflight.env-file".into()));
     assert!(preflight.stderr.contains("mkdir -p ~/platform"), "{}", preflight.stderr);
+    assert!(!preflight.stderr.contains("protected file"), "the commit brings a Caddyfile: {}", preflight.stderr);
     for flags in ["--dry-run", ""] {
         let build = on_laptop(&sandbox, &format!("cm-detect {flags} </dev/null | cm-build {flags}"));
         assert_eq!((build.code, &build.document()["error"]["code"]), (30, &"build.env-file".into()), "{build:?}");

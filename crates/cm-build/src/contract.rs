@@ -20,8 +20,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// Checks the env files of `hosts` against what `commit` needs.
 ///
 /// # Errors
-/// [`Exit::Build`] with `build.env-keys`: what the first host lacks, and after it the
-/// others; [`Exit::Unreachable`].
+/// [`Exit::Build`] with `build.env-keys`, or `build.env-file` where there is none: what the
+/// first host lacks, and after it the others; [`Exit::Unreachable`].
 pub async fn check(project: &Project, hosts: &[Host], plans: &[HostPlan], commit: &str, log: &Log) -> Result<()> {
     let coming = match Release::read(project, commit) {
         Ok(release) => release,

@@ -1,6 +1,8 @@
 //! Every code that an error can have, with what happened and what to do: the list of
 //! cm-errors(7). An error that brings no hint of its own has the one of its code.
 
+use crate::decapitalized;
+
 const TEXT: &str = include_str!("codes.txt");
 
 /// The codes, sorted, each with its entry: a sentence about what happened, then what to do.
@@ -11,13 +13,8 @@ pub fn entries() -> impl Iterator<Item = (&'static str, &'static str)> {
 /// What to do about an error of this code, as a hint is written.
 pub fn cure(code: &str) -> Option<String> {
     let (_, entry) = entries().find(|(known, _)| *known == code)?;
-    let cure = entry.match_indices([' ']).find_map(|(at, _)| {
-        let ends = entry[..at].ends_with(['.', '?']);
-        ends.then(|| entry[at..].trim())
-    })?;
-    let cure = cure.strip_suffix('.').unwrap_or(cure);
-    let mut letters = cure.chars();
-    letters.next().map(|first| first.to_lowercase().chain(letters).collect())
+    let (_, cure) = entry.split_once(". ")?;
+    Some(decapitalized(cure.strip_suffix('.').unwrap_or(cure)))
 }
 
 #[cfg(test)]

@@ -26,7 +26,9 @@ pub use log::{Format, Level, Log};
 pub use redact::{add_secret, redact};
 pub use signal::{Signals, Stop, is_ignored};
 pub use table::table;
-pub use tool::{Accepts, COMPLETE, CommonArgs, Done, Io, Run, Tool, command, interruption, introduction, main};
+pub use tool::{
+    Accepts, COMPLETE, CommonArgs, Done, Io, Run, Tool, command, decapitalized, interruption, introduction, main,
+};
 
 /// Who deploys: `$CM_ACTOR`, else `USER@HOSTNAME`.
 pub fn actor() -> String {

@@ -284,7 +284,8 @@ pub fn introduction<T: Tool>() -> String {
     )
 }
 
-fn decapitalized(text: &str) -> String {
+/// `text` with its first letter small, to go on with in a sentence.
+pub fn decapitalized(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }

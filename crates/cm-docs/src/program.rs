@@ -4,7 +4,7 @@
 use crate::roff::{bold, entry, escape, italic, paragraphs, section, sections, title};
 use clap::builder::StyledStr;
 use clap::{Arg, ArgAction, Command};
-use cm_core::Exit;
+use cm_core::{Exit, decapitalized};
 use std::fmt::Write;
 
 /// What all programs have in common, by section.
@@ -54,11 +54,6 @@ pub fn page(program: &Command, by_hand: &str) -> String {
 
 fn plain(text: Option<&StyledStr>) -> String {
     text.map_or_else(String::new, ToString::to_string)
-}
-
-fn decapitalized(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
 /// The long description without its first line, which is the page's name.

@@ -106,7 +106,9 @@ pub async fn project_name(project: &Project, host: &Host, checkout: &str) -> Res
         return Ok(name.clone());
     }
     match Compose::of(project, host, checkout).config().await {
-        Err(failure) if failure.causes.iter().any(|cause| is_no_file(cause)) => Ok(folder_name(project, checkout)),
+        Err(failure) if failure.code == "checkout.missing" || has_no_file(&failure) => {
+            Ok(folder_name(project, checkout))
+        }
         config => Ok(config?.project),
     }
 }
@@ -128,14 +130,14 @@ pub fn elsewhere<'a>(path: &str, prefix: &str, containers: &'a [Container]) -> O
         !container.working_dir.is_empty() && container.working_dir != folder.trim_end_matches('/')
     };
     let container = containers.iter().find(other)?;
-    let folder = container.working_dir.strip_suffix(prefix).unwrap_or(&container.working_dir);
-    Some((&container.name, folder.trim_end_matches('/')))
+    let folder = container.working_dir.strip_suffix(prefix).filter(|folder| folder.ends_with('/'));
+    Some((&container.name, folder.unwrap_or(&container.working_dir).trim_end_matches('/')))
 }
 
-fn is_no_file(said: &str) -> bool {
-    ["cannot change directory to", "no such file or directory", "no configuration file"]
-        .iter()
-        .any(|w| said.contains(w))
+/// A checkout that was made, and has nothing checked out yet.
+fn has_no_file(failure: &Failure) -> bool {
+    let says = |cause: &String| cause.contains("no such file or directory") || cause.contains("no configuration file");
+    failure.causes.iter().any(says)
 }
 
 /// Gives an image another name; the name may move from one image to another.

@@ -4,7 +4,7 @@
 use crate::Host;
 use crate::process::{Process, Reader};
 use crate::shell::{Request, Taking};
-use cm_core::{Exit, Failure, Result};
+use cm_core::{Exit, Failure, Result, decapitalized};
 use std::collections::VecDeque;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -222,10 +222,7 @@ impl<'a> Command<'a> {
         let script = self.argv.get(2).filter(|_| self.argv.starts_with(&["sh".to_owned(), "-c".to_owned()]));
         match script.and_then(|script| script.strip_prefix("# ")) {
             Some(comment) => {
-                let comment = comment.split(['.', '\n', ';', ':']).next().unwrap_or_default();
-                let mut letters = comment.chars();
-                let first = letters.next().map(|first| first.to_lowercase()).into_iter().flatten();
-                format!("what {}", first.chain(letters).collect::<String>())
+                format!("what {}", decapitalized(comment.split(['.', '\n', ';', ':']).next().unwrap_or_default()))
             }
             None => format!("`{}`", shorten(&self.display())),
         }

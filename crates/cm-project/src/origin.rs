@@ -6,7 +6,8 @@ use std::process::Command;
 
 impl Project {
     /// The URL that servers clone: `repository` of `cm.toml`, else that of the remote here.
-    /// It is written into each new checkout, so it must not hold a password.
+    /// It is written into each new checkout, so it must not hold a password, nor a token in the
+    /// place of a user.
     ///
     /// # Errors
     /// [`Exit::Config`] with `config.no-repository` if there is none, or it holds a password;
@@ -16,10 +17,9 @@ impl Project {
             Some(template) => template.expand()?,
             None => self.remote_url()?,
         };
-        if has_password(&said) {
-            let message =
-                format!("the URL of {} holds a password, which would be written down on the servers", self.remote());
-            return Err(no_repository(message));
+        if has_secret(&said) {
+            let message = "the URL has a user or a password in it, which would be written down on the servers";
+            return Err(no_repository(message.to_owned()));
         }
         Ok(said)
     }
@@ -37,11 +37,12 @@ impl Project {
     }
 }
 
-/// `https://user:password@host/…`; in `user@host:path` the colon comes after the host.
-fn has_password(url: &str) -> bool {
-    let Some((_, rest)) = url.split_once("://") else { return false };
+/// `https://user:password@host/…`, and `https://token@host/…`; in `user@host:path` the colon
+/// comes after the host.
+fn has_secret(url: &str) -> bool {
+    let Some((scheme, rest)) = url.split_once("://") else { return false };
     let authority = rest.split('/').next().unwrap_or_default();
-    authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
+    authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':') || scheme.starts_with("http"))
 }
 
 fn no_repository(why: String) -> Failure {
@@ -51,12 +52,16 @@ fn no_repository(why: String) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::has_password;
+    use super::has_secret;
 
     #[test]
     fn a_password_in_a_url_is_seen_and_a_port_or_a_path_is_none() {
-        for url in ["https://ada:secret@example.org/shop.git", "http://x-token:ghp@example.org"] {
-            assert!(has_password(url), "{url}");
+        for url in [
+            "https://ada:secret@example.org/shop.git",
+            "https://a-token@example.org/shop.git",
+            "ssh://ada:secret@example.org/shop.git",
+        ] {
+            assert!(has_secret(url), "{url}");
         }
         for url in [
             "git@example.org:shop.git",
@@ -64,7 +69,7 @@ mod tests {
             "https://example.org/a:b@c.git",
             "/srv/git/shop.git",
         ] {
-            assert!(!has_password(url), "{url}");
+            assert!(!has_secret(url), "{url}");
         }
     }
 }

@@ -44,7 +44,8 @@ struct Coming {
 
 impl Coming {
     async fn read(project: &Project, commit: Option<&str>) -> Coming {
-        let mut arguments = vec!["ls-tree", "-z", "--name-only", "--full-tree", commit.unwrap_or("HEAD"), "--"];
+        let mut arguments =
+            vec!["ls-tree", "-z", "--name-only", "--full-tree", "--end-of-options", commit.unwrap_or("HEAD")];
         let protected = project.protected();
         arguments.extend(protected.iter().map(String::as_str));
         let listed = if protected.is_empty() { None } else { git(project, &arguments).await };
