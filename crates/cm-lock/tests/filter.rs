@@ -117,6 +117,25 @@ fn a_refused_acquire_fails_the_document_with_the_holders_name() {
 }
 
 #[test]
+fn who_waits_for_somebody_that_has_ended_waits_no_more() {
+    let world = World::new();
+    let _holding = world.hold("bob@desk", &[]);
+    let owner = Owner::new();
+    let mut command = world.lock("ada@laptop", &["acquire", "--wait", "300s", "--owner-pid", &owner.pid()]);
+    let input = world.path("input");
+    fs::write(&input, document("ok")).expect("write");
+    let said = world.path("said");
+    command.stdin(fs::File::open(&input).expect("open")).stdout(std::process::Stdio::piped());
+    let child = command.stderr(fs::File::create(&said).expect("create")).spawn().expect("start");
+    until("it waits", || fs::read_to_string(&said).is_ok_and(|said| said.contains("waiting")));
+    drop(owner);
+    let ended = child.wait_with_output().expect("its end");
+    assert_eq!(code(ended.status), 143, "{}", fs::read_to_string(&said).expect("read"));
+    let error = &out(&ended)["error"];
+    assert_eq!((&error["code"], &error["exit"]), (&json!("lock.owner-gone"), &json!(143)), "{error}");
+}
+
+#[test]
 fn an_owner_that_is_none_is_a_usage_error() {
     let world = World::new();
     for pid in ["0", "999999999", "4294967295"] {

@@ -249,10 +249,15 @@ fn a_container_and_its_machine_share_one_lock() {
 #[test]
 fn a_proc_that_is_missing_or_hides_others_never_makes_the_lock_free() {
     let world = World::new();
-    let script = format!("mount -t tmpfs none /proc && exec {} run --local -- touch ran", world::PROGRAM);
+    let run = "export CM_LOG=json && exec";
+    let script = format!("mount -t tmpfs none /proc && {run} {} run --local -- touch ran", world::PROGRAM);
     let output = on_a_disk_of_its_own(&world, "rw", &script);
     assert_eq!(output.status.code(), Some(6), "{}", stderr(&output));
-    assert!(stderr(&output).contains("/proc") && !world.path("work/ran").exists(), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("\"code\":\"lock.no-proc\"") && !world.path("work/ran").exists(),
+        "{}",
+        stderr(&output)
+    );
 
     let shared = Shared::new();
     let mut holder = shared.lock("ada", &["run", "--local", "--", "sleep", "60"]).spawn().expect("start");
@@ -296,9 +301,11 @@ fn a_read_only_folder_is_refused_and_the_command_does_not_run() {
 fn a_full_disk_is_refused_and_nothing_half_done_stays() {
     let world = World::new();
     let fill = "cat /dev/zero > disk/fill 2>/dev/null;";
-    let script = format!("{{ {fill} {} {RUN}; code=$?; ls -A disk >&2; exit $code; }}", world::PROGRAM);
+    let run = format!("CM_LOG=json {} {RUN}", world::PROGRAM);
+    let script = format!("{{ {fill} {run}; code=$?; ls -A disk >&2; exit $code; }}");
     let output = on_a_disk_of_its_own(&world, "size=64k", &script);
     refused(&output, "disk is full");
+    refused(&output, "\"code\":\"lock.record\"");
     assert!(stderr(&output).ends_with("fill\nx.lock\n"), "no half record: {}", stderr(&output));
     // Not even room for a name.
     let script = format!("{{ touch disk/one; exec {} {RUN}; }}", world::PROGRAM);

@@ -6,6 +6,7 @@ mod world;
 use rustix::process::Signal;
 use std::fs;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use world::{World, code, end, feed, signal, stderr, until};
 
@@ -278,9 +279,12 @@ fn what_cannot_be_a_lock_is_a_configuration_error() {
 fn only_the_holder_that_was_seen_is_broken() {
     let world = World::new();
     let mut holding = world.hold("ada@laptop", &[]);
-    let output = world.lock("ada@laptop", &["break", "--confirm=bob@desk"]).output().expect("start");
+    let mut command = world.lock("ada@laptop", &["break", "--confirm=bob@desk"]);
+    let output = command.env("CM_LOG", "json").output().expect("start");
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
-    assert!(stderr(&output).contains("held by ada@laptop"), "{}", stderr(&output));
+    for words in ["\"code\":\"lock.confirm\"", "held by ada@laptop"] {
+        assert!(stderr(&output).contains(words), "{}", stderr(&output));
+    }
     let output = world.lock("ada@laptop", &["break", "--confirm=ada@laptop", "--dry-run"]).output().expect("start");
     assert!(output.status.success() && !holding.was_terminated(), "{}", stderr(&output));
     let output = world.lock("ada@laptop", &["break", "--confirm=ada@laptop"]).output().expect("start");
@@ -290,6 +294,50 @@ fn only_the_holder_that_was_seen_is_broken() {
     world.assert_free("ada@laptop");
     let output = world.lock("ada@laptop", &["break", "--confirm=ada@laptop"]).output().expect("start");
     assert!(output.status.success() && stderr(&output).contains("nobody holds"), "{}", stderr(&output));
+}
+
+/// Somebody who takes the lock of a host again and again; `record` says of whom it is then.
+fn racing(world: &World, record: impl Fn() -> cm_lease::Record + Sync, arguments: &[&str], code: &str) -> String {
+    let place = world.host_record();
+    fs::create_dir_all(place.parent().expect("a folder")).expect("mkdir");
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let aside = world.path("aside.json");
+            while !over.load(Ordering::Relaxed) {
+                fs::write(&aside, serde_json::to_vec(&record()).expect("JSON")).expect("write");
+                // Its lease is over already, for those who may take it from one that is gone.
+                let then = std::time::SystemTime::now() - Duration::from_secs(100);
+                fs::File::options().write(true).open(&aside).and_then(|file| file.set_modified(then)).expect("touch");
+                fs::rename(&aside, &place).expect("rename");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        until("it is taken", || place.exists());
+        let tries = (0..50).map(|_| {
+            let output = world.lock("ada@laptop", arguments).env("CM_LOG", "json").output().expect("start");
+            (output.status.code(), stderr(&output))
+        });
+        let found = tries.into_iter().find(|(_, said)| said.contains(&format!("\"code\":\"{code}\"")));
+        over.store(true, Ordering::Relaxed);
+        let (exit, said) = found.unwrap_or_else(|| panic!("never {code}"));
+        assert_eq!(exit, Some(10), "{said}");
+        said
+    })
+}
+
+#[test]
+fn a_lock_that_changes_hands_meanwhile_is_left_alone() {
+    let record = || cm_lease::Record::new("bob@desk", Duration::from_secs(60)).expect("/proc");
+    let said = racing(&World::new(), record, &["break", "--confirm=bob@desk"], "lock.changed");
+    assert!(said.contains("look again: cm-lock status"), "{said}");
+    // Each of these holders is gone, and each time it is another one.
+    let gone = || {
+        let mut record = record();
+        record.process.pid = 4_194_999;
+        record
+    };
+    racing(&World::new(), gone, &["run", "--", "true"], "lock.contended");
 }
 
 #[test]
