@@ -24,6 +24,12 @@ fn facts(answer: &Answer) -> Value {
     document["facts"]["backup"].clone()
 }
 
+/// The code of the error in a document.
+fn code(answer: &Answer) -> String {
+    let document: Value = serde_json::from_str(&answer.stdout).expect("a document");
+    document["error"]["code"].as_str().expect("a code").to_owned()
+}
+
 /// The archives in the folder for backups.
 fn archives(sandbox: &Sandbox) -> Vec<String> {
     let listed = sandbox.server("platform", &["ls", "-1", "backups"]);
@@ -110,6 +116,10 @@ fn a_folder_of_mongodump(sandbox: &Sandbox) {
     let folder = "platform:/usr/local/share/platform/";
     let verified = backup(sandbox, &["verify", folder]);
     assert!(done(&verified).stderr.contains("completeness not proved"), "{}", verified.stderr);
+    let line = format!("TMPDIR=/nowhere CM_LOG=json cm-backup verify {folder}");
+    let nowhere = sandbox.laptop("bash", &["-c", &line]);
+    assert_eq!(nowhere.code, 21, "{}", nowhere.stderr);
+    assert!(nowhere.stderr.contains("\"code\":\"backup.copy\""), "{}", nowhere.stderr);
     let restored = backup(sandbox, &["restore", folder, "--collection", "users", "--db", "from_folder", "--json"]);
     let document: Value = serde_json::from_str(&done(&restored).stdout).expect("JSON");
     assert_eq!(document["namespaces"][0], serde_json::json!({"from": "platform.users", "to": "from_folder.users"}));
@@ -121,7 +131,7 @@ fn a_folder_of_mongodump(sandbox: &Sandbox) {
 /// Where cm-backup is installed on the server, it works there.
 fn on_the_server(sandbox: &Sandbox, documents: u64) {
     let missing = backup(sandbox, &["--run-on", "server"]);
-    assert_eq!(missing.code, 21, "{}", missing.stderr);
+    assert_eq!((missing.code, code(&missing).as_str()), (21, "backup.there"), "{}", missing.stderr);
     assert!(missing.stderr.contains("there is no cm-backup"), "{}", missing.stderr);
 
     let program = bin_dir().join("cm-backup").display().to_string();
@@ -140,8 +150,7 @@ fn on_the_server(sandbox: &Sandbox, documents: u64) {
     let before = archives(sandbox);
     let failed = backup(sandbox, &["--database", "nope"]);
     assert_eq!(failed.code, 21, "{}", failed.stderr);
-    let document: Value = serde_json::from_str(&failed.stdout).expect("a document");
-    assert_eq!(document["error"]["code"], "backup.empty");
+    assert_eq!(code(&failed), "backup.empty");
     assert!(failed.stderr.contains("the server has: curateme"), "{}", failed.stderr);
     assert_eq!(archives(sandbox), before);
 }
@@ -150,13 +159,13 @@ fn on_the_server(sandbox: &Sandbox, documents: u64) {
 fn by_mongodump(sandbox: &Sandbox, good: &str, documents: u64) {
     let run = || backup(sandbox, &["--method", "mongodump"]);
     let before = archives(sandbox);
-    let failed_with = |what: &str| {
+    let failed_with = |what: &str, with: &str| {
         let failed = run();
-        assert_eq!(failed.code, 21, "{what}: {}", failed.stderr);
+        assert_eq!((failed.code, code(&failed).as_str()), (21, with), "{what}: {}", failed.stderr);
         assert!(failed.stderr.contains(what), "{what}: {}", failed.stderr);
         assert_eq!(archives(sandbox), before, "{what}");
     };
-    failed_with("is there a mongodump in the container?");
+    failed_with("is there a mongodump in the container?", "backup.mongodump");
 
     // As when its connection breaks: whole for every tool, and half of it is missing.
     let part = sandbox.home.path().join("part.archive.gz").display().to_string();
@@ -166,12 +175,12 @@ fn by_mongodump(sandbox: &Sandbox, good: &str, documents: u64) {
     docker(&["cp", "-q", &part, &format!("{server}:/usr/local/share/part")]);
     docker(&["exec", &server, "chmod", "0644", "/usr/local/share/part"]);
     put_mongodump(sandbox, "/usr/local/share/part");
-    failed_with("what mongodump wrote");
+    failed_with("what mongodump wrote", "backup.not-proved");
 
     let cut = r#"head -c 300 "$1" > /tmp/cut"#;
     sandbox.server("platform", &["sh", "-c", cut, "sh", good]);
     put_mongodump(sandbox, "/tmp/cut");
-    failed_with("is not intact");
+    failed_with("is not intact", "backup.not-proved");
 
     put_mongodump(sandbox, good);
     let dumped = facts(done(&run()));

@@ -12,7 +12,7 @@ const TOML: &str = "project = \"shop\"\n[compose]\nfiles = [\"compose.yml\"]\n\
 type Case = (&'static str, i32, &'static str, &'static str);
 
 /// In a repository with one service, `web`, a `cm.toml`, and a backup.
-const IN_A_PROJECT: [Case; 56] = [
+const IN_A_PROJECT: [Case; 58] = [
     ("cm-detect --init", 6, "init.exists", "--dry-run"),
     ("cm-detect -C nowhere", 6, "config.no-directory", "nowhere"),
     ("cm-detect -C nowhere --init", 6, "config.no-directory", "nowhere"),
@@ -69,6 +69,8 @@ const IN_A_PROJECT: [Case; 56] = [
     ("cm-rollback --to nothing", 2, "usage.unknown-release", "--list"),
     ("cm-record report --html page.html", 2, "usage.no-run", "history"),
     ("cm-record show nothing", 2, "usage.unknown-release", "history"),
+    ("cm-record flush", 6, "ops.none", "[ops]"),
+    ("trap '' XFSZ; ulimit -f 0; cm-detect -C ../plain --init >/dev/null", 6, "init.write", "cm.toml"),
 ];
 
 /// A file with a mistake, and a call that meets it.
@@ -271,6 +273,25 @@ fn a_run_that_cannot_go_on_is_told_why() {
     };
     let wrong: Vec<_> = IN_THE_JOURNAL.into_iter().filter_map(meets).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_dockerfile_that_is_no_text_is_named() {
+    let home = project();
+    fs::write(home.path().join("work/web/Dockerfile"), b"FROM scratch\n# caf\xe9\n").expect("write");
+    commit(&home);
+    let wrong = judge(&home, ("cm-detect --base HEAD~1", 6, "dockerfile.unreadable", "web/Dockerfile"), None);
+    assert_eq!(wrong, None);
+}
+
+#[test]
+fn a_journal_that_cannot_be_read_is_named() {
+    let home = project();
+    let run = "01a2229f-e9ea-71e7-ab72-ad3c184f7ccb";
+    fs::create_dir_all(home.path().join("state/cm/runs").join(run).join("000-cm-detect.json")).expect("folder");
+    let line = format!("cm-rollback --on-failure --run {run}");
+    let wrong = judge(&home, (line.leak(), 4, "journal.read", "000-cm-detect.json"), None);
+    assert_eq!(wrong, None);
 }
 
 #[test]

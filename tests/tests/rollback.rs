@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 const VERSION: &str = "apps/dashboard/VERSION";
@@ -407,8 +407,8 @@ fn after_any_history_the_last_verified_release_is_the_way_back_and_its_images_ar
             }
             agree(&sandbox);
         }
+        println!("history {history}: {counts:?}");
     }
-    println!("{histories} histories: {counts:?}");
 }
 
 // ---- Under load -----------------------------------------------------------------------------------------------------
@@ -475,6 +475,24 @@ fn a_rollback_loses_no_request_warns_once_of_a_ctrl_c_and_takes_the_data_back() 
     );
     assert_eq!(docker(&sandbox, "platform"), migrated, "nothing was touched");
     let restore = ["--service", "backend-gateway", "--confirm", "--restore-db"];
+    // First on a bad day: an engine that stops nothing, and a restore that fails. Nothing is lost by either.
+    let refuse =
+        "printf '#!/bin/sh\ncase \"$*\" in *\" stop \"*) echo no >&2; exit 1 ;; esac\nexec /usr/bin/docker \"$@\"\n'";
+    let server = sandbox.container("platform");
+    let as_root = |line: &str| {
+        let done = Command::new("docker").args(["exec", &server, "sh", "-c", line]).status().expect("docker");
+        assert!(done.success(), "{line}");
+    };
+    as_root(&format!("{refuse} >/usr/local/bin/docker && chmod 755 /usr/local/bin/docker"));
+    let error = |answer: &Answer| answer.document()["error"].clone();
+    let answer = sandbox.laptop("cm-rollback", &restore);
+    as_root("rm /usr/local/bin/docker");
+    assert_eq!((answer.code, error(&answer)["code"].as_str()), (61, Some("rollback.stop")), "{}", answer.stderr);
+    assert_eq!(docker(&sandbox, "platform"), migrated, "nothing was touched");
+    let fails = "mkdir -p ~/fails && printf '#!/bin/sh\nexit 21\n' >~/fails/cm-backup && chmod +x ~/fails/cm-backup && PATH=~/fails:$PATH cm-rollback \"$@\"";
+    let answer = sandbox.laptop("bash", &[&["-c", fails, "bash"], &restore[..]].concat());
+    assert_eq!((answer.code, error(&answer)["code"].as_str()), (61, Some("rollback.restore")), "{}", answer.stderr);
+    assert!(events(&sandbox).contains_key("later"), "the data is as it was");
     let answer = sandbox.laptop("cm-rollback", &restore);
     assert_eq!(answer.code, 60, "{}", answer.stderr);
     assert_eq!(docker(&sandbox, "platform"), good);

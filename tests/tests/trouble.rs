@@ -10,10 +10,13 @@ use std::fmt::Write as _;
 use std::process::Command;
 
 /// In the place of `docker` on a server: while `/tmp/trouble` is there, its first line is an extended regular
-/// expression for the command lines that end with the status in the second line and say the rest.
+/// expression for the command lines that end with the status in the second line and say the rest; or do it, where
+/// the rest begins with "do ".
 const WRAPPER: &str = r#"#!/bin/sh
 if [ -f /tmp/trouble ] && printf '%s\n' "$*" | tr '\n' ' ' | grep -Eq -- "$(sed -n 1p /tmp/trouble)"; then
     status=$(sed -n 2p /tmp/trouble)
+    work=$(sed -n '3s/^do //p' /tmp/trouble)
+    [ -z "$work" ] || { eval "$work"; exit "$status"; }
     [ "$status" -ne 0 ] || { sed -n '3,$p' /tmp/trouble && exit 0; }
     sed -n '3,$p' /tmp/trouble >&2
     exit "$status"
@@ -33,10 +36,40 @@ struct Trouble {
     exit: i32,
     code: &'static str,
     words: &'static str,
+    /// Whether it comes when other containers run already.
+    late: bool,
 }
 
-const NOTHING: Trouble =
-    Trouble { name: "", docker: ["", "", ""], breaks: "", mends: "", call: "", exit: 0, code: "", words: "" };
+const NOTHING: Trouble = Trouble {
+    name: "",
+    docker: ["", "", ""],
+    breaks: "",
+    mends: "",
+    call: "",
+    exit: 0,
+    code: "",
+    words: "",
+    late: false,
+};
+
+/// Ends the connection of the program that asks.
+const CUT: &str =
+    "do p=$$; while grep -vq ^sshd /proc/$p/comm; do p=$(cut -d' ' -f4 /proc/$p/stat); done; kill -9 $p; sleep 9";
+
+/// Starts what is to be started, and then it dies.
+const DIES: &str = "do /usr/bin/docker \"$@\"; /usr/bin/docker kill curateme-docs";
+
+const COMPOSE: &str = "docker-compose.production.yml";
+
+const EXTRA: &str = "  extra:
+    <<: *restart
+    container_name: curateme-extra
+    image: curateme/docs
+    pull_policy: never
+    entrypoint: [\"false\"]
+
+  backend-b2b:
+";
 
 const DAEMON: &str = "Error response from daemon: the disk is on fire";
 
@@ -102,7 +135,10 @@ fn meet(sandbox: &Sandbox, trouble: &Trouble) -> Option<String> {
     if (answer.code, error["code"].as_str()) != (trouble.exit, Some(trouble.code)) {
         let _ = write!(wrong, "  wanted {} {}\n  {answer:?}", trouble.exit, trouble.code);
     }
-    if !error.to_string().contains(trouble.words) || !error.to_string().contains("platform") {
+    // What is wrong on no server is told without one.
+    let of_a_host = !trouble.breaks.is_empty() || !pattern.is_empty();
+    let text = error.to_string();
+    if !text.contains(trouble.words) || (of_a_host && !text.contains("platform")) {
         let _ = write!(wrong, "  wanted {:?} and the host in {error}", trouble.words);
     }
     if !error["hint"].is_string() {
@@ -112,7 +148,7 @@ fn meet(sandbox: &Sandbox, trouble: &Trouble) -> Option<String> {
         wrong.push_str("  the code is in no manual");
     }
     let after = running(sandbox);
-    if after != before {
+    if after != before && !trouble.late {
         let _ = write!(wrong, "  ran before: {before}\n  runs now: {after}");
     }
     print(trouble.name, answer.code, &error);
@@ -142,6 +178,7 @@ fn a_server_in_trouble_is_named_and_keeps_what_it_runs() {
         call(&sandbox, "git push -q origin HEAD:develop && cm-build --service docs </dev/null | cm-health | cm-record");
     assert_eq!(second.code, 0, "{}", second.stderr);
     sandbox.home.set("BEFORE", &before);
+    sandbox.home.set("SECOND", second.document()["run"]["id"].as_str().expect("an id"));
     for (action, service) in [("build", "docs"), ("restart", "docs"), ("reload", "caddy"), ("remove", "docs")] {
         std::fs::write(sandbox.home.path().join(format!("{action}.json")), plan(&sandbox, action, service))
             .expect("write");
@@ -249,6 +286,80 @@ fn a_server_in_trouble_is_named_and_keeps_what_it_runs() {
             ..NOTHING
         },
         Trouble {
+            name: "a connection that is cut",
+            docker: ["^ps ", "0", CUT],
+            call: "cm-build <~/build.json",
+            exit: 7,
+            code: "host.lost",
+            words: "look at the host",
+            ..NOTHING
+        },
+        Trouble {
+            name: "no list of volumes",
+            docker: ["^volume ls ", "1", DAEMON],
+            call: "cm-backup --service redis </dev/null",
+            exit: 21,
+            code: "backup.engine",
+            words: "on fire",
+            ..NOTHING
+        },
+        Trouble {
+            name: "another database",
+            call: "cm-backup --service docs </dev/null",
+            exit: 6,
+            code: "backup.other-database",
+            words: "mongodb",
+            ..NOTHING
+        },
+        Trouble {
+            name: "a backup that cannot be read",
+            breaks: "chmod 000 ~/backups/*.gz",
+            mends: "chmod 600 ~/backups/*.gz",
+            call: "cm-backup verify platform:$(cm-backup list --json | jq -r '.[0].file') </dev/null",
+            exit: 21,
+            code: "backup.read",
+            words: "Permission denied",
+            ..NOTHING
+        },
+        Trouble {
+            name: "a name on the way that cannot be given back",
+            docker: ["^rename ", "1", DAEMON],
+            breaks: "/usr/bin/docker rename curateme-docs 0123456789ab_curateme-docs",
+            mends: "/usr/bin/docker rename 0123456789ab_curateme-docs curateme-docs",
+            call: "cm-build <~/build.json",
+            exit: 30,
+            code: "engine.rename",
+            words: "on fire",
+            late: true,
+        },
+        Trouble {
+            name: "no container after all",
+            docker: ["^ps ", "0", ""],
+            call: "cm-build <~/build.json",
+            exit: 30,
+            code: "build.no-container",
+            words: "docs",
+            ..NOTHING
+        },
+        Trouble {
+            name: "a file that was changed there",
+            breaks: "echo by hand >>~/platform/apps/docs/content/index.md",
+            mends: "cd ~/platform && git checkout -q apps/docs",
+            call: "cm-build <~/build.json",
+            exit: 30,
+            code: "checkout.local-changes",
+            words: "--discard-local-changes",
+            ..NOTHING
+        },
+        Trouble {
+            name: "no journal",
+            call: "XDG_STATE_HOME=/dev/null cm-build <~/build.json",
+            exit: 6,
+            code: "journal.write",
+            words: "XDG_STATE_HOME",
+            ..NOTHING
+        },
+        Trouble {
             name: "no env file",
             breaks: "mv ~/platform/.env.production ~/kept",
             mends: "mv ~/kept ~/platform/.env.production",
@@ -346,6 +457,16 @@ fn a_server_in_trouble_is_named_and_keeps_what_it_runs() {
             ..NOTHING
         },
         Trouble {
+            name: "no copies of the env file",
+            call: "sed -i '/^env_file/d; s/, .[.]env[.]production.//' cm.toml; \
+                   cm-rollback --service docs --to $BEFORE --with-env </dev/null; code=$?; \
+                   git checkout -q cm.toml; exit $code",
+            exit: 6,
+            code: "config.no-env-snapshot",
+            words: "[protect]",
+            ..NOTHING
+        },
+        Trouble {
             name: "no second container",
             docker: ["^compose .* run ", "1", DAEMON],
             call: "sed -i 's/^.services.docs.$/&\\nupdate = \"rolling\"/' cm.toml; \
@@ -391,7 +512,44 @@ fn a_server_in_trouble_is_named_and_keeps_what_it_runs() {
         "",
     );
     let troubles = troubles.iter().chain(&back);
-    let wrong: Vec<_> = troubles.filter_map(|trouble| meet(&sandbox, trouble)).collect();
+    let last = [
+        Trouble {
+            name: "a container that is new and stays",
+            docker: ["^stop ", "1", DAEMON],
+            mends: "/usr/bin/docker rm -f curateme-extra >/dev/null",
+            call: "git push -q origin HEAD:develop && cm-build --service extra </dev/null | \
+                   cm-health --timeout 20s 2>/dev/null | cm-rollback --on-failure",
+            exit: 61,
+            code: "rollback.remove",
+            words: "on fire",
+            ..NOTHING
+        },
+        Trouble {
+            name: "a way back that ends badly",
+            docker: ["^compose .* up ", "0", DIES],
+            call: "cm-rollback --service docs --to $BEFORE </dev/null",
+            exit: 61,
+            code: "rollback.unhealthy",
+            words: "docs",
+            late: true,
+            ..NOTHING
+        },
+        Trouble {
+            name: "a build that leaves no image",
+            docker: ["^image inspect .* curateme/docs $", "1", "Error: No such image: curateme/docs"],
+            breaks: "of=$(/usr/bin/docker inspect -f '{{.Image}}' curateme-docs); \
+                     /usr/bin/docker images --no-trunc -q curateme/docs | sort -u | grep -v $of | \
+                     xargs /usr/bin/docker rmi -f",
+            call: "cm-rollback --service docs --to $SECOND --rebuild </dev/null",
+            exit: 61,
+            code: "rollback.rebuild",
+            words: "curateme/docs",
+            ..NOTHING
+        },
+    ];
+    let mut wrong: Vec<_> = troubles.filter_map(|trouble| meet(&sandbox, trouble)).collect();
+    sandbox.change(COMPOSE, "  backend-b2b:\n", EXTRA, "another service");
+    wrong.extend(last.iter().filter_map(|trouble| meet(&sandbox, trouble)));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 
     assert_eq!(

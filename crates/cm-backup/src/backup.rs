@@ -88,7 +88,7 @@ impl Backup<'_> {
         self.check_space(&survey, &prepared)?;
         self.log.info(format!(
             "reading {} of database {:?} (MongoDB {}, {})",
-            text::plural(survey.collections.len() as u64, "collection"),
+            cm_core::plural(survey.collections.len() as u64, "collection"),
             self.database,
             survey.version,
             survey.topology
@@ -297,7 +297,7 @@ impl Backup<'_> {
         shrunk.then(|| {
             format!(
                 "the backup has {} of {} where the last one ({}) had {} of {}",
-                text::plural(manifest.documents, "document"),
+                cm_core::plural(manifest.documents, "document"),
                 text::bytes(manifest.data_bytes),
                 last.file,
                 last.documents,

@@ -137,8 +137,8 @@ impl Check<'_> {
 pub fn holds(contents: &Contents) -> String {
     format!(
         "{}, {}, {}",
-        text::plural(contents.prelude.entries.len() as u64, "collection"),
-        text::plural(contents.documents(), "document"),
+        cm_core::plural(contents.prelude.entries.len() as u64, "collection"),
+        cm_core::plural(contents.documents(), "document"),
         text::bytes(contents.bytes)
     )
 }

@@ -212,8 +212,8 @@ fn summary(manifest: &Manifest, store: &Store, clock: &Instant) -> String {
         "{} ({}, {}, {}, {})",
         store.display(&manifest.file),
         text::bytes(manifest.bytes),
-        text::plural(manifest.namespaces.len() as u64, "collection"),
-        text::plural(manifest.documents, "document"),
+        cm_core::plural(manifest.namespaces.len() as u64, "collection"),
+        cm_core::plural(manifest.documents, "document"),
         text::duration(clock.elapsed())
     )
 }

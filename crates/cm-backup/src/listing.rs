@@ -40,8 +40,8 @@ fn line(file: &Listed) -> String {
         Some(manifest) if manifest.bytes != file.bytes => "not the size its manifest says".to_owned(),
         Some(manifest) => format!(
             "{}, {}, proved {}",
-            text::plural(manifest.namespaces.len() as u64, "collection"),
-            text::plural(manifest.documents, "document"),
+            cm_core::plural(manifest.namespaces.len() as u64, "collection"),
+            cm_core::plural(manifest.documents, "document"),
             manifest.verified_at
         ),
     };

@@ -107,7 +107,7 @@ impl Goal<'_> {
             "{}: {}{of}, {}{collections}{left}",
             self.what,
             text::bytes(reached.bytes),
-            text::plural(reached.documents, "document"),
+            cm_core::plural(reached.documents, "document"),
         )
     }
 
@@ -124,7 +124,7 @@ impl Goal<'_> {
             Some(text::bytes(reached.bytes)),
             self.left(reached).map(|left| format!("{} left", text::duration(left))),
             (self.collections > 0).then(|| format!("{}/{} collections", reached.collections, self.collections)),
-            Some(text::plural(reached.documents, "document")),
+            Some(cm_core::plural(reached.documents, "document")),
             Some(format!("{}/s", text::bytes(speed as u64))),
         ];
         let mut line = self.what.to_owned();

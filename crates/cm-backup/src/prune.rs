@@ -2,10 +2,10 @@
 //! back with, none that nothing proves, and never the newest. What cannot be looked at is
 //! not known to be unneeded: then nothing is removed.
 
+use crate::args::Args;
 use crate::manifest::Manifest;
 use crate::places;
 use crate::store::{Listed, Removal, Store};
-use crate::{args::Args, text};
 use cm_core::{Exit, Failure, Io, Log, Result, Run, actor};
 use cm_host::{Host, Target, connect_all};
 use cm_lease::Guard;
@@ -72,7 +72,7 @@ pub async fn run(args: &Args, folder: Option<&Path>, io: &Io) -> Result<Exit> {
     if !run.dry_run() {
         io.log.success(format!(
             "{} removed from {}",
-            text::plural(removed.len() as u64, "old backup"),
+            cm_core::plural(removed.len() as u64, "old backup"),
             store.display("")
         ));
     }

@@ -325,3 +325,21 @@ pub async fn list(database: &Database, command: Document, what: &str) -> Result<
     let answer: mongodb::error::Result<_> = tokio::time::timeout(LIMIT, read).await.map_err(|_| too_slow(what))?;
     answer.map_err(|error| mongo::failure(&error, format!("the database refuses {what}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_says_nothing_is_not_waited_for_for_ever() {
+        // The kernel takes the connection, and nobody ever reads from it.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = silent.local_addr().expect("an address").port();
+        let client = Client::with_uri_str(format!("mongodb://127.0.0.1:{port}/?directConnection=true")).await;
+        let database = client.expect("a client").database("shop");
+        let asked = command_within(&database, doc! {"ping": 1}, Duration::from_millis(50)).await;
+        let failure = asked.expect_err("no answer");
+        assert_eq!((failure.exit, failure.code.as_str(), failure.retryable), (Exit::Backup, "backup.timeout", true));
+        assert!(failure.message.contains("\"ping\""), "{failure}");
+    }
+}

@@ -24,12 +24,6 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
-/// `1 collection`, `2 collections`.
-pub fn plural(count: u64, noun: &str) -> String {
-    let s = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{s}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -203,7 +203,10 @@ async fn switch_all(
         return Err(failures[1..].iter().fold(first.clone(), |all, other| all.cause(format!("also: {other}"))));
     }
     let services: usize = switches.iter().map(switch::Switch::service_count).sum();
-    Ok(Done::ok(format!("{services} services on {} hosts run {}", switches.len(), release.short())).changed(true))
+    let run = if services == 1 { "runs" } else { "run" };
+    let services = cm_core::plural(services as u64, "service");
+    let hosts = cm_core::plural(switches.len() as u64, "host");
+    Ok(Done::ok(format!("{services} on {hosts} {run} {}", release.short())).changed(true))
 }
 
 /// Compares the hosts, and the branch that the plan is of, with what the plan rests on.

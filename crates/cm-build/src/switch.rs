@@ -598,7 +598,11 @@ fn endangered(host: &Host, checkout: &str, files: &[String]) -> Failure {
     let failure = Failure::new(
         Exit::Build,
         "checkout.local-changes",
-        format!("on {}: {} files in {checkout} were changed by hand and would be lost", host.name(), files.len()),
+        format!(
+            "on {}: changed by hand in {checkout}, and would be lost: {}",
+            host.name(),
+            cm_core::plural(files.len() as u64, "file")
+        ),
     )
     .cause(format!("{}{}", shown.join("\n"), if more > 0 { format!("\nand {more} more") } else { String::new() }));
     failure.hint("commit them, add them to [protect] in cm.toml, or give them up with --discard-local-changes")

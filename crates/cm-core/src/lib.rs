@@ -28,6 +28,7 @@ pub use signal::{Signals, Stop, is_ignored};
 pub use table::table;
 pub use tool::{
     Accepts, COMPLETE, CommonArgs, Done, Io, Run, Tool, command, decapitalized, interruption, introduction, main,
+    plural,
 };
 
 /// Who deploys: `$CM_ACTOR`, else `USER@HOSTNAME`.

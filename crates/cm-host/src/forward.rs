@@ -45,11 +45,10 @@ impl Host {
     /// Opens a tunnel to `address:port` as the host sees it.
     ///
     /// # Errors
-    /// [`Exit::Unreachable`] if ssh refuses; [`Exit::Config`] for this machine,
-    /// which needs no tunnel.
+    /// [`Exit::Unreachable`] if ssh refuses; a bug for this machine, which needs no tunnel.
     pub async fn forward(&self, address: &str, port: u16) -> Result<Forward> {
         let Transport::Ssh(session) = &self.transport else {
-            return Err(Failure::new(Exit::Config, "host.local-forward", "this machine needs no tunnel to itself"));
+            return Err(Failure::bug("this machine needs no tunnel to itself"));
         };
         let dir = runtime_dir();
         private_dir(&dir).or_fail(Exit::Config, "host.runtime-dir", format!("cannot make {}", dir.display()))?;

@@ -93,14 +93,20 @@ async fn answer(args: &Args, command: &Sub, io: &Io) -> Result<()> {
 }
 
 async fn flush(project: &Project, rejected: bool, io: &Io) -> Result<()> {
+    if project.ops().is_none() {
+        return Err(post::not_configured());
+    }
     let outbox = Outbox::of(project);
     if rejected {
         let again =
             outbox.reconsider().or_fail(Exit::Config, "outbox.rejected", "cannot move the refused events back")?;
-        io.log.info(format!("{again} refused events are sent again"));
+        io.log.info(format!("sent again: {}", cm_core::plural(again as u64, "refused event")));
     }
     let left = outbox.flush(project, &io.log).await;
-    io.log.info(format!("{left} events still wait"));
+    match left {
+        0 => io.log.info("no event waits any more"),
+        left => io.log.warn(format!("{} for the ops API still waiting", cm_core::plural(left as u64, "event"))),
+    }
     Ok(())
 }
 

@@ -32,17 +32,21 @@ pub async fn post(project: &Project, event: &Value, key: &str) -> Posted {
 }
 
 async fn request(project: &Project, event: &Value, key: &str) -> Result<Answer> {
-    let fail = |code: &str, message: String| Failure::new(Exit::Config, code, message);
-    let ops = project.ops().ok_or_else(|| fail("ops.none", "cm.toml has no [ops]".to_owned()))?;
+    let ops = project.ops().ok_or_else(not_configured)?;
     let token = std::env::var(&ops.token_env).unwrap_or_default();
     if token.is_empty() {
-        return Err(fail("ops.no-token", format!("the variable {} is not set", ops.token_env)));
+        return Err(Failure::new(Exit::Config, "ops.no-token", format!("the variable {} is not set", ops.token_env)));
     }
     cm_core::add_secret(&token);
     let headers =
         vec![("Authorization".to_owned(), format!("Bearer {token}")), ("Idempotency-Key".to_owned(), key.to_owned())];
     let request = Request { url: ops.url.expand()?, headers, json: Some(event.clone()), ..Request::default() };
     Client::new(LIMIT)?.send(&request, Exit::VerifyUnknown).await
+}
+
+/// That `cm.toml` names no API.
+pub fn not_configured() -> Failure {
+    Failure::new(Exit::Config, "ops.none", "cm.toml has no [ops], so that there is nowhere to send events to")
 }
 
 /// 401 and 403 are about the token, not about the event: every other one would fare the

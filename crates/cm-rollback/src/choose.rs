@@ -89,7 +89,8 @@ fn of_commit(commit: &str, ledgers: &[Ledger]) -> Named {
     Named { id, commit: Some(commit.to_owned()) }
 }
 
-/// The way back that a person asked for; `None` if this host has no part in it.
+/// The way back that a person asked for; `None` if this host has no part in it. One without services
+/// says in its notes why.
 ///
 /// # Errors
 /// [`Exit::NothingToRollBackTo`] for a rollback of a rollback, or a service without any good release.
@@ -98,7 +99,7 @@ pub fn by_request(host: &str, ledger: &Ledger, wanted: &Wanted<'_>) -> Result<Op
         Some(to) => to_named(ledger, to, wanted),
         None => to_last_verified(host, ledger, wanted)?,
     };
-    Ok(choice.filter(|choice| !choice.services.is_empty()))
+    Ok(choice.filter(|choice| !choice.services.is_empty() || !choice.notes.is_empty()))
 }
 
 /// The release that a service's state comes from, and the state.

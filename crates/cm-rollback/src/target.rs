@@ -162,7 +162,7 @@ fn cross(
 
 fn no_match(args: &Args) -> Failure {
     match &args.to {
-        Some(to) => nothing(format!("every service runs already what it ran with {to}")),
+        Some(to) => nothing(format!("every service that ran with {to} runs the same already")),
         None => nothing("no host has another verified release to go back to"),
     }
 }

@@ -31,7 +31,39 @@ pub fn not_well(verdict: &Verdict) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::list;
+    use super::{list, not_well};
+    use cm_core::Exit;
+    use cm_gate::{State, Verdict};
+
+    #[test]
+    fn a_container_that_is_not_well_is_told_apart_from_one_that_could_not_be_looked_at() {
+        let cases = [
+            (State::Unhealthy, Exit::Unhealthy, "rollout.unhealthy"),
+            (State::Unknown, Exit::HealthUnknown, "rollout.unknown"),
+        ];
+        for (state, exit, code) in cases {
+            let failure = not_well(&Verdict {
+                service: "web".to_owned(),
+                host: "h".to_owned(),
+                state,
+                code: String::new(),
+                message: "what is wrong".to_owned(),
+                container: None,
+                exit_code: None,
+                health_output: Some("connection refused".to_owned()),
+                log_tail: vec!["last words".to_owned()],
+                readings: 1,
+                waited_ms: 0,
+                course: Vec::new(),
+            });
+            assert_eq!((failure.exit, failure.code.as_str()), (exit, code));
+            let said = format!("{failure:?}");
+            assert!(
+                ["connection refused", "last words", "still serves"].iter().all(|text| said.contains(text)),
+                "{said}"
+            );
+        }
+    }
 
     #[test]
     fn lists_read_like_sentences() {

@@ -203,7 +203,7 @@ async fn steps(
     let Restored { contents, proof, loaded } = restored;
     io.log.success(format!(
         "restored {} of {} into {} ({})",
-        text::plural(loaded.inserted, "document"),
+        cm_core::plural(loaded.inserted, "document"),
         file.display(),
         source.display,
         text::duration(clock.elapsed())
@@ -394,7 +394,7 @@ fn check_all_inserted(plan: &Plan, proved: &Contents, loaded: &Loaded) -> Result
     if loaded.failed == 0 && loaded.inserted == wanted {
         return Ok(());
     }
-    let message = format!("{} of {} could not be inserted", loaded.failed, text::plural(wanted, "document"));
+    let message = format!("{} of {} could not be inserted", loaded.failed, cm_core::plural(wanted, "document"));
     let added = plan.items.iter().any(|item| item.way == Way::InPlace && item.exists);
     let hint = match added {
         true => "the others were added to the collections that were there; --drop replaces those instead",

@@ -241,11 +241,11 @@ impl Placer<'_> {
         let aside = || self.plan.items.iter().filter(|item| item.way == Way::Aside);
         for item in aside() {
             if let Err(failure) = self.swap_one(item).await {
-                return Err(self.swap_back(failure).await);
+                return Err(self.swapped_back(failure).await);
             }
         }
         if let Err(failure) = self.define_views().await {
-            return Err(self.swap_back(failure).await);
+            return Err(self.swapped_back(failure).await);
         }
         // All have their names: from here on there is no way back.
         self.take_renamed();
@@ -277,21 +277,27 @@ impl Placer<'_> {
         std::mem::take(&mut *self.renamed.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    async fn swapped_back(&self, failure: Failure) -> Failure {
+        let left = self.swap_back().await;
+        left.into_iter().fold(failure, |failure, (what, why)| failure.cause(why).hint(what))
+    }
+
     /// Takes the renaming back, newest first. What was about to be renamed may not have been.
-    async fn swap_back(&self, failure: Failure) -> Failure {
-        let mut failure = failure;
+    /// Gives what has to be done by hand, and why.
+    async fn swap_back(&self) -> Vec<(String, String)> {
+        let mut left = Vec::new();
         for (db, from, to) in self.take_renamed().iter().rev() {
             let command = doc! {"renameCollection": format!("{db}.{to}"), "to": format!("{db}.{from}")};
             match self.client.database("admin").run_command(command).await {
                 Err(error) if mongo::code(&error) != Some(NAMESPACE_NOT_FOUND) => {
-                    let hint =
+                    let what =
                         format!("{db}.{to} could not be renamed back to {from}: rename it by hand; nothing is lost");
-                    failure = failure.cause(mongo::cause(&error)).hint(hint);
+                    left.push((what, mongo::cause(&error)));
                 }
                 _ => {}
             }
         }
-        failure
+        left
     }
 
     async fn rename(&self, db: &str, from: &str, to: &str) -> Result<()> {
@@ -330,7 +336,9 @@ impl Placer<'_> {
         const QUIET: u32 = 4;
         let mut quiet = 0;
         let taking_back = async {
-            self.swap_back(Failure::new(Exit::Backup, "restore.given-up", "the restore was given up")).await;
+            for (what, why) in self.swap_back().await {
+                self.log.warn(format!("{what} ({why})"));
+            }
             self.drop_filled().await;
             while quiet < QUIET {
                 tokio::time::sleep(Duration::from_millis(250)).await;

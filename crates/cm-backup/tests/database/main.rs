@@ -7,3 +7,4 @@ mod prune;
 mod restore;
 mod server;
 mod support;
+mod trouble;

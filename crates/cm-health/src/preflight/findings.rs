@@ -210,7 +210,8 @@ fn checkout(facts: &Facts, expected: &Expected<'_>) -> Vec<Finding> {
     }
     let names = edited.iter().take(5).map(|path| path.as_str()).collect::<Vec<_>>().join(", ");
     let more = if edited.len() > 5 { ", …" } else { "" };
-    let message = format!("{} files of {path} were changed by hand: {names}{more}", edited.len());
+    let message =
+        format!("changed by hand in {path}: {names}{more} ({})", cm_core::plural(edited.len() as u64, "file"));
     findings.push(
         Finding::warn("edited", message)
             .hint("commit them, or add them to [protect] in cm.toml; a deployment does not keep other changes"),

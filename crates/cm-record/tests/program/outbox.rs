@@ -6,7 +6,7 @@ use std::time::Duration;
 #[test]
 fn a_refused_event_is_set_aside_with_the_reason_and_blocks_nothing() {
     let api = Api::start(|_| 503);
-    let home = Home::new(Some(&api));
+    let mut home = Home::new(Some(&api));
     assert_eq!(home.run(&[], Some(&document(1))).event(), "waits");
     assert_eq!(home.run(&[], Some(&document(2))).event(), "waits");
     // The oldest was tried each time, and nothing behind it.
@@ -19,6 +19,14 @@ fn a_refused_event_is_set_aside_with_the_reason_and_blocks_nothing() {
     assert_eq!((home.events(""), home.events("rejected")), (vec![], vec![id(1)]));
     let reason = std::fs::read_to_string(home.outbox().join(format!("rejected/{}.reason", id(1)))).expect("a reason");
     assert_eq!(reason, "the ops API refuses it: it answered 422: what it thinks of it\n");
+    // Something is in the way of its way back.
+    let there = home.outbox().join(format!("{}.json", id(1)));
+    std::fs::create_dir_all(there.join("x")).expect("a folder");
+    home.set("CM_LOG", "json");
+    let stuck = home.run(&["flush", "--rejected"], None);
+    assert!(stuck.code == 6 && stuck.stderr.contains("\"code\":\"outbox.rejected\""), "{stuck:?}");
+    assert_eq!(home.events("rejected"), [id(1)]);
+    std::fs::remove_dir_all(there).expect("removed");
     // The next run does not try it again; whoever put the API right may.
     assert_eq!(home.run(&[], Some(&document(4))).event(), "delivered");
     assert_eq!(api.ids().len(), 6);
@@ -39,8 +47,17 @@ fn a_run_whose_own_event_is_refused_says_so_and_fails_nothing() {
     assert!(refused.stdout.contains("\"status\":\"warned\""), "{refused:?}");
     // A token that is wrong today is no reason to set anything aside.
     api.now(|_| 401);
-    assert_eq!(home.run(&[], Some(&document(2))).event(), "waits");
+    let waits = home.run(&[], Some(&document(2)));
+    assert_eq!(waits.event(), "waits");
+    assert!(waits.stderr.contains("does not take the deploy event: it answered 401"), "{}", waits.stderr);
     assert_eq!((home.events(""), home.events("rejected")), (vec![id(2)], vec![id(1)]));
+    let mut home = home;
+    home.set("OPS_API_TOKEN", "");
+    let flushed = home.run(&["flush"], None);
+    assert_eq!(flushed.code, 0, "{flushed:?}");
+    for words in ["the variable OPS_API_TOKEN is not set", "1 event for the ops API still waiting"] {
+        assert!(flushed.stderr.contains(words), "{}", flushed.stderr);
+    }
 }
 
 #[test]

@@ -304,10 +304,16 @@ impl Lab {
         self.command(uri, &[&arguments, extra].concat())
     }
 
-    /// Restores `file` into the server at `uri`.
+    /// Restores `file` into the server at `uri`; its messages are JSON.
     pub fn restore(&self, uri: &str, file: &Path, extra: &[&str]) -> Ended {
+        Ended::of(self.restore_command(uri, file, extra).output().expect("the program runs"))
+    }
+
+    pub fn restore_command(&self, uri: &str, file: &Path, extra: &[&str]) -> Command {
         let arguments = ["restore", file.to_str().expect("UTF-8"), "--uri-env", "TEST_URI"];
-        Ended::of(self.command(uri, &[&arguments, extra].concat()).output().expect("the program runs"))
+        let mut command = self.command(uri, &[&arguments, extra].concat());
+        command.env("CM_LOG", "json");
+        command
     }
 
     pub fn run(&self, arguments: &[&str]) -> Ended {
@@ -326,6 +332,14 @@ impl Ended {
 
     pub fn document(&self) -> Value {
         serde_json::from_slice(&self.stdout).expect("a document")
+    }
+
+    /// That the last it said, in JSON, is an error with this code.
+    pub fn refuses(&self, exit: i32, code: &str, words: &str) {
+        let said = self.stderr.lines().last().unwrap_or_default();
+        let event: Value = serde_json::from_str(said).unwrap_or_default();
+        assert_eq!((self.code, &event["error"]["code"]), (exit, &Value::from(code)), "{}", self.stderr);
+        assert!(said.contains(words) && event["error"]["hint"].is_string(), "{words}: {said}");
     }
 
     /// That it failed with this code, and left no backup.

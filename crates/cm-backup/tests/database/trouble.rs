@@ -1,0 +1,203 @@
+//! A database that refuses, and a backup that changes or holds nothing: what is said, and that nothing is lost.
+
+use crate::support::fake::{Fake, cursor};
+use crate::support::{Ended, Lab};
+use bson::{Document, RawDocumentBuf, rawdoc};
+use cm_backup::archive::{Entry, Kind, Prelude, Writer};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+fn collections(names: &[&str]) -> RawDocumentBuf {
+    let item = |name: &&str| rawdoc! {"name": *name, "type": "collection", "options": {}, "info": {}};
+    cursor(0, "firstBatch", &names.iter().map(item).collect::<Vec<_>>())
+}
+
+fn documents(numbers: std::ops::Range<i32>) -> RawDocumentBuf {
+    cursor(0, "firstBatch", &numbers.map(|n| rawdoc! {"_id": n}).collect::<Vec<_>>())
+}
+
+/// An archive of the database `shop`.
+fn archive(lab: &Lab, entries: &[(&str, &str)], numbers: std::ops::Range<i32>) -> PathBuf {
+    let entry = |(name, metadata): &(&str, &str)| Entry {
+        db: "shop".to_owned(),
+        collection: (*name).to_owned(),
+        metadata: (*metadata).to_owned(),
+        kind: Kind::Collection,
+        in_buckets: false,
+    };
+    let prelude = Prelude {
+        server_version: "7.0.0".to_owned(),
+        tool_version: "100.9.4".to_owned(),
+        concurrent_collections: 1,
+        entries: entries.iter().map(entry).collect(),
+    };
+    let mut writer = Writer::start(Vec::new(), &prelude).expect("started");
+    for index in 0..entries.len() {
+        let all: Vec<_> = numbers.clone().map(|n| rawdoc! {"_id": n}).collect();
+        writer.documents(index, all.iter().map(|one| Ok(one.as_bytes()))).expect("written");
+        writer.close(index).expect("closed");
+    }
+    let file = lab.home.path().join("made.archive");
+    std::fs::write(&file, writer.finish().expect("whole").0).expect("written");
+    file
+}
+
+const ORDERS: (&str, &str) = ("orders", r#"{"indexes":[]}"#);
+
+/// A server that takes a restore into an empty database, but for what `script` says.
+fn taking(script: impl Fn(&str, &Document) -> Option<RawDocumentBuf> + Send + Sync + 'static) -> Fake {
+    Fake::start(move |name, command| {
+        script(name, command).or_else(|| match name {
+            "listCollections" => Some(collections(&[])),
+            "create" | "insert" | "createIndexes" | "renameCollection" | "drop" => Some(rawdoc! {"ok": 1, "n": 1}),
+            _ => None,
+        })
+    })
+}
+
+#[test]
+fn an_answer_that_no_database_gives_is_named() {
+    let listings =
+        [(rawdoc! {"type": "collection"}, "without a name"), (rawdoc! {"name": "orders", "type": "riddle"}, "riddle")];
+    for (item, words) in listings {
+        let fake = Fake::start(move |name, _| {
+            (name == "listCollections").then(|| cursor(0, "firstBatch", std::slice::from_ref(&item)))
+        });
+        let lab = Lab::new();
+        let ended = lab.back_up(&fake.uri(), &[]);
+        ended.expect_failure(21, "backup.answer", &lab);
+        assert!(ended.stderr.contains(words), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_server_that_refuses_a_restore_is_quoted_and_gives_no_collection_its_name() {
+    let refusals = [
+        (
+            "create",
+            rawdoc! {"ok": 0, "code": 72, "codeName": "InvalidOptions", "errmsg": "no such engine"},
+            "backup.refused-option",
+            "no such engine",
+        ),
+        (
+            "insert",
+            rawdoc! {"ok": 1, "n": 3, "writeConcernError": {"code": 64, "errmsg": "waiting for replication timed out"}},
+            "restore.write-concern",
+            "waiting for replication",
+        ),
+    ];
+    for (refused, answer, code, words) in refusals {
+        let lab = Lab::new();
+        let renamed = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&renamed);
+        let fake = taking(move |name, _| {
+            seen.fetch_or(name == "renameCollection", Ordering::Relaxed);
+            (name == refused).then(|| answer.clone())
+        });
+        lab.restore(&fake.uri(), &archive(&lab, &[ORDERS], 0..3), &[]).refuses(21, code, words);
+        assert!(!renamed.load(Ordering::Relaxed), "{refused}");
+    }
+}
+
+#[test]
+fn a_backup_that_changes_while_it_is_restored_is_refused() {
+    // Something else than was planned with; the same with other documents.
+    for (name, numbers) in [("other", 0..3), ("orders", 0..4)] {
+        let lab = Lab::new();
+        let file = archive(&lab, &[ORDERS], 0..3);
+        let other = Lab::new();
+        let another = archive(&other, &[(name, ORDERS.1)], numbers);
+        let (place, renamed) = (file.clone(), Arc::new(AtomicBool::new(false)));
+        let seen = Arc::clone(&renamed);
+        let fake = taking(move |name, _| {
+            seen.fetch_or(name == "renameCollection", Ordering::Relaxed);
+            // By now the file was read to plan with it; what proves and what restores it open it again.
+            if name == "create" {
+                std::fs::copy(&another, &place).expect("changed");
+            }
+            None
+        });
+        let ended = lab.restore(&fake.uri(), &file, &[]);
+        if name == "other" {
+            ended.refuses(21, "restore.file-changed", "made.archive");
+            assert!(!renamed.load(Ordering::Relaxed));
+        } else {
+            // What is proved is what comes back.
+            assert_eq!(ended.code, 0, "{}", ended.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_backup_that_cannot_be_planned_with_is_refused_before_a_server_is_asked() {
+    let cases = [
+        (("orders", "{"), "restore.metadata", "shop.orders"),
+        (("system.profile", ORDERS.1), "restore.empty", "the server makes it itself"),
+    ];
+    for (entry, code, words) in cases {
+        let lab = Lab::new();
+        lab.restore("mongodb://127.0.0.1:1/", &archive(&lab, &[entry], 0..3), &[]).refuses(21, code, words);
+    }
+}
+
+#[test]
+fn a_rehearsal_that_gives_something_else_is_no_proof() {
+    let fake = taking(|name, command| {
+        let scratch = command.get_str("$db").is_ok_and(|db| db.starts_with("cm_check"));
+        match name {
+            "listCollections" => Some(collections(&["orders"])),
+            // One document is missing of what was restored.
+            "find" => Some(documents(if scratch { 0..2 } else { 0..3 })),
+            "count" => Some(rawdoc! {"n": if scratch { 2 } else { 3 }, "ok": 1}),
+            "dropDatabase" => Some(rawdoc! {"ok": 1}),
+            _ => None,
+        }
+    });
+    let lab = Lab::new();
+    let ended = lab.back_up(&fake.uri(), &["--restore-check"]);
+    assert_eq!(ended.code, 21, "{}", ended.stderr);
+    assert_eq!(ended.document()["error"]["code"], "backup.restore-check", "{}", ended.stderr);
+    assert!(ended.stderr.contains("shop.orders came back in another form"), "{}", ended.stderr);
+}
+
+/// Ctrl-C while the collections change their names, on a server that then takes no name back.
+#[test]
+fn a_name_that_cannot_be_given_back_is_told_also_after_a_ctrl_c() {
+    let lab = Lab::new();
+    let file = archive(&lab, &[ORDERS], 0..3);
+    let marker = lab.home.path().join("asked");
+    let asked = marker.clone();
+    let fake = taking(move |name, command| match name {
+        "listCollections" => Some(collections(&["orders"])),
+        "find" => Some(documents(0..1)),
+        "renameCollection" => {
+            let to = command.get_str("to").expect("a name");
+            if to == "shop.orders" && !asked.exists() {
+                std::fs::write(&asked, "").expect("written");
+                std::thread::sleep(std::time::Duration::from_secs(3600));
+            }
+            // Aside it went; back it does not come.
+            (to == "shop.orders").then(|| rawdoc! {"ok": 0, "code": 1, "errmsg": "the disk is on fire"})
+        }
+        _ => None,
+    });
+    let running = lab.restore_command(&fake.uri(), &file, &["--drop", "--confirm=shop"]).spawn().expect("runs");
+    wait_for(&marker);
+    let pid = rustix::process::Pid::from_child(&running);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("ours");
+    let ended = Ended::of(running.wait_with_output().expect("ended"));
+    assert_eq!(ended.code, 130, "{}", ended.stderr);
+    assert!(ended.stderr.contains(".old could not be renamed back to orders: rename it by hand"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("the disk is on fire"), "{}", ended.stderr);
+}
+
+fn wait_for(file: &Path) {
+    for _ in 0..3000 {
+        if file.exists() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    panic!("{} never came", file.display());
+}
