@@ -72,9 +72,17 @@ impl Check<'_> {
     /// The manifest, if there is one.
     ///
     /// # Errors
-    /// As [`BackupFile::manifest`].
+    /// As [`BackupFile::manifest`]; [`Exit::Backup`] if there has to be one, before all of a large
+    /// file is read for nothing.
     pub async fn manifest(&self) -> Result<Option<Manifest>> {
-        self.file.manifest(self.manifest).await
+        let manifest = self.file.manifest(self.manifest).await?;
+        if manifest.is_none() && self.strict {
+            let message = format!("{} has no manifest, so nothing proves that it is complete", self.file.display());
+            return Err(
+                Failure::new(Exit::Backup, "backup.no-manifest", message).hint("name its manifest: --manifest FILE")
+            );
+        }
+        Ok(manifest)
     }
 
     /// Reads the file to its last byte and compares it with its manifest.
@@ -115,14 +123,7 @@ impl Check<'_> {
     }
 
     fn judge(&self, contents: &Contents, manifest: Option<&Manifest>) -> Result<Proof> {
-        let Some(manifest) = manifest else {
-            if self.strict {
-                let message = format!("{}: structure intact, completeness not proved", self.file.display());
-                return Err(Failure::new(Exit::Backup, "backup.no-manifest", message)
-                    .hint("name its manifest: --manifest FILE"));
-            }
-            return Ok(Proof::Intact);
-        };
+        let Some(manifest) = manifest else { return Ok(Proof::Intact) };
         let differences = contents.differences(manifest);
         if differences.is_empty() {
             return Ok(Proof::Complete);

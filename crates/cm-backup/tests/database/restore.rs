@@ -126,7 +126,8 @@ async fn a_file_that_does_not_verify_changes_nothing() {
     std::fs::write(&backup, &bytes).expect("written");
     let manifest = format!("{}.manifest.json", backup.display());
     std::fs::rename(&manifest, lab.home.path().join("elsewhere.json")).expect("moved");
-    assert_eq!(lab.restore(&server.uri(), &backup, &["--db", "other", "--strict"]).code, 21);
+    let strict = lab.restore(&server.uri(), &backup, &["--db", "other", "--strict"]);
+    strict.refuses(21, "backup.no-manifest", "--manifest FILE");
     let ended = lab.restore(&server.uri(), &backup, &["--db", "other"]);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     assert!(ended.stderr.contains("completeness not proved"), "{}", ended.stderr);

@@ -5,8 +5,8 @@ use crate::support::{Ended, Lab};
 use bson::{Document, RawDocumentBuf, rawdoc};
 use cm_backup::archive::{Entry, Kind, Prelude, Writer};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 fn collections(names: &[&str]) -> RawDocumentBuf {
     let item = |name: &&str| rawdoc! {"name": *name, "type": "collection", "options": {}, "info": {}};
@@ -159,6 +159,31 @@ fn a_rehearsal_that_gives_something_else_is_no_proof() {
     assert_eq!(ended.code, 21, "{}", ended.stderr);
     assert_eq!(ended.document()["error"]["code"], "backup.restore-check", "{}", ended.stderr);
     assert!(ended.stderr.contains("shop.orders came back in another form"), "{}", ended.stderr);
+}
+
+/// The server may have been at an insert of the restore that died, which makes its collection anew.
+#[test]
+fn what_a_dead_restore_left_is_removed_again_before_anything_gets_its_name() {
+    const LEFT: &str = "cm_restore.1_00000000_1_1_1.0";
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&asked);
+    let fake = taking(move |name, command| {
+        let about = command.get_str(name).unwrap_or_default();
+        match name {
+            "listCollections" => return Some(collections(&[LEFT])),
+            "find" => return Some(documents(0..0)),
+            "drop" if about == LEFT => seen.lock().expect("seen").push("drop"),
+            "insert" => seen.lock().expect("seen").push("insert"),
+            "renameCollection" => seen.lock().expect("seen").push("rename"),
+            _ => {}
+        }
+        None
+    });
+    let lab = Lab::new();
+    let ended = lab.restore(&fake.uri(), &archive(&lab, &[ORDERS], 0..3), &[]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(ended.stderr.contains(&format!("removed shop.{LEFT}, which a restore that died had left")));
+    assert_eq!(*asked.lock().expect("asked"), ["drop", "insert", "drop", "rename"]);
 }
 
 /// Ctrl-C while the collections change their names, on a server that then takes no name back.
