@@ -558,6 +558,18 @@ fn a_server_in_trouble_is_named_and_keeps_what_it_runs() {
         "what followed the events has ended with its program"
     );
 
+    // A checkout that is there, and is not the one that the containers were made from; and one that is.
+    on(&sandbox, "cp -a platform other && ln -s platform link");
+    for (folder, strays) in [("link", false), ("other", true)] {
+        for program in ["cm-health --preflight", "cm-build --dry-run --service docs", "cm-build --service docs"] {
+            let line =
+                format!("sed -i 's,~/platform,~/{folder},' cm.toml; {program} </dev/null; git checkout -q cm.toml");
+            let said = call(&sandbox, &line).stderr;
+            let words = said.contains("was made from /home/curateme/") && said.contains("not from ~/other");
+            assert_eq!(words, strays, "{program} in {folder}: {said}");
+        }
+    }
+
     // After all that, the same plan is carried out.
     let last = call(&sandbox, "cm-build <~/build.json | cm-health");
     assert_eq!(last.code, 0, "{}", last.stderr);

@@ -89,6 +89,9 @@ pub async fn look<'a>(
     let (mut origin, mut changed) = (None, None);
     match &head {
         Some(head) => {
+            if let Some(stray) = cm_engine::stray(host, (&plan.checkout, &project.prefix), &[], &containers).await? {
+                log.warn(format!("on {}: {}", host.name(), cm_engine::stray_words(&stray, &plan.checkout)));
+            }
             changed = crate::commit::changed(&project.repository, head, commit);
             if changed.is_none() {
                 changed = checkout.changed(head, commit).await?;

@@ -97,7 +97,13 @@ impl<'a> Switch<'a> {
         );
         let (found, ledger, before, free) = (found?, ledger?, before?, free?);
         let (state, origin) = match found {
-            Found::Checkout(state) => (state, None),
+            Found::Checkout(state) => {
+                let here = (&*plan.checkout, &*project.prefix);
+                if let Some(stray) = cm_engine::stray(host, here, &state.places, &before).await? {
+                    log.warn(format!("on {}: {}", host.name(), cm_engine::stray_words(&stray, &plan.checkout)));
+                }
+                (state, None)
+            }
             Found::Nothing(path) => {
                 not_elsewhere(host, &path, &project.prefix, &before)?;
                 (State::default(), Some(project.origin()?))

@@ -51,6 +51,8 @@ pub struct Checkout<'a> {
 /// What the checkout is like before it is moved.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct State {
+    /// Its absolute path, as one comes there and without symbolic links.
+    pub places: Vec<String>,
     /// The commit HEAD names; empty where none was ever checked out.
     pub head: String,
     /// Files changed by hand or not under version control, whose content the move would destroy.
@@ -281,6 +283,7 @@ impl State {
         let mut state = State::default();
         for (key, value) in text.lines().filter_map(|line| line.split_once(' ')) {
             match key {
+                "place" => state.places.push(value.to_owned()),
                 "head" => state.head = value.to_owned(),
                 "endangered" => state.endangered.push(value.to_owned()),
                 "upstream" => state.upstream.push(value.to_owned()),

@@ -10,6 +10,7 @@ if [ ! -e "$1/.git" ]; then
     exit 46
 fi
 cd -- "$1"
+printf 'place %s\n' "$(pwd)" "$(pwd -P)"
 remote=$2 branch=$3 commit=$4
 shift 4
 there() { git cat-file -e "$commit^{commit}" 2>/dev/null; }

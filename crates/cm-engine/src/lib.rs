@@ -16,6 +16,7 @@ use cm_core::{Exit, Failure, Result};
 use cm_host::{Host, Output};
 use cm_project::Project;
 use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Every container of a project, running or not, in one round trip.
 const INSPECT_PROJECT: &str = r#"# Looks at the project's containers.
@@ -133,6 +134,47 @@ pub fn elsewhere<'a>(path: &str, prefix: &str, containers: &'a [Container]) -> O
     let folder = container.working_dir.strip_suffix(prefix).filter(|folder| folder.ends_with('/'));
     Some((&container.name, folder.unwrap_or(&container.working_dir).trim_end_matches('/')))
 }
+
+/// A container that was made from another folder than the `prefix` of `checkout`, which is there and
+/// known to have the paths `places`: its name and that folder. A folder of another name may be the same.
+///
+/// # Errors
+/// [`Exit::Unreachable`].
+pub async fn stray(
+    host: &Host,
+    (checkout, prefix): (&str, &str),
+    places: &[String],
+    containers: &[Container],
+) -> Result<Option<(String, String)>> {
+    let below = |place: &str| format!("{place}/{prefix}").trim_end_matches('/').to_owned();
+    let known: BTreeSet<String> = places.iter().map(|place| below(place)).collect();
+    let mut others = BTreeMap::new();
+    for container in containers.iter().filter(|one| !one.working_dir.is_empty() && !known.contains(&one.working_dir)) {
+        others.entry(container.working_dir.as_str()).or_insert(container.name.as_str());
+    }
+    if others.is_empty() {
+        return Ok(None);
+    }
+    let arguments = [host.path(&below(checkout))].into_iter().chain(others.keys().map(|other| (*other).to_owned()));
+    let other = host.script(OTHER_FOLDER, arguments).output().await?.text();
+    Ok(others.get(other.as_str()).map(|name| ((*name).to_owned(), other.clone())))
+}
+
+/// What people are told of a [`stray`].
+pub fn stray_words((name, folder): &(String, String), checkout: &str) -> String {
+    format!(
+        "{name} was made from {folder}, not from {checkout}: paths in the compose file that begin with \".\" lead elsewhere \
+         when it is replaced; if that is not meant, mend `checkout` in cm.toml"
+    )
+}
+
+/// `$1` folder, then others. Prints the first that is not the same one.
+const OTHER_FOLDER: &str = r#"# Looks whether containers come from another folder.
+here=$(cd -- "$1" && pwd -P) || exit 0
+shift
+for other do
+    [ "$(cd -- "$other" 2>/dev/null && pwd -P)" = "$here" ] || { printf '%s\n' "$other"; exit 0; }
+done"#;
 
 /// A checkout that was made, and has nothing checked out yet.
 fn has_no_file(failure: &Failure) -> bool {

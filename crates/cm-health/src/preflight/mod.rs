@@ -232,7 +232,7 @@ impl Report {
         self.findings.extend(lock);
         if self.facts.get("docker").is_some() && self.facts.get("head").is_some() {
             let name = self.compose(&coming.compose, &config?);
-            self.now(project, &host, name).await?;
+            self.now(project, &host, &checkout, name).await?;
         }
         if let (Some(_), Some(path)) = (self.facts.get("docker"), self.facts.get("no-checkout")) {
             let name = cm_engine::project_name(project, &host, &checkout).await?;
@@ -266,11 +266,14 @@ impl Report {
     }
 
     /// What is not well now. It stops nothing: the deployment may be the cure.
-    async fn now(&mut self, project: &Project, host: &Host, name: Option<String>) -> Result<()> {
+    async fn now(&mut self, project: &Project, host: &Host, checkout: &str, name: Option<String>) -> Result<()> {
         let name = name.or_else(|| project.compose.name.clone()).unwrap_or_else(|| project.name());
         let containers = cm_engine::containers(host, &name).await?;
         self.unwell = unwell(host.name(), &containers);
         self.stale_mounts(host, &containers).await?;
+        if let Some(stray) = cm_engine::stray(host, (checkout, &project.prefix), &[], &containers).await? {
+            self.findings.push(Finding::warn("elsewhere", cm_engine::stray_words(&stray, checkout)));
+        }
         for unwell in &self.unwell {
             let message =
                 format!("not well before the deployment: {}: {} ({})", unwell.service, unwell.state, unwell.container);
