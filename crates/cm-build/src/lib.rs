@@ -95,7 +95,8 @@ async fn foresee(
     run: &mut Run,
 ) -> Result<Done> {
     let services: usize = plans.iter().map(|plan| plan.services.len()).sum();
-    let done = Done::ok(format!("would change {services} services on {} hosts", plans.len()));
+    let services = cm_core::plural(services as u64, "service");
+    let done = Done::ok(format!("would change {services} on {}", cm_core::plural(plans.len() as u64, "host")));
     let mut facts = Map::new();
     let hosts = match connect(project, plans, run).await {
         Ok(hosts) => hosts,

@@ -22,7 +22,7 @@ pub use args::{Args, OnUnknownBase};
 
 use bases::Bases;
 use changes::{Change, Started};
-use cm_core::{Action, CommonArgs, Done, Exit, Io, Log, Result, Run, Service};
+use cm_core::{Action, CommonArgs, Done, Exit, Io, Log, Result, Run, Service, plural};
 use cm_project::Project;
 use cm_project::inputs::{Inputs, missing_dockerfile};
 use compare::{After, Comparison};
@@ -263,7 +263,8 @@ impl Detection {
         }
         match python::check(&sources).await {
             Checked::Not(why) => {
-                notes.warn(format!("the syntax of {} changed Python files was NOT checked: {why}", sources.len()));
+                let files = plural(sources.len() as u64, "changed Python file");
+                notes.warn(format!("the syntax of {files} was NOT checked: {why}"));
                 Ok(())
             }
             Checked::All { mistakes, version } => {
@@ -272,10 +273,8 @@ impl Detection {
                     notes.warn(format!("no service that changes uses it, but {}", mistake.message));
                 }
                 python::judge(&blocking, &version)?;
-                notes.log.info(format!(
-                    "the syntax of {} changed Python files is right (Python {version})",
-                    sources.len() - other.len()
-                ));
+                let files = plural((sources.len() - other.len()) as u64, "changed Python file");
+                notes.log.info(format!("the syntax of {files} is right (Python {version})"));
                 Ok(())
             }
         }

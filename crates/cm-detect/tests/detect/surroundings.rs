@@ -136,7 +136,7 @@ fn python_is_judged_as_committed_and_only_where_it_is_used() {
         "{}",
         detected.stderr
     );
-    assert!(detected.stderr.contains("the syntax of 1 changed Python files is right (Python 3"), "{}", detected.stderr);
+    assert!(detected.stderr.contains("the syntax of 1 changed Python file is right (Python 3"), "{}", detected.stderr);
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn a_machine_without_python_says_that_nothing_was_checked() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stderr}");
     assert!(
-        stderr.contains("[WARN] the syntax of 1 changed Python files was NOT checked: there is no python3"),
+        stderr.contains("[WARN] the syntax of 1 changed Python file was NOT checked: there is no python3"),
         "{stderr}"
     );
 }
