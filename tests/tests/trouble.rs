@@ -558,6 +558,26 @@ fn a_server_in_trouble_is_named_and_keeps_what_it_runs() {
         "what followed the events has ended with its program"
     );
 
+    // An sshd that opens no tunnels: what is behind one was not asked, and is not called ill.
+    let ended =
+        "for socket in $(ls $XDG_RUNTIME_DIR/cm/ssh-* | grep -v lock); do ssh -S $socket -O exit x; done 2>/dev/null;";
+    on(&sandbox, "/usr/bin/docker start curateme-docs");
+    as_root(&sandbox, "echo 'AllowTcpForwarding no' >>/etc/ssh/sshd_config && pkill -HUP -o sshd", "");
+    let cases = [
+        ("cm-health --service docs --timeout 6s", 41, "health.unknown"),
+        ("cm-backup", 21, "host.forward"),
+        ("cm-health --preflight", 6, "preflight.tunnels"),
+    ];
+    for (program, exit, code) in cases {
+        let refused = call(&sandbox, &format!("{ended} {program} </dev/null"));
+        let error = error(&refused);
+        assert_eq!((refused.code, error["code"].as_str()), (exit, Some(code)), "{}", refused.stderr);
+        assert!(refused.stderr.contains("AllowTcpForwarding"), "{}", refused.stderr);
+    }
+    as_root(&sandbox, "sed -i '/^AllowTcp/d' /etc/ssh/sshd_config && pkill -HUP -o sshd", "");
+    let opened = call(&sandbox, &format!("{ended} cm-health --preflight </dev/null"));
+    assert_eq!(opened.code, 0, "{}", opened.stderr);
+
     // A checkout that is there, and is not the one that the containers were made from; and one that is.
     on(&sandbox, "cp -a platform other && ln -s platform link");
     for (folder, strays) in [("link", false), ("other", true)] {

@@ -145,7 +145,12 @@ impl Deployed<'_> {
         } else {
             uri.check_tunnel()?;
             let tunnel = self.host.forward(address, port).await?;
-            Source::connect(uri.through(tunnel.socket()), display, Some(tunnel)).await?
+            match Source::connect(uri.through(tunnel.socket()), display, Some(tunnel)).await {
+                Err(failure) if is_silence(&failure) && !self.host.opens_tunnels().await => {
+                    return Err(self.host.no_tunnels(Exit::Backup).cause(failure.message));
+                }
+                source => source?,
+            }
         };
         let inside = Inside { host: self.host.clone(), container: container.id.clone(), uri: text };
         Ok(Some(Source { deployed: true, inside: Some(inside), ..source }))
@@ -237,6 +242,11 @@ impl Deployed<'_> {
         let texts = names.filter_map(Value::as_array).flatten().filter_map(Value::as_str);
         Ok(texts.map(str::to_owned).collect())
     }
+}
+
+/// Whether nothing was heard of the database at all.
+fn is_silence(failure: &Failure) -> bool {
+    ["backup.database-unreachable", "backup.connection-lost", "backup.timeout"].contains(&failure.code.as_str())
 }
 
 /// The engine that does not answer is, here, a backup that cannot be made.

@@ -1,5 +1,6 @@
 //! The way to a container itself, whatever stands before it.
 
+use cm_core::Exit;
 use cm_engine::Container;
 use cm_host::{Forward, Host};
 use cm_http::Client;
@@ -23,6 +24,9 @@ pub async fn client(
     if host.target().is_local() {
         let address: IpAddr = address.parse().map_err(|_| format!("{address:?} is no address"))?;
         return Ok((Client::resolving(name, address, limit).map_err(said)?, None));
+    }
+    if !host.opens_tunnels().await {
+        return Err(said(host.no_tunnels(Exit::VerifyUnknown)));
     }
     let tunnel = host.forward(address, port).await.map_err(said)?;
     Ok((Client::through(tunnel.socket(), limit).map_err(said)?, Some(tunnel)))

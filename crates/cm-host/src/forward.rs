@@ -9,6 +9,16 @@ use openssh::{ForwardType, Session, Socket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
+
+/// sshd greets within this time, also on a slow line.
+const GREETING_LIMIT: Duration = Duration::from_secs(10);
+
+/// Where sshd was found, as the host sees it: the last two words of the variable.
+const SSHD: &str = r#"# Asks where sshd listens.
+printf '%s\n' "${SSH_CONNECTION-}""#;
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
@@ -63,5 +73,39 @@ impl Host {
             format!("on {}: cannot open a tunnel to {address}:{port}", self.name()),
         )?;
         Ok(Forward { session: Arc::clone(session), socket, host: address.to_owned(), port })
+    }
+
+    /// Whether sshd there opens tunnels; asked once. What goes through one that it refuses ends like what
+    /// goes to a service that is down, and must not be taken for that. `true` where nobody can tell.
+    pub async fn opens_tunnels(&self) -> bool {
+        *self.tunnels.get_or_init(|| self.try_tunnel()).await
+    }
+
+    /// A tunnel to what certainly listens there: sshd itself.
+    async fn try_tunnel(&self) -> bool {
+        if !self.transport.is_ssh() {
+            return true;
+        }
+        let Ok(asked) = self.script(SSHD, [""; 0]).output().await else { return true };
+        let said = asked.text();
+        let mut words = said.split(' ').skip(2);
+        let (Some(address), Some(Ok(port))) = (words.next(), words.next().map(str::parse)) else { return true };
+        let address = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+        let Ok(tunnel) = self.forward(&address, port).await else { return false };
+        let greeting = async {
+            let mut greeting = [0; 4];
+            UnixStream::connect(tunnel.socket()).await?.read_exact(&mut greeting).await.map(|_| greeting)
+        };
+        let greeting = tokio::time::timeout(GREETING_LIMIT, greeting).await;
+        tunnel.close().await;
+        greeting.map_or(true, |greeting: std::io::Result<[u8; 4]>| greeting.is_ok_and(|said| said == *b"SSH-"))
+    }
+
+    /// The failure of a host whose sshd opens no tunnels.
+    pub fn no_tunnels(&self, exit: Exit) -> Failure {
+        Failure::new(exit, "host.forward", format!("on {}: sshd opens no tunnel (AllowTcpForwarding)", self.name()))
+            .hint(
+                "AllowTcpForwarding of sshd there must be \"yes\" or \"local\", and PermitOpen must not be in the way",
+            )
     }
 }

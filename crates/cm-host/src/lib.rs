@@ -21,6 +21,7 @@ pub use forward::Forward;
 use cm_core::{Log, Result};
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::sync::OnceCell;
 
 /// Where a host is and how to get there.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -54,6 +55,8 @@ pub struct Host {
     target: Arc<Target>,
     transport: process::Transport,
     sessions: Arc<shell::Sessions>,
+    /// Whether sshd opens tunnels, once somebody has asked.
+    tunnels: Arc<OnceCell<bool>>,
     fence: Option<Arc<Fence>>,
 }
 
@@ -71,7 +74,7 @@ impl Host {
             process::Transport::Ssh(Arc::new(ssh::connect(target).await?))
         };
         let (target, sessions) = (Arc::new(target.clone()), Arc::new(shell::Sessions::new()));
-        Ok(Host { target, transport, sessions, fence: None })
+        Ok(Host { target, transport, sessions, tunnels: Arc::default(), fence: None })
     }
 
     /// Opens shells for as many commands as may run at the same time, less one that runs

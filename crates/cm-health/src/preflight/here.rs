@@ -64,8 +64,9 @@ async fn tree(project: &Project) -> Vec<Finding> {
     let changed = git(project, &["--no-optional-locks", "status", "--porcelain", "--untracked-files=no"]).await;
     let count = changed.map_or(0, |changed| changed.lines().count());
     if count > 0 {
+        let files = cm_core::plural(count as u64, "changed file");
         findings.push(
-            Finding::warn("tree", format!("{count} files here have changes that are not committed"))
+            Finding::warn("tree", format!("{files} here not committed"))
                 .hint("commits are deployed, nothing else: git commit, or git stash"),
         );
     }

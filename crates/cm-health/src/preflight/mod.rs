@@ -12,7 +12,7 @@ use crate::neighbours::{Unwell, unwell};
 use cm_core::{Action, Done, Exit, Failure, Log, Result, Run};
 use cm_engine::{Compose, Container};
 use cm_host::{Host, Output, Target};
-use cm_project::{HostSpec, Project};
+use cm_project::{Check, HostSpec, Probe, Project};
 use facts::Facts;
 use findings::{Expected, Finding, Weight, judge, size};
 use jiff::Timestamp;
@@ -161,6 +161,24 @@ pub fn unwell_before(doc: &cm_core::Document) -> Option<Vec<Unwell>> {
     Some(lists.flatten().collect())
 }
 
+/// Whether something on this host is reached through a tunnel: the database of the backup, a page that is
+/// a probe, a check from inside, a canary of a container.
+fn needs_tunnels(project: &Project, host: &str) -> bool {
+    let services = project.services_on(host);
+    let here = |service: &str| services.contains(&service);
+    let backup = project.backup().is_some_and(|backup| match &backup.host {
+        Some(named) => named.get_ref() == host,
+        None => here(backup.service.get_ref()),
+    });
+    let asked = |service: &&str| {
+        let rules = project.rules(service);
+        let page = |probe| matches!(probe, Some(Probe::Address(url)) if url.starts_with("http"));
+        page(rules.probe) || rules.canary.is_some()
+    };
+    let inside = |check: &Check| check.in_network && check.service.as_ref().is_some_and(|name| here(name.get_ref()));
+    backup || services.iter().any(asked) || project.verify().checks.iter().any(inside)
+}
+
 fn hosts<'a>(project: &'a Project, run: &Run) -> Result<Vec<&'a HostSpec>> {
     let mut names: Vec<String> = Vec::new();
     for service in run.doc.services().into_iter().filter(|service| service.action != Action::None) {
@@ -214,8 +232,9 @@ impl Report {
                 Lock::Look { dry } => here::lock_on(project, &host, dry).await,
             }
         };
-        let (looked, config, lock) =
-            tokio::join!(script.output(), coming.compose.try_out(project, &host, &checkout), lock);
+        let tunnels = async { !needs_tunnels(project, &spec.name) || host.opens_tunnels().await };
+        let (looked, config, lock, tunnels) =
+            tokio::join!(script.output(), coming.compose.try_out(project, &host, &checkout), lock, tunnels);
         self.facts = Facts::parse(&looked?.text());
         self.ahead = ahead(&self.facts, asked);
         let branch = project.branch();
@@ -230,6 +249,11 @@ impl Report {
         };
         self.findings = judge(&self.facts, &expected);
         self.findings.extend(lock);
+        if !tunnels {
+            let failure = host.no_tunnels(Exit::Config);
+            let message = "sshd opens no tunnel, which the backup, a probe, a check or a canary needs";
+            self.findings.push(Finding::fail(Exit::Config, "tunnels", message).hint(failure.hint.unwrap_or_default()));
+        }
         if self.facts.get("docker").is_some() && self.facts.get("head").is_some() {
             let name = self.compose(&coming.compose, &config?);
             self.now(project, &host, &checkout, name).await?;

@@ -16,7 +16,7 @@ mod question;
 
 pub use question::Probe;
 
-use cm_core::Result;
+use cm_core::{Exit, Result};
 use cm_engine::Container;
 use cm_host::{Forward, Host};
 use question::Http;
@@ -140,7 +140,13 @@ impl Prober {
             (Probe::Http(http), Some(address)) => match self.way(address, http.port).await {
                 Ok(way) => {
                     let http = http.clone();
-                    self.asking.spawn(async move { (id, page(&way, &http).await) });
+                    self.asking.spawn(async move {
+                        let answer = page(&way, &http).await;
+                        // Through a tunnel that sshd refuses, nobody was asked.
+                        let no_way = answer == http.nobody() && !host.opens_tunnels().await;
+                        let why = || host.no_tunnels(Exit::HealthUnknown).to_string();
+                        (id, if no_way { Answer::NotAsked(why()) } else { answer })
+                    });
                 }
                 Err(why) => {
                     answers.insert(id, Answer::NotAsked(why));

@@ -99,7 +99,8 @@ impl Http {
         }
     }
 
-    fn nobody(&self) -> Answer {
+    /// What it is to get no answer at all.
+    pub fn nobody(&self) -> Answer {
         Answer::Bad(format!("nothing answers on port {}", self.port))
     }
 }
