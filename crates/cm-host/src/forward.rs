@@ -16,6 +16,10 @@ use tokio::net::UnixStream;
 /// sshd greets within this time, also on a slow line.
 const GREETING_LIMIT: Duration = Duration::from_secs(10);
 
+/// How often it is asked for its greeting, and how long after each time that there was none.
+const TRIES: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(250);
+
 /// Where sshd was found, as the host sees it: the last two words of the variable.
 const SSHD: &str = r#"# Asks where sshd listens.
 printf '%s\n' "${SSH_CONNECTION-}""#;
@@ -91,7 +95,18 @@ impl Host {
         let mut words = said.split(' ').skip(2);
         let (Some(address), Some(Ok(port))) = (words.next(), words.next().map(str::parse)) else { return true };
         let address = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
-        let Ok(tunnel) = self.forward(&address, port).await else { return false };
+        // A busy sshd turns strangers away at random (MaxStartups): once is no proof.
+        for _ in 0..TRIES {
+            if self.is_greeted(&address, port).await {
+                return true;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        false
+    }
+
+    async fn is_greeted(&self, address: &str, port: u16) -> bool {
+        let Ok(tunnel) = self.forward(address, port).await else { return false };
         let greeting = async {
             let mut greeting = [0; 4];
             UnixStream::connect(tunnel.socket()).await?.read_exact(&mut greeting).await.map(|_| greeting)
