@@ -1,12 +1,14 @@
 //! Real git, a real checkout on this machine: what a move keeps and what it destroys.
 
 use cm_checkout::{Checkout, Found};
-use cm_core::{Format, Level, Log};
+use cm_core::{Exit, Format, Level, Log};
 use cm_host::{Host, Target};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 struct Scene {
@@ -108,6 +110,38 @@ async fn everything_moves_but_the_protected_files() {
     assert_eq!(fs::metadata(snapshots.join("run1")).expect("stat").permissions().mode() & 0o777, 0o700);
     // Nothing but the protected file differs, and the index has the commit's version of it.
     assert_eq!(git(&scene.server, &["status", "--porcelain"]), "M Caddyfile\n?? .env.production");
+}
+
+/// Somebody edits a protected file at that very moment: the move says so, and nothing of it is lost.
+#[tokio::test]
+async fn a_protected_file_that_changes_meanwhile_is_told() {
+    let (scene, host) = (scene(), host().await);
+    let target = second_commit(&scene);
+    let checkout = checkout(&host, &scene);
+    checkout.prepare(Some("develop"), &target).await.expect("prepare");
+    let snapshots = scene.server.with_file_name("snapshots");
+    let over = Arc::new(AtomicBool::new(false));
+    let (stop, file) = (Arc::clone(&over), scene.server.join(".env.production"));
+    let aside = scene.server.with_file_name("edited");
+    let edits = std::thread::spawn(move || {
+        let mut edits = 0;
+        while !stop.load(Ordering::Relaxed) {
+            edits += 1;
+            fs::write(&aside, format!("SECRET=1\nEDIT={edits}\n")).expect("write");
+            fs::rename(&aside, &file).expect("rename");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        edits
+    });
+    let moved = checkout.move_to(&target, snapshots.to_str().expect("utf-8"), "run1").await;
+    over.store(true, Ordering::Relaxed);
+    let edits = edits.join().expect("edited");
+    let failure = moved.expect_err("it changed");
+    assert_eq!((failure.exit, failure.code.as_str()), (Exit::Build, "checkout.protected"));
+    assert!(failure.hint.is_some_and(|hint| hint.contains("snapshots/run1")));
+    assert!(failure.causes.concat().contains(".env.production"));
+    assert_eq!(read(&scene.server, ".env.production"), format!("SECRET=1\nEDIT={edits}\n"), "the editor's own");
+    assert!(read(&snapshots, "run1/.env.production").starts_with("SECRET=1\n"));
 }
 
 #[tokio::test]
