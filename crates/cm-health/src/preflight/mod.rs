@@ -161,22 +161,45 @@ pub fn unwell_before(doc: &cm_core::Document) -> Option<Vec<Unwell>> {
     Some(lists.flatten().collect())
 }
 
-/// Whether something on this host is reached through a tunnel: the database of the backup, a page that is
-/// a probe, a check from inside, a canary of a container.
-fn needs_tunnels(project: &Project, host: &str) -> bool {
-    let services = project.services_on(host);
-    let here = |service: &str| services.contains(&service);
-    let backup = project.backup().is_some_and(|backup| match &backup.host {
-        Some(named) => named.get_ref() == host,
-        None => here(backup.service.get_ref()),
-    });
-    let asked = |service: &&str| {
-        let rules = project.rules(service);
-        let page = |probe| matches!(probe, Some(Probe::Address(url)) if url.starts_with("http"));
-        page(rules.probe) || rules.canary.is_some()
-    };
-    let inside = |check: &Check| check.in_network && check.service.as_ref().is_some_and(|name| here(name.get_ref()));
-    backup || services.iter().any(asked) || project.verify().checks.iter().any(inside)
+/// What on this host is reached through a tunnel.
+struct Tunnels {
+    /// The database of the backup; where cm-backup is installed there, it needs none.
+    backup: bool,
+    /// A page that is a probe, a check from inside, or a canary of a container.
+    services: bool,
+}
+
+impl Tunnels {
+    fn to(project: &Project, host: &str) -> Tunnels {
+        let services = project.services_on(host);
+        let here = |service: &str| services.contains(&service);
+        let backup = project.backup().is_some_and(|backup| match &backup.host {
+            Some(named) => named.get_ref() == host,
+            None => here(backup.service.get_ref()),
+        });
+        let asked = |service: &&str| {
+            let rules = project.rules(service);
+            let page = |probe| matches!(probe, Some(Probe::Address(url)) if url.starts_with("http"));
+            page(rules.probe) || rules.canary.is_some()
+        };
+        let inside = |check: &Check| check.in_network && check.service.as_ref().is_some_and(|one| here(one.get_ref()));
+        let services = services.iter().any(asked) || project.verify().checks.iter().any(inside);
+        Tunnels { backup, services }
+    }
+
+    /// Whether sshd there opens what is needed.
+    async fn judge(self, host: &Host) -> Option<Finding> {
+        if !(self.backup || self.services) || host.opens_tunnels().await {
+            return None;
+        }
+        let finding = if self.services {
+            let message = "sshd opens no tunnel, which a probe, a check or a canary needs";
+            Finding::fail(Exit::Config, "tunnels", message)
+        } else {
+            Finding::warn("tunnels", "sshd opens no tunnel, which the backup needs if cm-backup is not installed there")
+        };
+        Some(finding.hint(host.no_tunnels(Exit::Config).hint.unwrap_or_default()))
+    }
 }
 
 fn hosts<'a>(project: &'a Project, run: &Run) -> Result<Vec<&'a HostSpec>> {
@@ -232,7 +255,7 @@ impl Report {
                 Lock::Look { dry } => here::lock_on(project, &host, dry).await,
             }
         };
-        let tunnels = async { !needs_tunnels(project, &spec.name) || host.opens_tunnels().await };
+        let tunnels = Tunnels::to(project, &spec.name).judge(&host);
         let (looked, config, lock, tunnels) =
             tokio::join!(script.output(), coming.compose.try_out(project, &host, &checkout), lock, tunnels);
         self.facts = Facts::parse(&looked?.text());
@@ -249,11 +272,7 @@ impl Report {
         };
         self.findings = judge(&self.facts, &expected);
         self.findings.extend(lock);
-        if !tunnels {
-            let failure = host.no_tunnels(Exit::Config);
-            let message = "sshd opens no tunnel, which the backup, a probe, a check or a canary needs";
-            self.findings.push(Finding::fail(Exit::Config, "tunnels", message).hint(failure.hint.unwrap_or_default()));
-        }
+        self.findings.extend(tunnels);
         if self.facts.get("docker").is_some() && self.facts.get("head").is_some() {
             let name = self.compose(&coming.compose, &config?);
             self.now(project, &host, &checkout, name).await?;
