@@ -71,6 +71,20 @@ const KNOWN_INDEX_FIELDS: [&str; 20] = [
 /// Error code: there is no such collection.
 const NAMESPACE_NOT_FOUND: i32 = 26;
 
+/// Error code: there is one of that name already.
+const NAMESPACE_EXISTS: i32 = 48;
+
+/// How often what was written meanwhile is put aside, before a person has to do it.
+const MOST_NEWCOMERS: u32 = 20;
+
+fn rename_command(db: &str, from: &str, to: &str, drop_target: bool) -> Document {
+    let mut command = doc! {"renameCollection": format!("{db}.{from}"), "to": format!("{db}.{to}")};
+    if drop_target {
+        command.insert("dropTarget", true);
+    }
+    command
+}
+
 /// Works on the server for one restore.
 #[derive(Debug)]
 pub struct Placer<'a> {
@@ -257,12 +271,14 @@ impl Placer<'_> {
     }
 
     async fn swap_one(&self, item: &Item) -> Result<()> {
-        let there = item.exists.then(|| (item.collection.clone(), self.old_name(item)));
-        for (from, to) in there.into_iter().chain([(self.filled_name(item), item.collection.clone())]) {
+        let there = item.exists.then(|| (item.collection.clone(), self.old_name(item), false));
+        // Whoever writes between the two renamings makes the collection anew: that is replaced as well.
+        let filled = (self.filled_name(item), item.collection.clone(), item.exists);
+        for (from, to, drop_target) in there.into_iter().chain([filled]) {
             self.check_lock().await?;
             let renaming = (item.db.clone(), from.clone(), to.clone());
             self.renamed.lock().unwrap_or_else(PoisonError::into_inner).push(renaming);
-            if let Err(failure) = self.rename(&item.db, &from, &to).await {
+            if let Err(failure) = self.rename(&item.db, &from, &to, drop_target).await {
                 // The server said no, so that it was not done; of a lost connection nobody knows.
                 if !failure.retryable {
                     self.renamed.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -286,9 +302,8 @@ impl Placer<'_> {
     /// Gives what has to be done by hand, and why.
     async fn swap_back(&self) -> Vec<(String, String)> {
         let mut left = Vec::new();
-        for (db, from, to) in self.take_renamed().iter().rev() {
-            let command = doc! {"renameCollection": format!("{db}.{to}"), "to": format!("{db}.{from}")};
-            match self.client.database("admin").run_command(command).await {
+        for (at, (db, from, to)) in self.take_renamed().iter().enumerate().rev() {
+            match self.rename_back(db, from, to, at).await {
                 Err(error) if mongo::code(&error) != Some(NAMESPACE_NOT_FOUND) => {
                     let what =
                         format!("{db}.{to} could not be renamed back to {from}: rename it by hand; nothing is lost");
@@ -300,9 +315,30 @@ impl Placer<'_> {
         left
     }
 
-    async fn rename(&self, db: &str, from: &str, to: &str) -> Result<()> {
-        let command = doc! {"renameCollection": format!("{db}.{from}"), "to": format!("{db}.{to}")};
-        self.run("admin", command).await.map(drop)
+    /// Gives `to` its name `from` back. What somebody wrote meanwhile under that name is kept aside,
+    /// where the next restore leaves it, too.
+    async fn rename_back(&self, db: &str, from: &str, to: &str, at: usize) -> mongodb::error::Result<()> {
+        let admin = self.client.database("admin");
+        let mut tried = 0;
+        loop {
+            let renamed = admin.run_command(rename_command(db, to, from, false)).await;
+            match renamed {
+                Err(error) if mongo::code(&error) == Some(NAMESPACE_EXISTS) && tried < MOST_NEWCOMERS => {
+                    tried += 1;
+                    let aside = format!("{OWN_PREFIX}{}.{at}.meanwhile-{tried}.old", self.tag);
+                    if admin.run_command(rename_command(db, from, &aside, false)).await.is_ok() {
+                        self.log.warn(format!(
+                            "what was written to {db}.{from} meanwhile is in {db}.{aside}: look at it, then drop it"
+                        ));
+                    }
+                }
+                renamed => return renamed.map(drop),
+            }
+        }
+    }
+
+    async fn rename(&self, db: &str, from: &str, to: &str, drop_target: bool) -> Result<()> {
+        self.run("admin", rename_command(db, from, to, drop_target)).await.map(drop)
     }
 
     /// Views come last: only now is there what they show.
@@ -358,7 +394,9 @@ impl Placer<'_> {
         let own = format!("{OWN_PREFIX}{}.", self.tag);
         for db in self.plan.databases.keys() {
             let there = survey::look(&self.client.database(db)).await;
-            if there.is_ok_and(|(names, _)| names.iter().any(|(name, _)| name.starts_with(&own))) {
+            // What is kept on purpose ends in `.old`.
+            let left = |name: &String| name.starts_with(&own) && !name.ends_with(".old");
+            if there.is_ok_and(|(names, _)| names.iter().any(|(name, _)| left(name))) {
                 return true;
             }
         }

@@ -4,6 +4,7 @@ use crate::support::fake::{Fake, cursor};
 use crate::support::{Ended, Lab};
 use bson::{Document, RawDocumentBuf, rawdoc};
 use cm_backup::archive::{Entry, Kind, Prelude, Writer};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -184,6 +185,77 @@ fn what_a_dead_restore_left_is_removed_again_before_anything_gets_its_name() {
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     assert!(ended.stderr.contains(&format!("removed shop.{LEFT}, which a restore that died had left")));
     assert_eq!(*asked.lock().expect("asked"), ["drop", "insert", "drop", "rename"]);
+}
+
+/// Collections by name, with a word for what they hold; somebody writes to `orders` all the time, so that it is there
+/// anew whenever it was renamed. `refuses` is an answer to the renaming that brings what was restored.
+fn busy(names: &Arc<Mutex<BTreeMap<String, String>>>, refuses: bool) -> Fake {
+    let names = Arc::clone(names);
+    taking(move |name, command| {
+        let mut names = names.lock().expect("names");
+        let text = |field: &str| command.get_str(field).unwrap_or_default().trim_start_matches("shop.").to_owned();
+        match name {
+            "listCollections" => Some(collections(&names.keys().map(String::as_str).collect::<Vec<_>>())),
+            "find" => Some(documents(0..1)),
+            "create" => {
+                names.insert(text("create"), "restored".to_owned());
+                None
+            }
+            "drop" => {
+                names.remove(&text("drop"));
+                None
+            }
+            "renameCollection" => {
+                let (from, to) = (text("renameCollection"), text("to"));
+                if refuses && names.get(&from).is_some_and(|what| what == "restored") && to == "orders" {
+                    return Some(rawdoc! {"ok": 0, "code": 1, "errmsg": "the disk is on fire"});
+                }
+                if names.contains_key(&to) && !command.get_bool("dropTarget").unwrap_or_default() {
+                    return Some(
+                        rawdoc! {"ok": 0, "code": 48, "codeName": "NamespaceExists", "errmsg": "target exists"},
+                    );
+                }
+                let Some(what) = names.remove(&from) else {
+                    return Some(rawdoc! {"ok": 0, "code": 26, "codeName": "NamespaceNotFound", "errmsg": "no source"});
+                };
+                names.insert(to, what);
+                let written = names.values().filter(|what| *what == "written meanwhile").count();
+                if from == "orders" && written < 3 {
+                    names.insert(from, "written meanwhile".to_owned());
+                }
+                None
+            }
+            _ => None,
+        }
+    })
+}
+
+#[test]
+fn who_writes_while_collections_change_their_names_is_in_nobodys_way() {
+    for refuses in [false, true] {
+        let lab = Lab::new();
+        let before = BTreeMap::from([("orders".to_owned(), "old".to_owned())]);
+        let names = Arc::new(Mutex::new(before));
+        let fake = busy(&names, refuses);
+        let file = archive(&lab, &[ORDERS], 0..3);
+        let ended = lab.restore(&fake.uri(), &file, &["--drop", "--confirm=shop"]);
+        let names = names.lock().expect("names");
+        if !refuses {
+            assert_eq!(ended.code, 0, "{}", ended.stderr);
+            assert_eq!(*names, BTreeMap::from([("orders".to_owned(), "restored".to_owned())]));
+            continue;
+        }
+        assert_eq!(ended.code, 21, "{}", ended.stderr);
+        assert_eq!(names["orders"], "old", "{names:?}");
+        let kept: Vec<_> = names.iter().filter(|(name, _)| *name != "orders").collect();
+        assert!(
+            kept.len() == 3 && kept.iter().all(|(name, what)| name.ends_with(".old") && *what == "written meanwhile")
+        );
+        for (name, _) in kept {
+            assert!(ended.stderr.contains(&format!("what was written to shop.orders meanwhile is in shop.{name}")));
+        }
+        assert!(!ended.stderr.contains("could not be renamed back"), "{}", ended.stderr);
+    }
 }
 
 /// Ctrl-C while the collections change their names, on a server that then takes no name back.
