@@ -175,7 +175,7 @@ fn the_preflight_and_the_servers_own_script_see_what_is_wrong() {
         ("env-file-mode", "mode 644"),
         ("branch", "on branch by-hand, and develop"),
         ("edited", "README.md"),
-        ("tree", "1 files here"),
+        ("tree", "1 changed file here"),
     ] {
         assert!(findings.iter().any(|(c, m)| c == code && m.contains(word)), "{code} {word}: {findings:#?}");
     }
