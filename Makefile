@@ -59,7 +59,7 @@ lint: ## Look at formats, lints, shell scripts, spelling, licences and sources o
 bench: dist ## Measure ratios against named peers; nothing else should be running
 	for script in scripts/bench/*.sh; do CM_BIN_DIR=$(CURDIR)/target/dist $$script || exit 1; done
 
-man: ## Write manual pages and schemas anew from the programs' definitions
+man: ## Write manual pages and schemas again from the programs' definitions
 	$(CARGO) run -q -p cm-docs -- man
 
 demo: ## Make two servers, deploy, break something, roll back

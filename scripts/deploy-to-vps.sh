@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Deploys the project in this folder, by the runbook's steps:
+# Deploys the project in this directory, by the runbook's steps:
 #
 #    1 take the deploy lock             9 fetch and move the checkout
 #    2 warn of uncommitted changes     10 restore nothing: protected files never moved
@@ -46,7 +46,7 @@ Asked for the same within the hour, a run that was cut off goes on by itself.
 USAGE
 }
 
-# A closed terminal is no reason to stop half-way.
+# A closed terminal is no reason to stop partway.
 say() { printf '[%s] %s\n' "$1" "$2" >&2 2>/dev/null || :; }
 die() { # die STATUS MESSAGE HINT
     say FAIL "$2${3:+$'\n'       hint: $3}"
@@ -129,7 +129,7 @@ command_of() { # the commit, then one option a line
     fi
     [ ${#arguments[@]} -eq 0 ] || printf '%s\n' "${arguments[@]}"
 }
-recorded() { # recorded FOLDER; a server that was away knows nothing yet
+recorded() { # recorded DIRECTORY; a server that was away knows nothing yet
     local file
     for file in "$1"/*-cm-record.json; do
         [ ! -f "$file" ] || grep -q '"tool":"cm-record","version":"[^"]*","status":"failed"' "$file" || return 0
@@ -151,7 +151,7 @@ document=''
 if [ -n "$resume" ]; then
     document=$(settle --resume "$resume")
 elif [ ${#common[@]} -eq 0 ] && resume=$(unended) && [ -n "$resume" ]; then
-    document=$(settle --resume "$resume") || say WARN "run $resume does not go on; deploying anew"
+    document=$(settle --resume "$resume") || say WARN "run $resume does not go on; deploying again"
 else
     settle
 fi
@@ -233,7 +233,7 @@ document=$(
 status=$?
 set -e
 if [ -z "$document" ] && [ ${#common[@]} -eq 0 ]; then
-    say WARN "a program was stopped half-way; going on from the journal"
+    say WARN "a program was stopped partway; going on from the journal"
     if document=$(
         trap : INT TERM HUP
         cm-rollback --on-failure --run "$CM_RUN_ID" </dev/null | cm-record

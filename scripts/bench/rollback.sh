@@ -7,7 +7,7 @@
 #
 #   scripts/bench/rollback.sh [ROUNDS]     default 5
 #
-# CM_BIN_DIR is the folder of the programs under test (default: target/dist).
+# CM_BIN_DIR is the directory of the programs under test (default: target/dist).
 set -euo pipefail
 export LC_ALL=C
 
@@ -24,15 +24,15 @@ fail() {
 [[ $rounds =~ ^[1-9][0-9]?$ ]] || fail "not a number of rounds: '$rounds'"
 [[ -x $programs/cm-rollback ]] || fail "no programs in $programs: make dist"
 
-folder=$(mktemp -d)
+directory=$(mktemp -d)
 export CM_SANDBOX=bench-rollback-$$
-trap '"$scripts/sandbox" down >/dev/null 2>&1 || :; rm -rf "$folder"' EXIT
+trap '"$scripts/sandbox" down >/dev/null 2>&1 || :; rm -rf "$directory"' EXIT
 "$scripts/sandbox" up >/dev/null
 environment=$("$scripts/sandbox" env)
 eval "$environment"
 laptop=${XDG_STATE_HOME:-$HOME/.local/state}/cm-sandbox/$CM_SANDBOX/laptop
 # Nobody's own configuration or journal takes part.
-export HOME=$folder XDG_STATE_HOME=$folder/state XDG_RUNTIME_DIR=$folder CM_LOCK_FILE=$folder/lock
+export HOME=$directory XDG_STATE_HOME=$directory/state XDG_RUNTIME_DIR=$directory CM_LOCK_FILE=$directory/lock
 export PATH=$programs:$scripts:$PATH
 unset CM_CONFIG CM_LOG CM_LOCK_NONCE
 git config --global user.name Bench
@@ -40,17 +40,17 @@ git config --global user.email bench@example.org
 cd "$laptop"
 
 # quietly COMMAND... - shows what a command said only where it fails.
-quietly() { "$@" >"$folder/said" 2>&1 </dev/null || {
-  cat "$folder/said" >&2
+quietly() { "$@" >"$directory/said" 2>&1 </dev/null || {
+  cat "$directory/said" >&2
   fail "$* (exit status $?)"
 }; }
 # took COMMAND... - sets took, in milliseconds; `expected` is the exit status that is no failure.
 took() {
   local begin=${EPOCHREALTIME/./} status=0
-  "$@" >"$folder/said" 2>&1 </dev/null || status=$?
+  "$@" >"$directory/said" 2>&1 </dev/null || status=$?
   took=$(((${EPOCHREALTIME/./} - begin) / 1000))
   [[ $status = "${expected:-0}" ]] || {
-    cat "$folder/said" >&2
+    cat "$directory/said" >&2
     fail "$* (exit status $status)"
   }
 }
@@ -77,9 +77,9 @@ by_hand() {
 }
 for ((round = 0; round < rounds; round++)); do
   expected=60 took cm-rollback --to "${commits[round % 2]}" --service dashboard --skip-verify
-  echo "$took" >>"$folder/ours"
+  echo "$took" >>"$directory/ours"
   took by_hand "${commits[(round + 1) % 2]}"
-  echo "$took" >>"$folder/hand"
+  echo "$took" >>"$directory/hand"
   # Back to where the ledger has it.
   quietly by_hand "${commits[round % 2]}"
 done
@@ -95,7 +95,7 @@ took server "cd ~/platform && git checkout -q HEAD~1 -- apps/dashboard &&
   until [ \"\$(docker inspect --format '{{.State.Health.Status}}' curateme-dashboard)\" = healthy ]; do sleep 0.1; done"
 runbook=$took
 
-awk -v ours="$(median "$folder/ours")" -v hand="$(median "$folder/hand")" -v runbook="$runbook" -v rounds="$rounds" 'BEGIN {
+awk -v ours="$(median "$directory/ours")" -v hand="$(median "$directory/hand")" -v runbook="$runbook" -v rounds="$rounds" 'BEGIN {
   printf "rollback of one service, command to healthy: cm-rollback %.1f s, stop, start and window by hand %.1f s, overhead %.1f s (at most 2.0; medians of %d rounds)\n", ours / 1000, hand / 1000, (ours - hand) / 1000, rounds
   printf "the runbook'"'"'s checkout, build and up: %.1f s, ratio 1/%.1f (at least 1/10)\n", runbook / 1000, runbook / ours
   exit ours - hand > 2000 || ours * 10 > runbook

@@ -6,7 +6,7 @@
 #
 #   scripts/bench/verify.sh [ROUNDS]     default 20
 #
-# CM_BIN_DIR is the folder of the program under test (default: target/dist).
+# CM_BIN_DIR is the directory of the program under test (default: target/dist).
 set -euo pipefail
 export LC_ALL=C
 
@@ -25,12 +25,12 @@ fail() {
 for command in curl python3; do type -P "$command" >/dev/null || fail "$command is not installed"; done
 
 # Nobody's cm.toml or environment takes part.
-folder=$(mktemp -d)
+directory=$(mktemp -d)
 server=''
-trap '[ -z "$server" ] || kill "$server"; rm -rf "$folder"' EXIT
-cd "$folder"
+trap '[ -z "$server" ] || kill "$server"; rm -rf "$directory"' EXIT
+cd "$directory"
 unset CM_CONFIG CM_LOG SLACK_DEPLOY_WEBHOOK
-export HOME=$folder XDG_STATE_HOME=$folder/state
+export HOME=$directory XDG_STATE_HOME=$directory/state
 
 # GET /MILLISECONDS is answered after so long.
 cat >server.py <<'PYTHON'

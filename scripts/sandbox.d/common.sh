@@ -1,8 +1,8 @@
 # shellcheck shell=bash disable=SC2034
-# What setup.sh and sandbox share: messages, the machine's own folder, locks, and questions about the engine.
+# What setup.sh and sandbox share: messages, the machine's own directory, locks, and questions about the engine.
 #
 # Sourced, never run. Everything that concerns the machine (which engine we started, whether a registry
-# answers, locks around image building) lives in one folder per machine, not per sandbox and not per $HOME,
+# answers, locks around image building) lives in one directory per machine, not per sandbox and not per $HOME,
 # because the engine is one per machine too.
 
 info() { printf '[INFO] %s\n' "$*" >&2; }
@@ -19,7 +19,7 @@ is_root() { [[ $(id -u) -eq 0 ]]; }
 
 state_home() { printf '%s' "${XDG_STATE_HOME:-$HOME/.local/state}/cm-sandbox"; }
 
-# The folder for what belongs to the machine. Root's is fixed, so that it is the same whatever HOME says.
+# The directory for what belongs to the machine. Root's is fixed, so that it is the same whatever HOME says.
 machine_dir() {
   local dir
   if is_root; then dir=/var/lib/cm-sandbox; else dir="$(state_home)/.machine"; fi

@@ -2,10 +2,10 @@
 # The images of a sandbox: the servers' own and the four the sample platform builds on, made once per machine.
 #
 # Sourced by scripts/sandbox. All are built on the machine's engine over one Debian base, so that they share its
-# layer. The servers' engines get theirs ready made: a volume ("the seed") holds the data folder of an engine
+# layer. The servers' engines get theirs ready made: a volume ("the seed") holds the data directory of an engine
 # that has loaded them, and a new server copies it, which takes a fraction of loading.
 #
-# Names carry a fingerprint of this folder: a changed recipe makes new images, and the old ones are removed.
+# Names carry a fingerprint of this directory: a changed recipe makes new images, and the old ones are removed.
 #
 # The caller sets: name, state, parts, platform, debian_mirror.
 # shellcheck disable=SC2154,SC2034
@@ -19,7 +19,7 @@ fingerprint() {
 
 base_image=cm-sandbox/base:trixie
 seed_container=cm-sandbox.seed
-scratch= # the folder make_images works in, while it does
+scratch= # the directory make_images works in, while it does
 server_image() { printf 'cm-sandbox/server:%s' "$(fingerprint)"; }
 seed_volume() { printf 'cm-sandbox.seed.%s' "$(fingerprint)"; }
 
@@ -157,7 +157,7 @@ build_mongo() {
   fi
 }
 
-# make_seed - the data folder of an engine that has loaded the services' images. A server whose engine is then
+# make_seed - the data directory of an engine that has loaded the services' images. A server whose engine is then
 # stopped in good order leaves it consistent; its identity is removed, so that each copy gets its own.
 make_seed() {
   local volume container=$seed_container status=0

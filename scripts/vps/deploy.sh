@@ -33,18 +33,18 @@ die() { # STATUS MESSAGE HINT
 # The compose file of this checkout: the nearest above the working directory, or
 # above this script.
 find_checkout() {
-    local start folder name
+    local start directory name
     for start in "$PWD" "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"; do
-        folder=$start
+        directory=$start
         while :; do
             for name in "${CM_COMPOSE_FILE:-docker-compose.production.yml}" compose.yaml compose.yml docker-compose.yml; do
-                if [ -f "$folder/$name" ]; then
-                    cd "$folder" && compose_file=$name
+                if [ -f "$directory/$name" ]; then
+                    cd "$directory" && compose_file=$name
                     return
                 fi
             done
-            [ "$folder" != / ] || break
-            folder=$(dirname "$folder")
+            [ "$directory" != / ] || break
+            directory=$(dirname "$directory")
         done
     done
     die 6 "there is no compose file in $PWD or above" "cd ~/platform, or set CM_COMPOSE_FILE"

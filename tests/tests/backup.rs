@@ -30,7 +30,7 @@ fn code(answer: &Answer) -> String {
     document["error"]["code"].as_str().expect("a code").to_owned()
 }
 
-/// The archives in the folder for backups.
+/// The archives in the directory for backups.
 fn archives(sandbox: &Sandbox) -> Vec<String> {
     let listed = sandbox.server("platform", &["ls", "-1", "backups"]);
     listed.lines().filter(|name| name.ends_with(".archive.gz")).map(str::to_owned).collect()
@@ -87,7 +87,7 @@ fn a_database_on_a_server_is_backed_up_restored_and_pruned_over_ssh() {
     assert_eq!(serde_json::from_str::<Value>(&done(&verified).stdout).expect("JSON")["proved"], "complete");
     assert!(verified.stderr.contains("document by document"), "{}", verified.stderr);
 
-    a_folder_of_mongodump(&sandbox);
+    a_directory_of_mongodump(&sandbox);
 
     // Severe, so that it wants to be confirmed; and then it is all there again.
     let refused = backup(&sandbox, &["restore", &there, "--drop"]);
@@ -107,24 +107,25 @@ fn a_database_on_a_server_is_backed_up_restored_and_pruned_over_ssh() {
     by_mongodump(&sandbox, &file, documents);
 }
 
-/// What mongodump wrote into a folder of the server, without an archive, is as good.
-fn a_folder_of_mongodump(sandbox: &Sandbox) {
+/// What mongodump wrote into a directory of the server, without an archive, is as good.
+fn a_directory_of_mongodump(sandbox: &Sandbox) {
     let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../crates/cm-backup/tests/data/platform.dir/platform");
     let server = sandbox.container("platform");
     docker(&["cp", "-q", &golden.display().to_string(), &format!("{server}:/usr/local/share/platform")]);
     docker(&["exec", &server, "chmod", "-R", "a+rX", "/usr/local/share/platform"]);
-    let folder = "platform:/usr/local/share/platform/";
-    let verified = backup(sandbox, &["verify", folder]);
+    let directory = "platform:/usr/local/share/platform/";
+    let verified = backup(sandbox, &["verify", directory]);
     assert!(done(&verified).stderr.contains("completeness not proved"), "{}", verified.stderr);
-    let line = format!("TMPDIR=/nowhere CM_LOG=json cm-backup verify {folder}");
+    let line = format!("TMPDIR=/nowhere CM_LOG=json cm-backup verify {directory}");
     let nowhere = sandbox.laptop("bash", &["-c", &line]);
     assert_eq!(nowhere.code, 21, "{}", nowhere.stderr);
     assert!(nowhere.stderr.contains("\"code\":\"backup.copy\""), "{}", nowhere.stderr);
-    let restored = backup(sandbox, &["restore", folder, "--collection", "users", "--db", "from_folder", "--json"]);
+    let restored =
+        backup(sandbox, &["restore", directory, "--collection", "users", "--db", "from_directory", "--json"]);
     let document: Value = serde_json::from_str(&done(&restored).stdout).expect("JSON");
-    assert_eq!(document["namespaces"][0], serde_json::json!({"from": "platform.users", "to": "from_folder.users"}));
+    assert_eq!(document["namespaces"][0], serde_json::json!({"from": "platform.users", "to": "from_directory.users"}));
     docker(&["exec", &server, "truncate", "-s", "-1", "/usr/local/share/platform/users.bson"]);
-    let damaged = backup(sandbox, &["verify", folder]);
+    let damaged = backup(sandbox, &["verify", directory]);
     assert!(damaged.code == 21 && damaged.stderr.contains("users.bson: it is cut off"), "{}", damaged.stderr);
 }
 

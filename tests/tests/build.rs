@@ -29,7 +29,7 @@ fn push(sandbox: &Sandbox) {
     assert_eq!(pushed.code, 0, "{pushed:?}");
 }
 
-/// Makes the dashboard's image take `seconds`, each time anew.
+/// Makes the dashboard's image take `seconds`, each time again.
 fn slow_build(sandbox: &Sandbox, mark: &str, seconds: u32) {
     let dockerfile = sandbox.laptop.join(DOCKERFILE);
     let text = std::fs::read_to_string(&dockerfile).expect("read");
@@ -84,8 +84,8 @@ fn head(sandbox: &Sandbox) -> String {
 }
 
 fn runs(sandbox: &Sandbox) -> Vec<String> {
-    let folders = std::fs::read_dir(sandbox.home.path().join("state/cm/runs")).into_iter().flatten().flatten();
-    let mut names: Vec<_> = folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let directories = std::fs::read_dir(sandbox.home.path().join("state/cm/runs")).into_iter().flatten().flatten();
+    let mut names: Vec<_> = directories.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
 }
@@ -266,7 +266,7 @@ fn what_is_wrong_is_named_and_the_old_containers_still_run() {
     );
     let answer = build(&sandbox, &["docs"]);
     assert_eq!((answer.code, error(&answer).0.as_str()), (30, "build.port-in-use"), "{}", answer.stderr);
-    assert!(answer.stderr.contains("each of docs runs"), "half-way, and said so: {}", answer.stderr);
+    assert!(answer.stderr.contains("each of docs runs"), "partway, and said so: {}", answer.stderr);
 
     again("apps/docs/content/index.md", "# ", "# Once more: ");
     assert_eq!(build(&sandbox, &["docs"]).code, 0, "and mended by the next deployment");
@@ -331,13 +331,13 @@ fn with_ssh(sandbox: &mut Sandbox, lines: &str) -> Answer {
 
 /// A server that is not reached says why, and what to do.
 fn servers_that_are_not_reached(sandbox: &mut Sandbox) {
-    let folder = sandbox.home.path().to_owned();
-    let key = folder.join("stranger");
+    let directory = sandbox.home.path().to_owned();
+    let key = directory.join("stranger");
     let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status();
     assert!(made.expect("ssh-keygen").success());
     let public = std::fs::read_to_string(key.with_extension("pub")).expect("a public key");
     let public = public.split(' ').take(2).collect::<Vec<_>>().join(" ");
-    std::fs::write(folder.join("changed"), format!("elsewhere {public}\n")).expect("write");
+    std::fs::write(directory.join("changed"), format!("elsewhere {public}\n")).expect("write");
     let cases = [
         ("Port 1".to_owned(), "Connection refused", "try: ssh"),
         (
@@ -347,7 +347,7 @@ fn servers_that_are_not_reached(sandbox: &mut Sandbox) {
         ),
         ("UserKnownHostsFile none".to_owned(), "Host key verification failed", "fingerprint"),
         (
-            format!("HostKeyAlias elsewhere\n  UserKnownHostsFile {}", folder.join("changed").display()),
+            format!("HostKeyAlias elsewhere\n  UserKnownHostsFile {}", directory.join("changed").display()),
             "HAS CHANGED",
             "ask the server's owner",
         ),

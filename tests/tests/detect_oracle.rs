@@ -38,8 +38,8 @@ fn history(world: &mut World, random: &mut Random, steps: usize, without: &[&'st
 }
 
 fn detected(repository: &Path, base: &str, head: &str) -> Vec<Service> {
-    let folder = repository.display().to_string();
-    let flags = ["cm-detect", "--repo", &folder, "--base", base, "--head", head];
+    let directory = repository.display().to_string();
+    let flags = ["cm-detect", "--repo", &directory, "--base", base, "--head", head];
     let files = ["--compose-file", "compose.yml", "--compose-file", "compose.override.yml"];
     let args = cm_detect::Args::parse_from(flags.iter().chain(&files));
     let log = Log::new("cm-detect", Format::Text, Level::Fail);
@@ -56,7 +56,7 @@ fn wanted(before: &Hashes, after: &Hashes) -> BTreeSet<String> {
 
 /// Whether a service that need not be built has a reason to be, all the same: what
 /// Whether a service that need not be built has a reason to be, all the same: which of
-/// its folders is copied is known to the server alone.
+/// its directories is copied is known to the server alone.
 fn explained(service: &Service) -> bool {
     let team = |path: &str| path.starts_with("apps/unknown/team/");
     service.name == "unknown"
@@ -102,13 +102,13 @@ fn what_is_to_be_built_is_what_the_images_are_built_from() {
     println!("CM_SEED={seed} CM_STEPS={steps}");
     let mut random = Random::new(seed as u64);
     let states = history(&mut World::new(FILES, KNOBS), &mut random, steps, &[]);
-    let folder = tempfile::TempDir::new().expect("a folder");
+    let directory = tempfile::TempDir::new().expect("a directory");
     let files: Vec<_> = states.iter().map(|state| state.files.clone()).collect();
-    let commits = world::write(folder.path(), &files);
+    let commits = world::write(directory.path(), &files);
     let pairs = pairs(states.len(), &mut random);
     let tally = Tally::default();
     let judge = |(before, after): &(usize, usize)| {
-        let found = detected(folder.path(), &commits[*before], &commits[*after]);
+        let found = detected(directory.path(), &commits[*before], &commits[*after]);
         tally.judge(
             &format!("states {before} and {after}"),
             &found,
@@ -140,9 +140,9 @@ fn the_program_says_the_same() {
     let mut random = Random::new(number("CM_SEED", 20_260_504) as u64);
     let states = history(&mut World::new(FILES, KNOBS), &mut random, 8, &[]);
     let home = cm_testkit::Home::new();
-    let folder = tempfile::TempDir::new().expect("a folder");
-    let commits = world::write(folder.path(), &states.iter().map(|state| state.files.clone()).collect::<Vec<_>>());
-    let repository = folder.path().display().to_string();
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let commits = world::write(directory.path(), &states.iter().map(|state| state.files.clone()).collect::<Vec<_>>());
+    let repository = directory.path().display().to_string();
     for index in 1..states.len() {
         let (base, head) = (commits[index - 1].as_str(), commits[index].as_str());
         let flags = ["--repo", &repository, "--base", base, "--head", head];
@@ -208,13 +208,13 @@ fn what_is_left_out_builds_to_the_same_image() {
     // Base images that are not there cannot be pulled here, nor can addresses be read.
     ["base.name", "base.present", "add.url", "words.text", "module"].iter().for_each(|knob| world.fix(knob, 0));
     let states = history(&mut world, &mut Random::new(seed as u64), steps, NOT_BUILT);
-    let folder = tempfile::TempDir::new().expect("a folder");
-    let commits = world::write(folder.path(), &states.iter().map(|state| state.files.clone()).collect::<Vec<_>>());
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let commits = world::write(directory.path(), &states.iter().map(|state| state.files.clone()).collect::<Vec<_>>());
     // Asked before the sandbox is there, which would stay if this failed.
     let _programs = cm_testkit::bin_dir();
     let sandbox = Sandbox::up("oracle");
     for arguments in [
-        &["fetch", "-q", &folder.path().display().to_string(), "+main:oracle"][..],
+        &["fetch", "-q", &directory.path().display().to_string(), "+main:oracle"][..],
         &["push", "-q", "origin", "+oracle:oracle"],
     ] {
         let answer = sandbox.laptop("git", arguments);
@@ -224,7 +224,7 @@ fn what_is_left_out_builds_to_the_same_image() {
     let (mut same, mut other) = (0, 0);
     for pair in commits.windows(2) {
         let (before, after) = (&images[&pair[0]], &images[&pair[1]]);
-        for service in detected(folder.path(), &pair[0], &pair[1]) {
+        for service in detected(directory.path(), &pair[0], &pair[1]) {
             let (Some(was), Some(is)) = (before.get(&service.name), after.get(&service.name)) else { continue };
             let left_out = service.action != Action::Build;
             let idle = service.reasons.iter().any(|reason| reason.rule == "profile-not-active");

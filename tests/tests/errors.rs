@@ -166,12 +166,12 @@ fn project() -> Home {
     home.set("CM_LOG", "json");
     home.set("URI", "mongodb://ada:secret-word@127.0.0.1:1/shop");
     let work = home.path().join("work");
-    for folder in ["work/web", "plain", "empty", "several/a", "several/b"] {
-        fs::create_dir_all(home.path().join(folder)).expect("folder");
+    for directory in ["work/web", "plain", "empty", "several/a", "several/b"] {
+        fs::create_dir_all(home.path().join(directory)).expect("directory");
     }
     let compose = "services:\n  web:\n    build: web\n";
-    for folder in ["work", "plain", "several/a", "several/b"] {
-        fs::write(home.path().join(folder).join("compose.yml"), compose).expect("write");
+    for directory in ["work", "plain", "several/a", "several/b"] {
+        fs::write(home.path().join(directory).join("compose.yml"), compose).expect("write");
     }
     fs::write(work.join("web/Dockerfile"), "FROM scratch\n").expect("write");
     fs::write(work.join("cm.toml"), TOML).expect("write");
@@ -220,7 +220,7 @@ fn a_document_that_cannot_be_used_is_refused_and_changes_nothing() {
 }
 
 /// A variable of the environment, and the call that cannot work with it. `HOME` in the value is the home's path,
-/// `PROGRAMS` the folder of the programs.
+/// `PROGRAMS` the directory of the programs.
 const IN_AN_ENVIRONMENT: [(&str, &str, Case); 4] = [
     (
         "XDG_RUNTIME_DIR",
@@ -229,7 +229,7 @@ const IN_AN_ENVIRONMENT: [(&str, &str, Case); 4] = [
     ),
     (
         "XDG_RUNTIME_DIR",
-        "HOME/a-folder/whose-path-is-longer/than-the-kernel/takes-for-a-socket/of-the-kind-that-ssh-uses/for-its-control",
+        "HOME/a-directory/whose-path-is-longer/than-the-kernel/takes-for-a-socket/of-the-kind-that-ssh-uses/for-its-control",
         ("cm-lock status --host ada@x", 6, "host.socket-path", "short"),
     ),
     ("PATH", "PROGRAMS", ("cm-lock status --host ada@x", 7, "host.unreachable", "openssh-client")),
@@ -252,7 +252,7 @@ fn an_environment_that_does_not_do_is_named() {
 /// What the journal has of a run, as an edit of [`DOCUMENT`], and why it cannot be gone on with.
 const IN_THE_JOURNAL: [(&str, &str, Case); 4] = [
     ("\"shop\"", "\"other\"", ("RESUME", 2, "resume.project", "it is of other")),
-    ("\"dry_run\":false", "\"dry_run\":true", ("RESUME", 2, "resume.dry-run", "deploys anew")),
+    ("\"dry_run\":false", "\"dry_run\":true", ("RESUME", 2, "resume.dry-run", "deploys again")),
     (
         "\"stages\":[]",
         "\"stages\":[{\"tool\":\"cm-record\",\"status\":\"ok\"}]",
@@ -266,7 +266,7 @@ fn a_run_that_cannot_go_on_is_told_why() {
     let meets = |(from, to, (_, exit, code, words)): (&str, &str, Case)| {
         let home = project();
         let runs = home.path().join("state/cm/runs/01a2229f-e9ea-71e7-ab72-ad3c184f7ccb");
-        fs::create_dir_all(&runs).expect("folder");
+        fs::create_dir_all(&runs).expect("directory");
         fs::write(runs.join("000-cm-detect.json"), DOCUMENT.replace(from, to)).expect("write");
         let line = "cm-record settle --resume 01a2229f-e9ea-71e7-ab72-ad3c184f7ccb";
         judge(&home, (line, exit, code, words), None)
@@ -288,7 +288,7 @@ fn a_dockerfile_that_is_no_text_is_named() {
 fn a_journal_that_cannot_be_read_is_named() {
     let home = project();
     let run = "01a2229f-e9ea-71e7-ab72-ad3c184f7ccb";
-    fs::create_dir_all(home.path().join("state/cm/runs").join(run).join("000-cm-detect.json")).expect("folder");
+    fs::create_dir_all(home.path().join("state/cm/runs").join(run).join("000-cm-detect.json")).expect("directory");
     let line = format!("cm-rollback --on-failure --run {run}");
     let wrong = judge(&home, (line.leak(), 4, "journal.read", "000-cm-detect.json"), None);
     assert_eq!(wrong, None);
@@ -299,7 +299,7 @@ fn a_report_that_cannot_be_written_is_named() {
     let home = project();
     let run = "01a2229f-e9ea-71e7-ab72-ad3c184f7ccb";
     let runs = home.path().join("state/cm/runs").join(run);
-    fs::create_dir_all(&runs).expect("folder");
+    fs::create_dir_all(&runs).expect("directory");
     fs::write(runs.join("000-cm-detect.json"), DOCUMENT).expect("write");
     let cases: [Case; 2] = [
         ("cm-record report 01a2229f-e9ea-71e7-ab72-ad3c184f7ccb --html cm.toml/x.html", 6, "report.write", "cm.toml"),

@@ -108,7 +108,7 @@ fn a_server_with_nothing_gets_the_checkout_and_runs_the_commit() {
 }
 
 #[test]
-fn a_project_that_runs_from_another_folder_is_not_made_a_second_time() {
+fn a_project_that_runs_from_another_directory_is_not_made_a_second_time() {
     let sandbox = Sandbox::up("elsewhere");
     sandbox.change("cm.toml", "window = \"10s\"", "window = \"2s\"", "a shorter window");
     assert_eq!(sandbox.laptop("git", &["push", "-q", "origin", "HEAD:develop"]).code, 0);

@@ -25,8 +25,8 @@ fn as_root(sandbox: &Sandbox, script: &str) -> String {
 }
 
 fn start(ward: &Ward, arguments: &[&str]) -> Child {
-    let folder = ward.sandbox.home.path().join("ward").display().to_string();
-    let mut command = ward.sandbox.home.command("cm-health", arguments, &folder);
+    let directory = ward.sandbox.home.path().join("ward").display().to_string();
+    let mut command = ward.sandbox.home.command("cm-health", arguments, &directory);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("cm-health")
 }
 

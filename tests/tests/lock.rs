@@ -176,8 +176,8 @@ struct Arena {
 }
 
 impl Arena {
-    fn new(folder: &Path) -> Self {
-        let at = |name: &str| folder.join(name);
+    fn new(directory: &Path) -> Self {
+        let at = |name: &str| directory.join(name);
         let arena =
             Arena { inside: at("inside"), entries: at("entries"), clash: at("clash"), document: at("document.json") };
         fs::write(&arena.document, cm_testkit::sample_document().to_string()).expect("write");
@@ -371,7 +371,7 @@ fn dashboard(sandbox: &Sandbox) -> String {
 fn a_lock_broken_in_the_middle_of_a_deploy_stops_it_before_the_next_change() {
     let sandbox = Sandbox::up("lock-fence");
     let deploy = repository().join("scripts/deploy-to-vps.sh").display().to_string();
-    let folder = sandbox.laptop.display().to_string();
+    let directory = sandbox.laptop.display().to_string();
     // One service of many: there is no gateway that answers from outside.
     let flags = ["--dashboard", "--no-backup", "--skip-canary", "--skip-verify"];
     let answer = sandbox.deploy(&flags);
@@ -384,7 +384,7 @@ fn a_lock_broken_in_the_middle_of_a_deploy_stops_it_before_the_next_change() {
     fs::write(&dockerfile, format!("{text}\nRUN [\"python3\", \"-c\", \"import time; time.sleep(12)\"]\n"))
         .expect("write");
     sandbox.commit("dashboard: a slow build");
-    let mut command = sandbox.home.command(&deploy, &flags, &folder);
+    let mut command = sandbox.home.command(&deploy, &flags, &directory);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start");
     until("the build is at work", || {
         let look = "grep -lsz 'time[.]sleep(12)' /proc/[0-9]*/cmdline || :";
@@ -398,7 +398,7 @@ fn a_lock_broken_in_the_middle_of_a_deploy_stops_it_before_the_next_change() {
     let killed = sandbox.server("platform", &["sh", "-c", kill]);
     assert!(!killed.is_empty(), "no shell waits");
     let other = Laptop::new(&sandbox, "curateme", "bob@desk", LEASE);
-    let broken = other.home.run("cm-lock", &["break", "--confirm=ada@laptop"], &folder, None);
+    let broken = other.home.run("cm-lock", &["break", "--confirm=ada@laptop"], &directory, None);
     assert_eq!(broken.code, 0, "{broken:?}");
     let output = child.wait_with_output().expect("its end");
     let said = String::from_utf8_lossy(&output.stderr);

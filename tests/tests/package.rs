@@ -5,10 +5,10 @@ use cm_testkit::{Home, bin_dir, repository};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Makes the package in `folder`.
-fn package(folder: &Path) -> PathBuf {
+/// Makes the package in `directory`.
+fn package(directory: &Path) -> PathBuf {
     let output = Command::new(repository().join("scripts/package.sh"))
-        .arg(folder)
+        .arg(directory)
         .env("BUILT", bin_dir())
         .env("DEB_COMPRESS", "-Znone")
         .output()
@@ -18,15 +18,15 @@ fn package(folder: &Path) -> PathBuf {
     PathBuf::from(stdout.trim())
 }
 
-/// Runs a script in a new Debian that has the package's folder at /package.
-fn in_a_clean_debian(folder: &Path, script: &str) -> String {
-    let mount = format!("{}:/package:ro", folder.display());
+/// Runs a script in a new Debian that has the package's directory at /package.
+fn in_a_clean_debian(directory: &Path, script: &str) -> String {
+    let mount = format!("{}:/package:ro", directory.display());
     // The machine's own apt knows of proxies and clocks; what it says goes for the container too.
     let own = Command::new("apt-config").arg("dump").output().map(|output| output.stdout).unwrap_or_default();
     let own = String::from_utf8_lossy(&own).into_owned();
     let wanted = ["Acquire::Check-", "Acquire::http::Proxy", "Acquire::https::Proxy"];
     let lines = own.lines().filter(|line| wanted.iter().any(|begin| line.starts_with(begin)));
-    std::fs::write(folder.join("apt.conf"), lines.collect::<Vec<_>>().join("\n")).expect("apt.conf");
+    std::fs::write(directory.join("apt.conf"), lines.collect::<Vec<_>>().join("\n")).expect("apt.conf");
     let output = Command::new("docker")
         .args(["run", "--rm", "--network", "host", "--volume", &mount, "--env", "DEBIAN_FRONTEND=noninteractive"])
         .args(["cm-sandbox/base:trixie", "sh", "-euc", script])

@@ -65,7 +65,7 @@ fn a_failed_document_passes_through_untouched_but_for_a_skipped_stage() {
 }
 
 #[test]
-fn without_a_document_in_an_empty_folder_the_configuration_is_missed() {
+fn without_a_document_in_an_empty_directory_the_configuration_is_missed() {
     for program in ["cm-detect", "cm-build", "cm-backup", "cm-health", "cm-verify", "cm-rollback"] {
         let home = Home::new();
         let answer = home.run(program, &[""; 0], "tmp", None);

@@ -206,7 +206,7 @@ fn whatever_is_killed_one_more_run_makes_it_right() {
     let sandbox = platform("kill");
     let untouched = protected(&sandbox);
     let mut random = Random::new();
-    let (mut resumed, mut anew) = (0, 0);
+    let (mut resumed, mut again) = (0, 0);
     for round in 0..rounds {
         let commit = set_version(&sandbox, &format!("kill-{round}"));
         let before = backups(&sandbox);
@@ -249,11 +249,11 @@ fn whatever_is_killed_one_more_run_makes_it_right() {
             match (goes_on, &named) {
                 (true, Some(_)) => "resumed by name",
                 (true, None) => "resumed",
-                _ => "anew",
+                _ => "again",
             }
         );
         resumed += usize::from(goes_on);
-        anew += usize::from(!goes_on);
+        again += usize::from(!goes_on);
         let after = backups(&sandbox);
         if goes_on && between.len() > before.len() {
             assert_eq!(after, between, "no second backup: {told}");
@@ -267,7 +267,7 @@ fn whatever_is_killed_one_more_run_makes_it_right() {
     }
     let doubled: Vec<_> = events(&sandbox).into_iter().filter(|(_, statuses)| statuses.len() > 1).collect();
     assert!(doubled.is_empty(), "each run has one event: {doubled:?}");
-    println!("{rounds} rounds: {resumed} went on, {anew} began anew");
+    println!("{rounds} rounds: {resumed} went on, {again} began again");
 }
 
 // ---- Histories ------------------------------------------------------------------------------------------------------
@@ -449,9 +449,9 @@ fn a_rollback_loses_no_request_warns_once_of_a_ctrl_c_and_takes_the_data_back() 
     sandbox.change(DASHBOARD, "\"/login\": (500,", login, "dashboard: a login that works");
 
     println!("--- the data goes back with the code, across a release that changed it for good");
-    let folder = sandbox.laptop.join("services/backend/migrations");
-    std::fs::create_dir(&folder).expect("a folder");
-    std::fs::write(folder.join("0001.py"), "# turns one field into two\n").expect("write");
+    let directory = sandbox.laptop.join("services/backend/migrations");
+    std::fs::create_dir(&directory).expect("a directory");
+    std::fs::write(directory.join("0001.py"), "# turns one field into two\n").expect("write");
     assert_eq!(sandbox.laptop("git", &["add", "-A"]).code, 0);
     let route = "SERVICE = \"backend-gateway\"";
     sandbox.change(GATEWAY, route, &format!("{route}  # migrated"), "gateway: with a migration");

@@ -1,6 +1,6 @@
 //! A service with `update = "rolling"` under load: requests go through Caddy at a steady rate while
 //! it is replaced, and every one of them has to be answered. A bad release is never asked for anything, be it
-//! bad at once or only now and then, and a run that is killed half-way leaves nothing behind once the next one is
+//! bad at once or only now and then, and a run that is killed partway leaves nothing behind once the next one is
 //! through.
 //! `docker compose up -d` replaces the same service beside it, so that zero is not just a load that finds nothing.
 //!

@@ -50,7 +50,7 @@ fn kept_documents_hold() {
 fn shop() -> Home {
     let home = Home::new();
     let write = |name: &str, text: &str| std::fs::write(home.path().join("shop").join(name), text).expect("a file");
-    std::fs::create_dir(home.path().join("shop")).expect("a folder");
+    std::fs::create_dir(home.path().join("shop")).expect("a directory");
     write("compose.yaml", "services:\n  web:\n    build: .\n  db:\n    image: mongo:7\n");
     write("Dockerfile", "FROM scratch\nCOPY page.html /\n");
     write("page.html", "one\n");

@@ -1,7 +1,7 @@
 //! The way of somebody who never saw cm, with a compose project that is not ours, on a server
 //! that has only Docker, git and ssh: install, `--init`, `--preflight`, the first deployment,
 //! the second, and the way back. What they read is compared with `stranger/transcript.txt`;
-//! after a change that is meant, `CM_TRANSCRIPT=write` writes it anew: read it then.
+//! after a change that is meant, `CM_TRANSCRIPT=write` writes it again: read it then.
 
 use cm_testkit::{Answer, Sandbox, bin_dir, repository};
 use std::cell::RefCell;
@@ -27,7 +27,7 @@ struct Stranger {
 }
 
 impl Stranger {
-    /// Types a line in the project's folder and reads what comes.
+    /// Types a line in the project's directory and reads what comes.
     fn types(&self, line: &str) -> Answer {
         let answer = self.sandbox.home.run("bash", &["-c", line], "shop", None);
         self.read.borrow_mut().push_str(&format!("$ {line}\n{}{}", answer.stderr, shown(&answer.stdout)));
@@ -91,7 +91,7 @@ fn a_stranger_installs_deploys_twice_and_goes_back() {
     let server = format!("{}@{}", address("DEPLOY_USER"), address("PLATFORM_VPS_IP"));
     for (name, text) in FILES {
         let file = sandbox.home.path().join("shop").join(name);
-        std::fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+        std::fs::create_dir_all(file.parent().expect("a directory")).expect("a directory");
         std::fs::write(file, text).expect("a file");
     }
     let stranger = Stranger { sandbox, read: RefCell::default() };

@@ -370,7 +370,7 @@ fn a_server_in_trouble_is_named_and_keeps_what_it_runs() {
             ..NOTHING
         },
         Trouble {
-            name: "no folder for backups",
+            name: "no directory for backups",
             breaks: "echo >~/file",
             mends: "rm ~/file",
             call: "cm-backup --remote-dir /home/curateme/file/x </dev/null",
@@ -580,14 +580,14 @@ fn a_server_in_trouble_is_named_and_keeps_what_it_runs() {
 
     // A checkout that is there, and is not the one that the containers were made from; and one that is.
     on(&sandbox, "cp -a platform other && ln -s platform link");
-    for (folder, strays) in [("link", false), ("other", true)] {
+    for (directory, strays) in [("link", false), ("other", true)] {
         for program in ["cm-health --preflight", "cm-build --dry-run --service docs", "cm-build --service docs"] {
             let line =
-                format!("sed -i 's,~/platform,~/{folder},' cm.toml; {program} </dev/null; git checkout -q cm.toml");
+                format!("sed -i 's,~/platform,~/{directory},' cm.toml; {program} </dev/null; git checkout -q cm.toml");
             let said = call(&sandbox, &line).stderr;
-            let words = format!("not from ~/{folder}: paths in the compose file");
-            assert_eq!(said.contains(&words), strays, "{program} in {folder}: {said}");
-            assert_eq!(said.contains("was made from /home/curateme/"), strays, "{program} in {folder}: {said}");
+            let words = format!("not from ~/{directory}: paths in the compose file");
+            assert_eq!(said.contains(&words), strays, "{program} in {directory}: {said}");
+            assert_eq!(said.contains("was made from /home/curateme/"), strays, "{program} in {directory}: {said}");
         }
     }
 

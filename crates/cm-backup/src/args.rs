@@ -12,7 +12,7 @@ use std::path::PathBuf;
 /// gets its name, and before anything is deployed.
 ///
 /// In a pipe, or in a repository with a cm.toml, it backs up what `[backup]` there
-/// says: the database of a service on a server, reached through SSH, into a folder
+/// says: the database of a service on a server, reached through SSH, into a directory
 /// of that server. With --uri-env and --output it needs neither SSH nor cm.toml.
 #[derive(Clone, Debug, Parser)]
 #[command(after_long_help = EXAMPLES)]
@@ -42,11 +42,11 @@ pub struct Args {
     #[arg(long, visible_alias = "db", value_name = "NAME", global = true)]
     pub database: Option<String>,
 
-    /// Keep the backup here: a folder or a new file of this machine, or - for stdout
+    /// Keep the backup here: a directory or a new file of this machine, or - for stdout
     #[arg(long, short, value_name = "PATH")]
     pub output: Option<PathBuf>,
 
-    /// Keep the backup in this folder of the host
+    /// Keep the backup in this directory of the host
     #[arg(long, value_name = "PATH", conflicts_with = "output")]
     pub remote_dir: Option<String>,
 
@@ -128,7 +128,7 @@ pub enum Place {
 pub enum Command {
     /// Read a backup to its last byte and compare it with its manifest
     Verify {
-        /// The file, or HOST:PATH; - for stdin. Any mongodump archive or folder will do
+        /// The file, or HOST:PATH; - for stdin. Any mongodump archive or directory will do
         file: PathBuf,
 
         /// Its manifest; otherwise the one beside it
@@ -157,10 +157,10 @@ pub enum Command {
     #[command(after_long_help = RESTORE_EXAMPLES)]
     Restore(RestoreArgs),
 
-    /// List the backups in the folder that cm.toml names, or in one of this machine
+    /// List the backups in the directory that cm.toml names, or in one of this machine
     List {
-        /// A folder of this machine
-        folder: Option<PathBuf>,
+        /// A directory of this machine
+        directory: Option<PathBuf>,
 
         /// Write the list as JSON
         #[arg(long)]
@@ -174,14 +174,14 @@ pub enum Command {
         order: String,
     },
 
-    /// Remove old backups from the folder that cm.toml names, or from one of this machine
+    /// Remove old backups from the directory that cm.toml names, or from one of this machine
     ///
     /// --keep, --keep-days or cm.toml say which stay. Beside those, the newest of each
     /// database stays, what has no manifest, and all that the ledgers' last good releases
     /// ([prune] keep in cm.toml) may be taken back with. --dry-run shows what would go.
     Prune {
-        /// A folder of this machine
-        folder: Option<PathBuf>,
+        /// A directory of this machine
+        directory: Option<PathBuf>,
     },
 }
 
@@ -189,7 +189,7 @@ pub enum Command {
 #[derive(Clone, Debug, clap::Args)]
 pub struct RestoreArgs {
     /// The backup: a file of this machine, or HOST:PATH as `list` and the ledger print it;
-    /// also a folder that mongodump wrote
+    /// also a directory that mongodump wrote
     pub file: PathBuf,
 
     /// Its manifest; otherwise the one beside it

@@ -286,7 +286,7 @@ impl Backup<'_> {
             text::bytes(SPARE)
         );
         Err(Failure::new(Exit::Backup, "backup.no-space", message)
-            .hint("remove old backups there (`cm-backup list` shows them), or name another folder"))
+            .hint("remove old backups there (`cm-backup list` shows them), or name another directory"))
     }
 
     /// A backup much smaller than the last one may mean that data is lost.

@@ -1,5 +1,5 @@
-//! A folder of mongodump on a host. It is copied to this machine once, because a restore reads
-//! a backup several times, and the files of a folder in another order than they are listed in.
+//! A directory of mongodump on a host. It is copied to this machine once, because a restore reads
+//! a backup several times, and the files of a directory in another order than they are listed in.
 
 use crate::store::Store;
 use cm_core::{Exit, Failure, OrFail, Result};
@@ -13,8 +13,8 @@ use tokio::process::Command;
 /// A copy ends with its connection; this only bounds what nothing else does.
 const LIMIT: Duration = Duration::from_secs(12 * 60 * 60);
 
-/// `$1` folder. Only what mongodump makes, and no links.
-const SEND: &str = r#"# Sends a folder of mongodump.
+/// `$1` directory. Only what mongodump makes, and no links.
+const SEND: &str = r#"# Sends a directory of mongodump.
 set -eu
 cd -- "$1"
 find . -maxdepth 2 -type f \( -name '*.bson' -o -name '*.bson.gz' -o -name '*.metadata.json' \
@@ -24,12 +24,12 @@ find . -maxdepth 2 -type f \( -name '*.bson' -o -name '*.bson.gz' -o -name '*.me
 /// The copy, which is removed with its last owner.
 #[derive(Clone, Debug)]
 pub struct Copied {
-    folder: Arc<TempDir>,
+    directory: Arc<TempDir>,
     name: String,
 }
 
 impl Copied {
-    /// Copies the folder `name` of `store`, if it is one.
+    /// Copies the directory `name` of `store`, if it is one.
     ///
     /// # Errors
     /// [`Exit::Backup`] if it does not arrive whole, [`Exit::Unreachable`].
@@ -39,9 +39,9 @@ impl Copied {
             return Ok(None);
         }
         let message = || format!("cannot copy {} to this machine", store.display(name));
-        let folder = TempDir::with_prefix("cm-backup-").or_fail(Exit::Backup, "backup.copy", message())?;
-        // A folder of one database has its name.
-        let copied = Copied { folder: Arc::new(folder), name: name.to_owned() };
+        let directory = TempDir::with_prefix("cm-backup-").or_fail(Exit::Backup, "backup.copy", message())?;
+        // A directory of one database has its name.
+        let copied = Copied { directory: Arc::new(directory), name: name.to_owned() };
         std::fs::create_dir(copied.path()).or_fail(Exit::Backup, "backup.copy", message())?;
         let mut tar = Command::new("tar");
         tar.args(["-x", "--no-same-owner", "-f", "-", "-C"]).arg(copied.path());
@@ -57,7 +57,7 @@ impl Copied {
             // What does not fit here breaks the connection, too.
             _ if said.contains("No space left") => Err(Failure::new(Exit::Backup, "backup.copy", message())
                 .cause(said)
-                .hint("name another folder: TMPDIR")),
+                .hint("name another directory: TMPDIR")),
             Err(failure) => Err(failure),
             Ok(_) if !ended.status.success() => Err(Failure::new(Exit::Backup, "backup.copy", message()).cause(said)),
             Ok(_) => Ok(Some(copied)),
@@ -66,6 +66,6 @@ impl Copied {
 
     /// Where the copy is.
     pub fn path(&self) -> PathBuf {
-        Path::new(self.folder.path()).join(&self.name)
+        Path::new(self.directory.path()).join(&self.name)
     }
 }

@@ -329,14 +329,14 @@ fn write_batch<W: Write>(
     Ok(())
 }
 
-/// A collection that was dropped, renamed or made anew while it was read may have
+/// A collection that was dropped, renamed or made again while it was read may have
 /// ended early without any error: an empty answer is what a missing one gives.
 async fn check_unchanged(database: &Database, before: &[Found], log: &Log) -> Result<()> {
     let after = survey::collections(database).await?;
     let find = |found: &Found| after.iter().find(|other| other.entry.collection == found.entry.collection);
     for found in before {
         if !find(found).is_some_and(|other| other.uuid == found.uuid && other.entry.kind == found.entry.kind) {
-            let message = format!("{} was dropped, renamed or made anew while it was read", found.entry.namespace());
+            let message = format!("{} was dropped, renamed or made again while it was read", found.entry.namespace());
             return Err(Failure::new(Exit::Backup, "backup.changed", message)
                 .hint("wait until whatever changes the collections has ended, then try again")
                 .retryable());

@@ -1,7 +1,7 @@
-//! A backup that is there already: a file or folder of this machine, what comes on stdin, or
+//! A backup that is there already: a file or directory of this machine, what comes on stdin, or
 //! a file on a host. It is read whole each time it is looked at, and never written.
 
-use crate::archive::Folder;
+use crate::archive::Directory;
 use crate::args::Args;
 use crate::copied::Copied;
 use crate::manifest::{self, Manifest};
@@ -19,17 +19,17 @@ const MANIFEST_HINT: &str = "it is the FILE.manifest.json that was written with 
 /// Where a backup is.
 #[derive(Clone, Debug)]
 pub enum BackupFile {
-    /// A file of this machine, or a folder that mongodump made.
+    /// A file of this machine, or a directory that mongodump made.
     Here(PathBuf),
     /// stdin; it can be read once.
     Stdin,
-    /// A file, or a folder that mongodump made, in a folder of a host.
+    /// A file, or a directory that mongodump made, in a directory of a host.
     There {
-        /// The folder.
+        /// The directory.
         store: Store,
         /// The file's name in it.
         name: String,
-        /// What was copied here, where it is a folder that mongodump made.
+        /// What was copied here, where it is a directory that mongodump made.
         copied: Option<Copied>,
     },
 }
@@ -56,15 +56,15 @@ impl BackupFile {
     async fn there(args: &Args, host: &str, path: &str, log: &Log) -> Result<BackupFile> {
         let host = places::host_named(args, host, log).await?;
         let path = path.trim_end_matches('/');
-        let (folder, name) = path.rsplit_once('/').unwrap_or((".", path));
-        let folder = if folder.is_empty() { "/" } else { folder };
+        let (directory, name) = path.rsplit_once('/').unwrap_or((".", path));
+        let directory = if directory.is_empty() { "/" } else { directory };
         if name.is_empty() {
             return Err(Failure::new(Exit::Usage, "backup.no-file", format!("{path:?} names no file")));
         }
-        let store = Store::new(host, folder);
+        let store = Store::new(host, directory);
         let copied = Copied::of(&store, name).await?;
         if copied.is_some() {
-            log.info(format!("{} is a folder: it was copied to this machine", store.display(name)));
+            log.info(format!("{} is a directory: it was copied to this machine", store.display(name)));
         }
         Ok(BackupFile::There { store, name: name.to_owned(), copied })
     }
@@ -173,12 +173,12 @@ impl Transfer {
     }
 }
 
-/// Opens a file of this machine; a folder is read as the archive it would be.
+/// Opens a file of this machine; a directory is read as the archive it would be.
 fn open(path: &Path) -> Result<Box<dyn Read + Send>> {
     if path.is_dir() {
-        let folder = Folder::open(path);
-        let message = format!("{} is no folder of mongodump, or not all of it", path.display());
-        return Ok(Box::new(folder.or_fail(Exit::Backup, "backup.not-proved", message)?));
+        let directory = Directory::open(path);
+        let message = format!("{} is no directory of mongodump, or not all of it", path.display());
+        return Ok(Box::new(directory.or_fail(Exit::Backup, "backup.not-proved", message)?));
     }
     let file = File::open(path).map_err(|error| {
         let failure = Failure::new(Exit::Usage, "backup.no-file", format!("cannot open {}", path.display()));

@@ -79,10 +79,10 @@ impl cm_core::Tool for Tool {
                     Err(failure) => Err(failure.clone()),
                 })
             }
-            Some(Command::Prune { folder }) => Some(prune::run(args, folder.as_deref(), io).await),
+            Some(Command::Prune { directory }) => Some(prune::run(args, directory.as_deref(), io).await),
             Some(Command::Restore(restore)) => Some(restore::run(args, restore, io).await),
             Some(Command::CarryOut { order }) => Some(there::run(order, io).await),
-            Some(Command::List { folder, json }) => Some(list(args, folder.as_deref(), *json, io).await),
+            Some(Command::List { directory, json }) => Some(list(args, directory.as_deref(), *json, io).await),
             None if args.output.as_deref().is_some_and(|path| path.as_os_str() == "-") => {
                 Some(stdout::run(args, io).await)
             }
@@ -236,9 +236,9 @@ fn facts(manifest: &Manifest, store: &Store, warnings: &[String], clock: &Instan
     })
 }
 
-async fn list(args: &Args, folder: Option<&Path>, json: bool, io: &Io) -> Result<Exit> {
-    let store = match folder {
-        Some(folder) => places::local_store(args, folder, &io.log).await?,
+async fn list(args: &Args, directory: Option<&Path>, json: bool, io: &Io) -> Result<Exit> {
+    let store = match directory {
+        Some(directory) => places::local_store(args, directory, &io.log).await?,
         None => places::configured_store(args, &io.log).await?,
     };
     listing::show(&store, json, io).await

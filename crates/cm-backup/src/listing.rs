@@ -1,4 +1,4 @@
-//! `cm-backup list`: the backups of a folder, and what is only left over.
+//! `cm-backup list`: the backups of a directory, and what is only left over.
 
 use crate::store::{Listed, Store};
 use crate::text;
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 /// Shows what is in `store`.
 ///
 /// # Errors
-/// [`Exit::Usage`] if there is no such folder, [`Exit::Backup`] if it cannot be read.
+/// [`Exit::Usage`] if there is no such directory, [`Exit::Backup`] if it cannot be read.
 pub async fn show(store: &Store, as_json: bool, io: &Io) -> Result<Exit> {
     let Some(files) = store.list().await? else {
-        return Err(Failure::new(Exit::Usage, "usage.folder", format!("there is no folder {}", store.display("")))
+        return Err(Failure::new(Exit::Usage, "usage.folder", format!("there is no directory {}", store.display("")))
             .hint("it is made by the first backup"));
     };
     let files: Vec<_> = files.into_iter().filter(|file| is_backup(&file.name)).collect();

@@ -20,7 +20,7 @@ pub const FORMAT: &str = "mongodump-archive/0.1";
 pub struct Manifest {
     /// [`SCHEMA`].
     pub schema: String,
-    /// The backup's file name, without a folder.
+    /// The backup's file name, without a directory.
     pub file: String,
     /// [`FORMAT`].
     pub format: String,

@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_names_stay_in_their_folder() {
+    fn odd_names_stay_in_their_directory() {
         assert_eq!(prefix(Some("../../etc"), "имя"), "_.._etc-___");
         assert!(prefix(Some(&"x".repeat(300)), &"y".repeat(300)).len() < 200);
         for name in ["", "a/b", "a.b", "a b", "$x", "a\0b", &"x".repeat(64)] {

@@ -1,4 +1,4 @@
-//! The places that flags and `cm.toml` name: the project's database in its container, folders
+//! The places that flags and `cm.toml` name: the project's database in its container, directories
 //! for backups, hosts. A backup's [plan](crate::plan) and the other subcommands find them here.
 
 use crate::args::Args;
@@ -45,10 +45,10 @@ impl Deployment {
         deployed.open().await
     }
 
-    /// The project's name as Compose knows it: its own, or that of the folder.
+    /// The project's name as Compose knows it: its own, or that of the directory.
     pub fn compose_project(&self, checkout: &str) -> String {
-        let folder = || cm_engine::folder_name(&self.project, checkout);
-        self.project.compose.name.clone().unwrap_or_else(folder)
+        let directory = || cm_engine::directory_name(&self.project, checkout);
+        self.project.compose.name.clone().unwrap_or_else(directory)
     }
 
     /// The named volumes in the service's definition.
@@ -73,7 +73,7 @@ pub struct Section {
     pub uri_env: String,
     /// The database to read.
     pub database: Option<String>,
-    /// The folder of the host for backups.
+    /// The directory of the host for backups.
     pub directory: String,
 }
 
@@ -106,7 +106,7 @@ impl Section {
     }
 }
 
-/// A path as the flags mean it: from the folder that `-C` names.
+/// A path as the flags mean it: from the directory that `-C` names.
 ///
 /// # Errors
 /// [`Exit::Usage`] for an empty one.
@@ -118,28 +118,28 @@ pub fn absolute(args: &Args, path: &Path) -> Result<PathBuf> {
     })
 }
 
-/// A folder of this machine.
+/// A directory of this machine.
 ///
 /// # Errors
 /// [`Exit::Usage`] if its name is not UTF-8.
-pub async fn here(folder: &Path, log: &Log) -> Result<Store> {
+pub async fn here(directory: &Path, log: &Log) -> Result<Store> {
     let target = Target { name: "this machine".to_owned(), address: "local".to_owned(), ssh_config: None };
     let host = Host::connect(&target, log).await?;
-    let folder = folder.to_str().ok_or_else(|| {
-        Failure::new(Exit::Usage, "usage.output", format!("the path {} is not UTF-8", folder.display()))
+    let directory = directory.to_str().ok_or_else(|| {
+        Failure::new(Exit::Usage, "usage.output", format!("the path {} is not UTF-8", directory.display()))
     })?;
-    Ok(Store::new(host, folder))
+    Ok(Store::new(host, directory))
 }
 
-/// The folder of this machine that a flag names.
+/// The directory of this machine that a flag names.
 ///
 /// # Errors
 /// [`Exit::Usage`] if it cannot be one.
-pub async fn local_store(args: &Args, folder: &Path, log: &Log) -> Result<Store> {
-    here(&absolute(args, folder)?, log).await
+pub async fn local_store(args: &Args, directory: &Path, log: &Log) -> Result<Store> {
+    here(&absolute(args, directory)?, log).await
 }
 
-/// The project; where `optional`, `None` in a folder that belongs to none. A project with
+/// The project; where `optional`, `None` in a directory that belongs to none. A project with
 /// a mistake is an error in any case.
 ///
 /// # Errors
@@ -152,7 +152,7 @@ pub fn project_if_any(args: &Args, optional: bool) -> Result<Option<Project>> {
     }
 }
 
-/// The folder of the host that `cm.toml` names.
+/// The directory of the host that `cm.toml` names.
 ///
 /// # Errors
 /// [`Exit::Config`], [`Exit::Unreachable`].

@@ -41,11 +41,11 @@ enum From {
 
 #[derive(Debug)]
 enum To {
-    /// A folder of this machine; the name is made.
-    Folder(PathBuf),
+    /// A directory of this machine; the name is made.
+    Directory(PathBuf),
     /// A new file of this machine.
-    File { folder: PathBuf, name: String },
-    /// A folder of a host.
+    File { directory: PathBuf, name: String },
+    /// A directory of a host.
     Host { target: Target, directory: String },
 }
 
@@ -137,8 +137,8 @@ impl Plan {
 
     fn target_display(&self) -> String {
         match &self.to {
-            To::Folder(folder) => folder.display().to_string(),
-            To::File { folder, name } => folder.join(name).display().to_string(),
+            To::Directory(directory) => directory.display().to_string(),
+            To::File { directory, name } => directory.join(name).display().to_string(),
             To::Host { target, directory } => format!("{}:{directory}", target.name),
         }
     }
@@ -151,7 +151,7 @@ impl Plan {
         name::database(self.database.as_deref(), of_uri)
     }
 
-    /// Whether the backup is one of many in its folder.
+    /// Whether the backup is one of many in its directory.
     pub fn is_in_a_series(&self) -> bool {
         !matches!(self.to, To::File { .. })
     }
@@ -213,7 +213,7 @@ impl Plan {
         Ok(Some((host, order)))
     }
 
-    /// The folder of the server that carries an order out.
+    /// The directory of the server that carries an order out.
     pub fn store_there(&self, host: &Host) -> Option<Store> {
         match &self.to {
             To::Host { directory, .. } => Some(Store::new(host.clone(), directory)),
@@ -231,7 +231,7 @@ impl Plan {
             From::Environment(_) => None,
         };
         let store = match (&self.to, &server) {
-            (To::Folder(folder) | To::File { folder, .. }, _) => places::here(folder, log).await?,
+            (To::Directory(directory) | To::File { directory, .. }, _) => places::here(directory, log).await?,
             (To::Host { target, directory }, Some(host)) if target == host.target() => {
                 Store::new(host.clone(), directory)
             }
@@ -278,21 +278,21 @@ pub fn options(args: &Args) -> Result<Options> {
     Ok(options)
 }
 
-/// Whether `--output` names a folder or a new file.
+/// Whether `--output` names a directory or a new file.
 fn local_target(args: &Args, path: &Path) -> Result<To> {
     let path = places::absolute(args, path)?;
-    let as_folder = path.is_dir() || path.to_string_lossy().ends_with('/');
-    if as_folder {
-        return Ok(To::Folder(path));
+    let as_directory = path.is_dir() || path.to_string_lossy().ends_with('/');
+    if as_directory {
+        return Ok(To::Directory(path));
     }
     let unusable = || {
         Failure::new(Exit::Usage, "usage.output", format!("cannot write a backup to {}", path.display()))
-            .hint("name a folder, or a file that is not there yet")
+            .hint("name a directory, or a file that is not there yet")
     };
     let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(unusable)?;
-    let folder = path.parent().ok_or_else(unusable)?;
+    let directory = path.parent().ok_or_else(unusable)?;
     if path.exists() {
         return Err(unusable().cause("it is there already"));
     }
-    Ok(To::File { folder: folder.to_owned(), name: name.to_owned() })
+    Ok(To::File { directory: directory.to_owned(), name: name.to_owned() })
 }

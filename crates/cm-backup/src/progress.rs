@@ -1,5 +1,5 @@
 //! How far a dump, its proof or a restore is: counters that its threads move on, and what
-//! people see of them. On a terminal that is a line that is drawn anew in place, elsewhere a
+//! people see of them. On a terminal that is a line that is drawn again in place, elsewhere a
 //! message now and then.
 
 use crate::text;

@@ -47,20 +47,20 @@ impl Retention {
     }
 }
 
-/// `cm-backup prune [FOLDER]`.
+/// `cm-backup prune [DIRECTORY]`.
 ///
 /// # Errors
 /// [`Exit::Usage`] if nothing says what to keep; [`Exit::Unreachable`], [`Exit::LockHeld`],
 /// [`Exit::LockLost`]; [`Exit::Backup`] if it is not known what the releases need.
-pub async fn run(args: &Args, folder: Option<&Path>, io: &Io) -> Result<Exit> {
-    let project = places::project_if_any(args, folder.is_some())?;
+pub async fn run(args: &Args, directory: Option<&Path>, io: &Io) -> Result<Exit> {
+    let project = places::project_if_any(args, directory.is_some())?;
     let retention = Retention::of(args, project.as_ref());
     if !retention.is_set() {
         return Err(Failure::new(Exit::Usage, "usage.keep", "nothing says which backups to keep")
             .hint("--keep N or --keep-days N, or `keep` under [backup] in cm.toml"));
     }
-    let store = match folder {
-        Some(folder) => places::local_store(args, folder, &io.log).await?,
+    let store = match directory {
+        Some(directory) => places::local_store(args, directory, &io.log).await?,
         None => places::configured_store(args, &io.log).await?,
     };
     let mut doc = cm_core::Document::start("cm-backup", &actor(), args.common.dry_run);

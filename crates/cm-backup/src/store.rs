@@ -1,4 +1,4 @@
-//! Where backups are kept: a folder on a server, or of this machine. A backup is
+//! Where backups are kept: a directory on a server, or of this machine. A backup is
 //! received as `NAME.partial`, synced, read back under that name, and gets its
 //! final name only when it was proved. While it is written or read it is locked,
 //! so that the next run can tell what a dead one left behind, and removes it.
@@ -22,9 +22,9 @@ const TRANSFER_LIMIT: Duration = Duration::from_secs(12 * 60 * 60);
 /// How long a transfer that is given up may take to end.
 const ABANDON_LIMIT: Duration = Duration::from_secs(10);
 
-/// `$1` folder, `$2` what the names begin with. Makes the folder, removes what dead
+/// `$1` directory, `$2` what the names begin with. Makes the directory, removes what dead
 /// runs left, says how much is free and shows the newest manifest.
-const PREPARE: &str = r#"# Looks at the folder of backups.
+const PREPARE: &str = r#"# Looks at the directory of backups.
 set -eu
 umask 077
 mkdir -p -- "$1"
@@ -44,7 +44,7 @@ done
 printf 'manifest\n'
 [ -z "$newest" ] || cat -- "$newest""#;
 
-/// `$1` folder, `$2` name. stdin is the backup. Never over another file; what this
+/// `$1` directory, `$2` name. stdin is the backup. Never over another file; what this
 /// script made it removes if it fails, and nothing else.
 const RECEIVE: &str = r#"# Writes the backup.
 set -euC
@@ -59,7 +59,7 @@ sync -- "$2.partial"
 stat -c %s -- "$2.partial"
 trap - EXIT"#;
 
-/// `$1` folder, `$2` name, then a program that reads the file on its stdin.
+/// `$1` directory, `$2` name, then a program that reads the file on its stdin.
 const WITH_FILE: &str = r#"# Reads the backup.
 set -eu
 cd -- "$1"
@@ -68,7 +68,7 @@ if command -v flock > /dev/null; then flock -s -n 0 || true; fi
 shift 2
 exec "$@""#;
 
-/// `$1` folder, `$2` name. stdin is the manifest. The backup's name comes last: a
+/// `$1` directory, `$2` name. stdin is the manifest. The backup's name comes last: a
 /// manifest alone is no backup.
 const COMMIT: &str = r#"# Gives the backup its name.
 set -eu
@@ -81,11 +81,11 @@ mv -T -- "$2.manifest.json.partial" "$2.manifest.json"
 mv -T -- "$2.partial" "$2"
 sync -- ."#;
 
-/// `$1` folder, `$2` name.
+/// `$1` directory, `$2` name.
 const DISCARD: &str = r#"# Removes a backup that was given up.
 cd -- "$1" && rm -f -- "$2.partial" "$2.manifest.json.partial""#;
 
-/// `$1` folder, `$2` name. The backup goes first: a manifest alone is no backup. One that
+/// `$1` directory, `$2` name. The backup goes first: a manifest alone is no backup. One that
 /// somebody reads, or a run still writes, stays.
 const REMOVE: &str = r#"# Removes an old backup.
 set -eu
@@ -96,7 +96,7 @@ rm -f -- "$2"
 rm -f -- "$2.manifest.json"
 sync -- ."#;
 
-/// `$1` folder. Records that end with a zero byte: files as `SIZE NAME`, then manifests.
+/// `$1` directory. Records that end with a zero byte: files as `SIZE NAME`, then manifests.
 const LIST: &str = r#"# Lists the backups.
 set -eu
 [ -d "$1" ] || exit 44
@@ -106,14 +106,14 @@ for manifest in ./*.manifest.json; do
   if [ -f "$manifest" ]; then cat -- "$manifest"; printf '\0'; fi
 done"#;
 
-/// A folder of backups.
+/// A directory of backups.
 #[derive(Clone, Debug)]
 pub struct Store {
     host: Host,
     directory: String,
 }
 
-/// What a folder says before a backup is made.
+/// What a directory says before a backup is made.
 #[derive(Clone, Debug, Default)]
 pub struct Prepared {
     /// What dead runs left and is gone now.
@@ -124,7 +124,7 @@ pub struct Prepared {
     pub previous: Option<Manifest>,
 }
 
-/// A backup on its way into the folder.
+/// A backup on its way into the directory.
 #[derive(Debug)]
 pub struct Receiving {
     name: String,
@@ -152,7 +152,7 @@ pub struct Listed {
 }
 
 impl Store {
-    /// The folder `directory` of `host`; `~` is the home there.
+    /// The directory `directory` of `host`; `~` is the home there.
     pub fn new(host: Host, directory: &str) -> Self {
         let directory = host.path(directory);
         Store { host, directory }
@@ -164,7 +164,7 @@ impl Store {
         if self.host.target().is_local() { path } else { format!("{}:{path}", self.host.name()) }
     }
 
-    /// The host that the folder is on.
+    /// The host that the directory is on.
     pub fn host(&self) -> &Host {
         &self.host
     }
@@ -183,11 +183,11 @@ impl Store {
         [self.directory.clone(), name.to_owned()]
     }
 
-    /// Makes the folder, removes what dead runs left of the backups that begin
+    /// Makes the directory, removes what dead runs left of the backups that begin
     /// with `prefix`, and looks at what is there.
     ///
     /// # Errors
-    /// [`Exit::Backup`] if the folder cannot be used.
+    /// [`Exit::Backup`] if the directory cannot be used.
     pub async fn prepare(&self, prefix: &str) -> Result<Prepared> {
         let command = self.host.script(PREPARE, self.arguments(prefix));
         let text = command.text(Exit::Backup, "backup.directory").await.map_err(|failure| {
@@ -331,7 +331,7 @@ impl Store {
         }
     }
 
-    /// The files of the folder, by name; `None` if there is no such folder.
+    /// The files of the directory, by name; `None` if there is no such directory.
     ///
     /// # Errors
     /// [`Exit::Backup`] if it cannot be read.

@@ -34,7 +34,7 @@ pub struct Order {
     pub uri_env: String,
     /// The database, if not the URI's.
     pub database: Option<String>,
-    /// The folder for backups.
+    /// The directory for backups.
     pub directory: String,
     /// What is read, and how.
     pub options: Options,

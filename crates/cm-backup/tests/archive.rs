@@ -1,7 +1,7 @@
 //! The archive format: what the real mongodump wrote is read; what is written here
 //! reads back the same; and nothing damaged passes.
 
-use cm_backup::archive::{Entry, Folder, Kind, Prelude, Writer};
+use cm_backup::archive::{Directory, Entry, Kind, Prelude, Writer};
 use cm_backup::codec::{Compressed, Packer};
 use cm_backup::manifest::{Consistency, Deploy, Manifest, Server};
 use cm_backup::verify::{Contents, hex, read_back, read_documents};
@@ -52,19 +52,19 @@ fn what_mongodump_wrote_is_read_byte_for_byte() {
     }
 }
 
-/// The folder of mongodump as an archive, or why it is none.
-fn folder(path: &Path) -> std::io::Result<Vec<u8>> {
+/// The directory of mongodump as an archive, or why it is none.
+fn directory(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    Folder::open(path)?.read_to_end(&mut bytes)?;
+    Directory::open(path)?.read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// A copy of the folder that mongodump wrote, plain or with every file packed, for a test to damage.
-fn copied_folder(packed: bool) -> tempfile::TempDir {
+/// A copy of the directory that mongodump wrote, plain or with every file packed, for a test to damage.
+fn copied_directory(packed: bool) -> tempfile::TempDir {
     let from = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/platform.dir/platform");
-    let copy = tempfile::TempDir::new().expect("a folder");
+    let copy = tempfile::TempDir::new().expect("a directory");
     let to = copy.path().join("platform");
-    std::fs::create_dir(&to).expect("a folder");
+    std::fs::create_dir(&to).expect("a directory");
     for entry in std::fs::read_dir(from).expect("listed") {
         let (path, name) = entry.map(|entry| (entry.path(), entry.file_name())).expect("an entry");
         let (bytes, name) = (std::fs::read(path).expect("a file"), name.into_string().expect("UTF-8"));
@@ -80,13 +80,13 @@ fn copied_folder(packed: bool) -> tempfile::TempDir {
 }
 
 #[test]
-fn a_folder_of_mongodump_is_the_archive_it_would_be() {
+fn a_directory_of_mongodump_is_the_archive_it_would_be() {
     let (archive, wanted) = hashes(&golden("platform.archive"));
     for packed in [false, true] {
-        let copy = copied_folder(packed);
+        let copy = copied_directory(packed);
         // That of one database, and that of the whole dump.
         for path in [copy.path().join("platform"), copy.path().to_owned()] {
-            let bytes = folder(&path).expect("whole");
+            let bytes = directory(&path).expect("whole");
             let (contents, found) = hashes(&bytes);
             assert_eq!(found, wanted);
             for entry in &contents.prelude.entries {
@@ -95,17 +95,17 @@ fn a_folder_of_mongodump_is_the_archive_it_would_be() {
             }
             assert_eq!(contents.prelude.entries.len(), archive.prelude.entries.len());
             assert_eq!(contents.prelude.server_version, archive.prelude.server_version);
-            assert!(bytes == folder(&path).expect("whole"), "the same folder gives other bytes");
+            assert!(bytes == directory(&path).expect("whole"), "the same directory gives other bytes");
         }
     }
 }
 
 #[test]
-fn a_damaged_folder_is_no_backup() {
+fn a_damaged_directory_is_no_backup() {
     let damaged = |packed: bool, damage: &dyn Fn(&Path)| {
-        let copy = copied_folder(packed);
+        let copy = copied_directory(packed);
         damage(&copy.path().join("platform"));
-        folder(&copy.path().join("platform")).expect_err("damaged").to_string()
+        directory(&copy.path().join("platform")).expect_err("damaged").to_string()
     };
     let cut = |file: &'static str, by: usize| {
         move |dir: &Path| {
@@ -143,27 +143,27 @@ fn a_damaged_folder_is_no_backup() {
         let found = damaged(packed, damage);
         assert!(found.contains(why), "{found:?} has no {why:?}");
     }
-    assert!(folder(tempfile::TempDir::new().expect("a folder").path()).is_err());
+    assert!(directory(tempfile::TempDir::new().expect("a directory").path()).is_err());
 }
 
 /// mongodump keeps the buckets of a time series in a file of their own, and its options in another.
 #[test]
-fn a_time_series_in_a_folder_has_its_buckets() {
-    let copy = copied_folder(false);
+fn a_time_series_in_a_directory_has_its_buckets() {
+    let copy = copied_directory(false);
     let dir = copy.path().join("platform");
     let options =
         r#"{"options":{"timeseries":{"timeField":"t"}},"indexes":[],"collectionName":"s","type":"timeseries"}"#;
     std::fs::write(dir.join("s.metadata.json"), options).expect("written");
     std::fs::rename(dir.join("users.bson"), dir.join("system.buckets.s.bson")).expect("renamed");
     std::fs::remove_file(dir.join("users.metadata.json")).expect("removed");
-    let bytes = folder(&dir).expect("whole");
+    let bytes = directory(&dir).expect("whole");
     let contents = read_back(&bytes[..]).expect("intact");
     let series = contents.namespaces().into_iter().find(|one| one.kind == "timeseries").expect("announced");
     assert_eq!((series.collection.as_str(), series.documents > 0), ("s", true));
     let marker = b"system.buckets.s";
     assert!(bytes.windows(marker.len()).any(|window| window == marker));
     std::fs::remove_file(dir.join("system.buckets.s.bson")).expect("removed");
-    assert!(folder(&dir).expect_err("no buckets").to_string().contains("platform.s are missing"));
+    assert!(directory(&dir).expect_err("no buckets").to_string().contains("platform.s are missing"));
 }
 
 #[test]

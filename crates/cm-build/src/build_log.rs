@@ -28,7 +28,7 @@ struct Lines {
 }
 
 impl BuildLog {
-    /// Logs in `dir`, the folder of a run. A build is not stopped by a log that cannot be written.
+    /// Logs in `dir`, the directory of a run. A build is not stopped by a log that cannot be written.
     pub fn new(dir: &Path, host: &str, services: &[String]) -> Self {
         let _kept_without = private_dir(dir);
         let lines = |service: &String| {

@@ -1,6 +1,6 @@
 # Says which keys the env files of a checkout set; `env_keys` is defined before.
 # One fact a line, NAME=VALUE. Arguments: CHECKOUT FILES...
-# Where there is no checkout yet, the folder may be there all the same, with an env file in it.
+# Where there is no checkout yet, the directory may be there all the same, with an env file in it.
 there=yes
 cd -- "$1" 2>/dev/null || there=no
 shift

@@ -1,7 +1,7 @@
 //! Brings servers to a commit: moves the checkout, builds what changed, replaces
 //! containers. What is there is looked at first, on all hosts; what takes the change
 //! back is journalled; then the hosts are changed side by side. A host that fails
-//! does not stop another one half-way, but it fails the deployment.
+//! does not stop another one partway, but it fails the deployment.
 
 mod args;
 mod build_log;
@@ -40,7 +40,7 @@ impl cm_core::Tool for Tool {
     ];
     const SCHEMAS: &'static [&'static str] = &[cm_ledger::SCHEMA];
     const FINISHES_ON_INTERRUPT: bool = true;
-    const ON_INTERRUPT: &'static str = "stopping once no service is half-way; a second Ctrl-C stops at once";
+    const ON_INTERRUPT: &'static str = "stopping once no service is partway; a second Ctrl-C stops at once";
     type Args = Args;
 
     fn common(args: &Args) -> &CommonArgs {
@@ -126,7 +126,7 @@ async fn foresee(
     if moved.is_empty() { Ok(done) } else { Err(saved::refused(&moved)) }
 }
 
-/// What changes nothing half-way may be stopped at any moment.
+/// What changes nothing partway may be stopped at any moment.
 async fn unless_stopped<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::select! {
         result = work => result,

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 /// Every name with cm's tag, and the image behind it.
 const LIST: [&str; 6] = ["docker", "image", "ls", "--no-trunc", "--format", "{{.ID}} {{.Repository}}:{{.Tag}}"];
 
-/// Images whose last name went to a newer one, as when a commit is built anew without cache.
+/// Images whose last name went to a newer one, as when a commit is built again without cache.
 /// Compose has put the project's name on them.
 const NAMELESS: [&str; 7] = ["docker", "image", "ls", "--no-trunc", "-q", "--filter=dangling=true", "--filter"];
 

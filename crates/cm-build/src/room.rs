@@ -8,10 +8,10 @@ use cm_lease::Guard;
 use cm_ledger::Ledger;
 use cm_project::Project;
 
-/// Says how many bytes are free where Docker keeps its images. That folder itself may be closed to us.
+/// Says how many bytes are free where Docker keeps its images. That directory itself may be closed to us.
 const FREE: &str = r#"# Looks how much room there is.
-folder=$(docker info --format '{{.DockerRootDir}}') || exit 1
-df -P -B1 -- "$folder" 2>/dev/null | awk 'NR == 2 { print $4 }'"#;
+directory=$(docker info --format '{{.DockerRootDir}}') || exit 1
+df -P -B1 -- "$directory" 2>/dev/null | awk 'NR == 2 { print $4 }'"#;
 
 /// Room beyond the forecast, in bytes: a build is never the same twice.
 const SPARE: u64 = 256 << 20;

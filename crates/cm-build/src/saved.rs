@@ -96,7 +96,9 @@ impl Saved {
 pub fn refused(moved: &[String]) -> Failure {
     Failure::new(Exit::Build, "plan.moved", "the plan is not carried out: things have moved since it was made")
         .cause(moved.join("\n"))
-        .hint("nothing was changed; make the plan anew and look at it: cm-detect </dev/null | cm-build --dry-run >FILE")
+        .hint(
+            "nothing was changed; make the plan again and look at it: cm-detect </dev/null | cm-build --dry-run >FILE",
+        )
 }
 
 #[cfg(test)]

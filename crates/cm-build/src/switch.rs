@@ -281,7 +281,7 @@ impl<'a> Switch<'a> {
         }
     }
 
-    /// A server's first deployment brings the checkout, around what lies in its folder.
+    /// A server's first deployment brings the checkout, around what lies in its directory.
     async fn make_checkout(&self, fenced: &Host, log: &Log) -> Result<()> {
         let Some(origin) = &self.origin else { return Ok(()) };
         let (branch, commit) = (self.release.branch(), self.release.commit());
@@ -580,7 +580,7 @@ impl<'a> Switch<'a> {
 }
 
 /// Where there is no checkout, the project's containers must not be those of another one:
-/// made again from a new folder, they would lose sight of the data beside the old one.
+/// made again from a new directory, they would lose sight of the data beside the old one.
 pub fn not_elsewhere(host: &Host, path: &str, prefix: &str, containers: &[Container]) -> Result<()> {
     let Some((name, elsewhere)) = cm_engine::elsewhere(path, prefix, containers) else { return Ok(()) };
     let message = format!("on {}: there is no checkout at {path}, and {name} runs from {elsewhere}", host.name());

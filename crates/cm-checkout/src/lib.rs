@@ -1,6 +1,6 @@
 //! A checkout on a host, moved to a commit with its protected files untouched.
 //!
-//! `git reset --hard` and copying files back loses a file when it dies half-way, and
+//! `git reset --hard` and copying files back loses a file when it dies partway, and
 //! gives a bind-mounted file a new inode, so that the container keeps the old
 //! content. Here the protected files are left out of every step that writes the work
 //! tree: everything else is restored from the commit, HEAD moves without touching
@@ -31,7 +31,7 @@ const CLONE_LIMIT: Duration = Duration::from_mins(30);
 
 /// The commit's object is not in the checkout, also after a fetch.
 const NO_COMMIT: i32 = 45;
-/// The folder is not there, or is no repository.
+/// The directory is not there, or is no repository.
 const NO_CHECKOUT: i32 = 46;
 /// A protected file is not what it was.
 const NOT_PROVED: i32 = 47;
@@ -140,7 +140,7 @@ impl<'a> Checkout<'a> {
     }
 
     /// Makes the checkout that is not there: the repository, from `origin`, with no file
-    /// checked out yet. What lies in the folder stays. Ended half-way, it leaves nothing.
+    /// checked out yet. What lies in the directory stays. Ended partway, it leaves nothing.
     ///
     /// # Errors
     /// [`Exit::Unreachable`]; [`Exit::Build`] with `checkout.clone` or `checkout.no-commit`.

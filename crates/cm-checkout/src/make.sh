@@ -1,5 +1,5 @@
 # Makes the repository of a checkout that is not there yet, all of it or nothing. No file of
-# the work tree is written: moving the checkout does that. What lies in the folder stays.
+# the work tree is written: moving the checkout does that. What lies in the directory stays.
 # Arguments: CHECKOUT URL REMOTE BRANCH COMMIT
 set -eu
 LC_ALL=C

@@ -1,5 +1,5 @@
 # Says what moving a checkout would meet; touches no file of the work tree. Where there is
-# none, only the folder's absolute path.
+# none, only the directory's absolute path.
 # Arguments: CHECKOUT REMOTE BRANCH COMMIT PROTECTED...
 set -eu
 LC_ALL=C
@@ -40,7 +40,7 @@ trap 'rm -rf -- "$work"' EXIT
 git update-index -q --refresh >/dev/null 2>&1 || true
 echo "changes $(git -c core.quotePath=false diff --name-only --no-renames "$base" "$commit" -- :/ "$@" | wc -l)"
 # Changed by hand: differs from what is checked out and from what is to come.
-# (A move that was cut off half-way differs from HEAD alone.)
+# (A move that was cut off partway differs from HEAD alone.)
 git -c core.quotePath=false diff --name-only --no-renames "$base" -- :/ "$@" | sort > "$work/head"
 git -c core.quotePath=false diff --name-only --no-renames "$commit" -- :/ "$@" | sort > "$work/commit"
 comm -12 "$work/head" "$work/commit" | while IFS= read -r path; do

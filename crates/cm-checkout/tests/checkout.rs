@@ -207,7 +207,7 @@ async fn what_is_missing_is_named() {
 }
 
 #[tokio::test]
-async fn a_checkout_that_is_not_there_is_made_around_what_lies_in_its_folder() {
+async fn a_checkout_that_is_not_there_is_made_around_what_lies_in_its_directory() {
     let (scene, host) = (scene(), host().await);
     let target = second_commit(&scene);
     let (origin, new) = (scene.laptop.with_file_name("origin.git"), scene.server.with_file_name("new"));
@@ -276,7 +276,7 @@ async fn a_checkout_that_cannot_be_made_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_folder_inside_another_repository_is_no_checkout() {
+async fn a_directory_inside_another_repository_is_no_checkout() {
     let (scene, host) = (scene(), host().await);
     let target = git(&scene.laptop, &["rev-parse", "HEAD"]);
     let inside = scene.server.join("app");

@@ -1,6 +1,6 @@
 //! The journal of a run: every document a program wrote, and every change that
 //! can be taken back, on disk before it happens. It is what is left when a
-//! program is killed. One folder a run, in the user's state directory:
+//! program is killed. One directory a run, in the user's state directory:
 //! `$XDG_STATE_HOME/cm/runs/RUN/{NNN-TOOL.json, undo.jsonl}`.
 
 use crate::redact::redact;
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 /// The changes that can be taken back, one a line.
 const UNDO_FILE: &str = "undo.jsonl";
 
-/// The folder of one run.
+/// The directory of one run.
 #[derive(Clone, Debug)]
 pub struct Journal {
     dir: PathBuf,
@@ -79,7 +79,7 @@ impl Journal {
         let message = format!("cannot write the journal in {}", self.dir.display());
         Failure::new(Exit::Config, "journal.write", message)
             .cause(error)
-            .hint("free some space, or set XDG_STATE_HOME to a folder that you may write")
+            .hint("free some space, or set XDG_STATE_HOME to a directory that you may write")
     }
 
     /// The newest document of the run, for going on after a program was killed.
@@ -126,7 +126,7 @@ pub fn state_dir() -> PathBuf {
     xdg("XDG_STATE_HOME", ".local/state").join("cm")
 }
 
-/// `$XDG_RUNTIME_DIR/cm`, or a folder of the state directory where there is none.
+/// `$XDG_RUNTIME_DIR/cm`, or a directory of the state directory where there is none.
 pub fn runtime_dir() -> PathBuf {
     match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from) {
         Some(dir) if dir.is_absolute() => dir.join("cm"),
@@ -174,8 +174,8 @@ fn write_aside(dir: &Path, name: &str, bytes: &[u8], sync: fn(&File) -> io::Resu
     written
 }
 
-/// Syncs every file in `dir`; nothing to do if there is no such folder yet. Their names are
-/// synced with the folder, when something is appended.
+/// Syncs every file in `dir`; nothing to do if there is no such directory yet. Their names are
+/// synced with the directory, when something is appended.
 fn sync_files(dir: &Path) -> io::Result<()> {
     let Ok(entries) = fs::read_dir(dir) else { return Ok(()) };
     entries.flatten().try_for_each(|entry| match File::open(entry.path()) {

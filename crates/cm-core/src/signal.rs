@@ -10,7 +10,7 @@ use tokio::sync::watch;
 static STOP: LazyLock<watch::Sender<Option<Exit>>> = LazyLock::new(|| watch::channel(None).0);
 
 /// That somebody asked this process to end: for a program that finishes what must not be left
-/// half-way and then stops.
+/// partway and then stops.
 #[derive(Clone, Copy, Debug)]
 pub struct Stop;
 

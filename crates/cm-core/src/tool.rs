@@ -82,10 +82,10 @@ pub trait Tool {
     /// How many threads beside the first one, on which all tasks then run; each costs a short program a
     /// noticeable part of its time. With 0, tasks share the first one.
     const THREADS: usize = 2;
-    /// Whether a first Ctrl-C only warns, because stopping half-way is worse; [`Stop`] tells of it.
+    /// Whether a first Ctrl-C only warns, because stopping partway is worse; [`Stop`] tells of it.
     const FINISHES_ON_INTERRUPT: bool = false;
     /// What is said then.
-    const ON_INTERRUPT: &'static str = "not stopping half-way; a second Ctrl-C stops at once";
+    const ON_INTERRUPT: &'static str = "not stopping partway; a second Ctrl-C stops at once";
     /// Its command line.
     type Args: Parser;
 

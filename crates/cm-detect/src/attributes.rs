@@ -14,7 +14,7 @@ const CONVERSIONS: [&str; 7] = ["text", "eol", "crlf", "binary", "filter", "iden
 
 /// The files that a change of one `.gitattributes` may check out differently.
 pub struct Conversion {
-    folder: String,
+    directory: String,
     patterns: Patterns,
 }
 
@@ -22,21 +22,21 @@ impl Conversion {
     /// What the change of `path` means, if it is such a file and a line of that kind changed.
     pub fn of(path: &[u8], before: &CommitTree, after: &CommitTree) -> Option<Self> {
         let path = std::str::from_utf8(path).ok()?;
-        let folder = tree::parent(path);
-        if tree::join(folder, FILE_NAME) != path {
+        let directory = tree::parent(path);
+        if tree::join(directory, FILE_NAME) != path {
             return None;
         }
         let (was, is) = (lines(before, path), lines(after, path));
         let differ = was.symmetric_difference(&is).filter_map(|line| line.split_once(char::is_whitespace));
         let patterns: Vec<String> = differ.map(|(pattern, _)| anywhere(pattern)).collect();
         let patterns_of = Patterns::of(patterns.iter().map(String::as_str));
-        (!patterns.is_empty()).then(|| Conversion { folder: folder.to_owned(), patterns: patterns_of })
+        (!patterns.is_empty()).then(|| Conversion { directory: directory.to_owned(), patterns: patterns_of })
     }
 
     /// Whether the file `path` may be checked out differently.
     pub fn applies(&self, path: &[u8]) -> bool {
-        let start = if self.folder.is_empty() { 0 } else { self.folder.len() + 1 };
-        tree::is_within(path, &self.folder) && path.len() > start && self.patterns.matches(&path[start..])
+        let start = if self.directory.is_empty() { 0 } else { self.directory.len() + 1 };
+        tree::is_within(path, &self.directory) && path.len() > start && self.patterns.matches(&path[start..])
     }
 }
 
@@ -54,7 +54,7 @@ fn converts(attribute: &str) -> bool {
     CONVERSIONS.contains(&name.split('=').next().unwrap_or(name))
 }
 
-/// A pattern without a slash means files of that name in every folder below.
+/// A pattern without a slash means files of that name in every directory below.
 fn anywhere(pattern: &str) -> String {
     let pattern = pattern.trim_matches('"');
     if pattern.contains('/') { pattern.to_owned() } else { format!("**/{pattern}") }

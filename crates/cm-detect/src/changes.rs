@@ -1,5 +1,5 @@
 //! Every path that differs between two commits. The trees are read as Git stores them,
-//! side by side; folders that are the same on both sides are not opened, so that this costs
+//! side by side; directories that are the same on both sides are not opened, so that this costs
 //! what the difference costs, not what the repository holds. On one thread: more of them wait
 //! for each other, as the library locks its window onto the pack at every object.
 
@@ -54,8 +54,8 @@ pub fn of_commits(git: &Repository, base: Oid, head: Oid) -> Result<Vec<Change>,
     between(&git.odb()?, tree(base)?, tree(head)?)
 }
 
-/// The mode of a folder in a tree of Git.
-const FOLDER: u32 = 0o040_000;
+/// The mode of a directory in a tree of Git.
+const DIRECTORY: u32 = 0o040_000;
 /// The mode of a submodule.
 const MODULE: u32 = 0o160_000;
 
@@ -65,43 +65,48 @@ const MODULE: u32 = 0o160_000;
 /// If the objects are not all here, or one of them is no tree.
 fn between(odb: &Odb, base: Oid, head: Oid) -> Result<Vec<Change>, Error> {
     let mut changes = Vec::new();
-    compare_all(odb, &Folder { path: Vec::new(), base: Some(base), head: Some(head) }, &mut changes)?;
+    compare_all(odb, &Directory { path: Vec::new(), base: Some(base), head: Some(head) }, &mut changes)?;
     changes.sort_unstable();
     Ok(changes)
 }
 
-/// A folder that differs: its trees on both sides.
-struct Folder {
+/// A directory that differs: its trees on both sides.
+struct Directory {
     path: Vec<u8>,
     base: Option<Oid>,
     head: Option<Oid>,
 }
 
-/// Adds what differs in a folder and everywhere below it.
-fn compare_all(odb: &Odb, folder: &Folder, changes: &mut Vec<Change>) -> Result<(), Error> {
+/// Adds what differs in a directory and everywhere below it.
+fn compare_all(odb: &Odb, directory: &Directory, changes: &mut Vec<Change>) -> Result<(), Error> {
     let mut below = Vec::new();
-    compare(odb, folder, changes, &mut below)?;
-    below.iter().try_for_each(|folder| compare_all(odb, folder, changes))
+    compare(odb, directory, changes, &mut below)?;
+    below.iter().try_for_each(|directory| compare_all(odb, directory, changes))
 }
 
-/// Adds what differs in a folder itself to `changes`, and the folders in it that differ to `below`.
+/// Adds what differs in a directory itself to `changes`, and the directories in it that differ to `below`.
 /// Names are compared by their bytes, whatever the file system of this machine thinks of case.
-fn compare(odb: &Odb, folder: &Folder, changes: &mut Vec<Change>, below: &mut Vec<Folder>) -> Result<(), Error> {
+fn compare(
+    odb: &Odb,
+    directory: &Directory,
+    changes: &mut Vec<Change>,
+    below: &mut Vec<Directory>,
+) -> Result<(), Error> {
     let read = |id: Option<Oid>| id.map(|id| odb.read(id)).transpose();
-    let (base, head) = (read(folder.base)?, read(folder.head)?);
+    let (base, head) = (read(directory.base)?, read(directory.head)?);
     let mut before = Entries::of(base.as_ref())?;
     let mut after = Entries::of(head.as_ref())?;
     while let Some((was, is)) = next_pair(&mut before, &mut after)? {
         let name = was.as_ref().or(is.as_ref()).map_or(&[][..], |entry| entry.name);
-        let slash: &[u8] = if folder.path.is_empty() { b"" } else { b"/" };
-        let path = [&folder.path, slash, name].concat();
-        let trees = [&was, &is].map(|entry| entry.as_ref().filter(|entry| entry.is_folder()));
-        let files = [&was, &is].map(|entry| entry.as_ref().filter(|entry| !entry.is_folder()));
+        let slash: &[u8] = if directory.path.is_empty() { b"" } else { b"/" };
+        let path = [&directory.path, slash, name].concat();
+        let trees = [&was, &is].map(|entry| entry.as_ref().filter(|entry| entry.is_directory()));
+        let files = [&was, &is].map(|entry| entry.as_ref().filter(|entry| !entry.is_directory()));
         if let [base, head] = trees
             && (base.is_some() || head.is_some())
         {
             let id = |entry: Option<&Entry>| entry.map(|entry| Oid::from_bytes(entry.id)).transpose();
-            below.push(Folder { path: path.clone(), base: id(base)?, head: id(head)? });
+            below.push(Directory { path: path.clone(), base: id(base)?, head: id(head)? });
         }
         if files.iter().any(Option::is_some) {
             let module = files.iter().flatten().any(|entry| entry.mode == MODULE);
@@ -144,16 +149,16 @@ struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    fn is_folder(&self) -> bool {
-        self.mode == FOLDER
+    fn is_directory(&self) -> bool {
+        self.mode == DIRECTORY
     }
 
-    /// The order of Git: by the names' bytes, folders as if they ended in a slash.
+    /// The order of Git: by the names' bytes, directories as if they ended in a slash.
     fn order(&self, other: &Self) -> Ordering {
         let shorter = self.name.len().min(other.name.len());
         let after = |entry: &Self| match entry.name.get(shorter) {
             Some(byte) => *byte,
-            None if entry.is_folder() => b'/',
+            None if entry.is_directory() => b'/',
             None => 0,
         };
         self.name[..shorter].cmp(&other.name[..shorter]).then_with(|| after(self).cmp(&after(other)))
@@ -243,11 +248,11 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_sorts_as_if_it_ended_in_a_slash() {
-        // `a.b` comes before the folder `a`, and after the file `a`.
-        let folder = [("100644", "a.b", 1), ("40000", "a", 2), ("100644", "a0", 3)];
+    fn a_directory_sorts_as_if_it_ended_in_a_slash() {
+        // `a.b` comes before the directory `a`, and after the file `a`.
+        let directory = [("100644", "a.b", 1), ("40000", "a", 2), ("100644", "a0", 3)];
         let file = [("100644", "a", 2), ("100644", "a.b", 1), ("100644", "a0", 3)];
-        assert_eq!(differ(&folder, &file), ["+a", "-a"]);
+        assert_eq!(differ(&directory, &file), ["+a", "-a"]);
     }
 
     #[test]

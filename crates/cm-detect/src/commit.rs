@@ -12,7 +12,7 @@ use std::rc::Rc;
 pub struct CommitTree<'a> {
     git: &'a git2::Repository,
     tree: git2::Tree<'a>,
-    /// Folders that were opened, by path. The library's own cache is off: what differs is read once.
+    /// Directories that were opened, by path. The library's own cache is off: what differs is read once.
     opened: RefCell<HashMap<Vec<u8>, Option<Rc<git2::Tree<'a>>>>>,
 }
 
@@ -26,13 +26,13 @@ impl<'a> CommitTree<'a> {
     fn entry(&self, path: &[u8]) -> Option<TreeEntry<'static>> {
         let path = path.strip_suffix(b"/").unwrap_or(path);
         match path.iter().rposition(|byte| *byte == b'/') {
-            Some(slash) => self.folder(&path[..slash])?.get_name_bytes(&path[slash + 1..])?.to_owned().into(),
+            Some(slash) => self.directory(&path[..slash])?.get_name_bytes(&path[slash + 1..])?.to_owned().into(),
             None => Some(self.tree.get_name_bytes(path)?.to_owned()),
         }
     }
 
-    /// The folder at `path`, which is not empty.
-    fn folder(&self, path: &[u8]) -> Option<Rc<git2::Tree<'a>>> {
+    /// The directory at `path`, which is not empty.
+    fn directory(&self, path: &[u8]) -> Option<Rc<git2::Tree<'a>>> {
         if let Some(known) = self.opened.borrow().get(path) {
             return known.clone();
         }
@@ -48,8 +48,8 @@ impl<'a> CommitTree<'a> {
     /// [`cm_core::Exit::Detect`] if the objects are not all here.
     pub fn files(&self, wanted: &dyn Fn(&[u8]) -> bool) -> Result<Vec<Vec<u8>>> {
         let mut files = Vec::new();
-        let walked = self.tree.walk(git2::TreeWalkMode::PreOrder, |folder, entry| {
-            let path = [folder.as_bytes(), entry.name_bytes()].concat();
+        let walked = self.tree.walk(git2::TreeWalkMode::PreOrder, |directory, entry| {
+            let path = [directory.as_bytes(), entry.name_bytes()].concat();
             if entry.kind() == Some(ObjectType::Blob) && wanted(&path) {
                 files.push(path);
             }
@@ -59,18 +59,18 @@ impl<'a> CommitTree<'a> {
         Ok(files)
     }
 
-    /// Whether `wanted` says yes to a file below one of `folders`.
+    /// Whether `wanted` says yes to a file below one of `directories`.
     ///
     /// # Errors
     /// [`cm_core::Exit::Detect`] if the objects are not all here.
-    pub fn any_below(&self, folders: &BTreeSet<String>, wanted: &dyn Fn(&[u8]) -> bool) -> Result<bool> {
+    pub fn any_below(&self, directories: &BTreeSet<String>, wanted: &dyn Fn(&[u8]) -> bool) -> Result<bool> {
         let mut found = false;
-        for folder in folders {
-            let is_above = |other: &String| other != folder && tree::is_within(folder.as_bytes(), other);
-            if folders.iter().any(is_above) {
+        for directory in directories {
+            let is_above = |other: &String| other != directory && tree::is_within(directory.as_bytes(), other);
+            if directories.iter().any(is_above) {
                 continue;
             }
-            let below = match folder.as_str() {
+            let below = match directory.as_str() {
                 "" => Some(self.tree.clone()),
                 path => match self.entry(path.as_bytes()) {
                     Some(entry) if entry.kind() == Some(ObjectType::Tree) => {
@@ -83,7 +83,7 @@ impl<'a> CommitTree<'a> {
                     None => None,
                 },
             };
-            let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+            let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };
             if let Some(tree) = below {
                 found |= any_file(&tree, prefix.as_bytes(), wanted)?;
             }
@@ -94,14 +94,14 @@ impl<'a> CommitTree<'a> {
         Ok(found)
     }
 
-    /// What stands at `path`: the id of a file or link, of a folder only that it is one.
+    /// What stands at `path`: the id of a file or link, of a directory only that it is one.
     pub fn stands(&self, path: &str) -> Option<(i32, Option<Oid>)> {
         if path.is_empty() {
             return None;
         }
         let entry = self.entry(path.as_bytes())?;
-        let folder = entry.kind() == Some(ObjectType::Tree);
-        Some((entry.filemode(), (!folder).then(|| entry.id())))
+        let directory = entry.kind() == Some(ObjectType::Tree);
+        Some((entry.filemode(), (!directory).then(|| entry.id())))
     }
 
     /// The content of a file by its bytes; `None` if it is none.
@@ -115,8 +115,8 @@ impl<'a> CommitTree<'a> {
 /// Whether `wanted` says yes to a file of `tree`, whose own path is `prefix`.
 fn any_file(tree: &git2::Tree, prefix: &[u8], wanted: &dyn Fn(&[u8]) -> bool) -> Result<bool> {
     let mut found = false;
-    let walked = tree.walk(git2::TreeWalkMode::PreOrder, |folder, entry| {
-        let path = [prefix, folder.as_bytes(), entry.name_bytes()].concat();
+    let walked = tree.walk(git2::TreeWalkMode::PreOrder, |directory, entry| {
+        let path = [prefix, directory.as_bytes(), entry.name_bytes()].concat();
         found = entry.kind() != Some(ObjectType::Tree) && wanted(&path);
         if found { git2::TreeWalkResult::Abort } else { git2::TreeWalkResult::Ok }
     });

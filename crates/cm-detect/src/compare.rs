@@ -227,8 +227,8 @@ impl Sides<'_> {
         let Some(before) = self.before else { return Ok(true) };
         let changed: HashSet<&[u8]> = changes.iter().map(|change| change.path.as_slice()).collect();
         let differs = |path: &[u8]| !changed.contains(path) && before.takes(path) != self.after.takes(path);
-        let folders = before.folders().union(&self.after.folders()).cloned().collect();
-        tree.any_below(&folders, &differs)
+        let directories = before.directories().union(&self.after.directories()).cloned().collect();
+        tree.any_below(&directories, &differs)
     }
 }
 

@@ -285,9 +285,9 @@ impl Detection {
         let tree = self.repository.tree(self.head)?;
         let mut paths = plan.python.clone();
         // What never ran differs in every file.
-        let anew = |name: &String| !matches!(self.base_of(name), Some(bases::Base::Commit { .. }));
+        let fresh = |name: &String| !matches!(self.base_of(name), Some(bases::Base::Commit { .. }));
         let acted = |name: &String| plan.services.iter().any(|s| s.name == *name && s.action != Action::None);
-        let new: Vec<bool> = self.inputs.services.iter().map(|s| acted(&s.name) && anew(&s.name)).collect();
+        let new: Vec<bool> = self.inputs.services.iter().map(|s| acted(&s.name) && fresh(&s.name)).collect();
         if new.contains(&true) {
             let takes = |path: &[u8]| {
                 self.inputs.classify(path, false).iter().zip(&new).any(|(effect, new)| *new && effect.is_some())

@@ -13,8 +13,8 @@ use std::path::Path;
 
 /// The project and its repository, as the flags say.
 pub fn open(args: &Args) -> Result<(Project, Repository)> {
-    if let Some(folder) = &args.repo {
-        return open_revision(args, folder);
+    if let Some(directory) = &args.repo {
+        return open_revision(args, directory);
     }
     let project = match args.compose_file.is_empty() {
         true => {
@@ -43,8 +43,8 @@ fn named_compose(args: &Args) -> Result<Project> {
 }
 
 /// A repository that need not be checked out, with the `cm.toml` of the revision.
-fn open_revision(args: &Args, folder: &Path) -> Result<(Project, Repository)> {
-    let repository = Repository::open(folder)?;
+fn open_revision(args: &Args, directory: &Path) -> Result<(Project, Repository)> {
+    let repository = Repository::open(directory)?;
     let head = match &args.head {
         Some(rev) => repository.commit(rev)?,
         None => repository.head()?.commit,
@@ -68,7 +68,7 @@ fn open_revision(args: &Args, folder: &Path) -> Result<(Project, Repository)> {
         );
     }
     drop(tree);
-    let project = Project::of(folder.to_owned(), folder.to_owned(), String::new(), config);
+    let project = Project::of(directory.to_owned(), directory.to_owned(), String::new(), config);
     Ok((project, repository))
 }
 

@@ -65,7 +65,7 @@ pub struct Question<'a> {
     pub selected: Option<&'a BTreeSet<String>>,
     /// The hosts that were asked for; `None` for all.
     pub hosts: Option<&'a BTreeSet<String>>,
-    /// Whether everything is to be done anew.
+    /// Whether everything is to be built and replaced.
     pub full: bool,
 }
 
@@ -151,17 +151,17 @@ impl Question<'_> {
     fn outcome(&self, index: usize) -> Outcome {
         let service = &self.compose().services[index];
         let mut outcome = Outcome::nothing();
-        let anew = start_action(service);
+        let fresh = start_action(service);
         match self.bases.of(&self.host_of(&service.name), &service.name) {
             // A host that was not asked: nothing of it was asked for.
             None => {}
-            Some(Base::Never { first: true }) => outcome.because(anew, "", reason::FIRST_DEPLOY),
-            Some(Base::Never { first: false }) => outcome.because(anew, "", reason::NEW_SERVICE),
-            Some(Base::Unknown(_)) => outcome.because(anew, "", reason::UNKNOWN_BASE),
+            Some(Base::Never { first: true }) => outcome.because(fresh, "", reason::FIRST_DEPLOY),
+            Some(Base::Never { first: false }) => outcome.because(fresh, "", reason::NEW_SERVICE),
+            Some(Base::Unknown(_)) => outcome.because(fresh, "", reason::UNKNOWN_BASE),
             Some(Base::Commit { id, good }) => {
                 self.compare(index, service, id, &mut outcome);
                 if !good {
-                    outcome.because(anew, "", reason::UNVERIFIED);
+                    outcome.because(fresh, "", reason::UNVERIFIED);
                 }
             }
         }
@@ -172,17 +172,17 @@ impl Question<'_> {
     fn compare(&self, index: usize, service: &compose::Service, base: Oid, outcome: &mut Outcome) {
         let Some(comparison) = self.comparisons.iter().find(|comparison| comparison.base == base) else { return };
         let file = self.project.compose_files().into_iter().next().unwrap_or_default();
-        let anew = start_action(service);
+        let fresh = start_action(service);
         match comparison.configuration(service, &self.project.compose_name()) {
             Configuration::Same => {}
-            Configuration::Build => outcome.because(anew, &file, reason::COMPOSE_BUILD),
+            Configuration::Build => outcome.because(fresh, &file, reason::COMPOSE_BUILD),
             Configuration::Container => outcome.because(Action::Recreate, &file, reason::COMPOSE_CONFIGURATION),
-            Configuration::New => outcome.because(anew, &file, reason::NEW_SERVICE),
-            Configuration::Unreadable => outcome.because(anew, &file, reason::UNREADABLE_BASE),
+            Configuration::New => outcome.because(fresh, &file, reason::NEW_SERVICE),
+            Configuration::Unreadable => outcome.because(fresh, &file, reason::UNREADABLE_BASE),
         }
         // With one revision for all, what Compose did not start was not deployed.
         if matches!(self.bases, Bases::Revision(_)) && comparison.was_idle(&service.name) {
-            outcome.because(anew, file, reason::NEW_SERVICE);
+            outcome.because(fresh, file, reason::NEW_SERVICE);
         }
         self.compare_base_images(index, comparison, outcome);
         for (change, effect) in comparison.effects(index).filter(|(change, _)| !self.is_protected(change)) {

@@ -28,9 +28,9 @@ pub struct Scan(JoinHandle<Result<Vec<Vec<u8>>>>);
 impl Scan {
     /// Begins to look, in a thread of its own.
     pub fn start(repository: &Repository) -> Self {
-        let folder = repository.git.workdir().map(Path::to_owned);
-        Scan(tokio::task::spawn_blocking(move || match folder {
-            Some(folder) => Repository::open(&folder)?.uncommitted(),
+        let directory = repository.git.workdir().map(Path::to_owned);
+        Scan(tokio::task::spawn_blocking(move || match directory {
+            Some(directory) => Repository::open(&directory)?.uncommitted(),
             None => Ok(Vec::new()),
         }))
     }
@@ -112,7 +112,7 @@ impl Repository {
         }
         let head = self.git.head().and_then(|head| head.peel_to_commit()).ok();
         let blob = head.and_then(|head| self.tree(head.id()).ok()?.blob(path));
-        let file = self.git.workdir().and_then(|folder| std::fs::read(folder.join(name)).ok());
+        let file = self.git.workdir().and_then(|directory| std::fs::read(directory.join(name)).ok());
         matches!((blob, file), (Some(blob), Some(file)) if blob == without_returns(&file))
     }
 
@@ -123,7 +123,7 @@ impl Repository {
             let head = self.git.head().ok()?.peel_to_commit().ok()?.id();
             Pointer::parse(&self.tree(head).ok()?.blob(path)?)
         };
-        let file = self.git.workdir().map(|folder| folder.join(std::ffi::OsStr::from_bytes(path)));
+        let file = self.git.workdir().map(|directory| directory.join(std::ffi::OsStr::from_bytes(path)));
         matches!((pointer(), file), (Some(pointer), Some(file)) if pointer.is_of(&file))
     }
 }

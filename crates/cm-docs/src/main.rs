@@ -66,7 +66,7 @@ fn write(dir: &Path) -> Result<()> {
     for (name, text) in files() {
         let file = dir.join(&name);
         fs::create_dir_all(file.parent().unwrap_or(dir))
-            .with_context(|| format!("cannot make the folder of {name}"))?;
+            .with_context(|| format!("cannot make the directory of {name}"))?;
         fs::write(file, text).with_context(|| format!("cannot write {name}"))?;
     }
     Ok(())
@@ -78,13 +78,13 @@ fn check(dir: &Path) -> Result<()> {
         let committed = fs::read_to_string(dir.join(name)).unwrap_or_default();
         if committed != *text {
             bail!(
-                "{} is not what the definitions say now; `make man` (cargo run -q -p cm-docs -- man) writes it anew",
+                "{} is not what the definitions say now; `make man` (cargo run -q -p cm-docs -- man) writes it again",
                 dir.join(name).display()
             );
         }
     }
-    for folder in [dir.to_owned(), dir.join("schemas")] {
-        let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    for directory in [dir.to_owned(), dir.join("schemas")] {
+        let entries = fs::read_dir(&directory).with_context(|| format!("cannot read {}", directory.display()))?;
         for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()) {
             let name = path.strip_prefix(dir).unwrap_or(&path).to_string_lossy().into_owned();
             if !expected.contains_key(&name) {

@@ -63,9 +63,9 @@ mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
 
-    /// The words `"family.rest"` of a known family in the sources below `folder`, tests left out.
-    fn find(folder: &Path, families: &BTreeSet<&str>, found: &mut BTreeSet<String>) {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+    /// The words `"family.rest"` of a known family in the sources below `directory`, tests left out.
+    fn find(directory: &Path, families: &BTreeSet<&str>, found: &mut BTreeSet<String>) {
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
             let path = entry.path();
             if path.is_dir() {
                 find(&path, families, found);
@@ -110,8 +110,8 @@ mod tests {
     }
 
     /// The families of the codes in `Failure::new(Exit::…, "family.rest", …)`.
-    fn families(folder: &Path, into: &mut std::collections::BTreeSet<String>) {
-        for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+    fn families(directory: &Path, into: &mut std::collections::BTreeSet<String>) {
+        for entry in std::fs::read_dir(directory).expect("a directory").flatten() {
             let path = entry.path();
             if path.is_dir() {
                 families(&path, into);

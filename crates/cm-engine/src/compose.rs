@@ -32,7 +32,7 @@ pub struct BuildOptions<'a> {
     pub revision: &'a str,
     /// The project's state directory on the host, where a build says how it goes.
     pub state: &'a str,
-    /// Whether every layer is built anew.
+    /// Whether every layer is built again.
     pub no_cache: bool,
 }
 
@@ -61,14 +61,14 @@ pub struct UpOptions {
 impl<'a> Compose<'a> {
     /// The project in its `checkout` on `host`, with the files and profiles of `cm.toml`.
     pub fn of(project: &Project, host: &'a Host, checkout: &str) -> Self {
-        let folder = match project.prefix.as_str() {
+        let directory = match project.prefix.as_str() {
             "" => checkout.to_owned(),
             prefix => format!("{checkout}/{prefix}"),
         };
         let config = &project.config.compose;
         Compose {
             host,
-            checkout: folder,
+            checkout: directory,
             files: config.files.clone(),
             env_file: config.env_file.clone(),
             profiles: config.profiles.clone(),
@@ -94,7 +94,7 @@ impl<'a> Compose<'a> {
 
     fn command_with<S: AsRef<str>>(&self, more_files: &[String], arguments: &[S]) -> Command<'a> {
         let mut argv = vec!["docker".to_owned(), "compose".to_owned(), "--ansi".to_owned(), "never".to_owned()];
-        // The first file alone would decide the project's folder; say it.
+        // The first file alone would decide the project's directory; say it.
         argv.extend(["--project-directory".to_owned(), ".".to_owned()]);
         for file in self.files.iter().chain(more_files) {
             argv.extend(["-f".to_owned(), file.clone()]);
@@ -150,7 +150,7 @@ impl<'a> Compose<'a> {
             missing.causes = failure.causes;
             return missing.hint("on Debian: apt-get install docker-compose-v2, or Docker's own docker-compose-plugin");
         }
-        if has_no_folder(&failure) {
+        if has_no_directory(&failure) {
             let message = format!("there is no checkout on {}", self.host.name());
             let mut missing = Failure::new(Exit::Config, "checkout.missing", message);
             missing.causes = failure.causes;
@@ -233,7 +233,7 @@ impl<'a> Compose<'a> {
     /// # Errors
     /// [`Exit::Build`] with Compose's words.
     pub async fn up<S: AsRef<str>>(&self, services: &[S], options: UpOptions, line: impl FnMut(&str)) -> Result<()> {
-        // Half-way there are containers under temporary names, or none.
+        // Partway there are containers under temporary names, or none.
         self.up_command(services, options).to_its_end().stream(Exit::Build, "build.up", line).await
     }
 
@@ -298,8 +298,8 @@ fn is_missing(failure: &Failure) -> bool {
     failure.causes.iter().any(|cause| said.iter().any(|words| cause.contains(words)))
 }
 
-/// What `env -C` says where there is no such folder.
-fn has_no_folder(failure: &Failure) -> bool {
+/// What `env -C` says where there is no such directory.
+fn has_no_directory(failure: &Failure) -> bool {
     failure.causes.iter().any(|cause| cause.contains("cannot change directory to"))
 }
 

@@ -163,7 +163,7 @@ fn single(service: &Value) -> Option<String> {
     None
 }
 
-/// A volume or folder of the host that it may write, or a device.
+/// A volume or directory of the host that it may write, or a device.
 fn exclusive(service: &Value) -> Option<String> {
     let mounts = service.get("volumes").and_then(Value::as_array);
     let written = |mount: &&Value| {

@@ -16,7 +16,7 @@ pub enum Health {
     Unhealthy,
 }
 
-/// A file or folder of the host inside a container.
+/// A file or directory of the host inside a container.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Mount {
     /// The path on the host.
@@ -62,7 +62,7 @@ pub struct Container {
     pub revision: String,
     /// Bind mounts.
     pub binds: Vec<Mount>,
-    /// The folder it was made from, absolute; empty if Compose did not make it.
+    /// The directory it was made from, absolute; empty if Compose did not make it.
     pub working_dir: String,
     /// Its addresses on the engine's networks.
     pub addresses: Vec<String>,

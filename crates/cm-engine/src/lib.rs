@@ -108,35 +108,36 @@ pub async fn project_name(project: &Project, host: &Host, checkout: &str) -> Res
     }
     match Compose::of(project, host, checkout).config().await {
         Err(failure) if failure.code == "checkout.missing" || has_no_file(&failure) => {
-            Ok(folder_name(project, checkout))
+            Ok(directory_name(project, checkout))
         }
         config => Ok(config?.project),
     }
 }
 
-/// The name that Compose takes from the folder of `project` in its `checkout`, where neither
+/// The name that Compose takes from the directory of `project` in its `checkout`, where neither
 /// the compose file nor the environment has one.
-pub fn folder_name(project: &Project, checkout: &str) -> String {
-    let folder = [checkout, &project.prefix].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
-    let name = folder.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_lowercase();
+pub fn directory_name(project: &Project, checkout: &str) -> String {
+    let directory =
+        [checkout, &project.prefix].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
+    let name = directory.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_lowercase();
     let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')).collect();
     name.trim_start_matches(['-', '_']).to_owned()
 }
 
-/// A container that was made from another folder than the `prefix` of the checkout at `path`,
+/// A container that was made from another directory than the `prefix` of the checkout at `path`,
 /// an absolute one: its name, and the checkout it seems to come from.
 pub fn elsewhere<'a>(path: &str, prefix: &str, containers: &'a [Container]) -> Option<(&'a str, &'a str)> {
-    let folder = format!("{path}/{prefix}");
+    let directory = format!("{path}/{prefix}");
     let other = |container: &&Container| {
-        !container.working_dir.is_empty() && container.working_dir != folder.trim_end_matches('/')
+        !container.working_dir.is_empty() && container.working_dir != directory.trim_end_matches('/')
     };
     let container = containers.iter().find(other)?;
-    let folder = container.working_dir.strip_suffix(prefix).filter(|folder| folder.ends_with('/'));
-    Some((&container.name, folder.unwrap_or(&container.working_dir).trim_end_matches('/')))
+    let directory = container.working_dir.strip_suffix(prefix).filter(|directory| directory.ends_with('/'));
+    Some((&container.name, directory.unwrap_or(&container.working_dir).trim_end_matches('/')))
 }
 
-/// A container that was made from another folder than the `prefix` of `checkout`, which is there and
-/// known to have the paths `places`: its name and that folder. A folder of another name may be the same.
+/// A container that was made from another directory than the `prefix` of `checkout`, which is there and
+/// known to have the paths `places`: its name and that directory. A directory of another name may be the same.
 ///
 /// # Errors
 /// [`Exit::Unreachable`].
@@ -156,20 +157,20 @@ pub async fn stray(
         return Ok(None);
     }
     let arguments = [host.path(&below(checkout))].into_iter().chain(others.keys().map(|other| (*other).to_owned()));
-    let other = host.script(OTHER_FOLDER, arguments).output().await?.text();
+    let other = host.script(OTHER_DIRECTORY, arguments).output().await?.text();
     Ok(others.get(other.as_str()).map(|name| ((*name).to_owned(), other.clone())))
 }
 
 /// What people are told of a [`stray`].
-pub fn stray_words((name, folder): &(String, String), checkout: &str) -> String {
+pub fn stray_words((name, directory): &(String, String), checkout: &str) -> String {
     format!(
-        "{name} was made from {folder}, not from {checkout}: paths in the compose file that begin with \".\" lead elsewhere \
+        "{name} was made from {directory}, not from {checkout}: paths in the compose file that begin with \".\" lead elsewhere \
          when it is replaced; if that is not meant, mend `checkout` in cm.toml"
     )
 }
 
-/// `$1` folder, then others. Prints the first that is not the same one.
-const OTHER_FOLDER: &str = r#"# Looks whether containers come from another folder.
+/// `$1` directory, then others. Prints the first that is not the same one.
+const OTHER_DIRECTORY: &str = r#"# Looks whether containers come from another directory.
 here=$(cd -- "$1" && pwd -P) || exit 0
 shift
 for other do
@@ -251,7 +252,7 @@ pub async fn exec(host: &Host, container: &str, argv: &[String], exit: Exit, cod
 /// [`Exit::Unreachable`].
 pub async fn stale_mount(host: &Host, container: &Container) -> Result<Option<String>> {
     for mount in &container.binds {
-        // A folder, or a file that is gone: nothing to compare with.
+        // A directory, or a file that is gone: nothing to compare with.
         let Some(outside) = host.read(&mount.source, Exit::Build).await.ok().flatten() else { continue };
         let inside = host.command(["docker", "exec", &container.id, "cat", &mount.destination]).output().await?;
         if !inside.success() || inside.stdout != outside {

@@ -195,11 +195,11 @@ probe = \"http://127.0.0.1:80/\"
 ";
 
     fn project() -> (tempfile::TempDir, Project) {
-        let folder = tempfile::tempdir().expect("folder");
-        std::fs::write(folder.path().join("compose.yml"), COMPOSE).expect("write");
-        std::fs::write(folder.path().join("cm.toml"), CONFIG).expect("write");
-        let project = Project::open(folder.path(), None).unwrap_or_else(|failure| panic!("{failure}"));
-        (folder, project)
+        let directory = tempfile::tempdir().expect("directory");
+        std::fs::write(directory.path().join("compose.yml"), COMPOSE).expect("write");
+        std::fs::write(directory.path().join("cm.toml"), CONFIG).expect("write");
+        let project = Project::open(directory.path(), None).unwrap_or_else(|failure| panic!("{failure}"));
+        (directory, project)
     }
 
     fn run(services: Value, build: Value) -> Run {
@@ -210,7 +210,7 @@ probe = \"http://127.0.0.1:80/\"
     }
 
     fn choose(flags: &[&str], run: &Run) -> Result<Vec<(String, Vec<String>)>> {
-        let (_folder, project) = project();
+        let (_directory, project) = project();
         let args = Args::parse_from([&["cm-health"], flags].concat());
         let selection = Selection::choose(&project, &args, run)?;
         let names = |watch: &HostWatch| watch.services().into_iter().map(str::to_owned).collect();
@@ -251,7 +251,7 @@ probe = \"http://127.0.0.1:80/\"
     fn what_was_built_must_be_what_runs() {
         let services = json!([{"name": "web", "host": "one", "action": "build"}]);
         let build = json!({"hosts": {"one": {"project": "shop-2", "services": {"web": {"image_id": "sha256:aa"}}}}});
-        let (_folder, project) = project();
+        let (_directory, project) = project();
         let run = run(services, build);
         let selection = Selection::choose(&project, &Args::parse_from(["cm-health"]), &run).expect("some");
         let watch = &selection.hosts[0];
@@ -261,7 +261,7 @@ probe = \"http://127.0.0.1:80/\"
 
     #[test]
     fn the_compose_file_says_what_kind_of_service_it_is() {
-        let (_folder, project) = project();
+        let (_directory, project) = project();
         let kind = |name: &str| {
             let wanted = Wanted::of(&project, name);
             (wanted.replicas, wanted.one_shot, wanted.probe.is_some())

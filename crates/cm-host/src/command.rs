@@ -1,4 +1,4 @@
-//! A command on a host: a list of arguments, a folder, a time limit. Whether it
+//! A command on a host: a list of arguments, a directory, a time limit. Whether it
 //! could be run at all is a [`Result`]; what it answered is in the [`Output`].
 
 use crate::Host;
@@ -38,7 +38,7 @@ enum Life {
 }
 
 /// Ends a job: see [`Host::end_job`]. For scripts that do it on their way; its arguments are
-/// the job's folder and the beginning of the key of one that may stay, or nothing.
+/// the job's directory and the beginning of the key of one that may stay, or nothing.
 pub const END_JOB: &str = include_str!("end.sh");
 
 /// How a job came to run: the first line it is said in.
@@ -94,7 +94,7 @@ impl Output {
 
 impl Host {
     /// Ends the job of `dir`, if one runs there, with all that it started, and forgets how it
-    /// ended: the next one begins anew. With `keep`, a job whose key begins with that word stays.
+    /// ended: the next one begins again. With `keep`, a job whose key begins with that word stays.
     ///
     /// # Errors
     /// [`Exit::Unreachable`]; `exit` if it cannot be ended.
@@ -108,7 +108,7 @@ impl<'a> Command<'a> {
         Command { host, argv, cwd: None, env: Vec::new(), stdin: None, limit: DEFAULT_LIMIT, life: Life::Plain }
     }
 
-    /// Runs it in this folder of the host.
+    /// Runs it in this directory of the host.
     pub fn cwd(mut self, path: &str) -> Self {
         self.cwd = Some(self.host.path(path));
         self
@@ -133,7 +133,7 @@ impl<'a> Command<'a> {
     }
 
     /// Ends it with SIGTERM when this program or the connection ends, and starts it only
-    /// when no other such command runs in its folder. It gets no stdin.
+    /// when no other such command runs in its directory. It gets no stdin.
     pub fn ends_with_us(mut self) -> Self {
         self.life = Life::WithUs;
         self
@@ -147,7 +147,7 @@ impl<'a> Command<'a> {
     }
 
     /// Lets it go on to its end when this program or the connection ends, and starts it
-    /// only when no other such command runs in its folder. It gets no stdin; its output
+    /// only when no other such command runs in its directory. It gets no stdin; its output
     /// comes at its end.
     pub fn to_its_end(mut self) -> Self {
         self.life = Life::ToItsEnd;
@@ -155,7 +155,7 @@ impl<'a> Command<'a> {
     }
 
     /// Runs it in a session of its own, which outlives this program and the connection, and
-    /// hands every line it writes to `line`. `dir` is the folder on the host for what there is
+    /// hands every line it writes to `line`. `dir` is the directory on the host for what there is
     /// to know of it; one job at a time runs there. Where one with this `key` (one line; for
     /// [`END_JOB`] its first word tells) runs already, or has run to its good end, that one is
     /// followed; another one is ended first.
@@ -543,10 +543,11 @@ mod tests {
 
     /// Runs `script` as the job of `dir`; gives how it began and what it said.
     async fn job(dir: &Path, key: &str, script: &'static str, patience: u64) -> (Result<Begun>, Vec<String>) {
-        let (host, folder) = (here().await, dir.display().to_string());
-        let command = host.script(script, [""; 0]).cwd(&folder).stdin("input\n").limit(Duration::from_millis(patience));
+        let (host, directory) = (here().await, dir.display().to_string());
+        let command =
+            host.script(script, [""; 0]).cwd(&directory).stdin("input\n").limit(Duration::from_millis(patience));
         let mut lines = Vec::new();
-        let begun = command.job(&folder, key, Exit::Build, "build.x", |line| lines.push(line.to_owned())).await;
+        let begun = command.job(&directory, key, Exit::Build, "build.x", |line| lines.push(line.to_owned())).await;
         (begun, lines)
     }
 
@@ -598,9 +599,9 @@ mod tests {
     #[tokio::test]
     async fn a_job_that_may_stay_is_not_ended() {
         let (dir, host) = (tempfile::tempdir().expect("dir"), here().await);
-        let folder = dir.path().display().to_string();
+        let directory = dir.path().display().to_string();
         job(dir.path(), "a 1", COUNTED, 300).await.0.expect_err("limit");
-        host.end_job(&folder, "a", Exit::Build).await.expect("stays");
+        host.end_job(&directory, "a", Exit::Build).await.expect("stays");
         assert_eq!(job(dir.path(), "a 1", COUNTED, 30_000).await.0.expect("ok"), Begun::Before);
         assert_eq!(content(&dir.path().join("count")).await, "begun\n");
     }
@@ -608,11 +609,11 @@ mod tests {
     #[tokio::test]
     async fn what_runs_to_its_end_is_waited_for_by_the_next_one() {
         let (host, dir) = (here().await, tempfile::tempdir().expect("dir"));
-        let folder = dir.path().display().to_string();
-        let first = host.script("sleep 1; echo talk; echo first >> order", [""; 0]).cwd(&folder).to_its_end();
+        let directory = dir.path().display().to_string();
+        let first = host.script("sleep 1; echo talk; echo first >> order", [""; 0]).cwd(&directory).to_its_end();
         let limit = std::time::Duration::from_millis(300);
         assert_eq!(first.limit(limit).output().await.expect_err("limit").code, "host.timeout");
-        let next = host.script("echo next >> order; echo said", [""; 0]).cwd(&folder).to_its_end();
+        let next = host.script("echo next >> order; echo said", [""; 0]).cwd(&directory).to_its_end();
         assert_eq!(next.text(Exit::Bug, "t").await.expect("ok"), "said");
         assert_eq!(content(&dir.path().join("order")).await, "first\nnext\n");
     }

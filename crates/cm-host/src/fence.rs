@@ -86,20 +86,20 @@ mod tests {
     #[tokio::test]
     async fn a_command_that_may_begin_is_as_without_a_fence() {
         let (host, dir) = (host("yes").await, tempfile::tempdir().expect("dir"));
-        let folder = dir.path().canonicalize().expect("dir").display().to_string();
-        let command = host.script("pwd; cat; exit 79", [""; 0]).cwd(&folder).env("A", "b").stdin("input");
+        let directory = dir.path().canonicalize().expect("dir").display().to_string();
+        let command = host.script("pwd; cat; exit 79", [""; 0]).cwd(&directory).env("A", "b").stdin("input");
         let output = command.output().await.expect("begun");
-        assert_eq!((output.text(), output.status.code()), (format!("{folder}\ninput"), Some(79)));
+        assert_eq!((output.text(), output.status.code()), (format!("{directory}\ninput"), Some(79)));
     }
 
     #[tokio::test]
     async fn a_command_that_may_not_is_not_begun() {
         let dir = tempfile::tempdir().expect("dir");
-        let folder = dir.path().display().to_string();
+        let directory = dir.path().display().to_string();
         let home = std::env::home_dir().expect("home").canonicalize().expect("home").display().to_string();
         for (answer, said) in [("no", "Some(0) stay\nit's gone\n"), ("broken", "Some(75) \n")] {
             let host = host(answer).await;
-            let command = || host.script("echo begun >> begun", [""; 0]).cwd(&folder);
+            let command = || host.script("echo begun >> begun", [""; 0]).cwd(&directory);
             let ends = [
                 command().output().await.map(drop),
                 command().stdin("input").text(Exit::Build, "build.x").await.map(drop),
@@ -110,7 +110,7 @@ mod tests {
                 assert_eq!((failure.exit, failure.message.trim_end()), (Exit::LockLost, said.trim_end()));
                 assert_eq!(failure.causes, std::slice::from_ref(&home));
             }
-            let job = command().job(&folder, "a 1", Exit::Build, "build.x", |_| ()).await;
+            let job = command().job(&directory, "a 1", Exit::Build, "build.x", |_| ()).await;
             assert_eq!(job.expect_err(answer).exit, Exit::LockLost);
             assert!(!dir.path().join("begun").exists());
         }

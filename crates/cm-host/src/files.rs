@@ -47,7 +47,7 @@ impl Host {
     }
 
     /// Writes a whole file; it is either all there or as it was before. `mode` is
-    /// octal, such as `600`. Missing folders are made, for the owner alone.
+    /// octal, such as `600`. Missing directories are made, for the owner alone.
     ///
     /// # Errors
     /// [`Exit::Unreachable`], or `exit` if it cannot be written.

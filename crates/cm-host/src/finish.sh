@@ -1,5 +1,5 @@
 # Runs a command to its end, whatever becomes of the connection: it never writes to a
-# stream that nobody reads any more. One such command at a time in a folder.
+# stream that nobody reads any more. One such command at a time in a directory.
 exec 9<.
 if command -v flock >/dev/null; then
     flock -w 120 9 || { echo "another command still runs in $(pwd)" >&2; exit 75; }

@@ -1,5 +1,5 @@
 //! A tunnel: a Unix socket on this machine that leads to a port which only the
-//! host can reach, such as an unpublished database. A socket in a private folder,
+//! host can reach, such as an unpublished database. A socket in a private directory,
 //! because every user of this machine could use a TCP port.
 
 use crate::Host;

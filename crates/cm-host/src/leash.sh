@@ -1,5 +1,5 @@
 # Runs a command that ends when the connection does: whoever started it holds the
-# other end of stdin. One such command at a time in a folder, if it has to be alone.
+# other end of stdin. One such command at a time in a directory, if it has to be alone.
 # Arguments: alone|beside COMMAND...
 exec 9<.
 if [ "$1" = alone ] && command -v flock >/dev/null; then

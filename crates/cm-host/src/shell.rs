@@ -6,12 +6,12 @@
 //! waits for what takes long. The request is one compound command, which `sh` reads to its end
 //! before it begins: of one that was cut nothing is run. Each stream of the answer lies between
 //! two lines with a word that nobody can guess and that the command is not told, hence it may
-//! contain any bytes. The command runs in a subshell with a stdin of its own: in the folder and
+//! contain any bytes. The command runs in a subshell with a stdin of its own: in the directory and
 //! the environment of any other, and nothing of it is left for the next one. Its answer ends when
 //! it does; what it leaves running must not write to its streams.
 //!
 //! A shell whose command was given up is closed and never used again. One that died idle has
-//! begun nothing, and the command is run elsewhere; one that died half-way looks as if the
+//! begun nothing, and the command is run elsewhere; one that died partway looks as if the
 //! command had been killed, or as the connection that was lost.
 
 use crate::command::Output;

@@ -164,7 +164,7 @@ fn explain(target: &Target, said: &str) -> Failure {
     let failure = unreachable(target).cause(if said.is_empty() { "ssh gave no reason" } else { said });
     if said.contains("IDENTIFICATION HAS CHANGED") {
         failure
-            .hint("ask the server's owner whether it was set up anew; only then remove the old key, as ssh says above")
+            .hint("ask the server's owner whether it was set up again; only then remove the old key, as ssh says above")
     } else if said.contains("Host key verification failed") {
         failure.hint(format!("check the key's fingerprint with the server's owner, then add it: ssh-keyscan -H HOST >> ~/.ssh/known_hosts (HOST as in {})", target.address))
     } else if said.contains("Permission denied") {

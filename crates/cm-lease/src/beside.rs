@@ -5,7 +5,7 @@
 //!
 //! A record is believed only of the user who wrote it: about a process of that user's own.
 
-use crate::lock_file::{folder, hint_for};
+use crate::lock_file::{directory, hint_for};
 use crate::process::Life;
 use crate::record::{MAX_BYTES, Record};
 use cm_core::{Exit, Failure, Result};
@@ -75,7 +75,7 @@ fn prefix(lock: &Path) -> OsString {
 fn path_of(lock: &Path, user: u32) -> PathBuf {
     let mut name = prefix(lock);
     name.push(user.to_string());
-    folder(lock).join(name)
+    directory(lock).join(name)
 }
 
 /// Where this user's is.
@@ -85,8 +85,8 @@ pub fn own_path(lock: &Path) -> PathBuf {
 
 fn paths(lock: &Path) -> Vec<PathBuf> {
     let prefix = prefix(lock);
-    let Ok(entries) = fs::read_dir(folder(lock)) else {
-        // A folder that may not be listed: then at least one's own and root's.
+    let Ok(entries) = fs::read_dir(directory(lock)) else {
+        // A directory that may not be listed: then at least one's own and root's.
         return vec![own_path(lock), path_of(lock, 0)];
     };
     let named = |name: &OsStr| {

@@ -24,7 +24,7 @@ const RELEASE_LIMIT: Duration = Duration::from_secs(5);
 pub struct Wanted {
     /// The lock file of this machine.
     pub file: PathBuf,
-    /// The folder of the lock on each host, such as `~/.local/state/cm/PROJECT`.
+    /// The directory of the lock on each host, such as `~/.local/state/cm/PROJECT`.
     pub dir: String,
     /// The hosts; they are locked in the order of their names.
     pub hosts: Vec<Host>,
@@ -83,7 +83,7 @@ impl Held {
         let mut hosts = wanted.hosts.clone();
         hosts.sort_by(|a, b| a.name().cmp(b.name()));
         for host in hosts {
-            // First noted, then asked: an attempt cut off half-way may have succeeded, and
+            // First noted, then asked: an attempt cut off partway may have succeeded, and
             // a release compares the nonce.
             self.hosts.push(host.clone());
             if let Attempt::Held(holder) = remote::take(&host, &self.dir, record).await? {

@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_missing_folder_is_an_error() {
+    async fn a_missing_directory_is_an_error() {
         let dir = tempfile::tempdir().expect("tempdir");
         assert_eq!(failure(&dir.path().join("no/x.lock")).await.code, "lock.unusable");
     }

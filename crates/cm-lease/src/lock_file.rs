@@ -29,7 +29,7 @@ pub fn open(path: &Path) -> Result<File> {
             return Ok(file);
         }
         // Nothing is left behind where it would be refused.
-        refuse_network(path, rustix::fs::statfs(folder(path)))?;
+        refuse_network(path, rustix::fs::statfs(directory(path)))?;
         let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::open(path, flags, Mode::from_raw_mode(0o644)) {
             Ok(file) => return adopt(File::from(file), path),
@@ -63,7 +63,7 @@ pub fn open_existing(path: &Path) -> Result<Option<File>> {
 }
 
 fn parent_is_there(path: &Path) -> bool {
-    folder(path).is_dir()
+    directory(path).is_dir()
 }
 
 fn checked(file: File, path: &Path) -> Result<File> {
@@ -106,7 +106,7 @@ fn kind_word(kind: FileType) -> &'static str {
 pub fn hint_for(error: Errno) -> &'static str {
     match error {
         Errno::ACCESS | Errno::PERM => {
-            "it or its folder belongs to somebody else: ask them for `chmod a+r`, or name another file with --file"
+            "it or its directory belongs to somebody else: ask them for `chmod a+r`, or name another file with --file"
         }
         Errno::ROFS => "the file system is read-only: name another file with --file or CM_LOCK_FILE",
         Errno::NOSPC | Errno::DQUOT => "the disk is full: make room, or name another file with --file",
@@ -119,7 +119,7 @@ pub fn unusable(path: &Path, why: &str) -> Failure {
     Failure::new(Exit::Config, "lock.unusable", format!("cannot use the lock file {}: {why}", path.display()))
 }
 
-pub fn folder(path: &Path) -> &Path {
+pub fn directory(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -77,13 +77,13 @@ impl There {
 /// How a sign of life was taken.
 #[derive(Debug)]
 pub enum Renewal {
-    /// The lock is ours, and its lease begins anew.
+    /// The lock is ours, and its lease begins again.
     Renewed,
     /// It is not ours any more.
     Lost(Sight),
 }
 
-/// Takes the lock in the folder `dir` of `host`: one round trip, two more if it has
+/// Takes the lock in the directory `dir` of `host`: one round trip, two more if it has
 /// to be taken from a holder that is gone.
 ///
 /// # Errors

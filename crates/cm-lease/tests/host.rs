@@ -156,7 +156,7 @@ async fn a_clock_set_back_lengthens_a_lease_by_one_at_most() {
     file.set_modified(std::time::SystemTime::now() + Duration::from_secs(86_400)).expect("touch");
     assert_eq!(holder(take(dir.path(), &own("bob@desk")).await), "ada@laptop");
     let modified = file.metadata().and_then(|meta| meta.modified()).expect("mtime");
-    assert!(modified <= std::time::SystemTime::now(), "the lease began anew");
+    assert!(modified <= std::time::SystemTime::now(), "the lease began again");
 }
 
 #[tokio::test]
@@ -198,11 +198,11 @@ async fn a_directory_a_link_or_a_fifo_in_its_place_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn a_folder_that_cannot_be_made_is_an_error_with_the_systems_words() {
+async fn a_directory_that_cannot_be_made_is_an_error_with_the_systems_words() {
     let dir = tempfile::tempdir().expect("tempdir");
     fs::write(dir.path().join("file"), "").expect("write");
     let path = dir.path().join("file/state").to_string_lossy().into_owned();
-    let failure = remote::take(&host().await, &path, &own("bob@desk")).await.expect_err("no folder");
+    let failure = remote::take(&host().await, &path, &own("bob@desk")).await.expect_err("no directory");
     assert_eq!((failure.exit, failure.code.as_str()), (Exit::Config, "lock.host"));
     assert!(failure.causes.concat().contains("Not a directory"), "{failure}");
 }

@@ -1,4 +1,4 @@
-//! Which lock is meant: the file on this machine, the hosts, and the folder there.
+//! Which lock is meant: the file on this machine, the hosts, and the directory there.
 //! What only concerns this machine works without any `cm.toml`.
 
 use crate::acquired_hosts;
@@ -24,7 +24,7 @@ pub struct Place {
     pub file: PathBuf,
     /// How long a host's record lives without being renewed.
     pub lease: Duration,
-    /// The project; its name is part of the folder on the hosts.
+    /// The project; its name is part of the directory on the hosts.
     pub project: Option<String>,
     #[serde(with = "targets")]
     hosts: Vec<Target>,
@@ -84,7 +84,7 @@ impl Place {
         &self.hosts
     }
 
-    /// The lock's folder on each host.
+    /// The lock's directory on each host.
     pub fn dir(&self) -> String {
         cm_ledger::state_dir(self.project.as_deref().unwrap_or_default())
     }

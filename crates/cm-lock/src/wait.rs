@@ -51,7 +51,7 @@ pub async fn take(
         match attempt(&wanted, &record, signals).await {
             Ok(Attempt::Taken(held)) => return Ok((held, record)),
             Ok(Attempt::Held(holder)) => waiting.goes_on(&holder, log)?,
-            // A connection that broke while waiting is made anew.
+            // A connection that broke while waiting is made again.
             Err(failure) if failure.exit == Exit::Unreachable && waiting.is_on() => {
                 log.warn(format!("{failure}; trying again"));
                 wanted = place.wanted(log).await?;
@@ -106,7 +106,7 @@ impl Waiting {
     fn goes_on(&mut self, holder: &Holder, log: &Log) -> Result<()> {
         if self.limit.is_none_or(|_| self.for_ghost) {
             self.for_ghost = true;
-            // Anew each time: with somebody else there, waiting is over.
+            // Again each time: with somebody else there, waiting is over.
             self.limit = holder.ghost().map(|left| self.began.elapsed() + left + SLACK);
         }
         let Some(limit) = self.limit else { return Err(holder.refusal()) };

@@ -65,7 +65,7 @@ fn cron_gives_no_home_no_user_and_no_terminal() {
     assert_eq!(stderr(&output), "");
 }
 
-/// A folder like /tmp, with the program in it, because `nobody` cannot enter a home.
+/// A directory like /tmp, with the program in it, because `nobody` cannot enter a home.
 struct Shared {
     dir: tempfile::TempDir,
 }
@@ -105,7 +105,7 @@ impl Shared {
     }
 }
 
-/// What the kernel refuses in a sticky folder (`fs.protected_regular`), as it was found; put back when dropped.
+/// What the kernel refuses in a sticky directory (`fs.protected_regular`), as it was found; put back when dropped.
 struct Protection(Option<String>);
 
 impl Protection {
@@ -135,10 +135,10 @@ impl Drop for Protection {
     }
 }
 
-/// In a sticky folder the second user can neither write to the first one's files nor replace them, and with
+/// In a sticky directory the second user can neither write to the first one's files nor replace them, and with
 /// `fs.protected_regular` not even open them with `O_CREAT`.
 #[test]
-fn two_users_share_one_lock_in_a_sticky_folder() {
+fn two_users_share_one_lock_in_a_sticky_directory() {
     let shared = Shared::new();
     let (_put_back, levels) = Protection::levels();
     let pairs = [("nobody", "ada"), ("ada", "nobody")];
@@ -219,7 +219,7 @@ fn document() -> Vec<u8> {
     document.to_string().into_bytes()
 }
 
-/// A container has process ids of its own; the kernel lock in a shared folder holds all the same, and nobody
+/// A container has process ids of its own; the kernel lock in a shared directory holds all the same, and nobody
 /// draws conclusions from a process id of the other side.
 #[test]
 fn a_container_and_its_machine_share_one_lock() {
@@ -286,7 +286,7 @@ fn a_proc_that_is_missing_or_hides_others_never_makes_the_lock_free() {
 const RUN: &str = "run --local --file disk/x.lock -- touch ran";
 
 #[test]
-fn a_read_only_folder_is_refused_and_the_command_does_not_run() {
+fn a_read_only_directory_is_refused_and_the_command_does_not_run() {
     let world = World::new();
     let output = on_a_disk_of_its_own(&world, "ro", &format!("exec {} {RUN}", world::PROGRAM));
     refused(&output, "read-only");
@@ -314,7 +314,7 @@ fn a_full_disk_is_refused_and_nothing_half_done_stays() {
     assert!(!world.path("work/ran").exists());
 }
 
-/// The same on a host: its state folder is on the disk that is full, and this machine's lock is given back.
+/// The same on a host: its state directory is on the disk that is full, and this machine's lock is given back.
 #[test]
 fn a_full_disk_on_a_host_is_refused_and_this_machine_is_free_again() {
     let world = World::new();

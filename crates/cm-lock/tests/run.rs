@@ -264,7 +264,7 @@ fn what_cannot_be_a_lock_is_a_configuration_error() {
     assert!(std::process::Command::new("mkfifo").arg(&file).status().expect("mkfifo").success());
     refused("FIFO");
     fs::remove_file(&file).expect("rm");
-    fs::create_dir_all(world.host_record().parent().expect("a folder")).expect("mkdir");
+    fs::create_dir_all(world.host_record().parent().expect("a directory")).expect("mkdir");
     for content in ["", "4711\n", r#"{"schema":"cm.lock/2"}"#] {
         fs::write(world.host_record(), content).expect("write");
         refused("break --confirm=unreadable");
@@ -299,7 +299,7 @@ fn only_the_holder_that_was_seen_is_broken() {
 /// Somebody who takes the lock of a host again and again; `record` says of whom it is then.
 fn racing(world: &World, record: impl Fn() -> cm_lease::Record + Sync, arguments: &[&str], code: &str) -> String {
     let place = world.host_record();
-    fs::create_dir_all(place.parent().expect("a folder")).expect("mkdir");
+    fs::create_dir_all(place.parent().expect("a directory")).expect("mkdir");
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -382,7 +382,12 @@ fn this_machine_alone_needs_no_configuration() {
     assert!(here(&["run", "--file", "../x.lock", "--", "true"]).status.success());
     assert!(world.path("x.lock").exists());
     let output = here(&["run", "--host", "me@server", "--", "true"]);
-    assert_eq!(output.status.code(), Some(6), "the folder on a host is named after the project: {}", stderr(&output));
+    assert_eq!(
+        output.status.code(),
+        Some(6),
+        "the directory on a host is named after the project: {}",
+        stderr(&output)
+    );
     assert_eq!(here(&["run"]).status.code(), Some(2));
     assert_eq!(here(&["run", "--wait", "soon", "--", "true"]).status.code(), Some(2));
 }

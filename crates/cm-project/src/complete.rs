@@ -1,5 +1,5 @@
 //! Names for completions on the command line: what `cm.toml` and the compose file of the
-//! folder call things. Whoever presses Tab wants names or silence, never a message.
+//! directory call things. Whoever presses Tab wants names or silence, never a message.
 
 use crate::Project;
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
@@ -30,7 +30,7 @@ fn names(of: impl Fn(&Project) -> Vec<String> + Send + Sync + 'static) -> ArgVal
     })
 }
 
-/// The project of this folder. A compose file with a mistake in it leaves hosts and groups.
+/// The project of this directory. A compose file with a mistake in it leaves hosts and groups.
 fn project() -> Option<Project> {
     let config = std::env::var_os("CM_CONFIG").map(PathBuf::from);
     let here = Path::new(".");

@@ -27,7 +27,7 @@ impl HostSpec {
 
     /// A host from a flag: `[NAME=]ADDRESS[:CHECKOUT]`, as in `me@server:~/shop`.
     /// Without a name, the address's host is the name; without a checkout, it is in
-    /// the folder of the user's home that is called like the project.
+    /// the directory of the user's home that is called like the project.
     ///
     /// # Errors
     /// [`Exit::Usage`] if it is no address.

@@ -15,7 +15,7 @@ enum Token {
     /// `*`: any characters that are no slash.
     Star,
     /// `**/`: nothing, or anything that ends with a slash.
-    Folders,
+    Directories,
     /// A final `**`: anything.
     Rest,
     /// `[a-z]`, `[^a-z]`: one of these characters, or none of them.
@@ -34,7 +34,7 @@ fn compile(text: &str, double: bool) -> Option<Vec<Token>> {
                 if chars.peek() == Some(&'/') {
                     chars.next();
                 }
-                tokens.push(if chars.peek().is_none() { Token::Rest } else { Token::Folders });
+                tokens.push(if chars.peek().is_none() { Token::Rest } else { Token::Directories });
             }
             '*' => tokens.push(Token::Star),
             '?' => tokens.push(Token::One),
@@ -108,7 +108,7 @@ fn step(token: &Token, text: &[u8], before: &[bool]) -> Vec<bool> {
                 open &= text.get(i) != Some(&b'/');
             }
             Token::Rest => after[i] |= open,
-            Token::Folders => after[i] |= before[i] || (open && i > 0 && text[i - 1] == b'/'),
+            Token::Directories => after[i] |= before[i] || (open && i > 0 && text[i - 1] == b'/'),
             _ if before[i] => {
                 if let Some(length) = one(token, &text[i..]) {
                     after[i + length] = true;
@@ -131,7 +131,7 @@ fn one(token: &Token, text: &[u8]) -> Option<usize> {
             let within = ranges.iter().any(|(low, high)| (*low..=*high).contains(&c));
             (within != *negated && c != '/').then_some(length)
         }
-        Token::Star | Token::Folders | Token::Rest => None,
+        Token::Star | Token::Directories | Token::Rest => None,
     }
 }
 
@@ -304,8 +304,8 @@ impl Patterns {
         self.0.is_empty()
     }
 
-    /// Whether `path`, relative to where the patterns apply, is matched. Folders are
-    /// judged on the way down, and what a pattern said about a folder holds below
+    /// Whether `path`, relative to where the patterns apply, is matched. Directories are
+    /// judged on the way down, and what a pattern said about a directory holds below
     /// it: exactly as BuildKit walks, down to the exceptions that come too late.
     pub fn matches(&self, path: &[u8]) -> bool {
         let mut above = vec![false; self.0.len()];
@@ -317,7 +317,7 @@ impl Patterns {
         matched
     }
 
-    /// One folder or file; `above` holds which patterns matched its folder, and then it.
+    /// One directory or file; `above` holds which patterns matched its directory, and then it.
     fn judge(&self, path: &[u8], above: &mut [bool]) -> bool {
         let mut matched = false;
         for (rule, above) in self.0.iter().zip(above) {
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exception_for_a_folder_does_not_reach_into_it_after_a_deep_pattern() {
+    fn an_exception_for_a_directory_does_not_reach_into_it_after_a_deep_pattern() {
         // BuildKit judges `docs` before any file in it matched, and remembers that.
         assert!(ignored("**/*.md\n!docs", "docs/a.md"));
         assert!(!ignored("**/*.md\n!docs/**", "docs/a.md"));

@@ -20,9 +20,9 @@ use toml::Spanned;
 /// A project on this machine.
 #[derive(Clone, Debug)]
 pub struct Project {
-    /// The folder of `cm.toml`, or of the compose file where there is no `cm.toml`.
+    /// The directory of `cm.toml`, or of the compose file where there is no `cm.toml`.
     pub root: PathBuf,
-    /// The Git repository's folder; `root` where there is no repository.
+    /// The Git repository's directory; `root` where there is no repository.
     pub repository: PathBuf,
     /// `root` relative to `repository`; empty if they are the same.
     pub prefix: String,
@@ -62,7 +62,7 @@ impl Project {
         Project::open(&start, common.config.as_deref())
     }
 
-    /// The project of the folder `start`, with the configuration `config` if given.
+    /// The project of the directory `start`, with the configuration `config` if given.
     ///
     /// # Errors
     /// As [`Project::load`].
@@ -140,14 +140,14 @@ impl Project {
         Place::at(&self.prefix, file).inside().map(str::to_owned).into_iter().collect()
     }
 
-    /// The project's name: `cm.toml`'s, else the compose file's, else the folder's.
+    /// The project's name: `cm.toml`'s, else the compose file's, else the directory's.
     pub fn name(&self) -> String {
-        let folder = || self.root.file_name().map(|name| name.to_string_lossy().into_owned());
+        let directory = || self.root.file_name().map(|name| name.to_string_lossy().into_owned());
         self.config
             .project
             .clone()
             .or_else(|| self.compose.name.clone())
-            .or_else(folder)
+            .or_else(directory)
             .unwrap_or_else(|| "project".to_owned())
     }
 
@@ -325,9 +325,9 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// The nearest folder, `start` or above, that is a Git working tree.
+/// The nearest directory, `start` or above, that is a Git working tree.
 fn repository_of(start: &Path) -> Option<PathBuf> {
-    start.ancestors().find(|folder| folder.join(".git").exists()).map(Path::to_owned)
+    start.ancestors().find(|directory| directory.join(".git").exists()).map(Path::to_owned)
 }
 
 /// Looks for the project from `start` upwards, no further than the repository's root.
@@ -336,19 +336,19 @@ fn find(start: &Path, config: Option<&Path>) -> Result<Found> {
         return named(start, config);
     }
     let top = repository_of(start).unwrap_or_else(|| start.to_owned());
-    let folders: Vec<&Path> = start.ancestors().take_while(|folder| folder.starts_with(&top)).collect();
-    for folder in &folders {
-        let config = folder.join(FILE_NAME);
+    let directories: Vec<&Path> = start.ancestors().take_while(|directory| directory.starts_with(&top)).collect();
+    for directory in &directories {
+        let config = directory.join(FILE_NAME);
         if config.is_file() {
-            return Ok(Found { root: folder.to_path_buf(), config: Some(config), compose: compose_in(folder) });
+            return Ok(Found { root: directory.to_path_buf(), config: Some(config), compose: compose_in(directory) });
         }
     }
-    for folder in &folders {
-        if let Some(compose) = compose_in(folder) {
-            return Ok(Found { root: folder.to_path_buf(), config: None, compose: Some(compose) });
+    for directory in &directories {
+        if let Some(compose) = compose_in(directory) {
+            return Ok(Found { root: directory.to_path_buf(), config: None, compose: Some(compose) });
         }
     }
-    let looked = folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", ");
+    let looked = directories.iter().map(|directory| directory.display().to_string()).collect::<Vec<_>>().join(", ");
     Err(Failure::new(
         Exit::Config,
         "config.no-project",
@@ -368,8 +368,8 @@ fn named(start: &Path, config: &Path) -> Result<Found> {
     Ok(Found { compose: compose_in(&root), root, config: Some(path) })
 }
 
-fn compose_in(folder: &Path) -> Option<String> {
-    compose::FILE_NAMES.iter().find(|name| folder.join(name).is_file()).map(|name| (*name).to_owned())
+fn compose_in(directory: &Path) -> Option<String> {
+    compose::FILE_NAMES.iter().find(|name| directory.join(name).is_file()).map(|name| (*name).to_owned())
 }
 
 fn read_config(path: &Path) -> Result<Config> {

@@ -1,5 +1,5 @@
 //! The files of a repository, read through one small trait, so that the same code
-//! reads a folder on disk and a commit that is not checked out.
+//! reads a directory on disk and a commit that is not checked out.
 //!
 //! All paths are relative to the repository's root, with `/` between the parts,
 //! without `.` and `..`; the root itself is the empty path.
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 pub enum Kind {
     /// A regular file.
     File,
-    /// A folder.
+    /// A directory.
     Dir,
     /// A symbolic link; its content is its target.
     Link,
@@ -73,12 +73,12 @@ pub fn read(tree: &dyn Tree, path: &str) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Whether `path` is a folder, links followed.
+/// Whether `path` is a directory, links followed.
 pub fn is_dir(tree: &dyn Tree, path: &str) -> bool {
     follow(tree, path).is_some_and(|(path, _)| path.is_empty() || tree.kind(&path) == Some(Kind::Dir))
 }
 
-/// The folder of `path`.
+/// The directory of `path`.
 pub fn parent(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(parent, _)| parent)
 }
@@ -107,7 +107,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// Where `path`, written in the folder `base`, leads.
+    /// Where `path`, written in the directory `base`, leads.
     pub fn at(base: &str, path: &str) -> Self {
         let outside = || Place::Outside(path.to_owned());
         if path.starts_with('/') || path == "~" || path.starts_with("~/") {
@@ -136,7 +136,7 @@ impl Place {
     }
 }
 
-/// A folder on disk.
+/// A directory on disk.
 #[derive(Clone, Debug)]
 pub struct Dir(pub PathBuf);
 

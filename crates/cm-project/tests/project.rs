@@ -5,14 +5,14 @@ use cm_project::{OnChange, Project};
 use std::path::Path;
 use tempfile::TempDir;
 
-fn folder(files: &[(&str, &str)]) -> TempDir {
-    let folder = TempDir::new().expect("a temporary folder");
+fn directory(files: &[(&str, &str)]) -> TempDir {
+    let directory = TempDir::new().expect("a temporary directory");
     for (path, text) in files {
-        let path = folder.path().join(path);
-        std::fs::create_dir_all(path.parent().expect("a folder")).expect("folder");
+        let path = directory.path().join(path);
+        std::fs::create_dir_all(path.parent().expect("a directory")).expect("directory");
         std::fs::write(path, text).expect("write");
     }
-    folder
+    directory
 }
 
 const COMPOSE: &str = "services:\n  web: {image: w}\n  job: {image: j}\n  redis: {image: r}\n";
@@ -39,11 +39,11 @@ fn the_sample_platform_loads() {
 }
 
 #[test]
-fn a_project_is_found_from_a_folder_inside_it() {
-    let folder =
-        folder(&[("cm.toml", "project = \"x\"\n"), ("compose.yaml", COMPOSE), ("a/b/c", ""), (".git/HEAD", "")]);
-    let project = Project::open(&folder.path().join("a/b"), None).expect("found above");
-    assert_eq!(project.root, folder.path().canonicalize().expect("there"));
+fn a_project_is_found_from_a_directory_inside_it() {
+    let directory =
+        directory(&[("cm.toml", "project = \"x\"\n"), ("compose.yaml", COMPOSE), ("a/b/c", ""), (".git/HEAD", "")]);
+    let project = Project::open(&directory.path().join("a/b"), None).expect("found above");
+    assert_eq!(project.root, directory.path().canonicalize().expect("there"));
     assert_eq!((project.name().as_str(), project.prefix.as_str()), ("x", ""));
     assert_eq!(project.compose.names(), ["web", "job", "redis"]);
 }
@@ -52,8 +52,8 @@ fn a_project_is_found_from_a_folder_inside_it() {
 fn a_project_can_be_a_part_of_a_repository() {
     let toml = "[protect]\nfiles = [\"Caddyfile\"]\n";
     let compose = "services:\n  web: {build: ../lib, volumes: ['./Caddyfile:/c']}\n";
-    let folder = folder(&[("deploy/cm.toml", toml), ("deploy/compose.yml", compose), (".git/HEAD", "")]);
-    let project = Project::open(&folder.path().join("deploy"), None).expect("found");
+    let directory = directory(&[("deploy/cm.toml", toml), ("deploy/compose.yml", compose), (".git/HEAD", "")]);
+    let project = Project::open(&directory.path().join("deploy"), None).expect("found");
     assert_eq!(project.prefix, "deploy");
     assert_eq!(project.compose_files(), ["deploy/compose.yml"]);
     assert_eq!(project.protected(), ["deploy/Caddyfile"]);
@@ -63,8 +63,8 @@ fn a_project_can_be_a_part_of_a_repository() {
 
 #[test]
 fn nothing_is_looked_for_outside_the_repository() {
-    let folder = folder(&[("cm.toml", ""), ("compose.yml", COMPOSE), ("repo/.git/HEAD", ""), ("repo/a/x", "")]);
-    let failure = Project::open(&folder.path().join("repo/a"), None).expect_err("nothing in the repository");
+    let directory = directory(&[("cm.toml", ""), ("compose.yml", COMPOSE), ("repo/.git/HEAD", ""), ("repo/a/x", "")]);
+    let failure = Project::open(&directory.path().join("repo/a"), None).expect_err("nothing in the repository");
     assert_eq!((failure.exit, failure.code.as_str()), (Exit::Config, "config.no-project"));
     assert!(failure.message.contains("repo/a, ") && failure.message.ends_with("/repo"), "{}", failure.message);
     assert!(failure.hint.expect("a hint").contains("-C DIR"));
@@ -72,8 +72,8 @@ fn nothing_is_looked_for_outside_the_repository() {
 
 #[test]
 fn a_compose_file_alone_is_a_project_without_hosts() {
-    let folder = folder(&[("docker-compose.yml", COMPOSE)]);
-    let mut project = Project::open(folder.path(), None).expect("found");
+    let directory = directory(&[("docker-compose.yml", COMPOSE)]);
+    let mut project = Project::open(directory.path(), None).expect("found");
     assert!(project.hosts().is_empty() && project.host_of("web").is_none());
     assert_eq!((project.branch().as_str(), project.remote()), ("main", "origin"));
     project.use_hosts(&["me@server:~/x".to_owned()]).expect("an address");
@@ -84,8 +84,8 @@ fn a_compose_file_alone_is_a_project_without_hosts() {
 #[test]
 fn the_first_host_without_services_takes_the_rest() {
     let toml = "[hosts.jobs]\naddress = \"j\"\nservices = [\"job\"]\n[hosts.main]\naddress = \"m\"\n[hosts.spare]\naddress = \"s\"\n";
-    let folder = folder(&[("cm.toml", toml), ("compose.yml", COMPOSE)]);
-    let project = Project::open(folder.path(), None).expect("found");
+    let directory = directory(&[("cm.toml", toml), ("compose.yml", COMPOSE)]);
+    let project = Project::open(directory.path(), None).expect("found");
     assert_eq!(project.services_on("jobs"), ["job"]);
     assert_eq!(project.services_on("main"), ["web", "redis"]);
     assert!(project.services_on("spare").is_empty());
@@ -104,8 +104,8 @@ fn names_that_the_compose_file_does_not_have_are_refused() {
             "main",
         ),
     ] {
-        let folder = folder(&[("cm.toml", toml), ("compose.yml", COMPOSE)]);
-        let failure = Project::open(folder.path(), None).expect_err(toml);
+        let directory = directory(&[("cm.toml", toml), ("compose.yml", COMPOSE)]);
+        let failure = Project::open(directory.path(), None).expect_err(toml);
         assert_eq!((failure.exit, failure.code.as_str()), (Exit::Config, code), "{failure}");
         assert_eq!(failure.hint, Some(format!("did you mean {hint:?}?")), "{failure}");
         assert!(failure.message.starts_with("cm.toml:"), "{failure}");
@@ -114,10 +114,13 @@ fn names_that_the_compose_file_does_not_have_are_refused() {
 
 #[test]
 fn a_configuration_can_be_named() {
-    let folder =
-        folder(&[("other.toml", "project = \"named\"\n"), ("cm.toml", "project = \"x\"\n"), ("compose.yml", COMPOSE)]);
-    let project = Project::open(folder.path(), Some(Path::new("other.toml"))).expect("found");
+    let directory = directory(&[
+        ("other.toml", "project = \"named\"\n"),
+        ("cm.toml", "project = \"x\"\n"),
+        ("compose.yml", COMPOSE),
+    ]);
+    let project = Project::open(directory.path(), Some(Path::new("other.toml"))).expect("found");
     assert_eq!(project.name(), "named");
-    let failure = Project::open(folder.path(), Some(Path::new("none.toml"))).expect_err("not there");
+    let failure = Project::open(directory.path(), Some(Path::new("none.toml"))).expect_err("not there");
     assert_eq!(failure.code, "config.unreadable");
 }

@@ -59,7 +59,7 @@ pub fn settled(record: &Record, containers: &[Container]) -> Record {
 }
 
 /// Whether a service with this image, or without a container, is in this state. Without a
-/// container it is half-way there: what ran before runs no more.
+/// container it is partway there: what ran before runs no more.
 fn reached(state: &ServiceState, image: Option<&str>) -> bool {
     match image {
         Some(image) => !state.removed && (state.image_id.is_empty() || state.image_id == image),

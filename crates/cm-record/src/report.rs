@@ -45,8 +45,8 @@ fn write(file: &Path, bytes: &[u8]) -> Result<()> {
     let cannot = || format!("cannot write {}", file.display());
     let name = file.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| Failure::new(Exit::Usage, "usage.file", format!("{} is no file", file.display())))?;
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    write_whole(folder, name, bytes).or_fail(Exit::Config, "report.write", cannot())
+    let directory = file.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    write_whole(directory, name, bytes).or_fail(Exit::Config, "report.write", cannot())
 }
 
 fn read_stdin() -> Result<Value> {

@@ -92,7 +92,7 @@ fn unended(id: &str, project: &Project) -> Result<Document> {
     let doc = journal.newest(TOOL)?;
     let refused = |code, why: String| {
         Failure::new(Exit::Usage, code, format!("run {id} cannot be resumed: {why}"))
-            .hint("deploy-to-vps.sh without --resume deploys anew from what the servers run")
+            .hint("deploy-to-vps.sh without --resume deploys again from what the servers run")
     };
     if doc.project() != Some(project.name().as_str()) {
         let other = doc.project().unwrap_or("no project");

@@ -157,7 +157,7 @@ impl Back<'_> {
         }
         let moved = self.checkout(target).move_to(&target.head, &self.snapshots(), &self.snapshot()).await;
         if let Err(also) = moved {
-            self.run.log.warn(format!("the checkout was left half-way: {also}"));
+            self.run.log.warn(format!("the checkout was left partway: {also}"));
         }
     }
 

@@ -1,5 +1,5 @@
 //! A hermetic home: nothing of the developer's own configuration is seen, nothing
-//! outside a temporary folder is written.
+//! outside a temporary directory is written.
 
 use crate::document_holds;
 use serde_json::Value;
@@ -22,7 +22,7 @@ pub fn repository() -> PathBuf {
 pub fn bin_dir() -> PathBuf {
     let dir = std::env::var_os("CM_BIN_DIR")
         .map(PathBuf::from)
-        .expect("CM_BIN_DIR names the folder of the programs under test: run `make test`");
+        .expect("CM_BIN_DIR names the directory of the programs under test: run `make test`");
     assert!(dir.join("cm-build").is_file(), "no programs in {}: run `make test`, which builds them", dir.display());
     dir
 }
@@ -70,9 +70,9 @@ impl Home {
     /// A new, empty home.
     ///
     /// # Panics
-    /// If no temporary folder can be made.
+    /// If no temporary directory can be made.
     pub fn new() -> Self {
-        let dir = tempfile::Builder::new().prefix("cm-").tempdir().expect("a temporary folder");
+        let dir = tempfile::Builder::new().prefix("cm-").tempdir().expect("a temporary directory");
         let home = dir.path().display().to_string();
         let path = std::env::var("PATH").unwrap_or_default();
         let mut variables: BTreeMap<String, String> = [
@@ -91,8 +91,8 @@ impl Home {
         .map(|(name, value)| (name.to_owned(), value))
         .into();
         variables.extend(std::env::var("RUST_BACKTRACE").map(|value| ("RUST_BACKTRACE".to_owned(), value)));
-        for folder in ["tmp", "run"] {
-            std::fs::create_dir(dir.path().join(folder)).expect("a folder in the home");
+        for directory in ["tmp", "run"] {
+            std::fs::create_dir(dir.path().join(directory)).expect("a directory in the home");
         }
         std::fs::write(dir.path().join(".gitconfig"), "[user]\n\tname = Ada\n\temail = ada@example.org\n")
             .expect("a git configuration");
@@ -114,10 +114,10 @@ impl Home {
         self.variables.get(name).map(String::as_str)
     }
 
-    /// A command in this home, started in `folder` of it (or an absolute path).
-    pub fn command<S: AsRef<OsStr>>(&self, program: &str, arguments: &[S], folder: &str) -> Command {
+    /// A command in this home, started in `directory` of it (or an absolute path).
+    pub fn command<S: AsRef<OsStr>>(&self, program: &str, arguments: &[S], directory: &str) -> Command {
         let mut command = Command::new(program);
-        command.args(arguments).env_clear().envs(&self.variables).current_dir(self.path().join(folder));
+        command.args(arguments).env_clear().envs(&self.variables).current_dir(self.path().join(directory));
         command
     }
 
@@ -125,8 +125,14 @@ impl Home {
     ///
     /// # Panics
     /// If it cannot be started.
-    pub fn run<S: AsRef<OsStr>>(&self, program: &str, arguments: &[S], folder: &str, input: Option<&[u8]>) -> Answer {
-        let mut command = self.command(program, arguments, folder);
+    pub fn run<S: AsRef<OsStr>>(
+        &self,
+        program: &str,
+        arguments: &[S],
+        directory: &str,
+        input: Option<&[u8]>,
+    ) -> Answer {
+        let mut command = self.command(program, arguments, directory);
         command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
         let mut child = command
             .stdout(Stdio::piped())
@@ -149,15 +155,15 @@ impl Home {
         }
     }
 
-    /// Every file below the home that is not one of its fixed folders.
+    /// Every file below the home that is not one of its fixed directories.
     pub fn files(&self) -> Vec<String> {
         let mut found = Vec::new();
-        let mut folders = vec![self.path().to_owned()];
-        while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let mut directories = vec![self.path().to_owned()];
+        while let Some(directory) = directories.pop() {
+            for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
                 let path = entry.path();
                 if path.is_dir() {
-                    folders.push(path);
+                    directories.push(path);
                 } else {
                     found.push(path.strip_prefix(self.path()).unwrap_or(&path).display().to_string());
                 }

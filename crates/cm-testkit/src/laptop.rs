@@ -7,7 +7,7 @@ use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// A laptop with a project that has one host, the sandbox's `platform`, in the folder `work`.
+/// A laptop with a project that has one host, the sandbox's `platform`, in the directory `work`.
 #[derive(Debug)]
 pub struct Laptop {
     /// Its home.
@@ -44,7 +44,7 @@ impl Laptop {
         self
     }
 
-    /// A program in its project's folder.
+    /// A program in its project's directory.
     pub fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut words = match self.elsewhere {
             true => vec!["unshare", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc", program],

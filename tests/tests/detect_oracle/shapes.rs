@@ -156,7 +156,7 @@ pub const FILES: &[&str] = &[
     "conf/cfg-keep.txt",
     "conf/secret-keep.txt",
     "env/app-keep.env",
-    "conf/folder/keep.ini",
+    "conf/directory/keep.ini",
     "apps/links/versions/1/lib/keep",
     "apps/links/versions/2/lib/keep",
     "apps/links/versions/1/doc/x",
@@ -197,18 +197,18 @@ impl Out {
     }
 }
 
-/// What of `path` is below `folder`.
-fn below<'a>(path: &'a str, folder: &str) -> Option<&'a str> {
-    path.strip_prefix(folder)?.strip_prefix('/')
+/// What of `path` is below `directory`.
+fn below<'a>(path: &'a str, directory: &str) -> Option<&'a str> {
+    path.strip_prefix(directory)?.strip_prefix('/')
 }
 
-fn is_below(path: &str, folder: &str) -> bool {
-    below(path, folder).is_some()
+fn is_below(path: &str, directory: &str) -> bool {
+    below(path, directory).is_some()
 }
 
-/// The name of a file that stands in `folder` itself.
-fn name_in<'a>(path: &'a str, folder: &str) -> Option<&'a str> {
-    below(path, folder).filter(|name| !name.contains('/'))
+/// The name of a file that stands in `directory` itself.
+fn name_in<'a>(path: &'a str, directory: &str) -> Option<&'a str> {
+    below(path, directory).filter(|name| !name.contains('/'))
 }
 
 /// The ignore file of the repository's root, and what it ignores.
@@ -358,8 +358,8 @@ fn targets(world: &World, out: &mut Out) {
     out.service("runner", &format!("build: {{context: apps/targets, target: {target}}}"));
     out.service("tester", "build:\n  context: apps/targets");
     let of = |target: &str| {
-        let folder = if target == "run" { "apps/targets/src" } else { "apps/targets/tests" };
-        move |path: &str| path == "apps/targets/package-keep.json" || is_below(path, folder)
+        let directory = if target == "run" { "apps/targets/src" } else { "apps/targets/tests" };
+        move |path: &str| path == "apps/targets/package-keep.json" || is_below(path, directory)
     };
     out.truth("runner", &[text, target], of(target));
     out.truth("tester", &[text], of("test"));
@@ -575,7 +575,7 @@ fn tool(world: &World, out: &mut Out) {
 fn env(world: &World, out: &mut Out) {
     let variables = world.knob("env.variables");
     let yaml = format!(
-        "build: apps/env\nenv_file: [env/app-keep.env, {{path: env/server.env, required: false}}]\nenvironment: {{A: \"{variables}\"}}\nconfigs: [cfg]\nsecrets: [key]\nvolumes: ['./conf/app-keep.conf:/c:ro', './conf/folder:/f', {{type: bind, source: ./Caddyfile, target: /d}}]"
+        "build: apps/env\nenv_file: [env/app-keep.env, {{path: env/server.env, required: false}}]\nenvironment: {{A: \"{variables}\"}}\nconfigs: [cfg]\nsecrets: [key]\nvolumes: ['./conf/app-keep.conf:/c:ro', './conf/directory:/f', {{type: bind, source: ./Caddyfile, target: /d}}]"
     );
     out.service("env", &yaml);
     let text = "FROM scratch\nCOPY code /code\n";
@@ -657,11 +657,11 @@ fn replaced(world: &World, out: &mut Out) {
     });
 }
 
-/// A context that moves from one folder to another.
+/// A context that moves from one directory to another.
 fn moved(world: &World, out: &mut Out) {
-    let folder = ["one", "two"][world.knob("moved.context")];
-    out.service("moved", &format!("build: {{context: {folder}, dockerfile: ../docker/moved}}"));
+    let directory = ["one", "two"][world.knob("moved.context")];
+    out.service("moved", &format!("build: {{context: {directory}, dockerfile: ../docker/moved}}"));
     let text = "FROM scratch\nCOPY keep /\n";
     out.file("docker/moved", text);
-    out.truth("moved", &[text, folder], move |path| name_in(path, folder) == Some("keep"));
+    out.truth("moved", &[text, directory], move |path| name_in(path, directory) == Some("keep"));
 }

@@ -70,8 +70,8 @@ const NAMES: [&str; 16] = [
     "é.conf",
 ];
 
-/// Folders that new files get below that of an existing one.
-const FOLDERS: [&str; 6] = ["", "", "", "gen/", "deep/er/", "src/"];
+/// Directories that new files get below that of an existing one.
+const DIRECTORIES: [&str; 6] = ["", "", "", "gen/", "deep/er/", "src/"];
 
 impl World {
     /// The first state: `files` (paths whose name holds `keep` are never removed) and `knobs` with their number of settings.
@@ -133,15 +133,15 @@ impl World {
 
     fn add(&mut self, random: &mut Random) {
         let near = self.pick(random);
-        let folder = near.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let path = format!("{folder}/{}{}", random.of(&FOLDERS), random.of(&NAMES));
+        let directory = near.rsplit_once('/').map_or("", |(directory, _)| directory);
+        let path = format!("{directory}/{}{}", random.of(&DIRECTORIES), random.of(&NAMES));
         let path = path.trim_start_matches('/').to_owned();
         if self.fits(&path) {
             self.files.insert(path.clone(), File { mode: "100644", text: format!("a={path} {}\n", self.edits) });
         }
     }
 
-    /// Whether no file stands where the path needs a folder, or the other way round. What
+    /// Whether no file stands where the path needs a directory, or the other way round. What
     /// only the server knows does not grow: it is a corner of the repository.
     fn fits(&self, path: &str) -> bool {
         if path.starts_with("apps/unknown/") {
@@ -149,7 +149,7 @@ impl World {
         }
         let mut above = path.match_indices('/').map(|(end, _)| &path[..end]);
         let below = format!("{path}/");
-        !above.any(|folder| self.files.contains_key(folder))
+        !above.any(|directory| self.files.contains_key(directory))
             && !self.files.keys().any(|known| known.starts_with(&below))
     }
 
@@ -162,11 +162,11 @@ impl World {
 
     fn rename(&mut self, random: &mut Random) {
         let path = self.pick(random);
-        let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
+        let (directory, name) = path.rsplit_once('/').unwrap_or(("", &path));
         let other = match random.below(3) {
             // Only the case.
-            0 => format!("{folder}/{}", name.to_uppercase()),
-            1 => format!("{folder}/{}", random.of(&NAMES)),
+            0 => format!("{directory}/{}", name.to_uppercase()),
+            1 => format!("{directory}/{}", random.of(&NAMES)),
             _ => self.pick(random).rsplit_once('/').map_or(String::new(), |(there, _)| format!("{there}/{name}")),
         };
         let other = other.trim_start_matches('/').to_owned();
@@ -189,14 +189,14 @@ impl World {
     }
 }
 
-/// Writes the states to a new bare repository at `folder`, a commit each; their ids, in order.
+/// Writes the states to a new bare repository at `directory`, a commit each; their ids, in order.
 ///
 /// # Panics
 /// If git fails.
-pub fn write(folder: &Path, states: &[Files]) -> Vec<String> {
-    git(folder, &["init", "-q", "--bare", "--initial-branch=main", "."]);
+pub fn write(directory: &Path, states: &[Files]) -> Vec<String> {
+    git(directory, &["init", "-q", "--bare", "--initial-branch=main", "."]);
     let mut import = Command::new("git");
-    import.args(["fast-import", "--quiet", "--force"]).current_dir(folder).stdin(Stdio::piped());
+    import.args(["fast-import", "--quiet", "--force"]).current_dir(directory).stdin(Stdio::piped());
     let mut import = import.spawn().expect("git fast-import");
     let mut pipe = std::io::BufWriter::new(import.stdin.take().expect("its stdin"));
     let nothing = Files::new();
@@ -206,7 +206,7 @@ pub fn write(folder: &Path, states: &[Files]) -> Vec<String> {
     }
     drop(pipe.into_inner().expect("flushed"));
     assert!(import.wait().expect("its end").success(), "git fast-import");
-    let list = git(folder, &["rev-list", "--reverse", "main"]);
+    let list = git(directory, &["rev-list", "--reverse", "main"]);
     let commits: Vec<String> = list.lines().map(str::to_owned).collect();
     assert_eq!(commits.len(), states.len());
     commits
@@ -232,9 +232,13 @@ fn commit(number: usize, before: &Files, files: &Files) -> String {
 ///
 /// # Panics
 /// If it fails.
-pub fn git(folder: &Path, arguments: &[&str]) -> String {
+pub fn git(directory: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new("git");
-    command.args(arguments).current_dir(folder).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+    command
+        .args(arguments)
+        .current_dir(directory)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_NOSYSTEM", "1");
     let output = command.stdin(Stdio::null()).output().expect("git");
     assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()

@@ -84,26 +84,26 @@ impl Patient {
 /// A sandbox with the ward on its platform server.
 pub struct Ward {
     pub sandbox: Sandbox,
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 impl Ward {
     pub fn open(test: &str) -> Ward {
         let sandbox = Sandbox::up(&format!("health-{test}"));
-        let folder = sandbox.home.path().join("ward");
-        std::fs::create_dir(&folder).expect("a folder");
+        let directory = sandbox.home.path().join("ward");
+        std::fs::create_dir(&directory).expect("a directory");
         sandbox.server("platform", &["mkdir", "ward"]);
         for (name, text) in FILES {
-            std::fs::write(folder.join(name), text).expect("write");
+            std::fs::write(directory.join(name), text).expect("write");
             sandbox.server("platform", &["sh", "-c", "printf %s \"$1\" >ward/\"$2\"", "sh", text, name]);
         }
-        Ward { sandbox, folder }
+        Ward { sandbox, directory }
     }
 
-    /// A program of cm on the laptop, in the ward's folder.
+    /// A program of cm on the laptop, in the ward's directory.
     pub fn run(&self, program: &str, arguments: &[&str], input: Option<&Value>) -> Answer {
         let input = input.map(|document| document.to_string().into_bytes());
-        self.sandbox.home.run(program, arguments, &self.folder.display().to_string(), input.as_deref())
+        self.sandbox.home.run(program, arguments, &self.directory.display().to_string(), input.as_deref())
     }
 
     /// Compose on the server.
@@ -112,7 +112,7 @@ impl Ward {
         self.sandbox.server("platform", &[&command, arguments].concat())
     }
 
-    /// Everybody comes in anew.
+    /// Everybody comes in again.
     pub fn admit(&self) {
         self.compose(&["down", "--timeout", "0"]);
         self.compose(&["up", "-d", "--quiet-pull"]);

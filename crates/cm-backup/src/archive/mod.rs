@@ -8,11 +8,11 @@
 //! complete when every collection of the prelude was closed. That is why a block
 //! that closes a collection is only ever written after its cursor ended well.
 
-mod folder;
+mod directory;
 mod reader;
 mod writer;
 
-pub use folder::Folder;
+pub use directory::Directory;
 pub use reader::{Item, ReadError, Reader};
 pub use writer::Writer;
 

@@ -372,7 +372,7 @@ impl Restore<'_> {
     }
 }
 
-/// Takes back what a restore did that failed or is given up half-way, as by Ctrl-C.
+/// Takes back what a restore did that failed or is given up partway, as by Ctrl-C.
 struct GivenUp<'p, 'a> {
     placer: &'p Placer<'a>,
     armed: bool,

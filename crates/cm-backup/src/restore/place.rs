@@ -158,7 +158,7 @@ impl Placer<'_> {
     }
 
     /// The server may have been at an insert of the restore that died, which makes its
-    /// collection anew.
+    /// collection again.
     ///
     /// # Errors
     /// [`Exit::Backup`] with what the server said, [`Exit::LockLost`].
@@ -272,7 +272,7 @@ impl Placer<'_> {
 
     async fn swap_one(&self, item: &Item) -> Result<()> {
         let there = item.exists.then(|| (item.collection.clone(), self.old_name(item), false));
-        // Whoever writes between the two renamings makes the collection anew: that is replaced as well.
+        // Whoever writes between the two renamings makes the collection again: that is replaced as well.
         let filled = (self.filled_name(item), item.collection.clone(), item.exists);
         for (from, to, drop_target) in there.into_iter().chain([filled]) {
             self.check_lock().await?;
@@ -367,7 +367,7 @@ impl Placer<'_> {
 
     /// Takes back what was done of a restore that does not come to its end, as far as the
     /// server can be reached. It may still be at an insert that was given up, which makes its
-    /// collection anew: all is gone when nothing has come back for a while.
+    /// collection again: all is gone when nothing has come back for a while.
     pub async fn discard(&self) {
         const QUIET: u32 = 4;
         let mut quiet = 0;

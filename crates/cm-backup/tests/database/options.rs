@@ -12,7 +12,7 @@ use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The only archive of the folder, with any compression.
+/// The only archive of the directory, with any compression.
 fn archive(lab: &Lab) -> std::path::PathBuf {
     let names = lab.names();
     let mut archives = names.iter().filter(|name| !name.ends_with(".manifest.json"));

@@ -7,7 +7,7 @@ use std::fs::File;
 /// A backup as `list` sees one, with nothing in it.
 fn plant(lab: &Lab, day: u32) -> String {
     let name = format!("shop-shop-202605{day:02}T000000.000Z.archive.gz");
-    std::fs::create_dir_all(lab.backups()).expect("a folder");
+    std::fs::create_dir_all(lab.backups()).expect("a directory");
     std::fs::write(lab.backups().join(&name), "123456789").expect("written");
     let manifest = json!({
         "schema": "cm.backup/1", "file": name, "format": "", "compression": "gzip", "bytes": 9, "sha256": "",
@@ -32,30 +32,30 @@ fn project(lab: &Lab, ledger: &str) {
     std::fs::write(lab.home.path().join("cm.toml"), toml).expect("written");
     std::fs::write(lab.home.path().join("compose.yml"), "services: {mongodb: {image: mongo}}").expect("written");
     let state = lab.home.path().join(".local/state/cm/shop");
-    std::fs::create_dir_all(&state).expect("a folder");
+    std::fs::create_dir_all(&state).expect("a directory");
     std::fs::write(state.join("ledger.jsonl"), ledger).expect("written");
 }
 
 #[test]
-fn the_oldest_of_a_folder_go_and_one_that_is_read_stays() {
+fn the_oldest_of_a_directory_go_and_one_that_is_read_stays() {
     let lab = Lab::new();
     let names: Vec<_> = (1..=5).map(|day| plant(&lab, day)).collect();
     std::fs::write(lab.backups().join("mine.archive.gz"), "no manifest").expect("written");
-    let folder = lab.backups();
-    let folder = folder.to_str().expect("UTF-8");
-    assert_eq!(lab.run(&["prune", folder]).code, 2, "nothing says what to keep");
-    assert_eq!(lab.run(&["prune", folder, "--keep", "2", "--dry-run"]).code, 0);
+    let directory = lab.backups();
+    let directory = directory.to_str().expect("UTF-8");
+    assert_eq!(lab.run(&["prune", directory]).code, 2, "nothing says what to keep");
+    assert_eq!(lab.run(&["prune", directory, "--keep", "2", "--dry-run"]).code, 0);
     assert_eq!(archives(&lab).len(), 6);
 
     let read = File::open(lab.backups().join(&names[0])).expect("there");
     rustix::fs::flock(&read, rustix::fs::FlockOperation::LockShared).expect("locked");
-    let ended = lab.run(&["prune", folder, "--keep", "2"]);
+    let ended = lab.run(&["prune", directory, "--keep", "2"]);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     assert_eq!(archives(&lab), ["mine.archive.gz", &names[0], &names[3], &names[4]]);
     drop(read);
-    assert_eq!(lab.run(&["prune", folder, "--keep-days", "100000"]).code, 0);
+    assert_eq!(lab.run(&["prune", directory, "--keep-days", "100000"]).code, 0);
     assert_eq!(archives(&lab).len(), 4);
-    assert_eq!(lab.run(&["prune", folder, "--keep", "2"]).code, 0);
+    assert_eq!(lab.run(&["prune", directory, "--keep", "2"]).code, 0);
     assert_eq!(archives(&lab), ["mine.archive.gz", &names[3], &names[4]]);
     assert!(!lab.names().contains(&format!("{}.manifest.json", names[0])));
 }

@@ -202,12 +202,12 @@ async fn a_wrong_password_is_refused_and_never_shown() {
 fn assert_no_secret(lab: &Lab, ended: &Ended) {
     let mut places = vec![("stderr".to_owned(), ended.stderr.clone())];
     places.push(("stdout".to_owned(), String::from_utf8_lossy(&ended.stdout).into_owned()));
-    let mut folders = vec![lab.home.path().to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).expect("a folder") {
+    let mut directories = vec![lab.home.path().to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).expect("a directory") {
             let path = entry.expect("an entry").path();
             match path.is_dir() {
-                true => folders.push(path),
+                true => directories.push(path),
                 false => {
                     let bytes = std::fs::read(&path).expect("a file");
                     places.push((path.display().to_string(), String::from_utf8_lossy(&bytes).into_owned()));
@@ -312,20 +312,21 @@ async fn a_backup_is_proved_again_and_listed() {
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     assert_eq!(ended.document()["proved"], "complete");
 
-    let folder = lab.backups();
-    std::fs::write(folder.join("shop-20200101T000000Z.archive.gz.partial"), "x").expect("written");
-    let ended = lab.run(&["list", folder.to_str().expect("UTF-8")]);
+    let directory = lab.backups();
+    std::fs::write(directory.join("shop-20200101T000000Z.archive.gz.partial"), "x").expect("written");
+    let ended = lab.run(&["list", directory.to_str().expect("UTF-8")]);
     let listed = String::from_utf8(ended.stdout).expect("UTF-8");
     assert!(listed.contains("500 documents, proved"), "{listed}");
     assert!(listed.contains("left over: not a backup"), "{listed}");
 
     // Any damage: without a manifest the file's own checks, with it every bit.
     let bytes = std::fs::read(&backup).expect("there");
-    let manifest = folder.join(format!("{}.manifest.json", backup.file_name().expect("name").to_str().expect("UTF-8")));
+    let manifest =
+        directory.join(format!("{}.manifest.json", backup.file_name().expect("name").to_str().expect("UTF-8")));
     std::fs::write(&backup, &bytes[..bytes.len() - 9]).expect("written");
     assert_eq!(lab.run(&["verify", path]).code, 21);
     std::fs::write(&backup, &bytes).expect("written");
-    std::fs::rename(&manifest, folder.join("elsewhere.json")).expect("moved");
+    std::fs::rename(&manifest, directory.join("elsewhere.json")).expect("moved");
     let ended = lab.run(&["verify", path]);
     assert_eq!(ended.code, 0);
     assert!(ended.stderr.contains("structure intact, completeness not proved"), "{}", ended.stderr);
@@ -468,7 +469,7 @@ async fn a_disk_that_fills_up_in_the_middle_leaves_no_backup() {
     let server = Server::start();
     fill(&server.client().await, "orders", 40_000).await;
     let lab = Lab::new();
-    std::fs::create_dir(lab.backups()).expect("a folder");
+    std::fs::create_dir(lab.backups()).expect("a directory");
     let script = r#"mount -t tmpfs -o size=120m tmpfs "$1" || exit 99
 ( until ls "$1" | grep -q partial; do sleep 0.02; done; head -c 200000000 /dev/zero > "$1/filler" ) 2> /dev/null &
 shift
@@ -477,14 +478,15 @@ code=$?
 wait
 ls "$BACKUPS" >&2
 exit "$code""#;
-    let folder = format!("{}/", lab.backups().display());
+    let directory = format!("{}/", lab.backups().display());
     let program = env!("CARGO_BIN_EXE_cm-backup");
-    let backup = [program, "--uri-env", "TEST_URI", "--database", "shop", "--output", &folder, "--rate-limit", "10M"];
+    let backup =
+        [program, "--uri-env", "TEST_URI", "--database", "shop", "--output", &directory, "--rate-limit", "10M"];
     let uri = server.uri();
     let of_ours = lab.command(&uri, &[]);
     let mut command = std::process::Command::new("unshare");
-    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", &folder]).args(backup);
-    command.args(["--compression", "none"]).env_clear().env("BACKUPS", &folder);
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", &directory]).args(backup);
+    command.args(["--compression", "none"]).env_clear().env("BACKUPS", &directory);
     command.envs(of_ours.get_envs().filter_map(|(name, value)| Some((name, value?)))).stdin(Stdio::null());
     let ended = Ended::of(command.output().expect("unshare"));
     assert_eq!(ended.code, 21, "{}", ended.stderr);

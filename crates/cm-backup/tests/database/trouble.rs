@@ -162,7 +162,7 @@ fn a_rehearsal_that_gives_something_else_is_no_proof() {
     assert!(ended.stderr.contains("shop.orders came back in another form"), "{}", ended.stderr);
 }
 
-/// The server may have been at an insert of the restore that died, which makes its collection anew.
+/// The server may have been at an insert of the restore that died, which makes its collection again.
 #[test]
 fn what_a_dead_restore_left_is_removed_again_before_anything_gets_its_name() {
     const LEFT: &str = "cm_restore.1_00000000_1_1_1.0";
@@ -188,7 +188,7 @@ fn what_a_dead_restore_left_is_removed_again_before_anything_gets_its_name() {
 }
 
 /// Collections by name, with a word for what they hold; somebody writes to `orders` all the time, so that it is there
-/// anew whenever it was renamed. `refuses` is an answer to the renaming that brings what was restored.
+/// again whenever it was renamed. `refuses` is an answer to the renaming that brings what was restored.
 fn busy(names: &Arc<Mutex<BTreeMap<String, String>>>, refuses: bool) -> Fake {
     let names = Arc::clone(names);
     taking(move |name, command| {

@@ -2,7 +2,7 @@
 //! its sources look like they answer. The first is known, the second is a guess.
 
 use super::files::{Found, SKIPPED};
-use super::groups::own_folder;
+use super::groups::own_directory;
 use cm_project::compose::{Context, Service};
 use cm_project::tree;
 use serde_json::Value;
@@ -78,7 +78,7 @@ fn dockerfile(found: &Found, service: &Service) -> Option<String> {
     if let Some(inline) = &build.inline {
         return Some(inline.clone());
     }
-    let Context::Folder(context) = &build.context else { return None };
+    let Context::Directory(context) = &build.context else { return None };
     let path = tree::Place::at(context, build.dockerfile.as_deref().unwrap_or("Dockerfile"));
     let bytes = tree::read(&tree::Dir(found.repository.clone()), path.inside()?).ok().flatten()?;
     String::from_utf8(bytes).ok()
@@ -117,9 +117,9 @@ fn url(command: &str) -> Option<(u16, String)> {
 /// A path that the sources name and a port that the files around them name.
 fn guess(found: &Found, service: &Service, dockerfile: &str) -> Option<Endpoint> {
     let port = port_of(service, dockerfile)?;
-    let folder = own_folder(service, &found.prefix)?;
-    let (path, file) = path_in(&found.repository.join(&folder), &mut MAX_FILES.clone())?;
-    Some(Endpoint { port, path: path.to_owned(), from: format!("{folder}/{file}"), known: false })
+    let directory = own_directory(service, &found.prefix)?;
+    let (path, file) = path_in(&found.repository.join(&directory), &mut MAX_FILES.clone())?;
+    Some(Endpoint { port, path: path.to_owned(), from: format!("{directory}/{file}"), known: false })
 }
 
 /// The port a service listens on: `PORT`, what is published, exposed, or in the Dockerfile.
@@ -135,9 +135,9 @@ fn port_of(service: &Service, dockerfile: &str) -> Option<u16> {
     candidates.into_iter().flatten().find_map(number)
 }
 
-/// The first of [`PATHS`] that a source below `folder` has in quotes, and that file.
-fn path_in(folder: &Path, left: &mut usize) -> Option<(&'static str, String)> {
-    let mut entries: Vec<_> = std::fs::read_dir(folder).ok()?.flatten().collect();
+/// The first of [`PATHS`] that a source below `directory` has in quotes, and that file.
+fn path_in(directory: &Path, left: &mut usize) -> Option<(&'static str, String)> {
+    let mut entries: Vec<_> = std::fs::read_dir(directory).ok()?.flatten().collect();
     entries.sort_by_key(std::fs::DirEntry::file_name);
     let mut best: Option<(&'static str, String)> = None;
     for entry in entries {

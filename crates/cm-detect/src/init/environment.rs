@@ -68,12 +68,12 @@ fn listed(compose: &Compose) -> Vec<String> {
 /// Example files beside `cm.toml` and beside the compose file.
 fn examples(found: &Found) -> Vec<String> {
     let beside = found.files.first().map_or("", |file| tree::parent(file));
-    let folders: BTreeSet<String> = [found.prefix.clone(), tree::join(&found.prefix, beside)].into_iter().collect();
+    let directories: BTreeSet<String> = [found.prefix.clone(), tree::join(&found.prefix, beside)].into_iter().collect();
     let mut names = Vec::new();
-    for folder in folders {
-        let entries = std::fs::read_dir(found.repository.join(&folder)).into_iter().flatten().flatten();
+    for directory in directories {
+        let entries = std::fs::read_dir(found.repository.join(&directory)).into_iter().flatten().flatten();
         let files = entries.filter_map(|entry| entry.file_name().into_string().ok());
-        names.extend(files.filter(|name| original(name).is_some()).map(|name| tree::join(&folder, &name)));
+        names.extend(files.filter(|name| original(name).is_some()).map(|name| tree::join(&directory, &name)));
     }
     names.sort();
     names

@@ -7,32 +7,32 @@ use cm_project::compose::{self, Compose, FILE_NAMES};
 use cm_project::tree::{Dir, Place};
 use std::path::{Path, PathBuf};
 
-/// Folders that are never looked into.
+/// Directories that are never looked into.
 pub const SKIPPED: [&str; 9] =
     ["node_modules", "vendor", "target", "dist", "build", "venv", "__pycache__", "third_party", "testdata"];
 
-/// The project's files and the folder of its `cm.toml`.
+/// The project's files and the directory of its `cm.toml`.
 #[derive(Debug)]
 pub struct Found {
     /// Where `cm.toml` belongs.
-    pub folder: PathBuf,
-    /// The Git repository, or `folder` where there is none.
+    pub directory: PathBuf,
+    /// The Git repository, or `directory` where there is none.
     pub repository: PathBuf,
-    /// `folder` relative to `repository`.
+    /// `directory` relative to `repository`.
     pub prefix: String,
-    /// The compose files, relative to `folder`.
+    /// The compose files, relative to `directory`.
     pub files: Vec<String>,
     /// What they say.
     pub compose: Compose,
 }
 
-/// The nearest folder, `start` or above, that is a Git working tree.
+/// The nearest directory, `start` or above, that is a Git working tree.
 pub fn repository_of(start: &Path) -> Option<PathBuf> {
-    start.ancestors().find(|folder| folder.join(".git").exists()).map(Path::to_owned)
+    start.ancestors().find(|directory| directory.join(".git").exists()).map(Path::to_owned)
 }
 
-/// The project of the folder `start`: its `named` compose files, else those in it or
-/// above it, else those in one of its folders.
+/// The project of the directory `start`: its `named` compose files, else those in it or
+/// above it, else those in one of its directories.
 ///
 /// # Errors
 /// [`Exit::Config`]: none, several, or a mistake in one.
@@ -41,9 +41,11 @@ pub fn find(start: &Path, named: &[String]) -> Result<Found> {
     if !named.is_empty() {
         return found(start, &repository, named.to_vec());
     }
-    let mut folders = start.ancestors().take_while(|folder| folder.starts_with(&repository));
-    if let Some((folder, files)) = folders.find_map(|folder| Some((folder, choose(folder, &repository)?))) {
-        return found(folder, &repository, files);
+    let mut directories = start.ancestors().take_while(|directory| directory.starts_with(&repository));
+    if let Some((directory, files)) =
+        directories.find_map(|directory| Some((directory, choose(directory, &repository)?)))
+    {
+        return found(directory, &repository, files);
     }
     let mut below = Vec::new();
     search(start, "", 2, &repository, &mut below);
@@ -53,7 +55,7 @@ pub fn find(start: &Path, named: &[String]) -> Result<Found> {
         [] => Err(Failure::new(
             Exit::Config,
             "compose.no-file",
-            format!("there is no compose file in {} nor in its folders", start.display()),
+            format!("there is no compose file in {} nor in its directories", start.display()),
         )
         .hint("name it: cm-detect --init --compose-file FILE")),
         several => {
@@ -81,10 +83,10 @@ fn outermost(all: Vec<Vec<String>>, repository: &Path, prefix: &str) -> Vec<Vec<
     if kept.is_empty() { all } else { kept }
 }
 
-fn found(folder: &Path, repository: &Path, files: Vec<String>) -> Result<Found> {
-    let prefix = folder.strip_prefix(repository).unwrap_or(Path::new("")).to_string_lossy().into_owned();
+fn found(directory: &Path, repository: &Path, files: Vec<String>) -> Result<Found> {
+    let prefix = directory.strip_prefix(repository).unwrap_or(Path::new("")).to_string_lossy().into_owned();
     let compose = load(repository, &prefix, &files)?;
-    Ok(Found { folder: folder.to_owned(), repository: repository.to_owned(), prefix, files, compose })
+    Ok(Found { directory: directory.to_owned(), repository: repository.to_owned(), prefix, files, compose })
 }
 
 fn load(repository: &Path, prefix: &str, files: &[String]) -> Result<Compose> {
@@ -101,11 +103,11 @@ fn load(repository: &Path, prefix: &str, files: &[String]) -> Result<Compose> {
     compose::load(&Dir(repository.to_owned()), &files, &env.into_iter().collect::<Vec<_>>())
 }
 
-/// The compose files of the folder itself, if it has any.
-fn choose(folder: &Path, repository: &Path) -> Option<Vec<String>> {
-    let plain = FILE_NAMES.iter().find(|name| folder.join(name).is_file()).map(|name| (*name).to_owned());
-    let Some(production) = production(folder) else { return plain.map(|plain| vec![plain]) };
-    let prefix = folder.strip_prefix(repository).unwrap_or(Path::new("")).to_string_lossy().into_owned();
+/// The compose files of the directory itself, if it has any.
+fn choose(directory: &Path, repository: &Path) -> Option<Vec<String>> {
+    let plain = FILE_NAMES.iter().find(|name| directory.join(name).is_file()).map(|name| (*name).to_owned());
+    let Some(production) = production(directory) else { return plain.map(|plain| vec![plain]) };
+    let prefix = directory.strip_prefix(repository).unwrap_or(Path::new("")).to_string_lossy().into_owned();
     let alone = load(repository, &prefix, std::slice::from_ref(&production));
     match (alone.is_ok_and(|compose| is_whole(&compose)), plain) {
         (false, Some(plain)) => Some(vec![plain, production]),
@@ -119,20 +121,20 @@ fn is_whole(compose: &Compose) -> bool {
 }
 
 /// The compose file that calls itself production.
-fn production(folder: &Path) -> Option<String> {
+fn production(directory: &Path) -> Option<String> {
     let stems = ["docker-compose", "compose"].iter();
     let names = stems.flat_map(|stem| {
         ["production", "prod"].iter().flat_map(move |word| {
             [".", "-"].iter().flat_map(move |dot| ["yml", "yaml"].map(|end| format!("{stem}{dot}{word}.{end}")))
         })
     });
-    names.into_iter().find(|name| folder.join(name).is_file())
+    names.into_iter().find(|name| directory.join(name).is_file())
 }
 
-/// The compose projects in the folders of `folder`, `depth` floors down, as paths below `at`.
-fn search(folder: &Path, at: &str, depth: u32, repository: &Path, into: &mut Vec<Vec<String>>) {
-    for name in folders_in(folder) {
-        let (below, path) = (folder.join(&name), cm_project::tree::join(at, &name));
+/// The compose projects in the directories of `directory`, `depth` floors down, as paths below `at`.
+fn search(directory: &Path, at: &str, depth: u32, repository: &Path, into: &mut Vec<Vec<String>>) {
+    for name in directories_in(directory) {
+        let (below, path) = (directory.join(&name), cm_project::tree::join(at, &name));
         match choose(&below, repository) {
             Some(files) => into.push(files.iter().map(|file| format!("{path}/{file}")).collect()),
             None if depth > 1 => search(&below, &path, depth - 1, repository, into),
@@ -141,10 +143,10 @@ fn search(folder: &Path, at: &str, depth: u32, repository: &Path, into: &mut Vec
     }
 }
 
-fn folders_in(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    let names = folders.filter_map(|entry| entry.file_name().into_string().ok());
+fn directories_in(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let directories = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let names = directories.filter_map(|entry| entry.file_name().into_string().ok());
     let mut names: Vec<String> =
         names.filter(|name| !name.starts_with('.') && !SKIPPED.contains(&name.as_str())).collect();
     names.sort();

@@ -31,7 +31,7 @@ pub fn run(args: &Args, io: &Io) -> Result<Exit> {
         Failure::new(Exit::Config, "config.no-directory", message).cause(error)
     })?;
     let found = files::find(&start, &args.compose_file)?;
-    let target = found.folder.join(FILE_NAME);
+    let target = found.directory.join(FILE_NAME);
     if !args.common.dry_run {
         refuse_to_overwrite(&start, &target)?;
     }
@@ -50,7 +50,10 @@ pub fn run(args: &Args, io: &Io) -> Result<Exit> {
 /// A `cm.toml` here or further up is somebody's work.
 fn refuse_to_overwrite(start: &Path, target: &Path) -> Result<()> {
     let top = files::repository_of(start).unwrap_or_else(|| start.to_owned());
-    let above = start.ancestors().take_while(|folder| folder.starts_with(&top)).map(|folder| folder.join(FILE_NAME));
+    let above = start
+        .ancestors()
+        .take_while(|directory| directory.starts_with(&top))
+        .map(|directory| directory.join(FILE_NAME));
     let there = above.chain([target.to_owned()]).find(|path| path.symlink_metadata().is_ok());
     there.map_or(Ok(()), |path| Err(exists(&path)))
 }
@@ -63,7 +66,7 @@ fn exists(path: &Path) -> Failure {
 /// What is written must be what every program accepts.
 fn read_back(found: &files::Found, text: &str) -> Result<()> {
     let config = Config::parse(FILE_NAME, text)?;
-    let project = Project::of(found.folder.clone(), found.repository.clone(), found.prefix.clone(), config);
+    let project = Project::of(found.directory.clone(), found.repository.clone(), found.prefix.clone(), config);
     let tree = cm_project::tree::Dir(found.repository.clone());
     let read = compose::load(&tree, &project.compose_files(), &project.variable_files())?;
     project.with_compose(read).map(drop)

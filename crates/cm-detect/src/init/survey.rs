@@ -30,7 +30,7 @@ pub struct Survey {
     pub environment: Environment,
     /// The server, if a flag named it: name, address, checkout.
     pub host: Option<(String, String, Option<String>)>,
-    /// Groups by folder.
+    /// Groups by directory.
     pub groups: Vec<(String, Vec<String>)>,
     /// Files that only the servers have.
     pub protect: Vec<String>,
@@ -106,8 +106,8 @@ impl Survey {
 }
 
 fn project_name(found: &Found) -> String {
-    let folder = || found.folder.file_name().map(|name| name.to_string_lossy().into_owned());
-    let name = found.compose.name.clone().filter(|name| !name.contains('$')).or_else(folder).unwrap_or_default();
+    let directory = || found.directory.file_name().map(|name| name.to_string_lossy().into_owned());
+    let name = found.compose.name.clone().filter(|name| !name.contains('$')).or_else(directory).unwrap_or_default();
     let name: String = name.to_lowercase().chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
     if name.is_empty() { "project".to_owned() } else { name }
 }

@@ -93,7 +93,7 @@ fn groups(survey: &Survey) -> Option<String> {
     }
     let lines = survey.groups.iter().map(|(name, services)| format!("{} = {}\n", key(name), list(services)));
     Some(format!(
-        "# Services by folder: `cm-detect --group NAME` takes all of one.\n[groups]\n{}",
+        "# Services by directory: `cm-detect --group NAME` takes all of one.\n[groups]\n{}",
         lines.collect::<String>()
     ))
 }

@@ -226,7 +226,7 @@ fn renames_modes_submodules_and_odd_names_are_seen() {
 
     use std::os::unix::ffi::OsStrExt;
     let name = std::ffi::OsStr::from_bytes(b"caf\xe9.js");
-    std::fs::create_dir_all(repo.path().join("web/src")).expect("folder");
+    std::fs::create_dir_all(repo.path().join("web/src")).expect("directory");
     std::fs::write(repo.path().join("web/src").join(name), "x").expect("write");
     repo.git(&["add", "web"]);
     repo.git(&["commit", "-q", "-m", "bytes"]);
@@ -254,7 +254,7 @@ fn any_two_revisions_are_compared_without_a_checkout() {
 }
 
 #[test]
-fn the_sample_platform_maps_each_folder_to_its_services() {
+fn the_sample_platform_maps_each_directory_to_its_services() {
     let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/platform");
     let repo = Repo::empty();
     let copied =

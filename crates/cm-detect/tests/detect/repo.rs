@@ -1,4 +1,4 @@
-//! Real repositories in temporary folders, and the real program run on them in an
+//! Real repositories in temporary directories, and the real program run on them in an
 //! environment that knows nothing of the machine's user.
 
 use serde_json::Value;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
-/// A repository with a shop: two services built from one folder each, a shared
+/// A repository with a shop: two services built from one directory each, a shared
 /// library, a database, a proxy with a protected file.
 pub const SHOP: &[(&str, &str)] = &[
     (
@@ -55,17 +55,17 @@ on_change = "reload"
     ("docs/notes.md", "n\n"),
 ];
 
-/// A folder with a repository and a home.
+/// A directory with a repository and a home.
 pub struct Repo {
-    folder: TempDir,
+    directory: TempDir,
 }
 
 impl Repo {
     /// A repository without commits.
     pub fn empty() -> Self {
-        let repo = Repo { folder: TempDir::new().expect("a temporary folder") };
-        for folder in [repo.path(), repo.home()] {
-            std::fs::create_dir_all(folder).expect("folder");
+        let repo = Repo { directory: TempDir::new().expect("a temporary directory") };
+        for directory in [repo.path(), repo.home()] {
+            std::fs::create_dir_all(directory).expect("directory");
         }
         repo.git(&["init", "-q", "-b", "develop"]);
         repo
@@ -88,18 +88,18 @@ impl Repo {
 
     /// The working tree.
     pub fn path(&self) -> PathBuf {
-        self.folder.path().join("repo")
+        self.directory.path().join("repo")
     }
 
     /// The user's home.
     pub fn home(&self) -> PathBuf {
-        self.folder.path().join("home")
+        self.directory.path().join("home")
     }
 
     /// Writes a file of the working tree.
     pub fn write(&self, path: &str, text: &str) {
         let path = self.path().join(path);
-        std::fs::create_dir_all(path.parent().expect("a folder")).expect("folder");
+        std::fs::create_dir_all(path.parent().expect("a directory")).expect("directory");
         std::fs::write(path, text).expect("write");
     }
 
@@ -126,10 +126,10 @@ impl Repo {
 
     /// Writes the ledger of the host `main`, a line per record.
     pub fn ledger(&self, records: &[Value]) {
-        let folder = self.home().join(".local/state/cm/shop");
-        std::fs::create_dir_all(&folder).expect("folder");
+        let directory = self.home().join(".local/state/cm/shop");
+        std::fs::create_dir_all(&directory).expect("directory");
         let lines: String = records.iter().map(|record| format!("{record}\n")).collect();
-        std::fs::write(folder.join("ledger.jsonl"), lines).expect("write");
+        std::fs::write(directory.join("ledger.jsonl"), lines).expect("write");
     }
 
     /// The program, ready to run in the working tree.

@@ -251,18 +251,19 @@ fn the_repository_is_only_read() {
 }
 
 #[test]
-fn worktrees_and_folders_kept_elsewhere_work() {
+fn worktrees_and_directories_kept_elsewhere_work() {
     let repo = Repo::shop();
     repo.change("web/src/index.js", "2\n");
     repo.git(&["worktree", "add", "-q", "--detach", "../tree"]);
     // `.git` is a file in both.
     repo.git(&["clone", "-q", "--separate-git-dir", "../kept", ".", "../apart"]);
-    for folder in ["../tree/web", "../apart/web"] {
-        let output = repo.command(&["--base", "HEAD~1"]).current_dir(repo.path().join(folder)).output().expect("runs");
+    for directory in ["../tree/web", "../apart/web"] {
+        let output =
+            repo.command(&["--base", "HEAD~1"]).current_dir(repo.path().join(directory)).output().expect("runs");
         let stderr = String::from_utf8_lossy(&output.stderr);
         let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a document");
-        assert_eq!(document["services"][0]["action"], json!("build"), "{folder}: {stderr}");
-        assert_eq!(document["facts"]["detect"]["dirty"]["count"], json!(0), "{folder}: {stderr}");
+        assert_eq!(document["services"][0]["action"], json!("build"), "{directory}: {stderr}");
+        assert_eq!(document["facts"]["detect"]["dirty"]["count"], json!(0), "{directory}: {stderr}");
     }
     std::fs::write(repo.path().join("../tree/web/src/index.js"), "3\n").expect("write");
     let output = repo.command(&["--base", "HEAD"]).current_dir(repo.path().join("../tree")).output().expect("runs");

@@ -1,6 +1,6 @@
 //! `cm-detect --init` on compose projects in the shapes that real ones have. Files
 //! called `NAME.untracked` are copied as NAME after the commit, as a server's own are.
-//! `CM_UPDATE_EXPECTED=1` writes what is expected anew; read the difference.
+//! `CM_UPDATE_EXPECTED=1` writes what is expected again; read the difference.
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -13,11 +13,11 @@ fn here() -> PathBuf {
 }
 
 fn copy(from: &Path, to: &Path, untracked: bool) {
-    for entry in std::fs::read_dir(from).expect("a folder").flatten() {
+    for entry in std::fs::read_dir(from).expect("a directory").flatten() {
         let name = entry.file_name().into_string().expect("UTF-8");
         let plain = name.strip_suffix(".untracked");
         if entry.path().is_dir() {
-            std::fs::create_dir_all(to.join(&name)).expect("a folder");
+            std::fs::create_dir_all(to.join(&name)).expect("a directory");
             copy(&entry.path(), &to.join(&name), untracked);
         } else if plain.is_some() == untracked {
             std::fs::copy(entry.path(), to.join(plain.unwrap_or(&name))).expect("a copy");
@@ -25,22 +25,22 @@ fn copy(from: &Path, to: &Path, untracked: bool) {
     }
 }
 
-fn git(folder: &Path, arguments: &[&str]) {
+fn git(directory: &Path, arguments: &[&str]) {
     let identity = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org", "-c", "init.defaultBranch=main"];
     let done = Command::new("git")
         .args(identity)
         .args(arguments)
-        .current_dir(folder)
+        .current_dir(directory)
         .envs([("GIT_CONFIG_GLOBAL", "/dev/null"), ("GIT_CONFIG_NOSYSTEM", "1")])
         .status();
     assert!(done.expect("git").success(), "git {arguments:?}");
 }
 
-/// A clone of the shape in a folder called `shop`, with its untracked files.
+/// A clone of the shape in a directory called `shop`, with its untracked files.
 fn checked_out(shape: &str) -> tempfile::TempDir {
-    let home = tempfile::tempdir().expect("a folder");
+    let home = tempfile::tempdir().expect("a directory");
     let root = home.path().join("shop");
-    std::fs::create_dir(&root).expect("a folder");
+    std::fs::create_dir(&root).expect("a directory");
     copy(&here().join("shapes").join(shape), &root, false);
     git(&root, &["init", "-q"]);
     git(&root, &["add", "-A"]);
@@ -126,13 +126,13 @@ fn a_dry_run_prints_the_file_and_writes_none() {
 
 #[test]
 fn what_cannot_be_decided_is_asked() {
-    let home = tempfile::tempdir().expect("a folder");
-    std::fs::create_dir_all(home.path().join("shop/a")).expect("a folder");
+    let home = tempfile::tempdir().expect("a directory");
+    std::fs::create_dir_all(home.path().join("shop/a")).expect("a directory");
     let (code, _, stderr) = detect(home.path(), &["--init"]);
     assert!(code == 6 && stderr.contains("no compose file") && stderr.contains("--compose-file"), "{stderr}");
-    for folder in ["a", "b"] {
-        std::fs::create_dir_all(home.path().join("shop").join(folder)).expect("a folder");
-        std::fs::write(home.path().join("shop").join(folder).join("compose.yml"), "services: {x: {image: y}}\n")
+    for directory in ["a", "b"] {
+        std::fs::create_dir_all(home.path().join("shop").join(directory)).expect("a directory");
+        std::fs::write(home.path().join("shop").join(directory).join("compose.yml"), "services: {x: {image: y}}\n")
             .expect("write");
     }
     let (code, _, stderr) = detect(home.path(), &["--init"]);

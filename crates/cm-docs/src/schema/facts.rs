@@ -148,7 +148,7 @@ pub struct Build {
 /// How a plan is to be carried out.
 #[derive(JsonSchema, Serialize)]
 pub struct BuildPlan {
-    /// Whether everything is built anew and replaced.
+    /// Whether everything is built again and replaced.
     pub full: bool,
     /// Whether files that were changed by hand are given up.
     pub discard_local_changes: bool,

@@ -252,7 +252,7 @@ impl Guard {
         self.prober.ask(asked).await
     }
 
-    /// A connection that broke is made anew, for the next reading.
+    /// A connection that broke is made again, for the next reading.
     async fn could_not_look(&mut self, why: &str) {
         let now = self.began.elapsed();
         for watch in &mut self.watches {

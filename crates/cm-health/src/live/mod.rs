@@ -1,5 +1,5 @@
 //! `--watch`: how services are now, for people, until they have seen enough. It judges
-//! nothing: that is the gate's work. On a terminal it is a table that is drawn anew; on
+//! nothing: that is the gate's work. On a terminal it is a table that is drawn again; on
 //! anything else, and where TERM is dumb, one line for each change.
 
 mod sight;

@@ -46,8 +46,8 @@ mod tests {
     use super::*;
 
     fn found(one: &str, two: &str, complete: bool) -> Vec<String> {
-        let folder = tempfile::tempdir().expect("folder");
-        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("write");
+        let directory = tempfile::tempdir().expect("directory");
+        let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).expect("write");
         write("compose.yml", "services:\n  mongodb: {image: m}\n  web: {image: w}\n");
         write(
             "cm.toml",
@@ -55,7 +55,7 @@ mod tests {
              services = [\"web\"]\n[backup]\nuri_env = \"MONGODB_URI\"\n",
         );
         write(".env.example", "API_KEY=\nMONGODB_URI=\nGATEWAY=\n");
-        let project = Project::open(folder.path(), None).unwrap_or_else(|failure| panic!("{failure}"));
+        let project = Project::open(directory.path(), None).unwrap_or_else(|failure| panic!("{failure}"));
         let (one, two) = (Facts::parse(one), Facts::parse(two));
         missing(&project, &[("one", &one), ("two", &two)], complete).iter().map(Finding::line).collect()
     }

@@ -1,4 +1,4 @@
-//! The look at the servers before a deployment: whatever would make it fail half-way
+//! The look at the servers before a deployment: whatever would make it fail partway
 //! should stop it here, and what is unwell now is written down, so that a deployment
 //! is not blamed for it. Three round trips per host, all hosts at once; changes nothing,
 //! so a dry run does it too.

@@ -17,7 +17,7 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_cm-lock");
 /// Nothing here takes longer, however busy the machine is.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A home in a temporary folder; nothing outside is read or written.
+/// A home in a temporary directory; nothing outside is read or written.
 pub struct World {
     pub dir: tempfile::TempDir,
 }
@@ -25,8 +25,8 @@ pub struct World {
 impl World {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().expect("tempdir");
-        for folder in ["run", "tmp", "work", "empty"] {
-            fs::create_dir(dir.path().join(folder)).expect("mkdir");
+        for directory in ["run", "tmp", "work", "empty"] {
+            fs::create_dir(dir.path().join(directory)).expect("mkdir");
         }
         let world = World { dir };
         world.configure("60s");

@@ -64,16 +64,16 @@ impl<'a> Loader<'a> {
         source::failure(code, at, text, message)
     }
 
-    /// The merged tree of `files`, all relative paths relative to the first file's folder.
+    /// The merged tree of `files`, all relative paths relative to the first file's directory.
     pub fn load(&mut self, files: &[String], variables: &Variables) -> Result<Node> {
-        let folder = files.first().map_or("", |file| tree::parent(file));
-        self.merged(files, folder, &Chain { variables, links: Vec::new() })
+        let directory = files.first().map_or("", |file| tree::parent(file));
+        self.merged(files, directory, &Chain { variables, links: Vec::new() })
     }
 
-    fn merged(&mut self, files: &[String], folder: &str, chain: &Chain) -> Result<Node> {
+    fn merged(&mut self, files: &[String], directory: &str, chain: &Chain) -> Result<Node> {
         let mut whole: Option<Node> = None;
         for file in files {
-            let node = self.file(file, folder, chain)?;
+            let node = self.file(file, directory, chain)?;
             whole = match whole {
                 None => clean(node, &[]),
                 Some(base) => merge(base, node, &[]),
@@ -83,12 +83,12 @@ impl<'a> Loader<'a> {
     }
 
     /// One file with what it includes and extends.
-    fn file(&mut self, file: &str, folder: &str, chain: &Chain) -> Result<Node> {
+    fn file(&mut self, file: &str, directory: &str, chain: &Chain) -> Result<Node> {
         let chain = chain.enter(file.to_owned()).map_err(|cycle| Failure::new(Exit::Config, "compose.cycle", cycle))?;
         let mut node = self.parse(file, &chain)?;
-        self.extend_services(&mut node, file, folder, &chain)?;
+        self.extend_services(&mut node, file, directory, &chain)?;
         if let Some(includes) = node.take("include") {
-            node = self.include(node, &includes, folder, &chain)?;
+            node = self.include(node, &includes, directory, &chain)?;
         }
         Ok(node)
     }
@@ -121,10 +121,10 @@ impl<'a> Loader<'a> {
         Ok(node)
     }
 
-    fn include(&mut self, node: Node, includes: &Node, folder: &str, chain: &Chain) -> Result<Node> {
+    fn include(&mut self, node: Node, includes: &Node, directory: &str, chain: &Chain) -> Result<Node> {
         let mut whole = node;
         for entry in includes.items() {
-            let included = self.included(entry, folder, chain)?;
+            let included = self.included(entry, directory, chain)?;
             for section in RESOURCES {
                 let Some(brought) = included.get(section).cloned() else { continue };
                 let merged = match whole.take(section) {
@@ -140,12 +140,12 @@ impl<'a> Loader<'a> {
         Ok(whole)
     }
 
-    /// What one entry of `include` brings, its paths relative to `folder`.
-    fn included(&mut self, entry: &Node, folder: &str, chain: &Chain) -> Result<Node> {
+    /// What one entry of `include` brings, its paths relative to `directory`.
+    fn included(&mut self, entry: &Node, directory: &str, chain: &Chain) -> Result<Node> {
         let paths = texts(entry.get("path").unwrap_or(entry));
         let mut files = Vec::new();
         for path in &paths {
-            match Place::at(folder, path) {
+            match Place::at(directory, path) {
                 Place::Inside(path) if !entry.unresolved => files.push(path),
                 _ => {
                     let message = format!("cannot include {path:?}: it is not in the repository");
@@ -157,34 +157,34 @@ impl<'a> Loader<'a> {
             let message = format!("cannot include {missing}: there is no such file");
             return Err(self.failure("compose.include", &entry.at, message));
         }
-        let own_folder = match entry.get("project_directory").and_then(Node::text).map(|path| Place::at(folder, &path))
-        {
-            Some(Place::Inside(path)) => path,
-            _ => files.first().map_or("", |file| tree::parent(file)).to_owned(),
-        };
+        let own_directory =
+            match entry.get("project_directory").and_then(Node::text).map(|path| Place::at(directory, &path)) {
+                Some(Place::Inside(path)) => path,
+                _ => files.first().map_or("", |file| tree::parent(file)).to_owned(),
+            };
         let mut variables = chain.variables.clone();
         let env_files = match entry.get("env_file") {
             Some(files) => {
-                texts(files).iter().filter_map(|path| Place::at(folder, path).inside().map(str::to_owned)).collect()
+                texts(files).iter().filter_map(|path| Place::at(directory, path).inside().map(str::to_owned)).collect()
             }
-            None => vec![tree::join(&own_folder, ".env")],
+            None => vec![tree::join(&own_directory, ".env")],
         };
         self.include_env_files.extend(env_files.iter().cloned());
         for (name, value) in read_variables(self.tree, &env_files) {
             variables.entry(name).or_insert(value);
         }
         let chain = Chain { variables: &variables, links: chain.links.clone() };
-        let mut node = self.merged(&files, &own_folder, &chain)?;
-        rebase(&mut node, &own_folder, folder);
+        let mut node = self.merged(&files, &own_directory, &chain)?;
+        rebase(&mut node, &own_directory, directory);
         Ok(node)
     }
 
-    fn extend_services(&mut self, node: &mut Node, file: &str, folder: &str, chain: &Chain) -> Result<()> {
+    fn extend_services(&mut self, node: &mut Node, file: &str, directory: &str, chain: &Chain) -> Result<()> {
         let Some(services) = node.get("services").cloned() else { return Ok(()) };
         let names: Vec<String> = services.pairs().iter().map(|(name, _)| name.clone()).collect();
         let mut extended = services.clone();
         for name in names {
-            if let Some(service) = self.extended(&name, &services, file, folder, chain)? {
+            if let Some(service) = self.extended(&name, &services, file, directory, chain)? {
                 extended.set(&name, service);
             }
         }
@@ -199,7 +199,7 @@ impl<'a> Loader<'a> {
         name: &str,
         services: &Node,
         file: &str,
-        folder: &str,
+        directory: &str,
         chain: &Chain,
     ) -> Result<Option<Node>> {
         let Some(mut service) = services.get(name).cloned() else { return Ok(None) };
@@ -209,8 +209,8 @@ impl<'a> Loader<'a> {
             .enter(format!("{file} {name}"))
             .map_err(|cycle| self.failure("compose.cycle", &extends.at, format!("extends {cycle}")))?;
         let base = match extends.get("file").and_then(Node::text) {
-            Some(other) => self.base_elsewhere(&target, &other, &extends, folder, &chain)?,
-            None => self.base_in(&target, services, &extends, file, folder, &chain)?,
+            Some(other) => self.base_elsewhere(&target, &other, &extends, directory, &chain)?,
+            None => self.base_in(&target, services, &extends, file, directory, &chain)?,
         };
         Ok(merge(base, service, &["services", name]))
     }
@@ -221,7 +221,7 @@ impl<'a> Loader<'a> {
         services: &Node,
         extends: &Node,
         file: &str,
-        folder: &str,
+        directory: &str,
         chain: &Chain,
     ) -> Result<Node> {
         let Some(base) = services.get(target).cloned() else {
@@ -231,7 +231,7 @@ impl<'a> Loader<'a> {
                 .failure("compose.unknown-service", &extends.at, message)
                 .hint(nearest::hint(target, names)));
         };
-        Ok(self.extended(target, services, file, folder, chain)?.unwrap_or(base))
+        Ok(self.extended(target, services, file, directory, chain)?.unwrap_or(base))
     }
 
     fn base_elsewhere(
@@ -239,10 +239,10 @@ impl<'a> Loader<'a> {
         target: &str,
         other: &str,
         extends: &Node,
-        folder: &str,
+        directory: &str,
         chain: &Chain,
     ) -> Result<Node> {
-        let Place::Inside(path) = Place::at(folder, other) else {
+        let Place::Inside(path) = Place::at(directory, other) else {
             let message = format!("cannot extend from {other:?}: it is not in the repository");
             return Err(self.failure("compose.extends", &extends.at, message));
         };
@@ -251,10 +251,10 @@ impl<'a> Loader<'a> {
             return Err(self.failure("compose.extends", &extends.at, message));
         }
         let node = self.parse(&path, chain)?;
-        let own_folder = tree::parent(&path).to_owned();
+        let own_directory = tree::parent(&path).to_owned();
         let services = node.get("services").cloned().unwrap_or_else(|| Node::new(Yaml::Map(Vec::new()), extends));
-        let mut base = self.base_in(target, &services, extends, &path, &own_folder, chain)?;
-        rebase_service(&mut base, &own_folder, folder);
+        let mut base = self.base_in(target, &services, extends, &path, &own_directory, chain)?;
+        rebase_service(&mut base, &own_directory, directory);
         Ok(base)
     }
 }
@@ -298,8 +298,8 @@ fn unquoted(value: &str) -> &str {
     value.split_once(" #").map_or(value, |(value, _)| value).trim_end()
 }
 
-/// Rewrites the paths of everything in `node`, written in the folder `from`, so that
-/// they mean the same in the folder `to`.
+/// Rewrites the paths of everything in `node`, written in the directory `from`, so that
+/// they mean the same in the directory `to`.
 fn rebase(node: &mut Node, from: &str, to: &str) {
     let Some(mut services) = node.take("services") else { return };
     if let Yaml::Map(pairs) = &mut services.value {
@@ -403,7 +403,7 @@ fn rebase_mount(node: &mut Node, from: &str, to: &str) {
     }
 }
 
-/// The path `path` of the folder `from`, as it is written in the folder `to`.
+/// The path `path` of the directory `from`, as it is written in the directory `to`.
 fn rebased(path: &str, from: &str, to: &str) -> String {
     if path.starts_with(['/', '~']) || path.contains("${") {
         return path.to_owned();
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_keep_their_meaning_in_another_folder() {
+    fn paths_keep_their_meaning_in_another_directory() {
         assert_eq!(rebased("./a", "lib/x", ""), "./lib/x/a");
         assert_eq!(rebased("../a", "lib/x", "deploy"), "./../lib/x/../a");
         assert_eq!(rebased("/abs", "lib", ""), "/abs");

@@ -107,8 +107,8 @@ pub struct Build {
 /// Where a build context comes from.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Context {
-    /// A folder of the repository.
-    Folder(String),
+    /// A directory of the repository.
+    Directory(String),
     /// The image of another service.
     Service(String),
     /// A named image.
@@ -126,7 +126,7 @@ pub struct EnvFile {
     pub required: bool,
 }
 
-/// A file or folder that a container sees.
+/// A file or directory that a container sees.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Mount {
     /// Where it comes from.
@@ -145,10 +145,10 @@ pub fn load(tree: &dyn Tree, files: &[String], env_files: &[String]) -> Result<C
     let variables = load::read_variables(tree, env_files);
     let mut loader = Loader::new(tree);
     let root = loader.load(files, &variables)?;
-    let folder = files.first().map_or("", |file| tree::parent(file));
+    let directory = files.first().map_or("", |file| tree::parent(file));
     Ok(Compose {
         name: root.get("name").and_then(crate::yaml::Node::text),
-        services: service::services(&root, folder, &loader)?,
+        services: service::services(&root, directory, &loader)?,
         files: loader.files(),
         templates: loader.templates,
         include_env_files: loader.include_env_files,
@@ -202,7 +202,7 @@ volumes: {data: {}}
         assert_eq!(compose.name.as_deref(), Some("shop"));
         let web = compose.service("web").expect("web");
         let build = web.build.as_ref().expect("build");
-        assert_eq!(build.context, Context::Folder("apps/web".to_owned()));
+        assert_eq!(build.context, Context::Directory("apps/web".to_owned()));
         assert_eq!(build.args, BTreeMap::from([("A".to_owned(), Some("1".to_owned())), ("B".to_owned(), None)]));
         assert_eq!((build.dockerfile.as_deref(), build.target.as_deref()), (Some("Web.dockerfile"), Some("run")));
         let sources: Vec<&Place> = web.mounts.iter().map(|mount| &mount.source).collect();
@@ -237,7 +237,7 @@ volumes: {data: {}}
             &["a.yml", "b.yml"],
         );
         let web = compose.service("web").expect("web");
-        assert_eq!(web.build.as_ref().expect("build").context, Context::Folder("ctx".to_owned()));
+        assert_eq!(web.build.as_ref().expect("build").context, Context::Directory("ctx".to_owned()));
         assert_eq!(web.ports, ["80:80", "81:81"]);
         assert_eq!(web.env_files.len(), 2);
         let mounts: Vec<_> = web.mounts.iter().filter_map(|mount| mount.source.inside()).collect();
@@ -286,8 +286,8 @@ volumes: {data: {}}
         for name in ["web", "api"] {
             let service = compose.service(name).expect(name);
             let build = service.build.as_ref().expect("build");
-            assert_eq!(build.context, Context::Folder("lib/app".to_owned()), "{name}");
-            assert_eq!(build.contexts[0].1, Context::Folder("shared".to_owned()));
+            assert_eq!(build.context, Context::Directory("lib/app".to_owned()), "{name}");
+            assert_eq!(build.contexts[0].1, Context::Directory("shared".to_owned()));
             assert_eq!(build.contexts[1].1, Context::Image("node".to_owned()));
             assert_eq!(service.env_files[0].place, Place::Inside("lib/app.env".to_owned()));
             assert_eq!(service.mounts[0].source, Place::Inside("lib/conf".to_owned()));
@@ -297,7 +297,7 @@ volumes: {data: {}}
     }
 
     #[test]
-    fn include_brings_services_with_their_own_folder() {
+    fn include_brings_services_with_their_own_directory() {
         let compose = project(
             &[
                 (
@@ -315,12 +315,12 @@ volumes: {data: {}}
             &["deploy/compose.yml"],
         );
         let worker = compose.service("worker").expect("worker");
-        assert_eq!(worker.build.as_ref().expect("build").context, Context::Folder("team".to_owned()));
+        assert_eq!(worker.build.as_ref().expect("build").context, Context::Directory("team".to_owned()));
         assert_eq!(worker.image.as_deref(), Some("w:9"));
         assert_eq!(worker.mounts[0].source, Place::Inside("team/c.conf".to_owned()));
         assert_eq!(
             compose.service("web").and_then(|web| web.build.clone()).expect("build").context,
-            Context::Folder("web".to_owned())
+            Context::Directory("web".to_owned())
         );
         assert_eq!(compose.service("x").and_then(|x| x.image.clone()).as_deref(), Some("b"));
     }
@@ -340,7 +340,7 @@ volumes: {data: {}}
         let web = &compose.services[0];
         assert_eq!(web.image.as_deref(), Some("web:1"));
         let build = web.build.as_ref().expect("build");
-        assert_eq!(build.context, Context::Folder("app".to_owned()));
+        assert_eq!(build.context, Context::Directory("app".to_owned()));
         assert_eq!(build.args["V"], None);
         assert_eq!(build.args["W"].as_deref(), Some("1"));
     }

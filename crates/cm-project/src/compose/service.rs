@@ -19,10 +19,10 @@ const NOT_CONFIGURATION: [&str; 7] =
 /// Keys of `build` that do not change the image.
 const NOT_IN_IMAGE: [&str; 3] = ["cache_from", "cache_to", "pull"];
 
-/// The services of the merged tree `root`, whose paths are relative to `folder`.
-pub fn services(root: &Node, folder: &str, loader: &Loader) -> Result<Vec<Service>> {
+/// The services of the merged tree `root`, whose paths are relative to `directory`.
+pub fn services(root: &Node, directory: &str, loader: &Loader) -> Result<Vec<Service>> {
     let Some(all) = root.get("services") else { return Ok(Vec::new()) };
-    let reader = Reader { root, folder, loader };
+    let reader = Reader { root, directory, loader };
     let mut services = Vec::new();
     for (name, node) in all.pairs() {
         services.push(reader.service(name, node)?);
@@ -35,7 +35,7 @@ pub fn services(root: &Node, folder: &str, loader: &Loader) -> Result<Vec<Servic
 
 struct Reader<'a> {
     root: &'a Node,
-    folder: &'a str,
+    directory: &'a str,
     loader: &'a Loader<'a>,
 }
 
@@ -73,12 +73,12 @@ impl Reader<'_> {
 
     fn build(&self, node: &Node) -> Result<Build> {
         if !matches!(node.value, Yaml::Map(_)) {
-            return self.wrong(node, "a folder or a mapping with the build's keys");
+            return self.wrong(node, "a directory or a mapping with the build's keys");
         }
         let text = |key: &str| node.get(key).and_then(Node::text);
         let context = match node.get("context") {
             Some(context) => self.context(context)?,
-            None => Context::Folder(self.folder.to_owned()),
+            None => Context::Directory(self.directory.to_owned()),
         };
         let mut contexts = Vec::new();
         for (name, value) in node.get("additional_contexts").map_or(&[][..], Node::pairs) {
@@ -102,9 +102,9 @@ impl Reader<'_> {
         Ok(build)
     }
 
-    /// A build context: a folder, a sibling service, or something that is not ours.
+    /// A build context: a directory, a sibling service, or something that is not ours.
     fn context(&self, node: &Node) -> Result<Context> {
-        let Some(text) = node.text() else { return self.wrong(node, "a folder or an address") };
+        let Some(text) = node.text() else { return self.wrong(node, "a directory or an address") };
         if let Some(service) = text.strip_prefix("service:") {
             return Ok(Context::Service(service.to_owned()));
         }
@@ -114,8 +114,8 @@ impl Reader<'_> {
         if node.unresolved || is_remote(&text) {
             return Ok(Context::Elsewhere(text));
         }
-        Ok(match Place::at(self.folder, &text) {
-            Place::Inside(path) => Context::Folder(path),
+        Ok(match Place::at(self.directory, &text) {
+            Place::Inside(path) => Context::Directory(path),
             Place::Outside(path) => Context::Elsewhere(path),
         })
     }
@@ -127,17 +127,17 @@ impl Reader<'_> {
             let path = item.get("path").unwrap_or(item);
             let Some(text) = path.text() else { return self.wrong(path, "a file name") };
             let required = item.get("required").is_none_or(Node::is_true);
-            found.push(EnvFile { place: Place::at(self.folder, &text), required });
+            found.push(EnvFile { place: Place::at(self.directory, &text), required });
         }
         Ok(found)
     }
 
     fn label_files(&self, node: &Node) -> Vec<Place> {
         let files = node.get("label_file").map_or(&[][..], Node::items).iter().filter_map(Node::text);
-        files.map(|file| Place::at(self.folder, &file)).collect()
+        files.map(|file| Place::at(self.directory, &file)).collect()
     }
 
-    /// The files and folders of the repository that the container sees.
+    /// The files and directories of the repository that the container sees.
     fn mounts(&self, node: &Node) -> Result<Vec<Mount>> {
         let mut mounts = Vec::new();
         for item in node.get("volumes").map_or(&[][..], Node::items) {
@@ -166,7 +166,7 @@ impl Reader<'_> {
             Yaml::Map(_) => return Ok(None),
             _ => return self.wrong(item, "a volume such as \"./file:/path\""),
         };
-        Ok(Some(Mount { source: Place::at(self.folder, &source), target }))
+        Ok(Some(Mount { source: Place::at(self.directory, &source), target }))
     }
 
     /// A config or secret that is a file of the repository.
@@ -174,7 +174,7 @@ impl Reader<'_> {
         let name = item.get("source").unwrap_or(item).text()?;
         let file = self.root.get(section)?.get(&name)?.get("file")?.text()?;
         let target = item.get("target").and_then(Node::text).unwrap_or_else(|| format!("{default}{name}"));
-        Some(Mount { source: Place::at(self.folder, &file), target })
+        Some(Mount { source: Place::at(self.directory, &file), target })
     }
 
     /// The keys of a mapping that also may be a list of names.
@@ -259,7 +259,7 @@ fn without(node: &Node, keys: &[&str]) -> Value {
 }
 
 /// The configuration of a build with its paths in one spelling: `app`, `./app` and
-/// `app/` are the same folder, and `Dockerfile` is what is read if nothing is said.
+/// `app/` are the same directory, and `Dockerfile` is what is read if nothing is said.
 fn one_spelling(build: &Build) -> Value {
     let mut configuration = build.configuration.clone();
     if let Value::Object(keys) = &mut configuration {

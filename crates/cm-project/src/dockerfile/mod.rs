@@ -81,7 +81,7 @@ pub struct Copy {
     pub from: Option<String>,
     /// `--exclude` patterns.
     pub exclude: Vec<String>,
-    /// Whether sources keep their folders, which also gives `**` its meaning.
+    /// Whether sources keep their directories, which also gives `**` its meaning.
     pub parents: bool,
 }
 

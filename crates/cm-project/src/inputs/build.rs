@@ -1,5 +1,5 @@
 //! What one image is built from: follows the stages that the target reaches and
-//! collects the paths they take from folders of the repository, and the images and
+//! collects the paths they take from directories of the repository, and the images and
 //! services they stand on.
 
 use super::rule::{self, PathRule};
@@ -62,23 +62,23 @@ pub fn inputs(tree: &dyn Tree, build: &Build, triggers: Triggers) -> Result<Buil
         out,
         begun: BTreeSet::new(),
         left: BTreeMap::new(),
-        folders: Vec::new(),
+        directories: Vec::new(),
     };
-    if let Context::Folder(folder) = &build.context {
-        let ignore = if own_ignore { ignore_file.clone() } else { tree::join(folder, ".dockerignore") };
-        walk.folders.push(Folder::new(tree, folder, ignore));
+    if let Context::Directory(directory) = &build.context {
+        let ignore = if own_ignore { ignore_file.clone() } else { tree::join(directory, ".dockerignore") };
+        walk.directories.push(Directory::new(tree, directory, ignore));
     }
     let left = walk.stage(target);
-    let (mut out, folders) = (walk.out, walk.folders);
+    let (mut out, directories) = (walk.out, walk.directories);
     out.triggers = left.triggers;
-    if let (Context::Folder(_), Some(folder)) = (&build.context, folders.first()) {
-        out.context = Some(folder.rule(rule::TRIGGER, Source::new(".")));
+    if let (Context::Directory(_), Some(directory)) = (&build.context, directories.first()) {
+        out.context = Some(directory.rule(rule::TRIGGER, Source::new(".")));
     }
-    for folder in folders.iter().filter(|folder| folder.used) {
-        out.rules.push(PathRule::exact(rule::DOCKERIGNORE, &folder.ignore_file));
+    for directory in directories.iter().filter(|directory| directory.used) {
+        out.rules.push(PathRule::exact(rule::DOCKERIGNORE, &directory.ignore_file));
     }
     // A file that is not there yet becomes an input by appearing.
-    if folders.first().is_some_and(|folder| folder.used) && !own_ignore && build.inline.is_none() {
+    if directories.first().is_some_and(|directory| directory.used) && !own_ignore && build.inline.is_none() {
         out.rules.push(PathRule::exact(rule::DOCKERIGNORE, &ignore_file));
     }
     Ok(out)
@@ -95,7 +95,7 @@ fn dockerfile(tree: &dyn Tree, build: &Build, out: &mut BuildInputs) -> Result<O
         };
         return Ok(Some((name, parsed)));
     }
-    let Context::Folder(context) = &build.context else { return Ok(None) };
+    let Context::Directory(context) = &build.context else { return Ok(None) };
     let Some(path) = dockerfile_path(tree, context, build.dockerfile.as_deref()) else {
         out.rules.push(PathRule::below(rule::CONTEXT, context));
         return Ok(None);
@@ -120,7 +120,7 @@ fn compose_text(tree: &dyn Tree, at: &Position) -> String {
 /// Where the Dockerfile is, if it is in the repository.
 /// The Dockerfile that `build` names and `tree` does not have; the server may have it.
 pub fn missing_dockerfile(tree: &dyn Tree, build: &Build) -> Option<String> {
-    let (None, Context::Folder(context)) = (&build.inline, &build.context) else { return None };
+    let (None, Context::Directory(context)) = (&build.inline, &build.context) else { return None };
     let name = build.dockerfile.as_deref();
     let place = Place::at(context, name.unwrap_or("Dockerfile"));
     // Outside of the repository nothing is known.
@@ -134,19 +134,19 @@ fn dockerfile_path(tree: &dyn Tree, context: &str, named: Option<&str>) -> Optio
     places.into_iter().find(|path| tree::read(tree, path).ok().flatten().is_some())
 }
 
-/// A folder that is sent as a context, with its own ignore file.
-struct Folder {
+/// A directory that is sent as a context, with its own ignore file.
+struct Directory {
     path: String,
     ignore_file: String,
     ignore: Rc<Patterns>,
     used: bool,
 }
 
-impl Folder {
+impl Directory {
     fn new(tree: &dyn Tree, path: &str, ignore_file: String) -> Self {
         let text = tree::read(tree, &ignore_file).ok().flatten().unwrap_or_default();
         let ignore = Rc::new(Patterns::parse(&String::from_utf8_lossy(&text)));
-        Folder { path: path.to_owned(), ignore_file, ignore, used: false }
+        Directory { path: path.to_owned(), ignore_file, ignore, used: false }
     }
 
     fn rule(&self, name: &'static str, source: Source) -> PathRule {
@@ -165,8 +165,8 @@ impl Folder {
 pub enum Origin {
     /// The stage of this number.
     Stage(usize),
-    /// The number of a folder in [`Walk::folders`].
-    Folder(usize),
+    /// The number of a directory in [`Walk::directories`].
+    Directory(usize),
     /// The image of this service.
     Service(String),
     /// The image of this name.
@@ -212,7 +212,7 @@ struct Walk<'a> {
     begun: BTreeSet<usize>,
     left: BTreeMap<usize, Inherited>,
     /// The main context first, then the named ones.
-    folders: Vec<Folder>,
+    directories: Vec<Directory>,
 }
 
 impl Walk<'_> {
@@ -338,14 +338,14 @@ impl Walk<'_> {
 
     fn copy(&mut self, copy: &Copy, expanded: &dyn Fn(&str) -> String) {
         let sources: Vec<String> = copy.sources.iter().map(|source| expanded(source)).collect();
-        let Some(folder) = self.origin_folder(copy.from.as_deref(), expanded) else { return };
+        let Some(directory) = self.origin_directory(copy.from.as_deref(), expanded) else { return };
         let name = if copy.is_add { rule::ADD } else { rule::COPY };
         let exclude: Vec<String> = copy.exclude.iter().map(|pattern| expanded(pattern)).collect();
         // What is not known must not exclude anything.
         let exclude = exclude.iter().map(String::as_str).filter(|pattern| !pattern.contains(UNKNOWN));
         let exclude = Rc::new(Patterns::of(exclude));
         for source in sources.iter().filter(|source| !(copy.is_add && is_address(source))) {
-            self.take(folder, name, source, copy.parents, &exclude);
+            self.take(directory, name, source, copy.parents, &exclude);
         }
     }
 
@@ -354,17 +354,17 @@ impl Walk<'_> {
         let takes_context = mount.from.is_none() && (kind == "bind" || kind.contains(UNKNOWN));
         if (mount.from.is_some() || takes_context)
             && !matches!(kind.as_str(), "secret" | "ssh" | "tmpfs")
-            && let Some(folder) = self.origin_folder(mount.from.as_deref(), expanded)
+            && let Some(directory) = self.origin_directory(mount.from.as_deref(), expanded)
         {
-            self.take(folder, rule::MOUNT, &expanded(&mount.source), false, &Rc::default());
+            self.take(directory, rule::MOUNT, &expanded(&mount.source), false, &Rc::default());
         }
     }
 
-    /// The folder that `from` (or the build context) is. Anything else is noted as
+    /// The directory that `from` (or the build context) is. Anything else is noted as
     /// needed in whole, and gives `None`.
-    fn origin_folder(&mut self, from: Option<&str>, expanded: &dyn Fn(&str) -> String) -> Option<usize> {
+    fn origin_directory(&mut self, from: Option<&str>, expanded: &dyn Fn(&str) -> String) -> Option<usize> {
         let Some(from) = from else {
-            return matches!(self.build.context, Context::Folder(_)).then_some(0);
+            return matches!(self.build.context, Context::Directory(_)).then_some(0);
         };
         let from = expanded(from);
         if from.contains(UNKNOWN) {
@@ -373,7 +373,7 @@ impl Walk<'_> {
             return None;
         }
         match self.dockerfile.stage(&from).map_or_else(|| self.outside(&from), Origin::Stage) {
-            Origin::Folder(folder) => Some(folder),
+            Origin::Directory(directory) => Some(directory),
             other => {
                 self.whole(other);
                 None
@@ -395,9 +395,9 @@ impl Walk<'_> {
         let (_, context) =
             self.build.contexts.iter().find(|(known, _)| known == name || plain_image(known) == wanted)?;
         Some(match context {
-            Context::Folder(path) => {
+            Context::Directory(path) => {
                 let path = path.clone();
-                Origin::Folder(self.folder(&path))
+                Origin::Directory(self.directory(&path))
             }
             Context::Service(name) => Origin::Service(name.clone()),
             Context::Image(name) => Origin::Image(name.clone()),
@@ -405,30 +405,30 @@ impl Walk<'_> {
         })
     }
 
-    fn folder(&mut self, path: &str) -> usize {
-        if let Some(index) = self.folders.iter().position(|folder| folder.path == path) {
+    fn directory(&mut self, path: &str) -> usize {
+        if let Some(index) = self.directories.iter().position(|directory| directory.path == path) {
             return index;
         }
-        self.folders.push(Folder::new(self.tree, path, tree::join(path, ".dockerignore")));
-        self.folders.len() - 1
+        self.directories.push(Directory::new(self.tree, path, tree::join(path, ".dockerignore")));
+        self.directories.len() - 1
     }
 
     /// Notes that all of `origin` is needed.
     fn whole(&mut self, origin: Origin) {
         match origin {
             Origin::Stage(index) => self.reach(index),
-            Origin::Folder(folder) => self.take(folder, rule::CONTEXT, ".", false, &Rc::default()),
+            Origin::Directory(directory) => self.take(directory, rule::CONTEXT, ".", false, &Rc::default()),
             Origin::Service(name) => drop(self.out.services.insert(name)),
             Origin::Image(name) => drop(self.out.images.insert(name)),
             Origin::Elsewhere => {}
         }
     }
 
-    /// Notes that `source` of a folder is needed, and what it links to.
-    fn take(&mut self, folder: usize, name: &'static str, source: &str, parents: bool, exclude: &Rc<Patterns>) {
-        let folder = &mut self.folders[folder];
-        folder.used = true;
-        let base = PathRule { exclude: Rc::clone(exclude), ..folder.rule(name, Source::new(source)) };
+    /// Notes that `source` of a directory is needed, and what it links to.
+    fn take(&mut self, directory: usize, name: &'static str, source: &str, parents: bool, exclude: &Rc<Patterns>) {
+        let directory = &mut self.directories[directory];
+        directory.used = true;
+        let base = PathRule { exclude: Rc::clone(exclude), ..directory.rule(name, Source::new(source)) };
         if parents {
             let (pivot, pattern) = source.split_once("/./").unwrap_or(("/", source));
             // What is not known makes the pattern mean everything.
@@ -436,7 +436,7 @@ impl Walk<'_> {
             self.out.rules.push(PathRule { source: Source::new(pivot), include, ..base });
             return;
         }
-        for path in links(self.tree, &folder.path, base.source.fixed()) {
+        for path in links(self.tree, &directory.path, base.source.fixed()) {
             self.out.rules.push(PathRule { source: Source::new(&escaped(&path)), ..base.clone() });
         }
         self.out.rules.push(base);
@@ -452,7 +452,7 @@ fn is_address(source: &str) -> bool {
     source.contains("://") || source.starts_with("git@")
 }
 
-/// The links on the way to `path` in the folder `root`, and where they lead. Inside
+/// The links on the way to `path` in the directory `root`, and where they lead. Inside
 /// a build context no link leads out: the context is the root of everything.
 fn links(tree: &dyn Tree, root: &str, path: &str) -> Vec<String> {
     let view = Below { tree, root };
@@ -462,7 +462,7 @@ fn links(tree: &dyn Tree, root: &str, path: &str) -> Vec<String> {
     }
 }
 
-/// A folder of a tree as a tree of its own, whose links cannot leave it.
+/// A directory of a tree as a tree of its own, whose links cannot leave it.
 struct Below<'a> {
     tree: &'a dyn Tree,
     root: &'a str,
@@ -482,12 +482,12 @@ impl Tree for Below<'_> {
     }
 }
 
-/// The target of a link in `folder`, as seen from there, kept inside the root.
-fn contained(folder: &str, target: &[u8]) -> Vec<u8> {
+/// The target of a link in `directory`, as seen from there, kept inside the root.
+fn contained(directory: &str, target: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(target);
-    let start = if text.starts_with('/') { String::new() } else { format!("/{folder}") };
+    let start = if text.starts_with('/') { String::new() } else { format!("/{directory}") };
     let whole = crate::pattern::clean(&format!("{start}/{text}"));
-    let up = "../".repeat(folder.split('/').filter(|part| !part.is_empty()).count());
+    let up = "../".repeat(directory.split('/').filter(|part| !part.is_empty()).count());
     format!("{up}{}", whole.trim_start_matches('/')).into_bytes()
 }
 

@@ -169,13 +169,13 @@ impl ServiceInputs {
         rules.any(|rule| rule.applies(path, false)) && !self.narrowed.matches(path)
     }
 
-    /// The folders that everything the image is built from is in.
-    pub fn folders(&self) -> BTreeSet<String> {
+    /// The directories that everything the image is built from is in.
+    pub fn directories(&self) -> BTreeSet<String> {
         let rules = self.image.iter().filter(|rule| rule.name != rule::DOCKERIGNORE);
         rules.map(|rule| tree::join(&rule.root, rule.source.fixed())).collect()
     }
 
-    /// The folders, or files, that every path with an effect is at or below; a submodule may be above.
+    /// The directories, or files, that every path with an effect is at or below; a submodule may be above.
     pub fn reach(&self) -> impl Iterator<Item = String> {
         let rules = self.image.iter().chain(&self.recreate).chain(&self.mounted);
         rules.map(|rule| tree::join(&rule.root, rule.source.fixed()))
@@ -199,12 +199,12 @@ fn configured(prefix: &str, pattern: &str) -> PathRule {
     PathRule { source: Source::new("."), include, ..PathRule::below(rule::PATHS, prefix) }
 }
 
-/// Whether a mount is a single file; what is not there yet will be made a folder.
+/// Whether a mount is a single file; what is not there yet will be made a directory.
 fn mount_rule(tree: &dyn Tree, path: &str) -> &'static str {
     let target = tree::follow(tree, path).map(|(path, _)| path);
     match target.and_then(|path| tree.kind(&path)) {
         Some(Kind::File) => rule::MOUNTED_FILE,
-        _ => rule::MOUNTED_FOLDER,
+        _ => rule::MOUNTED_DIRECTORY,
     }
 }
 

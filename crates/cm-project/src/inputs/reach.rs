@@ -1,13 +1,13 @@
-//! The services that a path may touch, by the folders of their rules: with many services
+//! The services that a path may touch, by the directories of their rules: with many services
 //! and many paths, nearly every pair has nothing to do with each other.
 
 use super::ServiceInputs;
 use std::collections::HashMap;
 
-/// An index of rules by the folders that they are about.
+/// An index of rules by the directories that they are about.
 #[derive(Clone, Debug, Default)]
 pub struct Reach {
-    folders: HashMap<String, Vec<usize>>,
+    directories: HashMap<String, Vec<usize>>,
     count: usize,
 }
 
@@ -16,8 +16,8 @@ impl Reach {
     /// on other things before. The numbers come in order.
     pub fn add(&mut self, number: usize, inputs: &ServiceInputs) {
         self.count = number + 1;
-        for folder in inputs.reach() {
-            let services = self.folders.entry(folder).or_default();
+        for directory in inputs.reach() {
+            let services = self.directories.entry(directory).or_default();
             if services.last() != Some(&number) {
                 services.push(number);
             }
@@ -25,15 +25,15 @@ impl Reach {
     }
 
     /// The numbers of the services that a change of `path` may touch, in order: there is
-    /// a rule about a folder that it is in. A `module` may also be above what a rule is about.
+    /// a rule about a directory that it is in. A `module` may also be above what a rule is about.
     pub fn services(&self, path: &[u8], module: bool) -> Vec<usize> {
         if module {
             return (0..self.count).collect();
         }
         let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
         let above = [0].into_iter().chain(ends).chain([path.len()]).map(|end| &path[..end]);
-        let folders = above.filter_map(|folder| self.folders.get(std::str::from_utf8(folder).ok()?));
-        let mut services: Vec<usize> = folders.flatten().copied().collect();
+        let directories = above.filter_map(|directory| self.directories.get(std::str::from_utf8(directory).ok()?));
+        let mut services: Vec<usize> = directories.flatten().copied().collect();
         services.sort_unstable();
         services.dedup();
         services

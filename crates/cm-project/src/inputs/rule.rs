@@ -27,8 +27,8 @@ pub const PATHS: &str = "configured-path";
 pub const ENV_FILE: &str = "env-file";
 /// A `label_file`.
 pub const LABEL_FILE: &str = "label-file";
-/// A bind-mounted folder.
-pub const MOUNTED_FOLDER: &str = "mounted-folder";
+/// A bind-mounted directory.
+pub const MOUNTED_DIRECTORY: &str = "mounted-folder";
 /// A bind-mounted file.
 pub const MOUNTED_FILE: &str = "mounted-file";
 
@@ -46,7 +46,7 @@ pub fn meaning(name: &str) -> Option<&'static str> {
         PATHS => "cm.toml says so ([services.NAME] paths)",
         ENV_FILE => "it is an env_file",
         LABEL_FILE => "it is a label_file",
-        MOUNTED_FOLDER => "it is in a mounted folder",
+        MOUNTED_DIRECTORY => "it is in a mounted directory",
         MOUNTED_FILE => "it is a mounted file",
         _ => return None,
     })
@@ -57,7 +57,7 @@ pub fn meaning(name: &str) -> Option<&'static str> {
 pub struct PathRule {
     /// Its name.
     pub name: &'static str,
-    /// The folder that everything else is relative to.
+    /// The directory that everything else is relative to.
     pub root: String,
     /// What is taken, with all below.
     pub source: Source,

@@ -24,9 +24,9 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts one that keeps what it writes in `folder`.
-    pub fn start(folder: &Path) -> Self {
-        let (input, output) = (folder.join("to-browser"), folder.join("from-browser"));
+    /// Starts one that keeps what it writes in `directory`.
+    pub fn start(directory: &Path) -> Self {
+        let (input, output) = (directory.join("to-browser"), directory.join("from-browser"));
         for pipe in [&input, &output] {
             assert!(Command::new("mkfifo").arg(pipe).status().expect("mkfifo").success());
         }
@@ -37,11 +37,11 @@ impl Browser {
             --disable-background-networking --remote-debugging-pipe --user-data-dir="$1/profile" 3<"$1/to-browser" 4>"$1/from-browser""#;
         let process = Command::new("sh")
             .args(["-c", start, "sh"])
-            .arg(folder)
-            .env("HOME", folder)
+            .arg(directory)
+            .env("HOME", directory)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(File::create(folder.join("browser.log")).expect("a log"))
+            .stderr(File::create(directory.join("browser.log")).expect("a log"))
             .spawn()
             .expect("sh");
         let (sender, messages) = channel();

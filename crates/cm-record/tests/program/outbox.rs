@@ -21,7 +21,7 @@ fn a_refused_event_is_set_aside_with_the_reason_and_blocks_nothing() {
     assert_eq!(reason, "the ops API refuses it: it answered 422: what it thinks of it\n");
     // Something is in the way of its way back.
     let there = home.outbox().join(format!("{}.json", id(1)));
-    std::fs::create_dir_all(there.join("x")).expect("a folder");
+    std::fs::create_dir_all(there.join("x")).expect("a directory");
     home.set("CM_LOG", "json");
     let stuck = home.run(&["flush", "--rejected"], None);
     assert!(stuck.code == 6 && stuck.stderr.contains("\"code\":\"outbox.rejected\""), "{stuck:?}");
@@ -127,7 +127,7 @@ fn a_run_that_is_recorded_again_is_sent_again_only_if_it_ended_otherwise() {
 fn an_outbox_that_cannot_be_written_is_no_reason_not_to_send() {
     let api = Api::start(|_| 200);
     let home = Home::new(Some(&api));
-    // A file where the folder should be: also root cannot write there.
+    // A file where the directory should be: also root cannot write there.
     std::fs::create_dir_all(home.outbox().parent().expect("a parent")).expect("the state directory");
     std::fs::write(home.outbox(), "").expect("a file");
     let sent = home.run(&[], Some(&document(1)));

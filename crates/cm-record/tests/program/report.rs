@@ -77,8 +77,8 @@ fn a_browser_shows_it_without_network_script_or_sideways_scrolling() {
         inks.push(
             browser.value("getComputedStyle(document.body).color + getComputedStyle(document.body).backgroundColor"),
         );
-        if let Some(folder) = std::env::var_os("CM_REPORT_PICTURES") {
-            let file = std::path::Path::new(&folder).join(format!("report-{width}-{scheme}{media}.png.base64"));
+        if let Some(directory) = std::env::var_os("CM_REPORT_PICTURES") {
+            let file = std::path::Path::new(&directory).join(format!("report-{width}-{scheme}{media}.png.base64"));
             std::fs::File::create(file)
                 .and_then(|mut file| file.write_all(browser.screenshot().as_bytes()))
                 .expect("a picture");

@@ -120,9 +120,9 @@ impl Home {
         self.0.path().join("state/cm/outbox/shop")
     }
 
-    /// The events in a folder of the outbox, by name.
-    pub fn events(&self, folder: &str) -> Vec<String> {
-        let entries = std::fs::read_dir(self.outbox().join(folder)).into_iter().flatten().flatten();
+    /// The events in a directory of the outbox, by name.
+    pub fn events(&self, directory: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.outbox().join(directory)).into_iter().flatten().flatten();
         let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
         let mut names: Vec<_> = names.filter_map(|name| Some(name.strip_suffix(".json")?.to_owned())).collect();
         names.sort();

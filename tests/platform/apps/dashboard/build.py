@@ -1,4 +1,4 @@
-"""Builds the dashboard's pages: templates/*.html with the version filled in, written to the folder given.
+"""Builds the dashboard's pages: templates/*.html with the version filled in, written to the directory given.
 
 The revision stays a placeholder: the server fills it in, so that an unchanged dashboard builds to the
 same layer at every commit.

@@ -1,4 +1,4 @@
-"""Builds the documentation: content/*.md to HTML pages in the folder given.
+"""Builds the documentation: content/*.md to HTML pages in the directory given.
 
 The part of Markdown the content uses, and no more: one `#` heading, paragraphs, `-` lists, code spans, links.
 """

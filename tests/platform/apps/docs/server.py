@@ -35,7 +35,7 @@ class Handler(SimpleHTTPRequestHandler):
         self.wfile.write(VERSION)
 
     def list_directory(self, _):
-        """No listings: a folder without index.html is not found."""
+        """No listings: a directory without index.html is not found."""
         self.send_error(404)
 
     def log_error(self, *_):

@@ -1,5 +1,5 @@
 //! A real server of MongoDB's wire protocol, a relay that can stop or cut what goes
-//! through it, and the program itself, each in a folder of its own.
+//! through it, and the program itself, each in a directory of its own.
 
 pub mod data;
 pub mod fake;
@@ -53,7 +53,7 @@ impl Server {
     }
 
     fn of_kind(standalone: bool) -> Server {
-        let storage = TempDir::new().expect("a temporary folder");
+        let storage = TempDir::new().expect("a temporary directory");
         let extra: &[&str] = if standalone { &["--standalone"] } else { &[] };
         let (child, port) = spawn(storage.path(), extra);
         Server { child, port, storage, standalone }
@@ -224,7 +224,7 @@ fn copy(mut from: TcpStream, mut to: TcpStream, gate: Option<Arc<Gate>>) {
     let _closed = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
 }
 
-/// The program, with a home and a folder for backups of its own.
+/// The program, with a home and a directory for backups of its own.
 pub struct Lab {
     pub home: TempDir,
     path: Option<String>,
@@ -239,15 +239,15 @@ pub struct Ended {
 
 impl Lab {
     pub fn new() -> Lab {
-        Lab { home: TempDir::new().expect("a temporary folder"), path: None }
+        Lab { home: TempDir::new().expect("a temporary directory"), path: None }
     }
 
-    /// The folder for backups; not made yet.
+    /// The directory for backups; not made yet.
     pub fn backups(&self) -> PathBuf {
         self.home.path().join("backups")
     }
 
-    /// The names in the folder for backups.
+    /// The names in the directory for backups.
     pub fn names(&self) -> Vec<String> {
         let Ok(entries) = std::fs::read_dir(self.backups()) else { return Vec::new() };
         let mut names: Vec<_> =
@@ -293,14 +293,14 @@ impl Lab {
         command
     }
 
-    /// Backs the database `shop` up into the folder for backups.
+    /// Backs the database `shop` up into the directory for backups.
     pub fn back_up(&self, uri: &str, extra: &[&str]) -> Ended {
         Ended::of(self.back_up_command(uri, extra).output().expect("the program runs"))
     }
 
     pub fn back_up_command(&self, uri: &str, extra: &[&str]) -> Command {
-        let folder = format!("{}/", self.backups().display());
-        let arguments = ["--uri-env", "TEST_URI", "--database", "shop", "--output", &folder];
+        let directory = format!("{}/", self.backups().display());
+        let arguments = ["--uri-env", "TEST_URI", "--database", "shop", "--output", &directory];
         self.command(uri, &[&arguments, extra].concat())
     }
 

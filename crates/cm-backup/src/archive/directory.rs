@@ -1,6 +1,6 @@
-//! mongodump's other form, a folder with a file for each collection, read as the archive
-//! that would hold the same. Whatever is done with an archive can so be done with a folder,
-//! and there is one reader that judges both. A folder has no checksums and no list of what
+//! mongodump's other form, a directory with a file for each collection, read as the archive
+//! that would hold the same. Whatever is done with an archive can so be done with a directory,
+//! and there is one reader that judges both. A directory has no checksums and no list of what
 //! should be in it: what can be seen is that every file is whole.
 
 use super::{BUCKETS, Entry, Kind, MAX_DOCUMENT, MIN_DOCUMENT, Prelude, Writer};
@@ -23,10 +23,10 @@ const BLOCK: usize = 1 << 20;
 /// Options and indexes are never larger, in bytes.
 const MAX_METADATA: u64 = 16 << 20;
 
-/// A folder, read as an archive without compression; the same folder gives the same bytes.
-pub struct Folder {
+/// A directory, read as an archive without compression; the same directory gives the same bytes.
+pub struct Directory {
     writer: Writer<Vec<u8>>,
-    /// What was made of the folder already; read up to `at`.
+    /// What was made of the directory already; read up to `at`.
     ready: Vec<u8>,
     at: usize,
     files: VecDeque<(usize, Option<PathBuf>)>,
@@ -41,24 +41,24 @@ struct Open {
     offset: u64,
 }
 
-impl Folder {
-    /// Looks at `folder`: that of a whole dump, or of one database in it.
+impl Directory {
+    /// Looks at `directory`: that of a whole dump, or of one database in it.
     ///
     /// # Errors
     /// If it is no dump, or a file that belongs to another one is missing.
-    pub fn open(folder: &Path) -> io::Result<Folder> {
+    pub fn open(directory: &Path) -> io::Result<Directory> {
         let mut found = Found::default();
-        let databases: Vec<_> = sorted(folder)?.into_iter().filter(|path| path.is_dir()).collect();
+        let databases: Vec<_> = sorted(directory)?.into_iter().filter(|path| path.is_dir()).collect();
         let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         if databases.is_empty() {
-            found.look(folder, &name(folder))?;
+            found.look(directory, &name(directory))?;
         } else {
             // Beside the databases there is at most the oplog, which belongs to none.
-            found.look(folder, "")?;
+            found.look(directory, "")?;
             databases.iter().try_for_each(|database| found.look(database, &name(database)))?;
         }
         if found.parts.is_empty() {
-            return Err(bad(folder, "there is no dump in this folder: no file ends in .bson or .metadata.json"));
+            return Err(bad(directory, "there is no dump in this directory: no file ends in .bson or .metadata.json"));
         }
         let Found { parts, server_version, tool_version } = found;
         let mut entries = Vec::new();
@@ -70,7 +70,7 @@ impl Folder {
         let prelude = Prelude { server_version, tool_version, concurrent_collections: 1, entries };
         let mut writer = Writer::start(Vec::new(), &prelude)?;
         let ready = std::mem::take(writer.out());
-        Ok(Folder { writer, ready, at: 0, files, open: None })
+        Ok(Directory { writer, ready, at: 0, files, open: None })
     }
 
     /// Makes the next part of the archive; nothing, at its end.
@@ -97,7 +97,7 @@ impl Folder {
     }
 }
 
-impl Read for Folder {
+impl Read for Directory {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.at == self.ready.len() {
             self.advance()?;
@@ -159,7 +159,7 @@ impl Open {
     }
 }
 
-/// What a folder holds, by database and name.
+/// What a directory holds, by database and name.
 #[derive(Default)]
 struct Found {
     parts: BTreeMap<(String, String), Part>,
@@ -171,7 +171,7 @@ struct Part {
     entry: Entry,
     documents: Option<PathBuf>,
     buckets: Option<PathBuf>,
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 impl Part {
@@ -182,7 +182,7 @@ impl Part {
             Kind::View => Ok(None),
             _ if file.is_none() => {
                 let what = format!("the documents of {} are missing: no file {DOCUMENTS}", self.entry.namespace());
-                Err(bad(&self.folder, &what))
+                Err(bad(&self.directory, &what))
             }
             _ => Ok(file.clone()),
         }
@@ -191,10 +191,10 @@ impl Part {
 
 impl Found {
     /// Looks at the files of one database.
-    fn look(&mut self, folder: &Path, db: &str) -> io::Result<()> {
+    fn look(&mut self, directory: &Path, db: &str) -> io::Result<()> {
         let mut without_metadata = Vec::new();
         let mut buckets = Vec::new();
-        for path in sorted(folder)? {
+        for path in sorted(directory)? {
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
             if !path.is_file() {
                 continue;
@@ -203,7 +203,7 @@ impl Found {
             if plain == "prelude.json" {
                 self.read_prelude(&path)?;
             } else if let Some(escaped) = plain.strip_suffix(METADATA) {
-                self.announce(folder, db, escaped, &path)?;
+                self.announce(directory, db, escaped, &path)?;
             } else if let Some(escaped) = plain.strip_suffix(DOCUMENTS) {
                 let name = unescaped(escaped).ok_or_else(|| bad(&path, "its name is not escaped as mongodump does"))?;
                 match name.strip_prefix(BUCKETS) {
@@ -213,7 +213,7 @@ impl Found {
             }
         }
         for (name, escaped, path) in without_metadata {
-            self.add_documents(folder, db, name, &escaped, path)?;
+            self.add_documents(directory, db, name, &escaped, path)?;
         }
         for (series, path) in buckets {
             let Some(part) = self.parts.get_mut(&(db.to_owned(), series)) else {
@@ -233,7 +233,7 @@ impl Found {
     }
 
     /// A collection, by its options and indexes.
-    fn announce(&mut self, folder: &Path, db: &str, escaped: &str, path: &Path) -> io::Result<()> {
+    fn announce(&mut self, directory: &Path, db: &str, escaped: &str, path: &Path) -> io::Result<()> {
         let metadata = text(path)?;
         let parsed: Value = serde_json::from_str(&metadata).map_err(|error| bad(path, &error.to_string()))?;
         // The name of a file may be too short for that of its collection.
@@ -242,15 +242,22 @@ impl Found {
         let word = parsed["type"].as_str().unwrap_or_default();
         let kind = Kind::from_word(word).ok_or_else(|| bad(path, &format!("unknown type {word:?}")))?;
         let entry = Entry { db: db.to_owned(), collection: collection.clone(), metadata, kind, in_buckets: false };
-        let part = Part { entry, documents: None, buckets: None, folder: folder.join(escaped) };
+        let part = Part { entry, documents: None, buckets: None, directory: directory.join(escaped) };
         match self.parts.insert((db.to_owned(), collection), part) {
             Some(_) => Err(bad(path, "the same collection is there twice")),
             None => Ok(()),
         }
     }
 
-    fn add_documents(&mut self, folder: &Path, db: &str, name: String, escaped: &str, path: PathBuf) -> io::Result<()> {
-        let same_file = |part: &Part| part.folder == folder.join(escaped);
+    fn add_documents(
+        &mut self,
+        directory: &Path,
+        db: &str,
+        name: String,
+        escaped: &str,
+        path: PathBuf,
+    ) -> io::Result<()> {
+        let same_file = |part: &Part| part.directory == directory.join(escaped);
         let key = match self.parts.iter().find(|(_, part)| same_file(part)) {
             Some((key, _)) => key.clone(),
             None => (db.to_owned(), name.clone()),
@@ -265,7 +272,7 @@ impl Found {
             },
             documents: None,
             buckets: None,
-            folder: folder.join(escaped),
+            directory: directory.join(escaped),
         });
         match part.documents.replace(path) {
             Some(other) => Err(bad(&other, "the same collection is there twice")),
@@ -274,8 +281,8 @@ impl Found {
     }
 }
 
-fn sorted(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let listed = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path()));
+fn sorted(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let listed = fs::read_dir(directory)?.map(|entry| entry.map(|entry| entry.path()));
     let mut paths = listed.collect::<io::Result<Vec<_>>>()?;
     paths.sort();
     Ok(paths)
