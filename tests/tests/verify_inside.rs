@@ -2,8 +2,8 @@
 //! commit of their images, Caddy's access log; and two releases beside each other. Real
 //! containers on a real server, reached over SSH.
 
+use cm_canary::{Target, Verdict, side_by_side};
 use cm_core::{Format, Level, Log};
-use cm_gate::canary::{Target, Verdict, side_by_side};
 use cm_host::Host;
 use cm_project::Canary;
 use cm_testkit::Sandbox;
@@ -105,7 +105,7 @@ fn what_stands_behind_no_public_address_is_asked_through_its_server() {
 }
 
 /// docs-2 beside docs-1, and docs-1 beside itself.
-fn beside(sandbox: &Sandbox) -> (cm_gate::canary::Report, cm_gate::canary::Report) {
+fn beside(sandbox: &Sandbox) -> (cm_canary::Report, cm_canary::Report) {
     let read = |name: &str| sandbox.laptop("printenv", &[name]).stdout.trim().to_owned();
     let server = cm_host::Target {
         name: "platform".to_owned(),

@@ -1,6 +1,7 @@
 //! Time as documents and records write it: RFC 3339, UTC, milliseconds.
 
 use jiff::{Timestamp, Unit};
+use std::time::Duration;
 
 /// Now, as `2026-05-04T09:30:00.123Z`.
 pub fn now() -> String {
@@ -14,6 +15,22 @@ pub fn seconds_since(text: &str) -> Option<u64> {
     Some(Timestamp::now().duration_since(at).as_secs().max(0).unsigned_abs())
 }
 
+/// A measured length of time for people: `12 ms`, `3.4 s` or `2 min 5 s`.
+pub fn span(duration: Duration) -> String {
+    let (ms, s) = (duration.as_millis(), duration.as_secs());
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        1_000..120_000 if ms % 1_000 < 50 => format!("{s} s"),
+        1_000..120_000 => format!("{:.1} s", duration.as_secs_f64()),
+        _ => format!("{} min {} s", s / 60, s % 60),
+    }
+}
+
+/// Whole milliseconds, for records.
+pub fn milliseconds(duration: Duration) -> u64 {
+    duration.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
 /// A length of time for people: `40 s`, `12 min`, `5 h`, `3 d`.
 pub fn rough(seconds: u64) -> String {
     match seconds {
@@ -21,5 +38,18 @@ pub fn rough(seconds: u64) -> String {
         120..7_200 => format!("{} min", seconds / 60),
         7_200..172_800 => format!("{} h", seconds / 3600),
         _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn measured_times_are_short() {
+        for (ms, text) in [(12, "12 ms"), (3_400, "3.4 s"), (10_000, "10 s"), (10_012, "10 s"), (125_000, "2 min 5 s")]
+        {
+            assert_eq!(span(Duration::from_millis(ms)), text);
+        }
     }
 }

@@ -1,14 +1,27 @@
-//! What judges a deployment: the health gate over containers, and the checks and
-//! the canary from outside. Programs decide what to do about a verdict; here it is
-//! only found, and nothing is called good that was not seen to be.
+//! The health gate: are these services healthy, and do they stay so?
 //!
-//! Each part keeps its judgement apart from its input and output: readings and
-//! answers go in as values, a verdict comes out, and tests feed both.
+//! `docker compose up --wait` is no gate: it passes crash loops, dead replicas and
+//! a health check that was green once. This one takes a baseline at once, wants
+//! good readings over a whole window with nothing changed (see `watch`), and ends
+//! at the first failure. One round trip reads all containers of a host; Docker's
+//! events only say when to look sooner, so losing them costs time and nothing else.
+//!
+//! Judgement is kept apart from input and output: readings go in as values, a verdict
+//! comes out, and tests feed both. Programs decide what to do about a verdict.
 
-pub mod canary;
-pub mod checks;
-pub mod health;
-mod network;
-mod words;
+mod assess;
+mod events;
+mod evidence;
+mod exit_code;
+mod gate;
+mod guard;
+mod probe;
+mod verdict;
+mod wanted;
+mod watch;
 
-pub use health::{Findings, Gate, Post, Settings, State, Verdict, Wanted};
+pub use events::Events;
+pub use gate::{Findings, Gate};
+pub use guard::Post;
+pub use verdict::{Moment, State, Verdict, overall};
+pub use wanted::{Settings, Wanted};

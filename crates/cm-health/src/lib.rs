@@ -113,7 +113,7 @@ async fn compose_project(project: &Project, watch: &HostWatch, host: &Host, log:
 
 fn facts(verdicts: &[Verdict], neighbours: &[neighbours::Neighbour]) -> Value {
     json!({
-        "verdict": cm_gate::health::overall(verdicts),
+        "verdict": cm_gate::overall(verdicts),
         "services": verdicts,
         "unwell_neighbours": neighbours,
     })

@@ -2,7 +2,7 @@
 
 use crate::neighbours::Neighbour;
 use cm_core::{Done, Exit, Failure, Log, Result};
-use cm_gate::{State, Verdict, health};
+use cm_gate::{State, Verdict};
 use cm_host::Host;
 
 /// A message names this many services; the lines above it name all.
@@ -15,7 +15,7 @@ const NAMED: usize = 3;
 /// if one could not be looked at.
 pub fn conclude(verdicts: &[Verdict], hosts: &[Host], neighbours: &[Neighbour], log: &Log) -> Result<Done> {
     let count = verdicts.len();
-    if health::overall(verdicts) == State::Healthy {
+    if cm_gate::overall(verdicts) == State::Healthy {
         let summary = format!("All {count} services healthy");
         log.success(format!("{summary}!"));
         return Ok(if neighbours.is_empty() { Done::ok(summary) } else { Done::warned(summary) });
@@ -92,7 +92,7 @@ mod tests {
             log_tail: Vec::new(),
             readings: 1,
             waited_ms: 1,
-            course: Vec::new(),
+            timeline: Vec::new(),
         }
     }
 

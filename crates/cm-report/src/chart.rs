@@ -49,7 +49,7 @@ pub fn course(watched: &Watched) -> Vec<Piece> {
     let piece = |(index, (from, phase)): (usize, &(u64, crate::text::Text))| {
         let until = watched.course.get(index + 1).map_or(watched.waited_ms, |(next, _)| *next);
         let tone = match phase.word() {
-            "good so far" | "healthy" | "finished" => Tone::Good,
+            "good" | "good so far" | "healthy" | "finished" => Tone::Good,
             _ if index == last && watched.tone == Tone::Bad => Tone::Bad,
             "no-data" | "not-awaited" => Tone::None,
             _ => Tone::Warn,

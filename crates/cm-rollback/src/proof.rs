@@ -1,8 +1,9 @@
 //! What makes a rollback true: the same health gate and the same outside checks as
 //! after a deployment.
 
+use cm_checks as checks;
 use cm_core::{Exit, Failure, Log, Result, Run};
-use cm_gate::{Gate, Settings, State, Wanted, checks};
+use cm_gate::{Gate, Settings, State, Wanted};
 use cm_host::Host;
 use cm_ledger::ServiceState;
 use cm_project::Project;

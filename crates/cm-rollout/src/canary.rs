@@ -3,9 +3,9 @@
 //! one then, so that a release that is worse has cost no request.
 
 use crate::{Order, Rollout};
+use cm_canary::{Report, Target, Verdict, changes, not_asked, side_by_side};
 use cm_core::{Exit, Failure, Result, Stop, interruption};
 use cm_engine::Container;
-use cm_gate::canary::{Report, Target, Verdict, changes, not_asked, side_by_side};
 use cm_project::{Consequence, Project};
 use std::collections::BTreeMap;
 

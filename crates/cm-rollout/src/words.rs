@@ -54,7 +54,7 @@ mod tests {
                 log_tail: vec!["last words".to_owned()],
                 readings: 1,
                 waited_ms: 0,
-                course: Vec::new(),
+                timeline: Vec::new(),
             });
             assert_eq!((failure.exit, failure.code.as_str()), (exit, code));
             let said = format!("{failure:?}");

@@ -1,10 +1,10 @@
 //! The canary as part of a deployment: what is asked before the build, and what after
-//! the switch is compared with it. How it is judged is in `cm-gate`.
+//! the switch is compared with it. How it is judged is in `cm-canary`.
 
+use cm_canary::{self as canary, Report, Side, Target, Verdict, traffic};
 use cm_core::{Action, Document, Failure, Log, Result};
 use cm_engine::Container;
 use cm_gate::Wanted;
-use cm_gate::canary::{self, Report, Side, Target, Verdict, traffic};
 use cm_host::Host;
 use cm_project::Project;
 use jiff::{SignedDuration, Timestamp};

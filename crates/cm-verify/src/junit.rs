@@ -1,9 +1,9 @@
 //! The results as a JUnit report, which every CI shows as a list of tests.
 
 use crate::results::Results;
+use cm_canary::Verdict;
+use cm_checks::Outcome;
 use cm_core::{Exit, OrFail, Result, redact};
-use cm_gate::canary::Verdict;
-use cm_gate::checks::Outcome;
 use std::fmt::Write as _;
 use std::path::Path;
 

@@ -1,5 +1,5 @@
 //! Verifies a deployment from outside: the canary, then the checks. How an answer is
-//! judged is in `cm-gate`; here is what is asked, what is said about it, and how the
+//! judged is in `cm-checks` and `cm-canary`; here is what is asked, what is said about it, and how the
 //! program ends.
 
 mod args;
@@ -10,9 +10,9 @@ mod results;
 pub use args::Args;
 
 use asking::Before;
+use cm_canary::Verdict;
+use cm_checks as checks;
 use cm_core::{CommonArgs, Document, Done, Exit, Io, Log, Result, Run, redact};
-use cm_gate::canary::Verdict;
-use cm_gate::checks;
 use cm_notify::{Message, Told};
 use cm_project::Project;
 use results::Results;

@@ -1,8 +1,8 @@
 //! What was found, in words and as the end of the program.
 
+use cm_canary::{Report, Verdict};
+use cm_checks::{self as checks, CheckResult, Outcome};
 use cm_core::{Done, Exit, Failure, Log, Result};
-use cm_gate::canary::{Report, Verdict};
-use cm_gate::checks::{self, CheckResult, Outcome};
 use cm_project::{Consequence, Severity};
 use serde_json::{Value, json};
 

@@ -1,9 +1,9 @@
 //! `facts` of the document: one part per program. A part may hold more than is named
 //! here; what is named keeps its meaning.
 
+use cm_checks::{CheckResult, Outcome};
 use cm_core::Action;
-use cm_gate::checks::{CheckResult, Outcome};
-use cm_gate::health::{State, Verdict};
+use cm_gate::{State, Verdict};
 use cm_ledger::ServiceState;
 use schemars::JsonSchema;
 use serde::Serialize;

@@ -8,7 +8,7 @@ mod table;
 use crate::selection::{HostWatch, Selection};
 use crate::{Args, compose_project};
 use cm_core::{Exit, Io, Log, Result};
-use cm_gate::health::Events;
+use cm_gate::Events;
 use cm_host::{Host, Target};
 use cm_project::Project;
 use jiff::{Timestamp, Zoned};

@@ -23,7 +23,7 @@ pub async fn findings(project: &Project, run: &Run) -> Vec<Finding> {
 
 fn checks(project: &Project) -> Vec<Finding> {
     let obstacles = project.verify().checks.iter().filter_map(|check| {
-        let why = cm_gate::checks::obstacle(check)?;
+        let why = cm_checks::obstacle(check)?;
         Some(Finding::warn("check", format!("the check {:?} cannot be made after the deployment: {why}", check.name)))
     });
     let canary = project.canary().url.as_ref().and_then(|url| url.expand().err());

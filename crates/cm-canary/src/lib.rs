@@ -1,0 +1,28 @@
+//! The canary: the same requests to the old release and to the new one, and what they
+//! prove. The old one is asked before the build, or alongside the new one where both run;
+//! the new one right after the switch.
+//!
+//! A handful of good answers proves little, so the report says what it would have
+//! seen: with n requests and no failure, an error rate below about 3/n can hide.
+//! Requests that say nothing about production, because they never got there, are not
+//! counted as either. When what was seen counts for what is decided in [`Rules`].
+
+mod report;
+mod rules;
+mod run;
+mod side;
+#[cfg(test)]
+mod simulation;
+mod stats;
+mod target;
+pub mod traffic;
+mod verdict;
+mod watch;
+
+pub use report::{Baseline, Report, Traffic, not_asked};
+pub use rules::{Judgement, Look, Rules};
+pub use run::{baseline, run, side_by_side};
+pub use side::{Sample, Side};
+pub use target::Target;
+pub use verdict::Verdict;
+pub use watch::changes;

@@ -1,0 +1,101 @@
+//! The course of a canary: who is asked how often, and when it ends early.
+
+use super::report::{Report, report};
+use super::rules::{Judgement, Look, Rules};
+use super::side::Side;
+use super::target::Target;
+use super::verdict::Verdict;
+use super::watch;
+use cm_core::Result;
+use cm_project::{Canary, Severity};
+use std::time::{Duration, Instant};
+
+/// An old and a new release are asked beside each other for as long as this at most: the
+/// deployment waits, and what is that slow is judged by what came until then.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Asks what runs now, before it is replaced. It ends early where nothing answers.
+pub async fn baseline(target: &Target, canary: &Canary) -> Side {
+    let mut side = Side::default();
+    let hopeless = |side: &Side| side.silent_now() >= 3 || (side.requests >= 20 && side.failures == side.requests);
+    target.ask_many(canary.baseline_requests(), &mut side, hopeless).await;
+    side.thinned()
+}
+
+/// Asks the new release and judges it; `old` is its baseline. `changed` says what became
+/// of containers since the canary began ([`changes`]): it is asked again and again, and
+/// a change ends the canary at once. Where it cannot be said at the end, nothing passes.
+pub async fn run(
+    target: &Target,
+    canary: &Canary,
+    old: Option<&Side>,
+    changed: impl AsyncFn() -> Result<Vec<String>>,
+) -> Report {
+    let mut new = Side::default();
+    let mut look = Look::First;
+    loop {
+        let none = Rules { canary, changed: &[] };
+        let row = none.row(old);
+        let asking = target.ask_many(canary.requests, &mut new, |side| none.is_decided(side, row));
+        let changes = watch::while_asking(asking, &changed).await;
+        let judgement = judge(canary, &changes, &new, old, look);
+        if look == Look::Last || !judgement.in_doubt {
+            return report(target.url(), &new, old, judgement);
+        }
+        look = Look::Last;
+    }
+}
+
+/// Asks an old and a new release beside each other, in turns, so that nothing but the
+/// release differs: not the hour, not the load. This is the canary of a rolling
+/// deployment, where the first new container stands beside an old one. `changed` is as in [`run`].
+pub async fn side_by_side(
+    old: &Target,
+    new: &Target,
+    canary: &Canary,
+    changed: impl AsyncFn() -> Result<Vec<String>>,
+) -> Report {
+    let none = Rules { canary, changed: &[] };
+    let (mut before, mut after) = (Side::default(), Side::default());
+    let (mut look, began) = (Look::First, Instant::now());
+    loop {
+        let asking = async {
+            for _ in 0..canary.requests {
+                // Until the old one is known well enough, a row says nothing where it fails, too.
+                let unsure = before.failures > 0 && before.requests < canary.min_requests;
+                let row = if unsure { u32::MAX } else { none.row(Some(&before)) };
+                if none.is_decided(&after, row) || began.elapsed() > PATIENCE {
+                    break;
+                }
+                let (one, other) = tokio::join!(old.clone().ask(), new.clone().ask());
+                before.add(one);
+                after.add(other);
+            }
+        };
+        let changes = watch::while_asking(asking, &changed).await;
+        let judgement = judge(canary, &changes, &after, Some(&before), look);
+        if look == Look::Last || !judgement.in_doubt {
+            return report(new.url(), &after, Some(&before), judgement);
+        }
+        look = Look::Last;
+    }
+}
+
+/// Good answers alone are no pass where it was not seen whether a container restarted.
+fn judge(canary: &Canary, changes: &Result<Vec<String>>, new: &Side, old: Option<&Side>, look: Look) -> Judgement {
+    let changed = changes.as_deref().unwrap_or_default();
+    let judgement = Rules { canary, changed }.judge(new, old, look);
+    match changes {
+        Err(failure) if judgement.verdict == Verdict::Pass => Judgement {
+            verdict: Verdict::Inconclusive,
+            code: "unseen",
+            message: format!("{}; whether a container restarted was not seen: {failure}", judgement.message),
+            severity: Severity::P2,
+            ..judgement
+        },
+        _ => judgement,
+    }
+}
+
+#[cfg(test)]
+mod tests;

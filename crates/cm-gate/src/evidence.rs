@@ -1,0 +1,173 @@
+//! What helps to understand a failure: how the process ended and the last lines it
+//! wrote. Gathered once, as soon as a service failed, because the engine remembers few
+//! events; that it cannot be had changes nothing.
+//!
+//! Programs print their own secrets when they crash, so the values of the
+//! container's secret-looking variables are registered for redaction first.
+
+use super::verdict::Verdict;
+use cm_core::{add_secret, redact};
+use cm_host::Host;
+use std::time::Duration;
+
+/// How many log lines a report shows.
+const LINES: usize = 20;
+
+/// A log line is cut after this many characters.
+const MAX_LINE: usize = 500;
+
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// Before a log that was empty is looked at once more.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Four parts: the environment in one line of JSON; the exit code of the last run in
+/// one line, if nothing came after its end, and whether the kernel took memory back in another (a running container
+/// has forgotten both, the engine's events have not: up to now, as `--until 0s` ends at a whole
+/// second that may lie before the death); and the log.
+const LOOK: &str = r#"docker inspect --type container --format '{{json .Config.Env}}' -- "$1" || echo
+ends=$(docker events --since 15m --until "$(date +%s.%N)" --filter "container=$1" --filter event=die --filter event=oom \
+  --format '{{.Action}} {{index .Actor.Attributes "exitCode"}}' 2>/dev/null)
+printf '%s\n' "$ends" | tail -n 1 | sed -n 's/^die //p' | grep . || echo
+printf '%s\n' "$ends" | tail -n 3 | grep -o -m 1 '^oom' || echo
+docker logs --tail "$2" -- "$1" 2>&1 | tail -c 65536"#;
+
+/// What was found about a container that failed.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    exit_code: Option<i64>,
+    for_memory: bool,
+    log_tail: Vec<String>,
+}
+
+/// Looks for it; `container` is a name.
+pub async fn gather(host: &Host, container: &str) -> Option<Evidence> {
+    let first = look(host, container).await;
+    // The engine writes the last lines of a process down a moment after it has told its end, and
+    // tells of want of memory before that.
+    if first
+        .as_ref()
+        .is_some_and(|found| !found.log_tail.is_empty() && (!found.for_memory || found.exit_code.is_some()))
+    {
+        return first;
+    }
+    tokio::time::sleep(AGAIN).await;
+    look(host, container).await.or(first)
+}
+
+impl Evidence {
+    /// Completes the verdict on the container.
+    pub fn complete(self, verdict: &mut Verdict) {
+        let is_open = verdict.exit_code.is_none() && matches!(verdict.code.as_str(), "restarted" | "oom-killed");
+        if let Some(code) = self.exit_code.filter(|_| is_open) {
+            verdict.exit_code = Some(code);
+            verdict.message = format!("{}, {}", verdict.message, crate::exit_code::exit_code(code));
+        }
+        if self.for_memory && matches!(verdict.code.as_str(), "restarted" | "restarting" | "exited") {
+            verdict.code = "oom-killed".to_owned();
+            verdict.message = format!("{}; it was killed for want of memory", verdict.message);
+        }
+        verdict.log_tail = self.log_tail;
+        verdict.health_output = verdict.health_output.take().map(|said| redact(&said).into_owned());
+    }
+}
+
+async fn look(host: &Host, container: &str) -> Option<Evidence> {
+    let script = host.script(LOOK, [container.to_owned(), LINES.to_string()]).limit(LIMIT);
+    let text = String::from_utf8_lossy(&script.output().await.ok()?.stdout).into_owned();
+    let mut parts = text.splitn(4, '\n');
+    hide_secrets(parts.next().unwrap_or_default());
+    Some(Evidence {
+        exit_code: parts.next().and_then(|line| line.trim().parse().ok()),
+        for_memory: parts.next().is_some_and(|line| line == "oom"),
+        log_tail: tail(parts.next().unwrap_or_default().trim_end()),
+    })
+}
+
+fn tail(log: &str) -> Vec<String> {
+    let lines: Vec<&str> = log.lines().collect();
+    let last = &lines[lines.len().saturating_sub(LINES)..];
+    last.iter().map(|line| redact(&line.chars().take(MAX_LINE).collect::<String>()).into_owned()).collect()
+}
+
+/// Registers what the container's environment (`["NAME=value",…]`) holds in secrets.
+fn hide_secrets(environment: &str) {
+    let pairs: Vec<String> = serde_json::from_str(environment).unwrap_or_default();
+    for (name, value) in pairs.iter().filter_map(|pair| pair.split_once('=')) {
+        let upper = name.to_ascii_uppercase();
+        if ["KEY", "TOKEN", "SECRET", "PASS", "PWD", "CREDENTIAL", "WEBHOOK", "DSN"]
+            .iter()
+            .any(|word| upper.contains(word))
+        {
+            add_secret(value);
+        }
+        if let Some(password) = password_of(value) {
+            add_secret(password);
+        }
+    }
+}
+
+/// The password of a URL such as `mongodb://user:password@host`.
+fn password_of(value: &str) -> Option<&str> {
+    let (_, rest) = value.split_once("://")?;
+    let authority = rest.split('/').next()?;
+    let (user, _) = authority.rsplit_once('@')?;
+    user.split_once(':').map(|(_, password)| password)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_of_the_environment_do_not_reach_a_report() {
+        hide_secrets(
+            r#"["PATH=/usr/bin","API_TOKEN=tok-abcdef-1","DATABASE_URL=mongodb://root:hunter2hunter@db:27017/x"]"#,
+        );
+        let lines = tail("using tok-abcdef-1\ncannot reach mongodb://root:hunter2hunter@db:27017/x in /usr/bin\n");
+        assert_eq!(lines, ["using ***", "cannot reach mongodb://root:***@db:27017/x in /usr/bin"]);
+    }
+
+    #[test]
+    fn a_running_container_has_forgotten_how_it_ended_and_the_events_have_not() {
+        let verdict = |code: &str| Verdict {
+            service: "web".to_owned(),
+            host: "h".to_owned(),
+            state: crate::State::Unhealthy,
+            code: code.to_owned(),
+            message: "ended".to_owned(),
+            container: None,
+            exit_code: None,
+            health_output: Some("using tok-abcdef-2".to_owned()),
+            log_tail: Vec::new(),
+            readings: 2,
+            waited_ms: 0,
+            timeline: Vec::new(),
+        };
+        add_secret("tok-abcdef-2");
+        for (code, exit_code, for_memory, wanted) in [
+            ("restarted", Some(3), false, ("restarted", Some(3), "ended, exit code 3")),
+            ("restarted", None, false, ("restarted", None, "ended")),
+            ("restarted", Some(137), true, ("oom-killed", Some(137), "it was killed for want of memory")),
+            // It was seen between the two events.
+            ("oom-killed", Some(137), true, ("oom-killed", Some(137), "ended, exit code 137 (SIGKILL)")),
+            ("oom-killed", None, true, ("oom-killed", None, "ended")),
+            // How often it ended before is no matter.
+            ("unhealthy", Some(3), true, ("unhealthy", None, "ended")),
+        ] {
+            let mut verdict = verdict(code);
+            Evidence { exit_code, for_memory, log_tail: vec!["bye".to_owned()] }.complete(&mut verdict);
+            assert_eq!((verdict.code.as_str(), verdict.exit_code), (wanted.0, wanted.1));
+            assert!(verdict.message.ends_with(wanted.2), "{}", verdict.message);
+            assert_eq!((verdict.log_tail.len(), verdict.health_output.as_deref()), (1, Some("using ***")));
+        }
+    }
+
+    #[test]
+    fn only_the_last_lines_are_kept_and_long_ones_are_cut() {
+        let log = (0..50).map(|n| format!("{n} {}", "x".repeat(2_000))).collect::<Vec<_>>().join("\n");
+        let lines = tail(&log);
+        assert_eq!((lines.len(), lines[19].chars().count()), (LINES, MAX_LINE));
+        assert!(lines[0].starts_with("30 "));
+    }
+}

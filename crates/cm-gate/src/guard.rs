@@ -1,0 +1,316 @@
+//! The watch over one host: reads its containers at the interval and at each event, lets
+//! the watches of its services judge, tells people, and gathers why a service failed.
+
+use super::events::Events;
+use super::evidence::{self, Evidence};
+use super::exit_code::exit_code;
+use super::probe::{Answer, Prober};
+use super::verdict::{Outcome, State, Verdict};
+use super::wanted::{Settings, Wanted};
+use super::watch::{Reading, Watch};
+use cm_core::Log;
+use cm_core::time::{milliseconds, span};
+use cm_engine::{Container, Health};
+use cm_host::Host;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use tokio::sync::watch::{Receiver, Sender};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+/// A host that does not answer one reading in this time has missed it.
+const READING_LIMIT: Duration = Duration::from_secs(15);
+
+/// A reading gets this much time even at the very end.
+const LEAST_LIMIT: Duration = Duration::from_secs(1);
+
+/// A reading that took longer than this says less about its beginning.
+const SLACK: Duration = Duration::from_millis(250);
+
+/// People hear why it takes so long after this much silence.
+const SILENCE: Duration = Duration::from_secs(20);
+
+/// Two readings are never closer than this, however many events come.
+const LEAST_PAUSE: Duration = Duration::from_millis(50);
+
+/// What to watch on one host.
+#[derive(Clone, Debug)]
+pub struct Post {
+    /// The host.
+    pub host: Host,
+    /// The compose project's name there: its label on containers.
+    pub project: String,
+    /// The services that should be healthy.
+    pub wanted: Vec<Wanted>,
+}
+
+/// The watch over one host.
+pub struct Guard {
+    host: Host,
+    project: String,
+    /// The containers to look at; `None` for all of the project.
+    pub only: Option<Vec<String>>,
+    settings: Settings,
+    watches: Vec<Watch>,
+    prober: Prober,
+    events: Events,
+    began: Instant,
+    failed: Sender<bool>,
+    fell: Receiver<bool>,
+    log: Log,
+    shown: BTreeMap<String, &'static str>,
+    shown_at: Duration,
+    containers: Vec<Container>,
+    /// Those of the watches whose failure is looked into, and what comes of it.
+    looked_into: BTreeSet<usize>,
+    evidence: JoinSet<(usize, Option<Evidence>)>,
+}
+
+impl Guard {
+    pub fn new(post: Post, settings: &Settings, began: Instant, failed: Sender<bool>, log: Log) -> Self {
+        let watches: Vec<_> = post.wanted.into_iter().map(|wanted| Watch::new(wanted, settings.clone())).collect();
+        Guard {
+            prober: Prober::new(post.host.clone()),
+            events: Events::follow(&post.host, &post.project, longest(&watches)),
+            host: post.host,
+            project: post.project,
+            only: None,
+            settings: settings.clone(),
+            watches,
+            began,
+            fell: failed.subscribe(),
+            failed,
+            log,
+            shown: BTreeMap::new(),
+            shown_at: Duration::ZERO,
+            containers: Vec::new(),
+            looked_into: BTreeSet::new(),
+            evidence: JoinSet::new(),
+        }
+    }
+
+    /// Stands until every service is decided: the verdicts, the host, and its containers as last seen.
+    pub async fn stand(mut self) -> (Vec<Verdict>, String, Vec<Container>) {
+        while self.is_open() {
+            self.read().await;
+            self.expire();
+            self.look_into();
+            self.report();
+            if self.is_open() {
+                self.pause().await;
+            }
+        }
+        let verdicts = self.verdicts().await;
+        self.prober.close().await;
+        (verdicts, self.host.name().to_owned(), self.containers)
+    }
+
+    fn is_open(&self) -> bool {
+        self.watches.iter().any(Watch::is_open)
+    }
+
+    /// One reading of every container of the project, and of the probes. That another
+    /// host's service failed ends it early.
+    async fn read(&mut self) {
+        let limit = READING_LIMIT.min(self.left()).max(LEAST_LIMIT);
+        let began = self.began.elapsed();
+        let mut fell = self.fell.clone();
+        let look = async {
+            match &self.only {
+                Some(ids) => cm_engine::containers_with_ids(&self.host, ids).await,
+                None => cm_engine::containers(&self.host, &self.project).await,
+            }
+        };
+        let read = tokio::select! {
+            read = timeout(limit, look) => read,
+            () = failed_elsewhere(&mut fell) => return,
+        };
+        match read {
+            Ok(Ok(containers)) => self.observe(began, containers).await,
+            Ok(Err(failure)) => self.could_not_look(&failure.to_string()).await,
+            Err(_) => self.could_not_look(&format!("no answer within {} s", limit.as_secs())).await,
+        }
+    }
+
+    /// The time until every watch has ended, at the latest.
+    fn left(&self) -> Duration {
+        longest(&self.watches).saturating_sub(self.began.elapsed())
+    }
+
+    /// What is seen was so when it was looked at, hence from about the reading's beginning.
+    async fn observe(&mut self, began: Duration, containers: Vec<Container>) {
+        let now = began.max(self.began.elapsed().saturating_sub(SLACK));
+        let probes: Vec<(String, Answer)> = self.probe(&containers).await.into_iter().collect();
+        for watch in self.watches.iter_mut() {
+            let own = containers.iter().filter(|container| container.service == watch.wanted.service).collect();
+            watch.observe(now, &Reading { containers: own, probes: &probes });
+        }
+        self.containers = containers;
+    }
+
+    async fn probe(&mut self, containers: &[Container]) -> BTreeMap<String, Answer> {
+        let mut asked = Vec::new();
+        for watch in self.watches.iter().filter(|watch| watch.is_open()) {
+            let Ok(Some(probe)) = watch.wanted.parsed_probe() else { continue };
+            let own = containers.iter().filter(|container| container.service == watch.wanted.service);
+            asked.extend(own.filter(|container| container.is_running()).map(|container| (container, probe.clone())));
+        }
+        self.prober.ask(asked).await
+    }
+
+    /// A connection that broke is made again, for the next reading.
+    async fn could_not_look(&mut self, why: &str) {
+        let now = self.began.elapsed();
+        for watch in &mut self.watches {
+            watch.could_not_look(now, why);
+        }
+        if let Ok(host) = Host::connect(self.host.target(), &self.log).await {
+            self.prober = Prober::new(host.clone());
+            self.events = Events::follow(&host, &self.project, self.left());
+            self.host = host;
+        }
+    }
+
+    fn expire(&mut self) {
+        let now = self.began.elapsed();
+        let failed = self.watches.iter().filter_map(|watch| watch.outcome.as_ref());
+        if self.settings.fail_fast && failed.clone().any(|outcome| outcome.state == State::Unhealthy) {
+            self.failed.send_replace(true);
+        }
+        let over = *self.fell.borrow();
+        for watch in &mut self.watches {
+            watch.expire(now);
+            if over {
+                watch.abandon(now);
+            }
+        }
+    }
+
+    /// One line for each phase that services came to in this reading.
+    fn report(&mut self) {
+        let mut news: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        let now = self.began.elapsed();
+        for watch in &self.watches {
+            let (service, phase) = (&watch.wanted.service, watch.phase());
+            if self.shown.insert(service.clone(), phase) != Some(phase) {
+                news.entry(watch.progress(now)).or_default().push(service);
+            }
+        }
+        if !news.is_empty() {
+            self.shown_at = now;
+        }
+        for (phase, services) in news {
+            let line = format!("{}: {phase}: {}", self.host.name(), services.join(", "));
+            if self.only.is_none() { self.log.info(line) } else { self.log.debug(line) }
+        }
+        if self.began.elapsed() >= self.shown_at + SILENCE {
+            self.shown_at = self.began.elapsed();
+            self.remind();
+        }
+    }
+
+    /// Why it takes so long.
+    fn remind(&self) {
+        let after = span(self.shown_at);
+        for watch in &self.watches {
+            let Some(cause) = watch.waits_for() else { continue };
+            let said = cause.health_output.as_deref().and_then(|said| said.lines().last());
+            let said = said.map_or(String::new(), |said| format!(" (its last check said: {})", cm_core::redact(said)));
+            let (host, service) = (self.host.name(), &watch.wanted.service);
+            self.log.info(format!("{host}: after {after}: {service}: {}{said}", cause.message));
+        }
+    }
+
+    /// Waits for the next reading: the interval, or less if a window is over sooner,
+    /// Docker reports an event, or another host's service failed.
+    async fn pause(&mut self) {
+        let now = self.began.elapsed();
+        let due = self.watches.iter().filter_map(Watch::due).filter(|due| *due > now).min();
+        let pause = due.map_or(self.settings.interval, |due| self.settings.interval.min(due - now));
+        sleep(LEAST_PAUSE.min(pause)).await;
+        tokio::select! {
+            () = sleep(pause.saturating_sub(LEAST_PAUSE)) => {}
+            () = self.events.next() => {}
+            () = failed_elsewhere(&mut self.fell), if !*self.failed.borrow() => {}
+        }
+    }
+
+    /// Gathers why services failed, side by side and while the others are still watched.
+    fn look_into(&mut self) {
+        for (index, watch) in self.watches.iter().enumerate() {
+            let failed = watch.outcome.as_ref().filter(|outcome| outcome.state == State::Unhealthy);
+            let Some(container) = failed.and_then(|outcome| outcome.cause.container.clone()) else { continue };
+            if self.looked_into.insert(index) {
+                let host = self.host.clone();
+                self.evidence.spawn(async move { (index, evidence::gather(&host, &container).await) });
+            }
+        }
+    }
+
+    /// The last word about every service.
+    async fn verdicts(&mut self) -> Vec<Verdict> {
+        let found = std::mem::take(&mut self.evidence).join_all().await;
+        let mut found: BTreeMap<usize, Evidence> =
+            found.into_iter().filter_map(|(index, evidence)| Some((index, evidence?))).collect();
+        let mut verdicts = Vec::new();
+        for (index, watch) in self.watches.iter().enumerate() {
+            let Some(outcome) = &watch.outcome else { continue };
+            let mut verdict = self.verdict(watch, outcome);
+            if let Some(evidence) = found.remove(&index) {
+                evidence.complete(&mut verdict);
+            }
+            verdicts.push(verdict);
+        }
+        verdicts
+    }
+
+    fn verdict(&self, watch: &Watch, outcome: &Outcome) -> Verdict {
+        let cause = &outcome.cause;
+        let blamed = match outcome.state {
+            State::Unhealthy => {
+                watch.wanted.depends_on.iter().filter_map(|name| blame(name, &self.containers)).collect()
+            }
+            _ => Vec::new(),
+        };
+        let message = std::iter::once(cause.message.clone()).chain(blamed).collect::<Vec<_>>().join("; ");
+        Verdict {
+            service: watch.wanted.service.clone(),
+            host: self.host.name().to_owned(),
+            state: outcome.state,
+            code: cause.code.to_owned(),
+            message,
+            container: cause.container.clone(),
+            exit_code: cause.exit_code,
+            health_output: cause.health_output.clone(),
+            log_tail: Vec::new(),
+            readings: watch.readings,
+            waited_ms: milliseconds(outcome.at),
+            timeline: watch.timeline.clone(),
+        }
+    }
+}
+
+/// When the last of the watches ends.
+fn longest(watches: &[Watch]) -> Duration {
+    watches.iter().map(Watch::latest).max().unwrap_or_default()
+}
+
+/// Ends when the first service failed, and never if none does.
+async fn failed_elsewhere(fell: &mut Receiver<bool>) {
+    if fell.wait_for(|failed| *failed).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// What is wrong with a service that a failed one depends on, on the same host.
+fn blame(name: &str, containers: &[Container]) -> Option<String> {
+    let mut own = containers.iter().filter(|container| container.service == name).peekable();
+    own.peek()?;
+    let bad = own.find_map(|container| match container.status.as_str() {
+        "running" if container.health == Health::Unhealthy => Some("is unhealthy".to_owned()),
+        "running" => None,
+        "exited" if container.exit_code == 0 && !container.restarts => None,
+        status => Some(format!("is {status}, {}", exit_code(container.exit_code))),
+    });
+    bad.map(|state| format!("it depends on {name}, which {state}"))
+}

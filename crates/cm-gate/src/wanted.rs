@@ -1,0 +1,108 @@
+//! What the gate is asked about.
+
+use super::probe::Probe;
+use cm_core::Result;
+use cm_project::{Health, Project, ServiceHealth};
+use std::time::Duration;
+
+/// When a service counts as healthy.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Settings {
+    /// How long to wait in all. A service that is good by then is still watched
+    /// until its window is over.
+    pub timeout: Duration,
+    /// The time between two readings.
+    pub interval: Duration,
+    /// Consecutive good readings that are wanted.
+    pub readings: u32,
+    /// How long they must be good, with nothing changed.
+    pub window: Duration,
+    /// Whether the first failure ends the whole watch; the rest is then unknown.
+    pub fail_fast: bool,
+    /// Whether the timeout also ends a start whose `start_period` still lasts.
+    pub strict: bool,
+}
+
+impl Settings {
+    /// The project's, as `[health]` of `cm.toml` has them.
+    pub fn of(health: &Health) -> Self {
+        Settings {
+            timeout: health.timeout,
+            interval: health.interval,
+            readings: health.readings.max(1),
+            window: health.window,
+            fail_fast: true,
+            strict: false,
+        }
+    }
+
+    /// The same for one service.
+    #[must_use]
+    pub(crate) fn over(&self, own: &ServiceHealth) -> Self {
+        Settings {
+            timeout: own.timeout.unwrap_or(self.timeout),
+            readings: own.readings.unwrap_or(self.readings).max(1),
+            window: own.window.unwrap_or(self.window),
+            ..self.clone()
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings::of(&Health::default())
+    }
+}
+
+/// A service that should be healthy.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Wanted {
+    /// Its name in the compose file.
+    pub service: String,
+    /// The id of the image that each of its containers must run, `sha256:…`; `None` if any will do.
+    pub image_id: Option<String>,
+    /// How many containers it must have; at least one.
+    pub replicas: u32,
+    /// Whether it is a job: good when it has ended with 0, and not before. Ignored
+    /// for a container that Docker restarts, or that has a health check, unless
+    /// [`ServiceHealth::one_shot`] says it.
+    pub one_shot: bool,
+    /// What each of its containers is asked.
+    pub probe: Option<cm_project::Probe>,
+    /// Where its limits differ from those of the gate.
+    pub own: ServiceHealth,
+    /// The services that it depends on: one of them may be the cause when it fails.
+    pub depends_on: Vec<String>,
+}
+
+impl Wanted {
+    /// What the project says about `service`.
+    ///
+    /// A service is taken for a job if `cm.toml` says so, or if nothing says that it
+    /// stays: no restart policy, no health check, no probe and no published port.
+    pub fn of(project: &Project, service: &str) -> Self {
+        let rules = project.rules(service);
+        let known = project.compose.service(service);
+        let one_shot = known.is_some_and(|known| known.looks_like_a_job() && rules.probe.is_none());
+        Wanted {
+            service: service.to_owned(),
+            image_id: None,
+            replicas: known.map_or(1, |known| known.replicas),
+            one_shot: rules.health.one_shot.unwrap_or(one_shot),
+            probe: rules.probe,
+            own: rules.health,
+            depends_on: known.map(|known| known.depends_on.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// The same, running this image.
+    #[must_use]
+    pub fn image(mut self, id: Option<String>) -> Self {
+        self.image_id = id.filter(|id| !id.is_empty());
+        self
+    }
+
+    pub(crate) fn parsed_probe(&self) -> Result<Option<Probe>> {
+        self.probe.as_ref().map(|probe| Probe::parse(&self.service, probe)).transpose()
+    }
+}

@@ -1,0 +1,238 @@
+//! The watch over one service: readings go in, at some point an outcome comes out.
+//! No clock, no Docker: time is handed in, so that every course of events can be
+//! played through in a test.
+//!
+//! Healthy means: K good readings one after the other over a whole window in which no
+//! container id, no start time and no restart count changed.
+
+use super::assess::{Assessment, Assessor, cause};
+use super::probe::Answer;
+use super::verdict::{Cause, Moment, Outcome, State};
+use super::wanted::{Settings, Wanted};
+use cm_core::time::{milliseconds, span};
+use cm_engine::Container;
+use std::time::Duration;
+
+/// A timeline is for people and for a document: one that changes more often is cut.
+const TIMELINE: usize = 100;
+
+/// The phase of a service that is healthy, and not yet for its whole window.
+const GOOD: &str = "good";
+
+/// What one reading found of a service.
+#[derive(Clone, Debug, Default)]
+pub struct Reading<'a> {
+    /// Its containers, running or not.
+    pub containers: Vec<&'a Container>,
+    /// What its probes heard, by container id.
+    pub probes: &'a [(String, Answer)],
+}
+
+/// The watch over one service on one host.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    pub wanted: Wanted,
+    settings: Settings,
+    containers: Assessor,
+    good: u32,
+    good_since: Option<Duration>,
+    missing_since: Option<Duration>,
+    pending: Cause,
+    blind: bool,
+    pub readings: u32,
+    /// What it looked like, from each change on.
+    pub timeline: Vec<Moment>,
+    pub outcome: Option<Outcome>,
+}
+
+impl Watch {
+    pub fn new(wanted: Wanted, settings: Settings) -> Self {
+        Watch {
+            settings: settings.over(&wanted.own),
+            containers: Assessor::new(wanted.clone()),
+            wanted,
+            good: 0,
+            good_since: None,
+            missing_since: None,
+            pending: Cause { code: "no-data", message: "not looked at yet".to_owned(), ..Cause::default() },
+            blind: true,
+            readings: 0,
+            timeline: Vec::new(),
+            outcome: None,
+        }
+    }
+
+    /// Whether nothing is decided yet.
+    pub fn is_open(&self) -> bool {
+        self.outcome.is_none()
+    }
+
+    /// What it is waiting for, or came to: a code for scripts.
+    pub fn phase(&self) -> &'static str {
+        match (&self.outcome, self.good) {
+            (Some(outcome), _) => outcome.cause.code,
+            (None, 0) => self.pending.code,
+            (None, _) => GOOD,
+        }
+    }
+
+    /// The phase at `now`, for people.
+    pub fn progress(&self, now: Duration) -> String {
+        match self.good_since.filter(|_| self.phase() == GOOD) {
+            Some(since) => {
+                format!("healthy for {} s (of {})", now.saturating_sub(since).as_secs(), span(self.settings.window))
+            }
+            None => self.phase().to_owned(),
+        }
+    }
+
+    /// Takes a reading made at `now`.
+    pub fn observe(&mut self, now: Duration, reading: &Reading<'_>) {
+        if !self.is_open() {
+            return;
+        }
+        self.readings += 1;
+        self.take(now, reading);
+        self.note(now);
+    }
+
+    /// Adds what it looks like at `now` to its timeline, if that is new.
+    fn note(&mut self, now: Duration) {
+        let phase = self.phase();
+        let is_new = self.timeline.last().is_none_or(|last| last.phase != phase);
+        if is_new && self.timeline.len() < TIMELINE {
+            self.timeline.push(Moment { at_ms: milliseconds(now), phase: phase.to_owned() });
+        }
+    }
+
+    fn take(&mut self, now: Duration, reading: &Reading<'_>) {
+        self.blind = false;
+        let assessed: Vec<Assessment> =
+            reading.containers.iter().map(|container| self.containers.assess(now, container, reading.probes)).collect();
+        let mut waiting = self.missing(now, reading.containers.len());
+        let (mut finished, mut pending) = (0, false);
+        let count = assessed.len();
+        for assessment in assessed {
+            match assessment {
+                Assessment::Bad(cause) => return self.decide(State::Unhealthy, cause, now),
+                Assessment::Blind(cause) => {
+                    self.blind = true;
+                    waiting = Some(cause);
+                }
+                Assessment::Waiting(cause) => waiting = waiting.or(Some(cause)),
+                Assessment::Finished => finished += 1,
+                Assessment::Pending => pending = true,
+                Assessment::Good => {}
+            }
+        }
+        match waiting {
+            Some(cause) if self.gave_up_on_missing(now) => self.decide(State::Unhealthy, cause, now),
+            Some(cause) => self.reset(cause),
+            // The answer before this one still stands.
+            None if pending && (self.good > 0 || self.pending.code == "no-answer") => {}
+            None if pending && self.pending.code == "not-asked" => self.blind = true,
+            None if pending => self.reset(cause("asking", "its probe has not answered yet")),
+            None if finished == count => {
+                self.decide(State::Healthy, cause("finished", "ended with 0, as it should"), now)
+            }
+            None => self.count_good(now),
+        }
+    }
+
+    /// Notes that a reading could not be made. The good readings before it count no more.
+    pub fn could_not_look(&mut self, now: Duration, why: &str) {
+        if self.is_open() {
+            self.reset(cause("no-data", format!("could not be looked at: {why}")));
+            self.blind = true;
+            self.note(now);
+        }
+    }
+
+    /// Ends the watch at the limit, unless it is good and only its window is not over yet.
+    pub fn expire(&mut self, now: Duration) {
+        let over = now >= self.latest();
+        if !self.is_open() || now < self.limit() || (self.good > 0 && !over) {
+            return;
+        }
+        let mut cause = std::mem::take(&mut self.pending);
+        if self.good > 0 {
+            cause.code = "unsettled";
+            cause.message = "healthy only for moments".to_owned();
+        }
+        cause.message = format!("{} after {}", cause.message, span(now));
+        let state = if self.blind { State::Unknown } else { State::Unhealthy };
+        self.decide(state, cause, now);
+    }
+
+    /// When it must be good. A start goes on beyond the timeout while its `start_period` lasts.
+    fn limit(&self) -> Duration {
+        if self.settings.strict { self.settings.timeout } else { self.settings.timeout.max(self.containers.grace) }
+    }
+
+    /// When the watch ends, whatever happens.
+    pub fn latest(&self) -> Duration {
+        let window = self.settings.window.max(self.settings.interval * self.settings.readings);
+        self.limit() + window + self.settings.interval
+    }
+
+    /// Why it is not good yet.
+    pub fn waits_for(&self) -> Option<&Cause> {
+        (self.is_open() && self.good == 0).then_some(&self.pending)
+    }
+
+    /// Ends the watch because another service failed.
+    pub fn abandon(&mut self, now: Duration) {
+        if self.is_open() {
+            let so_far = if self.good > 0 { self.progress(now) } else { self.pending.message.clone() };
+            let message = format!("not awaited, because another service failed ({so_far})");
+            self.decide(State::Unknown, cause("not-awaited", message), now);
+        }
+    }
+
+    /// When the window of good readings is over, if nothing happens until then.
+    pub fn due(&self) -> Option<Duration> {
+        self.good_since.filter(|_| self.is_open()).map(|since| since + self.settings.window)
+    }
+
+    fn decide(&mut self, state: State, cause: Cause, at: Duration) {
+        self.outcome = Some(Outcome { state, cause, at });
+    }
+
+    fn reset(&mut self, cause: Cause) {
+        self.good = 0;
+        self.good_since = None;
+        self.pending = cause;
+    }
+
+    fn count_good(&mut self, now: Duration) {
+        self.good += 1;
+        let since = *self.good_since.get_or_insert(now);
+        if self.good >= self.settings.readings && now >= since + self.settings.window {
+            let message = format!("healthy for {}", span(now - since));
+            self.decide(State::Healthy, cause("healthy", message), now);
+        }
+    }
+
+    /// Too few containers: a moment's patience, because one may just be replaced.
+    fn missing(&mut self, now: Duration, present: usize) -> Option<Cause> {
+        let wanted = self.wanted.replicas.max(1) as usize;
+        if present >= wanted {
+            self.containers.complete = true;
+            self.missing_since = None;
+            return None;
+        }
+        self.missing_since.get_or_insert(now);
+        let message = match present {
+            0 => "there is no container".to_owned(),
+            _ => format!("{present} of {wanted} containers are there"),
+        };
+        Some(cause("missing", message))
+    }
+
+    fn gave_up_on_missing(&self, now: Duration) -> bool {
+        self.missing_since.is_some_and(|since| now >= since + self.settings.window)
+    }
+}
+
+#[cfg(test)]
+mod tests;
