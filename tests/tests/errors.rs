@@ -146,7 +146,7 @@ fn provoke(home: &Home, line: &str, stdin: Option<&str>) -> (i32, String, String
 
 /// What is wrong with what was said, if anything is.
 fn judge(home: &Home, (line, exit, code, words): Case, stdin: Option<&str>) -> Option<String> {
-    let known = fs::read_to_string(repository().join("crates/cm-core/src/codes.txt")).expect("codes");
+    let known = fs::read_to_string(repository().join("crates/cm-document/src/codes.txt")).expect("codes");
     let (status, found, said) = provoke(home, line, stdin);
     let documented = known.lines().any(|entry| entry.starts_with(&format!("{found}:")));
     let fine =

@@ -130,7 +130,7 @@ fn meet(sandbox: &Sandbox, trouble: &Trouble) -> Option<String> {
         on(sandbox, trouble.mends);
     }
     let error = error(&answer);
-    let known = std::fs::read_to_string(repository().join("crates/cm-core/src/codes.txt")).expect("codes");
+    let known = std::fs::read_to_string(repository().join("crates/cm-document/src/codes.txt")).expect("codes");
     let mut wrong = String::new();
     if (answer.code, error["code"].as_str()) != (trouble.exit, Some(trouble.code)) {
         let _ = write!(wrong, "  wanted {} {}\n  {answer:?}", trouble.exit, trouble.code);

@@ -41,7 +41,7 @@ pub use args::Args;
 use args::Command;
 use backup::{Backup, Outcome};
 use check::Check;
-use cm_core::{CommonArgs, Done, Exit, Io, Log, Result, Run};
+use cm_core::{CommonArgs, Done, Exit, Io, Log, Result, Run, Step};
 use file::BackupFile;
 use manifest::{Deploy, Manifest};
 use plan::{Plan, Route};
@@ -67,6 +67,10 @@ impl cm_core::Tool for Tool {
 
     fn common(args: &Args) -> &CommonArgs {
         &args.common
+    }
+
+    fn step(_: &Args) -> Step {
+        Step::Backup
     }
 
     async fn command(args: &Args, io: &Io) -> Option<Result<Exit>> {

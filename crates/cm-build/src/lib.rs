@@ -20,7 +20,7 @@ mod switch;
 
 pub use args::{Args, Selection, Sub};
 
-use cm_core::{CommonArgs, Done, Failure, Result, Run, Stop, interruption};
+use cm_core::{CommonArgs, Done, Failure, Result, Run, Step, Stop, interruption};
 use cm_host::{Host, Target, connect_all};
 use cm_lease::Guard;
 use cm_project::Project;
@@ -45,6 +45,13 @@ impl cm_core::Tool for Tool {
 
     fn common(args: &Args) -> &CommonArgs {
         &args.common
+    }
+
+    fn step(args: &Args) -> Step {
+        match args.command {
+            Some(Sub::Prune) => Step::Prune,
+            None => Step::Build,
+        }
     }
 
     async fn run(args: Args, run: &mut Run) -> Result<Done> {

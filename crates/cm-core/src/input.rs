@@ -3,10 +3,9 @@
 //! before it finish: their document tells what happened, and a rollback at the
 //! end of the pipe must be able to act on it.
 
-use crate::document::MAX_BYTES;
 use crate::log::Log;
 use crate::signal::Signals;
-use crate::{Document, Exit, Failure, Result};
+use crate::{Document, Exit, Failure, MAX_BYTES, Result};
 use rustix::fs::FileType;
 use std::io::{IsTerminal, Read};
 

@@ -58,7 +58,7 @@ impl Journal {
     /// # Errors
     /// [`Exit::Config`] with the path if the file cannot be written.
     pub fn keep(&self, tool: &str, document: &Document) -> Result<()> {
-        let name = format!("{:03}-{tool}.json", document.stages().len());
+        let name = format!("{:03}-{tool}.json", document.stage_count());
         let text = redact(&document.to_text(false)).into_owned();
         let write = if document.has_changed() { write_whole } else { write_unsynced };
         write(&self.dir, &name, text.as_bytes()).map_err(|error| self.unwritable(error))

@@ -1,35 +1,26 @@
-//! The ground floor of cm: what every program is. A program is a filter over
-//! one deployment document; this crate holds the document, the filter, the exit
-//! codes, the errors with their hints, and what people see on stderr. It knows
-//! no network, no Docker and no configuration file.
+//! What every program of cm is: a filter over one deployment document. This crate holds the
+//! filter, the journal, signals, and what people see on stderr; the document itself, exit codes
+//! and failures are those of `cm-document`, under one roof with the rest here. It knows no
+//! network, no Docker and no configuration file.
 
-pub mod codes;
-mod document;
-mod exit;
-mod failure;
 mod input;
 mod journal;
-mod json;
 mod log;
 mod redact;
 mod signal;
 mod table;
-pub mod time;
 mod tool;
 
-pub use document::{Action, Document, MAX_BYTES, Reason, SCHEMA, Service, StageStatus, Status};
-pub use exit::Exit;
-pub use failure::{Failure, OrFail, Result};
+pub use cm_document::{
+    Action, Document, Exit, Failure, MAX_BYTES, OrFail, Reason, Result, RunError, SCHEMA, Service, Stage, StageStatus,
+    Status, Step, codes, decapitalized, parse_strict, plural, time,
+};
 pub use journal::{Journal, private_dir, runtime_dir, state_dir, write_whole};
-pub use json::parse_strict;
 pub use log::{Format, Level, Log};
 pub use redact::{add_secret, redact};
 pub use signal::{Signals, Stop, is_ignored};
 pub use table::table;
-pub use tool::{
-    Accepts, COMPLETE, CommonArgs, Done, Io, Run, Tool, command, decapitalized, interruption, introduction, main,
-    plural,
-};
+pub use tool::{Accepts, COMPLETE, CommonArgs, Done, Io, Run, Tool, command, interruption, introduction, main};
 
 /// Who deploys: `$CM_ACTOR`, else `USER@HOSTNAME`.
 pub fn actor() -> String {

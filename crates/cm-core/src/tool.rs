@@ -3,13 +3,12 @@
 //! document passes through untouched, a failing program writes its document and
 //! then exits with its code, and nothing but the document goes to stdout.
 
-use crate::document::{SCHEMA, Stage, StageStatus};
 use crate::input::{self, Input};
 use crate::journal::Journal;
 use crate::log::{Format, Level, Log};
 use crate::redact::redact;
 use crate::signal::{Signals, Stop};
-use crate::{Document, Exit, Failure, Result, Status, actor, time};
+use crate::{Document, Exit, Failure, Result, SCHEMA, Stage, StageStatus, Status, Step, actor, decapitalized, time};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use serde_json::{Value, json};
@@ -91,6 +90,9 @@ pub trait Tool {
 
     /// The common flags in `args`.
     fn common(args: &Self::Args) -> &CommonArgs;
+
+    /// Which step of a deployment this use of the program is.
+    fn step(args: &Self::Args) -> Step;
 
     /// Whether this use, a [`command`](Self::command), listens for signals by itself, and is ended by none.
     fn handles_signals(args: &Self::Args) -> bool {
@@ -284,18 +286,6 @@ pub fn introduction<T: Tool>() -> String {
     )
 }
 
-/// `1 service`, `2 services`.
-pub fn plural(count: u64, noun: &str) -> String {
-    let s = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{s}")
-}
-
-/// `text` with its first letter small, to go on with in a sentence.
-pub fn decapitalized(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
-}
-
 /// For people: `0.1.0 (0123456789ab)`.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     let version = env!("CARGO_PKG_VERSION");
@@ -384,7 +374,7 @@ async fn filter<T: Tool>(args: T::Args, log: &Log, signals: &mut Signals) -> Exi
         doc.set_dry_run();
     }
     let mut run = Run { doc, log: log.clone(), started_here };
-    let clock = Clock::start();
+    let clock = Clock::start(T::step(&args));
     let result = match refusal::<T>(&run, interrupted) {
         Some(refusal) => refusal,
         None => work::<T>(args, &mut run, signals).await,
@@ -442,43 +432,54 @@ impl<T, F: Future<Output = Result<T>> + Unpin> Future for CatchPanic<F> {
     }
 }
 
+/// A stage that is under way.
 struct Clock {
+    step: Step,
     started_at: String,
     started: Instant,
 }
 
 impl Clock {
-    fn start() -> Self {
-        Clock { started_at: time::now(), started: Instant::now() }
+    fn start(step: Step) -> Self {
+        Clock { step, started_at: time::now(), started: Instant::now() }
     }
 
-    fn stage(self, status: StageStatus, changed: bool, summary: String) -> Stage {
-        let duration_ms = self.started.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
-        Stage { status, changed, started_at: self.started_at, duration_ms, summary }
+    fn stage(self, tool: &str, status: StageStatus, exit: Exit, changed: bool, summary: String) -> Stage {
+        Stage {
+            tool: tool.to_owned(),
+            step: Some(self.step),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            status,
+            exit: Some(exit.code()),
+            changed,
+            started_at: self.started_at,
+            duration_ms: self.started.elapsed().as_millis().try_into().unwrap_or(u64::MAX),
+            summary,
+        }
     }
 }
 
 /// Completes the document, keeps it, delivers it, and says how to exit.
 fn finish(mut run: Run, clock: Clock, result: Result<Done>) -> Exit {
-    let exit = match result {
+    let tool = run.doc.tool().to_owned();
+    let (stage, exit) = match result {
         Ok(done) => {
             if let Some(outcome) = done.outcome {
                 run.doc.set_status(outcome);
             }
             if done.exit == Exit::Refused {
-                run.log.warn(format!("{} did nothing: {}", run.doc.tool(), done.summary));
+                run.log.warn(format!("{tool} did nothing: {}", done.summary));
             }
-            run.doc.push_stage(clock.stage(done.status, done.changed, done.summary));
-            done.exit
+            (clock.stage(&tool, done.status, done.exit, done.changed, done.summary), done.exit)
         }
         Err(failure) => {
             run.log.failure(&failure);
-            run.doc.fail(&failure);
-            let changed = run.doc.undo().iter().any(|entry| entry["tool"] == run.doc.tool());
-            run.doc.push_stage(clock.stage(StageStatus::Failed, changed, failure.to_string()));
-            failure.exit
+            run.doc.fail(clock.step, &failure);
+            let changed = run.doc.undo().iter().any(|entry| entry["tool"] == tool);
+            (clock.stage(&tool, StageStatus::Failed, failure.exit, changed, failure.to_string()), failure.exit)
         }
     };
+    run.doc.push_stage(&stage);
     keep(&run);
     deliver(&run, exit)
 }

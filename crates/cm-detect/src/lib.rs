@@ -22,7 +22,7 @@ pub use args::{Args, OnUnknownBase};
 
 use bases::Bases;
 use changes::{Change, Started};
-use cm_core::{Action, CommonArgs, Done, Exit, Io, Log, Result, Run, Service, plural};
+use cm_core::{Action, CommonArgs, Done, Exit, Io, Log, Result, Run, Service, Step, plural};
 use cm_project::Project;
 use cm_project::inputs::{Inputs, missing_dockerfile};
 use compare::{After, Comparison};
@@ -59,6 +59,10 @@ impl cm_core::Tool for Tool {
 
     fn common(args: &Args) -> &CommonArgs {
         &args.common
+    }
+
+    fn step(_: &Args) -> Step {
+        Step::Detect
     }
 
     async fn command(args: &Args, io: &Io) -> Option<Result<Exit>> {

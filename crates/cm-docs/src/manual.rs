@@ -105,7 +105,7 @@ mod tests {
         let old: Vec<_> = known.iter().filter(|code| !found.contains(**code)).collect();
         assert!(
             missing.is_empty() && old.is_empty(),
-            "without an entry: {missing:?}; in no source: {old:?}. One line a code, with cause and cure, in crates/cm-core/src/codes.txt; then `make man`"
+            "without an entry: {missing:?}; in no source: {old:?}. One line a code, with cause and cure, in crates/cm-document/src/codes.txt; then `make man`"
         );
     }
 

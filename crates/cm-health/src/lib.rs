@@ -10,7 +10,7 @@ mod selection;
 
 pub use args::Args;
 
-use cm_core::{CommonArgs, Done, Exit, Io, Log, Result, Run};
+use cm_core::{CommonArgs, Done, Exit, Io, Log, Result, Run, Step};
 use cm_engine::Compose;
 use cm_gate::{Gate, Post, Settings, Verdict};
 use cm_host::{Host, Target, connect_all};
@@ -32,6 +32,10 @@ impl cm_core::Tool for Tool {
 
     fn common(args: &Args) -> &CommonArgs {
         &args.common
+    }
+
+    fn step(args: &Args) -> Step {
+        if args.preflight { Step::Preflight } else { Step::Health }
     }
 
     async fn command(args: &Args, io: &Io) -> Option<Result<Exit>> {

@@ -15,7 +15,7 @@ mod wait;
 pub use args::Args;
 
 use args::Command;
-use cm_core::{Accepts, CommonArgs, Document, Done, Exit, Failure, Io, Result, Run, Status};
+use cm_core::{Accepts, CommonArgs, Document, Done, Exit, Failure, Io, Result, Run, Status, Step};
 use cm_lease::Guard;
 use place::Place;
 
@@ -37,6 +37,13 @@ impl cm_core::Tool for Tool {
 
     fn common(args: &Args) -> &CommonArgs {
         &args.common
+    }
+
+    fn step(args: &Args) -> Step {
+        match args.command {
+            Some(Command::Release) => Step::Unlock,
+            _ => Step::Lock,
+        }
     }
 
     /// Whoever holds the lock for others ends with them, not at a signal.

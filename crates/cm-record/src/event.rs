@@ -1,7 +1,7 @@
 //! The deploy event, `cm.deploy-event/1`: what the ops API stores and Slack says.
 //! It holds what a reader of a timeline wants, and nothing secret.
 
-use cm_core::{Document, Status};
+use cm_core::{Document, Stage, Status};
 use cm_ledger::Record;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ pub fn of(doc: &Document) -> Value {
         "duration_s": seconds(doc),
         "services": services,
         "stages": stages,
-        "error": doc.error().map(|error| json!({"stage": error["stage"], "code": error["code"], "message": error["message"]})),
+        "error": doc.error().map(|error| json!({"stage": error.stage, "code": error.code, "message": error.message})),
         "backup": doc.facts("backup").and_then(|backup| backup.get("file")),
     })
 }
@@ -58,8 +58,10 @@ pub fn of_abandoned(project: &str, record: &Record) -> Value {
     })
 }
 
-fn stage(stage: &Value) -> Value {
-    json!({"tool": stage["tool"], "status": stage["status"], "duration_ms": stage["duration_ms"], "summary": stage["summary"]})
+fn stage(stage: &Stage) -> Value {
+    json!({
+        "tool": stage.tool, "step": stage.step, "status": stage.status, "duration_ms": stage.duration_ms, "summary": stage.summary,
+    })
 }
 
 /// The outcome in one word.

@@ -68,11 +68,7 @@ pub fn describe(doc: &Document) -> String {
 
 /// The record without its services, which differ from host to host.
 fn outcome(doc: &Document) -> Record {
-    Record {
-        verdict: verdict(doc),
-        cause: doc.error().and_then(|error| error["message"].as_str()).map(str::to_owned),
-        ..Record::of(doc)
-    }
+    Record { verdict: verdict(doc), cause: doc.error().map(|error| error.message), ..Record::of(doc) }
 }
 
 /// Of a service's reasons in a record: a ledger is read whole on every run.

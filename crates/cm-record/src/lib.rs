@@ -20,7 +20,7 @@ mod why;
 
 pub use args::{Args, Sub};
 
-use cm_core::{Accepts, CommonArgs, Done, Exit, Io, OrFail, Result, Run, Status};
+use cm_core::{Accepts, CommonArgs, Done, Exit, Io, OrFail, Result, Run, Status, Step};
 use cm_project::Project;
 use outbox::Outbox;
 use serde_json::json;
@@ -41,6 +41,10 @@ impl cm_core::Tool for Tool {
 
     fn common(args: &Args) -> &CommonArgs {
         &args.common
+    }
+
+    fn step(_: &Args) -> Step {
+        Step::Record
     }
 
     async fn command(args: &Args, io: &Io) -> Option<Result<Exit>> {

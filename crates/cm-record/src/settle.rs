@@ -3,7 +3,7 @@
 //! from its journal, unless another run came between.
 
 use crate::{abandoned, event, outbox::Outbox};
-use cm_core::{CommonArgs, Document, Exit, Failure, Io, Journal, Log, Result, Run, Status, actor};
+use cm_core::{CommonArgs, Document, Exit, Failure, Io, Journal, Log, Result, Run, StageStatus, Status, Step, actor};
 use cm_host::{Host, Target, connect_all};
 use cm_lease::Guard;
 use cm_ledger::{Ledger, Record};
@@ -101,8 +101,11 @@ fn unended(id: &str, project: &Project) -> Result<Document> {
     if doc.dry_run() {
         return Err(refused("resume.dry-run", "it was a dry run".to_owned()));
     }
-    let recorded = doc.stages().last().filter(|stage| stage["tool"] == TOOL && stage["status"] != "failed");
-    if recorded.is_some() {
+    let recorded = doc
+        .stages()
+        .last()
+        .is_some_and(|stage| stage.step == Some(Step::Record) && stage.status != StageStatus::Failed);
+    if recorded {
         return Err(refused("resume.ended", format!("it has ended, {}", event::status(&doc))));
     }
     // Where the ledgers could not be written, writing them is what is left to do.
@@ -126,9 +129,8 @@ fn overtaken(doc: &Document, ledgers: &[(String, Ledger)]) -> Result<()> {
 
 fn tell_skipped(doc: &Document, log: &Log) {
     log.info(format!("going on with run {}, which was cut off", doc.run_id()));
-    for stage in doc.stages().iter().filter(|stage| stage["status"] == "ok" || stage["status"] == "warned") {
-        let text = |key: &str| stage[key].as_str().unwrap_or_default();
-        log.info(format!("not again: {} (done at {}: {})", text("tool"), text("started_at"), text("summary")));
+    for stage in doc.stages().iter().filter(|stage| stage.did_its_work()) {
+        log.info(format!("not again: {} (done at {}: {})", stage.tool, stage.started_at, stage.summary));
     }
     if doc.status() != Status::Ok {
         log.warn("it had failed before it was cut off: what it changed is taken back");

@@ -147,7 +147,7 @@ fn timeline(report: &Report) -> Markup {
 }
 
 fn state(stage: &Stage) -> Markup {
-    html! { span class={ "mark " (class(stage.tone)) } { (sign(stage.tone)) (stage.status) } }
+    html! { span class={ "mark " (class(stage.tone)) } { (sign(stage.tone)) (stage.status.as_str()) } }
 }
 
 fn services(report: &Report) -> Markup {

@@ -2,6 +2,7 @@
 //! shape are left out: a report of a broken deployment is wanted most of all.
 
 use crate::text::Text;
+use cm_document::{StageStatus, Step};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -66,7 +67,8 @@ pub struct Commit {
 #[derive(Debug)]
 pub struct Stage {
     pub tool: Text,
-    pub status: Text,
+    pub step: Option<Step>,
+    pub status: StageStatus,
     pub tone: Tone,
     pub summary: Text,
     /// Milliseconds since the run began.
@@ -205,7 +207,7 @@ fn milliseconds(value: &Value) -> Option<u64> {
 }
 
 fn outcome(document: &Value, stages: &[Stage]) -> (Tone, &'static str) {
-    let recorded = stages.iter().any(|stage| stage.tool.word() == "cm-record");
+    let recorded = stages.iter().any(|stage| stage.step == Some(Step::Record));
     match document["status"].as_str() {
         _ if document["run"]["dry_run"] == true => (Tone::None, "Dry run"),
         Some("ok") if !recorded && !stages.is_empty() => (Tone::Warn, "Not finished"),
@@ -236,30 +238,32 @@ fn commit(value: &Value) -> Commit {
 }
 
 fn stages(document: &Value, began: Option<Timestamp>) -> Vec<Stage> {
-    let mut stages = list(&document["stages"], |value| {
-        let since = time(&value["started_at"]).zip(began).map(|(at, began)| at.duration_since(began).as_millis());
-        let status = Text::of(&value["status"]);
+    let listed = cm_document::Stage::list(document["stages"].as_array().map(Vec::as_slice).unwrap_or_default());
+    let stage = |stage: cm_document::Stage| {
+        let at: Option<Timestamp> = stage.started_at.parse().ok();
+        let since = at.zip(began).map(|(at, began)| at.duration_since(began).as_millis());
         Stage {
-            tool: Text::of(&value["tool"]),
-            tone: match status.word() {
-                "ok" => Tone::Good,
-                "warned" => Tone::Warn,
-                "failed" => Tone::Bad,
-                _ => Tone::None,
+            tool: Text::new(&stage.tool),
+            step: stage.step,
+            tone: match stage.status {
+                StageStatus::Ok => Tone::Good,
+                StageStatus::Warned => Tone::Warn,
+                StageStatus::Failed => Tone::Bad,
+                StageStatus::Skipped => Tone::None,
             },
-            status,
-            summary: Text::of(&value["summary"]),
+            status: stage.status,
+            summary: Text::new(&stage.summary),
             at_ms: since.and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0),
-            length_ms: milliseconds(&value["duration_ms"]).unwrap_or(0),
+            length_ms: stage.duration_ms,
             hosts: Vec::new(),
         }
-    });
-    // cm-build builds first and prunes last; cm-health looks at the servers first and watches last.
-    let did = |stage: &Stage| stage.status.word() != "skipped";
-    if let Some(stage) = stages.iter_mut().find(|stage| stage.tool.word() == "cm-build" && did(stage)) {
+    };
+    let mut stages: Vec<_> = listed.into_iter().map(stage).collect();
+    let did = |stage: &&mut Stage, step| stage.step == Some(step) && stage.status != StageStatus::Skipped;
+    if let Some(stage) = stages.iter_mut().find(|stage| did(stage, Step::Build)) {
         stage.hosts = built(&document["facts"]["build"], stage);
     }
-    if let Some(stage) = stages.iter_mut().rfind(|stage| stage.tool.word() == "cm-health" && did(stage)) {
+    if let Some(stage) = stages.iter_mut().find(|stage| did(stage, Step::Health)) {
         stage.hosts = watched_on(&document["facts"]["health"], stage);
     }
     stages

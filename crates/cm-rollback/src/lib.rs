@@ -23,7 +23,7 @@ mod target;
 pub use args::Args;
 
 use back::{Back, Outcome};
-use cm_core::{Accepts, CommonArgs, Done, Exit, Failure, Io, Result, Run, Status};
+use cm_core::{Accepts, CommonArgs, Done, Exit, Failure, Io, Result, Run, Status, Step};
 use cm_host::{Host, Target, connect_all};
 use cm_lease::Guard;
 use cm_ledger::Ledger;
@@ -47,6 +47,10 @@ impl cm_core::Tool for Tool {
 
     fn common(args: &Args) -> &CommonArgs {
         &args.common
+    }
+
+    fn step(_: &Args) -> Step {
+        Step::Rollback
     }
 
     async fn command(args: &Args, io: &Io) -> Option<Result<Exit>> {

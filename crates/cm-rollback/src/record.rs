@@ -36,7 +36,7 @@ impl Words<'_> {
         let mut record = Record::of(self.doc);
         record.commit.clone_from(&self.target.choice.commit);
         record.services = self.restored();
-        record.cause = self.doc.error().and_then(|error| error["message"].as_str()).map(str::to_owned);
+        record.cause = self.doc.error().map(|error| error.message);
         match self.own() {
             // A rollback that was cut off has put the target in the place of what was tried.
             Some(own) if !own.attempted.is_empty() => record.attempted.clone_from(&own.attempted),

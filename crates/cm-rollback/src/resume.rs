@@ -1,7 +1,7 @@
 //! What a failed or killed run left: whether there is anything to take back.
 
 use crate::target;
-use cm_core::{Done, Exit, Journal, Result, Run, Status};
+use cm_core::{Done, Exit, Journal, Result, Run, Status, Step};
 
 /// The last document of a run whose programs were killed. It says nothing of a
 /// failure yet: the kill is the failure, unless all was verified by then.
@@ -19,12 +19,12 @@ pub fn killed_run(id: &str) -> Result<cm_core::Document> {
 /// Whether this program saw the run before, and nothing to take back: what was killed
 /// after that only cleans and records.
 fn was_found_good(doc: &cm_core::Document) -> bool {
-    doc.stages().iter().any(|stage| stage["tool"] == "cm-rollback")
+    doc.stages().iter().any(|stage| stage.step == Some(Step::Rollback))
 }
 
 /// Why `--on-failure` does nothing, if it does nothing.
 pub fn nothing_to_do(run: &Run) -> Option<Done> {
-    let code = run.doc.error().and_then(|error| error["exit"].as_u64()).map(Exit::from_code);
+    let code = run.doc.error().map(|error| error.exit());
     match (run.doc.status(), code) {
         (Status::Ok, _) => Some(Done::skipped("nothing failed")),
         (Status::RolledBack, _) => Some(Done::skipped("already rolled back")),

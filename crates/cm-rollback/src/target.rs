@@ -4,7 +4,7 @@
 use crate::choose::{self, Choice, FailedRun, Named, Wanted, nothing};
 use crate::{Args, database, env, fence, text};
 use cm_checkout::Checkout;
-use cm_core::{Document, Exit, Failure, Result, Run};
+use cm_core::{Document, Exit, Failure, Result, Run, Step};
 use cm_host::Host;
 use cm_ledger::Ledger;
 use cm_project::{OnFailure, Project};
@@ -105,7 +105,7 @@ pub async fn choose(
 
 fn after_failure(host: &Host, ledger: &Ledger, doc: &Document) -> Result<Option<(Choice, String)>> {
     let undo = undo_entries(doc).into_iter().find(|entry| entry["host"] == host.name()).unwrap_or_default();
-    let exit = doc.error().and_then(|error| error["exit"].as_u64()).map(Exit::from_code);
+    let exit = doc.error().map(|error| error.exit());
     let judged = matches!(exit, Some(Exit::Unhealthy | Exit::VerifyFailed));
     let run = FailedRun { id: doc.run_id(), started_at: doc.started_at(), judged };
     let choice = choose::after_failure(host.name(), &undo, ledger, &run)?;
@@ -238,10 +238,10 @@ pub fn hosts(project: &Project, args: &Args, doc: &Document) -> Vec<String> {
 /// What failed outside is no single host's.
 pub fn kept(on_failure: OnFailure, doc: &Document) -> BTreeSet<String> {
     let all = undo_entries(doc).into_iter().filter_map(|entry| entry["host"].as_str().map(str::to_owned));
-    let stage = doc.error().and_then(|error| error["stage"].as_str());
-    let well = |host: &String| match stage {
-        Some("cm-build") => doc.facts("build").is_some_and(|build| build["hosts"][host.as_str()]["reached"] == "done"),
-        Some("cm-health") => {
+    let step = doc.error().and_then(|error| error.step);
+    let healthy = |host: &String| match step {
+        Some(Step::Build) => doc.facts("build").is_some_and(|build| build["hosts"][host.as_str()]["reached"] == "done"),
+        Some(Step::Health) => {
             let services = doc.facts("health").and_then(|health| health["services"].as_array());
             let here = || services.into_iter().flatten().filter(|verdict| verdict["host"] == host.as_str());
             here().count() > 0 && here().all(|verdict| verdict["state"] == "healthy")
@@ -249,7 +249,7 @@ pub fn kept(on_failure: OnFailure, doc: &Document) -> BTreeSet<String> {
         _ => false,
     };
     match on_failure {
-        OnFailure::Keep => all.filter(well).collect(),
+        OnFailure::Keep => all.filter(healthy).collect(),
         OnFailure::Revert => BTreeSet::new(),
     }
 }
@@ -264,10 +264,10 @@ pub fn other_backup_host<'a>(targets: &'a [HostTarget], hosts: &[Host]) -> Optio
 mod tests {
     use super::*;
 
-    fn failed(stage: &str, facts: Value) -> Document {
+    fn failed(step: &str, facts: Value) -> Document {
         let mut value = Document::start("cm-build", "ada", false).as_value();
         value["status"] = "failed".into();
-        value["error"] = json!({"stage": stage, "code": "x.y", "exit": 30});
+        value["error"] = json!({"stage": "cm-x", "step": step, "code": "x.y", "exit": 30});
         value["facts"] = facts;
         value["undo"] = json!([{"kind": "release", "host": "one"}, {"kind": "release", "host": "two"}]);
         Document::parse("cm-rollback", value.to_string().as_bytes()).expect("valid")
@@ -279,14 +279,11 @@ mod tests {
         let health = json!({"health": {"services": [
             {"host": "one", "state": "healthy"}, {"host": "two", "state": "healthy"}, {"host": "two", "state": "unhealthy"},
         ]}});
-        for (stage, facts) in [("cm-build", &build), ("cm-health", &health)] {
-            let doc = failed(stage, facts.clone());
-            assert_eq!(kept(OnFailure::Keep, &doc), BTreeSet::from(["one".to_owned()]), "{stage}");
+        for (step, facts) in [("build", &build), ("health", &health)] {
+            let doc = failed(step, facts.clone());
+            assert_eq!(kept(OnFailure::Keep, &doc), BTreeSet::from(["one".to_owned()]), "{step}");
             assert!(kept(OnFailure::Revert, &doc).is_empty());
         }
-        assert!(
-            kept(OnFailure::Keep, &failed("cm-verify", build)).is_empty(),
-            "what fails outside is no single host's"
-        );
+        assert!(kept(OnFailure::Keep, &failed("verify", build)).is_empty(), "what fails outside is no single host's");
     }
 }

@@ -2,7 +2,7 @@
 //! the switch is compared with it. How it is judged is in `cm-canary`.
 
 use cm_canary::{self as canary, Report, Side, Target, Verdict, traffic};
-use cm_core::{Action, Document, Failure, Log, Result};
+use cm_core::{Action, Document, Failure, Log, Result, Step};
 use cm_engine::Container;
 use cm_gate::Wanted;
 use cm_host::Host;
@@ -106,10 +106,9 @@ async fn with_traffic(project: &Project, doc: &Document, before: &Before, report
 
 /// When the new release was there: once cm-build was done.
 fn switched_at(doc: &Document) -> Timestamp {
-    let built = doc.stages().iter().rev().find(|stage| stage["tool"] == "cm-build");
-    let ended = built.and_then(|stage| {
-        let began: Timestamp = stage["started_at"].as_str()?.parse().ok()?;
-        Some(began + SignedDuration::from_millis(stage["duration_ms"].as_i64()?))
+    let ended = doc.done(Step::Build).and_then(|stage| {
+        let began: Timestamp = stage.started_at.parse().ok()?;
+        Some(began + SignedDuration::from_millis(i64::try_from(stage.duration_ms).ok()?))
     });
     ended.unwrap_or_else(Timestamp::now)
 }

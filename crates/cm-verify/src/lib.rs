@@ -12,7 +12,7 @@ pub use args::Args;
 use asking::Before;
 use cm_canary::Verdict;
 use cm_checks as checks;
-use cm_core::{CommonArgs, Document, Done, Exit, Io, Log, Result, Run, redact};
+use cm_core::{CommonArgs, Document, Done, Exit, Io, Log, Result, Run, Step, redact};
 use cm_notify::{Message, Told};
 use cm_project::Project;
 use results::Results;
@@ -31,6 +31,10 @@ impl cm_core::Tool for Tool {
 
     fn common(args: &Args) -> &CommonArgs {
         &args.common
+    }
+
+    fn step(args: &Args) -> Step {
+        if args.baseline { Step::Baseline } else { Step::Verify }
     }
 
     async fn command(args: &Args, io: &Io) -> Option<Result<Exit>> {

@@ -3,7 +3,7 @@
 //! programs write is held against them by tests.
 
 use super::facts::Facts;
-use cm_core::Service;
+use cm_core::{RunError, Service, Stage, Step};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -35,7 +35,7 @@ pub struct Document {
     /// What takes the changes back, oldest first. It is journalled before a change is made.
     pub undo: Vec<Undo>,
     /// The failure of the stage that failed first; null while there is none.
-    pub error: Option<Error>,
+    pub error: Option<RunError>,
 }
 
 /// A run.
@@ -49,39 +49,6 @@ pub struct Run {
     pub started_at: String,
     /// Whether every program only says what it would do.
     pub dry_run: bool,
-}
-
-/// What one program did.
-#[derive(JsonSchema, Serialize)]
-pub struct Stage {
-    /// The program, such as `cm-build`.
-    pub tool: String,
-    /// Its version.
-    pub version: String,
-    /// How it ended.
-    pub status: StageStatus,
-    /// Whether it changed anything on a host.
-    pub changed: bool,
-    /// When it started, RFC 3339 in UTC.
-    pub started_at: String,
-    /// How long it took, in milliseconds.
-    pub duration_ms: u64,
-    /// One line for people.
-    pub summary: String,
-}
-
-/// How a stage ended.
-#[derive(JsonSchema, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum StageStatus {
-    /// It did its work.
-    Ok,
-    /// It did its work and saw something people should know.
-    Warned,
-    /// It failed.
-    Failed,
-    /// It did nothing, on purpose.
-    Skipped,
 }
 
 /// What takes one change back, complete in itself; the way back can be gone twice.
@@ -101,26 +68,6 @@ pub struct Undo {
     pub to: Option<String>,
     /// By service: what was done, and the image it ran before.
     pub services: Option<Value>,
-}
-
-/// A failure, for people and for scripts.
-#[derive(JsonSchema, Serialize)]
-pub struct Error {
-    /// The program that failed.
-    pub stage: String,
-    /// Stable and dotted, such as `lock.held`; see cm-errors(7).
-    #[schemars(regex(pattern = r"^[a-z0-9-]+(\.[a-z0-9-]+)*$"))]
-    pub code: String,
-    /// What failed, and where.
-    pub message: String,
-    /// Why, from the outermost cause to the innermost.
-    pub causes: Vec<String>,
-    /// What the reader can do now.
-    pub hint: Option<String>,
-    /// Whether the same call can succeed later without any change.
-    pub retryable: bool,
-    /// The exit status it ended the program with.
-    pub exit: u8,
 }
 
 /// A finished deployment, as the ops API gets it: what a reader of a timeline wants.
@@ -188,6 +135,8 @@ pub struct EventService {
 pub struct EventStage {
     /// The program.
     pub tool: String,
+    /// Which step of the deployment it was.
+    pub step: Option<Step>,
     /// How it ended.
     pub status: String,
     /// How long it took, in milliseconds.

@@ -1,7 +1,7 @@
 //! The one error type that people meet: what failed, where, why, and what to
 //! do about it. It is printed to stderr and travels in the document's `error`.
 
-use crate::Exit;
+use crate::{Exit, RunError, Step};
 use serde_json::{Value, json};
 use std::fmt;
 
@@ -31,7 +31,7 @@ impl Failure {
         Failure { exit, code: code.into(), message: message.into(), causes: Vec::new(), hint: None, retryable: false }
     }
 
-    /// A defect in the program: it says so, because the user cannot mend it.
+    /// A defect in the program: it says so, because the user cannot fix it.
     pub fn bug(message: impl Into<String>) -> Self {
         Failure::new(Exit::Bug, "bug", message)
             .hint("this is a defect in cm; please report it with the output of the same command and --verbose")
@@ -76,17 +76,23 @@ impl Failure {
         self.hint.clone().or_else(|| crate::codes::cure(&self.code))
     }
 
-    /// The document's `error` object.
-    pub fn to_json(&self, stage: &str) -> Value {
-        json!({
-            "stage": stage,
-            "code": self.code,
-            "message": self.message,
-            "causes": self.causes,
-            "hint": self.advice(),
-            "retryable": self.retryable,
-            "exit": self.exit.code(),
-        })
+    /// As a JSON object, for logs and answers of `tool`.
+    pub fn to_json(&self, tool: &str) -> Value {
+        json!(self.entry(tool, None))
+    }
+
+    /// As the document's `error` tells it: `tool` failed, at `step`.
+    pub fn entry(&self, tool: &str, step: Option<Step>) -> RunError {
+        RunError {
+            stage: tool.to_owned(),
+            step,
+            code: self.code.clone(),
+            message: self.message.clone(),
+            causes: self.causes.clone(),
+            hint: self.advice(),
+            retryable: self.retryable,
+            exit: self.exit.code(),
+        }
     }
 }
 

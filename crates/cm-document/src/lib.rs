@@ -1,0 +1,26 @@
+//! The data contract of cm: the document that travels through a pipe, the steps of a
+//! deployment, failures with their codes and hints, and the exit codes. Everything that two
+//! programs, or two versions of one, must agree on is here and nowhere else; this crate knows
+//! no command line, no runtime and no network, so that anything can read a document with it.
+
+pub mod codes;
+mod document;
+mod exit;
+mod failure;
+mod json;
+mod plan;
+mod reading;
+mod stage;
+mod step;
+pub mod time;
+mod words;
+
+pub use document::{Document, SCHEMA, Status};
+pub use exit::Exit;
+pub use failure::{Failure, OrFail, Result};
+pub use json::parse_strict;
+pub use plan::{Action, Reason, Service};
+pub use reading::MAX_BYTES;
+pub use stage::{RunError, Stage, StageStatus};
+pub use step::Step;
+pub use words::{decapitalized, plural};
