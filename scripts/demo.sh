@@ -104,7 +104,7 @@ cat <<DONE
     cd $state/laptop
     cm-record history                       # what ran when, and how it ended
     cm-detect --explain dashboard           # why a service would be deployed
-    cm-backup </dev/null                    # a proved backup, now
+    cm-backup </dev/null                    # a verified backup, now
     cm-health --all </dev/null              # is everything healthy?
     xdg-open $DASHBOARD_URL/                # the dashboard, through Caddy
     make demo-down                          # (in the repository) removes all of it

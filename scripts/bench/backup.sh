@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# How fast a backup is, proof included: against `mongodump --archive --gzip` where that is on the PATH, else against
+# How fast a backup is, verification included: against `mongodump --archive --gzip` where that is on the PATH, else against
 # a raw cursor read through `gzip -6`, which is one thread as mongodump's is; with zstd against a raw cursor read to
 # nowhere; a restore against mongorestore, or batches of 1000 documents with one task for each collection, as it has
 # them. All use the server of the tests on this machine, in turns; each restore an empty one. Prints a table; exit
@@ -134,15 +134,15 @@ printf '%d MB of BSON, %d rounds: median time, throughput, most CPU and memory o
   "$megabytes" "$rounds" "$load" "$(nproc)"
 row 'raw cursor to nowhere' raw
 row "$gzip_name" peer
-row 'cm-backup, gzip, proved' gzip
-row 'cm-backup, zstd, proved' zstd
+row 'cm-backup, gzip, verified' gzip
+row 'cm-backup, zstd, verified' zstd
 row 'cm-backup, zstd, to stdout, not read back' zstd-read
 row "$restore_name" restore-peer
-row 'cm-backup restore, proof included' restore
+row 'cm-backup restore, verification included' restore
 awk -v peer="$(median peer)" -v gzip="$(median gzip)" -v raw="$(median raw)" -v zstd="$(median zstd-read)" \
   -v restore="$(median restore)" -v restore_peer="$(median restore-peer)" \
   -v memory="$(cat "$directory"/{gzip,zstd,restore} | awk '$2 > most { most = $2 } END { print int(most / 1000) }')" 'BEGIN {
-    printf "gzip, proved, against the peer: %.2f times the throughput (limit 2.50)\n", peer / gzip
+    printf "gzip, verified, against the peer: %.2f times the throughput (limit 2.50)\n", peer / gzip
     printf "zstd against the raw read: %.2f times the time (limit 1.25)\n", zstd / raw
     printf "restore against its peer: %.2f times the time (limit 1.00)\n", restore / restore_peer
     printf "most memory: %d MB (limit 150)\n", memory

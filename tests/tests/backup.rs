@@ -1,5 +1,5 @@
 //! Backups of a database that runs in a container on a real server and is reached as cm-backup
-//! reaches it: through SSH. Restore, proof, retention, cm-backup on the server itself, and the
+//! reaches it: through SSH. Restore, verification, retention, cm-backup on the server itself, and the
 //! container's own mongodump.
 
 use cm_testkit::{Answer, Sandbox, bin_dir};
@@ -66,7 +66,7 @@ fn a_database_on_a_server_is_backed_up_restored_and_pruned_over_ssh() {
     sandbox.server("platform", &up);
 
     // Data comes into the unpublished database as a restore through the tunnel.
-    let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../crates/cm-backup/tests/data/platform.archive.gz");
+    let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../crates/cm-archive/tests/data/platform.archive.gz");
     let golden = golden.to_str().expect("UTF-8");
     done(&backup(
         &sandbox,
@@ -81,7 +81,7 @@ fn a_database_on_a_server_is_backed_up_restored_and_pruned_over_ssh() {
     let there = format!("platform:{file}");
     assert_eq!(archives(&sandbox).len(), 2);
     let listed = done(&backup(&sandbox, &["list"])).stdout.clone();
-    assert_eq!(listed.matches(&format!("{documents} documents, proved")).count(), 2, "{listed}");
+    assert_eq!(listed.matches(&format!("{documents} documents, verified")).count(), 2, "{listed}");
 
     let verified = backup(&sandbox, &["verify", &there, "--restore-check", "--json"]);
     assert_eq!(serde_json::from_str::<Value>(&done(&verified).stdout).expect("JSON")["proved"], "complete");
@@ -109,13 +109,14 @@ fn a_database_on_a_server_is_backed_up_restored_and_pruned_over_ssh() {
 
 /// What mongodump wrote into a directory of the server, without an archive, is as good.
 fn a_directory_of_mongodump(sandbox: &Sandbox) {
-    let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../crates/cm-backup/tests/data/platform.dir/platform");
+    let golden =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../crates/cm-archive/tests/data/platform.dir/platform");
     let server = sandbox.container("platform");
     docker(&["cp", "-q", &golden.display().to_string(), &format!("{server}:/usr/local/share/platform")]);
     docker(&["exec", &server, "chmod", "-R", "a+rX", "/usr/local/share/platform"]);
     let directory = "platform:/usr/local/share/platform/";
     let verified = backup(sandbox, &["verify", directory]);
-    assert!(done(&verified).stderr.contains("completeness not proved"), "{}", verified.stderr);
+    assert!(done(&verified).stderr.contains("completeness not verified"), "{}", verified.stderr);
     let line = format!("TMPDIR=/nowhere CM_LOG=json cm-backup verify {directory}");
     let nowhere = sandbox.laptop("bash", &["-c", &line]);
     assert_eq!(nowhere.code, 21, "{}", nowhere.stderr);
@@ -126,7 +127,7 @@ fn a_directory_of_mongodump(sandbox: &Sandbox) {
     assert_eq!(document["namespaces"][0], serde_json::json!({"from": "platform.users", "to": "from_directory.users"}));
     docker(&["exec", &server, "truncate", "-s", "-1", "/usr/local/share/platform/users.bson"]);
     let damaged = backup(sandbox, &["verify", directory]);
-    assert!(damaged.code == 21 && damaged.stderr.contains("users.bson: it is cut off"), "{}", damaged.stderr);
+    assert!(damaged.code == 21 && damaged.stderr.contains("users.bson: it ends too early"), "{}", damaged.stderr);
 }
 
 /// Where cm-backup is installed on the server, it works there.
@@ -156,7 +157,7 @@ fn on_the_server(sandbox: &Sandbox, documents: u64) {
     assert_eq!(archives(sandbox), before);
 }
 
-/// The container's own mongodump, with the same proof after it.
+/// The container's own mongodump, with the same verification after it.
 fn by_mongodump(sandbox: &Sandbox, good: &str, documents: u64) {
     let run = || backup(sandbox, &["--method", "mongodump"]);
     let before = archives(sandbox);

@@ -175,7 +175,7 @@ fn project() -> Home {
     }
     fs::write(work.join("web/Dockerfile"), "FROM scratch\n").expect("write");
     fs::write(work.join("cm.toml"), TOML).expect("write");
-    let backup = repository().join("crates/cm-backup/tests/data/platform.archive.gz");
+    let backup = repository().join("crates/cm-archive/tests/data/platform.archive.gz");
     fs::copy(backup, work.join("shop.gz")).expect("copied");
     assert_eq!(home.run("git", &["init", "-q"], "work", None).code, 0);
     commit(&home);

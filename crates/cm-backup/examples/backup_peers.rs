@@ -4,7 +4,7 @@
 //! that are used and renames them at the end.
 
 use bson::{RawBsonRef, RawDocumentBuf, rawdoc};
-use cm_backup::verify::read_documents;
+use cm_archive::verify::read_documents;
 use futures_util::StreamExt;
 use mongodb::options::WriteConcern;
 use mongodb::{Client, Database};

@@ -1,14 +1,20 @@
 //! The command line.
 
-use crate::codec::Compressed;
-use crate::dump::Method;
-use crate::moment::Wanted;
-use crate::select::{ReadFrom, parse_bytes};
+use crate::choices::{Compression, Consistency, Member, Place, Reader};
+use crate::location::Flags;
+use crate::mongodump::{self, Method};
+use crate::plan::Request;
+use crate::prune::Retention;
+use crate::restore;
 use clap::{Parser, Subcommand};
-use cm_core::CommonArgs;
+use cm_archive::manifest::Selection;
+use cm_core::{CommonArgs, Exit, Failure, Result};
+use cm_mongo::ReadFrom;
+use cm_mongo::dump::Options;
+use cm_mongo::selection::parse_query;
 use std::path::PathBuf;
 
-/// Take a MongoDB backup and prove it: it is read back to its last byte before it
+/// Take a MongoDB backup and verify it: it is read back to its last byte before it
 /// gets its name, and before anything is deployed.
 ///
 /// In a pipe, or in a repository with a cm.toml, it backs up what `[backup]` there
@@ -64,7 +70,7 @@ pub struct Args {
 
     /// The member of a replica set to read from, where the URI leads to all of it
     #[arg(long, value_name = "MEMBER", value_enum)]
-    pub read_preference: Option<ReadFrom>,
+    pub read_preference: Option<Member>,
 
     /// Read at most so many bytes a second, such as 20M
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
@@ -72,7 +78,7 @@ pub struct Args {
 
     /// Who reads: cm-backup, or the mongodump in the database's container
     #[arg(long, value_enum, default_value_t)]
-    pub method: Method,
+    pub method: Reader,
 
     /// Where cm-backup works: on the server, so that no data leaves it, or on this machine. auto
     /// is the server if this version is installed there
@@ -81,11 +87,11 @@ pub struct Args {
 
     /// How the file is compressed
     #[arg(long, value_enum, default_value_t)]
-    pub compression: Compressed,
+    pub compression: Compression,
 
     /// Whether all of it has to be of one moment, which a replica set can show
     #[arg(long, value_enum, default_value_t)]
-    pub consistency: Wanted,
+    pub consistency: Consistency,
 
     /// Before the backup gets its name, restore it into a database that nobody uses, compare,
     /// and drop that; the URI's user must be allowed to
@@ -101,7 +107,7 @@ pub struct Args {
     pub keep: Option<u32>,
 
     /// Afterwards remove backups older than N days; with --keep, only those that neither
-    /// keeps. One that a release may be taken back with stays; `keep_days` in cm.toml
+    /// keeps. One that a release may be rolled back with stays; `keep_days` in cm.toml
     #[arg(long, value_name = "N", global = true)]
     pub keep_days: Option<u32>,
 
@@ -111,16 +117,87 @@ pub struct Args {
     pub strict: bool,
 }
 
-/// Where the program works.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
-pub enum Place {
-    /// On the server, if this version is installed there.
-    #[default]
-    Auto,
-    /// On this machine, through a tunnel.
-    Here,
-    /// On the server in any case.
-    Server,
+impl RestoreArgs {
+    /// What to restore.
+    pub fn request(&self, args: &Args) -> restore::Request {
+        restore::Request {
+            flags: args.flags(),
+            file: self.file.clone(),
+            manifest: self.manifest.clone(),
+            strict: args.strict,
+            drop: self.drop,
+            confirmed: self.confirm.clone(),
+            collections: self.collection.clone(),
+            users_and_roles: self.users_and_roles,
+            renames: (self.ns_from.clone(), self.ns_to.clone()),
+            json: self.json,
+        }
+    }
+}
+
+impl Args {
+    /// Where things are.
+    pub fn flags(&self) -> Flags {
+        Flags {
+            common: self.common.clone(),
+            host: self.host.clone(),
+            service: self.service.clone(),
+            uri_env: self.uri_env.clone(),
+            database: self.database.clone(),
+            remote_dir: self.remote_dir.clone(),
+            read_from: self.read_preference.map(ReadFrom::from),
+        }
+    }
+
+    /// What to back up.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] for what does not go together.
+    pub fn request(&self) -> Result<Request> {
+        let options = Options {
+            selection: self.selection()?,
+            compression: self.compression.into(),
+            consistency: self.consistency.into(),
+            rate_limit: self.rate_limit,
+        };
+        Ok(Request {
+            flags: self.flags(),
+            output: self.output.clone(),
+            method: self.method(&options)?,
+            options,
+            run_on: self.run_on.into(),
+            allow_empty: self.allow_empty,
+            restore_check: self.restore_check,
+            strict: self.strict,
+        })
+    }
+
+    fn selection(&self) -> Result<Option<Selection>> {
+        let query = self.query.as_deref().map(parse_query).transpose()?;
+        if query.is_some() && self.collection.len() != 1 {
+            return Err(Failure::new(Exit::Usage, "usage.query", "--query needs exactly one --collection"));
+        }
+        let selection =
+            Selection { collections: self.collection.clone(), excluded: self.exclude_collection.clone(), query };
+        Ok((selection != Selection::default()).then_some(selection))
+    }
+
+    fn method(&self, options: &Options) -> Result<Method> {
+        if self.method == Reader::Native {
+            return Ok(Method::Native);
+        }
+        if self.uri_env.is_some() {
+            let message = "--method mongodump runs in the database's container, which --uri-env does not lead to";
+            return Err(Failure::new(Exit::Usage, "usage.method", message).hint("--host and --service, or cm.toml, do"));
+        }
+        mongodump::check(options)?;
+        Ok(Method::Mongodump)
+    }
+
+    /// What the flags say of old backups.
+    pub fn retention(&self) -> Retention {
+        Retention { keep: self.keep, keep_days: self.keep_days }
+    }
 }
 
 /// Other uses than making a backup.
@@ -131,7 +208,7 @@ pub enum Command {
         /// The file, or HOST:PATH; - for stdin. Any mongodump archive or directory will do
         file: PathBuf,
 
-        /// Its manifest; otherwise the one beside it
+        /// Its manifest; otherwise the one alongside it
         #[arg(long, value_name = "FILE")]
         manifest: Option<PathBuf>,
 
@@ -145,14 +222,14 @@ pub enum Command {
         json: bool,
     },
 
-    /// Restore a backup that verifies: beside what is there, which is replaced only when
+    /// Restore a backup that verifies: alongside what is there, which is replaced only when
     /// everything has arrived
     ///
     /// Each collection is filled under a name of its own while the file is read to its last
     /// byte; one that does not verify is refused. The collections get their indexes, and only
-    /// when the file is proved and all of them are complete do they take their names. If
+    /// when the file is verified and all of them are complete do they take their names. If
     /// anything fails before that, the database is as it was. What has to be changed in its
-    /// place (documents added to a collection, a time series) waits until the file is proved.
+    /// place (documents added to a collection, a time series) waits until the file is verified.
     /// Exit status 0 means that every document is there.
     #[command(after_long_help = RESTORE_EXAMPLES)]
     Restore(RestoreArgs),
@@ -176,9 +253,9 @@ pub enum Command {
 
     /// Remove old backups from the directory that cm.toml names, or from one of this machine
     ///
-    /// --keep, --keep-days or cm.toml say which stay. Beside those, the newest of each
+    /// --keep, --keep-days or cm.toml say which stay. Besides those, the newest of each
     /// database stays, what has no manifest, and all that the ledgers' last good releases
-    /// ([prune] keep in cm.toml) may be taken back with. --dry-run shows what would go.
+    /// ([prune] keep in cm.toml) may be rolled back with. --dry-run shows what would go.
     Prune {
         /// A directory of this machine
         directory: Option<PathBuf>,
@@ -192,7 +269,7 @@ pub struct RestoreArgs {
     /// also a directory that mongodump wrote
     pub file: PathBuf,
 
-    /// Its manifest; otherwise the one beside it
+    /// Its manifest; otherwise the one alongside it
     #[arg(long, value_name = "FILE")]
     pub manifest: Option<PathBuf>,
 
@@ -226,10 +303,25 @@ pub struct RestoreArgs {
     pub json: bool,
 }
 
+/// A number of bytes, with k, M or G for powers of 1000.
+///
+/// # Errors
+/// Why it is none.
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    let (digits, factor) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text[..at], 1_000),
+        Some((at, 'M')) => (&text[..at], 1_000_000),
+        Some((at, 'G')) => (&text[..at], 1_000_000_000),
+        _ => (text, 1),
+    };
+    let number: u64 = digits.parse().map_err(|_| "it looks like 500k, 20M or 1G".to_owned())?;
+    number.checked_mul(factor).filter(|bytes| *bytes > 0).ok_or_else(|| "it must be above 0, and fit".to_owned())
+}
+
 const RESTORE_EXAMPLES: &str = "\
 Examples:
   cm-backup restore platform:/home/curateme/backups/FILE --db shop_check
-      beside the database in use: nothing is replaced
+      alongside the database in use: nothing is replaced
   cm-backup restore platform:/home/curateme/backups/FILE --drop --confirm=shop
       the collections of the database shop, as they were
   cm-backup restore FILE --uri-env MONGODB_URI --collection orders --ns-from 'shop.*' --ns-to 'shop.old_*'
@@ -242,6 +334,21 @@ Examples:
   cm-backup --uri-env MONGODB_URI --database shop --output /var/backups
       anywhere, without SSH and without cm.toml
   cm-backup verify /var/backups/shop-20260504T093000.500Z.archive.gz
-      prove a backup again; with --restore-check also that a server makes the same of it
+      verify a backup again; with --restore-check also that a server makes the same of it
   cm-backup restore platform:/home/curateme/backups/FILE --drop --confirm=shop
       put it back; `mongorestore --gzip --archive=FILE` can, too";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_read() {
+        for (text, bytes) in [("1", 1), ("500k", 500_000), ("20M", 20_000_000), ("1G", 1_000_000_000)] {
+            assert_eq!(parse_bytes(text), Ok(bytes));
+        }
+        for text in ["", "0", "k", "-1", "1.5M", "20MB", "99999999999G"] {
+            assert!(parse_bytes(text).is_err(), "{text}");
+        }
+    }
+}

@@ -2,19 +2,18 @@
 //! the point: look, check that there is room, read, write aside, read back, compare,
 //! and only then give it its name.
 
-use crate::accounts;
-use crate::dump::{self, Dump, Dumped, Method, Options, Wanted};
 use crate::file::BackupFile;
-use crate::manifest::{self, Deploy, Manifest, Namespace, SCHEMA, Server, UsersAndRoles};
-use crate::mongodump;
-use crate::progress::{Goal, Progress};
-use crate::restore;
+use crate::mongodump::{self, Method};
 use crate::source::Source;
 use crate::store::{Prepared, Store};
-use crate::survey::{self, Survey};
-use crate::text;
-use crate::verify::Contents;
+use cm_archive::manifest::{self, Deploy, Manifest, Namespace, SCHEMA, Server, UsersAndRoles};
+use cm_archive::progress::{Goal, Progress};
+use cm_archive::{Contents, Prelude, text};
 use cm_core::{Exit, Failure, Log, Result, time};
+use cm_mongo::dump::{Dump, Dumped, Options};
+use cm_mongo::moment::{NO_MOMENT, Wanted};
+use cm_mongo::survey::{self, Survey};
+use cm_mongo::{accounts, restore, selection};
 use std::sync::Arc;
 
 /// Room that a backup leaves on the disk, in bytes.
@@ -37,6 +36,8 @@ pub struct Backup<'a> {
     pub deploy: Deploy,
     /// What is read, and how.
     pub options: &'a Options,
+    /// Who reads.
+    pub method: Method,
     /// Whether a database without documents is taken as it is.
     pub allow_empty: bool,
     /// Whether it is restored into a database that nobody uses, and compared.
@@ -50,9 +51,9 @@ pub struct Backup<'a> {
 /// How it ended.
 #[derive(Debug)]
 pub enum Outcome {
-    /// There is a backup, and it is proved.
-    Proved {
-        /// What stands beside it.
+    /// There is a backup, and it is verified.
+    Verified {
+        /// What stands alongside it.
         manifest: Box<Manifest>,
         /// What people should know.
         warnings: Vec<String>,
@@ -62,18 +63,18 @@ pub enum Outcome {
 }
 
 impl Backup<'_> {
-    /// Makes the backup and proves it.
+    /// Makes the backup and verifies it.
     ///
     /// # Errors
     /// [`Exit::Backup`]; nothing has the backup's name then.
     pub async fn make(&self) -> Result<Outcome> {
         let mut survey = survey::survey(&self.source.client, self.database).await?;
-        if let Some(selection) = &self.options.selection {
-            selection.apply(&mut survey)?;
+        if let Some(wanted) = &self.options.selection {
+            selection::apply(wanted, &mut survey)?;
         }
         let prepared = self.store.prepare(self.prefix).await?;
         for name in &prepared.removed {
-            self.log.info(format!("removed {}, which a run that died had left", self.store.display(name)));
+            self.log.info(format!("removed {}, left by a crashed run", self.store.display(name)));
         }
         if let Some(nothing) = self.check_not_empty(&survey, &prepared).await? {
             return Ok(Outcome::NothingYet(nothing));
@@ -95,30 +96,30 @@ impl Backup<'_> {
         ));
         let started_at = time::now();
         let dumped = self.dump_to_store(&survey).await?;
-        let proved = match self.prove(&survey, dumped, &prepared, started_at).await {
-            Ok(proved) => proved,
+        let verified = match self.verify(&survey, dumped, &prepared, started_at).await {
+            Ok(verified) => verified,
             Err(failure) => {
                 self.store.discard(self.name).await;
                 return Err(failure);
             }
         };
-        let (manifest, warnings) = proved;
+        let (manifest, warnings) = verified;
         if let Err(failure) = self.store.commit(self.name, &manifest).await {
             self.store.discard(self.name).await;
             return Err(failure);
         }
-        Ok(Outcome::Proved { manifest: Box::new(manifest), warnings })
+        Ok(Outcome::Verified { manifest: Box::new(manifest), warnings })
     }
 
     /// Whether users and roles are wanted: those of a whole database, as it is read here.
     fn has_accounts(&self) -> bool {
-        self.options.selection.is_none() && self.options.method == Method::Native
+        self.options.selection.is_none() && self.method == Method::Native
     }
 
     /// Reads the database into the partial file.
     async fn dump_to_store(&self, survey: &Survey) -> Result<Dumped<()>> {
         match self.dump_once(survey, self.options.consistency).await {
-            Err(failure) if failure.code == dump::NO_MOMENT && self.options.consistency == Wanted::Auto => {
+            Err(failure) if failure.code == NO_MOMENT && self.options.consistency == Wanted::Auto => {
                 self.log.warn(format!(
                     "the server does not keep one moment for so long ({failure}); reading again without"
                 ));
@@ -129,7 +130,7 @@ impl Backup<'_> {
     }
 
     async fn dump_once(&self, survey: &Survey, consistency: Wanted) -> Result<Dumped<()>> {
-        if let (Method::Mongodump, Some(inside)) = (self.options.method, &self.source.inside) {
+        if let (Method::Mongodump, Some(inside)) = (self.method, &self.source.inside) {
             self.log.info("mongodump in the database's container reads");
             let to = (self.store, self.name);
             return mongodump::dump(&self.source.client, inside, survey, self.options, to).await;
@@ -148,7 +149,7 @@ impl Backup<'_> {
     }
 
     /// Reads the partial file back and compares it with what was read from the database.
-    async fn prove(
+    async fn verify(
         &self,
         survey: &Survey,
         dumped: Dumped<()>,
@@ -156,10 +157,10 @@ impl Backup<'_> {
         started_at: String,
     ) -> Result<(Manifest, Vec<String>)> {
         let ended_at = time::now();
-        self.log.info(format!("reading back {} to prove it", text::bytes(dumped.bytes)));
+        self.log.info(format!("reading back {} to verify it", text::bytes(dumped.bytes)));
         let progress = Arc::new(Progress::default());
         let bytes = dumped.totals.iter().map(|totals| totals.bytes).sum();
-        let goal = Goal { what: "proof", bytes: Some(bytes), collections: dumped.totals.len() as u64 };
+        let goal = Goal { what: "verification", bytes: Some(bytes), collections: dumped.totals.len() as u64 };
         let contents = tokio::select! {
             contents = self.store.read_back(self.name, Arc::clone(&progress)) => contents?,
             never = progress.report(self.log, goal) => never,
@@ -173,7 +174,7 @@ impl Backup<'_> {
         }
         if self.restore_check && !contents.prelude.entries.is_empty() {
             let name = format!("{}.partial", self.name);
-            let file = BackupFile::There { store: self.store.clone(), name, copied: None };
+            let file = BackupFile::Remote { store: self.store.clone(), name, copied: None };
             restore::rehearse(&self.source.of_the_primary()?, &file, &contents, self.log).await?;
         }
         manifest.verified_at = time::now();
@@ -203,7 +204,7 @@ impl Backup<'_> {
             schema: SCHEMA.to_owned(),
             file: self.name.to_owned(),
             format: manifest::FORMAT.to_owned(),
-            compression: self.options.compression.word().to_owned(),
+            compression: self.options.compression.as_str().to_owned(),
             bytes: dumped.bytes,
             sha256: dumped.sha256.clone(),
             database: self.database.to_owned(),
@@ -246,7 +247,7 @@ impl Backup<'_> {
             false => format!("the server has: {}", others.join(", ")),
         };
         Err(Failure::new(Exit::Backup, "backup.empty", message).cause(known).hint(
-            "is the name right ([backup] database in cm.toml, --database)? --allow-empty takes it as it is; `--no-backup` in the deploy script goes on without a backup",
+            "is the name right ([backup] database in cm.toml, --database)? --allow-empty takes it as it is; `--no-backup` in the deploy script deploys without a backup",
         ))
     }
 
@@ -279,7 +280,7 @@ impl Backup<'_> {
             return Ok(());
         }
         let message = format!(
-            "{} has {} free, and the backup may take {}; {} must stay free beside it",
+            "{} has {} free, and the backup may take {}; {} must stay free besides it",
             self.store.display(""),
             text::bytes(free),
             text::bytes(needed),
@@ -308,7 +309,7 @@ impl Backup<'_> {
 }
 
 /// The prelude as a reader sees it: where a time series keeps its buckets is in the blocks.
-fn without_places(prelude: &crate::archive::Prelude) -> crate::archive::Prelude {
+fn without_places(prelude: &Prelude) -> Prelude {
     let mut prelude = prelude.clone();
     prelude.entries.iter_mut().for_each(|entry| entry.in_buckets = false);
     prelude

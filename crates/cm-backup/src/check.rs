@@ -1,31 +1,22 @@
-//! `cm-backup verify FILE`: proves a backup again, or any archive of mongodump.
+//! `cm-backup verify FILE`: verifies a backup again, or any archive of mongodump.
 
-use crate::args::Args;
-use crate::file::{BackupFile, drained};
-use crate::manifest::Manifest;
-use crate::progress::{Goal, Progress};
-use crate::verify::{self, Contents};
-use crate::{places, restore, text};
+use crate::file::BackupFile;
+use crate::location::{self, Flags};
+use cm_archive::manifest::Manifest;
+use cm_archive::progress::{Goal, Progress};
+use cm_archive::{Contents, Stored, Verified, text, verify};
 use cm_core::{Exit, Failure, Io, Log, Result};
+use cm_mongo::restore;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 
-/// How sure one can be of a file.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Proof {
-    /// It is intact and holds all that its manifest says.
-    Complete,
-    /// It is intact; nothing says what should be in it.
-    Intact,
-}
-
-/// What to prove.
+/// What to verify.
 #[derive(Clone, Debug)]
 pub struct Check<'a> {
     /// The file.
     pub file: &'a BackupFile,
-    /// Its manifest, if not beside it.
+    /// Its manifest, if not alongside it.
     pub manifest: Option<&'a Path>,
     /// Whether a file without a manifest is an error.
     pub strict: bool,
@@ -38,30 +29,30 @@ impl Check<'_> {
     /// # Errors
     /// [`Exit::Backup`] for a file that is damaged, not what its manifest says, or comes back
     /// in another form from a restore; [`Exit::Usage`] for one that cannot be opened.
-    pub async fn run(&self, server: Option<&Args>, json: bool, io: &Io) -> Result<Exit> {
+    pub async fn run(&self, server: Option<&Flags>, json: bool, io: &Io) -> Result<Exit> {
         if server.is_some() && matches!(self.file, BackupFile::Stdin) {
-            return Err(restore::read_twice());
+            return Err(read_twice());
         }
-        let (contents, proof) = self.prove(&io.log).await?;
-        if let Some(args) = server {
-            self.rehearse(args, &contents, io).await?;
+        let (contents, verified) = self.verify(&io.log).await?;
+        if let Some(flags) = server {
+            self.rehearse(flags, &contents, io).await?;
         }
         let name = self.file.display();
         let holds = holds(&contents);
-        match proof {
-            Proof::Complete => io.log.success(format!("{name} is proved: {holds}, all as its manifest says")),
-            Proof::Intact => {
-                io.log.warn(format!("{name}: structure intact, completeness not proved (no manifest): {holds}"))
+        match verified {
+            Verified::Complete => io.log.success(format!("{name} is verified: {holds}, all as its manifest says")),
+            Verified::Intact => {
+                io.log.warn(format!("{name}: structure intact, completeness not verified (no manifest): {holds}"))
             }
         }
         if json {
-            io.print_json(&report(&contents, proof))?;
+            io.print_json(&report(&contents, verified))?;
         }
         Ok(Exit::Done)
     }
 
-    async fn rehearse(&self, args: &Args, contents: &Contents, io: &Io) -> Result<()> {
-        let destination = places::destination(args, &io.log).await?;
+    async fn rehearse(&self, flags: &Flags, contents: &Contents, io: &Io) -> Result<()> {
+        let destination = location::destination(flags, &io.log).await?;
         let same = restore::rehearse(&destination.source.client, self.file, contents, &io.log).await;
         destination.source.close().await;
         same?;
@@ -77,7 +68,7 @@ impl Check<'_> {
     pub async fn manifest(&self) -> Result<Option<Manifest>> {
         let manifest = self.file.manifest(self.manifest).await?;
         if manifest.is_none() && self.strict {
-            let message = format!("{} has no manifest, so nothing proves that it is complete", self.file.display());
+            let message = format!("{} has no manifest, so nothing says whether it is complete", self.file.display());
             return Err(
                 Failure::new(Exit::Backup, "backup.no-manifest", message).hint("name its manifest: --manifest FILE")
             );
@@ -89,49 +80,25 @@ impl Check<'_> {
     ///
     /// # Errors
     /// As [`Check::run`].
-    pub async fn prove(&self, log: &Log) -> Result<(Contents, Proof)> {
+    pub async fn verify(&self, log: &Log) -> Result<(Contents, Verified)> {
         let manifest = self.manifest().await?;
         let progress = Arc::new(Progress::default());
         let goal = Goal {
-            what: "proof",
+            what: "verification",
             bytes: manifest.as_ref().map(|manifest| manifest.data_bytes),
             collections: manifest.as_ref().map_or(0, |manifest| manifest.namespaces.len() as u64),
         };
         tokio::select! {
-            proved = self.prove_against(manifest.as_ref(), &progress) => proved,
+            verified = verify::verify(self.file, manifest.as_ref(), &progress) => verified,
             never = progress.report(log, goal) => never,
         }
     }
+}
 
-    /// As [`Check::prove`], for one who tells people how far it is.
-    ///
-    /// # Errors
-    /// As [`Check::run`].
-    pub async fn prove_against(
-        &self,
-        manifest: Option<&Manifest>,
-        progress: &Arc<Progress>,
-    ) -> Result<(Contents, Proof)> {
-        let watched = Arc::clone(progress);
-        let read = self.file.read(move |input| drained(input, |input| verify::read_back_watched(input, &watched)));
-        let contents = read.await?.map_err(|error| {
-            Failure::new(Exit::Backup, "backup.not-proved", format!("{} is not an intact backup", self.file.display()))
-                .cause(error)
-        })?;
-        let proof = self.judge(&contents, manifest)?;
-        Ok((contents, proof))
-    }
-
-    fn judge(&self, contents: &Contents, manifest: Option<&Manifest>) -> Result<Proof> {
-        let Some(manifest) = manifest else { return Ok(Proof::Intact) };
-        let differences = contents.differences(manifest);
-        if differences.is_empty() {
-            return Ok(Proof::Complete);
-        }
-        let message = format!("{} is not the backup that its manifest describes", self.file.display());
-        let failure = Failure::new(Exit::Backup, "backup.not-proved", message);
-        Err(differences.into_iter().take(10).fold(failure, Failure::cause))
-    }
+/// stdin is no backup to restore.
+pub fn read_twice() -> Failure {
+    Failure::new(Exit::Usage, "restore.stdin", "a restore reads the backup twice, which stdin cannot")
+        .hint("write it to a file first")
 }
 
 /// What a backup holds, for people.
@@ -144,12 +111,12 @@ pub fn holds(contents: &Contents) -> String {
     )
 }
 
-fn report(contents: &Contents, proof: Proof) -> Value {
+fn report(contents: &Contents, verified: Verified) -> Value {
     json!({
-        "proved": if proof == Proof::Complete { "complete" } else { "intact" },
+        "proved": verified.as_str(),
         "bytes": contents.bytes,
         "sha256": contents.sha256,
-        "compression": contents.compressed.word(),
+        "compression": contents.compressed.as_str(),
         "server_version": contents.prelude.server_version,
         "tool_version": contents.prelude.tool_version,
         "documents": contents.documents(),

@@ -1,49 +1,38 @@
-//! Take a MongoDB backup and prove it. Before a deploy it reads the database of the
+//! Take a MongoDB backup and verify it. Before a deploy it reads the database of the
 //! platform, in its container on a server, into a mongodump archive on that server,
 //! reads the archive back to its last byte, and fails the deploy if anything is
-//! missing: an unproved backup is none.
+//! missing: a backup that is not verified is none.
 
-pub mod accounts;
-pub mod archive;
 mod args;
-pub mod backup;
-pub mod check;
-pub mod codec;
+mod backup;
+mod check;
+mod choices;
 mod copied;
-pub mod dump;
-pub mod envfile;
-pub mod file;
-mod hashed;
+mod envfile;
+mod file;
 mod listing;
-pub mod manifest;
-pub mod metadata;
-pub mod moment;
-pub mod mongo;
-pub mod mongodump;
+mod location;
+mod mongodump;
 mod name;
-pub mod pipe;
-mod places;
+mod pipe;
 mod plan;
-pub mod progress;
-pub mod prune;
-pub mod restore;
-pub mod select;
-pub mod source;
+mod prune;
+mod remote;
+mod restore;
+mod source;
 mod stdout;
-pub mod store;
-pub mod survey;
-mod text;
-pub mod there;
-pub mod verify;
+mod store;
 
 pub use args::Args;
 
 use args::Command;
 use backup::{Backup, Outcome};
 use check::Check;
+use cm_archive::manifest::{self, Deploy, Manifest};
+use cm_archive::text;
 use cm_core::{CommonArgs, Done, Exit, Io, Log, Result, Run, Step};
 use file::BackupFile;
-use manifest::{Deploy, Manifest};
+use location::Flags;
 use plan::{Plan, Route};
 use prune::Retention;
 use serde_json::{Value, json};
@@ -59,7 +48,7 @@ pub struct Tool;
 impl cm_core::Tool for Tool {
     const NAME: &'static str = "cm-backup";
     const EXAMPLES: [(&'static str, &'static str); 2] = [
-        ("cm-backup </dev/null", "back up what cm.toml says, and prove it"),
+        ("cm-backup </dev/null", "back up what cm.toml says, and verify it"),
         ("cm-backup verify FILE", "is this backup whole?"),
     ];
     const SCHEMAS: &'static [&'static str] = &[cm_ledger::SCHEMA];
@@ -76,26 +65,31 @@ impl cm_core::Tool for Tool {
     async fn command(args: &Args, io: &Io) -> Option<Result<Exit>> {
         match &args.command {
             Some(Command::Verify { file, manifest, restore_check, json }) => {
-                let file = BackupFile::find(args, file, &io.log).await;
+                let flags = args.flags();
+                let file = BackupFile::find(&flags, file, &io.log).await;
                 let check = |file| Check { file, manifest: manifest.as_deref(), strict: args.strict };
                 Some(match &file {
-                    Ok(file) => check(file).run(restore_check.then_some(args), *json, io).await,
+                    Ok(file) => check(file).run(restore_check.then_some(&flags), *json, io).await,
                     Err(failure) => Err(failure.clone()),
                 })
             }
-            Some(Command::Prune { directory }) => Some(prune::run(args, directory.as_deref(), io).await),
-            Some(Command::Restore(restore)) => Some(restore::run(args, restore, io).await),
-            Some(Command::CarryOut { order }) => Some(there::run(order, io).await),
-            Some(Command::List { directory, json }) => Some(list(args, directory.as_deref(), *json, io).await),
-            None if args.output.as_deref().is_some_and(|path| path.as_os_str() == "-") => {
-                Some(stdout::run(args, io).await)
+            Some(Command::Prune { directory }) => {
+                Some(prune::run(&args.flags(), args.retention(), directory.as_deref(), io).await)
             }
+            Some(Command::Restore(restore)) => Some(restore::run(&restore.request(args), io).await),
+            Some(Command::CarryOut { order }) => Some(remote::run(order, io).await),
+            Some(Command::List { directory, json }) => Some(list(&args.flags(), directory.as_deref(), *json, io).await),
+            None if args.output.as_deref().is_some_and(|path| path.as_os_str() == "-") => Some(match args.request() {
+                Ok(request) => stdout::run(&request, io).await,
+                Err(failure) => Err(failure),
+            }),
             None => None,
         }
     }
 
     async fn run(args: Args, run: &mut Run) -> Result<Done> {
-        let Some(plan) = Plan::make(&args, run)? else {
+        let retention = args.retention();
+        let Some(plan) = Plan::make(args.request()?, run)? else {
             run.doc.set_facts(json!({"verified": false, "reason": "not configured"}));
             return Ok(Done::skipped("cm.toml has no [backup]"));
         };
@@ -106,21 +100,21 @@ impl cm_core::Tool for Tool {
         }
         run.log.info(format!("backing up {}", plan.describe()));
         let clock = Instant::now();
-        let outcome = carry_out(&plan, &args, run).await?;
+        let outcome = carry_out(&plan, run).await?;
         let kept = outcome.1.clone().filter(|_| plan.is_in_a_series());
         let done = report(run, outcome, &clock);
         match kept {
-            Some(store) => Ok(remove_old(&args, &store, run, done).await),
+            Some(store) => Ok(remove_old(&plan.request.flags, retention, &store, run, done).await),
             None => Ok(done),
         }
     }
 }
 
-/// Removes what is too old. The new backup is proved, so that nothing here is worth a failed deploy.
-async fn remove_old(args: &Args, store: &Store, run: &mut Run, done: Done) -> Done {
+/// Removes what is too old. The new backup is verified, so that nothing here is worth a failed deploy.
+async fn remove_old(flags: &Flags, wanted: Retention, store: &Store, run: &mut Run, done: Done) -> Done {
     let removed = async {
-        let project = places::project_if_any(args, true)?;
-        match Retention::of(args, project.as_ref()) {
+        let project = location::project_if_any(flags, true)?;
+        match wanted.or_of(project.as_ref()) {
             retention if retention.is_set() => prune::prune(project.as_ref(), store, retention, run).await,
             _ => Ok(Vec::new()),
         }
@@ -144,21 +138,21 @@ async fn remove_old(args: &Args, store: &Store, run: &mut Run, done: Done) -> Do
 /// What the run comes to: the outcome, and where the backup is.
 type CarriedOut = (Outcome, Option<Store>);
 
-async fn carry_out(plan: &Plan, args: &Args, run: &Run) -> Result<CarriedOut> {
-    if let Some((host, order)) = plan.order(args, deploy(run, plan), &run.log).await? {
+async fn carry_out(plan: &Plan, run: &Run) -> Result<CarriedOut> {
+    if let Some((host, order)) = plan.order(deploy(run, plan), &run.log).await? {
         run.log.info(format!("cm-backup is on {} too: it works there, and no data leaves that server", host.name()));
-        return Ok((order.send(&host, &run.log).await?, plan.store_there(&host)));
+        return Ok((order.send(&host, &run.log).await?, plan.remote_store(&host)));
     }
     let Route { source, store } = plan.open(&run.log).await?;
     let Some(source) = source else {
         return Ok((Outcome::NothingYet("no database container yet: nothing to back up".to_owned()), None));
     };
-    let made = make(plan, args, run, &source, &store).await;
+    let made = make(plan, run, &source, &store).await;
     source.close().await;
     Ok((made?, Some(store)))
 }
 
-async fn make(plan: &Plan, args: &Args, run: &Run, source: &Source, store: &Store) -> Result<Outcome> {
+async fn make(plan: &Plan, run: &Run, source: &Source, store: &Store) -> Result<Outcome> {
     let database = plan.database(source.database.as_deref())?;
     let prefix = plan.prefix(&database);
     let name = plan.file_name(&prefix, run.doc.commit());
@@ -169,10 +163,11 @@ async fn make(plan: &Plan, args: &Args, run: &Run, source: &Source, store: &Stor
         prefix: &prefix,
         name: &name,
         deploy: deploy(run, plan),
-        options: &plan.options,
-        allow_empty: args.allow_empty,
-        restore_check: args.restore_check,
-        strict: args.strict,
+        options: &plan.request.options,
+        method: plan.request.method,
+        allow_empty: plan.request.allow_empty,
+        restore_check: plan.request.restore_check,
+        strict: plan.request.strict,
         log: &run.log,
     };
     backup.make().await
@@ -189,17 +184,17 @@ fn deploy(run: &Run, plan: &Plan) -> Deploy {
 
 fn report(run: &mut Run, (outcome, store): CarriedOut, clock: &Instant) -> Done {
     let (manifest, warnings, store) = match (outcome, store) {
-        (Outcome::Proved { manifest, warnings }, Some(store)) => (manifest, warnings, store),
+        (Outcome::Verified { manifest, warnings }, Some(store)) => (manifest, warnings, store),
         (Outcome::NothingYet(why), _) => {
             run.log.warn(&why);
             run.doc.set_facts(json!({"verified": false, "reason": why}));
             return Done::warned(why);
         }
-        (Outcome::Proved { .. }, None) => unreachable!("a proved backup is in a store"),
+        (Outcome::Verified { .. }, None) => unreachable!("a verified backup is in a store"),
     };
     run.doc.set_facts(facts(&manifest, &store, &warnings, clock));
     let summary = summary(&manifest, &store, clock);
-    run.log.success(format!("backup proved: {summary}"));
+    run.log.success(format!("backup verified: {summary}"));
     warn(&run.log, &warnings);
     let done = if warnings.is_empty() { Done::ok(summary) } else { Done::warned(summary) };
     done.changed(true)
@@ -240,10 +235,10 @@ fn facts(manifest: &Manifest, store: &Store, warnings: &[String], clock: &Instan
     })
 }
 
-async fn list(args: &Args, directory: Option<&Path>, json: bool, io: &Io) -> Result<Exit> {
+async fn list(flags: &Flags, directory: Option<&Path>, json: bool, io: &Io) -> Result<Exit> {
     let store = match directory {
-        Some(directory) => places::local_store(args, directory, &io.log).await?,
-        None => places::configured_store(args, &io.log).await?,
+        Some(directory) => location::local_store(flags, directory, &io.log).await?,
+        None => location::configured_store(flags, &io.log).await?,
     };
     listing::show(&store, json, io).await
 }

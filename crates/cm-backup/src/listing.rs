@@ -1,7 +1,7 @@
 //! `cm-backup list`: the backups of a directory, and what is only left over.
 
 use crate::store::{Listed, Store};
-use crate::text;
+use cm_archive::text;
 use cm_core::{Exit, Failure, Io, Result};
 use serde_json::{Value, json};
 
@@ -36,10 +36,10 @@ fn line(file: &Listed) -> String {
     let size = text::bytes(file.bytes);
     let note = match &file.manifest {
         _ if file.name.ends_with(".partial") => "left over: not a backup".to_owned(),
-        None => "no manifest: completeness not proved".to_owned(),
+        None => "no manifest: completeness not verified".to_owned(),
         Some(manifest) if manifest.bytes != file.bytes => "not the size its manifest says".to_owned(),
         Some(manifest) => format!(
-            "{}, {}, proved {}",
+            "{}, {}, verified {}",
             cm_core::plural(manifest.namespaces.len() as u64, "collection"),
             cm_core::plural(manifest.documents, "document"),
             manifest.verified_at

@@ -1,25 +1,35 @@
 //! `--method mongodump`: the container's own mongodump writes the archive, for those who
-//! prefer it, and the same proof comes after it. It runs inside the database's container, so
+//! prefer it, and the same verification comes after it. It runs inside the database's container, so
 //! that it fits the server; the URI reaches it on stdin and is in no list of processes.
 //! mongodump exits well with half a database more often than one would like, and its file
 //! looks whole then: what counts is what the server said of each collection before and after.
 
-use crate::archive::Kind;
-use crate::codec::Compressed;
-use crate::dump::{Dumped, Options};
-use crate::manifest::Consistency;
-use crate::moment::Wanted;
 use crate::source::Inside;
 use crate::store::Store;
-use crate::survey::{self, Survey};
-use crate::verify::Contents;
+use cm_archive::codec::Compressed;
+use cm_archive::manifest::Consistency;
+use cm_archive::{Contents, Kind};
 use cm_core::{Exit, Failure, Result};
+use cm_mongo::dump::{Dumped, Options};
+use cm_mongo::moment::Wanted;
+use cm_mongo::survey::{self, Survey};
 use mongodb::Client;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 
 /// A dump ends with its connection; this only bounds what nothing else does.
 const LIMIT: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// Who reads the database and writes the archive.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Method {
+    /// This program itself.
+    #[default]
+    Native,
+    /// The mongodump in the database's container.
+    Mongodump,
+}
 
 /// What mongodump cannot be told to do.
 ///

@@ -1,33 +1,62 @@
 //! From where to where: what the flags, the environment and `cm.toml` come to,
 //! before anything is connected to.
 
-use crate::args::{Args, Place};
-use crate::dump::{Method, Options};
-use crate::manifest::{Deploy, Selection};
-use crate::mongodump;
+use crate::location::{self, Deployment, Flags, Section};
+use crate::mongodump::Method;
 use crate::name;
-use crate::places::{self, Deployment, Section};
-use crate::select::ReadFrom;
+use crate::remote::{self, Order};
 use crate::source::Source;
 use crate::store::Store;
-use crate::there::{self, Order};
+use cm_archive::manifest::Deploy;
 use cm_core::{Exit, Failure, Log, Result, Run};
 use cm_host::{Host, Target};
+use cm_mongo::dump::Options;
 use cm_project::Project;
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 
+/// What is wanted, as the command line says it.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Where things are.
+    pub flags: Flags,
+    /// A directory or a new file of this machine.
+    pub output: Option<PathBuf>,
+    /// What is read, and how.
+    pub options: Options,
+    /// Who reads.
+    pub method: Method,
+    /// Where the program works.
+    pub run_on: RunOn,
+    /// A database without documents is taken as it is.
+    pub allow_empty: bool,
+    /// It is restored to compare.
+    pub restore_check: bool,
+    /// Warnings are errors.
+    pub strict: bool,
+}
+
+/// Where the program works.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RunOn {
+    /// On the server, if this version is installed there.
+    Auto,
+    /// On this machine, through a tunnel.
+    ThisMachine,
+    /// On the server in any case.
+    Server,
+}
+
 /// One backup, planned.
 #[derive(Debug)]
 pub struct Plan {
+    /// What is wanted.
+    pub request: Request,
     from: From,
     to: To,
     database: Option<String>,
     /// The project, where one is known.
     pub project: Option<String>,
-    /// What is read, and how.
-    pub options: Options,
-    read_from: Option<ReadFrom>,
     at: Timestamp,
 }
 
@@ -63,42 +92,42 @@ impl Plan {
     ///
     /// # Errors
     /// [`Exit::Config`] or [`Exit::Usage`] if something is missing or wrong.
-    pub fn make(args: &Args, run: &mut Run) -> Result<Option<Plan>> {
-        let to_here = args.output.as_deref().map(|path| local_target(args, path)).transpose()?;
-        let plan = match (&args.uri_env, to_here) {
+    pub fn make(request: Request, run: &mut Run) -> Result<Option<Plan>> {
+        let flags = &request.flags;
+        let local = request.output.as_deref().map(|path| local_target(flags, path)).transpose()?;
+        let plan = match (&flags.uri_env, local) {
             (Some(variable), Some(to)) => Plan {
                 from: From::Environment(variable.clone()),
                 to,
-                database: args.database.clone(),
+                database: flags.database.clone(),
                 project: run.doc.project().map(str::to_owned),
-                options: options(args)?,
-                read_from: args.read_preference,
                 at: Timestamp::now(),
+                request,
             },
             (_, to) => {
-                let project = Project::load(&args.common)?;
+                let project = Project::load(&flags.common)?;
                 if run.started_here {
                     run.doc.set_target(&project.name(), Some(&project.branch()), None);
                 }
-                let wanted = args.host.is_some() || args.service.is_some() || args.uri_env.is_some();
+                let wanted = flags.host.is_some() || flags.service.is_some() || flags.uri_env.is_some();
                 if project.backup().is_none() && !wanted {
                     return not_configured(run);
                 }
-                Plan::of_project(args, project, to)?
+                Plan::of_project(request, project, to)?
             }
         };
-        plan.database.as_deref().map_or(Ok(()), name::check_database)?;
+        plan.database.as_deref().map_or(Ok(()), cm_mongo::name::check_database)?;
         Ok(Some(plan))
     }
 
-    fn of_project(args: &Args, project: Project, to: Option<To>) -> Result<Plan> {
-        let section = Section::read(args, &project)?;
+    fn of_project(request: Request, project: Project, to: Option<To>) -> Result<Plan> {
+        let section = Section::read(&request.flags, &project)?;
         let to = match to {
             Some(to) => to,
             None => To::Host { target: Target::of(&project, &section.host)?, directory: section.directory },
         };
         let name = Some(project.name());
-        let from = match &args.uri_env {
+        let from = match &request.flags.uri_env {
             Some(variable) => From::Environment(variable.clone()),
             None => From::Service(Box::new(Deployment {
                 project,
@@ -107,15 +136,7 @@ impl Plan {
                 uri_env: section.uri_env,
             })),
         };
-        Ok(Plan {
-            from,
-            to,
-            database: section.database,
-            project: name,
-            options: options(args)?,
-            read_from: args.read_preference,
-            at: Timestamp::now(),
-        })
+        Ok(Plan { request, from, to, database: section.database, project: name, at: Timestamp::now() })
     }
 
     /// The plan for people, after "back up".
@@ -148,7 +169,7 @@ impl Plan {
     /// # Errors
     /// [`Exit::Config`] if there is neither.
     pub fn database(&self, of_uri: Option<&str>) -> Result<String> {
-        name::database(self.database.as_deref(), of_uri)
+        cm_mongo::name::database(self.database.as_deref(), of_uri)
     }
 
     /// Whether the backup is one of many in its directory.
@@ -168,7 +189,7 @@ impl Plan {
     pub fn file_name(&self, prefix: &str, commit: Option<&str>) -> String {
         match &self.to {
             To::File { name, .. } => name.clone(),
-            _ => name::file_name(prefix, self.at, commit, self.options.compression.suffix()),
+            _ => name::file_name(prefix, self.at, commit, self.request.options.compression.suffix()),
         }
     }
 
@@ -177,15 +198,15 @@ impl Plan {
     ///
     /// # Errors
     /// [`Exit::Config`], [`Exit::Unreachable`]; [`Exit::Backup`] where it has to be there, and is not.
-    pub async fn order(&self, args: &Args, deploy: Deploy, log: &Log) -> Result<Option<(Host, Order)>> {
+    pub async fn order(&self, deploy: Deploy, log: &Log) -> Result<Option<(Host, Order)>> {
         let (From::Service(from), To::Host { target, directory }) = (&self.from, &self.to) else { return Ok(None) };
-        let wanted = args.run_on;
-        if wanted == Place::Here || target.is_local() || *target != Target::of(&from.project, &from.host)? {
+        let wanted = self.request.run_on;
+        if wanted == RunOn::ThisMachine || target.is_local() || *target != Target::of(&from.project, &from.host)? {
             return Ok(None);
         }
         let host = Host::connect(target, log).await?;
-        if !there::is_installed(&host).await {
-            if wanted == Place::Server {
+        if !remote::is_installed(&host).await {
+            if wanted == RunOn::Server {
                 let message = format!("there is no cm-backup {} on {}", env!("CARGO_PKG_VERSION"), host.name());
                 return Err(Failure::new(Exit::Backup, "backup.there", message)
                     .hint("install it where `ssh HOST cm-backup` finds it, or leave out --run-on server"));
@@ -199,22 +220,23 @@ impl Plan {
             compose_project: from.compose_project(checkout),
             service: from.service.clone(),
             volumes: from.volumes(),
-            env_file: format!("{checkout}/{}", places::env_file(&from.project)),
+            env_file: format!("{checkout}/{}", location::env_file(&from.project)),
             uri_env: from.uri_env.clone(),
             database: self.database.clone(),
             directory: directory.clone(),
-            options: self.options.clone(),
+            options: self.request.options.clone(),
+            method: self.request.method,
             at: self.at,
-            allow_empty: args.allow_empty,
-            restore_check: args.restore_check,
-            strict: args.strict,
+            allow_empty: self.request.allow_empty,
+            restore_check: self.request.restore_check,
+            strict: self.request.strict,
             deploy,
         };
         Ok(Some((host, order)))
     }
 
     /// The directory of the server that carries an order out.
-    pub fn store_there(&self, host: &Host) -> Option<Store> {
+    pub fn remote_store(&self, host: &Host) -> Option<Store> {
         match &self.to {
             To::Host { directory, .. } => Some(Store::new(host.clone(), directory)),
             _ => None,
@@ -231,14 +253,18 @@ impl Plan {
             From::Environment(_) => None,
         };
         let store = match (&self.to, &server) {
-            (To::Directory(directory) | To::File { directory, .. }, _) => places::here(directory, log).await?,
+            (To::Directory(directory) | To::File { directory, .. }, _) => {
+                location::on_this_machine(directory, log).await?
+            }
             (To::Host { target, directory }, Some(host)) if target == host.target() => {
                 Store::new(host.clone(), directory)
             }
             (To::Host { target, directory }, _) => Store::new(Host::connect(target, log).await?, directory),
         };
         let source = match (&self.from, &server) {
-            (From::Environment(variable), _) => Some(Source::from_environment(variable, self.read_from).await?),
+            (From::Environment(variable), _) => {
+                Some(Source::from_environment(variable, self.request.flags.read_from).await?)
+            }
             (From::Service(from), Some(server)) => from.open(server).await?,
             (From::Service(_), None) => unreachable!("the host of a service was connected to"),
         };
@@ -256,31 +282,9 @@ fn not_configured(run: &Run) -> Result<Option<Plan>> {
     Ok(None)
 }
 
-/// What the flags say of the reading.
-///
-/// # Errors
-/// [`Exit::Usage`] for what does not go together.
-pub fn options(args: &Args) -> Result<Options> {
-    let options = Options {
-        selection: Selection::of(args)?,
-        compression: args.compression,
-        consistency: args.consistency,
-        rate_limit: args.rate_limit,
-        method: args.method,
-    };
-    if args.method == Method::Mongodump {
-        if args.uri_env.is_some() {
-            let message = "--method mongodump runs in the database's container, which --uri-env does not lead to";
-            return Err(Failure::new(Exit::Usage, "usage.method", message).hint("--host and --service, or cm.toml, do"));
-        }
-        mongodump::check(&options)?;
-    }
-    Ok(options)
-}
-
 /// Whether `--output` names a directory or a new file.
-fn local_target(args: &Args, path: &Path) -> Result<To> {
-    let path = places::absolute(args, path)?;
+fn local_target(flags: &Flags, path: &Path) -> Result<To> {
+    let path = location::absolute(flags, path)?;
     let as_directory = path.is_dir() || path.to_string_lossy().ends_with('/');
     if as_directory {
         return Ok(To::Directory(path));

@@ -1,11 +1,10 @@
 //! Retention: old backups are removed, but never one that a release may still be taken
-//! back with, none that nothing proves, and never the newest. What cannot be looked at is
+//! back with, none that nothing verifies, and never the newest. What cannot be looked at is
 //! not known to be unneeded: then nothing is removed.
 
-use crate::args::Args;
-use crate::manifest::Manifest;
-use crate::places;
+use crate::location::{self, Flags};
 use crate::store::{Listed, Removal, Store};
+use cm_archive::manifest::Manifest;
 use cm_core::{Exit, Failure, Io, Log, Result, Run, actor};
 use cm_host::{Host, Target, connect_all};
 use cm_lease::Guard;
@@ -25,10 +24,11 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// What the flags say, and where they say nothing, `cm.toml`.
-    pub fn of(args: &Args, project: Option<&Project>) -> Retention {
-        if args.keep.is_some() || args.keep_days.is_some() {
-            return Retention { keep: args.keep, keep_days: args.keep_days };
+    /// This, or where it says nothing, what `cm.toml` says.
+    #[must_use]
+    pub fn or_of(self, project: Option<&Project>) -> Retention {
+        if self.is_set() {
+            return self;
         }
         let section = project.and_then(Project::backup);
         section
@@ -52,18 +52,18 @@ impl Retention {
 /// # Errors
 /// [`Exit::Usage`] if nothing says what to keep; [`Exit::Unreachable`], [`Exit::LockHeld`],
 /// [`Exit::LockLost`]; [`Exit::Backup`] if it is not known what the releases need.
-pub async fn run(args: &Args, directory: Option<&Path>, io: &Io) -> Result<Exit> {
-    let project = places::project_if_any(args, directory.is_some())?;
-    let retention = Retention::of(args, project.as_ref());
+pub async fn run(flags: &Flags, wanted: Retention, directory: Option<&Path>, io: &Io) -> Result<Exit> {
+    let project = location::project_if_any(flags, directory.is_some())?;
+    let retention = wanted.or_of(project.as_ref());
     if !retention.is_set() {
         return Err(Failure::new(Exit::Usage, "usage.keep", "nothing says which backups to keep")
             .hint("--keep N or --keep-days N, or `keep` under [backup] in cm.toml"));
     }
     let store = match directory {
-        Some(directory) => places::local_store(args, directory, &io.log).await?,
-        None => places::configured_store(args, &io.log).await?,
+        Some(directory) => location::local_store(flags, directory, &io.log).await?,
+        None => location::configured_store(flags, &io.log).await?,
     };
-    let mut doc = cm_core::Document::start("cm-backup", &actor(), args.common.dry_run);
+    let mut doc = cm_core::Document::start("cm-backup", &actor(), flags.common.dry_run);
     if let Some(project) = &project {
         doc.set_target(&project.name(), None, None);
     }

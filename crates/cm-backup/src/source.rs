@@ -3,12 +3,11 @@
 //! it: by the address Docker gave it, through a tunnel, with the URI from the
 //! server's env file. The URI is only ever in this process's memory.
 
-use crate::mongo::DatabaseUri;
-use crate::select::ReadFrom;
-use crate::{envfile, survey};
+use crate::envfile;
 use cm_core::{Exit, Failure, Result};
 use cm_engine::Container;
 use cm_host::{Forward, Host};
+use cm_mongo::{DatabaseUri, ReadFrom, command, dump};
 use cm_project::compose::Service;
 use mongodb::Client;
 use secrecy::SecretString;
@@ -19,7 +18,7 @@ use std::time::Duration;
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// What reads at once.
-const CONNECTIONS: u32 = crate::dump::READERS as u32;
+const CONNECTIONS: u32 = dump::READERS as u32;
 
 /// A database that answers.
 #[derive(Debug)]
@@ -75,7 +74,7 @@ impl Source {
         let client = uri.client(CONNECTIONS)?;
         let database = uri.database().map(str::to_owned);
         let source = Source { client, display, database, deployed: false, inside: None, uri, tunnel };
-        match survey::greet(&source.client, &source.display).await {
+        match command::greet(&source.client, &source.display).await {
             Ok(()) => Ok(source),
             Err(failure) => {
                 source.close().await;
@@ -192,7 +191,7 @@ impl Deployed<'_> {
 
     fn unreachable(&self, message: String) -> Failure {
         Failure::new(Exit::Backup, "backup.database-unreachable", message).hint(format!(
-            "start it first: docker compose up -d {}; or `--no-backup` in the deploy script goes on without a backup, and the record says so",
+            "start it first: docker compose up -d {}; or `--no-backup` in the deploy script deploys without a backup, and the record says so",
             self.service
         ))
     }
@@ -216,7 +215,7 @@ impl Deployed<'_> {
         Ok((uri, value))
     }
 
-    /// The URI must lead to this container: a backup of another database proves nothing.
+    /// The URI must lead to this container: a backup of another database says nothing of this one.
     async fn check_leads_here(&self, uri: &DatabaseUri, container: &Container) -> Result<u16> {
         let (host, port) = uri.server().ok_or_else(|| {
             Failure::new(Exit::Config, "backup.uri", format!("{} names no server and port", uri.origin))

@@ -1,13 +1,13 @@
 //! Where backups are kept: a directory on a server, or of this machine. A backup is
 //! received as `NAME.partial`, synced, read back under that name, and gets its
-//! final name only when it was proved. While it is written or read it is locked,
+//! final name only when it is verified. While it is written or read it is locked,
 //! so that the next run can tell what a dead one left behind, and removes it.
 
-use crate::archive::ReadError;
-use crate::manifest::{self, Manifest};
 use crate::pipe::{self, Blocking};
-use crate::progress::Progress;
-use crate::verify::{self, Contents};
+use cm_archive::ReadError;
+use cm_archive::manifest::{self, Manifest};
+use cm_archive::progress::Progress;
+use cm_archive::verify::{self, Contents};
 use cm_core::{Exit, Failure, Result};
 use cm_host::Host;
 use std::io::Read;
@@ -253,7 +253,7 @@ impl Store {
     pub async fn read_back(&self, name: &str, progress: Arc<Progress>) -> Result<Contents> {
         let partial = format!("{name}.partial");
         let (source, mut sink) = pipe::pipe();
-        let reading = tokio::task::spawn_blocking(move || prove(source, &progress));
+        let reading = tokio::task::spawn_blocking(move || read_whole(source, &progress));
         let with_file = |program: &[&str]| {
             let program = program.iter().map(|word| (*word).to_owned());
             self.host.script(WITH_FILE, self.arguments(&partial).into_iter().chain(program)).limit(TRANSFER_LIMIT)
@@ -265,7 +265,7 @@ impl Store {
             copied
         };
         let (copied, summed) = tokio::join!(copying, sum.text(Exit::Backup, "backup.read-back"));
-        let read = reading.await.map_err(|error| Failure::bug("the proving thread ended").cause(error))?;
+        let read = reading.await.map_err(|error| Failure::bug("the reading thread ended").cause(error))?;
         let damaged = |what: String| {
             Failure::new(Exit::Backup, "backup.not-proved", format!("{} is not intact", self.display(&partial)))
                 .cause(what)
@@ -276,7 +276,7 @@ impl Store {
         let summed = summed?;
         let sum = summed.split_whitespace().next().unwrap_or_default();
         if sum != contents.sha256 {
-            return Err(damaged(format!("its SHA-256 is {sum} there, and {} as it arrived here", contents.sha256)));
+            return Err(damaged(format!("its SHA-256 is {sum} on the host, and {} as it arrived", contents.sha256)));
         }
         Ok(contents)
     }
@@ -301,7 +301,7 @@ impl Store {
         self.host.read(&self.path(name), Exit::Backup).await
     }
 
-    /// Gives the proved backup its name.
+    /// Gives the verified backup its name.
     ///
     /// # Errors
     /// [`Exit::Backup`] with what the host said; there is then no backup of that name.
@@ -365,7 +365,7 @@ impl Prepared {
 
 /// Reads `source` to its end even if it is damaged, so that a transfer that broke
 /// is told apart from a file that is broken.
-fn prove(mut source: impl Read + Send, progress: &Progress) -> Result<Contents, ReadError> {
+fn read_whole(mut source: impl Read + Send, progress: &Progress) -> Result<Contents, ReadError> {
     let read = verify::read_back_watched(&mut source, progress);
     let _drained = std::io::copy(&mut source, &mut std::io::sink());
     read

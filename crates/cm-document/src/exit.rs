@@ -27,7 +27,7 @@ pub enum Exit {
     LockLost,
     /// The changed services could not be determined.
     Detect,
-    /// The backup failed, or could not be proved.
+    /// The backup failed, or could not be verified.
     Backup,
     /// Checkout, build or restart failed.
     Build,

@@ -5,7 +5,7 @@ use crate::support::data::{fill, raw};
 use crate::support::fake::{Fake, cursor};
 use crate::support::{Lab, Server};
 use bson::{Bson, Document, RawDocumentBuf, doc, rawdoc};
-use cm_backup::verify::read_documents;
+use cm_archive::verify::read_documents;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::path::Path;
@@ -69,7 +69,7 @@ async fn users_and_roles_are_in_the_backup_where_they_may_be_read() {
     let extra = ["--drop", "--confirm=shop", "--users-and-roles", "--json"];
     let ended = lab.restore(&server.uri(), &lab.backup(), &extra);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
-    assert!(ended.stderr.contains("users that are there stay as they are: shop.ada, shop.bob"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("users that exist stay as they are: shop.ada, shop.bob"), "{}", ended.stderr);
     assert_eq!((&ended.document()["users"], &ended.document()["roles"]), (&json!([]), &json!([])));
 
     // This server takes none from a backup: then nothing is changed at all.

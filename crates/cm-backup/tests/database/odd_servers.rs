@@ -3,8 +3,8 @@
 use crate::support::fake::{Fake, cursor};
 use crate::support::{Ended, Lab};
 use bson::{RawDocumentBuf, rawdoc};
-use cm_backup::archive::Kind;
-use cm_backup::verify::read_documents;
+use cm_archive::Kind;
+use cm_archive::verify::read_documents;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::sync::atomic::{AtomicU64, Ordering};

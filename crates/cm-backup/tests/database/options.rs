@@ -3,7 +3,7 @@
 use crate::support::data::{every_type, fill, furnish, raw, raw_of};
 use crate::support::{Ended, Lab, Relay, Server};
 use bson::{Document, RawDocumentBuf, doc};
-use cm_backup::verify::{read_back, read_documents};
+use cm_archive::verify::{read_back, read_documents};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -240,7 +240,7 @@ async fn five_hundred_damaged_archives_are_refused() {
     let lab = Lab::new();
     assert_eq!(lab.back_up(&server.uri(), &["--compression", "none"]).code, 0);
     let good = std::fs::read(archive(&lab)).expect("there");
-    let wanted = cm_backup::manifest::Manifest::parse(manifest(&lab).to_string().as_bytes()).expect("a manifest");
+    let wanted = cm_archive::manifest::Manifest::parse(manifest(&lab).to_string().as_bytes()).expect("a manifest");
     let passes = |bytes: &[u8]| read_back(bytes).is_ok_and(|contents| contents.differences(&wanted).is_empty());
     assert!(passes(&good));
     let mut random = 7_usize;

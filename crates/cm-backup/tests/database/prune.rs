@@ -84,7 +84,7 @@ fn what_a_release_may_be_taken_back_with_stays() {
 }
 
 #[tokio::test]
-async fn a_backup_removes_old_ones_after_it_was_proved() {
+async fn a_backup_removes_old_ones_after_it_was_verified() {
     let server = Server::start();
     fill(&server.client().await, "orders", 10).await;
     let lab = Lab::new();

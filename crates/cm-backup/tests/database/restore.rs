@@ -3,14 +3,14 @@
 use crate::support::data::{fill, furnish, raw, raw_of, shape};
 use crate::support::{Ended, Lab, Relay, Server};
 use bson::{Document, doc};
-use cm_backup::verify::hex;
+use cm_archive::hex;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../cm-archive/tests/data").join(name)
 }
 
 async fn names(client: &mongodb::Client, database: &str) -> Vec<String> {
@@ -70,7 +70,7 @@ async fn a_database_that_is_used_is_replaced_only_when_its_name_is_confirmed() {
         let dry = extra.contains(&"--dry-run");
         assert_eq!(ended.code, if dry { 0 } else { 2 }, "{extra:?}: {}", ended.stderr);
         if !dry {
-            ended.refuses(2, "restore.unconfirmed", "--confirm=shop goes on");
+            ended.refuses(2, "restore.unconfirmed", "pass --confirm=shop to proceed");
         }
         assert!(raw(&client, "orders").await == changed, "{extra:?} changed something");
     }
@@ -130,7 +130,7 @@ async fn a_file_that_does_not_verify_changes_nothing() {
     strict.refuses(21, "backup.no-manifest", "--manifest FILE");
     let ended = lab.restore(&server.uri(), &backup, &["--db", "other"]);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
-    assert!(ended.stderr.contains("completeness not proved"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("completeness not verified"), "{}", ended.stderr);
     // Another backup's manifest, which wants more.
     let mut wrong: Value =
         serde_json::from_slice(&std::fs::read(lab.home.path().join("elsewhere.json")).expect("there")).expect("JSON");
@@ -245,7 +245,7 @@ async fn a_backup_is_rehearsed_again_whenever_it_is_verified() {
     }
     let ended = Ended::of(check(&backup).output().expect("runs"));
     assert_eq!(ended.code, 0, "{}", ended.stderr);
-    assert!(ended.stderr.contains("which a check that died had left"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("left by a crashed check"), "{}", ended.stderr);
     assert_eq!(scratch_databases(&client).await, Vec::<String>::new());
 }
 

@@ -5,7 +5,7 @@ use crate::support::data::{every_type, fill, raw};
 use crate::support::fake::{Fake, cursor};
 use crate::support::{Ended, Lab, Relay, Server};
 use bson::{Document, doc, rawdoc};
-use cm_backup::verify::read_documents;
+use cm_archive::verify::read_documents;
 use serde_json::Value;
 use std::fs::File;
 use std::io::Write;
@@ -316,7 +316,7 @@ async fn a_backup_is_proved_again_and_listed() {
     std::fs::write(directory.join("shop-20200101T000000Z.archive.gz.partial"), "x").expect("written");
     let ended = lab.run(&["list", directory.to_str().expect("UTF-8")]);
     let listed = String::from_utf8(ended.stdout).expect("UTF-8");
-    assert!(listed.contains("500 documents, proved"), "{listed}");
+    assert!(listed.contains("500 documents, verified"), "{listed}");
     assert!(listed.contains("left over: not a backup"), "{listed}");
 
     // Any damage: without a manifest the file's own checks, with it every bit.
@@ -329,7 +329,7 @@ async fn a_backup_is_proved_again_and_listed() {
     std::fs::rename(&manifest, directory.join("elsewhere.json")).expect("moved");
     let ended = lab.run(&["verify", path]);
     assert_eq!(ended.code, 0);
-    assert!(ended.stderr.contains("structure intact, completeness not proved"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("structure intact, completeness not verified"), "{}", ended.stderr);
     assert_eq!(lab.run(&["verify", path, "--strict"]).code, 21);
 }
 
@@ -341,7 +341,7 @@ async fn an_archive_goes_to_stdout_and_nothing_else_does() {
     let arguments = ["--uri-env", "TEST_URI", "--database", "shop", "--output", "-"];
     let ended = Ended::of(lab.command(&server.uri(), &arguments).output().expect("runs"));
     assert_eq!(ended.code, 0, "{}", ended.stderr);
-    let contents = cm_backup::verify::read_back(&ended.stdout[..]).expect("intact");
+    let contents = cm_archive::verify::read_back(&ended.stdout[..]).expect("intact");
     assert_eq!(contents.documents(), 500);
 
     let mut verify = lab.command("", &["verify", "-"]);

@@ -3,7 +3,7 @@
 use crate::support::fake::{Fake, cursor};
 use crate::support::{Ended, Lab};
 use bson::{Document, RawDocumentBuf, rawdoc};
-use cm_backup::archive::{Entry, Kind, Prelude, Writer};
+use cm_archive::{Entry, Kind, Prelude, Writer};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -113,7 +113,7 @@ fn a_backup_that_changes_while_it_is_restored_is_refused() {
         let seen = Arc::clone(&renamed);
         let fake = taking(move |name, _| {
             seen.fetch_or(name == "renameCollection", Ordering::Relaxed);
-            // By now the file was read to plan with it; what proves and what restores it open it again.
+            // By now the file was read to plan with it; what verifies and what restores it open it again.
             if name == "create" {
                 std::fs::copy(&another, &place).expect("changed");
             }
@@ -124,7 +124,7 @@ fn a_backup_that_changes_while_it_is_restored_is_refused() {
             ended.refuses(21, "restore.file-changed", "made.archive");
             assert!(!renamed.load(Ordering::Relaxed));
         } else {
-            // What is proved is what comes back.
+            // What is verified is what comes back.
             assert_eq!(ended.code, 0, "{}", ended.stderr);
         }
     }
@@ -143,7 +143,7 @@ fn a_backup_that_cannot_be_planned_with_is_refused_before_a_server_is_asked() {
 }
 
 #[test]
-fn a_rehearsal_that_gives_something_else_is_no_proof() {
+fn a_rehearsal_that_gives_something_else_is_not_verified() {
     let fake = taking(|name, command| {
         let scratch = command.get_str("$db").is_ok_and(|db| db.starts_with("cm_check"));
         match name {
@@ -183,7 +183,7 @@ fn what_a_dead_restore_left_is_removed_again_before_anything_gets_its_name() {
     let lab = Lab::new();
     let ended = lab.restore(&fake.uri(), &archive(&lab, &[ORDERS], 0..3), &[]);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
-    assert!(ended.stderr.contains(&format!("removed shop.{LEFT}, which a restore that died had left")));
+    assert!(ended.stderr.contains(&format!("removed shop.{LEFT}, left by a crashed restore")));
     assert_eq!(*asked.lock().expect("asked"), ["drop", "insert", "drop", "rename"]);
 }
 

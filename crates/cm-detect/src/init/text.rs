@@ -218,7 +218,7 @@ fn backup(survey: &Survey) -> Option<String> {
         let usable = backup.uri_env.is_some() && survey.environment.file.is_some();
         let off = if usable { "" } else { "# " };
         let uri_env = backup.uri_env.as_deref().unwrap_or("MONGODB_URI");
-        text.push_str("# A proved backup before every deployment that changes something.\n");
+        text.push_str("# A verified backup before every deployment that changes something.\n");
         match (&backup.seen_in, usable) {
             (Some(file), true) => {
                 text.push_str(&format!("# The key of the server's env file with the URI: seen in {file}.\n"))

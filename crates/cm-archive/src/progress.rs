@@ -1,0 +1,193 @@
+//! How far a dump, its verification or a restore is: counters that its threads move on, and what
+//! people see of them. On a terminal that is a line that is drawn again in place, elsewhere a
+//! message now and then.
+
+use crate::text;
+use cm_core::Log;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often people hear how far it is, where there is no terminal.
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often the line on a terminal is drawn.
+const DRAW_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Before that much time nothing is said of the time that is left: it would only jump.
+const SPEED_KNOWN_AFTER: Duration = Duration::from_secs(1);
+
+/// The width of the bar, in columns.
+const BAR: usize = 20;
+
+/// How far it is.
+#[derive(Debug, Default)]
+pub struct Progress {
+    documents: AtomicU64,
+    bytes: AtomicU64,
+    collections: AtomicU64,
+}
+
+/// What there is to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Goal<'a> {
+    /// One word for people: `backup`, `verification`, `restore`.
+    pub what: &'a str,
+    /// The length of all documents in bytes of BSON, where it is known, if only about.
+    pub bytes: Option<u64>,
+    /// Collections; 0 where that is not known.
+    pub collections: u64,
+}
+
+/// The counters at one time.
+#[derive(Clone, Copy, Debug)]
+struct Reached {
+    documents: u64,
+    bytes: u64,
+    collections: u64,
+    after: Duration,
+}
+
+impl Progress {
+    /// More documents, and their length in bytes of BSON.
+    pub fn add(&self, documents: u64, bytes: u64) {
+        self.documents.fetch_add(documents, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Another collection is done.
+    pub fn close(&self) {
+        self.collections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn reached(&self, clock: Instant) -> Reached {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Reached {
+            documents: read(&self.documents),
+            bytes: read(&self.bytes),
+            collections: read(&self.collections),
+            after: clock.elapsed(),
+        }
+    }
+
+    /// Tells people how far it is for as long as it is waited for; never ends.
+    pub async fn report<T>(&self, log: &Log, goal: Goal<'_>) -> T {
+        let clock = Instant::now();
+        let _line = Line(log);
+        loop {
+            tokio::time::sleep(if log.is_live() { DRAW_INTERVAL } else { REPORT_INTERVAL }).await;
+            let reached = self.reached(clock);
+            match log.is_live() {
+                true => log.status(&goal.line(reached, log.width())),
+                false => log.info(goal.message(reached)),
+            }
+        }
+    }
+}
+
+/// The line on the terminal, which goes when nobody waits any more.
+struct Line<'a>(&'a Log);
+
+impl Drop for Line<'_> {
+    fn drop(&mut self) {
+        self.0.end_status();
+    }
+}
+
+impl Goal<'_> {
+    /// A message for where there is no terminal.
+    fn message(&self, reached: Reached) -> String {
+        let of =
+            self.bytes.filter(|all| *all > 0).map_or(String::new(), |all| format!(" of about {}", text::bytes(all)));
+        let left = self.left(reached).map_or(String::new(), |left| format!(", about {} left", text::duration(left)));
+        let collections = match self.collections {
+            0 => String::new(),
+            all => format!(", {} of {all} collections done", reached.collections),
+        };
+        format!(
+            "{}: {}{of}, {}{collections}{left}",
+            self.what,
+            text::bytes(reached.bytes),
+            cm_core::plural(reached.documents, "document"),
+        )
+    }
+
+    /// The line on a terminal; what there is no room for is left out, the least important first.
+    fn line(&self, reached: Reached, width: usize) -> String {
+        let share = self.bytes.filter(|all| *all > 0).map(|all| (reached.bytes as f64 / all as f64).min(1.0));
+        let bar = share.map(|share| {
+            let done = (share * BAR as f64) as usize;
+            format!("[{}{}] {:3.0} %", "#".repeat(done), "-".repeat(BAR - done), (share * 100.0).floor())
+        });
+        let speed = reached.bytes as f64 / reached.after.as_secs_f64().max(0.001);
+        let parts = [
+            bar,
+            Some(text::bytes(reached.bytes)),
+            self.left(reached).map(|left| format!("{} left", text::duration(left))),
+            (self.collections > 0).then(|| format!("{}/{} collections", reached.collections, self.collections)),
+            Some(cm_core::plural(reached.documents, "document")),
+            Some(format!("{}/s", text::bytes(speed as u64))),
+        ];
+        let mut line = self.what.to_owned();
+        for part in parts.into_iter().flatten() {
+            if line.len() + 2 + part.len() <= width {
+                line.push_str("  ");
+                line.push_str(&part);
+            }
+        }
+        line
+    }
+
+    /// How long it takes from here at the speed so far.
+    fn left(&self, reached: Reached) -> Option<Duration> {
+        let all = self.bytes.filter(|all| *all > reached.bytes && reached.bytes > 0)?;
+        if reached.after < SPEED_KNOWN_AFTER {
+            return None;
+        }
+        let share = (all - reached.bytes) as f64 / reached.bytes as f64;
+        Duration::try_from_secs_f64(reached.after.as_secs_f64() * share).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOAL: Goal<'_> = Goal { what: "backup", bytes: Some(1_000_000_000), collections: 7 };
+
+    fn reached(bytes: u64, seconds: u64) -> Reached {
+        Reached { documents: 1_234_567, bytes, collections: 2, after: Duration::from_secs(seconds) }
+    }
+
+    #[test]
+    fn a_line_fits_its_terminal() {
+        let line = GOAL.line(reached(460_000_000, 4), 119);
+        let whole =
+            "backup  [#########-----------]  46 %  460 MB  4.7 s left  2/7 collections  1234567 documents  115 MB/s";
+        assert_eq!(line, whole);
+        let line = GOAL.line(reached(460_000_000, 4), 79);
+        assert_eq!(line, "backup  [#########-----------]  46 %  460 MB  4.7 s left  2/7 collections");
+        assert!(GOAL.line(reached(460_000_000, 4), 10).len() <= 10);
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_said() {
+        let unknown = Goal { bytes: None, ..GOAL };
+        assert_eq!(
+            unknown.line(reached(5_000_000, 1), 60),
+            "backup  5.0 MB  2/7 collections  1234567 documents  5.0 MB/s"
+        );
+        assert!(!GOAL.message(reached(0, 9)).contains("left"));
+        let unknown = Goal { bytes: None, collections: 0, ..GOAL };
+        assert_eq!(unknown.line(reached(5_000_000, 1), 60), "backup  5.0 MB  1234567 documents  5.0 MB/s");
+        assert_eq!(unknown.message(reached(5_000_000, 1)), "backup: 5.0 MB, 1234567 documents");
+        // More than was thought: no time is left, and no more than all is done.
+        assert!(GOAL.line(reached(2_000_000_000, 9), 79).contains("100 %  2.0 GB  2/7"));
+    }
+
+    #[test]
+    fn a_message_says_how_far_it_is() {
+        let message = GOAL.message(reached(250_000_000, 2));
+        let wanted = "backup: 250 MB of about 1.0 GB, 1234567 documents, 2 of 7 collections done, about 6.0 s left";
+        assert_eq!(message, wanted);
+    }
+}

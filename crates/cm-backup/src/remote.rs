@@ -1,0 +1,177 @@
+//! A backup that is made on the server itself, where `cm-backup` of the same version is
+//! installed there: the data does not cross the network. The same code makes it, from the
+//! same plan; what comes back is the manifest, or the failure.
+
+use crate::backup::{Backup, Outcome};
+use crate::mongodump::Method;
+use crate::name;
+use crate::source::{Deployed, Source};
+use crate::store::Store;
+use cm_archive::manifest::{Deploy, Manifest};
+use cm_core::{Exit, Failure, Io, Log, Result};
+use cm_host::{Host, Target};
+use cm_mongo::dump::Options;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// A backup ends with its connection; this only bounds what nothing else does.
+const LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What is to be done, for the program on the server. It holds no secret: the URI is read there.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Order {
+    /// What the host is called, for messages.
+    pub host: String,
+    /// The project's name as Compose knows it.
+    pub compose_project: String,
+    /// The database's service.
+    pub service: String,
+    /// The volumes that its definition names.
+    pub volumes: Vec<String>,
+    /// The env file on the host.
+    pub env_file: String,
+    /// The variable in it that holds the URI.
+    pub uri_env: String,
+    /// The database, if not the URI's.
+    pub database: Option<String>,
+    /// The directory for backups.
+    pub directory: String,
+    /// What is read, and how.
+    pub options: Options,
+    /// Who reads.
+    pub method: Method,
+    /// When the backup was begun, for its name.
+    pub at: Timestamp,
+    /// A database without documents is taken as it is.
+    pub allow_empty: bool,
+    /// It is restored to compare.
+    pub restore_check: bool,
+    /// Warnings are errors.
+    pub strict: bool,
+    /// The deploy it is for.
+    pub deploy: Deploy,
+}
+
+/// What the program on the server answers, in its last line.
+#[derive(Debug, Deserialize, Serialize)]
+enum Answer {
+    #[serde(rename = "proved")]
+    Verified { manifest: Box<Manifest>, warnings: Vec<String> },
+    #[serde(rename = "nothing")]
+    Nothing(String),
+    #[serde(rename = "failed")]
+    Failed { exit: u64, code: String, message: String, causes: Vec<String>, hint: Option<String>, retryable: bool },
+}
+
+/// Whether `host` has this version of the program.
+pub async fn is_installed(host: &Host) -> bool {
+    let Ok(asked) = host.command(["cm-backup", "--version"]).output().await else { return false };
+    let version = asked.text().split_whitespace().nth(1).map(str::to_owned);
+    asked.success() && version.as_deref() == Some(env!("CARGO_PKG_VERSION"))
+}
+
+impl Order {
+    /// Has `host` carry it out.
+    ///
+    /// # Errors
+    /// What failed there; [`Exit::Backup`] if the program there gives no answer.
+    pub async fn send(&self, host: &Host, log: &Log) -> Result<Outcome> {
+        let order = serde_json::to_string(self).map_err(|error| Failure::bug("an order is no JSON").source(error))?;
+        let command = host.command(["cm-backup", "--log", "json", "carry-out", &order]).limit(LIMIT).ends_with_us();
+        let mut answer = None;
+        let ended = command
+            .stream(Exit::Backup, "backup.there", |line| match serde_json::from_str(line) {
+                Ok(read) => answer = Some(read),
+                Err(_) => relay(line, log),
+            })
+            .await;
+        match (answer, ended) {
+            (Some(Answer::Verified { manifest, warnings }), Ok(())) => Ok(Outcome::Verified { manifest, warnings }),
+            (Some(Answer::Nothing(why)), Ok(())) => Ok(Outcome::NothingYet(why)),
+            (Some(Answer::Failed { exit, code, message, causes, hint, retryable }), _) => {
+                Err(Failure { exit: Exit::from_code(exit), code, message, causes, hint, retryable })
+            }
+            (_, Err(failure)) => Err(failure),
+            (None, Ok(())) => {
+                let message = format!("cm-backup on {} ended without an answer", self.host);
+                Err(Failure::new(Exit::Backup, "backup.there", message).hint("--run-on here goes without it"))
+            }
+        }
+    }
+
+    /// Carries it out: this process is the one on the server.
+    async fn carry_out(&self, log: &Log) -> Result<Outcome> {
+        let target = Target { name: self.host.clone(), address: "local".to_owned(), ssh_config: None };
+        let host = Host::connect(&target, log).await?;
+        let deployed = Deployed {
+            host: &host,
+            project: &self.compose_project,
+            service: &self.service,
+            volumes: &self.volumes,
+            env_file: &host.path(&self.env_file),
+            uri_env: &self.uri_env,
+        };
+        let Some(source) = deployed.open().await? else {
+            return Ok(Outcome::NothingYet("no database container yet: nothing to back up".to_owned()));
+        };
+        let made = self.back_up(&source, &Store::new(host.clone(), &self.directory), log).await;
+        source.close().await;
+        made
+    }
+
+    async fn back_up(&self, source: &Source, store: &Store, log: &Log) -> Result<Outcome> {
+        let database = cm_mongo::name::database(self.database.as_deref(), source.database.as_deref())?;
+        let prefix = name::prefix(self.deploy.project.as_deref(), &database);
+        let suffix = self.options.compression.suffix();
+        let backup = Backup {
+            source,
+            database: &database,
+            store,
+            prefix: &prefix,
+            name: &name::file_name(&prefix, self.at, self.deploy.commit.as_deref(), suffix),
+            deploy: self.deploy.clone(),
+            options: &self.options,
+            method: self.method,
+            allow_empty: self.allow_empty,
+            restore_check: self.restore_check,
+            strict: self.strict,
+            log,
+        };
+        backup.make().await
+    }
+}
+
+/// `cm-backup carry-out ORDER`: what [`Order::send`] starts.
+///
+/// # Errors
+/// [`Exit::Usage`] for what is no order. What fails is in the answer.
+pub async fn run(order: &str, io: &Io) -> Result<Exit> {
+    let order: Order = serde_json::from_str(order).map_err(|error| {
+        Failure::new(Exit::Usage, "usage.order", "this is not an order of another cm-backup").source(error)
+    })?;
+    let (answer, exit) = match order.carry_out(&io.log).await {
+        Ok(Outcome::Verified { manifest, warnings }) => (Answer::Verified { manifest, warnings }, Exit::Done),
+        Ok(Outcome::NothingYet(why)) => (Answer::Nothing(why), Exit::Done),
+        Err(Failure { exit, code, message, causes, hint, retryable }) => {
+            let code_of_exit = u64::from(exit.code());
+            (Answer::Failed { exit: code_of_exit, code, message, causes, hint, retryable }, exit)
+        }
+    };
+    let answer = serde_json::to_string(&answer).map_err(|error| Failure::bug("an answer is no JSON").source(error))?;
+    io.print(&cm_core::redact(&answer))?;
+    Ok(exit)
+}
+
+/// Repeats what the program on the server says.
+fn relay(line: &str, log: &Log) {
+    let event: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+    let message = event["message"].as_str().unwrap_or(line);
+    match event["level"].as_str() {
+        Some("debug") => log.debug(message),
+        Some("warn") => log.warn(message),
+        // The failure itself is in the answer.
+        Some("fail") => log.debug(message),
+        _ => log.info(message),
+    }
+}

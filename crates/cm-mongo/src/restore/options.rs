@@ -1,0 +1,90 @@
+//! What a collection and its indexes are made with, for servers that know less or more than the
+//! one that was backed up.
+
+use crate::connection;
+use bson::{Document, doc};
+use cm_core::Failure;
+
+/// The options of `create` that every server of today knows.
+pub const KNOWN_OPTIONS: [&str; 16] = [
+    "capped",
+    "size",
+    "max",
+    "validator",
+    "validationLevel",
+    "validationAction",
+    "collation",
+    "viewOn",
+    "pipeline",
+    "timeseries",
+    "expireAfterSeconds",
+    "clusteredIndex",
+    "changeStreamPreAndPostImages",
+    "indexOptionDefaults",
+    "storageEngine",
+    "encryptedFields",
+];
+
+/// The fields of an index that every server of today knows.
+pub const KNOWN_INDEX_FIELDS: [&str; 20] = [
+    "v",
+    "key",
+    "name",
+    "unique",
+    "sparse",
+    "expireAfterSeconds",
+    "partialFilterExpression",
+    "collation",
+    "weights",
+    "default_language",
+    "language_override",
+    "textIndexVersion",
+    "2dsphereIndexVersion",
+    "bits",
+    "min",
+    "max",
+    "wildcardProjection",
+    "hidden",
+    "prepareUnique",
+    "storageEngine",
+];
+
+/// The command that makes a collection or view.
+pub fn create_command(name: &str, options: &Document) -> Document {
+    let mut command = doc! {"create": name};
+    command.extend(options.clone());
+    command
+}
+
+/// A time series' granularity says how long its buckets are; some servers list both and take one.
+pub fn without_what_granularity_says(options: &Document) -> Option<Document> {
+    let series = options.get_document("timeseries").ok()?;
+    (series.contains_key("granularity") && series.contains_key("bucketMaxSpanSeconds")).then(|| {
+        let (mut options, mut series) = (options.clone(), series.clone());
+        series.remove("bucketMaxSpanSeconds");
+        options.insert("timeseries", series);
+        options
+    })
+}
+
+/// An index as it is asked for; none for those that a collection has by itself.
+pub fn index_to_build(index: &Document) -> Option<Document> {
+    if index.get_str("name").is_ok_and(|name| name == "_id_") || index.get_bool("clustered").unwrap_or_default() {
+        return None;
+    }
+    let mut index = index.clone();
+    // Servers of old said which collection an index is of; those of today refuse it.
+    index.remove("ns");
+    Some(index)
+}
+
+/// What of `document` is known.
+pub fn only(document: &Document, known: &[&str]) -> Document {
+    let kept = document.iter().filter(|(key, _)| known.contains(&key.as_str()));
+    kept.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+/// Whether the server refused an option that it does not know.
+pub fn is_unknown_option(failure: &Failure) -> bool {
+    failure.code == connection::REFUSED_OPTION
+}
