@@ -14,11 +14,16 @@ CM_COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 # No path of this machine is in a packaged program, not even in its panics.
 PACKED   = CM_COMMIT=$(CM_COMMIT) RUSTFLAGS="--remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo"
 DIST     = $(PACKED) $(CARGO) build --profile dist $(PROGRAMS:%=-p %)
-LINTERS  = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cm-test/lint/bin
+TOOLS    = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cm-test
+LINTERS  = $(TOOLS)/lint/bin
+# The runner of tests: the one on the PATH, or the one that `scripts/setup.sh --tests` brings.
+NEXTEST  = PATH="$$PATH:$(TOOLS)/tests/bin" CM_BIN_DIR=$(CURDIR)/target/debug $(CARGO) nextest run --workspace
+# What starts servers of its own is a test group; .config/nextest.toml says which tests.
+SERVERS  = group(sandbox)
 SHELLS   = scripts/*.sh scripts/sandbox scripts/vps/*.sh scripts/bench/*.sh scripts/sandbox.d/*.sh
 PROGRAMS = cm-lock cm-detect cm-backup cm-build cm-health cm-verify cm-rollback cm-record
 
-.PHONY: all help build dist portable test test-unit test-sandbox lint bench man demo demo-down install uninstall deb completions clean
+.PHONY: all help build dist portable programs test test-unit test-sandbox lint bench man demo demo-down install uninstall deb completions clean
 
 all: build
 
@@ -34,20 +39,21 @@ dist: ## Build what is installed and measured, optimized across crates, into tar
 portable: ## Build the programs for servers with an older system (glibc 2.17 or later) into target/portable
 	$(PACKED) scripts/portable.sh $(PROGRAMS)
 
-test: lint test-unit test-sandbox ## Run everything, set-up included, nothing skipped; what CI runs
+test: lint programs ## Run everything, set-up included, nothing skipped; what CI runs
+	$(NEXTEST)
 
-test-unit: ## Run unit and protocol tests; seconds once things are compiled
+test-unit: programs ## Run unit and protocol tests; seconds once things are compiled
+	$(NEXTEST) --filterset 'not $(SERVERS)'
+
+test-sandbox: programs ## Run the tests on real servers: sshd, Docker, a database
+	$(NEXTEST) --filterset '$(SERVERS)'
+
+# The demonstration runs the same programs, so that nothing is compiled twice.
+programs:
 	scripts/setup.sh --tests
 	$(CARGO) build --workspace
-	CM_BIN_DIR=$(CURDIR)/target/debug $(CARGO) test --workspace --exclude cm-tests
-	CM_BIN_DIR=$(CURDIR)/target/debug $(CARGO) test -p cm-tests --test protocol --test manual --test shell --test schemas
 
-test-sandbox: ## Run the tests on real servers: sshd, Docker, a database; one sandbox a test
-	scripts/setup.sh --tests
-	$(CARGO) build --workspace
-	CM_BIN_DIR=$(CURDIR)/target/debug $(CARGO) test -p cm-tests -- --nocapture
-
-lint: ## Look at formats, lints, shell scripts, spelling, licences and sources of crates
+lint: ## Check formats, lints, shell scripts, spelling, dependencies, and that nothing generated is committed
 	scripts/setup.sh --lint
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
@@ -55,6 +61,8 @@ lint: ## Look at formats, lints, shell scripts, spelling, licences and sources o
 	shfmt -d $(SHELLS)
 	$(LINTERS)/typos
 	$(LINTERS)/cargo-deny --locked check bans licenses sources
+	$(LINTERS)/cargo-shear
+	scripts/committed.sh
 
 bench: dist ## Measure ratios against named peers; nothing else should be running
 	for script in scripts/bench/*.sh; do CM_BIN_DIR=$(CURDIR)/target/dist $$script || exit 1; done

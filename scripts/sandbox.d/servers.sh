@@ -60,7 +60,8 @@ start_container() {
   for ((tries = 0; tries < 5; tries++)); do
     options=(--network "cm-sandbox-$name" --network-alias "$role" --env "SANDBOX_KEY=$(<"$state/key.pub")")
     if [[ $kind == server ]]; then
-      options+=(--mount "type=volume,source=$(container "$role"),target=/var/lib/docker,volume-label=cm.sandbox=$name"
+      plant_seed "$(container "$role")"
+      options+=(--mount "type=volume,source=$(container "$role"),target=/var/lib/docker"
       --mount "type=volume,source=$(seed_volume),target=/seed,readonly")
     fi
     for port in "$@"; do options+=(--publish "127.0.0.1:$(free_port):$port"); done
@@ -76,6 +77,21 @@ start_container() {
   fail "could not start the container $(container "$role")" 'scripts/setup.sh --engine looks after the engine'
 }
 
+# plant_seed VOLUME - make a server's data directory from the seed. Layers are never written again, so they are linked,
+# which takes a fraction of copying; an engine writes to the rest in place. Where links are not to be had the
+# server copies all of it when it starts.
+plant_seed() {
+  local volumes
+  docker volume create --label "cm.sandbox=$name" "$1" >/dev/null
+  volumes=$(docker volume inspect --format '{{.Mountpoint}}' "$(seed_volume)")
+  docker run --rm --network none --volume "${volumes%/*/*}:/volumes" --entrypoint /bin/sh "$(server_image)" -euc '
+    cd "/volumes/$1/_data"
+    [ ! -e "../../$2/_data/.planted" ] || exit 0
+    cp -al overlay2 "../../$2/_data/"
+    find . -mindepth 1 -maxdepth 1 ! -name overlay2 -exec cp -a {} "../../$2/_data/" \;
+    touch "../../$2/_data/.planted"' sh "$(seed_volume)" "$1" >/dev/null 2>&1 || true
+}
+
 # published_port ROLE CONTAINER-PORT - where it is reached on 127.0.0.1.
 published_port() {
   local where
@@ -85,7 +101,7 @@ published_port() {
 
 # wait_for_host_key ROLE - print the public host key as soon as there is one.
 wait_for_host_key() {
-  local end=$((SECONDS + 30)) key
+  local end=$((SECONDS + 90)) key
   while ((SECONDS < end)); do
     if key=$(docker exec "$(container "$1")" cat /etc/ssh/ssh_host_ed25519_key.pub 2>/dev/null); then
       printf '%s' "${key% *}"
@@ -94,7 +110,7 @@ wait_for_host_key() {
     sleep 0.1
   done
   docker logs --tail 10 "$(container "$1")" >&2
-  fail "$(container "$1") made no host key within 30 s"
+  fail "$(container "$1") made no host key within 90 s"
 }
 
 ssh_to() {
@@ -103,9 +119,9 @@ ssh_to() {
   ssh -F "$state/ssh_config" "$role.$name.sandbox" "$@"
 }
 
-# wait_for_ssh ROLE - until a login works, at most 30 s. The origin's user may do nothing but git.
+# wait_for_ssh ROLE - until a login works, at most 90 s. The origin's user may do nothing but git.
 wait_for_ssh() {
-  local end=$((SECONDS + 30)) role=$1 error probe
+  local end=$((SECONDS + 90)) role=$1 error probe
   probe=(ssh -F "$state/ssh_config" -o ConnectTimeout=3 "$role.$name.sandbox" true)
   [[ $role != origin ]] || probe=(git -C "$state/laptop" ls-remote --quiet origin)
   while ((SECONDS < end)); do
@@ -116,7 +132,7 @@ wait_for_ssh() {
 }
 
 wait_for_engine_over_ssh() {
-  local end=$((SECONDS + 60))
+  local end=$((SECONDS + 120))
   while ((SECONDS < end)); do
     ssh_to "$1" timeout 5 docker version --format '{{.Server.Version}}' >/dev/null 2>&1 </dev/null && return 0
     sleep 0.2

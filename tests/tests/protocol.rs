@@ -1,6 +1,8 @@
 //! The rules of the document, for every program alike, exact bytes in, exact bytes out.
 
 use cm_testkit::{Answer, Home, grease, sample_document};
+use predicates::prelude::PredicateBooleanExt;
+use predicates::str::{contains, starts_with};
 use serde_json::{Value, json};
 
 /// Every program that changes something or judges something.
@@ -35,8 +37,7 @@ fn input_that_is_no_document_is_refused_by_every_program_and_nothing_happens() {
             let home = Home::new();
             let answer = home.run(program, &["--log", "json"], "", Some(input.as_bytes()));
             let case = format!("{program} on {:?}", input.chars().take(40).collect::<String>());
-            assert_eq!(answer.code, 4, "{case}: {answer:?}");
-            assert_eq!(answer.stdout, "", "{case}");
+            answer.assert().append_context("case", case.clone()).code(4).stdout("");
             let event: Value =
                 serde_json::from_str(answer.stderr.lines().last().unwrap_or_default()).expect("a JSON event");
             assert_eq!(event["error"]["code"], *code, "{case}");
@@ -78,11 +79,10 @@ fn without_a_document_in_an_empty_directory_the_configuration_is_missed() {
 fn every_program_has_help_with_its_exit_codes_and_a_version() {
     for program in ALL {
         let home = Home::new();
-        let help = home.run(program, &["--help"], "", None);
-        assert_eq!(help.code, 0, "{program}");
-        assert!(help.stdout.contains("Usage:") && help.stdout.contains("Exit status:"), "{program}: {}", help.stdout);
-        assert!(home.run(program, &["--version"], "", None).stdout.starts_with(program));
-        assert_eq!(home.run(program, &["--no-such-flag"], "", None).code, 2, "{program}");
+        let ask = |flag| home.run(program, &[flag], "", None).assert();
+        ask("--help").success().stdout(contains("Usage:").and(contains("Exit status:")));
+        ask("--version").success().stdout(starts_with(program));
+        ask("--no-such-flag").code(2).stderr(contains("--no-such-flag"));
     }
 }
 

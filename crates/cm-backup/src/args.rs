@@ -237,6 +237,7 @@ pub enum Command {
     /// List the backups in the directory that cm.toml names, or in one of this machine
     List {
         /// A directory of this machine
+        #[arg(id = "backups", value_name = "DIRECTORY")] // `--directory` is where cm works
         directory: Option<PathBuf>,
 
         /// Write the list as JSON
@@ -258,6 +259,7 @@ pub enum Command {
     /// ([prune] keep in cm.toml) may be rolled back with. --dry-run shows what would go.
     Prune {
         /// A directory of this machine
+        #[arg(id = "backups", value_name = "DIRECTORY")] // `--directory` is where cm works
         directory: Option<PathBuf>,
     },
 }

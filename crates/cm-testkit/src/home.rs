@@ -5,9 +5,13 @@ use crate::document_holds;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// How long a program that is fed a document may take; one that hangs is a failed test.
+const PATIENCE: Duration = Duration::from_secs(1200);
 
 /// The repository this test belongs to.
 pub fn repository() -> PathBuf {
@@ -46,6 +50,14 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// What assert_cmd has for a finished program: `.success()`, `.code(…)`, `.stderr(…)`, with everything it
+    /// said in the message of a failure.
+    pub fn assert(&self) -> assert_cmd::assert::Assert {
+        let status = std::process::ExitStatus::from_raw(self.code << 8);
+        let (stdout, stderr) = (self.stdout.clone().into_bytes(), self.stderr.clone().into_bytes());
+        assert_cmd::assert::Assert::new(std::process::Output { status, stdout, stderr })
+    }
+
     /// The document on stdout.
     ///
     /// # Panics
@@ -133,21 +145,12 @@ impl Home {
         input: Option<&[u8]>,
     ) -> Answer {
         let mut command = self.command(program, arguments, directory);
-        command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {program}: {error}"));
-        let pipe = child.stdin.take();
-        let input = input.map(<[u8]>::to_vec);
-        let feeder = std::thread::spawn(move || {
-            if let (Some(mut pipe), Some(input)) = (pipe, input) {
-                let _closed = pipe.write_all(&input);
-            }
-        });
-        let output = child.wait_with_output().expect("its end");
-        feeder.join().expect("the feeder's end");
+        let output = match input {
+            Some(input) => assert_cmd::Command::from_std(command).write_stdin(input).timeout(PATIENCE).output(),
+            // An empty pipe is not the same as no document: cm tells them apart.
+            None => command.stdin(Stdio::null()).output(),
+        };
+        let output = output.unwrap_or_else(|error| panic!("cannot start {program}: {error}"));
         Answer {
             code: code(output.status),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -176,6 +179,5 @@ impl Home {
 }
 
 fn code(status: std::process::ExitStatus) -> i32 {
-    use std::os::unix::process::ExitStatusExt;
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }
