@@ -51,7 +51,7 @@ struct Release {
 impl Release {
     fn read(project: &Project, commit: &str) -> Result<Self, String> {
         let files = Commit::open(&project.repository, commit).map_err(|error| error.to_string())?;
-        let compose = compose::load(&files, &project.compose_files(), &project.variable_files());
+        let compose = project.read_compose(&files);
         Ok(Release { compose: compose.map_err(|failure| failure.to_string())?, files })
     }
 
@@ -162,8 +162,7 @@ fn bases(project: &Project, plan: &HostPlan, head: &str) -> Option<Vec<Release>>
 
 fn runs_on(project: &Project, plan: &HostPlan, service: &Service) -> bool {
     let here = project.host_of(&service.name).is_some_and(|host| host.name == plan.host);
-    let active = service.profiles.is_empty()
-        || service.profiles.iter().any(|profile| project.config.compose.profiles.contains(profile))
+    let active = service.starts_with(project.profiles())
         || plan.services.iter().any(|planned| planned.name == service.name);
     here && active
 }

@@ -6,7 +6,7 @@ use crate::changes::Change;
 use crate::commit::CommitTree;
 use crate::repository::Repository;
 use cm_core::{Action, Result};
-use cm_project::compose::{self, Compose, Service};
+use cm_project::compose::{Compose, Service};
 use cm_project::inputs::{Effect, Inputs, Reach, ServiceInputs, rule};
 use cm_project::tree::Tree;
 use cm_project::{Config, Project, tree};
@@ -45,8 +45,8 @@ pub struct After<'a> {
     pub inputs: &'a Inputs,
     /// Every path that was looked at.
     pub looked_at: &'a BTreeSet<String>,
-    /// The compose files, where flags name them: for every commit.
-    pub compose_files: &'a [String],
+    /// Whether flags name the compose files or the `cm.toml`: for every commit.
+    pub is_named: bool,
 }
 
 /// The project as it was at a base.
@@ -68,25 +68,24 @@ impl Before {
     /// [`cm_core::Exit::Config`] if the compose file cannot be read.
     fn read(tree: &dyn Tree, after: &After) -> Result<Self> {
         let project = after.project;
-        let own = config_at(tree, &project.prefix)
-            .map(|config| Project::of(project.root.clone(), project.repository.clone(), project.prefix.clone(), config))
-            .filter(|own| !own.compose_files().is_empty() && after.compose_files.is_empty());
-        let of = own.as_ref().unwrap_or(project);
-        let compose = compose::load(tree, &of.compose_files(), &of.variable_files())?;
-        let name = compose.name.clone().unwrap_or_else(|| of.name());
-        let inputs = Inputs::before(tree, &compose, &name, &project.prefix, &|service| project.rules(service))?;
-        Ok(Before { compose, inputs, profiles: of.config.compose.profiles.clone(), project: name })
+        let own = config_at(tree, &project.prefix).filter(|_| !after.is_named).map(|config| {
+            let takes_defaults = config.compose.files.is_empty();
+            let (root, repository) = (project.root.clone(), project.repository.clone());
+            let own = Project::of(root, repository, project.prefix.clone(), config);
+            if takes_defaults { own.with_default_files(tree) } else { own }
+        });
+        let mut of = own.unwrap_or_else(|| project.clone().in_tree(tree));
+        of.compose = of.read_compose(tree)?;
+        let inputs =
+            Inputs::of(tree, &of.compose, &of.possible_names(), &project.prefix, &|service| project.rules(service));
+        let (profiles, name) = (of.profiles().to_vec(), of.compose_name());
+        Ok(Before { compose: of.compose, inputs, profiles, project: name })
     }
 
     /// Whether Compose started the service.
     fn started(&self, service: &Service) -> bool {
-        starts(service, &self.profiles)
+        service.starts_with(&self.profiles)
     }
-}
-
-/// Whether Compose starts `service` by itself when `profiles` are switched on.
-pub fn starts(service: &Service, profiles: &[String]) -> bool {
-    service.profiles.is_empty() || service.profiles.iter().any(|profile| profiles.contains(profile))
 }
 
 impl Comparison {
@@ -146,7 +145,17 @@ impl Comparison {
         if build_of(was, &before.project) != build_of(service, project) {
             return Configuration::Build;
         }
-        if was.configuration != service.configuration { Configuration::Container } else { Configuration::Same }
+        let same = was.configuration == service.configuration;
+        if same { Configuration::Same } else { Configuration::Container }
+    }
+
+    /// Whether the env files of a service come to something else because of what they refer to:
+    /// none of them changed itself.
+    pub fn environment_differs(&self, index: usize, service: &Service) -> bool {
+        let Known::Was(before) = &self.before else { return false };
+        let Some(was) = before.compose.service(&service.name) else { return false };
+        let changed = self.effects(index).any(|(_, effect)| effect.rule == rule::ENV_FILE);
+        !changed && was.env_files == service.env_files && was.file_environment != service.file_environment
     }
 
     /// Whether the base had the service without starting it.
@@ -176,6 +185,9 @@ impl Sides<'_> {
         let mut filtered: Option<bool> = None;
         for number in near {
             let Some(effect) = self.effect(&changes[*number]) else { continue };
+            if effect.rule == rule::ENV_FILE && self.same_environment() {
+                continue;
+            }
             if effect.rule == rule::DOCKERIGNORE && self.before.is_some() {
                 let differs = match filtered {
                     Some(known) => known,
@@ -204,6 +216,12 @@ impl Sides<'_> {
             (Some(was), Some(is)) => Some(if was.action > is.action { was } else { is }),
             (was, is) => is.or(was),
         }
+    }
+
+    /// Whether the env files come to the same on both sides: comments and spelling may differ.
+    fn same_environment(&self) -> bool {
+        let known = |inputs: &ServiceInputs| !inputs.file_environment.is_empty();
+        self.before.is_some_and(|before| known(before) && before.file_environment == self.after.file_environment)
     }
 
     /// What it does to the service that files may be checked out differently: those of its image count

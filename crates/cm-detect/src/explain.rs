@@ -69,6 +69,8 @@ fn words(name: &str, other: &str) -> String {
         reason::COMPOSE_BUILD => "its build changed in the compose file".to_owned(),
         reason::COMPOSE_CONFIGURATION => "its configuration changed in the compose file".to_owned(),
         reason::BASE_IMAGE => format!("its image is built on that of {other}, which is rebuilt"),
+        reason::SHARED_IMAGE => format!("it runs the image of {other}, which is rebuilt"),
+        reason::BROKEN_BUILD => "but its image cannot be built".to_owned(),
         reason::SHARED_NAMESPACE => format!("it shares a namespace with {other}, which is replaced"),
         reason::SHARED_VOLUMES => format!("it has the volumes of {other}, which is replaced"),
         reason::RESTARTS_WITH => format!("it restarts with {other} (depends_on)"),

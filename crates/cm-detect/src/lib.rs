@@ -80,6 +80,8 @@ impl cm_core::Tool for Tool {
         let scan = args.repo.is_none().then(|| Scan::start(&opened.1));
         let detection = Detection::new(&args, opened, run.doc.commit(), &notes).await?;
         let plan = detection.plan(&notes)?;
+        detection.warn_of_files(&notes);
+        detection.judge_broken(&plan)?;
         warn_of_plan(&plan, &notes);
         detection.warn_of_missing_dockerfiles(&plan, &notes)?;
         let uncommitted = match scan {
@@ -128,7 +130,7 @@ pub(crate) struct Detection {
     pub(crate) head: Oid,
     pub(crate) inputs: Inputs,
     looked_at: BTreeSet<String>,
-    compose_files: Vec<String>,
+    is_named: bool,
     pub(crate) bases: Bases,
     /// The comparison with the base that was known first.
     started: Cell<Option<Started>>,
@@ -162,7 +164,7 @@ impl Detection {
                 Bases::from_hosts(&repository, &project, &hosts, args.on_unknown_base, notes).await?
             }
         };
-        let compose_files = args.compose_file.clone();
+        let is_named = !args.compose_file.is_empty() || args.common.config.is_some();
         let full = args.full;
         Ok(Detection {
             project,
@@ -171,7 +173,7 @@ impl Detection {
             head,
             inputs,
             looked_at,
-            compose_files,
+            is_named,
             bases,
             started: Cell::new(started),
             selected,
@@ -186,7 +188,7 @@ impl Detection {
             project: &self.project,
             inputs: &self.inputs,
             looked_at: &self.looked_at,
-            compose_files: &self.compose_files,
+            is_named: self.is_named,
         };
         let mut comparisons = Vec::new();
         for base in self.bases.commits() {
@@ -238,6 +240,35 @@ impl Detection {
                 self.repository.fetch_hint()
             )),
         }
+    }
+
+    /// What Compose or BuildKit will refuse, and what only a server can know, of services that matter.
+    fn warn_of_files(&self, notes: &Notes) {
+        let compose = &self.project.compose;
+        let matters = |name: &str| {
+            let starts = compose.service(name).is_some_and(|service| service.starts_with(self.project.profiles()));
+            starts || self.selected.as_ref().is_some_and(|names| names.contains(name))
+        };
+        for warning in &compose.warnings {
+            if warning.service.as_deref().is_none_or(matters) {
+                notes.warn(format!("{}: {}", warning.at, warning.message));
+            }
+        }
+        for inputs in self.inputs.services.iter().filter(|inputs| matters(&inputs.name)) {
+            if let Some(failure) = &inputs.broken {
+                notes.warn(format!("the image of {} cannot be built: {}", inputs.name, failure.message));
+            }
+            inputs.warnings.iter().for_each(|warning| notes.warn(format!("{}: {warning}", inputs.name)));
+        }
+    }
+
+    /// A service that cannot be built is left as it is and the others are deployed, unless
+    /// it was asked for, or there is nothing else to deploy.
+    fn judge_broken(&self, plan: &Plan) -> Result<()> {
+        let acts = plan.services.iter().any(|service| service.action != Action::None);
+        let asked = |name: &&String| !acts || self.selected.as_ref().is_some_and(|names| names.contains(*name));
+        let broken = plan.broken.iter().find(asked).and_then(|name| self.inputs.service(name)?.broken.clone());
+        broken.map_or(Ok(()), Err)
     }
 
     /// A build that cannot begin is told of here, and not first by the server.
@@ -335,6 +366,7 @@ impl Detection {
             "unmapped": plan.unmapped.iter().take(MAX_LISTED).collect::<Vec<_>>(),
             "unmapped_count": plan.unmapped.len(),
             "protected": plan.protected,
+            "broken": plan.broken,
             "removed": plan.removed,
             "unpushed": self.target.unpushed,
             "dirty": uncommitted,
@@ -368,6 +400,10 @@ fn warn_of_target(repository: &Repository, target: &Target, notes: &Notes) {
 fn warn_of_plan(plan: &Plan, notes: &Notes) {
     if !plan.left_out.is_empty() {
         notes.warn(format!("changed, but not asked for, so left as they are: {}", plan.left_out.join(", ")));
+    }
+    if !plan.broken.is_empty() {
+        let names = plan.broken.join(", ");
+        notes.warn(format!("changed, but cannot be built, so left as they are: {names}"));
     }
     if !plan.protected.is_empty() {
         let files = plan.protected.join(", ");

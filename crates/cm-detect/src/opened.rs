@@ -39,6 +39,7 @@ fn named_compose(args: &Args) -> Result<Project> {
         other => other?,
     };
     project.config.compose.files.clone_from(&args.compose_file);
+    project.takes_defaults = false;
     Ok(project)
 }
 
@@ -51,24 +52,21 @@ fn open_revision(args: &Args, directory: &Path) -> Result<(Project, Repository)>
     };
     let tree = repository.tree(head)?;
     let text = tree::read(&tree, config::FILE_NAME).ok().flatten();
-    let mut config = match text {
-        Some(text) => Config::parse(config::FILE_NAME, &String::from_utf8_lossy(&text))?,
-        None => Config::default(),
+    let mut config = match (&args.common.config, text) {
+        (Some(path), _) => {
+            let start = args.common.directory.clone().unwrap_or_else(|| Path::new(".").to_owned());
+            cm_project::read_config(&start.join(path))?
+        }
+        (None, Some(text)) => Config::parse(config::FILE_NAME, &String::from_utf8_lossy(&text))?,
+        (None, None) => Config::default(),
     };
     if !args.compose_file.is_empty() {
         config.compose.files.clone_from(&args.compose_file);
     }
-    if config.compose.files.is_empty() {
-        let names = cm_project::compose::FILE_NAMES.iter();
-        config.compose.files.extend(
-            names
-                .filter(|name| tree::read(&tree, name).ok().flatten().is_some())
-                .take(1)
-                .map(|name| (*name).to_owned()),
-        );
-    }
-    drop(tree);
+    let takes_defaults = config.compose.files.is_empty();
     let project = Project::of(directory.to_owned(), directory.to_owned(), String::new(), config);
+    let project = if takes_defaults { project.with_default_files(&tree) } else { project };
+    drop(tree);
     Ok((project, repository))
 }
 
@@ -76,18 +74,18 @@ fn open_revision(args: &Args, directory: &Path) -> Result<(Project, Repository)>
 /// file of that commit.
 pub fn read_inputs(project: &mut Project, repository: &Repository, head: Oid) -> Result<(Inputs, BTreeSet<String>)> {
     let tree = Recorded::new(repository.tree(head)?);
+    *project = project.clone().in_tree(&tree);
     if project.compose_files().is_empty() {
         return Err(Failure::new(Exit::Config, "compose.no-file", "there is no compose file in the repository")
             .hint("name it: --compose-file FILE, or [compose] files in cm.toml"));
     }
-    let compose = cm_project::compose::load(&tree, &project.compose_files(), &project.variable_files());
-    let compose = compose.map_err(|failure| match failure.code.as_str() {
+    let compose = project.read_compose(&tree).map_err(|failure| match failure.code.as_str() {
         "compose.unreadable" => failure.cause(format!("this is about the commit {}", short(head))),
         _ => failure,
     })?;
     *project = project.clone().with_compose(compose)?;
     let rules = |service: &str| project.rules(service);
-    let inputs = Inputs::of(&tree, &project.compose, &project.compose_name(), &project.prefix, &rules)?;
+    let inputs = Inputs::of(&tree, &project.compose, &project.possible_names(), &project.prefix, &rules);
     let mut looked_at = tree.asked();
     looked_at.insert(tree::join(&project.prefix, config::FILE_NAME));
     Ok((inputs, looked_at))

@@ -3,7 +3,7 @@
 
 use crate::bases::{Base, Bases};
 use crate::changes::Change;
-use crate::compare::{Comparison, Configuration, starts};
+use crate::compare::{Comparison, Configuration};
 use crate::repository::display;
 use cm_core::{Action, Reason, Service};
 use cm_project::compose::Compose;
@@ -33,6 +33,10 @@ pub mod reason {
     pub const COMPOSE_CONFIGURATION: &str = "compose-configuration";
     /// A service that its image is built on is rebuilt; the name follows after a colon.
     pub const BASE_IMAGE: &str = "base-image";
+    /// It runs the image that another service builds; the name follows after a colon.
+    pub const SHARED_IMAGE: &str = "shared-image";
+    /// Its image cannot be built: the Dockerfile or its target has a mistake.
+    pub const BROKEN_BUILD: &str = "broken-build";
     /// It lives in the network or process space of a service that is replaced.
     pub const SHARED_NAMESPACE: &str = "shared-namespace";
     /// It has the volumes of a service that is replaced (`volumes_from`).
@@ -76,6 +80,8 @@ pub struct Plan {
     pub services: Vec<Service>,
     /// Services that changed but were not asked for.
     pub left_out: Vec<String>,
+    /// Services that cannot be deployed because their images cannot be built.
+    pub broken: Vec<String>,
     /// Services that are gone.
     pub removed: Vec<String>,
     /// Changed paths that no service depends on.
@@ -180,6 +186,10 @@ impl Question<'_> {
             Configuration::New => outcome.because(fresh, &file, reason::NEW_SERVICE),
             Configuration::Unreadable => outcome.because(fresh, &file, reason::UNREADABLE_BASE),
         }
+        if comparison.environment_differs(index, service) {
+            let variables = self.project.variable_files().into_iter().next().unwrap_or_default();
+            outcome.because(Action::Recreate, variables, rule::ENV_FILE);
+        }
         // With one revision for all, what Compose did not start was not deployed.
         if matches!(self.bases, Bases::Revision(_)) && comparison.was_idle(&service.name) {
             outcome.because(fresh, file, reason::NEW_SERVICE);
@@ -196,6 +206,11 @@ impl Question<'_> {
         let inputs = &self.inputs.services[index];
         if let Some(other) = comparison.other_base_image(inputs) {
             outcome.because(Action::Build, "", format!("{}:{other}", reason::BASE_IMAGE));
+        }
+        for name in &inputs.runs {
+            if let Some(path) = self.image_changed(name, comparison, &mut BTreeSet::new()) {
+                outcome.because(Action::Recreate, path, format!("{}:{name}", reason::SHARED_IMAGE));
+            }
         }
         for name in &inputs.built_on {
             if let Some(path) = self.image_changed(name, comparison, &mut BTreeSet::new()) {
@@ -263,14 +278,28 @@ impl Question<'_> {
     /// The services that pull the service `index` along, with what that does to it and the rule.
     fn pulled_along(&self, index: usize, outcomes: &[Outcome]) -> Vec<(usize, Action, String)> {
         let services = &self.compose().services;
-        let acted = |other: &usize| outcomes[*other].action >= Action::Restart && !self.is_inactive(&services[*other]);
+        let acted = |other: &usize| {
+            outcomes[*other].action >= Action::Restart && !self.is_inactive(&services[*other]) && !self.is_broken(*other, outcomes)
+        };
         let others = (0..outcomes.len()).filter(|other| *other != index).filter(acted);
+        let runs = &self.inputs.services[index].runs;
+        let same_host = |other: usize| self.host_of(&services[other].name) == self.host_of(&services[index].name);
         let pulls = |other: usize| {
+            let name = &services[other].name;
+            // Whoever runs the image of a service that is built here gets the new one.
+            if outcomes[other].action == Action::Build && runs.contains(name) && same_host(other) {
+                return Some((other, Action::Recreate, format!("{}:{name}", reason::SHARED_IMAGE)));
+            }
             let replaced = outcomes[other].action >= Action::Recreate;
             let (action, rule) = pull(&services[index], &services[other].name, replaced)?;
             Some((other, action, format!("{rule}:{}", services[other].name)))
         };
         others.filter_map(pulls).collect()
+    }
+
+    /// Whether a service would be built and cannot be.
+    fn is_broken(&self, index: usize, outcomes: &[Outcome]) -> bool {
+        outcomes[index].action == Action::Build && self.inputs.services[index].broken.is_some()
     }
 
     /// What was found out, against what was asked for.
@@ -290,6 +319,12 @@ impl Question<'_> {
             outcome = Outcome::nothing();
             outcome.because(Action::None, "", reason::PROFILE);
         }
+        let inputs = self.inputs.service(&service.name);
+        if outcome.action == Action::Build && inputs.is_some_and(|inputs| inputs.broken.is_some()) {
+            plan.broken.push(service.name.clone());
+            outcome.because(Action::None, "", reason::BROKEN_BUILD);
+            outcome.action = Action::None;
+        }
         outcome
     }
 
@@ -297,8 +332,7 @@ impl Question<'_> {
     fn is_inactive(&self, service: &compose::Service) -> bool {
         let runs =
             !matches!(self.bases.of(&self.host_of(&service.name), &service.name), Some(Base::Never { .. }) | None);
-        let starts = starts(service, &self.project.config.compose.profiles);
-        !(starts || runs && matches!(self.bases, Bases::Hosts(_)))
+        !(service.starts_with(self.project.profiles()) || runs && matches!(self.bases, Bases::Hosts(_)))
     }
 
     /// The services that run and should not: gone from the compose file, or moved.

@@ -146,12 +146,9 @@ fn changed(doc: &Document) -> Vec<(String, String)> {
 /// Every service that should run: those without a profile, or with one that is on,
 /// and with at least one container.
 fn all(project: &Project) -> Vec<(String, String)> {
-    let on = &project.config.compose.profiles;
     let runs = |name: &str| {
-        project.compose.service(name).is_some_and(|service| {
-            let wanted = service.profiles.is_empty() || service.profiles.iter().any(|profile| on.contains(profile));
-            wanted && service.replicas > 0
-        })
+        let service = project.compose.service(name);
+        service.is_some_and(|service| service.starts_with(project.profiles()) && service.replicas > 0)
     };
     let mut pairs = Vec::new();
     for host in project.hosts() {

@@ -6,8 +6,10 @@ pub mod complete;
 pub mod compose;
 pub mod config;
 pub mod dockerfile;
+pub mod dotenv;
 mod duration;
 pub mod env_file;
+mod found;
 mod host;
 pub mod inputs;
 pub mod nearest;
@@ -16,7 +18,9 @@ pub mod pattern;
 mod project;
 pub mod source;
 pub mod template;
+mod tracked;
 pub mod tree;
+pub mod variables;
 mod verification;
 pub mod yaml;
 
@@ -24,6 +28,7 @@ pub use config::{
     Backup, Config, Health, Notify, OnChange, OnFailure, Ops, Probe, Prune, ServiceHealth, ServiceSection, Template,
     Update,
 };
+pub use found::{default_files, read_config};
 pub use host::HostSpec;
 pub use inputs::Inputs;
 pub use project::{Lock, Project};

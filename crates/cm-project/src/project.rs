@@ -3,13 +3,15 @@
 
 use crate::compose::{self, Compose};
 use crate::config::{
-    Backup, Canary, Config, FILE_NAME, Health, Notify, OnChange, OnFailure, Ops, Prune, ServiceSection, Verify,
+    Backup, Canary, Config, Health, Notify, OnChange, OnFailure, Ops, Prune, ServiceSection, Verify,
 };
+use crate::found::{default_files, find, read_config, repository_of};
 use crate::host::HostSpec;
 use crate::nearest;
 use crate::pattern::Patterns;
 use crate::source::{self, Position};
-use crate::tree::{Dir, Place};
+use crate::tracked::Committed;
+use crate::tree::{self, Dir, Place, Tree};
 use cm_core::{CommonArgs, Exit, Failure, Result};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -32,6 +34,8 @@ pub struct Project {
     pub compose: Compose,
     /// The SSH configuration file to use instead of the user's (`CM_SSH_CONFIG`).
     pub ssh_config: Option<PathBuf>,
+    /// Whether the compose files are those that Compose takes by itself, because `cm.toml` names none.
+    pub takes_defaults: bool,
     hosts: Vec<HostSpec>,
 }
 
@@ -42,14 +46,6 @@ pub struct Lock {
     pub file: PathBuf,
     /// How long a host's lock outlives its holder's last sign of life.
     pub lease: Duration,
-}
-
-/// Where a project is, before anything of it is read.
-#[derive(Debug)]
-struct Found {
-    root: PathBuf,
-    config: Option<PathBuf>,
-    compose: Option<String>,
 }
 
 impl Project {
@@ -68,8 +64,7 @@ impl Project {
     /// As [`Project::load`].
     pub fn open(start: &Path, config: Option<&Path>) -> Result<Self> {
         let project = Project::open_without_compose(start, config)?;
-        let compose =
-            compose::load(&Dir(project.repository.clone()), &project.compose_files(), &project.variable_files())?;
+        let compose = project.read_compose(&Dir(project.repository.clone()))?;
         Project { compose, ..project }.checked()
     }
 
@@ -90,10 +85,12 @@ impl Project {
             Some(path) => read_config(path)?,
             None => Config::default(),
         };
-        if config.compose.files.is_empty() {
-            config.compose.files.extend(found.compose);
+        let takes_defaults = config.compose.files.is_empty();
+        if takes_defaults {
+            let env_file = config.compose.env_file.clone();
+            config.compose.files = default_files(&Committed::new(&repository, &prefix), &prefix, env_file.as_deref());
         }
-        Ok(Project::of(found.root, repository, prefix, config))
+        Ok(Project { takes_defaults, ..Project::of(found.root, repository, prefix, config) })
     }
 
     /// A project whose configuration was read elsewhere, such as from a commit of a
@@ -103,6 +100,7 @@ impl Project {
             hosts: Vec::new(),
             ssh_config: variable("CM_SSH_CONFIG").map(PathBuf::from),
             compose: Compose::default(),
+            takes_defaults: false,
             root,
             repository,
             prefix,
@@ -120,6 +118,30 @@ impl Project {
     /// [`Exit::Config`] where `cm.toml` names a service that it does not have.
     pub fn with_compose(self, compose: Compose) -> Result<Self> {
         Project { compose, ..self }.checked()
+    }
+
+    /// The compose files as `tree` has them.
+    ///
+    /// # Errors
+    /// As [`compose::load`].
+    pub fn read_compose(&self, tree: &dyn Tree) -> Result<Compose> {
+        compose::load_in(tree, &self.prefix, &self.compose_files(), &self.variable_files())
+    }
+
+    /// The project with the compose files that Compose takes by itself in `tree`, in the place of those it has.
+    #[must_use]
+    pub fn with_default_files(self, tree: &dyn Tree) -> Self {
+        Project { takes_defaults: true, ..self }.in_tree(tree)
+    }
+
+    /// The project as it is in `tree`: where `cm.toml` names no compose files, those that
+    /// Compose takes there by itself.
+    #[must_use]
+    pub fn in_tree(mut self, tree: &dyn Tree) -> Self {
+        if self.takes_defaults {
+            self.config.compose.files = default_files(tree, &self.prefix, self.config.compose.env_file.as_deref());
+        }
+        self
     }
 
     fn checked(self) -> Result<Self> {
@@ -226,6 +248,27 @@ impl Project {
         self.compose.name.clone().unwrap_or_else(|| self.name())
     }
 
+    /// The profiles that are switched on: those of `cm.toml`, else those of `COMPOSE_PROFILES`.
+    pub fn profiles(&self) -> &[String] {
+        let said = &self.config.compose.profiles;
+        if said.is_empty() { &self.compose.profiles } else { said }
+    }
+
+    /// The names that Compose may give the project on a server, which its images are called
+    /// after: it is said, or the directory's, and directories differ.
+    pub fn possible_names(&self) -> Vec<String> {
+        let first = self.compose_files().into_iter().next().unwrap_or_default();
+        let beside = tree::parent(&first).rsplit('/').next().unwrap_or_default().to_owned();
+        let root = self.root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let mut names = vec![self.compose_name()];
+        for name in [self.name(), beside, root].iter().map(|name| normal_name(name)) {
+            if !name.is_empty() && !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
     /// The services of a group.
     ///
     /// # Errors
@@ -325,63 +368,11 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// The nearest directory, `start` or above, that is a Git working tree.
-fn repository_of(start: &Path) -> Option<PathBuf> {
-    start.ancestors().find(|directory| directory.join(".git").exists()).map(Path::to_owned)
-}
-
-/// Looks for the project from `start` upwards, no further than the repository's root.
-fn find(start: &Path, config: Option<&Path>) -> Result<Found> {
-    if let Some(config) = config {
-        return named(start, config);
-    }
-    let top = repository_of(start).unwrap_or_else(|| start.to_owned());
-    let directories: Vec<&Path> = start.ancestors().take_while(|directory| directory.starts_with(&top)).collect();
-    for directory in &directories {
-        let config = directory.join(FILE_NAME);
-        if config.is_file() {
-            return Ok(Found { root: directory.to_path_buf(), config: Some(config), compose: compose_in(directory) });
-        }
-    }
-    for directory in &directories {
-        if let Some(compose) = compose_in(directory) {
-            return Ok(Found { root: directory.to_path_buf(), config: None, compose: Some(compose) });
-        }
-    }
-    let looked = directories.iter().map(|directory| directory.display().to_string()).collect::<Vec<_>>().join(", ");
-    Err(Failure::new(
-        Exit::Config,
-        "config.no-project",
-        format!("there is no {FILE_NAME} and no compose file in {looked}"),
-    )
-    .hint("work in the repository to deploy, or name it: -C DIR; a compose file with another name is named in cm.toml"))
-}
-
-/// The project of the configuration file that a flag names.
-fn named(start: &Path, config: &Path) -> Result<Found> {
-    let path = start.join(config);
-    let path = path.canonicalize().map_err(|error| {
-        let message = format!("cannot read the configuration {}", path.display());
-        Failure::new(Exit::Config, "config.unreadable", message).cause(error)
-    })?;
-    let root = path.parent().unwrap_or(Path::new("/")).to_owned();
-    Ok(Found { compose: compose_in(&root), root, config: Some(path) })
-}
-
-fn compose_in(directory: &Path) -> Option<String> {
-    compose::FILE_NAMES.iter().find(|name| directory.join(name).is_file()).map(|name| (*name).to_owned())
-}
-
-fn read_config(path: &Path) -> Result<Config> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        let message = format!("cannot read the configuration {}", path.display());
-        Failure::new(Exit::Config, "config.unreadable", message).cause(error)
-    })?;
-    Config::parse(&file_name(path), &text)
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+/// A directory's name as Compose makes a project's name of it.
+fn normal_name(name: &str) -> String {
+    let kept = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
+    let name: String = name.to_lowercase().chars().filter(kept).collect();
+    name.trim_start_matches(['-', '_']).to_owned()
 }
 
 /// Every service and host that `cm.toml` names is there.

@@ -1,6 +1,7 @@
 //! `${NAME}` in strings, as Compose and shells write it: `$NAME`, `${NAME}`,
 //! `${NAME:-default}`, `${NAME-default}`, `${NAME:?message}`, `${NAME?message}`,
-//! `${NAME:+other}`, `${NAME+other}`, `$$` for a dollar; defaults may nest.
+//! `${NAME:+other}`, `${NAME+other}`, `$$` for a dollar; defaults may nest. A dollar
+//! that begins no reference is text, as it is for Compose.
 //!
 //! A value that is not known is not an error here: servers hold variables that the
 //! machine of the reader does not, so the reference stays as it was written and the
@@ -73,7 +74,7 @@ pub fn wanted(text: &str, has: &dyn Fn(&str) -> bool) -> Result<Vec<Wanted>, Bad
 /// Replaces every reference in `text` by what `value` knows.
 ///
 /// # Errors
-/// For a `$` that begins no reference and is not `$$`.
+/// For a `${` that is not closed, or holds something else than a reference.
 pub fn expand(text: &str, value: &dyn Fn(&str) -> Option<String>) -> Result<Expanded, BadReference> {
     let mut out = Expanded::default();
     let mut rest = text;
@@ -102,7 +103,7 @@ fn one(rest: &str, value: &dyn Fn(&str) -> Option<String>, out: &mut Expanded) -
 type Reference<'a> = (&'a str, Operator<'a>);
 
 /// Reads the reference that `rest` starts with: its length in bytes, the name and what
-/// follows it; no name for `$$`.
+/// follows it; no name for `$$` and for a dollar that is text.
 fn read(rest: &str) -> Result<(usize, Option<Reference<'_>>), &'static str> {
     let after = &rest[1..];
     if after.starts_with('$') {
@@ -110,10 +111,7 @@ fn read(rest: &str) -> Result<(usize, Option<Reference<'_>>), &'static str> {
     }
     if !after.starts_with('{') {
         let name = name_of(after);
-        if name.is_empty() {
-            return Err("a \"$\" that begins no variable; write \"$$\" for a dollar sign");
-        }
-        return Ok((1 + name.len(), Some((name, Operator::Plain))));
+        return Ok((1 + name.len(), (!name.is_empty()).then_some((name, Operator::Plain))));
     }
     let end = closing_brace(after).ok_or("\"${\" is never closed")?;
     let inside = &after[1..end];
@@ -123,6 +121,23 @@ fn read(rest: &str) -> Result<(usize, Option<Reference<'_>>), &'static str> {
     }
     let operator = Operator::parse(&inside[name.len()..]).ok_or("unknown operator after the variable's name")?;
     Ok((end + 2, Some((name, operator))))
+}
+
+/// How long the reference is that `text` starts with, or the dollar that begins none.
+pub fn length(text: &str) -> usize {
+    read(text).map_or(1, |(length, _)| length)
+}
+
+/// `text` with `by` in the place of each reference.
+pub fn replaced(text: &str, by: char) -> String {
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find('$') {
+        out.push_str(&rest[..at]);
+        let length = length(&rest[at..]);
+        out.push(if length > 1 { by } else { '$' });
+        rest = &rest[at + length..];
+    }
+    out + rest
 }
 
 fn put(name: &str, whole: &str, value: Option<String>, out: &mut Expanded) {
@@ -255,6 +270,8 @@ mod tests {
             ("${USER:+set}${EMPTY:+set}${EMPTY+there}", "setthere"),
             ("a$$b$${USER}", "a$b${USER}"),
             ("${NO:-{\"a\":1}}", "{\"a\":1}"),
+            ("5$, $(date), s/\\r$//, $ $1 $", "5$, $(date), s/\\r$//, $ $1 $"),
+            ("${NO:-$(x)}$$$USER$", "$(x)$ada$"),
         ] {
             assert_eq!(text(input), wanted, "{input}");
         }
@@ -283,8 +300,13 @@ mod tests {
     }
 
     #[test]
+    fn references_are_replaced_by_one_character() {
+        assert_eq!(replaced("a-${B:-${C}}/$D.$ 5$", '*'), "a-*/*.$ 5$");
+    }
+
+    #[test]
     fn broken_references_say_where_and_why() {
-        for (input, offset) in [("a${USER", 1), ("cost: 5$", 7), ("${}", 0), ("${A*}", 0)] {
+        for (input, offset) in [("a${USER", 1), ("${}", 0), ("${A*}", 0), ("5$ ${A:}", 3)] {
             assert_eq!(expand(input, &known).expect_err(input).offset, offset, "{input}");
         }
     }

@@ -5,6 +5,7 @@
 
 use crate::source::{self, Position};
 use crate::template;
+use crate::variables::Variables;
 use cm_core::Result;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
@@ -21,8 +22,8 @@ pub struct Node {
     pub tag: Option<String>,
     /// Where it stands.
     pub at: Position,
-    /// Whether a `${VARIABLE}` in it could not be replaced.
-    pub unresolved: bool,
+    /// The variables in it whose values only a server knows.
+    pub unknown: Vec<String>,
     /// The text as it was written, if it has references to variables.
     pub template: Option<Arc<str>>,
 }
@@ -63,7 +64,7 @@ impl PartialEq for Node {
 impl Node {
     /// A node that a program made, which stands where `like` stands.
     pub fn new(value: Yaml, like: &Node) -> Self {
-        Node { value, tag: None, at: like.at.clone(), unresolved: like.unresolved, template: like.template.clone() }
+        Node { value, tag: None, at: like.at.clone(), unknown: like.unknown.clone(), template: like.template.clone() }
     }
 
     /// The value of `key`, if this is a mapping that has it and it is not null.
@@ -148,26 +149,30 @@ impl Node {
         }
     }
 
-    /// Replaces `${VARIABLE}` in every string by what `value` knows.
+    /// Replaces `${VARIABLE}` in every string by its value.
     ///
     /// # Errors
     /// The node with a reference that cannot be read.
-    pub fn interpolate(
-        &mut self,
-        value: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<(), (Position, template::BadReference)> {
+    pub fn interpolate(&mut self, variables: &Variables) -> Result<(), (Position, template::BadReference)> {
         match &mut self.value {
             Yaml::Text(text) if text.contains('$') => {
-                let expanded = template::expand(text, value).map_err(|bad| (self.at.clone(), bad))?;
-                self.template = Some(text.as_str().into());
+                let expanded = variables.expand(text).map_err(|bad| (self.at.clone(), bad))?;
+                // A lone dollar refers to nothing.
+                let refers = template::wanted(text, &|_| false).is_ok_and(|names| !names.is_empty());
+                self.template = (refers || text.contains("${")).then(|| text.as_str().into());
                 *text = expanded.text;
-                self.unresolved = !expanded.missing.is_empty();
+                self.unknown = expanded.missing;
                 Ok(())
             }
-            Yaml::List(items) => items.iter_mut().try_for_each(|item| item.interpolate(value)),
-            Yaml::Map(pairs) => pairs.iter_mut().try_for_each(|(_, node)| node.interpolate(value)),
+            Yaml::List(items) => items.iter_mut().try_for_each(|item| item.interpolate(variables)),
+            Yaml::Map(pairs) => pairs.iter_mut().try_for_each(|(_, node)| node.interpolate(variables)),
             _ => Ok(()),
         }
+    }
+
+    /// Whether a server's values decide what it says.
+    pub fn is_open(&self) -> bool {
+        !self.unknown.is_empty()
     }
 
     /// Every text below this node that has references to variables.
@@ -187,15 +192,29 @@ impl Node {
     }
 }
 
-/// Parses one YAML document.
-///
-/// # Errors
-/// [`cm_core::Exit::Config`] with file, line, column and a caret.
-pub fn parse(file: &Arc<str>, text: &str) -> Result<Node> {
+/// How many nodes the aliases of one file may repeat. Hundreds of services with the same anchors need some
+/// ten thousand; a bomb multiplies with every level.
+const MAX_REPEATED: usize = 300_000;
+
+fn options() -> serde_saphyr::Options {
     let mut options = serde_saphyr::Options::default();
     // Compose reads YAML 1.2 booleans: `on` and `yes` are strings.
     options.strict_booleans = true;
-    let mut node: Node = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+    options.non_finite_float_policy = serde_saphyr::NonFiniteFloatPolicy::AsString;
+    options.alias_limits.max_total_replayed_events = MAX_REPEATED;
+    if let Some(budget) = &mut options.budget {
+        // Many aliases of one anchor are how people write compose files; what they come to is bounded above.
+        budget.enforce_alias_anchor_ratio = false;
+    }
+    options
+}
+
+/// Parses the documents of a YAML file; there may be none.
+///
+/// # Errors
+/// [`cm_core::Exit::Config`] with file, line, column and a caret.
+pub fn parse(file: &Arc<str>, text: &str) -> Result<Vec<Node>> {
+    let mut nodes: Vec<Node> = serde_saphyr::from_multiple_with_options(text, options()).map_err(|error| {
         let place = error.location();
         let at = Position {
             file: Arc::clone(file),
@@ -204,8 +223,8 @@ pub fn parse(file: &Arc<str>, text: &str) -> Result<Node> {
         };
         source::failure("compose.syntax", &at, text, plain_message(&error))
     })?;
-    node.name_file(file);
-    Ok(node)
+    nodes.iter_mut().for_each(|node| node.name_file(file));
+    Ok(nodes)
 }
 
 /// The parser's message without its own picture of the place.
@@ -225,7 +244,7 @@ impl<'de> Deserialize<'de> for Node {
                 line: usize::try_from(referenced.line()).unwrap_or(0),
                 column: usize::try_from(referenced.column()).unwrap_or(0),
             },
-            unresolved: false,
+            unknown: Vec::new(),
             template: None,
         })
     }
@@ -311,7 +330,7 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Node {
-        parse(&"compose.yml".into(), text).expect("valid")
+        parse(&"compose.yml".into(), text).expect("valid").swap_remove(0)
     }
 
     #[test]

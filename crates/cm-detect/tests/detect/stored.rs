@@ -90,8 +90,8 @@ fn a_mistake_in_an_inline_dockerfile_is_shown_in_the_compose_file() {
     repo.change("docker-compose.yml", "services:\n  web:\n    build:\n      context: web\n      dockerfile_inline: |\n        FROM x\n        COPPY a b\n");
     std::fs::remove_file(repo.path().join("cm.toml")).expect("removed");
     repo.commit("no cm.toml");
-    let detected = repo.detect(&["--base", "HEAD~2"]);
-    assert_eq!(detected.exit, 6, "{}", detected.stderr);
+    let detected = repo.detect(&["--base", "HEAD~2"]).done();
+    assert_eq!(detected.reasons("web").last().map(String::as_str), Some("broken-build"));
     let wanted = "docker-compose.yml:7:9: unknown instruction \"COPPY\"\n";
     assert!(detected.stderr.contains(wanted), "{}", detected.stderr);
     assert!(detected.stderr.contains("7 |         COPPY a b") && detected.stderr.contains('^'), "{}", detected.stderr);

@@ -63,6 +63,8 @@ pub struct Detect {
     pub selected: Option<Vec<String>>,
     /// Services that changed and were not asked for.
     pub not_selected: Option<Vec<String>>,
+    /// Services that changed and whose images cannot be built.
+    pub broken: Option<Vec<String>>,
     /// How many files differ.
     pub changed_files: Option<u64>,
     /// Changed files that no service depends on, at most 500 of them.

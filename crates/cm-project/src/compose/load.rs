@@ -1,17 +1,27 @@
 //! From files to one tree: reads the compose files, replaces variables, follows
 //! `include` and `extends`, and merges.
 
+use super::Warning;
 use super::merge::{clean, merge};
+use super::rebase::{rebase, rebase_service};
 use crate::nearest;
 use crate::source::{self, Position};
 use crate::tree::{self, Place, Tree};
+use crate::variables::{Refused, Variables};
 use crate::yaml::{self, Node, Template, Yaml};
 use cm_core::{Exit, Failure, Result};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// How deep `include` and `extends` may lead from file to file.
 const MAX_DEPTH: usize = 32;
+
+/// How many files they may bring in, those counted again that several others bring in. A
+/// few short files that each include two others would go on for ever.
+const MAX_FILES: usize = 2_000;
+
+/// The largest compose file, in bytes.
+const MAX_BYTES: usize = 8 << 20;
 
 /// The sections that an included file brings along.
 const RESOURCES: [&str; 6] = ["services", "volumes", "networks", "configs", "secrets", "models"];
@@ -19,16 +29,22 @@ const RESOURCES: [&str; 6] = ["services", "volumes", "networks", "configs", "sec
 /// Reads the files of one project.
 pub struct Loader<'a> {
     tree: &'a dyn Tree,
+    /// Where Compose runs: the directory of `cm.toml`.
+    directory: &'a str,
     /// Every file that was read, with its text for error messages.
     sources: HashMap<Arc<str>, String>,
+    /// The documents of those files, as they were parsed.
+    parsed: HashMap<Arc<str>, Vec<Node>>,
+    /// How often a file was brought in.
+    brought: usize,
     /// Every text with variables in those files.
     pub templates: Vec<Template>,
+    known_templates: HashSet<(Arc<str>, usize, usize)>,
     /// The env files of `include`s, which hold values too.
     pub include_env_files: Vec<String>,
+    /// What Compose will refuse.
+    pub warnings: Vec<Warning>,
 }
-
-/// The values of variables.
-type Variables = HashMap<String, String>;
 
 /// A file's place in the chain of `include`s and `extends`.
 struct Chain<'a> {
@@ -47,8 +63,19 @@ impl Chain<'_> {
 }
 
 impl<'a> Loader<'a> {
-    pub fn new(tree: &'a dyn Tree) -> Self {
-        Loader { tree, sources: HashMap::new(), templates: Vec::new(), include_env_files: Vec::new() }
+    /// A reader of `tree` for a Compose that runs in `directory`.
+    pub fn new(tree: &'a dyn Tree, directory: &'a str) -> Self {
+        Loader {
+            tree,
+            directory,
+            sources: HashMap::new(),
+            parsed: HashMap::new(),
+            brought: 0,
+            templates: Vec::new(),
+            known_templates: HashSet::new(),
+            include_env_files: Vec::new(),
+            warnings: Vec::new(),
+        }
     }
 
     /// The files that were read, by their paths.
@@ -56,6 +83,19 @@ impl<'a> Loader<'a> {
         let mut files: Vec<String> = self.sources.keys().map(ToString::to_string).collect();
         files.sort();
         files
+    }
+
+    /// Notes something about the service `service` at a place in a file.
+    pub fn warn(&mut self, at: &Position, service: Option<&str>, message: impl Into<String>) {
+        let warning = Warning { at: at.clone(), message: message.into(), service: service.map(str::to_owned) };
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
+
+    /// The files that were read from.
+    pub fn tree(&self) -> &'a dyn Tree {
+        self.tree
     }
 
     /// A failure at a place in a file that was read.
@@ -82,19 +122,53 @@ impl<'a> Loader<'a> {
         whole.ok_or_else(|| Failure::new(Exit::Config, "compose.no-file", "no compose file is named"))
     }
 
-    /// One file with what it includes and extends.
+    /// One file with what its documents include and extend, later documents over earlier ones.
     fn file(&mut self, file: &str, directory: &str, chain: &Chain) -> Result<Node> {
         let chain = chain.enter(file.to_owned()).map_err(|cycle| Failure::new(Exit::Config, "compose.cycle", cycle))?;
-        let mut node = self.parse(file, &chain)?;
-        self.extend_services(&mut node, file, directory, &chain)?;
-        if let Some(includes) = node.take("include") {
-            node = self.include(node, &includes, directory, &chain)?;
+        let mut whole: Option<Node> = None;
+        for mut node in self.parse(file, &chain)? {
+            self.extend_services(&mut node, file, directory, &chain)?;
+            if let Some(includes) = node.take("include") {
+                node = self.include(node, &includes, directory, &chain)?;
+            }
+            whole = match whole {
+                None => Some(node),
+                Some(base) => merge(base, node, &[]),
+            };
         }
-        Ok(node)
+        whole.ok_or_else(|| self.failure("compose.invalid", &start_of(file), "the file is empty"))
     }
 
-    /// Reads and parses a file and replaces its variables.
-    fn parse(&mut self, file: &str, chain: &Chain) -> Result<Node> {
+    /// Reads a file and replaces its variables: its documents.
+    fn parse(&mut self, file: &str, chain: &Chain) -> Result<Vec<Node>> {
+        self.brought += 1;
+        if self.brought > MAX_FILES {
+            let message = format!("include and extends bring in more than {MAX_FILES} files");
+            return Err(self.failure("compose.too-large", &start_of(file), message));
+        }
+        let mut nodes = self.read(file)?;
+        for node in &mut nodes {
+            if !matches!(node.value, Yaml::Map(_)) {
+                let message = format!("wanted a mapping, found {}", node.what());
+                return Err(self.failure("compose.invalid", &node.at, message));
+            }
+            let replaced = node.interpolate(chain.variables);
+            replaced.map_err(|(at, bad)| self.failure("compose.interpolation", &at, bad))?;
+            for template in node.templates() {
+                let at = &template.at;
+                if self.known_templates.insert((Arc::clone(&at.file), at.line, at.column)) {
+                    self.templates.push(template);
+                }
+            }
+        }
+        Ok(nodes)
+    }
+
+    /// The documents of a file as they are written; each file is read once.
+    fn read(&mut self, file: &str) -> Result<Vec<Node>> {
+        if let Some(known) = self.parsed.get(file) {
+            return Ok(known.clone());
+        }
         let unreadable = |cause: String| {
             Failure::new(Exit::Config, "compose.unreadable", format!("cannot read the compose file {file}"))
                 .cause(cause)
@@ -103,22 +177,26 @@ impl<'a> Loader<'a> {
         let bytes = bytes.ok_or_else(|| {
             unreadable("there is no such file".to_owned()).hint("name it in cm.toml: [compose] files = [\"…\"]")
         })?;
+        if bytes.len() > MAX_BYTES {
+            let message = format!("the file is larger than {} MiB", MAX_BYTES >> 20);
+            return Err(self.failure("compose.too-large", &start_of(file), message));
+        }
         let text = String::from_utf8(bytes).map_err(|_| unreadable("it is not UTF-8".to_owned()))?;
         let name: Arc<str> = file.into();
         let parsed = yaml::parse(&name, &text);
         self.sources.insert(Arc::clone(&name), text);
-        let mut node = parsed?;
-        if !matches!(node.value, Yaml::Map(_)) {
-            return Err(self.failure("compose.invalid", &node.at, format!("wanted a mapping, found {}", node.what())));
-        }
-        let known = |variable: &str| chain.variables.get(variable).cloned();
-        node.interpolate(&known).map_err(|(at, bad)| self.failure("compose.interpolation", &at, bad))?;
-        for template in node.templates() {
-            if !self.templates.contains(&template) {
-                self.templates.push(template);
-            }
-        }
-        Ok(node)
+        let nodes = parsed?;
+        self.parsed.insert(name, nodes.clone());
+        Ok(nodes)
+    }
+
+    /// Notes lines of env files that Compose refuses.
+    pub fn refuse(&mut self, lines: Vec<Refused>) {
+        self.warnings.extend(lines.into_iter().map(|refused| Warning {
+            at: refused.at,
+            message: format!("Compose refuses this line: {}", refused.why),
+            service: None,
+        }));
     }
 
     fn include(&mut self, node: Node, includes: &Node, directory: &str, chain: &Chain) -> Result<Node> {
@@ -146,7 +224,7 @@ impl<'a> Loader<'a> {
         let mut files = Vec::new();
         for path in &paths {
             match Place::at(directory, path) {
-                Place::Inside(path) if !entry.unresolved => files.push(path),
+                Place::Inside(path) if !entry.is_open() => files.push(path),
                 _ => {
                     let message = format!("cannot include {path:?}: it is not in the repository");
                     return Err(self.failure("compose.include", &entry.at, message));
@@ -170,9 +248,11 @@ impl<'a> Loader<'a> {
             None => vec![tree::join(&own_directory, ".env")],
         };
         self.include_env_files.extend(env_files.iter().cloned());
-        for (name, value) in read_variables(self.tree, &env_files) {
-            variables.entry(name).or_insert(value);
-        }
+        let (own, refused) = Variables::read(self.tree, &env_files, &variables);
+        variables.add_missing(own);
+        self.refuse(refused);
+        // A path that begins with the project's directory is one of the repository.
+        variables.set(WORKING_DIRECTORY, &up_from(&own_directory, self.directory));
         let chain = Chain { variables: &variables, links: chain.links.clone() };
         let mut node = self.merged(&files, &own_directory, &chain)?;
         rebase(&mut node, &own_directory, directory);
@@ -250,7 +330,9 @@ impl<'a> Loader<'a> {
             let message = format!("cannot extend from {path}: there is no such file");
             return Err(self.failure("compose.extends", &extends.at, message));
         }
-        let node = self.parse(&path, chain)?;
+        let nodes = self.parse(&path, chain)?;
+        let whole = nodes.into_iter().reduce(|base, node| merge(base.clone(), node, &[]).unwrap_or(base));
+        let node = whole.ok_or_else(|| self.failure("compose.invalid", &start_of(&path), "the file is empty"))?;
         let own_directory = tree::parent(&path).to_owned();
         let services = node.get("services").cloned().unwrap_or_else(|| Node::new(Yaml::Map(Vec::new()), extends));
         let mut base = self.base_in(target, &services, extends, &path, &own_directory, chain)?;
@@ -267,166 +349,20 @@ fn texts(node: &Node) -> Vec<String> {
     }
 }
 
-/// The variables in those of `files` that the repository has.
-pub fn read_variables(tree: &dyn Tree, files: &[String]) -> Variables {
-    let mut variables = Variables::new();
-    for file in files {
-        if let Ok(Some(bytes)) = tree::read(tree, file) {
-            variables.extend(env_file(&String::from_utf8_lossy(&bytes)));
-        }
-    }
-    variables
+/// The first place in a file.
+fn start_of(file: &str) -> Position {
+    Position { file: file.into(), line: 1, column: 1 }
 }
 
-/// The assignments in an env file.
-fn env_file(text: &str) -> Vec<(String, String)> {
-    let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim).filter(|line| !line.starts_with('#'));
-    lines
-        .filter_map(|line| line.strip_prefix("export ").unwrap_or(line).split_once('='))
-        .map(|(name, value)| (name.trim().to_owned(), unquoted(value.trim()).to_owned()))
-        .collect()
-}
+/// The variable that holds the directory in which Compose runs.
+pub const WORKING_DIRECTORY: &str = "PWD";
 
-fn unquoted(value: &str) -> &str {
-    for quote in ['"', '\''] {
-        if let Some(inside) = value.strip_prefix(quote)
-            && let Some((inside, _)) = inside.split_once(quote)
-        {
-            return inside;
-        }
-    }
-    value.split_once(" #").map_or(value, |(value, _)| value).trim_end()
-}
-
-/// Rewrites the paths of everything in `node`, written in the directory `from`, so that
-/// they mean the same in the directory `to`.
-fn rebase(node: &mut Node, from: &str, to: &str) {
-    let Some(mut services) = node.take("services") else { return };
-    if let Yaml::Map(pairs) = &mut services.value {
-        pairs.iter_mut().for_each(|(_, service)| rebase_service(service, from, to));
-    }
-    node.set("services", services);
-    for section in ["configs", "secrets"] {
-        let Some(mut all) = node.take(section) else { continue };
-        if let Yaml::Map(pairs) = &mut all.value {
-            pairs.iter_mut().for_each(|(_, resource)| rebase_key(resource, "file", from, to));
-        }
-        node.set(section, all);
-    }
-}
-
-fn rebase_service(service: &mut Node, from: &str, to: &str) {
-    if from == to {
-        return;
-    }
-    if let Some(mut build) = service.take("build") {
-        if let Yaml::Text(_) = build.value {
-            rebase_context(&mut build, from, to);
-        } else {
-            if build.get("context").is_none() {
-                build.set("context", Node::new(Yaml::Text(".".to_owned()), &build.clone()));
-            }
-            with(&mut build, "context", |node| rebase_context(node, from, to));
-            with(&mut build, "additional_contexts", |node| {
-                each(node, &mut |entry| rebase_named_context(entry, from, to))
-            });
-        }
-        service.set("build", build);
-    }
-    for key in ["env_file", "label_file"] {
-        with(service, key, |node| match node.value {
-            Yaml::Text(_) => rebase_text(node, from, to),
-            _ => each(node, &mut |entry| match entry.value {
-                Yaml::Text(_) => rebase_text(entry, from, to),
-                _ => rebase_key(entry, "path", from, to),
-            }),
-        });
-    }
-    with(service, "volumes", |node| each(node, &mut |mount| rebase_mount(mount, from, to)));
-    with(service, "extends", |node| rebase_key(node, "file", from, to));
-}
-
-/// Changes the value of `key` where there is one.
-fn with(node: &mut Node, key: &str, change: impl FnOnce(&mut Node)) {
-    if let Yaml::Map(pairs) = &mut node.value
-        && let Some((_, value)) = pairs.iter_mut().find(|(known, _)| known == key)
-    {
-        change(value);
-    }
-}
-
-fn each(node: &mut Node, change: &mut dyn FnMut(&mut Node)) {
-    match &mut node.value {
-        Yaml::List(items) => items.iter_mut().for_each(change),
-        Yaml::Map(pairs) => pairs.iter_mut().for_each(|(_, value)| change(value)),
-        _ => {}
-    }
-}
-
-fn rebase_key(node: &mut Node, key: &str, from: &str, to: &str) {
-    with(node, key, |value| rebase_text(value, from, to));
-}
-
-fn rebase_text(node: &mut Node, from: &str, to: &str) {
-    if let Yaml::Text(text) = &mut node.value {
-        *text = rebased(text, from, to);
-    }
-}
-
-fn rebase_context(node: &mut Node, from: &str, to: &str) {
-    if node.text().is_some_and(|text| !super::service::is_remote(&text)) {
-        rebase_text(node, from, to);
-    }
-}
-
-/// An entry of `additional_contexts`, which may be `NAME=PATH`.
-fn rebase_named_context(node: &mut Node, from: &str, to: &str) {
-    let Yaml::Text(text) = &mut node.value else { return };
-    let (name, path) = match text.split_once('=') {
-        Some((name, path)) => (format!("{name}="), path.to_owned()),
-        None => (String::new(), text.clone()),
+/// The way from the directory `from` to the directory `to` that is above it or the same; from anywhere else by the root.
+pub fn up_from(from: &str, to: &str) -> String {
+    let Some(rest) = from.strip_prefix(to).filter(|_| tree::is_within(from.as_bytes(), to)) else {
+        let all = from.split('/').filter(|part| !part.is_empty()).count();
+        return format!("{}{to}", "../".repeat(all));
     };
-    if !super::service::is_remote(&path) {
-        *text = format!("{name}{}", rebased(&path, from, to));
-    }
-}
-
-fn rebase_mount(node: &mut Node, from: &str, to: &str) {
-    if node.get("type").and_then(Node::text).as_deref() == Some("bind") {
-        return rebase_key(node, "source", from, to);
-    }
-    if let Yaml::Text(text) = &mut node.value
-        && let Some((source, rest)) = text.split_once(':')
-        && source.starts_with('.')
-    {
-        *text = format!("{}:{rest}", rebased(source, from, to));
-    }
-}
-
-/// The path `path` of the directory `from`, as it is written in the directory `to`.
-fn rebased(path: &str, from: &str, to: &str) -> String {
-    if path.starts_with(['/', '~']) || path.contains("${") {
-        return path.to_owned();
-    }
-    let up = "../".repeat(to.split('/').filter(|part| !part.is_empty()).count());
-    format!("./{up}{}", tree::join(from, path.trim_start_matches("./")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn env_files_are_read_as_compose_does() {
-        let text = "# no\nexport A=1\nB=\"x y\" # note\nC='#'\nD=plain # note\n\nE=\nF\n";
-        let wanted = [("A", "1"), ("B", "x y"), ("C", "#"), ("D", "plain"), ("E", "")];
-        assert_eq!(env_file(text), wanted.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    }
-
-    #[test]
-    fn paths_keep_their_meaning_in_another_directory() {
-        assert_eq!(rebased("./a", "lib/x", ""), "./lib/x/a");
-        assert_eq!(rebased("../a", "lib/x", "deploy"), "./../lib/x/../a");
-        assert_eq!(rebased("/abs", "lib", ""), "/abs");
-    }
+    let levels = rest.split('/').filter(|part| !part.is_empty()).count();
+    std::iter::once(".").chain(std::iter::repeat_n("..", levels)).collect::<Vec<_>>().join("/")
 }

@@ -23,6 +23,9 @@ const MAPPINGS: &[&[&str]] = &[
 const NAMES: &[&[&str]] =
     &[&["services", "*", "depends_on"], &["services", "*", "networks"], &["services", "*", "models"]];
 
+/// Keys whose mapping form is a list of `NAME=ADDRESS`: a name may come several times.
+const HOSTS: &[&[&str]] = &[&["services", "*", "extra_hosts"], &["services", "*", "build", "extra_hosts"]];
+
 /// Keys that may be one string or a list.
 const LISTS: &[&[&str]] = &[
     &["services", "*", "dns"],
@@ -67,7 +70,7 @@ pub fn merge(base: Node, over: Node, path: &[&str]) -> Option<Node> {
         }
         (_, above) => above,
     };
-    clean(Node { value, tag, at: place, unresolved: over.unresolved, template: over.template }, path)
+    clean(Node { value, tag, at: place, unknown: over.unknown, template: over.template }, path)
 }
 
 fn merge_pairs(mut below: Vec<(String, Node)>, above: Vec<(String, Node)>, path: &[&str]) -> Vec<(String, Node)> {
@@ -131,6 +134,7 @@ fn canonical(mut node: Node, path: &[&str]) -> Node {
             let nothing = Node::new(Yaml::Null, &node);
             Yaml::Map(items.into_iter().filter_map(|item| Some((item.text()?, nothing.clone()))).collect())
         }
+        Yaml::Map(pairs) if is_one_of(path, HOSTS) => Yaml::List(pairs.into_iter().flat_map(addresses).collect()),
         Yaml::Text(text) if is_one_of(path, LISTS) => Yaml::List(vec![Node::new(Yaml::Text(text), &node)]),
         other => other,
     };
@@ -147,6 +151,15 @@ fn assignment(item: Node) -> (String, Node) {
     match text.split_once('=') {
         Some((key, value)) => (key.to_owned(), Node::new(Yaml::Text(value.to_owned()), &item)),
         None => (text, Node::new(Yaml::Null, &item)),
+    }
+}
+
+/// The addresses of a name, each as `NAME=ADDRESS`.
+fn addresses((name, node): (String, Node)) -> Vec<Node> {
+    let one = |address: &Node| Some(Node::new(Yaml::Text(format!("{name}={}", address.text()?)), address));
+    match &node.value {
+        Yaml::List(items) => items.iter().filter_map(one).collect(),
+        _ => one(&node).into_iter().collect(),
     }
 }
 
@@ -183,7 +196,7 @@ fn identity(item: &Node, key: &str) -> Option<String> {
             let protocol = part("protocol", "tcp");
             Some(format!("{}:{}:{}/{protocol}", part("host_ip", ""), part("published", ""), part("target", "")))
         }),
-        "cap_add" | "cap_drop" | "dns" | "dns_opt" | "dns_search" | "expose" | "links" | "profiles" | "tmpfs" => {
+        "cap_add" | "cap_drop" | "extra_hosts" | "dns" | "dns_opt" | "dns_search" | "expose" | "links" | "profiles" | "tmpfs" => {
             item.text()
         }
         _ => None,

@@ -2,28 +2,39 @@
 //! files a service depends on. Values that only servers know stay unresolved; that
 //! is no error here. On a host, `docker compose config` has the last word.
 
+mod canonical;
+mod context;
 mod load;
 mod merge;
+mod rebase;
 mod service;
+mod unknown;
 
 use crate::source::Position;
 use crate::tree::{self, Place, Tree};
+use crate::variables::Variables;
 use cm_core::Result;
 use load::Loader;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
 pub use crate::yaml::Template;
-pub use service::is_remote;
+pub use context::is_remote;
 
 /// The names under which Compose looks for its file, in its order.
 pub const FILE_NAMES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"];
 
+/// The names of the file that Compose lays over it by itself, in its order.
+pub const OVERRIDE_NAMES: [&str; 4] =
+    ["compose.override.yml", "compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml"];
+
 /// A whole compose project.
 #[derive(Clone, Debug, Default)]
 pub struct Compose {
-    /// The project's name, if a file says it.
+    /// The project's name, if `COMPOSE_PROJECT_NAME` or a file says it.
     pub name: Option<String>,
+    /// The profiles that `COMPOSE_PROFILES` switches on where no flag names others.
+    pub profiles: Vec<String>,
     /// The services in the file's order.
     pub services: Vec<Service>,
     /// The files that were read, included and extended ones too, relative to the repository's root.
@@ -33,6 +44,19 @@ pub struct Compose {
     pub templates: Vec<Template>,
     /// The env files of `include`s, there or not, relative to the repository's root.
     pub include_env_files: Vec<String>,
+    /// What Compose will refuse, and what only a server can know.
+    pub warnings: Vec<Warning>,
+}
+
+/// Something in a file that people should look at before a server does.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Warning {
+    /// Where.
+    pub at: Position,
+    /// What; never a value of a variable.
+    pub message: String,
+    /// The service that it is about, if it is about one.
+    pub service: Option<String>,
 }
 
 /// One service.
@@ -48,6 +72,8 @@ pub struct Service {
     pub container_name: Option<String>,
     /// Files with its environment.
     pub env_files: Vec<EnvFile>,
+    /// What those of them that the repository has come to, to compare two commits.
+    pub file_environment: BTreeMap<String, String>,
     /// Files with its labels.
     pub label_files: Vec<Place>,
     /// Bind mounts, and the files of its configs and secrets.
@@ -75,6 +101,12 @@ pub struct Service {
 }
 
 impl Service {
+    /// Whether Compose starts it by itself when `profiles` are switched on.
+    pub fn starts_with(&self, profiles: &[String]) -> bool {
+        let is_on = |profile: &String| profiles.iter().any(|on| on == profile || on == "*");
+        self.profiles.is_empty() || self.profiles.iter().any(is_on)
+    }
+
     /// Whether nothing in the compose file says that it stays: no restart policy, no health check, no
     /// published port. Its image may still have a health check.
     pub fn looks_like_a_job(&self) -> bool {
@@ -96,6 +128,12 @@ pub struct Build {
     pub inline_at: Option<Position>,
     /// The stage that is built; the last if not said.
     pub target: Option<String>,
+    /// Further names of the image.
+    pub tags: Vec<String>,
+    /// Whether only a server knows the Dockerfile's name.
+    pub open_dockerfile: bool,
+    /// Whether only a server knows the stage.
+    pub open_target: bool,
     /// Named contexts.
     pub contexts: Vec<(String, Context)>,
     /// Build arguments; `None` where only the server knows the value.
@@ -115,6 +153,8 @@ pub enum Context {
     Image(String),
     /// An address, or a path outside the repository.
     Elsewhere(String),
+    /// Somewhere in this directory, or elsewhere: only a server knows.
+    Unknown(String),
 }
 
 /// An `env_file`.
@@ -142,288 +182,47 @@ pub struct Mount {
 /// # Errors
 /// [`cm_core::Exit::Config`] with file, line, column and a caret.
 pub fn load(tree: &dyn Tree, files: &[String], env_files: &[String]) -> Result<Compose> {
-    let variables = load::read_variables(tree, env_files);
-    let mut loader = Loader::new(tree);
+    load_in(tree, "", files, env_files)
+}
+
+/// The same for a Compose that runs in `directory` of the repository.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_in(tree: &dyn Tree, directory: &str, files: &[String], env_files: &[String]) -> Result<Compose> {
+    let own = files.first().map_or("", |file| tree::parent(file));
+    let mut surroundings = Variables::default();
+    surroundings.set(load::WORKING_DIRECTORY, &load::up_from(own, directory));
+    let (mut variables, refused) = Variables::read(tree, env_files, &surroundings);
+    variables.set(load::WORKING_DIRECTORY, &load::up_from(own, directory));
+    let mut loader = Loader::new(tree, directory);
+    loader.refuse(refused);
     let root = loader.load(files, &variables)?;
-    let directory = files.first().map_or("", |file| tree::parent(file));
+    let said = |name: &str| variables.get(name).filter(|value| !value.is_empty()).map(str::to_owned);
+    let profiles = said("COMPOSE_PROFILES").unwrap_or_default();
+    let services = service::services(&root, own, &mut loader, &variables)?;
     Ok(Compose {
-        name: root.get("name").and_then(crate::yaml::Node::text),
-        services: service::services(&root, directory, &loader)?,
+        name: said("COMPOSE_PROJECT_NAME").or_else(|| root.get("name").and_then(crate::yaml::Node::text)),
+        profiles: profiles.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+        services,
         files: loader.files(),
         templates: loader.templates,
         include_env_files: loader.include_env_files,
+        warnings: loader.warnings,
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tree::Memory;
-    use serde_json::json;
-
-    fn project(files: &[(&str, &str)], names: &[&str]) -> Compose {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        load(&Memory::of(files), &names, &[".env".to_owned()]).unwrap_or_else(|failure| panic!("{failure}"))
+impl Compose {
+    /// The service `name`.
+    pub fn service(&self, name: &str) -> Option<&Service> {
+        self.services.iter().find(|service| service.name == name)
     }
 
-    fn one(text: &str) -> Compose {
-        project(&[("compose.yml", text)], &["compose.yml"])
-    }
-
-    fn failure(text: &str) -> cm_core::Failure {
-        load(&Memory::of(&[("compose.yml", text)]), &["compose.yml".to_owned()], &[]).expect_err(text)
-    }
-
-    #[test]
-    fn a_service_is_read_whole() {
-        let compose = one("
-name: shop
-services:
-  web:
-    build: {context: ./apps/web, dockerfile: Web.dockerfile, target: run, args: [A=1, B]}
-    image: shop/web
-    container_name: shop-web
-    env_file: [.env.production, {path: extra.env, required: false}]
-    volumes: [./Caddyfile:/etc/Caddyfile:ro, data:/data, {type: bind, source: ./conf, target: /conf}]
-    configs: [{source: main, target: /main.conf}]
-    secrets: [key]
-    ports: ['80:80', 443]
-    depends_on: {db: {condition: service_healthy}}
-    profiles: [full]
-    healthcheck: {test: [CMD, 'true']}
-    deploy: {replicas: 3}
-  db:
-    image: mongo:7
-    healthcheck: {disable: true}
-configs: {main: {file: conf/main.conf}}
-secrets: {key: {file: ../key}}
-volumes: {data: {}}
-");
-        assert_eq!(compose.name.as_deref(), Some("shop"));
-        let web = compose.service("web").expect("web");
-        let build = web.build.as_ref().expect("build");
-        assert_eq!(build.context, Context::Directory("apps/web".to_owned()));
-        assert_eq!(build.args, BTreeMap::from([("A".to_owned(), Some("1".to_owned())), ("B".to_owned(), None)]));
-        assert_eq!((build.dockerfile.as_deref(), build.target.as_deref()), (Some("Web.dockerfile"), Some("run")));
-        let sources: Vec<&Place> = web.mounts.iter().map(|mount| &mount.source).collect();
-        let inside = |path: &str| Place::Inside(path.to_owned());
-        assert_eq!(
-            sources,
-            [&inside("Caddyfile"), &inside("conf"), &inside("conf/main.conf"), &Place::Outside("../key".to_owned())]
-        );
-        assert_eq!(web.env_files[1], EnvFile { place: inside("extra.env"), required: false });
-        assert_eq!((web.replicas, web.has_healthcheck), (3, true));
-        assert_eq!(
-            (web.depends_on.as_slice(), web.profiles.as_slice()),
-            (&["db".to_owned()][..], &["full".to_owned()][..])
-        );
-        let db = compose.service("db").expect("db");
-        assert!(!db.has_healthcheck && db.build.is_none());
-    }
-
-    #[test]
-    fn later_files_go_over_earlier_ones() {
-        let compose = project(
-            &[
-                (
-                    "a.yml",
-                    "services:\n  web:\n    image: a\n    command: [x, y]\n    environment: [A=1, B=2]\n    ports: ['80:80']\n    volumes: ['./a:/x', './b:/y']\n    env_file: one.env\n    labels: {l: 1}\n",
-                ),
-                (
-                    "b.yml",
-                    "services:\n  web:\n    build: ./ctx\n    command: [z]\n    environment: {B: 3}\n    ports: ['81:81']\n    volumes: ['./c:/x']\n    env_file: [two.env]\n    labels: !reset null\n  new: {image: n}\n",
-                ),
-            ],
-            &["a.yml", "b.yml"],
-        );
-        let web = compose.service("web").expect("web");
-        assert_eq!(web.build.as_ref().expect("build").context, Context::Directory("ctx".to_owned()));
-        assert_eq!(web.ports, ["80:80", "81:81"]);
-        assert_eq!(web.env_files.len(), 2);
-        let mounts: Vec<_> = web.mounts.iter().filter_map(|mount| mount.source.inside()).collect();
-        assert_eq!(mounts, ["c", "b"]);
-        assert_eq!(web.configuration["command"], json!(["z"]));
-        assert_eq!(web.configuration["environment"], json!({"A": "1", "B": "3"}));
-        assert_eq!(web.configuration.get("labels"), None);
-        assert_eq!(compose.names(), ["web", "new"]);
-    }
-
-    #[test]
-    fn override_replaces_and_reset_removes() {
-        let compose = project(
-            &[
-                (
-                    "a.yml",
-                    "services:\n  web:\n    image: a\n    ports: ['80:80']\n    environment: {A: 1}\n  gone: {image: g}\n",
-                ),
-                (
-                    "b.yml",
-                    "services:\n  web:\n    ports: !override ['81:81']\n    environment: !override {B: 2}\n  gone: !reset null\n",
-                ),
-            ],
-            &["a.yml", "b.yml"],
-        );
-        assert_eq!(compose.names(), ["web"]);
-        assert_eq!(compose.services[0].ports, ["81:81"]);
-        assert_eq!(compose.services[0].configuration["environment"], json!({"B": "2"}));
-    }
-
-    #[test]
-    fn extends_crosses_files_and_keeps_paths_right() {
-        let compose = project(
-            &[
-                (
-                    "compose.yml",
-                    "services:\n  web:\n    extends: {file: lib/base.yml, service: app}\n    environment: [X=1]\n  api:\n    extends: web\n    image: api\n",
-                ),
-                (
-                    "lib/base.yml",
-                    "services:\n  app:\n    extends: root\n    build: {context: ./app, additional_contexts: {shared: ../shared, node: 'docker-image://node'}}\n    env_file: app.env\n  root:\n    volumes: ['./conf:/conf', 'named:/n']\n    restart: always\n",
-                ),
-            ],
-            &["compose.yml"],
-        );
-        for name in ["web", "api"] {
-            let service = compose.service(name).expect(name);
-            let build = service.build.as_ref().expect("build");
-            assert_eq!(build.context, Context::Directory("lib/app".to_owned()), "{name}");
-            assert_eq!(build.contexts[0].1, Context::Directory("shared".to_owned()));
-            assert_eq!(build.contexts[1].1, Context::Image("node".to_owned()));
-            assert_eq!(service.env_files[0].place, Place::Inside("lib/app.env".to_owned()));
-            assert_eq!(service.mounts[0].source, Place::Inside("lib/conf".to_owned()));
-            assert_eq!(service.restart.as_deref(), Some("always"));
-        }
-        assert_eq!(compose.files, ["compose.yml", "lib/base.yml"]);
-    }
-
-    #[test]
-    fn include_brings_services_with_their_own_directory() {
-        let compose = project(
-            &[
-                (
-                    "deploy/compose.yml",
-                    "include:\n  - ../team/compose.yml\n  - path: [../x/a.yml, ../x/b.yml]\nservices:\n  web: {build: ../web, depends_on: [worker]}\n",
-                ),
-                (
-                    "team/compose.yml",
-                    "services:\n  worker:\n    build: .\n    image: 'w:${TAG}'\n    configs: [c]\nconfigs: {c: {file: ./c.conf}}\n",
-                ),
-                ("team/.env", "TAG=9\n"),
-                ("x/a.yml", "services:\n  x: {image: a}\n"),
-                ("x/b.yml", "services:\n  x: {image: b}\n"),
-            ],
-            &["deploy/compose.yml"],
-        );
-        let worker = compose.service("worker").expect("worker");
-        assert_eq!(worker.build.as_ref().expect("build").context, Context::Directory("team".to_owned()));
-        assert_eq!(worker.image.as_deref(), Some("w:9"));
-        assert_eq!(worker.mounts[0].source, Place::Inside("team/c.conf".to_owned()));
-        assert_eq!(
-            compose.service("web").and_then(|web| web.build.clone()).expect("build").context,
-            Context::Directory("web".to_owned())
-        );
-        assert_eq!(compose.service("x").and_then(|x| x.image.clone()).as_deref(), Some("b"));
-    }
-
-    #[test]
-    fn variables_without_a_value_are_no_error() {
-        let compose = project(
-            &[
-                (
-                    "compose.yml",
-                    "services:\n  web:\n    image: 'web:${TAG}'\n    build: {context: '${DIR:-app}', args: {V: '${V}', W: '${TAG}'}}\n    env_file: ['${ENV:?set it}']\n",
-                ),
-                (".env", "TAG=1\n"),
-            ],
-            &["compose.yml"],
-        );
-        let web = &compose.services[0];
-        assert_eq!(web.image.as_deref(), Some("web:1"));
-        let build = web.build.as_ref().expect("build");
-        assert_eq!(build.context, Context::Directory("app".to_owned()));
-        assert_eq!(build.args["V"], None);
-        assert_eq!(build.args["W"].as_deref(), Some("1"));
-    }
-
-    #[test]
-    fn texts_with_variables_are_kept_as_they_were_written() {
-        let compose = project(
-            &[
-                (
-                    "compose.yml",
-                    "include: [{path: lib/db.yml, env_file: lib/db.env}]\nservices:\n  web:\n    extends: base\n    image: 'web:${TAG}'\n    environment: ['A=${A:?a}']\n  base:\n    image: 'b:${OVER}'\n    command: ['${B:-b}']\n",
-                ),
-                ("lib/db.yml", "services:\n  db: {image: 'db:${DB}'}\n"),
-                (".env", "TAG=1\n"),
-            ],
-            &["compose.yml"],
-        );
-        let texts = |templates: &[Template]| {
-            let mut texts: Vec<_> = templates.iter().map(|template| template.text.to_string()).collect();
-            texts.sort();
-            texts
-        };
-        let of = |name: &str| texts(&compose.service(name).expect(name).templates);
-        assert_eq!(of("web"), ["${B:-b}", "A=${A:?a}", "web:${TAG}"]);
-        assert_eq!(of("db"), ["db:${DB}"]);
-        assert_eq!(texts(&compose.templates).len(), 5, "{:?}", compose.templates);
-        assert_eq!(compose.include_env_files, ["lib/db.env"]);
-        let db = &compose.service("db").expect("db").templates[0];
-        assert_eq!((db.at.file.as_ref(), db.at.line), ("lib/db.yml", 2));
-    }
-
-    #[test]
-    fn the_form_of_a_setting_does_not_change_the_configuration() {
-        let a =
-            one("services:\n  web: {image: a, environment: [A=1], depends_on: [db], ports: [80]}\n  db: {image: d}\n");
-        let b = one("services:\n  web: {image: a, environment: {A: 1}, ports: ['80'], profiles: [x]}\n");
-        assert_eq!(a.services[0].configuration, b.services[0].configuration);
-        let c = one("services:\n  web: {image: a, environment: {A: 2}, ports: [80]}\n");
-        assert_ne!(a.services[0].configuration, c.services[0].configuration);
-    }
-
-    #[test]
-    fn a_changed_network_changes_who_uses_it() {
-        let text = |subnet: &str| {
-            format!(
-                "services:\n  a: {{image: a, networks: [n]}}\n  b: {{image: b}}\nnetworks: {{n: {{x: {subnet}}}}}\n"
-            )
-        };
-        let (old, new) = (one(&text("1")), one(&text("2")));
-        assert_ne!(old.services[0].configuration, new.services[0].configuration);
-        assert_eq!(old.services[1].configuration, new.services[1].configuration);
-    }
-
-    #[test]
-    fn errors_point_at_their_place() {
-        for (text, code, start) in [
-            ("services:\n  web: [\n", "compose.syntax", "compose.yml:"),
-            ("services:\n  web: x\n", "compose.invalid", "compose.yml:2:8: wanted a mapping"),
-            ("services:\n  web: {image: a, volumes: [5]}\n", "compose.invalid", "compose.yml:2:29: wanted a volume"),
-            ("services:\n  web: {image: '$'}\n", "compose.interpolation", "compose.yml:2:16: "),
-            ("services:\n  a: {extends: b}\n", "compose.unknown-service", "compose.yml:2:16: "),
-            ("services:\n  a: {extends: b}\n  b: {extends: a}\n", "compose.cycle", "compose.yml:"),
-            (
-                "services:\n  api: {depends_on: [reids]}\n  redis: {image: r}\n",
-                "compose.unknown-service",
-                "compose.yml:2:8: ",
-            ),
-            ("- a\n", "compose.invalid", "compose.yml:1:1: "),
-        ] {
-            let failure = failure(text);
-            assert_eq!(failure.code, code, "{failure}");
-            assert!(failure.message.starts_with(start), "{}", failure.message);
-        }
-        assert_eq!(
-            failure("services:\n  api: {depends_on: [reids]}\n  redis: {image: r}\n").hint.as_deref(),
-            Some("did you mean \"redis\"?")
-        );
-    }
-
-    #[test]
-    fn a_missing_file_says_so() {
-        let failure = load(&Memory::default(), &["nope.yml".to_owned()], &[]).expect_err("missing");
-        assert_eq!(failure.code, "compose.unreadable");
-        assert!(failure.message.contains("nope.yml"));
+    /// The names of all services, in the file's order.
+    pub fn names(&self) -> Vec<&str> {
+        self.services.iter().map(|service| service.name.as_str()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

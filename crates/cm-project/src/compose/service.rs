@@ -2,11 +2,11 @@
 //! what it is built from, and whether its container must be replaced.
 
 use super::load::Loader;
-use super::{Build, Compose, Context, EnvFile, Mount, Service};
-use crate::nearest;
-use crate::pattern::clean;
+use super::{Build, Context, EnvFile, Mount, Service, canonical, context, unknown};
 use crate::tree::Place;
+use crate::variables::Variables;
 use crate::yaml::{Node, Yaml};
+use crate::{nearest, template};
 use cm_core::Result;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -20,15 +20,18 @@ const NOT_CONFIGURATION: [&str; 7] =
 const NOT_IN_IMAGE: [&str; 3] = ["cache_from", "cache_to", "pull"];
 
 /// The services of the merged tree `root`, whose paths are relative to `directory`.
-pub fn services(root: &Node, directory: &str, loader: &Loader) -> Result<Vec<Service>> {
+pub fn services(root: &Node, directory: &str, loader: &mut Loader, variables: &Variables) -> Result<Vec<Service>> {
     let Some(all) = root.get("services") else { return Ok(Vec::new()) };
-    let reader = Reader { root, directory, loader };
+    let reader = Reader { root, directory, loader, variables };
     let mut services = Vec::new();
     for (name, node) in all.pairs() {
         services.push(reader.service(name, node)?);
     }
     for service in &services {
         reader.check_references(service, all)?;
+    }
+    for (name, node) in all.pairs() {
+        unknown::warn(name, node, root, loader);
     }
     Ok(services)
 }
@@ -37,6 +40,7 @@ struct Reader<'a> {
     root: &'a Node,
     directory: &'a str,
     loader: &'a Loader<'a>,
+    variables: &'a Variables,
 }
 
 impl Reader<'_> {
@@ -50,12 +54,14 @@ impl Reader<'_> {
             return self.wrong(node, "a mapping with the service's keys");
         }
         let text = |key: &str| node.get(key).and_then(Node::text);
+        let env_files = self.env_files(node)?;
         Ok(Service {
             name: name.to_owned(),
+            file_environment: self.file_environment(&env_files),
             build: node.get("build").map(|build| self.build(build)).transpose()?,
             image: text("image"),
             container_name: text("container_name"),
-            env_files: self.env_files(node)?,
+            env_files,
             label_files: self.label_files(node),
             mounts: self.mounts(node)?,
             depends_on: self.names(node, "depends_on")?,
@@ -86,10 +92,14 @@ impl Reader<'_> {
         }
         let mut args = BTreeMap::new();
         for (name, value) in node.get("args").map_or(&[][..], Node::pairs) {
-            args.insert(name.clone(), value.text().filter(|_| !value.unresolved));
+            args.insert(name.clone(), self.argument(name, value));
         }
+        let is_open = |key: &str| node.get(key).is_some_and(Node::is_open);
         let mut build = Build {
             context,
+            open_dockerfile: is_open("dockerfile"),
+            open_target: is_open("target"),
+            tags: node.get("tags").map_or(&[][..], Node::items).iter().filter_map(Node::text).collect(),
             dockerfile: text("dockerfile"),
             inline: text("dockerfile_inline"),
             inline_at: node.get("dockerfile_inline").map(|inline| inline.at.clone()),
@@ -98,26 +108,31 @@ impl Reader<'_> {
             args,
             configuration: without(node, &NOT_IN_IMAGE),
         };
-        build.configuration = one_spelling(&build);
+        build.configuration = canonical::build(&build);
         Ok(build)
     }
 
     /// A build context: a directory, a sibling service, or something that is not ours.
     fn context(&self, node: &Node) -> Result<Context> {
-        let Some(text) = node.text() else { return self.wrong(node, "a directory or an address") };
-        if let Some(service) = text.strip_prefix("service:") {
-            return Ok(Context::Service(service.to_owned()));
+        match context::context(node, self.directory) {
+            Some(context) => Ok(context),
+            None => self.wrong(node, "a directory or an address"),
         }
-        if let Some(image) = text.strip_prefix("docker-image://") {
-            return Ok(Context::Image(image.to_owned()));
+    }
+
+    /// The value of a build argument, as far as it is known; without one Compose takes it from the environment.
+    fn argument(&self, name: &str, value: &Node) -> Option<String> {
+        if !value.is_null() {
+            return value.text().filter(|_| !value.is_open());
         }
-        if node.unresolved || is_remote(&text) {
-            return Ok(Context::Elsewhere(text));
-        }
-        Ok(match Place::at(self.directory, &text) {
-            Place::Inside(path) => Context::Directory(path),
-            Place::Outside(path) => Context::Elsewhere(path),
-        })
+        let known = self.variables.open(name).filter(|(_, unknown)| unknown.is_empty());
+        known.map(|(text, _)| text.to_owned())
+    }
+
+    /// What the env files that the repository has come to, later ones over earlier ones.
+    fn file_environment(&self, files: &[EnvFile]) -> BTreeMap<String, String> {
+        let paths: Vec<String> = files.iter().filter_map(|file| file.place.inside().map(str::to_owned)).collect();
+        Variables::read(self.loader.tree(), &paths, self.variables).0.values()
     }
 
     fn env_files(&self, node: &Node) -> Result<Vec<EnvFile>> {
@@ -127,14 +142,14 @@ impl Reader<'_> {
             let path = item.get("path").unwrap_or(item);
             let Some(text) = path.text() else { return self.wrong(path, "a file name") };
             let required = item.get("required").is_none_or(Node::is_true);
-            found.push(EnvFile { place: Place::at(self.directory, &text), required });
+            found.push(EnvFile { place: context::place(path, &text, self.directory), required });
         }
         Ok(found)
     }
 
     fn label_files(&self, node: &Node) -> Vec<Place> {
-        let files = node.get("label_file").map_or(&[][..], Node::items).iter().filter_map(Node::text);
-        files.map(|file| Place::at(self.directory, &file)).collect()
+        let files = node.get("label_file").map_or(&[][..], Node::items).iter();
+        files.filter_map(|file| Some(context::place(file, &file.text()?, self.directory))).collect()
     }
 
     /// The files and directories of the repository that the container sees.
@@ -154,10 +169,8 @@ impl Reader<'_> {
     fn bind(&self, item: &Node) -> Result<Option<Mount>> {
         let field = |name: &str| item.get(name).and_then(Node::text);
         let (source, target) = match &item.value {
-            Yaml::Text(text) => match text.split_once(':') {
-                Some((source, rest)) if source.starts_with(['.', '/', '~']) => {
-                    (source.to_owned(), rest.split(':').next().unwrap_or_default().to_owned())
-                }
+            Yaml::Text(text) => match context::split(text, ':').as_slice() {
+                [source, target, ..] if is_path(source) => ((*source).to_owned(), (*target).to_owned()),
                 _ => return Ok(None),
             },
             Yaml::Map(_) if field("type").as_deref() == Some("bind") => {
@@ -166,15 +179,16 @@ impl Reader<'_> {
             Yaml::Map(_) => return Ok(None),
             _ => return self.wrong(item, "a volume such as \"./file:/path\""),
         };
-        Ok(Some(Mount { source: Place::at(self.directory, &source), target }))
+        let node = item.get("source").unwrap_or(item);
+        Ok(Some(Mount { source: context::place(node, &source, self.directory), target }))
     }
 
     /// A config or secret that is a file of the repository.
     fn resource(&self, item: &Node, section: &str, default: &str) -> Option<Mount> {
         let name = item.get("source").unwrap_or(item).text()?;
-        let file = self.root.get(section)?.get(&name)?.get("file")?.text()?;
+        let file = self.root.get(section)?.get(&name)?.get("file")?;
         let target = item.get("target").and_then(Node::text).unwrap_or_else(|| format!("{default}{name}"));
-        Some(Mount { source: Place::at(self.directory, &file), target })
+        Some(Mount { source: context::place(file, &file.text()?, self.directory), target })
     }
 
     /// The keys of a mapping that also may be a list of names.
@@ -197,7 +211,7 @@ impl Reader<'_> {
     /// What a container of this service is made with, to compare: its own keys and
     /// the networks, volumes, configs and secrets that it names.
     fn configuration(&self, node: &Node) -> Value {
-        let mut own = without(node, &NOT_CONFIGURATION);
+        let mut own = canonical::service(without(node, &NOT_CONFIGURATION), self.variables);
         if let Value::Object(own) = &mut own {
             own.retain(|key, _| !key.starts_with("x-"));
             for section in ["networks", "volumes", "configs", "secrets"] {
@@ -258,21 +272,9 @@ fn without(node: &Node, keys: &[&str]) -> Value {
     Value::Object(kept.map(|(key, value)| (key.clone(), value.to_json())).collect())
 }
 
-/// The configuration of a build with its paths in one spelling: `app`, `./app` and
-/// `app/` are the same directory, and `Dockerfile` is what is read if nothing is said.
-fn one_spelling(build: &Build) -> Value {
-    let mut configuration = build.configuration.clone();
-    if let Value::Object(keys) = &mut configuration {
-        keys.insert("context".to_owned(), Value::String(format!("{:?}", build.context)));
-        if let Some(file) = keys.remove("dockerfile").as_ref().and_then(Value::as_str).map(clean)
-            && file != "Dockerfile"
-        {
-            keys.insert("dockerfile".to_owned(), Value::String(file));
-        }
-        let contexts = build.contexts.iter().map(|(name, context)| (name.clone(), format!("{context:?}").into()));
-        keys.insert("additional_contexts".to_owned(), Value::Object(contexts.collect()));
-    }
-    configuration
+/// Whether the source of a mount in the short form is a path, and not the name of a volume.
+fn is_path(source: &str) -> bool {
+    source.starts_with(['.', '/', '~']) || (source.starts_with('$') && source[template::length(source)..].starts_with('/'))
 }
 
 fn restarts_with(node: &Node) -> Vec<String> {
@@ -299,22 +301,4 @@ fn replicas(node: &Node) -> u32 {
     let deployed = node.get("deploy").and_then(|deploy| deploy.get("replicas"));
     let count = deployed.or_else(|| node.get("scale")).and_then(Node::text);
     count.and_then(|count| count.parse().ok()).unwrap_or(1)
-}
-
-/// Whether a build context is fetched from somewhere else.
-pub fn is_remote(text: &str) -> bool {
-    let prefixes = ["git@", "github.com/", "service:"];
-    text.contains("://") || prefixes.iter().any(|prefix| text.starts_with(prefix))
-}
-
-impl Compose {
-    /// The service `name`.
-    pub fn service(&self, name: &str) -> Option<&Service> {
-        self.services.iter().find(|service| service.name == name)
-    }
-
-    /// The names of all services, in the file's order.
-    pub fn names(&self) -> Vec<&str> {
-        self.services.iter().map(|service| service.name.as_str()).collect()
-    }
 }

@@ -56,7 +56,7 @@ pub fn read(text: &str) -> Result<(Vec<Line>, char), Error> {
             continue;
         }
         let mut line = instruction(number, &whole, escape);
-        for heredoc in heredocs(&line, escape) {
+        for heredoc in heredocs(&line) {
             if !lines.by_ref().any(|(_, text)| heredoc.ends_at(text)) {
                 return error(number, format!("the here-document {:?} is never closed", heredoc.name));
             }
@@ -96,7 +96,8 @@ fn trim_continuation(line: &str, escape: char) -> (&str, bool) {
     }
 }
 
-fn instruction(number: usize, whole: &str, escape: char) -> Line {
+/// The instruction that begins in line `number`, its lines joined to `whole`.
+pub fn instruction(number: usize, whole: &str, escape: char) -> Line {
     let whole = whole.trim();
     let (keyword, mut rest) = whole.split_once(char::is_whitespace).unwrap_or((whole, ""));
     let mut flags = Vec::new();
@@ -128,26 +129,30 @@ impl Heredoc {
 }
 
 /// The here-documents that `line` announces.
-fn heredocs(line: &Line, escape: char) -> Vec<Heredoc> {
+fn heredocs(line: &Line) -> Vec<Heredoc> {
     let nested = line.keyword == "ONBUILD";
     let takes = |keyword: &str| matches!(keyword, "RUN" | "COPY" | "ADD");
     let inner = line.rest.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
     if !(takes(&line.keyword) || nested && takes(&inner)) {
         return Vec::new();
     }
-    let words = words::split(&line.rest, escape);
+    let words = words::split(&line.rest, DELIMITER_ESCAPE);
     let mut found = Vec::new();
     for (i, word) in words.iter().enumerate() {
         let Some(after) = word.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix("<<") else { continue };
         let (tabs, name) = after.strip_prefix('-').map_or((false, after), |name| (true, name));
         let name = if name.is_empty() { words.get(i + 1).map_or("", String::as_str) } else { name };
-        let name: String = name.chars().filter(|c| !matches!(c, '\'' | '"')).collect();
-        if !name.is_empty() && !name.contains('<') {
+        // A delimiter refers to nothing: a dollar in it is a dollar.
+        let name = words::expand_kept(name, DELIMITER_ESCAPE);
+        if !name.is_empty() && !after.contains('<') {
             found.push(Heredoc { name, tabs });
         }
     }
     found
 }
+
+/// What escapes in a here-document's delimiter, whatever escapes in the file.
+const DELIMITER_ESCAPE: char = '\\';
 
 #[cfg(test)]
 mod tests {
@@ -178,6 +183,10 @@ mod tests {
         assert_eq!(found[1].heredocs, 2);
         assert_eq!(read("RUN <<EOF\nx\n").expect_err("open").line, 1);
         assert_eq!(lines("RUN cat <<< word\nCMD x\n").len(), 2);
+        assert_eq!(lines("RUN cat <<  EOF\nCMD x\nEOF\nRUN << -E\n-E\nRUN <<- E\n\tE\n").len(), 3);
+        let found = lines("RUN <<eo\\'f\nCOPY no no\neo'f\nONBUILD RUN <<\"E O\"\nx\nE O\nCOPY <<$A /x\n$A\nCMD x\n");
+        let keywords: Vec<&str> = found.iter().map(|line| line.keyword.as_str()).collect();
+        assert_eq!(keywords, ["RUN", "ONBUILD", "COPY", "CMD"]);
     }
 
     #[test]

@@ -206,9 +206,11 @@ fn step(line: &Line, escape: char) -> Result<Option<Step>, Error> {
 }
 
 fn on_build(line: &Line, escape: char) -> Result<Option<Step>, Error> {
-    let (mut inner, _) = lines::read(&line.rest).map_err(|error| Error { line: line.number, ..error })?;
-    let mut inner = inner.swap_remove(0);
-    (inner.number, inner.heredocs) = (line.number, line.heredocs);
+    let mut inner = lines::instruction(line.number, &line.rest, escape);
+    inner.heredocs = line.heredocs;
+    if !KEYWORDS.contains(&inner.keyword.as_str()) {
+        return error(line.number, format!("unknown instruction {:?}", inner.keyword));
+    }
     if matches!(inner.keyword.as_str(), "FROM" | "ONBUILD") {
         return error(line.number, format!("ONBUILD {} is not allowed", inner.keyword));
     }

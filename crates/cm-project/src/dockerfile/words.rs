@@ -37,6 +37,22 @@ pub fn expand(word: &str, escape: char, value: &dyn Fn(&str) -> Value) -> String
     out
 }
 
+/// `word` without its quotes and escapes; variables stay as they are written.
+pub fn expand_kept(word: &str, escape: char) -> String {
+    let mut out = String::new();
+    let mut chars = word.chars();
+    let mut quote = None;
+    while let Some(c) = chars.next() {
+        match c {
+            c if quote == Some(c) => quote = None,
+            '\'' | '"' if quote.is_none() => quote = Some(c),
+            c if c == escape && quote != Some('\'') => out.extend(chars.next()),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 type Chars<'a> = std::iter::Peekable<std::str::Chars<'a>>;
 
 /// Expands the variable after a `$`.
@@ -77,8 +93,18 @@ fn put(value: &Value, out: &mut String) {
     }
 }
 
+/// A variable's name; digits and some signs name a shell's parameters, which nothing sets.
 fn name(chars: &mut Chars) -> String {
     let mut name = String::new();
+    while let Some(c) = chars.next_if(char::is_ascii_digit) {
+        name.push(c);
+    }
+    if name.is_empty() {
+        name.extend(chars.next_if(|c| matches!(c, '@' | '*' | '#' | '?' | '-' | '$' | '!')));
+    }
+    if !name.is_empty() {
+        return name;
+    }
     while let Some(c) =
         chars.next_if(|c| *c == '_' || c.is_ascii_alphabetic() || (!name.is_empty() && c.is_ascii_digit()))
     {
@@ -164,6 +190,8 @@ mod tests {
             ("${A#x}", "\0"),
             ("a\\ b", "a b"),
             ("5$", "5$"),
+            ("he$1x$12y$@z", "hexyz"),
+            ("a$(b)", "a$(b)"),
         ] {
             assert_eq!(expand(word, '\\', &known), wanted, "{word}");
         }

@@ -2,7 +2,10 @@
 //! collects the paths they take from directories of the repository, and the images and
 //! services they stand on.
 
+use super::directory::{Directory, escaped, links};
+use super::image::plain_image;
 use super::rule::{self, PathRule};
+use super::scope::{PLATFORM_VARIABLES, Scope};
 use crate::compose::{Build, Context};
 use crate::dockerfile::words::{Value, expand};
 use crate::dockerfile::{Copy, Dockerfile, Mount, Stage, Step};
@@ -24,22 +27,24 @@ pub struct BuildInputs {
     pub services: BTreeSet<String>,
     /// The ONBUILD steps of the image, which run in the builds based on it.
     pub triggers: Vec<Step>,
+    /// What BuildKit will refuse, with its place.
+    pub warnings: Vec<String>,
     /// All of the build context: what the ONBUILD steps of a base image may take.
     pub context: Option<PathRule>,
 }
 
-/// Variables that BuildKit sets by itself; their values depend on the builder.
-const PLATFORM_VARIABLES: [&str; 9] = [
-    "BUILDPLATFORM",
-    "BUILDOS",
-    "BUILDARCH",
-    "BUILDVARIANT",
-    "TARGETPLATFORM",
-    "TARGETOS",
-    "TARGETARCH",
-    "TARGETVARIANT",
-    "TARGETSTAGE",
-];
+impl BuildInputs {
+    /// All that a build could take whose Dockerfile cannot be read.
+    pub fn all_of(build: &Build) -> Self {
+        let (Context::Directory(context) | Context::Unknown(context)) = &build.context else {
+            return BuildInputs::default();
+        };
+        let mut rules = vec![PathRule::below(rule::CONTEXT, context)];
+        let file = build.dockerfile.as_deref().map(|file| Place::at(context, file));
+        rules.extend(file.and_then(|place| Some(PathRule::exact(rule::DOCKERFILE, place.inside()?))));
+        BuildInputs { rules, ..BuildInputs::default() }
+    }
+}
 
 /// The ONBUILD steps of an image that a service of the project builds.
 pub type Triggers<'a> = &'a dyn Fn(&Origin) -> Vec<Step>;
@@ -50,8 +55,12 @@ pub type Triggers<'a> = &'a dyn Fn(&Origin) -> Vec<Step>;
 /// [`Exit::Config`] for a Dockerfile with a mistake, or a target that it does not have.
 pub fn inputs(tree: &dyn Tree, build: &Build, triggers: Triggers) -> Result<BuildInputs> {
     let mut out = BuildInputs::default();
+    let build = &resolved(tree, build, &mut out);
     let Some((file, dockerfile)) = dockerfile(tree, build, &mut out)? else { return Ok(out) };
-    let target = dockerfile.target(&file, build.target.as_deref())?;
+    let target = match build.open_target {
+        true => dockerfile.stages.len() - 1,
+        false => dockerfile.target(&file, build.target.as_deref())?,
+    };
     let ignore_file = format!("{file}.dockerignore");
     let own_ignore = build.inline.is_none() && tree::read(tree, &ignore_file).ok().flatten().is_some();
     let mut walk = Walk {
@@ -69,6 +78,10 @@ pub fn inputs(tree: &dyn Tree, build: &Build, triggers: Triggers) -> Result<Buil
         walk.directories.push(Directory::new(tree, directory, ignore));
     }
     let left = walk.stage(target);
+    if build.open_target {
+        // Any stage could be meant.
+        (0..target).for_each(|stage| walk.reach(stage));
+    }
     let (mut out, directories) = (walk.out, walk.directories);
     out.triggers = left.triggers;
     if let (Context::Directory(_), Some(directory)) = (&build.context, directories.first()) {
@@ -84,6 +97,22 @@ pub fn inputs(tree: &dyn Tree, build: &Build, triggers: Triggers) -> Result<Buil
     Ok(out)
 }
 
+/// The build with the directories that its contexts link to; the links are inputs.
+fn resolved(tree: &dyn Tree, build: &Build, out: &mut BuildInputs) -> Build {
+    let mut build = build.clone();
+    let own = std::iter::once(&mut build.context);
+    for context in own.chain(build.contexts.iter_mut().map(|(_, context)| context)) {
+        if let Context::Directory(path) = context
+            && let Some((target, links)) = tree::follow(tree, path)
+            && !links.is_empty()
+        {
+            out.rules.extend(links.iter().map(|link| PathRule::exact(rule::CONTEXT, link)));
+            *path = target;
+        }
+    }
+    build
+}
+
 /// The Dockerfile and its name. `None` where it cannot be read here: then the whole
 /// context is the input, if it is ours.
 fn dockerfile(tree: &dyn Tree, build: &Build, out: &mut BuildInputs) -> Result<Option<(String, Dockerfile)>> {
@@ -95,8 +124,16 @@ fn dockerfile(tree: &dyn Tree, build: &Build, out: &mut BuildInputs) -> Result<O
         };
         return Ok(Some((name, parsed)));
     }
-    let Context::Directory(context) = &build.context else { return Ok(None) };
-    let Some(path) = dockerfile_path(tree, context, build.dockerfile.as_deref()) else {
+    let context = match &build.context {
+        Context::Directory(context) => context,
+        Context::Unknown(directory) => {
+            out.rules.push(PathRule::below(rule::CONTEXT, directory));
+            return Ok(None);
+        }
+        _ => return Ok(None),
+    };
+    let named = dockerfile_path(tree, context, build.dockerfile.as_deref()).filter(|_| !build.open_dockerfile);
+    let Some(path) = named else {
         out.rules.push(PathRule::below(rule::CONTEXT, context));
         return Ok(None);
     };
@@ -117,10 +154,11 @@ fn compose_text(tree: &dyn Tree, at: &Position) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Where the Dockerfile is, if it is in the repository.
 /// The Dockerfile that `build` names and `tree` does not have; the server may have it.
 pub fn missing_dockerfile(tree: &dyn Tree, build: &Build) -> Option<String> {
-    let (None, Context::Directory(context)) = (&build.inline, &build.context) else { return None };
+    let (None, Context::Directory(context), false) = (&build.inline, &build.context, build.open_dockerfile) else {
+        return None;
+    };
     let name = build.dockerfile.as_deref();
     let place = Place::at(context, name.unwrap_or("Dockerfile"));
     // Outside of the repository nothing is known.
@@ -128,37 +166,11 @@ pub fn missing_dockerfile(tree: &dyn Tree, build: &Build) -> Option<String> {
     dockerfile_path(tree, context, name).is_none().then(|| path.to_owned())
 }
 
+/// Where the Dockerfile is, if it is in the repository.
 fn dockerfile_path(tree: &dyn Tree, context: &str, named: Option<&str>) -> Option<String> {
     let names = named.map_or_else(|| vec!["Dockerfile", "dockerfile"], |name| vec![name]);
     let places = names.into_iter().filter_map(|name| Place::at(context, name).inside().map(str::to_owned));
     places.into_iter().find(|path| tree::read(tree, path).ok().flatten().is_some())
-}
-
-/// A directory that is sent as a context, with its own ignore file.
-struct Directory {
-    path: String,
-    ignore_file: String,
-    ignore: Rc<Patterns>,
-    used: bool,
-}
-
-impl Directory {
-    fn new(tree: &dyn Tree, path: &str, ignore_file: String) -> Self {
-        let text = tree::read(tree, &ignore_file).ok().flatten().unwrap_or_default();
-        let ignore = Rc::new(Patterns::parse(&String::from_utf8_lossy(&text)));
-        Directory { path: path.to_owned(), ignore_file, ignore, used: false }
-    }
-
-    fn rule(&self, name: &'static str, source: Source) -> PathRule {
-        PathRule {
-            name,
-            root: self.path.clone(),
-            source,
-            include: None,
-            exclude: Rc::default(),
-            ignore: Rc::clone(&self.ignore),
-        }
-    }
 }
 
 /// Where a FROM, a `--from` or a mount takes things from.
@@ -175,30 +187,10 @@ pub enum Origin {
     Elsewhere,
 }
 
-/// The variables of a stage; the last assignment counts.
-#[derive(Clone, Debug, Default)]
-struct Variables {
-    known: Vec<(String, Value)>,
-    /// Whether a base image may set variables that nobody here knows.
-    open: bool,
-}
-
-impl Variables {
-    fn get(&self, name: &str) -> Value {
-        let found = self.known.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone());
-        found.unwrap_or(if self.open { Value::Unknown } else { Value::Unset })
-    }
-
-    fn set(&mut self, name: &str, text: String) {
-        let value = if text.contains(UNKNOWN) { Value::Unknown } else { Value::Known(text) };
-        self.known.push((name.to_owned(), value));
-    }
-}
-
 /// What the stages that are based on a stage take over from it.
 #[derive(Clone)]
 struct Inherited {
-    variables: Variables,
+    variables: Scope,
     triggers: Vec<Step>,
 }
 
@@ -234,7 +226,7 @@ impl Walk<'_> {
         if let Some(origin) = stage.name.as_deref().and_then(|name| self.named_context(name)) {
             // A named context of a stage's name takes the stage's place: none of its steps is done.
             self.whole(origin);
-            let unknown = Variables { known: Vec::new(), open: true };
+            let unknown = Scope { known: Vec::new(), open: true };
             let left = Inherited { variables: unknown, triggers: Vec::new() };
             self.left.insert(index, left.clone());
             return left;
@@ -253,7 +245,7 @@ impl Walk<'_> {
     }
 
     /// The variables a stage starts with and the ONBUILD steps of its base.
-    fn base(&mut self, index: usize, stage: &Stage) -> (Variables, Vec<Step>) {
+    fn base(&mut self, index: usize, stage: &Stage) -> (Scope, Vec<Step>) {
         let global = self.global_variables();
         let base = expand(&stage.base, self.dockerfile.escape, &|name| global.get(name));
         let earlier = self.dockerfile.stages[..index]
@@ -269,7 +261,7 @@ impl Walk<'_> {
                 // Any stage could be meant, and any image.
                 (0..index).for_each(|earlier| self.reach(earlier));
                 self.out.images.insert(base);
-                (Variables { known: Vec::new(), open }, Vec::new())
+                (Scope { known: Vec::new(), open }, Vec::new())
             }
             None => {
                 let origin = self.outside(&base);
@@ -278,14 +270,14 @@ impl Walk<'_> {
                 if triggers.is_empty() && base.contains("onbuild") {
                     triggers.push(everything());
                 }
-                (Variables { known: Vec::new(), open }, triggers)
+                (Scope { known: Vec::new(), open }, triggers)
             }
         }
     }
 
     /// The ARGs before the first FROM, with the build's arguments.
-    fn global_variables(&self) -> Variables {
-        let mut variables = Variables::default();
+    fn global_variables(&self) -> Scope {
+        let mut variables = Scope::default();
         variables.known.extend(PLATFORM_VARIABLES.map(|name| (name.to_owned(), Value::Unknown)));
         for (name, default) in &self.dockerfile.args {
             self.declare(name, default.as_deref(), None, &mut variables);
@@ -294,7 +286,7 @@ impl Walk<'_> {
     }
 
     /// ARG: the build's argument, else the default, else what was said before the first FROM.
-    fn declare(&self, name: &str, default: Option<&str>, global: Option<&Variables>, variables: &mut Variables) {
+    fn declare(&self, name: &str, default: Option<&str>, global: Option<&Scope>, variables: &mut Scope) {
         let value = match (self.build.args.get(name), default) {
             (Some(Some(given)), _) => Value::Known(given.clone()),
             (Some(None), _) => Value::Unknown,
@@ -312,7 +304,7 @@ impl Walk<'_> {
         }
     }
 
-    fn step(&mut self, step: &Step, variables: &mut Variables) {
+    fn step(&mut self, step: &Step, variables: &mut Scope) {
         let escape = self.dockerfile.escape;
         match step {
             Step::Arg(args) => {
@@ -322,10 +314,10 @@ impl Walk<'_> {
                 }
             }
             Step::Env(pairs) => {
-                for (name, value) in pairs {
-                    let text = expand(value, escape, &|name| variables.get(name));
-                    variables.set(name, text);
-                }
+                // All of one ENV is replaced before any of it is set.
+                let texts: Vec<String> =
+                    pairs.iter().map(|(_, value)| expand(value, escape, &|name| variables.get(name))).collect();
+                pairs.iter().zip(texts).for_each(|((name, _), text)| variables.set(name, text));
             }
             Step::Copy(copy) => self.copy(copy, &|word| expand(word, escape, &|name| variables.get(name))),
             Step::Run(mounts) => {
@@ -372,7 +364,12 @@ impl Walk<'_> {
             self.out.images.insert(from);
             return None;
         }
-        match self.dockerfile.stage(&from).map_or_else(|| self.outside(&from), Origin::Stage) {
+        let stage = self.dockerfile.stage(&from);
+        let name = stage.and_then(|index| self.dockerfile.stages[index].name.clone());
+        // A named context of a stage's name takes the stage's place.
+        let instead = name.and_then(|name| self.named_context(&name));
+        let origin = instead.or(stage.map(Origin::Stage));
+        match origin.unwrap_or_else(|| self.outside(&from)) {
             Origin::Directory(directory) => Some(directory),
             other => {
                 self.whole(other);
@@ -401,6 +398,10 @@ impl Walk<'_> {
             }
             Context::Service(name) => Origin::Service(name.clone()),
             Context::Image(name) => Origin::Image(name.clone()),
+            Context::Unknown(path) => {
+                self.out.rules.push(PathRule::below(rule::CONTEXT, path));
+                Origin::Elsewhere
+            }
             Context::Elsewhere(_) => Origin::Elsewhere,
         })
     }
@@ -450,55 +451,4 @@ fn everything() -> Step {
 
 fn is_address(source: &str) -> bool {
     source.contains("://") || source.starts_with("git@")
-}
-
-/// The links on the way to `path` in the directory `root`, and where they lead. Inside
-/// a build context no link leads out: the context is the root of everything.
-fn links(tree: &dyn Tree, root: &str, path: &str) -> Vec<String> {
-    let view = Below { tree, root };
-    match tree::follow(&view, path) {
-        Some((target, links)) if !links.is_empty() => [links, vec![target]].concat(),
-        _ => Vec::new(),
-    }
-}
-
-/// A directory of a tree as a tree of its own, whose links cannot leave it.
-struct Below<'a> {
-    tree: &'a dyn Tree,
-    root: &'a str,
-}
-
-impl Tree for Below<'_> {
-    fn kind(&self, path: &str) -> Option<tree::Kind> {
-        self.tree.kind(&tree::join(self.root, path))
-    }
-
-    fn content(&self, path: &str) -> std::io::Result<Option<Vec<u8>>> {
-        let content = self.tree.content(&tree::join(self.root, path))?;
-        if self.kind(path) != Some(tree::Kind::Link) {
-            return Ok(content);
-        }
-        Ok(content.map(|target| contained(tree::parent(path), &target)))
-    }
-}
-
-/// The target of a link in `directory`, as seen from there, kept inside the root.
-fn contained(directory: &str, target: &[u8]) -> Vec<u8> {
-    let text = String::from_utf8_lossy(target);
-    let start = if text.starts_with('/') { String::new() } else { format!("/{directory}") };
-    let whole = crate::pattern::clean(&format!("{start}/{text}"));
-    let up = "../".repeat(directory.split('/').filter(|part| !part.is_empty()).count());
-    format!("{up}{}", whole.trim_start_matches('/')).into_bytes()
-}
-
-/// A path as a source that means just it.
-fn escaped(path: &str) -> String {
-    path.chars().flat_map(|c| matches!(c, '*' | '?' | '[' | '\\').then_some('\\').into_iter().chain([c])).collect()
-}
-
-/// An image's name in its full form, so that two spellings of one are equal.
-pub fn plain_image(name: &str) -> String {
-    let name = name.trim_start_matches("docker.io/").trim_start_matches("library/");
-    let after_slash = name.rsplit('/').next().unwrap_or(name);
-    if after_slash.contains([':', '@']) { name.to_owned() } else { format!("{name}:latest") }
 }

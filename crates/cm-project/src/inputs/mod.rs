@@ -3,20 +3,25 @@
 //! touches. Where something cannot be known here, more is taken rather than less.
 
 mod build;
+mod directory;
+mod image;
 mod reach;
 pub mod rule;
+mod scope;
 
 use crate::compose::{Compose, Service};
 use crate::config::ServiceSection;
-use crate::dockerfile::Step;
 use crate::pattern::{Patterns, Source, UNKNOWN};
+use crate::template;
 use crate::tree::{self, Kind, Place, Tree};
-use build::{BuildInputs, Origin, Triggers, plain_image};
-use cm_core::{Action, Result};
+use build::{BuildInputs, Origin, Triggers};
+use cm_core::{Action, Failure};
+use image::Built;
 use rule::PathRule;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-pub use build::{missing_dockerfile, plain_image as full_image_name};
+pub use build::missing_dockerfile;
+pub use image::plain_image as full_image_name;
 pub use reach::Reach;
 
 /// The inputs of every service of a compose file.
@@ -35,6 +40,14 @@ pub struct ServiceInputs {
     pub is_built: bool,
     /// The services whose images its own image is built on.
     pub built_on: BTreeSet<String>,
+    /// The services whose images it runs, without building one of its own.
+    pub runs: BTreeSet<String>,
+    /// Why its image cannot be built.
+    pub broken: Option<Failure>,
+    /// What BuildKit will refuse or do otherwise than it looks, with its place.
+    pub warnings: Vec<String>,
+    /// What its env files come to.
+    pub file_environment: BTreeMap<String, String>,
     image: Vec<PathRule>,
     narrowed: Patterns,
     recreate: Vec<PathRule>,
@@ -51,63 +64,42 @@ pub struct Effect {
 }
 
 impl Inputs {
-    /// The inputs of `compose`'s services, files read from `tree`. `project` is the
-    /// compose project's name, `rules` what `cm.toml` says about a service; the
-    /// paths there are relative to `prefix`.
-    ///
-    /// # Errors
-    /// [`cm_core::Exit::Config`] for a Dockerfile with a mistake.
+    /// The inputs of `compose`'s services, files read from `tree`. `projects` are the names
+    /// that the compose project may have, `rules` what `cm.toml` says about a service; the
+    /// paths there are relative to `prefix`. A service whose image cannot be built says why.
     pub fn of(
         tree: &dyn Tree,
         compose: &Compose,
-        project: &str,
+        projects: &[String],
         prefix: &str,
         rules: &dyn Fn(&str) -> ServiceSection,
-    ) -> Result<Self> {
-        Inputs::collect(tree, compose, project, prefix, rules, &|failed| failed)
-    }
-
-    /// The inputs at a commit that was deployed: a Dockerfile with a mistake takes
-    /// nothing there. Where it still matters, it is another one at the commit to deploy.
-    ///
-    /// # Errors
-    /// None that [`Inputs::of`] has not.
-    pub fn before(
-        tree: &dyn Tree,
-        compose: &Compose,
-        project: &str,
-        prefix: &str,
-        rules: &dyn Fn(&str) -> ServiceSection,
-    ) -> Result<Self> {
-        Inputs::collect(tree, compose, project, prefix, rules, &|failed| failed.or(Ok(BuildInputs::default())))
-    }
-
-    fn collect(
-        tree: &dyn Tree,
-        compose: &Compose,
-        project: &str,
-        prefix: &str,
-        rules: &dyn Fn(&str) -> ServiceSection,
-        accept: &dyn Fn(Result<BuildInputs>) -> Result<BuildInputs>,
-    ) -> Result<Self> {
-        let read = |service: &Service, triggers: Triggers| {
-            let build = service.build.as_ref().map(|build| accept(build::inputs(tree, build, triggers))).transpose()?;
-            Result::Ok(build.unwrap_or_default())
-        };
+    ) -> Self {
         let all = &compose.services;
-        let built = Built::of(all, project);
-        let mut images: Vec<BuildInputs> =
-            all.iter().map(|service| read(service, &|_| Vec::new())).collect::<Result<_>>()?;
+        let read = |service: &Service, triggers: Triggers| {
+            let build = service.build.as_ref().map(|build| build::inputs(tree, build, triggers));
+            build.unwrap_or_else(|| Ok(BuildInputs::default()))
+        };
+        let mut broken: Vec<Option<Failure>> = vec![None; all.len()];
+        let mut images: Vec<BuildInputs> = Vec::new();
+        for (index, service) in all.iter().enumerate() {
+            images.push(read(service, &|_| Vec::new()).unwrap_or_else(|failure| {
+                broken[index] = Some(failure);
+                service.build.as_ref().map(BuildInputs::all_of).unwrap_or_default()
+            }));
+        }
+        let built = Built::of(all, projects);
         for (index, service) in all.iter().enumerate().filter(|(_, service)| service.build.is_some()) {
             let triggers = |origin: &Origin| built.triggers(origin, index, &images);
             let again = built.used(&images[index], index).into_iter().any(|other| !images[other].triggers.is_empty());
-            if again {
-                images[index] = read(service, &triggers)?;
+            if again && let Ok(read) = read(service, &triggers) {
+                images[index] = read;
             }
         }
         let mut services = Vec::new();
         for (index, (service, build)) in all.iter().zip(&images).enumerate() {
             let mut inputs = ServiceInputs::new(tree, service, build, prefix, &rules(&service.name));
+            inputs.broken = broken[index].take();
+            inputs.runs = built.run_by(index);
             for other in built.used(build, index) {
                 inputs.built_on.insert(all[other].name.clone());
                 let guessed = build.images.iter().any(|name| name.contains(UNKNOWN));
@@ -116,7 +108,7 @@ impl Inputs {
             }
             services.push(inputs);
         }
-        Ok(Inputs { services })
+        Inputs { services }
     }
 
     /// What a change of `path` means: for each service, in order, its effect. A
@@ -147,6 +139,10 @@ impl ServiceInputs {
             name: service.name.clone(),
             is_built: service.build.is_some(),
             built_on: BTreeSet::new(),
+            runs: BTreeSet::new(),
+            broken: None,
+            warnings: build.warnings.clone(),
+            file_environment: service.file_environment.clone(),
             image,
             narrowed: Patterns::of(narrow.collect::<Vec<_>>().iter().map(String::as_str)),
             recreate: env_files.chain(label_files).collect(),
@@ -210,6 +206,11 @@ fn mount_rule(tree: &dyn Tree, path: &str) -> &'static str {
 
 /// Rules for a path, the links on the way to it and where they lead.
 fn with_links(tree: &dyn Tree, name: &'static str, path: &str) -> Vec<PathRule> {
+    let pattern = template::replaced(path, '*');
+    if pattern != path {
+        // What only a server knows of it is any text without a slash.
+        return vec![PathRule { source: Source::new(&pattern), ..PathRule::below(name, "") }];
+    }
     let mut rules = vec![PathRule::below(name, path)];
     if let Some((target, links)) = tree::follow(tree, path)
         && !links.is_empty()
@@ -217,69 +218,6 @@ fn with_links(tree: &dyn Tree, name: &'static str, path: &str) -> Vec<PathRule> 
         rules.extend(links.iter().chain([&target]).map(|path| PathRule::below(name, path)));
     }
     rules
-}
-
-/// The images that the project's services are built into.
-struct Built<'a> {
-    all: &'a [Service],
-    /// The full names, in the services' order; `None` for a service that is not built.
-    names: Vec<Option<String>>,
-}
-
-impl<'a> Built<'a> {
-    fn of(all: &'a [Service], project: &str) -> Self {
-        let name = |service: &Service| {
-            let default = || format!("{project}-{}", service.name);
-            service.build.as_ref().map(|_| plain_image(&service.image.clone().unwrap_or_else(default)))
-        };
-        Built { all, names: all.iter().map(name).collect() }
-    }
-
-    /// The numbers of the services, without the one that is built itself, whose images a build takes something from.
-    fn used(&self, build: &BuildInputs, own: usize) -> Vec<usize> {
-        if build.images.is_empty() && build.services.is_empty() {
-            return Vec::new();
-        }
-        let wanted: Vec<Wanted> = build.images.iter().map(|name| Wanted::of(name)).collect();
-        let is_used = |index: &usize| match &self.names[*index] {
-            Some(name) if self.all[*index].name != self.all[own].name => {
-                build.services.contains(&self.all[*index].name) || wanted.iter().any(|wanted| wanted.is(name))
-            }
-            _ => false,
-        };
-        (0..self.all.len()).filter(is_used).collect()
-    }
-
-    /// The ONBUILD steps of the image that `origin` is, if a service other than `own` builds it.
-    fn triggers(&self, origin: &Origin, own: usize, images: &[BuildInputs]) -> Vec<Step> {
-        let used = match origin {
-            Origin::Service(name) => BuildInputs { services: [name.clone()].into(), ..BuildInputs::default() },
-            Origin::Image(name) => BuildInputs { images: [name.clone()].into(), ..BuildInputs::default() },
-            _ => return Vec::new(),
-        };
-        self.used(&used, own).into_iter().flat_map(|index| images[index].triggers.clone()).collect()
-    }
-}
-
-/// The name of an image that a build takes something from.
-enum Wanted<'a> {
-    /// In full.
-    Name(String),
-    /// As far as it is known.
-    Start(&'a str),
-}
-
-impl<'a> Wanted<'a> {
-    fn of(name: &'a str) -> Self {
-        name.split_once(UNKNOWN).map_or_else(|| Wanted::Name(plain_image(name)), |(start, _)| Wanted::Start(start))
-    }
-
-    fn is(&self, full: &str) -> bool {
-        match self {
-            Wanted::Name(name) => name == full,
-            Wanted::Start(start) => full.starts_with(start),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ fn touched_with(
 ) -> Vec<String> {
     let tree = Memory::of(files);
     let compose = compose::load(&tree, &["compose.yml".to_owned()], &[]).unwrap_or_else(|failure| panic!("{failure}"));
-    let inputs = Inputs::of(&tree, &compose, "shop", "", rules).unwrap_or_else(|failure| panic!("{failure}"));
+    let inputs = Inputs::of(&tree, &compose, &["shop".to_owned()], "", rules);
     let effects = inputs.classify(path.as_bytes(), module);
     let named = inputs.services.iter().zip(effects);
     named
@@ -236,7 +236,7 @@ fn images_of_siblings_are_seen() {
     ];
     let tree = Memory::of(&files);
     let compose = compose::load(&tree, &["compose.yml".to_owned()], &[]).expect("valid");
-    let inputs = Inputs::of(&tree, &compose, "shop", "", &|_| ServiceSection::default()).expect("valid");
+    let inputs = Inputs::of(&tree, &compose, &["shop".to_owned()], "", &|_| ServiceSection::default());
     let built_on: Vec<Vec<&str>> =
         inputs.services.iter().map(|service| service.built_on.iter().map(String::as_str).collect()).collect();
     assert_eq!(built_on, [vec![], vec![], vec!["base", "unnamed"], vec!["unnamed"]]);
@@ -317,7 +317,8 @@ fn a_mistake_in_a_dockerfile_is_reported() {
         [("compose.yml", "services:\n  web: {build: {context: ., target: rnu}}\n"), ("Dockerfile", "FROM x AS run\n")];
     let tree = Memory::of(&files);
     let compose = compose::load(&tree, &["compose.yml".to_owned()], &[]).expect("valid");
-    let failure = Inputs::of(&tree, &compose, "shop", "", &|_| ServiceSection::default()).expect_err("no such stage");
+    let inputs = Inputs::of(&tree, &compose, &["shop".to_owned()], "", &|_| ServiceSection::default());
+    let failure = inputs.services[0].broken.as_ref().expect("no such stage");
     assert_eq!(failure.code, "dockerfile.unknown-stage");
     assert_eq!(failure.hint.as_deref(), Some("did you mean \"run\"?"));
 }
