@@ -8,7 +8,7 @@ use crate::commit::Commit;
 use crate::needs::{Lacking, Needs, names_in};
 use cm_core::{Exit, Failure, Log, Result};
 use cm_host::Host;
-use cm_project::compose::{self, Compose, Service};
+use cm_project::compose::{Compose, Service};
 use cm_project::{Project, env_file, tree};
 use std::collections::BTreeSet;
 use std::time::Duration;
