@@ -162,8 +162,8 @@ fn bases(project: &Project, plan: &HostPlan, head: &str) -> Option<Vec<Release>>
 
 fn runs_on(project: &Project, plan: &HostPlan, service: &Service) -> bool {
     let here = project.host_of(&service.name).is_some_and(|host| host.name == plan.host);
-    let active = service.starts_with(project.profiles())
-        || plan.services.iter().any(|planned| planned.name == service.name);
+    let active =
+        service.starts_with(project.profiles()) || plan.services.iter().any(|planned| planned.name == service.name);
     here && active
 }
 

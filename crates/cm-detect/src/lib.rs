@@ -184,12 +184,8 @@ impl Detection {
 
     /// Compares and decides.
     fn plan(&self, notes: &Notes) -> Result<Plan> {
-        let after = After {
-            project: &self.project,
-            inputs: &self.inputs,
-            looked_at: &self.looked_at,
-            is_named: self.is_named,
-        };
+        let after =
+            After { project: &self.project, inputs: &self.inputs, looked_at: &self.looked_at, is_named: self.is_named };
         let mut comparisons = Vec::new();
         for base in self.bases.commits() {
             if base != self.head {

@@ -279,7 +279,9 @@ impl Question<'_> {
     fn pulled_along(&self, index: usize, outcomes: &[Outcome]) -> Vec<(usize, Action, String)> {
         let services = &self.compose().services;
         let acted = |other: &usize| {
-            outcomes[*other].action >= Action::Restart && !self.is_inactive(&services[*other]) && !self.is_broken(*other, outcomes)
+            outcomes[*other].action >= Action::Restart
+                && !self.is_inactive(&services[*other])
+                && !self.is_broken(*other, outcomes)
         };
         let others = (0..outcomes.len()).filter(|other| *other != index).filter(acted);
         let runs = &self.inputs.services[index].runs;

@@ -165,11 +165,17 @@ mod tests {
     #[test]
     fn every_form_is_read_as_compose_reads_it() {
         for (text, wanted) in [
-            ("# no\nexport A=1\nB=\"x y\" # note\nC='#'\nD=plain # note\n\nE=\nF\n", &["A=1", "B=x y", "C='#", "D=plain", "E=", "F"][..]),
+            (
+                "# no\nexport A=1\nB=\"x y\" # note\nC='#'\nD=plain # note\n\nE=\nF\n",
+                &["A=1", "B=x y", "C='#", "D=plain", "E=", "F"][..],
+            ),
             ("V: 1\nW : 2\nX\t=\t3", &["V=1", "W=2", "X=3"]),
             ("export\tV=1\n  export   W=2\nexport=3", &["V=1", "W=2", "export=3"]),
             ("\u{feff}V=1\r\nW=2\r\n", &["V=1", "W=2"]),
-            ("V=\"a\\\"b\"\nW='a\\'b'\nX=\"a\\nb\\\\c\\qd\"\nY='a\\nb'", &["V=a\"b", "W='a'b", "X=a\nb\\c\\qd", "Y='a\\nb"]),
+            (
+                "V=\"a\\\"b\"\nW='a\\'b'\nX=\"a\\nb\\\\c\\qd\"\nY='a\\nb'",
+                &["V=a\"b", "W='a'b", "X=a\nb\\c\\qd", "Y='a\\nb"],
+            ),
             ("V=\"a\nb\"\nW='c\nd'", &["V=a\nb", "W='c\nd"]),
             ("V=\"\\$B $C\"\nW=\"\\0101\"\nX=\\$B", &["V=$$B $C", "W=A", "X=\\$B"]),
             ("V=a#b\nW=a\t#c\nX= #c\nY=#c", &["V=a#b", "W=a\t#c", "X=#c", "Y=#c"]),
@@ -189,7 +195,11 @@ mod tests {
         ] {
             let (found, mistake) = parse(text);
             assert_eq!(found[0].name, "A", "{text}");
-            assert_eq!(mistake.map(|mistake| (mistake.line, mistake.message)), Some((line, message.to_owned())), "{text}");
+            assert_eq!(
+                mistake.map(|mistake| (mistake.line, mistake.message)),
+                Some((line, message.to_owned())),
+                "{text}"
+            );
         }
     }
 }

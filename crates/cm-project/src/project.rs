@@ -2,9 +2,7 @@
 //! whether the two agree.
 
 use crate::compose::{self, Compose};
-use crate::config::{
-    Backup, Canary, Config, Health, Notify, OnChange, OnFailure, Ops, Prune, ServiceSection, Verify,
-};
+use crate::config::{Backup, Canary, Config, Health, Notify, OnChange, OnFailure, Ops, Prune, ServiceSection, Verify};
 use crate::found::{default_files, find, read_config, repository_of};
 use crate::host::HostSpec;
 use crate::nearest;

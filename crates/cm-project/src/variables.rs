@@ -131,7 +131,8 @@ mod tests {
         outer.set("OUT", "o");
         outer.set("B", "outside");
         let found = read("A=1\nB=2\nV=${A}x$B\nW='$A'\nX=\"\\$A $OUT\"\nY=${NO:-d}\nOUT\nLATE=$Z\nZ=1\n", &outer);
-        for (name, wanted) in [("V", "1xoutside"), ("W", "$A"), ("X", "$A o"), ("Y", "d"), ("OUT", "o"), ("LATE", "$Z")] {
+        for (name, wanted) in [("V", "1xoutside"), ("W", "$A"), ("X", "$A o"), ("Y", "d"), ("OUT", "o"), ("LATE", "$Z")]
+        {
             assert_eq!(found.get(name), Some(wanted), "{name}");
         }
     }
@@ -140,7 +141,10 @@ mod tests {
     fn what_a_value_lacks_is_lacking_where_it_is_used() {
         let found = read("V=${SECRET}x\nW=${V}y\n", &Variables::default());
         let expanded = found.expand("a-${W}").expect("valid");
-        assert_eq!((expanded.text.as_str(), expanded.missing.as_slice()), ("a-${SECRET}xy", &["SECRET".to_owned()][..]));
+        assert_eq!(
+            (expanded.text.as_str(), expanded.missing.as_slice()),
+            ("a-${SECRET}xy", &["SECRET".to_owned()][..])
+        );
     }
 
     #[test]

@@ -280,12 +280,24 @@ mod tests {
     fn spelling_without_meaning_is_the_same() {
         let long = json!([{"target": "80", "published": "8080", "protocol": "tcp", "mode": "ingress"}]);
         same("ports", json!(["8080:80"]), long.clone());
-        same("ports", json!(["127.0.0.1:8080:80/udp"]), json!([{"target": "80", "published": "8080", "host_ip": "127.0.0.1", "protocol": "udp"}]));
+        same(
+            "ports",
+            json!(["127.0.0.1:8080:80/udp"]),
+            json!([{"target": "80", "published": "8080", "host_ip": "127.0.0.1", "protocol": "udp"}]),
+        );
         let bind = json!([{"type": "bind", "source": "./a/", "target": "/a", "read_only": "true", "bind": {"create_host_path": "true"}}]);
         same("volumes", json!(["./a:/a:ro"]), bind);
-        same("volumes", json!(["data:/d"]), json!([{"type": "volume", "source": "data", "target": "/d", "volume": {}}]));
+        same(
+            "volumes",
+            json!(["data:/d"]),
+            json!([{"type": "volume", "source": "data", "target": "/d", "volume": {}}]),
+        );
         same("command", json!("a  'b c' \"\""), json!(["a", "b c", ""]));
-        same("healthcheck", json!({"test": "true", "interval": "60s"}), json!({"test": ["CMD-SHELL", "true"], "interval": "1m"}));
+        same(
+            "healthcheck",
+            json!({"test": "true", "interval": "60s"}),
+            json!({"test": ["CMD-SHELL", "true"], "interval": "1m"}),
+        );
         same("stop_grace_period", json!("1m30s"), json!("90s"));
         same("extra_hosts", json!(["a=1.1.1.1", "b:2.2.2.2"]), json!(["b=2.2.2.2", "a=1.1.1.1"]));
         same("env_file", json!(["./a.env"]), json!([{"path": "a.env", "required": "true"}]));
@@ -299,7 +311,15 @@ mod tests {
 
     #[test]
     fn lengths_of_time_are_read_as_compose_reads_them() {
-        for (text, wanted) in [("90s", Some(90_000_000_000)), ("1m30s", Some(90_000_000_000)), ("1.5s", Some(1_500_000_000)), ("500ms", Some(500_000_000)), ("5", None), ("x", None), ("", None)] {
+        for (text, wanted) in [
+            ("90s", Some(90_000_000_000)),
+            ("1m30s", Some(90_000_000_000)),
+            ("1.5s", Some(1_500_000_000)),
+            ("500ms", Some(500_000_000)),
+            ("5", None),
+            ("x", None),
+            ("", None),
+        ] {
             assert_eq!(nanoseconds(text), wanted, "{text}");
         }
     }

@@ -196,9 +196,8 @@ fn identity(item: &Node, key: &str) -> Option<String> {
             let protocol = part("protocol", "tcp");
             Some(format!("{}:{}:{}/{protocol}", part("host_ip", ""), part("published", ""), part("target", "")))
         }),
-        "cap_add" | "cap_drop" | "extra_hosts" | "dns" | "dns_opt" | "dns_search" | "expose" | "links" | "profiles" | "tmpfs" => {
-            item.text()
-        }
+        "cap_add" | "cap_drop" | "extra_hosts" | "dns" | "dns_opt" | "dns_search" | "expose" | "links" | "profiles"
+        | "tmpfs" => item.text(),
         _ => None,
     };
     name.filter(|name| !name.is_empty())

@@ -274,7 +274,8 @@ fn without(node: &Node, keys: &[&str]) -> Value {
 
 /// Whether the source of a mount in the short form is a path, and not the name of a volume.
 fn is_path(source: &str) -> bool {
-    source.starts_with(['.', '/', '~']) || (source.starts_with('$') && source[template::length(source)..].starts_with('/'))
+    source.starts_with(['.', '/', '~'])
+        || (source.starts_with('$') && source[template::length(source)..].starts_with('/'))
 }
 
 fn restarts_with(node: &Node) -> Vec<String> {

@@ -217,8 +217,7 @@ fn texts_with_variables_are_kept_as_they_were_written() {
 
 #[test]
 fn the_form_of_a_setting_does_not_change_the_configuration() {
-    let a =
-        one("services:\n  web: {image: a, environment: [A=1], depends_on: [db], ports: [80]}\n  db: {image: d}\n");
+    let a = one("services:\n  web: {image: a, environment: [A=1], depends_on: [db], ports: [80]}\n  db: {image: d}\n");
     let b = one("services:\n  web: {image: a, environment: {A: 1}, ports: ['80'], profiles: [x]}\n");
     assert_eq!(a.services[0].configuration, b.services[0].configuration);
     let c = one("services:\n  web: {image: a, environment: {A: 2}, ports: [80]}\n");
@@ -228,9 +227,7 @@ fn the_form_of_a_setting_does_not_change_the_configuration() {
 #[test]
 fn a_changed_network_changes_who_uses_it() {
     let text = |subnet: &str| {
-        format!(
-            "services:\n  a: {{image: a, networks: [n]}}\n  b: {{image: b}}\nnetworks: {{n: {{x: {subnet}}}}}\n"
-        )
+        format!("services:\n  a: {{image: a, networks: [n]}}\n  b: {{image: b}}\nnetworks: {{n: {{x: {subnet}}}}}\n")
     };
     let (old, new) = (one(&text("1")), one(&text("2")));
     assert_ne!(old.services[0].configuration, new.services[0].configuration);

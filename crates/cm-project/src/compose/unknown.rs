@@ -37,7 +37,8 @@ fn say(service: &str, what: &str, node: &Node, loader: &mut Loader) {
     names.dedup();
     if !names.is_empty() {
         let verb = if names.len() == 1 { "decides" } else { "decide" };
-        let message = format!("{service}: {} {verb} about {what}, and only the server knows the value", names.join(", "));
+        let message =
+            format!("{service}: {} {verb} about {what}, and only the server knows the value", names.join(", "));
         loader.warn(&node.at, Some(service), message);
     }
 }
