@@ -6,8 +6,8 @@ use crate::location::{self, Flags};
 use crate::store::{Listed, Removal, Store};
 use cm_archive::manifest::Manifest;
 use cm_core::{Exit, Failure, Io, Log, Result, Run, actor};
-use cm_host::{Host, Target, connect_all};
-use cm_lease::Guard;
+use cm_host::{Fenced, Host, Target, Unlocked, connect_all};
+use cm_lease::{Guard, with_lock};
 use cm_ledger::Ledger;
 use cm_project::Project;
 use jiff::Timestamp;
@@ -100,13 +100,8 @@ pub async fn prune(project: Option<&Project>, store: &Store, retention: Retentio
     // The lock is that of the host whose files go.
     let owner = project.zip(hosts.iter().find(|host| host.name() == store.host().name()));
     let Some((project, host)) = owner else { return remove(store, &old, None, &run.log).await };
-    let lock = project.lock();
-    let guard = Guard::enter(&project.name(), lock.lease, &lock.file, std::slice::from_ref(host), run).await?;
-    let removed = remove(store, &old, Some((&guard, host)), &run.log).await;
-    let released = guard.release().await;
-    let removed = removed?;
-    released?;
-    Ok(removed)
+    let remove = async |guard: &Guard| remove(store, &old, Some((guard, host)), &run.log).await;
+    with_lock(project, std::slice::from_ref(host), run, remove).await
 }
 
 async fn reach(project: &Project, log: &Log) -> Result<Vec<Host>> {
@@ -165,10 +160,12 @@ fn group(manifest: &Manifest) -> (Option<String>, String) {
 async fn remove(store: &Store, names: &[String], lock: Option<(&Guard, &Host)>, log: &Log) -> Result<Vec<String>> {
     let mut removed = Vec::new();
     for name in names {
-        if let Some((guard, host)) = lock {
-            guard.check(host).await?;
-        }
-        match store.remove(name).await? {
+        let host = match lock {
+            Some((guard, host)) => guard.fenced(host)?,
+            // Of no project: nobody else has a name for it, and no lock.
+            None => Fenced::unlocked(store.host(), Unlocked::OwnFiles),
+        };
+        match store.remove(&host, name).await? {
             Removal::Removed => {
                 log.info(format!("removed {}", store.display(name)));
                 removed.push(name.clone());

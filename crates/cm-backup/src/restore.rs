@@ -7,9 +7,9 @@ use crate::file::BackupFile;
 use crate::location::{self, Flags};
 use crate::source::Source;
 use cm_archive::{Prelude, Stored, Verified, peek, text, verify};
-use cm_core::{Exit, Failure, Io, Log, Result, Run, actor};
+use cm_core::{Exit, Failure, Io, Log, Result};
 use cm_host::Host;
-use cm_lease::Guard;
+use cm_lease::{Guard, Identity, with_lock};
 use cm_mongo::restore::{self, Lock, Plan, Renames, Restore, Restored, Verification, Wanted};
 use cm_project::Project;
 use futures_util::future::BoxFuture;
@@ -99,16 +99,9 @@ struct Job<'a> {
 impl Job<'_> {
     /// A restore into a project's database waits for no deploy and lets none begin.
     async fn under_lock(&self, plan: Plan, (project, host): &(Project, Host)) -> Result<Exit> {
-        let mut doc = cm_core::Document::start("cm-backup", &actor(), self.dry_run());
-        doc.set_target(&project.name(), None, None);
-        let run = Run { doc, log: self.io.log.clone(), started_here: true };
-        let lock = project.lock();
-        let guard = Guard::enter(&project.name(), lock.lease, &lock.file, std::slice::from_ref(host), &run).await?;
-        let done = self.run(plan, Some(&Held(&guard, host))).await;
-        let released = guard.release().await;
-        let exit = done?;
-        released?;
-        Ok(exit)
+        let identity = Identity::new("backup", self.dry_run(), &self.io.log);
+        let restore = async |guard: &Guard| self.run(plan, Some(&Held(guard, host))).await;
+        with_lock(project, std::slice::from_ref(host), identity, restore).await
     }
 
     fn dry_run(&self) -> bool {

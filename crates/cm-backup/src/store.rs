@@ -9,7 +9,7 @@ use cm_archive::manifest::{self, Manifest};
 use cm_archive::progress::Progress;
 use cm_archive::verify::{self, Contents};
 use cm_core::{Exit, Failure, Result};
-use cm_host::Host;
+use cm_host::{Fenced, Host};
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
@@ -315,12 +315,12 @@ impl Store {
         let _left_for_the_next_run = self.host.script(DISCARD, self.arguments(name)).output().await;
     }
 
-    /// Removes the backup `name` and its manifest.
+    /// Removes the backup `name` and its manifest, through a handle of the same host that changes it.
     ///
     /// # Errors
     /// [`Exit::Backup`] with what the host said.
-    pub async fn remove(&self, name: &str) -> Result<Removal> {
-        let output = self.host.script(REMOVE, self.arguments(name)).output().await?;
+    pub async fn remove(&self, host: &Fenced, name: &str) -> Result<Removal> {
+        let output = host.script(REMOVE, self.arguments(name)).output().await?;
         match output.status.code() {
             Some(0) => Ok(Removal::Removed),
             Some(45) => Ok(Removal::InUse),

@@ -154,7 +154,7 @@ async fn deploy(
     let guard = unless_stopped(async {
         // The hosts are looked at in several ways at once as soon as the lock is there.
         let shells = join_all(hosts.iter().map(Host::open_shells));
-        tokio::join!(Guard::enter(&name, lock.lease, &lock.file, &hosts, run), shells).0
+        tokio::join!(Guard::enter(&name, lock.lease, &lock.file, &hosts, &*run), shells).0
     });
     let guard = guard.await?;
     let result = switch_all(project, selection, &hosts, plans, saved, &guard, run).await;

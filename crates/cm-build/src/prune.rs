@@ -6,7 +6,7 @@ use crate::HostPlan;
 use cm_core::{Done, Exit, Result, Run};
 use cm_engine::Container;
 use cm_host::{Host, Target, connect_all};
-use cm_lease::Guard;
+use cm_lease::{Guard, Identity, with_lock};
 use cm_ledger::{Ledger, Record, ServiceState, Verdict};
 use cm_project::Project;
 use serde_json::{Map, Value, json};
@@ -39,12 +39,8 @@ pub async fn run(project: &Project, run: &mut Run) -> Result<Done> {
         run.doc.set_target(&project.name(), None, None);
     }
     let hosts = connect_all(&targets, &run.log).await?;
-    let lock = project.lock();
-    let guard = Guard::enter(&project.name(), lock.lease, &lock.file, &hosts, run).await?;
-    let result = prune_all(project, &hosts, &guard, run).await;
-    let released = guard.release().await;
-    let removed = result?;
-    released?;
+    let identity = Identity::from(&*run);
+    let removed = with_lock(project, &hosts, identity, async |guard| prune_all(project, &hosts, guard, run).await).await?;
     Ok(Done::ok(format!("{removed} old images removed")).changed(removed > 0))
 }
 
@@ -67,8 +63,7 @@ async fn prune_all(project: &Project, hosts: &[Host], guard: &Guard, run: &mut R
             ));
         } else if !names.is_empty() {
             for name in &names {
-                guard.check(host).await?;
-                count += usize::from(cm_engine::remove_image(host, name).await?);
+                count += usize::from(cm_engine::remove_image(&guard.fenced(host)?, name).await?);
             }
             run.log.info(format!("on {}: removed {} old image names", host.name(), names.len()));
         }

@@ -50,8 +50,7 @@ pub async fn make(
         megabytes(wanted)
     ));
     for image in prune::removable(project, host).await? {
-        guard.check(host).await?;
-        cm_engine::remove_image(host, &image).await?;
+        cm_engine::remove_image(&guard.fenced(host)?, &image).await?;
     }
     match free(host).await? {
         Some(now) if now < wanted => Err(too_little(name, now, wanted)),

@@ -7,7 +7,7 @@ use crate::{HostPlan, Selection, join_all, migrations, preview, room};
 use cm_checkout::{Checkout, Found, Protected, State};
 use cm_core::{Action, Exit, Failure, Journal, Log, Result, Stop, interruption};
 use cm_engine::{BuildOptions, Compose, Config, Container};
-use cm_host::{Begun, Host};
+use cm_host::{Begun, Fenced, Host};
 use cm_lease::Guard;
 use cm_ledger::{Ledger, Record, ServiceState, Verdict};
 use cm_project::Project;
@@ -253,7 +253,7 @@ impl<'a> Switch<'a> {
         log.info(format!("on {}: moving {} to {}", self.host.name(), self.plan.checkout, self.release.short()));
         let snapshots = format!("{}/snapshots", self.state_dir());
         self.reached = Reached::Moved;
-        self.protected = self.checkout(&fenced).move_to(self.release.commit(), &snapshots, self.release.id()).await?;
+        self.protected = self.checkout(self.host).move_to(&fenced, self.release.commit(), &snapshots, self.release.id()).await?;
         let compose = self.compose();
         let (config, free) = tokio::join!(compose.config(), free(self.host, &self.plan));
         let config = config?;
@@ -264,7 +264,7 @@ impl<'a> Switch<'a> {
         self.free = free?;
         not_stopped()?;
         self.keep_old_images(&config, guard).await?;
-        self.build(&compose, &config, log).await?;
+        self.build(&compose, &config, guard, log).await?;
         not_stopped()?;
         self.record_pending(&config, guard).await?;
         not_stopped()?;
@@ -282,13 +282,13 @@ impl<'a> Switch<'a> {
     }
 
     /// A server's first deployment brings the checkout, around what lies in its directory.
-    async fn make_checkout(&self, fenced: &Host, log: &Log) -> Result<()> {
+    async fn make_checkout(&self, fenced: &Fenced, log: &Log) -> Result<()> {
         let Some(origin) = &self.origin else { return Ok(()) };
         let (branch, commit) = (self.release.branch(), self.release.commit());
         log.info(format!("on {}: making the checkout {} from {origin}", self.host.name(), self.plan.checkout));
         let checkout = self.checkout(fenced);
         tokio::select! {
-            made = checkout.make(origin, branch, commit) => made?,
+            made = checkout.make(fenced, origin, branch, commit) => made?,
             exit = Stop::wait() => return Err(interruption(exit)),
         }
         let state = checkout.prepare(Some(branch).filter(|branch| !branch.is_empty()), commit).await?;
@@ -296,13 +296,6 @@ impl<'a> Switch<'a> {
             return Ok(());
         }
         Err(endangered(self.host, &self.plan.checkout, &state.endangered))
-    }
-
-    /// Asked before a change that does not ask on the host itself: whether somebody pressed
-    /// Ctrl-C, and whether the lock holds.
-    async fn go_on(&self, guard: &Guard) -> Result<()> {
-        not_stopped()?;
-        guard.check(self.host).await
     }
 
     /// What the host is like now, for people.
@@ -343,7 +336,7 @@ impl<'a> Switch<'a> {
         join_all(keep).await.into_iter().collect()
     }
 
-    async fn build(&mut self, compose: &Compose<'_>, config: &Config, log: &Log) -> Result<()> {
+    async fn build(&mut self, compose: &Compose<'_>, config: &Config, guard: &Guard, log: &Log) -> Result<()> {
         let builds = |name: &String| config.services.get(name).is_some_and(|definition| definition.builds);
         let mut services: Vec<_> = self.plan.with(Action::Build).into_iter().filter(builds).collect();
         let built = self.built_before(&services, config).await?;
@@ -358,7 +351,8 @@ impl<'a> Switch<'a> {
         let state = self.state_dir();
         let options = BuildOptions { revision: self.release.commit(), state: &state, no_cache: self.full };
         let mut said = BuildLog::new(Journal::of(self.release.id()).dir(), self.host.name(), &services);
-        let building = compose.build(config, &services, &options, |line| {
+        let fenced = guard.fenced(self.host)?;
+        let building = compose.build(&fenced, config, &services, &options, |line| {
             log.debug(line);
             said.line(line);
         });
@@ -366,7 +360,7 @@ impl<'a> Switch<'a> {
             built = building => built,
             exit = Stop::wait() => {
                 // What comes next is a rollback, or nothing: nobody would go on with it.
-                compose.forget_build(&state).await?;
+                compose.forget_build(&fenced, &state).await?;
                 return Err(interruption(exit));
             }
         };
@@ -424,7 +418,7 @@ impl<'a> Switch<'a> {
         self.states = states.into_iter().collect::<Result<_>>()?;
         self.build_bytes = self.free.zip(left?).map(|(before, after)| before.saturating_sub(after));
         // From here on the images are this release's: nobody shall take them for a build of his.
-        let forget = async { if built { self.compose().forget_build(&self.state_dir()).await } else { Ok(()) } };
+        let forget = async { if built { self.compose().forget_build(host, &self.state_dir()).await } else { Ok(()) } };
         let (written, forgotten) = tokio::join!(self.append_pending(guard.nonce(), guard), forget);
         written.and(forgotten)
     }
@@ -437,7 +431,7 @@ impl<'a> Switch<'a> {
         Ledger::append(&guard.fenced(self.host)?, &self.release.project, &record).await
     }
 
-    async fn state_of(&self, fenced: &Host, image: &str, built: bool) -> Result<ServiceState> {
+    async fn state_of(&self, fenced: &Fenced, image: &str, built: bool) -> Result<ServiceState> {
         let mut state = ServiceState {
             commit: self.release.commit().to_owned(),
             image: image.to_owned(),
@@ -470,13 +464,13 @@ impl<'a> Switch<'a> {
 
     async fn restart_and_reload(&self, compose: &Compose<'_>, guard: &Guard, log: &Log) -> Result<()> {
         for service in self.plan.with(Action::Restart) {
-            self.go_on(guard).await?;
+            not_stopped()?;
             log.info(format!("on {}: restarting {service}", self.host.name()));
-            compose.restart(&service).await?;
+            compose.restart(&guard.fenced(self.host)?, &service).await?;
         }
         for service in self.plan.with(Action::Reload) {
-            self.go_on(guard).await?;
-            self.reload(compose, &service, log).await?;
+            not_stopped()?;
+            self.reload(compose, &guard.fenced(self.host)?, &service, log).await?;
         }
         Ok(())
     }
@@ -484,19 +478,19 @@ impl<'a> Switch<'a> {
     /// Reloads a service if its container sees the new files; restarts it otherwise:
     /// a single mounted file that git replaced has a new inode, which the container
     /// does not follow, and a reload there would read the old content and succeed.
-    async fn reload(&self, compose: &Compose<'_>, service: &str, log: &Log) -> Result<()> {
+    async fn reload(&self, compose: &Compose<'_>, fenced: &Fenced, service: &str, log: &Log) -> Result<()> {
         let rules = self.project.rules(service);
         let container = self.before.iter().find(|container| container.service == service && container.is_running());
         let Some(container) = container.filter(|_| !rules.reload.is_empty()) else {
             log.info(format!("on {}: restarting {service}", self.host.name()));
-            return compose.restart(service).await;
+            return compose.restart(fenced, service).await;
         };
         if cm_engine::stale_mount(self.host, container).await?.is_none() {
             log.info(format!("on {}: reloading {service}", self.host.name()));
             if !rules.validate.is_empty() {
-                cm_engine::exec(self.host, &container.id, &rules.validate, Exit::Build, "build.validate").await?;
+                cm_engine::exec(fenced, &container.id, &rules.validate, Exit::Build, "build.validate").await?;
             }
-            return cm_engine::exec(self.host, &container.id, &rules.reload, Exit::Build, "build.reload")
+            return cm_engine::exec(fenced, &container.id, &rules.reload, Exit::Build, "build.reload")
                 .await
                 .map(drop);
         }
@@ -504,16 +498,17 @@ impl<'a> Switch<'a> {
             "on {}: {service} does not see the new file through its mount; restarting it",
             self.host.name()
         ));
-        compose.restart(service).await
+        compose.restart(fenced, service).await
     }
 
     async fn remove(&self, guard: &Guard, log: &Log) -> Result<()> {
         let gone = self.plan.with(Action::Remove);
         for container in self.before.iter().filter(|container| gone.contains(&container.service)) {
-            self.go_on(guard).await?;
+            not_stopped()?;
+            let fenced = guard.fenced(self.host)?;
             log.info(format!("on {}: removing {}", self.host.name(), container.name));
-            self.host.command(["docker", "stop", &container.id]).text(Exit::Build, "build.remove").await?;
-            self.host.command(["docker", "rm", &container.id]).text(Exit::Build, "build.remove").await?;
+            fenced.command(["docker", "stop", &container.id]).text(Exit::Build, "build.remove").await?;
+            fenced.command(["docker", "rm", &container.id]).text(Exit::Build, "build.remove").await?;
         }
         Ok(())
     }

@@ -11,7 +11,7 @@
 //! checkout whose HEAD names no commit yet. The first move is then one like any other.
 
 use cm_core::{Exit, Failure, Result};
-use cm_host::{END_JOB, Host};
+use cm_host::{END_JOB, Fenced, Host};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -144,10 +144,10 @@ impl<'a> Checkout<'a> {
     ///
     /// # Errors
     /// [`Exit::Unreachable`]; [`Exit::Build`] with `checkout.clone` or `checkout.no-commit`.
-    pub async fn make(&self, origin: &str, branch: &str, commit: &str) -> Result<()> {
+    pub async fn make(&self, fenced: &Fenced, origin: &str, branch: &str, commit: &str) -> Result<()> {
         let branch = if branch.is_empty() { "main" } else { branch };
         let arguments = [&*self.host.path(&self.path), origin, &self.remote, branch, commit];
-        let command = self.host.script(MAKE, arguments).cwd("~").ends_with_us().limit(CLONE_LIMIT);
+        let command = fenced.script(MAKE, arguments).cwd("~").ends_with_us().limit(CLONE_LIMIT);
         let output = command.output().await?;
         match output.status.code() {
             Some(0) => Ok(()),
@@ -216,11 +216,17 @@ impl<'a> Checkout<'a> {
     /// # Errors
     /// [`Exit::Unreachable`]; [`Exit::Build`] with what git said, or
     /// `checkout.protected` if a protected file is not what it was.
-    pub async fn move_to(&self, commit: &str, snapshots: &str, release: &str) -> Result<Vec<Protected>> {
+    pub async fn move_to(
+        &self,
+        fenced: &Fenced,
+        commit: &str,
+        snapshots: &str,
+        release: &str,
+    ) -> Result<Vec<Protected>> {
         let keep = if self.keeps_build { commit } else { "" };
         let fixed = [&*self.host.path(&self.path), commit, &self.host.path(snapshots), release, END_JOB, keep];
         let arguments = fixed.map(str::to_owned).into_iter().chain(self.protected.iter().cloned());
-        let output = self.host.script(MOVE, arguments).limit(LIMIT).output().await?;
+        let output = fenced.script(MOVE, arguments).limit(LIMIT).output().await?;
         match output.status.code() {
             Some(0) => Ok(output.text().lines().filter_map(Protected::read).collect()),
             Some(NOT_PROVED) => Err(self.not_proved(snapshots, release, &output.stderr)),
@@ -233,10 +239,10 @@ impl<'a> Checkout<'a> {
     ///
     /// # Errors
     /// [`Exit::Unreachable`]; [`Exit::Build`] if a copy cannot be written.
-    pub async fn keep(&self, files: &[String], snapshots: &str, release: &str) -> Result<()> {
+    pub async fn keep(&self, fenced: &Fenced, files: &[String], snapshots: &str, release: &str) -> Result<()> {
         let arguments = [self.host.path(&self.path), self.host.path(snapshots), release.to_owned()];
         let list = files.iter().map(|file| format!("{file}\n")).collect::<String>();
-        let output = self.host.script(KEEP, arguments).stdin(list).limit(LIMIT).output().await?;
+        let output = fenced.script(KEEP, arguments).stdin(list).limit(LIMIT).output().await?;
         if output.success() { Ok(()) } else { Err(self.failed("has changes that cannot be copied", &output.stderr)) }
     }
 

@@ -2,7 +2,7 @@
 
 use cm_checkout::{Checkout, Found};
 use cm_core::{Exit, Format, Level, Log};
-use cm_host::{Host, Target};
+use cm_host::{Fenced, Host, Target, Unlocked};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -71,6 +71,10 @@ async fn host() -> Host {
     Host::connect(&target, &Log::new("test", Format::Text, Level::Fail)).await.expect("local")
 }
 
+fn open(host: &Host) -> Fenced {
+    Fenced::unlocked(host, Unlocked::Test)
+}
+
 fn protected() -> Vec<String> {
     vec!["Caddyfile".to_owned(), ".env.production".to_owned()]
 }
@@ -97,7 +101,7 @@ async fn everything_moves_but_the_protected_files() {
     assert_eq!((state.endangered, state.upstream), (Vec::new(), vec!["Caddyfile".to_owned()]));
     assert_eq!(state.changes, 3);
     let snapshots = scene.server.with_file_name("snapshots");
-    let proved = checkout.move_to(&target, snapshots.to_str().expect("utf-8"), "run1").await.expect("move");
+    let proved = checkout.move_to(&open(&host), &target, snapshots.to_str().expect("utf-8"), "run1").await.expect("move");
     assert_eq!(proved.len(), 2);
     assert_eq!(git(&scene.server, &["rev-parse", "HEAD"]), target);
     assert_eq!(read(&scene.server, "app/main.py"), "two");
@@ -133,7 +137,7 @@ async fn a_protected_file_that_changes_meanwhile_is_told() {
         }
         edits
     });
-    let moved = checkout.move_to(&target, snapshots.to_str().expect("utf-8"), "run1").await;
+    let moved = checkout.move_to(&open(&host), &target, snapshots.to_str().expect("utf-8"), "run1").await;
     over.store(true, Ordering::Relaxed);
     let edits = edits.join().expect("edited");
     let failure = moved.expect_err("it changed");
@@ -153,7 +157,7 @@ async fn a_protected_file_that_upstream_deletes_or_adds_stays_the_hosts_own() {
     let checkout = checkout(&host, &scene);
     checkout.prepare(Some("develop"), &target).await.expect("prepare");
     let snapshots = scene.server.with_file_name("snapshots");
-    checkout.move_to(&target, snapshots.to_str().expect("utf-8"), "run1").await.expect("move");
+    checkout.move_to(&open(&host), &target, snapshots.to_str().expect("utf-8"), "run1").await.expect("move");
     assert_eq!(read(&scene.server, "Caddyfile"), "the server's own");
     assert_eq!(read(&scene.server, ".env.production"), "SECRET=1");
 }
@@ -176,7 +180,7 @@ async fn work_done_by_hand_can_be_copied_to_the_snapshots() {
     write(&scene.server, "new dir/né.txt", "in the way");
     let files = ["app/main.py", "new dir/né.txt", "gone"].map(str::to_owned);
     let snapshots = scene.server.with_file_name("snapshots");
-    checkout(&host, &scene).keep(&files, snapshots.to_str().expect("utf-8"), "run1").await.expect("keep");
+    checkout(&host, &scene).keep(&open(&host), &files, snapshots.to_str().expect("utf-8"), "run1").await.expect("keep");
     assert_eq!(read(&snapshots, "run1/app/main.py"), "a hotfix made on the server");
     assert_eq!(read(&snapshots, "run1/new dir/né.txt"), "in the way");
 }
@@ -217,12 +221,12 @@ async fn a_checkout_that_is_not_there_is_made_around_what_lies_in_its_directory(
     assert_eq!(checkout.head().await.expect("nothing"), None);
     assert_eq!(checkout.look(None, &target).await.expect("nothing"), Found::Nothing(path.to_owned()));
     assert_eq!(checkout.remote_tip("develop", &Ok(origin.to_owned())).await.expect("the tip"), target);
-    checkout.make(origin, "develop", &target).await.expect("made");
+    checkout.make(&open(&host), origin, "develop", &target).await.expect("made");
     assert_eq!(git(&new, &["status", "--porcelain"]).lines().count(), 1, "nothing is checked out yet");
     let state = checkout.prepare(Some("develop"), &target).await.expect("prepare");
     assert_eq!((state.head.as_str(), state.endangered, state.upstream), ("", Vec::new(), Vec::new()));
     let snapshots = scene.server.with_file_name("snapshots");
-    checkout.move_to(&target, snapshots.to_str().expect("utf-8"), "run1").await.expect("move");
+    checkout.move_to(&open(&host), &target, snapshots.to_str().expect("utf-8"), "run1").await.expect("move");
     assert_eq!(git(&new, &["status", "--porcelain"]), "?? .env.production");
     assert_eq!(git(&new, &["rev-parse", "HEAD", "@{upstream}"]), format!("{target}\n{target}"));
     assert_eq!(read(&new, "Caddyfile"), "changed upstream", "the repository's, where the host has none");
@@ -239,7 +243,7 @@ async fn a_first_move_that_was_cut_off_goes_on_and_files_in_the_way_are_named() 
     let checkout = Checkout::new(&host, new.to_str().expect("utf-8"), "origin", &protected());
     // As a clone that was killed leaves it.
     fs::create_dir_all(new.join(".git.cm-new")).expect("mkdir");
-    checkout.make(origin.to_str().expect("utf-8"), "develop", &target).await.expect("made");
+    checkout.make(&open(&host), origin.to_str().expect("utf-8"), "develop", &target).await.expect("made");
     // Cut off while files are written: some are there as they shall be.
     write(&new, "app/main.py", "two");
     write(&new, "Caddyfile", "the server's own");
@@ -250,7 +254,7 @@ async fn a_first_move_that_was_cut_off_goes_on_and_files_in_the_way_are_named() 
     assert_eq!(state.endangered, ["app/main.py"]);
     write(&new, "app/main.py", "two");
     let snapshots = scene.server.with_file_name("snapshots");
-    checkout.move_to(&target, snapshots.to_str().expect("utf-8"), "run1").await.expect("move");
+    checkout.move_to(&open(&host), &target, snapshots.to_str().expect("utf-8"), "run1").await.expect("move");
     assert_eq!(read(&new, "Caddyfile"), "the server's own", "it was there before");
     assert_eq!(git(&new, &["status", "--porcelain"]), "M Caddyfile");
 }
@@ -262,16 +266,16 @@ async fn a_checkout_that_cannot_be_made_leaves_nothing() {
     let (origin, new) = (scene.laptop.with_file_name("origin.git"), scene.server.with_file_name("new"));
     let checkout = Checkout::new(&host, new.to_str().expect("utf-8"), "origin", &[]);
     let nowhere = new.with_file_name("nowhere.git");
-    let failure = checkout.make(nowhere.to_str().expect("utf-8"), "develop", &target).await.expect_err("no repository");
+    let failure = checkout.make(&open(&host), nowhere.to_str().expect("utf-8"), "develop", &target).await.expect_err("no repository");
     assert_eq!(failure.code, "checkout.clone");
     assert!(failure.hint.as_ref().is_some_and(|hint| hint.contains("`repository` in cm.toml")), "{failure:?}");
     assert!(!new.exists());
     let unknown = "0123456789012345678901234567890123456789";
-    let failure = checkout.make(origin.to_str().expect("utf-8"), "develop", unknown).await.expect_err("no commit");
+    let failure = checkout.make(&open(&host), origin.to_str().expect("utf-8"), "develop", unknown).await.expect_err("no commit");
     assert_eq!(failure.code, "checkout.no-commit");
     assert!(!new.exists());
     write(&new, "precious", "kept");
-    checkout.make(origin.to_str().expect("utf-8"), "develop", unknown).await.expect_err("no commit");
+    checkout.make(&open(&host), origin.to_str().expect("utf-8"), "develop", unknown).await.expect_err("no commit");
     assert_eq!((read(&new, "precious").as_str(), fs::read_dir(&new).expect("there").count()), ("kept", 1));
 }
 
@@ -293,7 +297,7 @@ async fn a_clone_that_nobody_waits_for_any_more_is_ended_and_leaves_nothing() {
     let origin = format!("ssh://git@127.0.0.1:{}/shop.git", silent.local_addr().expect("an address").port());
     let new = scene.server.with_file_name("new");
     let checkout = Checkout::new(&host, new.to_str().expect("utf-8"), "origin", &[]);
-    let waited = tokio::time::timeout(Duration::from_secs(2), checkout.make(&origin, "develop", "HEAD")).await;
+    let waited = tokio::time::timeout(Duration::from_secs(2), checkout.make(&open(&host), &origin, "develop", "HEAD")).await;
     assert!(waited.is_err(), "{waited:?}");
     for _ in 0..100 {
         if !new.exists() {

@@ -3,7 +3,7 @@
 
 use crate::{Container, inspected};
 use cm_core::{Exit, Result};
-use cm_host::Host;
+use cm_host::{Fenced, Host};
 use std::time::Duration;
 
 /// The label; its value says what the container is for.
@@ -38,7 +38,7 @@ pub async fn beside(host: &Host, project: &str) -> Result<Vec<Container>> {
 ///
 /// # Errors
 /// `exit` with what Docker said.
-pub async fn remove_beside(host: &Host, ids: &[String], exit: Exit) -> Result<()> {
+pub async fn remove_beside(host: &Fenced, ids: &[String], exit: Exit) -> Result<()> {
     if ids.is_empty() {
         return Ok(());
     }

@@ -3,7 +3,7 @@
 
 use crate::{Config, Definition};
 use cm_core::{Exit, Failure, Result};
-use cm_host::{Begun, Command, Host};
+use cm_host::{Begun, Change, Command, Fenced, Host};
 use cm_project::Project;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -75,24 +75,27 @@ impl<'a> Compose<'a> {
         }
     }
 
-    /// The same project through another handle of its host.
-    pub fn on<'b>(&self, host: &'b Host) -> Compose<'b> {
-        let Compose { checkout, files, env_file, profiles, .. } = self.clone();
-        Compose { host, checkout, files, env_file, profiles }
-    }
-
     /// The same project from other files; `-` is stdin.
     #[must_use]
     pub fn from_files(self, files: &[String]) -> Self {
         Compose { files: files.to_vec(), ..self }
     }
 
-    /// `docker compose -f … --env-file … ARGS` in the checkout.
+    /// `docker compose -f … --env-file … ARGS` in the checkout, for what only reads.
     pub fn command<S: AsRef<str>>(&self, arguments: &[S]) -> Command<'a> {
-        self.command_with(&[], arguments)
+        self.host.command(self.argv(&[], arguments)).cwd(&self.checkout)
     }
 
-    fn command_with<S: AsRef<str>>(&self, more_files: &[String], arguments: &[S]) -> Command<'a> {
+    /// The same for what changes something, through the fenced handle of its host.
+    pub fn change<'b, S: AsRef<str>>(&self, fenced: &'b Fenced, arguments: &[S]) -> Change<'b> {
+        fenced.command(self.argv(&[], arguments)).cwd(&self.checkout)
+    }
+
+    fn change_with<'b, S: AsRef<str>>(&self, fenced: &'b Fenced, files: &[String], arguments: &[S]) -> Change<'b> {
+        fenced.command(self.argv(files, arguments)).cwd(&self.checkout)
+    }
+
+    fn argv<S: AsRef<str>>(&self, more_files: &[String], arguments: &[S]) -> Vec<String> {
         let mut argv = vec!["docker".to_owned(), "compose".to_owned(), "--ansi".to_owned(), "never".to_owned()];
         // The first file alone would decide the project's directory; say it.
         argv.extend(["--project-directory".to_owned(), ".".to_owned()]);
@@ -106,7 +109,7 @@ impl<'a> Compose<'a> {
             argv.extend(["--profile".to_owned(), profile.clone()]);
         }
         argv.extend(arguments.iter().map(|argument| argument.as_ref().to_owned()));
-        self.host.command(argv).cwd(&self.checkout)
+        argv
     }
 
     /// The project as Compose understands it there, secrets left behind.
@@ -183,6 +186,7 @@ impl<'a> Compose<'a> {
     /// [`Exit::Build`] with the build's last lines.
     pub async fn build(
         &self,
+        fenced: &Fenced,
         config: &Config,
         services: &[String],
         options: &BuildOptions<'_>,
@@ -194,14 +198,14 @@ impl<'a> Compose<'a> {
         }
         arguments.extend(services.iter().map(String::as_str));
         // Labels from an override that only `build` reads change no container's configuration.
-        let command = self.command_with(&["-".to_owned()], &arguments).stdin(labels(services, options));
+        let command = self.change_with(fenced, &["-".to_owned()], &arguments).stdin(labels(services, options));
         let command = command.limit(BUILD_LIMIT).env("CM_REVISION", options.revision);
         // An attestation would give an unchanged image a new digest each time.
         let command = command.env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1").env("BUILDKIT_PROGRESS", "plain");
         let key = build_key(config, services, options);
         let built = command.job(&build_dir(options.state), &key, Exit::Build, "build.image", line).await;
         if built.as_ref().is_err_and(|failure| failure.code == "host.timeout") {
-            self.forget_build(options.state).await?;
+            self.forget_build(fenced, options.state).await?;
         }
         built
     }
@@ -210,21 +214,13 @@ impl<'a> Compose<'a> {
     ///
     /// # Errors
     /// [`Exit::Unreachable`]; [`Exit::Build`] if it cannot be ended.
-    pub async fn forget_build(&self, state: &str) -> Result<()> {
-        self.host.end_job(&build_dir(state), "", Exit::Build).await
+    pub async fn forget_build(&self, fenced: &Fenced, state: &str) -> Result<()> {
+        fenced.end_job(&build_dir(state), "", Exit::Build).await
     }
 
-    /// The command that [`Compose::up`] runs.
+    /// The command that [`Compose::up`] runs, to be shown.
     pub fn up_command<S: AsRef<str>>(&self, services: &[S], options: UpOptions) -> Command<'a> {
-        let mut arguments = vec!["up", "-d", "--no-build", "--quiet-pull"];
-        let flags = [
-            (!options.with_dependencies, "--no-deps"),
-            (options.force_recreate, "--force-recreate"),
-            (options.remove_orphans, "--remove-orphans"),
-        ];
-        arguments.extend(flags.iter().filter(|(wanted, _)| *wanted).map(|(_, flag)| *flag));
-        arguments.extend(services.iter().map(AsRef::as_ref));
-        self.command(&arguments).limit(UP_LIMIT)
+        self.command(&up_arguments(services, options))
     }
 
     /// Starts or replaces the containers of `services` from the images that are there.
@@ -232,9 +228,16 @@ impl<'a> Compose<'a> {
     ///
     /// # Errors
     /// [`Exit::Build`] with Compose's words.
-    pub async fn up<S: AsRef<str>>(&self, services: &[S], options: UpOptions, line: impl FnMut(&str)) -> Result<()> {
+    pub async fn up<S: AsRef<str>>(
+        &self,
+        fenced: &Fenced,
+        services: &[S],
+        options: UpOptions,
+        line: impl FnMut(&str),
+    ) -> Result<()> {
+        let command = self.change(fenced, &up_arguments(services, options)).limit(UP_LIMIT);
         // Partway there are containers under temporary names, or none.
-        self.up_command(services, options).to_its_end().stream(Exit::Build, "build.up", line).await
+        command.to_its_end().stream(Exit::Build, "build.up", line).await
     }
 
     /// Starts one more container of `service` beside those it has, outside of what `up` and
@@ -243,7 +246,13 @@ impl<'a> Compose<'a> {
     ///
     /// # Errors
     /// [`Exit::Build`] with Compose's words.
-    pub async fn run_beside(&self, service: &str, definition: &Definition, beside: &Beside<'_>) -> Result<String> {
+    pub async fn run_beside(
+        &self,
+        fenced: &Fenced,
+        service: &str,
+        definition: &Definition,
+        beside: &Beside<'_>,
+    ) -> Result<String> {
         let more = json!({"services": {service: {"networks": definition.networks_with_all_names()}}});
         let mut arguments = vec!["run", "-d", "-T", "--interactive=false", "--no-deps", "--quiet-pull"];
         let mut files = Vec::new();
@@ -252,7 +261,7 @@ impl<'a> Compose<'a> {
             files.push("-".to_owned());
         }
         arguments.extend(["--name", beside.name, "--label", beside.label, service]);
-        let command = self.command_with(&files, &arguments).limit(UP_LIMIT).stdin(more.to_string());
+        let command = self.change_with(fenced, &files, &arguments).limit(UP_LIMIT).stdin(more.to_string());
         let said = command.text(Exit::Build, "build.beside").await?;
         Ok(said.lines().last().unwrap_or_default().trim().to_owned())
     }
@@ -261,14 +270,26 @@ impl<'a> Compose<'a> {
     ///
     /// # Errors
     /// [`Exit::Build`] with Compose's words.
-    pub async fn restart(&self, service: &str) -> Result<()> {
-        self.command(&["restart", "--no-deps", service])
+    pub async fn restart(&self, fenced: &Fenced, service: &str) -> Result<()> {
+        self.change(fenced, &["restart", "--no-deps", service])
             .limit(UP_LIMIT)
             .to_its_end()
             .text(Exit::Build, "build.restart")
             .await
             .map(drop)
     }
+}
+
+fn up_arguments<S: AsRef<str>>(services: &[S], options: UpOptions) -> Vec<String> {
+    let mut arguments = vec!["up", "-d", "--no-build", "--quiet-pull"];
+    let flags = [
+        (!options.with_dependencies, "--no-deps"),
+        (options.force_recreate, "--force-recreate"),
+        (options.remove_orphans, "--remove-orphans"),
+    ];
+    arguments.extend(flags.iter().filter(|(wanted, _)| *wanted).map(|(_, flag)| *flag));
+    arguments.extend(services.iter().map(AsRef::as_ref));
+    arguments.into_iter().map(str::to_owned).collect()
 }
 
 /// Where a build is; a checkout that is moved looks there, too.

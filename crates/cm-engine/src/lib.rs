@@ -13,7 +13,7 @@ pub use config::{Config, Definition};
 pub use container::{Container, Health, Mount};
 
 use cm_core::{Exit, Failure, Result};
-use cm_host::{Host, Output};
+use cm_host::{Fenced, Host, Output};
 use cm_project::Project;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -187,7 +187,7 @@ fn has_no_file(failure: &Failure) -> bool {
 ///
 /// # Errors
 /// `exit` with what Docker said.
-pub async fn tag(host: &Host, image: &str, name: &str, exit: Exit) -> Result<()> {
+pub async fn tag(host: &Fenced, image: &str, name: &str, exit: Exit) -> Result<()> {
     host.command(["docker", "tag", image, name]).text(exit, "engine.tag").await.map(drop)
 }
 
@@ -195,7 +195,7 @@ pub async fn tag(host: &Host, image: &str, name: &str, exit: Exit) -> Result<()>
 ///
 /// # Errors
 /// `exit` with what Docker said.
-pub async fn rename(host: &Host, id: &str, name: &str, exit: Exit) -> Result<()> {
+pub async fn rename(host: &Fenced, id: &str, name: &str, exit: Exit) -> Result<()> {
     host.command(["docker", "rename", id, name]).text(exit, "engine.rename").await.map(drop)
 }
 
@@ -203,7 +203,7 @@ pub async fn rename(host: &Host, id: &str, name: &str, exit: Exit) -> Result<()>
 ///
 /// # Errors
 /// `exit` with what Docker said.
-pub async fn tag_once(host: &Host, image: &str, name: &str, exit: Exit) -> Result<()> {
+pub async fn tag_once(host: &Fenced, image: &str, name: &str, exit: Exit) -> Result<()> {
     host.script(TAG_ONCE, [image, name]).text(exit, "engine.tag").await.map(drop)
 }
 
@@ -211,7 +211,7 @@ pub async fn tag_once(host: &Host, image: &str, name: &str, exit: Exit) -> Resul
 ///
 /// # Errors
 /// `exit` with what Docker said, such as that there is none.
-pub async fn tag_found(host: &Host, reference: &str, name: &str, exit: Exit) -> Result<String> {
+pub async fn tag_found(host: &Fenced, reference: &str, name: &str, exit: Exit) -> Result<String> {
     host.script(TAG_FOUND, [reference, name]).text(exit, "engine.tag").await
 }
 
@@ -220,7 +220,7 @@ pub async fn tag_found(host: &Host, reference: &str, name: &str, exit: Exit) -> 
 ///
 /// # Errors
 /// [`Exit::Unreachable`].
-pub async fn remove_image(host: &Host, name: &str) -> Result<bool> {
+pub async fn remove_image(host: &Fenced, name: &str) -> Result<bool> {
     Ok(host.command(["docker", "image", "rm", "--no-prune", name]).output().await?.success())
 }
 
@@ -238,7 +238,7 @@ pub async fn log_tail(host: &Host, container: &str, lines: usize) -> Result<Stri
 ///
 /// # Errors
 /// `exit` with what it said.
-pub async fn exec(host: &Host, container: &str, argv: &[String], exit: Exit, code: &str) -> Result<String> {
+pub async fn exec(host: &Fenced, container: &str, argv: &[String], exit: Exit, code: &str) -> Result<String> {
     let mut command = vec!["docker".to_owned(), "exec".to_owned(), container.to_owned()];
     command.extend_from_slice(argv);
     host.command(command).text(exit, code).await

@@ -1,12 +1,11 @@
 //! A question that every command asks on the host right before it begins, in the same round
 //! trip: whether it may. Between the answer and the change there is no line that could be slow.
 
-use crate::{Host, Output};
+use crate::Output;
 use cm_core::Failure;
 use std::fmt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::sync::Arc;
 
 /// The exit status of a command that was not begun.
 const STATUS: i32 = 79;
@@ -56,31 +55,23 @@ impl Fence {
     }
 }
 
-impl Host {
-    /// The same host, on which every command asks first.
-    #[must_use]
-    pub fn behind(&self, fence: Fence) -> Host {
-        Host { fence: Some(Arc::new(fence)), ..self.clone() }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Target;
+    use crate::{Fenced, Host, Target};
     use cm_core::{Exit, Format, Level, Log};
 
     const ASK: &str = "cat; pwd >&2; case $1 in yes) echo go ;; no) printf 'stay\\n%s\\n' \"$2\" ;; *) exit 75 ;; esac";
 
-    async fn host(answer: &str) -> Host {
-        let target = Target { name: "here".to_owned(), address: "local".to_owned(), ssh_config: None };
+    async fn host(answer: &str) -> Fenced {
+        let target = Target { name: "local".to_owned(), address: "local".to_owned(), ssh_config: None };
         let host = Host::connect(&target, &Log::new("test", Format::Text, Level::Fail)).await.expect("local");
         let refusal = |output: &Output| {
             let said = format!("{:?} {}", output.status.code(), String::from_utf8_lossy(&output.stdout));
             Failure::new(Exit::LockLost, "lock.lost", said).cause(output.stderr.trim())
         };
         let arguments = [answer, "it's gone", "", ""].map(str::to_owned);
-        host.behind(Fence { script: ASK, arguments, word: "go", refusal: Box::new(refusal) })
+        Fenced::new(&host, Fence { script: ASK, arguments, word: "go", refusal: Box::new(refusal) })
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! Small files on a host: read whole, written whole. Written means: aside, synced,
 //! renamed, readable by the owner alone.
 
-use crate::Host;
+use crate::{Fenced, Host};
 use cm_core::{Exit, Failure, Result};
 
 /// A reader must be able to tell "not there" (44) from "cannot be read".
@@ -45,7 +45,9 @@ impl Host {
                 .cause(output.stderr.trim_end())),
         }
     }
+}
 
+impl Fenced {
     /// Writes a whole file; it is either all there or as it was before. `mode` is
     /// octal, such as `600`. Missing directories are made, for the owner alone.
     ///
@@ -78,7 +80,7 @@ impl Host {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Host, Target};
+    use crate::{Fenced, Host, Target, Unlocked};
     use cm_core::{Exit, Format, Level, Log};
     use std::os::unix::fs::PermissionsExt;
 
@@ -86,6 +88,7 @@ mod tests {
     async fn files_are_written_whole_and_private() {
         let target = Target { name: "here".to_owned(), address: "local".to_owned(), ssh_config: None };
         let host = Host::connect(&target, &Log::new("test", Format::Text, Level::Fail)).await.expect("local");
+        let host = Fenced::unlocked(&host, Unlocked::Test);
         let dir = std::env::temp_dir().join(format!("cm-host-{}", std::process::id()));
         let path = dir.join("a/b c").to_string_lossy().into_owned();
         assert_eq!(host.read(&path, Exit::Bug).await.expect("read"), None);

@@ -1,6 +1,7 @@
 # Runs a long command in a session of its own, and shows what it says. One that was begun
-# before is gone on with if it is the same, and ended if it is another one.
-# Arguments: DIR KEY END COMMAND...; stdin becomes the command's.
+# before is resumed if it is the same, and ended if it is another one.
+# Arguments: DIR KEY END COUNT FENCE... COMMAND...; stdin becomes the command's. FENCE are COUNT
+# words: what asks, in front of a command, whether that may be begun.
 # In DIR: `key` names the command, `pid` its session, `log` is what it said, `status` its
 # exit status once it has ended; it holds the lock on `running` for as long as it lives.
 set -u
@@ -9,14 +10,29 @@ case $1 in
 /*) dir=$1 ;;
 *) dir=$HOME/$1 ;;
 esac
-key=$2 end=$3
-shift 3
+key=$2 end=$3 words=$4
+shift 4
 for tool in flock setsid; do
     command -v "$tool" >/dev/null || { echo "$tool (util-linux) is not installed here" >&2; exit 69; }
 done
 mkdir -p -- "$dir" || exit 74
 exec 7>>"$dir/starting" 8>>"$dir/running"
 flock -w 120 7 || { echo "another program starts a command in $dir" >&2; exit 75; }
+
+# Asks, and takes the words that do it off the front.
+may_begin() {
+    [ "$words" -eq 0 ] || (
+        index=0
+        for word do
+            shift
+            [ "$index" -lt "$words" ] && set -- "$@" "$word"
+            index=$((index + 1))
+        done
+        exec "$@" true
+    )
+}
+may_begin "$@" </dev/null || exit
+shift "$words"
 
 same() { [ "$(cat "$dir/key" 2>/dev/null)" = "$key" ]; }
 if ! flock -n 8 && same; then

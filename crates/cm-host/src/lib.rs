@@ -6,17 +6,26 @@
 //! Relative paths start in the deploy user's home directory on the host, so
 //! `~/platform` needs no round trip to be understood.
 
+mod budget;
 mod command;
+mod faults;
 mod fence;
+mod fenced;
 mod files;
 mod forward;
+mod job;
 mod process;
+mod running;
 mod shell;
 mod ssh;
+mod verbs;
 
-pub use command::{Begun, Command, END_JOB, Output};
+pub use command::{Change, Command};
 pub use fence::Fence;
+pub use fenced::{Fenced, Unlocked};
 pub use forward::Forward;
+pub use job::{Begun, END_JOB};
+pub use running::Output;
 
 use cm_core::{Log, Result};
 use std::path::PathBuf;
@@ -57,7 +66,6 @@ pub struct Host {
     sessions: Arc<shell::Sessions>,
     /// Whether sshd opens tunnels, once somebody has asked.
     tunnels: Arc<OnceCell<bool>>,
-    fence: Option<Arc<Fence>>,
 }
 
 impl Host {
@@ -74,7 +82,7 @@ impl Host {
             process::Transport::Ssh(Arc::new(ssh::connect(target).await?))
         };
         let (target, sessions) = (Arc::new(target.clone()), Arc::new(shell::Sessions::new()));
-        Ok(Host { target, transport, sessions, tunnels: Arc::default(), fence: None })
+        Ok(Host { target, transport, sessions, tunnels: Arc::default() })
     }
 
     /// Opens shells for as many commands as may run at the same time, less one that runs
@@ -95,25 +103,24 @@ impl Host {
         &self.target
     }
 
-    /// A command for this host: the program and its arguments.
+    /// A command that only reads on this host: the program and its arguments. What changes
+    /// something is a command of a [`Fenced`].
     pub fn command<I, S>(&self, argv: I) -> Command<'_>
     where
         I: IntoIterator<Item = S>,
         S: Into<String>,
     {
-        Command::new(self, argv.into_iter().map(Into::into).collect())
+        Command::reading(self, argv.into_iter().map(Into::into).collect())
     }
 
-    /// A fixed POSIX shell script with `arguments` as `$1`, `$2`…; data never
+    /// A fixed POSIX shell script that only reads, with `arguments` as `$1`, `$2`…; data never
     /// becomes part of the script.
     pub fn script<I, S>(&self, script: &'static str, arguments: I) -> Command<'_>
     where
         I: IntoIterator<Item = S>,
         S: Into<String>,
     {
-        let mut argv = vec!["sh".to_owned(), "-c".to_owned(), script.to_owned(), "sh".to_owned()];
-        argv.extend(arguments.into_iter().map(Into::into));
-        Command::new(self, argv)
+        Command::reading(self, script_argv(script, arguments))
     }
 
     /// The path as this host understands it: `~/x` is `x` in the home directory,
@@ -131,6 +138,20 @@ impl Host {
             _ => relative.to_owned(),
         }
     }
+}
+
+/// Where the state of `project` is on a host: its lock, its ledger, its builds and snapshots.
+pub fn state_dir(project: &str) -> String {
+    format!("~/.local/state/cm/{project}")
+}
+
+fn script_argv<I, S>(script: &'static str, arguments: I) -> Vec<String>
+where
+    I: IntoIterator<Item = S>,
+    S: Into<String>,
+{
+    let fixed = ["sh", "-c", script, "sh"].map(str::to_owned);
+    fixed.into_iter().chain(arguments.into_iter().map(Into::into)).collect()
 }
 
 /// Connects to several hosts at once, in the order of `targets`.

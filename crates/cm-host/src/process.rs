@@ -1,12 +1,13 @@
 //! One running command, here or on a server, behind the same three streams.
 
+use crate::budget::read_all;
 use cm_core::{Exit, Failure, Result};
 use openssh::{Session, Stdio};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::sleep;
 
 /// How commands get to the host.
@@ -56,12 +57,9 @@ impl Process {
         }
     }
 
-    /// Reads stdout and stderr to their ends, `most` bytes of each.
-    pub async fn read_both(&mut self, most: u64) -> std::io::Result<(Vec<u8>, String)> {
-        let (mut out, mut err) = (Vec::new(), Vec::new());
-        let mut stdout = (&mut self.stdout).take(most);
-        let mut stderr = (&mut self.stderr).take(most);
-        tokio::try_join!(stdout.read_to_end(&mut out), stderr.read_to_end(&mut err))?;
+    /// Reads stdout and stderr to their ends, `most` bytes of each at most.
+    pub async fn read_both(&mut self, most: usize) -> std::io::Result<(Vec<u8>, String)> {
+        let (out, err) = tokio::try_join!(read_all(&mut self.stdout, most), read_all(&mut self.stderr, most))?;
         Ok((out, String::from_utf8_lossy(&err).into_owned()))
     }
 
@@ -103,7 +101,7 @@ fn start_local(argv: &[String], feed: bool) -> Result<Process> {
     let mut child = command.spawn().map_err(|error| {
         Failure::new(Exit::Config, "host.no-command", format!("cannot run {:?} on this machine", argv[0]))
             .cause(error)
-            .hint("install it, or mend PATH")
+            .hint("install it, or fix PATH")
     })?;
     let missing = || Failure::bug("a command was started without its streams");
     Ok(Process {

@@ -14,8 +14,9 @@
 //! begun nothing, and the command is run elsewhere; one that died partway looks as if the
 //! command had been killed, or as the connection that was lost.
 
-use crate::command::Output;
+use crate::budget::{Lines, is_too_much, too_much};
 use crate::process::{Process, Reader, Transport, after_cut};
+use crate::running::Output;
 use cm_core::{Failure, Result};
 use std::fmt;
 use std::fs::File;
@@ -23,7 +24,7 @@ use std::io::{self, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -202,7 +203,9 @@ impl Shell {
             Taking::All(most) => {
                 tokio::try_join!(between(stdout, &begin, &end, most), between(stderr, &begin, &end, most))?
             }
-            Taking::Lines(to) => tokio::join!(lines(stdout, &begin, &end, to), lines(stderr, &begin, &end, to)),
+            Taking::Lines(to) => {
+                tokio::try_join!(lines(stdout, &begin, &end, to), lines(stderr, &begin, &end, to))?
+            }
         };
         Ok(match (out, err) {
             (Part { status: Some(status), bytes: stdout, .. }, Part { status: Some(_), bytes: stderr, .. }) => {
@@ -230,7 +233,7 @@ async fn between(reader: &mut Reader, begin: &str, end: &str, most: usize) -> io
     let (begin, end) = (format!("{begin}\n").into_bytes(), format!("\n{end} ").into_bytes());
     let mut part = Part::default();
     let mut chunk = vec![0; 16 << 10];
-    // Up to here there is no `end`.
+    // Up to here there is neither of the two lines.
     let mut sought = 0;
     loop {
         let read = match reader.read(&mut chunk).await {
@@ -238,11 +241,17 @@ async fn between(reader: &mut Reader, begin: &str, end: &str, most: usize) -> io
             Ok(read) => read,
         };
         part.bytes.extend_from_slice(&chunk[..read]);
+        if part.bytes.len() > most {
+            return Err(too_much(most as u64));
+        }
         if !part.begun {
             // What somebody has left behind, such as a greeting.
-            let Some(at) = find(&part.bytes, &begin) else { continue };
+            let Some(at) = find(&part.bytes[sought..], &begin).map(|at| at + sought) else {
+                sought = part.bytes.len().saturating_sub(begin.len() - 1);
+                continue;
+            };
             part.bytes.drain(..at + begin.len());
-            part.begun = true;
+            (part.begun, sought) = (true, 0);
         }
         if let Some(at) = find(&part.bytes[sought..], &end).map(|at| at + sought) {
             sought = at;
@@ -255,24 +264,21 @@ async fn between(reader: &mut Reader, begin: &str, end: &str, most: usize) -> io
         } else {
             sought = part.bytes.len().saturating_sub(end.len() - 1);
         }
-        if part.bytes.len() > most {
-            return Err(io::Error::other(format!("it says more than {most} bytes")));
-        }
     }
 }
 
 /// Hands on each line from the one after `begin` to the one before that which starts with `end`.
-async fn lines(reader: &mut Reader, begin: &str, end: &str, to: &Sender<String>) -> Part {
-    let (mut reader, mut part, mut line) = (BufReader::new(reader), Part::default(), Vec::new());
+async fn lines(reader: &mut Reader, begin: &str, end: &str, to: &Sender<String>) -> io::Result<Part> {
+    let (mut lines, mut part) = (Lines::new(BufReader::new(reader)), Part::default());
     // The newline before the last line is no line of the command's if there was one already.
     let mut empty = false;
     loop {
-        line.clear();
-        match reader.read_until(b'\n', &mut line).await {
-            Ok(0) | Err(_) => return part,
-            Ok(_) => {}
-        }
-        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+        let line = match lines.next().await {
+            Err(error) if is_too_much(&error) => return Err(error),
+            Ok(None) | Err(_) => return Ok(part),
+            Ok(Some(line)) => line,
+        };
+        let text = String::from_utf8_lossy(line).trim_end().to_owned();
         if !part.begun {
             part.begun = text == begin;
             continue;
@@ -281,7 +287,7 @@ async fn lines(reader: &mut Reader, begin: &str, end: &str, to: &Sender<String>)
             && let Some(rest) = text.strip_prefix(end)
         {
             part.status = Some(rest.trim().to_owned());
-            return part;
+            return Ok(part);
         }
         if std::mem::replace(&mut empty, line == b"\n") {
             let _nobody_listens = to.send(String::new()).await;

@@ -4,13 +4,33 @@
 
 use crate::held::{self, Held, Wanted};
 use crate::holder::Attempt;
+use crate::identity::Identity;
 use crate::record::Record;
 use crate::remote::{self, Renewal};
-use crate::{FILE_VARIABLE, NONCE_VARIABLE, Place, local};
-use cm_core::{Document, Exit, Failure, Result, Run};
-use cm_host::Host;
+use crate::{NONCE_VARIABLE, Place, local};
+use cm_core::{Exit, Failure, Result};
+use cm_host::{Fenced, Host, state_dir};
+use cm_project::Project;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// Does `work` under the deploy lock of `project` on this machine and on `hosts`, and gives the
+/// lock back however that ends.
+///
+/// # Errors
+/// Those of [`Guard::enter`]; those of `work`, before that of giving back.
+pub async fn with_lock<T>(
+    project: &Project,
+    hosts: &[Host],
+    identity: impl Into<Identity>,
+    work: impl AsyncFnOnce(&Guard) -> Result<T>,
+) -> Result<T> {
+    let lock = project.lock();
+    let guard = Guard::enter(&project.name(), lock.lease, &lock.file, hosts, identity).await?;
+    let done = work(&guard).await;
+    let released = guard.release().await;
+    done.and_then(|done| released.map(|()| done))
+}
 
 /// The lock, for as long as a program changes something.
 #[derive(Debug)]
@@ -38,21 +58,28 @@ impl Guard {
     /// # Errors
     /// [`Exit::LockHeld`] with the holder; [`Exit::LockLost`] if this run's lock is not there
     /// any more; [`Exit::Unreachable`]; [`Exit::Config`] for a lock that cannot be understood.
-    pub async fn enter(project: &str, lease: Duration, lock_file: &Path, hosts: &[Host], run: &Run) -> Result<Guard> {
-        let mut guard = Guard::new(project, lock_file, run);
-        if run.dry_run() {
+    pub async fn enter(
+        project: &str,
+        lease: Duration,
+        lock_file: &Path,
+        hosts: &[Host],
+        identity: impl Into<Identity>,
+    ) -> Result<Guard> {
+        let identity = identity.into();
+        let mut guard = Guard::new(project, lock_file, &identity);
+        if identity.dry_run {
             return Ok(guard);
         }
-        if let Some(guard) = Guard::inside(project, lock_file, hosts, run).await? {
+        if let Some(guard) = Guard::inside(project, lock_file, hosts, &identity).await? {
             return Ok(guard);
         }
-        let mut record = Record::new(run.doc.actor(), lease)?;
+        let mut record = Record::new(&identity.actor, lease)?;
         record.project = Some(project.to_owned());
-        record.run = Some(run.doc.run_id().to_owned());
-        record.commit = run.doc.commit().map(str::to_owned);
+        record.run = identity.run;
+        record.commit = identity.commit;
         record.step = Some(guard.step.clone());
         let wanted =
-            Wanted { file: lock_file.to_owned(), dir: guard.dir.clone(), hosts: hosts.to_vec(), log: run.log.clone() };
+            Wanted { file: lock_file.to_owned(), dir: guard.dir.clone(), hosts: hosts.to_vec(), log: identity.log };
         match held::take(&wanted, &record).await? {
             Attempt::Taken(held) => guard.mode = Mode::Own(Box::new(held)),
             Attempt::Held(holder) => return Err(holder.refusal()),
@@ -65,25 +92,27 @@ impl Guard {
     ///
     /// # Errors
     /// [`Exit::LockLost`] if that lock does not hold any more; [`Exit::Unreachable`].
-    pub async fn inside(project: &str, lock_file: &Path, hosts: &[Host], run: &Run) -> Result<Option<Guard>> {
-        let Some((nonce, file)) = outer(&run.doc, lock_file) else { return Ok(None) };
-        let mut guard = Guard::new(project, &file, run);
+    pub async fn inside(
+        project: &str,
+        lock_file: &Path,
+        hosts: &[Host],
+        identity: &Identity,
+    ) -> Result<Option<Guard>> {
+        let Some((nonce, file)) = identity.outer(lock_file) else { return Ok(None) };
+        let mut guard = Guard::new(project, &file, identity);
         if !guard.step.is_empty() {
             local::tell_step(&file, &nonce, &guard.step);
         }
         guard.mode = Mode::Inside(nonce);
-        guard.check_here()?;
+        guard.check_local()?;
         for host in hosts {
             guard.check(host).await?;
         }
         Ok(Some(guard))
     }
 
-    fn new(project: &str, file: &Path, run: &Run) -> Guard {
-        // cm-lock only asks: whatever step the run is at stays what it is.
-        let step = run.doc.tool().trim_start_matches("cm-").to_owned();
-        let step = if step == "lock" { String::new() } else { step };
-        Guard { mode: Mode::Dry, file: file.to_owned(), dir: cm_ledger::state_dir(project), step }
+    fn new(project: &str, file: &Path, identity: &Identity) -> Guard {
+        Guard { mode: Mode::Dry, file: file.to_owned(), dir: state_dir(project), step: identity.step.clone() }
     }
 
     /// The nonce and the file of the lock that is held, for a program that this one runs
@@ -106,46 +135,41 @@ impl Guard {
         self.holding().map(|(nonce, _)| nonce.to_owned())
     }
 
-    /// Asks `host` whether the lock still holds. Call it before each change there; it is
-    /// one round trip and renews the lease.
+    /// Asks `host` whether the lock still holds; it is one round trip and renews the lease. What
+    /// changes the host itself goes through [`Guard::fenced`]: between this answer and a change
+    /// the laptop may sleep. This is for what no command of the host does.
     ///
     /// # Errors
     /// [`Exit::LockLost`]: make no further change. [`Exit::Unreachable`].
     pub async fn check(&self, host: &Host) -> Result<()> {
-        let nonce = match &self.mode {
-            Mode::Dry => return Ok(()),
-            Mode::Inside(nonce) => nonce,
-            Mode::Own(held) => held.nonce(),
-        };
-        self.check_here()?;
+        let Some((nonce, _)) = self.holding() else { return Ok(()) };
+        self.check_local()?;
         match remote::renew(host, &self.dir, nonce, &self.step).await? {
             Renewal::Renewed => Ok(()),
             Renewal::Lost(sight) => Err(remote::lost(host, sight)),
         }
     }
 
-    /// The same host, where each command is begun only if the lock still holds: it is asked right
-    /// before, on the host, in the same round trip. A command that is not begun fails as
-    /// [`Guard::check`] does. For changes; what only reads needs none of it.
+    /// The handle that changes `host`: each of its commands is begun only if the lock still
+    /// holds, which is asked right before, on the host, in the same request. A command that is not
+    /// begun fails as [`Guard::check`] does.
     ///
     /// # Errors
-    /// [`Exit::LockLost`], by what this machine knows.
-    pub fn fenced(&self, host: &Host) -> Result<Host> {
-        let Some((nonce, _)) = self.holding() else { return Ok(host.clone()) };
-        self.check_here()?;
-        Ok(host.behind(remote::fence(host, &self.dir, nonce, &self.step)))
+    /// [`Exit::LockLost`], by what this machine knows; a bug in a dry run, which changes nothing.
+    pub fn fenced(&self, host: &Host) -> Result<Fenced> {
+        let Some((nonce, _)) = self.holding() else {
+            return Err(Failure::bug(format!("a dry run was about to change {}", host.name())));
+        };
+        self.check_local()?;
+        Ok(Fenced::new(host, remote::fence(host, &self.dir, nonce, &self.step)))
     }
 
     /// Asks only this machine, for changes that touch no host.
     ///
     /// # Errors
     /// [`Exit::LockLost`].
-    pub fn check_here(&self) -> Result<()> {
-        let nonce = match &self.mode {
-            Mode::Dry => return Ok(()),
-            Mode::Inside(nonce) => nonce,
-            Mode::Own(held) => held.nonce(),
-        };
+    pub fn check_local(&self) -> Result<()> {
+        let Some((nonce, _)) = self.holding() else { return Ok(()) };
         match local::holder_of(&self.file, nonce) {
             Some(_) => Ok(()),
             None => Err(Failure::new(
@@ -169,18 +193,4 @@ impl Guard {
             Mode::Inside(_) | Mode::Dry => Ok(()),
         }
     }
-}
-
-/// The nonce and the file of the lock that is held for this run: said by the
-/// environment (`cm-lock run`), else by the document (`cm-lock acquire`).
-pub(crate) fn outer(document: &Document, lock_file: &Path) -> Option<(String, PathBuf)> {
-    let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
-    if let Some(nonce) = variable(NONCE_VARIABLE) {
-        let file = variable(FILE_VARIABLE).map_or_else(|| lock_file.to_owned(), PathBuf::from);
-        return Some((nonce, file));
-    }
-    let facts = document.facts("lock")?;
-    let text = |key: &str| facts.get(key).and_then(serde_json::Value::as_str);
-    let file = text("file").map_or_else(|| lock_file.to_owned(), PathBuf::from);
-    Some((text("nonce")?.to_owned(), file))
 }

@@ -12,15 +12,17 @@ mod beside;
 mod guard;
 mod held;
 mod holder;
+mod identity;
 pub mod local;
 mod lock_file;
 mod process;
 mod record;
 pub mod remote;
 
-pub use guard::Guard;
+pub use guard::{Guard, with_lock};
 pub use held::{Held, Wanted, take};
 pub use holder::{Attempt, Holder, Place, quote};
+pub use identity::Identity;
 pub use process::{Life, Process};
 pub use record::{Record, SCHEMA};
 

@@ -103,6 +103,7 @@ async fn a_dry_run_takes_nothing_and_is_never_refused() {
     let place = Place::new();
     let guard = place.enter(&place.file(), &run(true)).await.expect("dry");
     guard.check(&host().await).await.expect("dry");
-    guard.fenced(&host().await).expect("dry").command(["true"]).text(Exit::Build, "build.x").await.expect("dry");
+    let change = guard.fenced(&host().await).expect_err("a dry run changes nothing");
+    assert_eq!(change.exit, Exit::Bug);
     assert!(!place.file().exists() && !place.state.exists());
 }

@@ -9,10 +9,11 @@
 
 mod record;
 
+pub use cm_host::state_dir;
 pub use record::{Record, SCHEMA, ServiceState, Verdict};
 
 use cm_core::{Exit, Failure, Result, parse_strict};
-use cm_host::Host;
+use cm_host::{Fenced, Host};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -37,11 +38,6 @@ pub struct Running {
     pub release: String,
 }
 
-/// Where a project's state is on a host.
-pub fn state_dir(project: &str) -> String {
-    format!("~/.local/state/cm/{project}")
-}
-
 fn path(project: &str) -> String {
     format!("{}/ledger.jsonl", state_dir(project))
 }
@@ -59,8 +55,8 @@ impl Ledger {
     /// Appends a record and syncs it.
     ///
     /// # Errors
-    /// [`Exit::Unreachable`]; [`Exit::Build`] if it cannot be written.
-    pub async fn append(host: &Host, project: &str, record: &Record) -> Result<()> {
+    /// [`Exit::Unreachable`], [`Exit::LockLost`]; [`Exit::Build`] if it cannot be written.
+    pub async fn append(host: &Fenced, project: &str, record: &Record) -> Result<()> {
         let line = serde_json::to_string(record)
             .map_err(|error| Failure::bug("a ledger record cannot be written").cause(error))?;
         host.append(&path(project), &line, Exit::Build).await

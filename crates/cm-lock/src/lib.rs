@@ -29,7 +29,7 @@ impl cm_core::Tool for Tool {
         ("cm-lock run -- ssh web make upgrade", "hold the lock while a command runs"),
         ("cm-lock status", "who holds it?"),
     ];
-    const SCHEMAS: &'static [&'static str] = &[cm_ledger::SCHEMA];
+    const SCHEMAS: &'static [&'static str] = &[cm_lease::SCHEMA];
     // A lock is always released, whatever became of the run.
     const ACCEPTS: Accepts = Accepts::Any;
     const THREADS: usize = 0;
@@ -79,7 +79,7 @@ async fn check(common: &CommonArgs, run: &mut Run) -> Result<Done> {
     let place = Place::of_run(common, &run.doc)?;
     let hosts = place.connect(&run.log).await?;
     let project = place.project.as_deref().unwrap_or_default();
-    match Guard::inside(project, &place.file, &hosts, run).await? {
+    match Guard::inside(project, &place.file, &hosts, &(&*run).into()).await? {
         Some(_) => Ok(Done::ok(format!("the deploy lock holds on this machine and {} hosts", hosts.len()))),
         None => Err(none_held()),
     }

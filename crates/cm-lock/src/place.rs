@@ -86,7 +86,7 @@ impl Place {
 
     /// The lock's directory on each host.
     pub fn dir(&self) -> String {
-        cm_ledger::state_dir(self.project.as_deref().unwrap_or_default())
+        cm_host::state_dir(self.project.as_deref().unwrap_or_default())
     }
 
     /// Connects to the hosts.

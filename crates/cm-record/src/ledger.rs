@@ -2,6 +2,7 @@
 
 use cm_core::{Document, Failure, Result, Run, Status};
 use cm_host::{Host, Target};
+use cm_lease::{Guard, with_lock};
 use cm_ledger::{Ledger, Record, ServiceState, Verdict};
 use cm_project::Project;
 use jiff::Timestamp;
@@ -28,7 +29,7 @@ pub async fn record(project: &Project, run: &Run) -> Result<(Vec<String>, Option
         let target = Target::of(project, project.host(&name)?)?;
         let (reasons, committed_at) = (reasons(&run.doc, &name), committed_at.clone());
         let record = Record { services, reasons, committed_at, ..outcome(&run.doc) };
-        match append(&target, &project.name(), &record, run).await {
+        match append(project, &target, &record, run).await {
             Ok(true) => written.push(name),
             Ok(false) => {}
             Err(error) => failure = failure.or(Some(error)),
@@ -38,16 +39,18 @@ pub async fn record(project: &Project, run: &Run) -> Result<(Vec<String>, Option
 }
 
 /// Of a host where no service was replaced, only what the run has begun there is brought to its end:
-/// left open, the next run would take this one for cut off.
-async fn append(target: &Target, project: &str, record: &Record, run: &Run) -> Result<bool> {
+/// left open, the next run would take this one for interrupted. Where no lock is held for the run,
+/// it is taken for this.
+async fn append(project: &Project, target: &Target, record: &Record, run: &Run) -> Result<bool> {
     let host = Host::connect(target, &run.log).await?;
     if record.services.is_empty() {
-        let ledger = Ledger::read(&host, project).await?;
+        let ledger = Ledger::read(&host, &project.name()).await?;
         if !ledger.record(&record.id).is_some_and(Record::is_open) {
             return Ok(false);
         }
     }
-    Ledger::append(&host, project, record).await.map(|()| true)
+    let append = async |guard: &Guard| Ledger::append(&guard.fenced(&host)?, &project.name(), record).await;
+    with_lock(project, std::slice::from_ref(&host), run, append).await.map(|()| true)
 }
 
 /// When a commit was made, by the repository here; without one nobody knows, and nothing fails.

@@ -3,9 +3,9 @@
 //! from its journal, unless another run came between.
 
 use crate::{abandoned, event, outbox::Outbox};
-use cm_core::{CommonArgs, Document, Exit, Failure, Io, Journal, Log, Result, Run, StageStatus, Status, Step, actor};
+use cm_core::{CommonArgs, Document, Exit, Failure, Io, Journal, Log, Result, StageStatus, Status, Step};
 use cm_host::{Host, Target, connect_all};
-use cm_lease::Guard;
+use cm_lease::{Guard, Identity, with_lock};
 use cm_ledger::{Ledger, Record};
 use cm_project::Project;
 use std::collections::BTreeMap;
@@ -33,13 +33,9 @@ pub async fn settle(
     };
     let targets: Vec<_> = specs.into_iter().map(|host| Target::of(project, host)).collect::<Result<_>>()?;
     let hosts = connect_all(&targets, &io.log).await?;
-    let doc = Document::start(TOOL, &actor(), common.dry_run);
-    let run = Run { doc, log: io.log.clone(), started_here: true };
-    let lock = project.lock();
-    let guard = Guard::enter(&project.name(), lock.lease, &lock.file, &hosts, &run).await?;
-    let settled = settle_all(project, &hosts, &guard, common.dry_run, &io.log).await;
-    guard.release().await?;
-    let (settled, ledgers) = settled?;
+    let identity = Identity::new("record", common.dry_run, &io.log);
+    let settle = async |guard: &Guard| settle_all(project, &hosts, guard, common.dry_run, &io.log).await;
+    let (settled, ledgers) = with_lock(project, &hosts, identity, settle).await?;
     for record in settled.values().filter(|record| resume != Some(record.id.as_str()) && !common.dry_run) {
         Outbox::of(project).send(project, &event::of_abandoned(&project.name(), record), &io.log).await;
     }
@@ -65,8 +61,7 @@ async fn settle_all(project: &Project, hosts: &[Host], guard: &Guard, dry_run: b
                 let record = abandoned::settled(&record, &containers);
                 log.warn(format!("on {}: {}", host.name(), line(&record)));
                 if !dry_run {
-                    guard.check(host).await?;
-                    Ledger::append(host, &project.name(), &record).await?;
+                    Ledger::append(&guard.fenced(host)?, &project.name(), &record).await?;
                 }
                 ledger.apply(record.clone());
                 settled.insert(record.id.clone(), record);

@@ -6,7 +6,7 @@ use crate::{Args, database, env, proof, rebuild, runs};
 use cm_checkout::Checkout;
 use cm_core::{Exit, Failure, Result, Run};
 use cm_engine::{Compose, Container};
-use cm_host::Host;
+use cm_host::{Fenced, Host};
 use cm_lease::Guard;
 use cm_ledger::{Ledger, Record, ServiceState, state_dir};
 use cm_project::Project;
@@ -81,13 +81,14 @@ impl Back<'_> {
 
     async fn append(&self, records: Vec<Record>) -> Result<()> {
         for record in &records {
-            Ledger::append(self.host, &self.project.name(), record).await?;
+            Ledger::append(&self.fenced()?, &self.project.name(), record).await?;
         }
         Ok(())
     }
 
-    async fn check(&self) -> Result<()> {
-        self.guard.check(self.host).await
+    /// The handle that changes the host: each of its commands asks there whether the lock holds.
+    fn fenced(&self) -> Result<Fenced> {
+        self.guard.fenced(self.host)
     }
 
     fn checkout(&self, target: &HostTarget) -> Checkout<'_> {
@@ -103,16 +104,13 @@ impl Back<'_> {
     }
 
     async fn steps(&mut self, target: &mut HostTarget) -> Result<()> {
-        self.check().await?;
         self.move_checkout(target).await?;
         for state in target.choice.services.values().flatten().filter(|state| !state.image_id.is_empty()) {
-            self.check().await?;
-            cm_engine::tag(self.host, &state.image_id, &state.image, Exit::RollbackFailed).await?;
+            cm_engine::tag(&self.fenced()?, &state.image_id, &state.image, Exit::RollbackFailed).await?;
         }
         let compose = Compose::of(self.project, self.host, &target.checkout);
         let config = compose.config().await?;
         let compose_project = config.project.clone();
-        self.check().await?;
         // Written first: whatever ends this program, nobody takes what was left for what runs.
         self.append(vec![Record { lock: self.guard.nonce(), ..self.words(target).pending() }]).await?;
         self.switched = true;
@@ -125,10 +123,8 @@ impl Back<'_> {
         if services.is_empty() {
             return rollout.clear(Exit::RollbackFailed).await; // `up` without a name means every service
         }
-        self.check().await?;
         let now = self.containers(&compose_project).await?;
         rollout.replace(&services, &now, Options::default(), &mut Canaries::new()).await?;
-        self.check().await?;
         self.follow_mounts(&compose, &compose_project, &services).await?;
         proof::gate(self.project, self.host, &compose_project, &wanted(target), self.run).await
     }
@@ -139,13 +135,11 @@ impl Back<'_> {
         let checkout = self.checkout(target);
         self.keep_changes(&checkout, target).await?;
         if !target.gone.is_empty() {
-            rebuild::rebuild(self.project, self.host, &checkout, target, &snapshots, self.guard, self.run).await?;
-            self.check().await?;
+            rebuild::rebuild(self.project, &self.fenced()?, &checkout, target, &snapshots, self.run).await?;
         }
-        checkout.move_to(&target.choice.commit, &snapshots, &snapshot).await?;
+        checkout.move_to(&self.fenced()?, &target.choice.commit, &snapshots, &snapshot).await?;
         if let (true, Some(release)) = (self.args.with_env, &target.choice.release) {
-            self.check().await?;
-            env::restore(self.project, self.host, &target.checkout, release, &self.run.log).await?;
+            env::restore(self.project, &self.fenced()?, &target.checkout, release, &self.run.log).await?;
         }
         Ok(())
     }
@@ -155,8 +149,11 @@ impl Back<'_> {
         if matches!(failure.exit, Exit::LockLost | Exit::Unreachable) || target.head.is_empty() {
             return;
         }
-        let moved = self.checkout(target).move_to(&target.head, &self.snapshots(), &self.snapshot()).await;
-        if let Err(also) = moved {
+        let moved = async {
+            let fenced = self.fenced()?;
+            self.checkout(target).move_to(&fenced, &target.head, &self.snapshots(), &self.snapshot()).await
+        };
+        if let Err(also) = moved.await {
             self.run.log.warn(format!("the checkout was left partway: {also}"));
         }
     }
@@ -167,7 +164,7 @@ impl Back<'_> {
             return Ok(());
         }
         let (snapshots, snapshot) = (self.snapshots(), self.snapshot());
-        checkout.keep(&target.endangered, &snapshots, &snapshot).await?;
+        checkout.keep(&self.fenced()?, &target.endangered, &snapshots, &snapshot).await?;
         let (first, more) = (&target.endangered[0], target.endangered.len() - 1);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         self.run.log.warn(format!(
@@ -182,11 +179,10 @@ impl Back<'_> {
     async fn remove_new(&self, compose_project: &str, target: &HostTarget) -> Result<()> {
         let is_new = |service: &String| target.choice.services.get(service).is_some_and(Option::is_none);
         for container in self.containers(compose_project).await?.iter().filter(|found| is_new(&found.service)) {
-            self.check().await?;
-            let name = &container.name;
+            let (fenced, name) = (self.fenced()?, &container.name);
             self.run.log.info(format!("on {}: removing {name}, which is new in the failed release", self.host.name()));
             for verb in ["stop", "rm"] {
-                let command = self.host.command(["docker", verb, &container.id]);
+                let command = fenced.command(["docker", verb, &container.id]);
                 command.text(Exit::RollbackFailed, "rollback.remove").await?;
             }
         }
@@ -196,11 +192,10 @@ impl Back<'_> {
     /// The data as it was before the first irreversible release; nobody writes meanwhile.
     async fn restore_data(&self, compose: &Compose<'_>, target: &HostTarget) -> Result<()> {
         let Some(backup) = &target.backup else { return Ok(()) };
-        self.check().await?;
         let mut stop = vec!["stop"];
         stop.extend(target.choice.services.iter().filter(|(_, state)| state.is_some()).map(|(name, _)| name.as_str()));
-        compose.command(&stop).to_its_end().text(Exit::RollbackFailed, "rollback.stop").await?;
-        self.check().await?;
+        compose.change(&self.fenced()?, &stop).to_its_end().text(Exit::RollbackFailed, "rollback.stop").await?;
+        self.guard.check(self.host).await?;
         database::restore(self.project, backup, self.guard, &self.run.log).await
     }
 
@@ -211,8 +206,7 @@ impl Back<'_> {
             if let Some(file) = cm_engine::stale_mount(self.host, container).await? {
                 let service = &container.service;
                 self.run.log.info(format!("on {}: restarting {service}, which sees another {file}", self.host.name()));
-                self.check().await?;
-                compose.restart(service).await?;
+                compose.restart(&self.fenced()?, service).await?;
             }
         }
         Ok(())

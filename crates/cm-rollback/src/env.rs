@@ -2,7 +2,7 @@
 //! of the protected files beside the ledger; the one that is replaced is kept there too.
 
 use cm_core::{Exit, Failure, Log, Result};
-use cm_host::Host;
+use cm_host::{Fenced, Host};
 use cm_ledger::state_dir;
 use cm_project::Project;
 
@@ -49,7 +49,7 @@ pub async fn check(project: &Project, host: &Host, release: Option<&str>) -> Res
 ///
 /// # Errors
 /// [`Exit::RollbackFailed`]; the file is then as it was.
-pub async fn restore(project: &Project, host: &Host, checkout: &str, release: &str, log: &Log) -> Result<()> {
+pub async fn restore(project: &Project, host: &Fenced, checkout: &str, release: &str, log: &Log) -> Result<()> {
     let file = file(project)?;
     let kept = host.path(&snapshot(project, release, &file));
     let command = host.script(REPLACE, [host.path(checkout), file.clone(), kept]);

@@ -108,7 +108,7 @@ async fn roll_back(project: &Project, args: &Args, run: &mut Run) -> Result<Done
         hosts.extend(connect(project, &[name.to_owned()], run).await?);
     }
     let lock = project.lock();
-    let guard = Guard::enter(&project.name(), lock.lease, &lock.file, &hosts, run).await?;
+    let guard = Guard::enter(&project.name(), lock.lease, &lock.file, &hosts, &*run).await?;
     let to = targets.first().map(|target| target.choice.commit.clone());
     let result = go_back_on_all(project, args, &hosts, &ledgers, targets, &guard, run).await;
     tell(project, to.as_deref(), &result, run).await;

@@ -140,9 +140,8 @@ impl Rollout<'_> {
         if containers.is_empty() {
             return Ok(());
         }
-        self.guard.check(self.host).await?;
         let ids: Vec<String> = containers.iter().map(|container| container.id.clone()).collect();
-        cm_engine::remove_beside(self.host, &ids, exit).await
+        cm_engine::remove_beside(&self.guard.fenced(self.host)?, &ids, exit).await
     }
 
     /// A trial of a killed run served nobody.
@@ -211,7 +210,7 @@ impl Rollout<'_> {
         self.log.info(format!("on {}: starting {}", self.host.name(), services.join(", ")));
         self.log.debug(self.compose.up_command(services, up).display());
         let began = Instant::now();
-        self.compose.on(&host).up(services, up, |line| self.log.debug(line)).await?;
+        self.compose.up(&host, services, up, |line| self.log.debug(line)).await?;
         let took = began.elapsed();
         let order = |name: &String| match self.config.services.get(name) {
             Some(_) if options.full => Ok(Order::StopFirst("everything is replaced".to_owned())),
@@ -299,11 +298,11 @@ impl Rollout<'_> {
         let mut ids = Vec::new();
         for service in services {
             let Some(definition) = self.config.services.get(service) else { continue };
-            self.guard.check(self.host).await?;
+            let host = self.guard.fenced(self.host)?;
             let name = format!("{}-{service}-{kind}-{:x}", self.config.project, now_ms() & 0xffff_ffff);
             let label = format!("{BESIDE_LABEL}={kind}");
             let beside = Beside { name: &name, label: &label, aliases: kind == BRIDGE };
-            ids.push(self.compose.run_beside(service, definition, &beside).await?);
+            ids.push(self.compose.run_beside(&host, service, definition, &beside).await?);
         }
         Ok(ids)
     }

@@ -1,6 +1,6 @@
 # Runs a command that ends when the connection does: whoever started it holds the
 # other end of stdin. One such command at a time in a directory, if it has to be alone.
-# Arguments: alone|beside COMMAND...
+# Arguments: alone|alongside COMMAND...
 exec 9<.
 if [ "$1" = alone ] && command -v flock >/dev/null; then
     flock -w 120 9 || { echo "another command still runs in $(pwd)" >&2; exit 75; }
