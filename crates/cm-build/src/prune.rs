@@ -40,7 +40,8 @@ pub async fn run(project: &Project, run: &mut Run) -> Result<Done> {
     }
     let hosts = connect_all(&targets, &run.log).await?;
     let identity = Identity::from(&*run);
-    let removed = with_lock(project, &hosts, identity, async |guard| prune_all(project, &hosts, guard, run).await).await?;
+    let removed =
+        with_lock(project, &hosts, identity, async |guard| prune_all(project, &hosts, guard, run).await).await?;
     Ok(Done::ok(format!("{removed} old images removed")).changed(removed > 0))
 }
 

@@ -253,7 +253,8 @@ impl<'a> Switch<'a> {
         log.info(format!("on {}: moving {} to {}", self.host.name(), self.plan.checkout, self.release.short()));
         let snapshots = format!("{}/snapshots", self.state_dir());
         self.reached = Reached::Moved;
-        self.protected = self.checkout(self.host).move_to(&fenced, self.release.commit(), &snapshots, self.release.id()).await?;
+        self.protected =
+            self.checkout(self.host).move_to(&fenced, self.release.commit(), &snapshots, self.release.id()).await?;
         let compose = self.compose();
         let (config, free) = tokio::join!(compose.config(), free(self.host, &self.plan));
         let config = config?;
@@ -490,9 +491,7 @@ impl<'a> Switch<'a> {
             if !rules.validate.is_empty() {
                 cm_engine::exec(fenced, &container.id, &rules.validate, Exit::Build, "build.validate").await?;
             }
-            return cm_engine::exec(fenced, &container.id, &rules.reload, Exit::Build, "build.reload")
-                .await
-                .map(drop);
+            return cm_engine::exec(fenced, &container.id, &rules.reload, Exit::Build, "build.reload").await.map(drop);
         }
         log.info(format!(
             "on {}: {service} does not see the new file through its mount; restarting it",

@@ -101,7 +101,8 @@ async fn everything_moves_but_the_protected_files() {
     assert_eq!((state.endangered, state.upstream), (Vec::new(), vec!["Caddyfile".to_owned()]));
     assert_eq!(state.changes, 3);
     let snapshots = scene.server.with_file_name("snapshots");
-    let proved = checkout.move_to(&open(&host), &target, snapshots.to_str().expect("utf-8"), "run1").await.expect("move");
+    let proved =
+        checkout.move_to(&open(&host), &target, snapshots.to_str().expect("utf-8"), "run1").await.expect("move");
     assert_eq!(proved.len(), 2);
     assert_eq!(git(&scene.server, &["rev-parse", "HEAD"]), target);
     assert_eq!(read(&scene.server, "app/main.py"), "two");
@@ -266,12 +267,16 @@ async fn a_checkout_that_cannot_be_made_leaves_nothing() {
     let (origin, new) = (scene.laptop.with_file_name("origin.git"), scene.server.with_file_name("new"));
     let checkout = Checkout::new(&host, new.to_str().expect("utf-8"), "origin", &[]);
     let nowhere = new.with_file_name("nowhere.git");
-    let failure = checkout.make(&open(&host), nowhere.to_str().expect("utf-8"), "develop", &target).await.expect_err("no repository");
+    let failure = checkout
+        .make(&open(&host), nowhere.to_str().expect("utf-8"), "develop", &target)
+        .await
+        .expect_err("no repository");
     assert_eq!(failure.code, "checkout.clone");
     assert!(failure.hint.as_ref().is_some_and(|hint| hint.contains("`repository` in cm.toml")), "{failure:?}");
     assert!(!new.exists());
     let unknown = "0123456789012345678901234567890123456789";
-    let failure = checkout.make(&open(&host), origin.to_str().expect("utf-8"), "develop", unknown).await.expect_err("no commit");
+    let failure =
+        checkout.make(&open(&host), origin.to_str().expect("utf-8"), "develop", unknown).await.expect_err("no commit");
     assert_eq!(failure.code, "checkout.no-commit");
     assert!(!new.exists());
     write(&new, "precious", "kept");
@@ -297,7 +302,8 @@ async fn a_clone_that_nobody_waits_for_any_more_is_ended_and_leaves_nothing() {
     let origin = format!("ssh://git@127.0.0.1:{}/shop.git", silent.local_addr().expect("an address").port());
     let new = scene.server.with_file_name("new");
     let checkout = Checkout::new(&host, new.to_str().expect("utf-8"), "origin", &[]);
-    let waited = tokio::time::timeout(Duration::from_secs(2), checkout.make(&open(&host), &origin, "develop", "HEAD")).await;
+    let waited =
+        tokio::time::timeout(Duration::from_secs(2), checkout.make(&open(&host), &origin, "develop", "HEAD")).await;
     assert!(waited.is_err(), "{waited:?}");
     for _ in 0..100 {
         if !new.exists() {

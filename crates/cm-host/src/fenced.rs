@@ -2,9 +2,9 @@
 //! the deploy lock is still this run's goes in the same request and is made there, right before
 //! the change. A laptop that slept, or that was given up, therefore changes nothing any more.
 
+use crate::Host;
 use crate::command::{Change, Command};
 use crate::fence::Fence;
-use crate::Host;
 use std::ops::Deref;
 use std::sync::Arc;
 

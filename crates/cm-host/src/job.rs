@@ -1,8 +1,8 @@
 //! A job: a long change in a session of its own on the host. It outlives this program and the
 //! connection; whoever asks for the same one again follows it, or takes what it left.
 
-use crate::command::{Change, Life};
 use crate::Fenced;
+use crate::command::{Change, Life};
 use cm_core::{Exit, Result};
 
 /// Ends a job: see [`Fenced::end_job`]. For scripts that do it on their way; its arguments are
@@ -68,7 +68,6 @@ impl Change<'_> {
         followed.await.map(|()| begun)
     }
 }
-
 
 /// Whether a line tells how the job came to run, rather than what it says.
 pub(crate) fn news(line: &str) -> Option<Begun> {

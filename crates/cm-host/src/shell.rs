@@ -203,9 +203,7 @@ impl Shell {
             Taking::All(most) => {
                 tokio::try_join!(between(stdout, &begin, &end, most), between(stderr, &begin, &end, most))?
             }
-            Taking::Lines(to) => {
-                tokio::try_join!(lines(stdout, &begin, &end, to), lines(stderr, &begin, &end, to))?
-            }
+            Taking::Lines(to) => tokio::try_join!(lines(stdout, &begin, &end, to), lines(stderr, &begin, &end, to))?,
         };
         Ok(match (out, err) {
             (Part { status: Some(status), bytes: stdout, .. }, Part { status: Some(_), bytes: stderr, .. }) => {

@@ -24,7 +24,8 @@ pub fn changes(argv: &[String]) -> bool {
     match words.next() {
         Some("compose") => compose_changes(words),
         Some(group @ ("image" | "network" | "system" | "volume" | "container" | "builder" | "service" | "stack")) => {
-            let looks = words.next().is_none_or(|verb| LOOKS.contains(&verb) || (group == "container" && verb == "logs"));
+            let looks =
+                words.next().is_none_or(|verb| LOOKS.contains(&verb) || (group == "container" && verb == "logs"));
             !looks
         }
         Some(verb) => DOCKER.contains(&verb),
@@ -36,8 +37,16 @@ pub fn changes(argv: &[String]) -> bool {
 fn compose_changes<'a>(mut words: impl Iterator<Item = &'a str>) -> bool {
     while let Some(word) = words.next() {
         match word {
-            "--ansi" | "--project-directory" | "-f" | "--file" | "--env-file" | "--profile" | "-p" | "--project-name"
-            | "--progress" | "--parallel" => drop(words.next()),
+            "--ansi"
+            | "--project-directory"
+            | "-f"
+            | "--file"
+            | "--env-file"
+            | "--profile"
+            | "-p"
+            | "--project-name"
+            | "--progress"
+            | "--parallel" => drop(words.next()),
             option if option.starts_with('-') => {}
             // A `docker compose exec` is what its command makes of it, as `docker exec` is.
             "exec" => return false,

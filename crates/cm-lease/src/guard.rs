@@ -92,12 +92,7 @@ impl Guard {
     ///
     /// # Errors
     /// [`Exit::LockLost`] if that lock does not hold any more; [`Exit::Unreachable`].
-    pub async fn inside(
-        project: &str,
-        lock_file: &Path,
-        hosts: &[Host],
-        identity: &Identity,
-    ) -> Result<Option<Guard>> {
+    pub async fn inside(project: &str, lock_file: &Path, hosts: &[Host], identity: &Identity) -> Result<Option<Guard>> {
         let Some((nonce, file)) = identity.outer(lock_file) else { return Ok(None) };
         let mut guard = Guard::new(project, &file, identity);
         if !guard.step.is_empty() {

@@ -10,9 +10,8 @@ use cm_core::{Failure, Log, Result};
 use cm_host::Host;
 use futures_util::future::join_all;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -40,7 +39,7 @@ pub struct Held {
     nonce: String,
     hosts: Vec<Host>,
     renewal: Option<JoinHandle<()>>,
-    lost: Arc<AtomicBool>,
+    lost: watch::Sender<bool>,
 }
 
 /// Takes all of it, or nothing.
@@ -59,7 +58,7 @@ pub async fn take(wanted: &Wanted, record: &Record) -> Result<Attempt<Held>> {
         nonce: record.nonce.clone(),
         hosts: Vec::new(),
         renewal: None,
-        lost: Arc::default(),
+        lost: watch::Sender::new(false),
     };
     match held.take_hosts(wanted, record).await {
         Ok(None) => {
@@ -101,7 +100,17 @@ impl Held {
 
     /// Whether a renewal found that the lock of a host is not ours any more.
     pub fn is_lost(&self) -> bool {
-        self.lost.load(Ordering::Relaxed)
+        *self.lost.borrow()
+    }
+
+    /// Ends when a renewal finds that the lock of a host is not ours any more; never if none does.
+    pub fn lost(&self) -> impl Future<Output = ()> + use<> {
+        let mut lost = self.lost.subscribe();
+        async move {
+            if lost.wait_for(|lost| *lost).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     fn renew(&self, lease: Duration, log: Log) -> Option<JoinHandle<()>> {
@@ -170,7 +179,7 @@ async fn release_host(host: &Host, dir: &str, nonce: &str) -> Result<()> {
 }
 
 /// Renews one host's lease until it is lost.
-async fn keep_alive(mut host: Host, dir: &str, nonce: &str, lease: Duration, lost: &AtomicBool, log: &Log) {
+async fn keep_alive(mut host: Host, dir: &str, nonce: &str, lease: Duration, lost: &watch::Sender<bool>, log: &Log) {
     let mut warned = false;
     loop {
         tokio::time::sleep(lease / if warned { 10 } else { 3 }).await;
@@ -181,7 +190,7 @@ async fn keep_alive(mut host: Host, dir: &str, nonce: &str, lease: Duration, los
                 }
             }
             Ok(Renewal::Lost(sight)) => {
-                lost.store(true, Ordering::Relaxed);
+                lost.send_replace(true);
                 log.failure(&remote::lost(&host, sight));
                 return;
             }

@@ -1,11 +1,13 @@
 //! The command under the lock. Its streams are this program's own, untouched; signals
 //! that reach only this program are handed on; its end decides how this program ends.
 
-use cm_core::{Log, is_ignored};
+use crate::family::{family, signal_all};
+use cm_core::{Exit, Log, is_ignored};
 use rustix::process::{Pid, Signal, getpgrp, getpid, getppid, kill_process, set_parent_process_death_signal};
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -15,6 +17,9 @@ const CANNOT_RUN: i32 = 126;
 
 /// "Not found", as shells say it.
 const NOT_FOUND: i32 = 127;
+
+/// How long a command may take to end when the lock is lost.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// The signals that are handed on.
 const FORWARDED: [Signal; 6] = [Signal::INT, Signal::QUIT, Signal::TERM, Signal::HUP, Signal::USR1, Signal::USR2];
@@ -69,17 +74,18 @@ fn in_foreground() -> bool {
     terminal.is_ok_and(|terminal| rustix::termios::tcgetpgrp(&terminal) == Ok(getpgrp()))
 }
 
-/// Runs the command to its end; gives the code to exit with.
-pub async fn run(mut command: Command, mut forward: Forward, log: &Log) -> i32 {
+/// Runs the command to its end, or until the lock is `lost`; gives the code to exit with.
+pub async fn run(mut command: Command, mut forward: Forward, lost: impl Future<Output = ()>, log: &Log) -> i32 {
     end_with_this_process(&mut command);
     forward.forget();
     let name = command.as_std().get_program().to_string_lossy().into_owned();
     let ended = match command.spawn() {
-        Ok(child) => wait(child, forward).await,
+        Ok(child) => wait(child, forward, lost).await,
         Err(error) => Err(error),
     };
     match ended {
-        Ok(status) => code(status),
+        Ok(Ended::ByItself(status)) => code(status),
+        Ok(Ended::LockLost) => i32::from(Exit::LockLost.code()),
         Err(error) => {
             log.fail(format!("cannot run {name:?}: {error}"));
             if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { CANNOT_RUN }
@@ -87,13 +93,36 @@ pub async fn run(mut command: Command, mut forward: Forward, log: &Log) -> i32 {
     }
 }
 
-async fn wait(mut child: Child, mut forward: Forward) -> io::Result<ExitStatus> {
+/// How the command ended.
+enum Ended {
+    ByItself(ExitStatus),
+    LockLost,
+}
+
+async fn wait(mut child: Child, mut forward: Forward, lost: impl Future<Output = ()>) -> io::Result<Ended> {
+    let mut lost = std::pin::pin!(lost);
     loop {
         tokio::select! {
-            status = child.wait() => return status,
+            status = child.wait() => return status.map(Ended::ByItself),
             signal = forward.next() => hand_on(&child, signal),
+            () = &mut lost => break,
         }
     }
+    end(child).await;
+    Ok(Ended::LockLost)
+}
+
+/// Asks the command and all that it started to end, and ends what has not in time: the lock is
+/// somebody else's.
+async fn end(mut child: Child) {
+    let Some(id) = child.id() else { return };
+    let all = family(id);
+    signal_all(&all, Signal::TERM);
+    // One that is stopped hears of nothing before that.
+    signal_all(&all, Signal::CONT);
+    let _status = tokio::time::timeout(GRACE, child.wait()).await;
+    signal_all(&all.into_iter().filter(|process| process.is_alive()).collect::<Vec<_>>(), Signal::KILL);
+    let _killed = child.wait().await;
 }
 
 /// The process is not reaped before `wait` returns, so its id is still its own.

@@ -7,6 +7,7 @@ mod args;
 mod breaking;
 mod child;
 mod detached;
+mod family;
 mod place;
 mod run;
 mod status;

@@ -13,7 +13,8 @@ use std::time::Duration;
 use tokio::process::Command;
 
 /// Runs the command under the lock. It does not come back when the command was run:
-/// the process exits with whatever number the command chose. Signals are handed on to it.
+/// the process exits with whatever number the command chose. Signals are handed on to it. When the
+/// lock is lost the command is ended, with all that it started.
 ///
 /// # Errors
 /// Those of taking the lock.
@@ -39,10 +40,14 @@ pub async fn run(common: &CommonArgs, args: &RunArgs, log: &Log) -> Result<Exit>
     if let Some(dir) = &common.directory {
         command.current_dir(dir);
     }
-    let code = child::run(command, forward, log).await;
-    if let Some(held) = held {
-        give_back(held, log).await;
-    }
+    let code = match held {
+        None => child::run(command, forward, std::future::pending(), log).await,
+        Some(held) => {
+            let code = child::run(command, forward, held.lost(), log).await;
+            give_back(held, log).await;
+            code
+        }
+    };
     std::process::exit(code);
 }
 
@@ -76,10 +81,10 @@ async fn commit(common: &CommonArgs) -> Option<String> {
     is_hash.then_some(text)
 }
 
-/// The command ended by itself, so its code stays what it is.
+/// A command that ended by itself has a code of its own, whatever becomes of the lock.
 async fn give_back(held: Held, log: &Log) {
     if held.is_lost() {
-        log.warn("the deploy lock was lost while the command ran; look at what it did after that");
+        log.warn("the deploy lock was lost while the command ran; see `cm-lock status`");
     }
     if let Err(failure) = held.release().await {
         log.warn(format!("a host could not be told that the deploy lock is free, its lease ends by itself: {failure}"));

@@ -105,6 +105,27 @@ fn a_killed_holder_leaves_a_free_lock_and_no_command_that_goes_on() {
 }
 
 #[test]
+fn a_lost_lock_ends_the_command_and_all_that_it_started() {
+    let world = World::new();
+    world.configure("2s");
+    let ids = world.path("ids");
+    let script = format!(
+        "trap '' TERM; (trap '' TERM; echo $$ >> {0}; while :; do sleep 0.1; done) | cat & sleep 300 & echo $! >> {0}; wait",
+        ids.display()
+    );
+    let mut holder = world.lock("ada@laptop", &["run", "--", "sh", "-c", &script]).spawn().expect("start");
+    until("it runs", || fs::read_to_string(&ids).is_ok_and(|text| text.lines().count() == 2));
+    let record = fs::read_to_string(world.host_record()).expect("held");
+    let nonce = record.split("\"nonce\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a nonce");
+    fs::write(world.host_record(), record.replace(nonce, &nonce.replace(|_: char| true, "0"))).expect("another's");
+    assert_eq!(end(&mut holder), 11);
+    for id in fs::read_to_string(&ids).expect("ids").lines() {
+        until("nothing of it is left", || !std::path::Path::new(&format!("/proc/{id}/fd")).exists());
+    }
+    assert!(world.host_record().exists(), "the other's lock stays");
+}
+
+#[test]
 fn a_host_held_from_another_machine_is_kept_for_one_lease() {
     let world = World::new();
     let holding = world.hold("ada@laptop", &[]);
@@ -347,9 +368,7 @@ fn a_broken_host_lock_is_noticed_and_told() {
     let mut holding = world.hold("ada@laptop", &[]);
     let output = world.lock("bob@desk", &["break", "--confirm=ada@laptop"]).output().expect("start");
     assert!(output.status.success(), "{}", stderr(&output));
-    std::thread::sleep(Duration::from_millis(1500));
-    fs::write(world.path("end"), "").expect("write");
-    assert_eq!(end(&mut holding.child), 0);
+    assert_eq!(end(&mut holding.child), 11);
     let mut said = String::new();
     std::io::Read::read_to_string(&mut holding.child.stderr.take().expect("a pipe"), &mut said).expect("read");
     assert!(said.contains("is not this run's") && said.contains("lost while the command ran"), "{said}");

@@ -22,8 +22,7 @@ async fn data_never_becomes_shell() {
 #[tokio::test]
 async fn a_failing_command_shows_what_it_said() {
     let host = here().await;
-    let failure =
-        host.script("echo because >&2; exit 3", [""; 0]).text(Exit::Build, "build.x").await.expect_err("3");
+    let failure = host.script("echo because >&2; exit 3", [""; 0]).text(Exit::Build, "build.x").await.expect_err("3");
     assert_eq!((failure.exit, failure.code.as_str()), (Exit::Build, "build.x"));
     assert_eq!(failure.causes, ["because"]);
 }
@@ -71,8 +70,7 @@ async fn a_leashed_command_ends_when_it_is_given_up() {
 /// Runs `script` as the job of `dir`; gives how it began and what it said.
 async fn job(dir: &Path, key: &str, script: &'static str, patience: u64) -> (Result<Begun>, Vec<String>) {
     let (host, directory) = (here().await, dir.display().to_string());
-    let command =
-        host.script(script, [""; 0]).cwd(&directory).stdin("input\n").limit(Duration::from_millis(patience));
+    let command = host.script(script, [""; 0]).cwd(&directory).stdin("input\n").limit(Duration::from_millis(patience));
     let mut lines = Vec::new();
     let begun = command.job(&directory, key, Exit::Build, "build.x", |line| lines.push(line.to_owned())).await;
     (begun, lines)
