@@ -192,165 +192,221 @@ fn deploy_and_kill(sandbox: &Sandbox, program: &str) -> Answer {
 
 const GATEWAY: &str = "services/backend/curateme/gateway/__main__.py";
 
-#[test]
-fn a_platform_is_deployed_changed_broken_and_rolled_back() {
-    let mut sandbox = Sandbox::up("story");
-    let (hook, told) = slack();
-    sandbox.home.set("SLACK_DEPLOY_WEBHOOK", &hook);
-    let untouched = protected(&sandbox);
-    let transcript = Transcript::default();
-    let mut secrets: Vec<String> = ["CM_API_KEY", "OPS_API_TOKEN"]
-        .iter()
-        .map(|name| sandbox.laptop("printenv", &[*name]).stdout.trim().to_owned())
-        .collect();
-    secrets.push("hook-that-nobody-may-see".to_owned());
-    assert!(secrets.iter().all(|secret| secret.len() > 8), "there is something to hide");
-    let stop = Arc::new(AtomicBool::new(false));
-    let watcher = watch_arguments(secrets.clone(), Arc::clone(&stop));
+/// One platform from its first deployment to a fix forward, chapter by chapter: each begins where the last one ended.
+struct Story {
+    sandbox: Sandbox,
+    /// What Slack was told.
+    told: Arc<Mutex<Vec<String>>>,
+    transcript: Transcript,
+    /// The protected files as they were before anything was deployed.
+    untouched: String,
+    /// After the first deployment, on the platform and on the runners' server.
+    first: BTreeMap<String, Container>,
+    runners: BTreeMap<String, Container>,
+    /// After the dashboard's second version.
+    second: BTreeMap<String, Container>,
+}
 
-    println!("--- the first deployment starts everything");
-    succeeded(&transcript.deploy(&sandbox, &[]));
-    let first = containers(&sandbox, "platform");
-    assert_eq!(first.len(), 9, "{first:?}");
-    assert!(first.values().all(|container| container.running), "{first:?}");
-    let runners = containers(&sandbox, "runners");
-    assert_eq!(runners.keys().collect::<Vec<_>>(), ["runner-agent"]);
-    assert_eq!((head(&sandbox, "platform"), head(&sandbox, "runners")), (laptop_head(&sandbox), laptop_head(&sandbox)));
-    assert_eq!(protected(&sandbox), untouched);
-    assert!(gateway_answers(&sandbox));
-
-    println!("--- nothing has changed: nothing is touched");
-    succeeded(&transcript.deploy(&sandbox, &[]));
-    only_changed(&first, &containers(&sandbox, "platform"), &[]);
-
-    was_told(&told, &[("Deploying ", "by "), ("Deploy completed: ", "To roll back: `cm-rollback")]);
-
-    println!("--- a change of the dashboard touches the dashboard alone, after a backup");
-    let backups_before = backups(&sandbox);
-    std::fs::write(sandbox.laptop.join("apps/dashboard/VERSION"), "2.0.0-test\n").expect("write");
-    sandbox.commit("dashboard: two");
-    succeeded(&transcript.deploy(&sandbox, &[]));
-    let second = containers(&sandbox, "platform");
-    only_changed(&first, &second, &["dashboard"]);
-    assert_ne!(first["dashboard"].image, second["dashboard"].image, "it runs another image");
-    assert_eq!(runners, containers(&sandbox, "runners"), "the other server was left alone");
-    assert_eq!(protected(&sandbox), untouched);
-    let new: Vec<_> = backups(&sandbox).into_iter().filter(|name| !backups_before.contains(name)).collect();
-    assert_eq!(new.len(), 1, "one backup a deployment: {new:?}");
-    let taken = sandbox.server("platform", &["stat", "-c", "%Y %a", &format!("backups/{}", new[0])]);
-    let (taken, mode) = taken.split_once(' ').expect("two fields");
-    let started = sandbox.server("platform", &["date", "-d", &second["dashboard"].started_at, "+%s"]);
-    assert!(
-        taken.parse::<u64>().expect("seconds") <= started.parse::<u64>().expect("seconds"),
-        "the backup is older than the change"
-    );
-    assert_eq!(mode, "600");
-
-    was_told(&told, &[("Deploying dashboard of", "by "), ("Deploy completed: dashboard of", "verified")]);
-
-    println!("--- a gateway that answers with errors is rolled back to the image that ran");
-    sandbox.change(
-        GATEWAY,
-        "return 200, HEALTH.report()",
-        "raise RuntimeError(\"broken on purpose\")",
-        "gateway: broken",
-    );
-    let answer = transcript.deploy(&sandbox, &[]);
-    assert_eq!(answer.code, 60, "stderr:\n{}", answer.stderr);
-    assert_eq!(answer.document()["status"], "rolled_back");
-    let third = containers(&sandbox, "platform");
-    assert_eq!(third["backend-gateway"].image, second["backend-gateway"].image);
-    assert!(third["backend-gateway"].running && gateway_answers(&sandbox));
-    only_changed(&second, &third, &["backend-gateway"]);
-    assert_eq!(protected(&sandbox), untouched);
-    assert_ne!(head(&sandbox, "platform"), laptop_head(&sandbox), "the checkout went back too");
-
-    was_told(
-        &told,
-        &[
-            ("Deploying backend-gateway of", "by "),
-            ("Verification FAILED (", "canary"),
-            ("Rolling back to previous version", "backend-gateway of"),
-        ],
-    );
-
-    println!("--- the same commit again is not taken for deployed: pushed is not running");
-    let answer = transcript.deploy(&sandbox, &[]);
-    assert_eq!(answer.code, 60, "stderr:\n{}", answer.stderr);
-
-    println!("--- a gateway that dies at once is seen by the gate and rolled back");
-    sandbox.change(
-        GATEWAY,
-        "raise RuntimeError(\"broken on purpose\")",
-        "return 200, HEALTH.report()",
-        "gateway: mended",
-    );
-    let text = std::fs::read_to_string(sandbox.laptop.join(GATEWAY)).expect("read");
-    let crash = text.replacen("\nSERVICE = ", "\nraise SystemExit(\"dies at once\")\nSERVICE = ", 1);
-    assert_ne!(crash, text);
-    std::fs::write(sandbox.laptop.join(GATEWAY), &crash).expect("write");
-    sandbox.commit("gateway: crash loop");
-    let answer = transcript.deploy(&sandbox, &[]);
-    assert_eq!(answer.code, 60, "stderr:\n{}", answer.stderr);
-    assert!(answer.stderr.contains("Some services may not be fully healthy yet"), "stderr:\n{}", answer.stderr);
-    assert!(answer.stderr.contains("dies at once"), "the container's last words are shown; stderr:\n{}", answer.stderr);
-    assert_eq!(containers(&sandbox, "platform")["backend-gateway"].image, second["backend-gateway"].image);
-    assert!(gateway_answers(&sandbox));
-
-    println!("--- a program that is killed leaves a journal that takes its change back");
-    std::fs::write(sandbox.laptop.join(GATEWAY), &text).expect("write");
-    sandbox.commit("gateway: mended");
-    let before = containers(&sandbox, "platform");
-    std::fs::write(sandbox.laptop.join("apps/docs/content/index.md"), "# Another page\n").expect("write");
-    sandbox.commit("docs: another page");
-    let answer = deploy_and_kill(&sandbox, "cm-health");
-    assert_ne!(answer.code, 0, "{answer:?}");
-    assert!(!answer.stderr.contains("[SUCCESS] All "), "{}", answer.stderr);
-    assert!(answer.stderr.contains("rolled back, healthy and verified"), "{}", answer.stderr);
-    let after = containers(&sandbox, "platform");
-    assert_eq!(after["docs"].image, before["docs"].image);
-    assert!(after["docs"].running);
-    let lock = sandbox.laptop("cm-lock", &["run", "--", "true"]);
-    assert_eq!(lock.code, 0, "the lock is free: {lock:?}");
-
-    println!("--- a syntax error does not leave the laptop");
-    std::fs::write(sandbox.laptop.join(GATEWAY), format!("def broken(:\n{text}")).expect("write");
-    sandbox.commit("gateway: no Python");
-    let before = containers(&sandbox, "platform");
-    let answer = transcript.deploy(&sandbox, &[]);
-    assert_eq!(answer.code, 20, "stderr:\n{}", answer.stderr);
-    assert!(answer.stderr.contains(&format!("{GATEWAY}:1")), "file and line; stderr:\n{}", answer.stderr);
-    only_changed(&before, &containers(&sandbox, "platform"), &[]);
-
-    println!("--- a fix forward works after all of it");
-    std::fs::write(sandbox.laptop.join(GATEWAY), &text).expect("write");
-    sandbox.commit("gateway: mended for good");
-    succeeded(&transcript.deploy(&sandbox, &["--gateway"]));
-    assert!(gateway_answers(&sandbox));
-
-    println!("--- the history tells the truth");
-    let history = sandbox.laptop("cm-record", &["history", "--json"]);
-    let history: serde_json::Value = serde_json::from_str(&history.stdout).expect("JSON");
-    let records = history["platform"].as_array().expect("records").iter();
-    let verdicts: Vec<_> = records.map(|record| record["verdict"].as_str().expect("verdict")).collect();
-    let expected = ["verified", "rolled_back", "rolled_back", "rolled_back", "rolled_back", "verified", "verified"];
-    assert_eq!(verdicts, expected, "newest first");
-
-    println!("--- no secret is anywhere");
-    stop.store(true, Ordering::Relaxed);
-    assert_eq!(watcher.join().expect("its end"), None, "no argument list holds a secret");
-    for secret in &secrets {
-        assert!(!transcript.0.borrow().contains(secret), "no output holds a secret");
-        for name in sandbox.home.files() {
-            let bytes = std::fs::read(sandbox.home.path().join(&name)).unwrap_or_default();
-            assert!(!String::from_utf8_lossy(&bytes).contains(secret), "{name} holds a secret");
-        }
-        for server in ["platform", "runners"] {
-            let found =
-                sandbox.server(server, &["sh", "-c", r#"grep -rlF -- "$1" .local backups || true"#, "sh", secret]);
-            assert_eq!(found.lines().filter(|name| !name.contains("snapshots/")).count(), 0, "on {server}: {found}");
+impl Story {
+    fn begin() -> Self {
+        let mut sandbox = Sandbox::up("story");
+        let (hook, told) = slack();
+        sandbox.home.set("SLACK_DEPLOY_WEBHOOK", &hook);
+        let untouched = protected(&sandbox);
+        let none = BTreeMap::new;
+        Story {
+            sandbox,
+            told,
+            transcript: Transcript::default(),
+            untouched,
+            first: none(),
+            runners: none(),
+            second: none(),
         }
     }
+
+    /// What nobody may ever read.
+    fn secrets(&self) -> Vec<String> {
+        let value = |name: &str| self.sandbox.laptop("printenv", &[name]).stdout.trim().to_owned();
+        let secrets = vec![value("CM_API_KEY"), value("OPS_API_TOKEN"), "hook-that-nobody-may-see".to_owned()];
+        assert!(secrets.iter().all(|secret| secret.len() > 8), "there is something to hide");
+        secrets
+    }
+
+    fn deploy(&self, arguments: &[&str]) -> Answer {
+        self.transcript.deploy(&self.sandbox, arguments)
+    }
+
+    fn platform(&self) -> BTreeMap<String, Container> {
+        containers(&self.sandbox, "platform")
+    }
+
+    fn read(&self, path: &str) -> String {
+        std::fs::read_to_string(self.sandbox.laptop.join(path)).expect("read")
+    }
+
+    fn write(&self, path: &str, text: &str, message: &str) {
+        std::fs::write(self.sandbox.laptop.join(path), text).expect("write");
+        self.sandbox.commit(message);
+    }
+
+    fn the_first_deployment_starts_everything(&mut self) {
+        succeeded(&self.deploy(&[]));
+        self.first = self.platform();
+        assert_eq!(self.first.len(), 9, "{:?}", self.first);
+        assert!(self.first.values().all(|container| container.running), "{:?}", self.first);
+        self.runners = containers(&self.sandbox, "runners");
+        assert_eq!(self.runners.keys().collect::<Vec<_>>(), ["runner-agent"]);
+        for server in ["platform", "runners"] {
+            assert_eq!(head(&self.sandbox, server), laptop_head(&self.sandbox), "{server}");
+        }
+        assert_eq!(protected(&self.sandbox), self.untouched);
+        assert!(gateway_answers(&self.sandbox));
+    }
+
+    fn without_a_change_nothing_is_touched(&self) {
+        succeeded(&self.deploy(&[]));
+        only_changed(&self.first, &self.platform(), &[]);
+        was_told(&self.told, &[("Deploying ", "by "), ("Deploy completed: ", "To roll back: `cm-rollback")]);
+    }
+
+    fn a_change_of_the_dashboard_touches_the_dashboard_alone(&mut self) {
+        let backups_before = backups(&self.sandbox);
+        self.write("apps/dashboard/VERSION", "2.0.0-test\n", "dashboard: two");
+        succeeded(&self.deploy(&[]));
+        self.second = self.platform();
+        only_changed(&self.first, &self.second, &["dashboard"]);
+        assert_ne!(self.first["dashboard"].image, self.second["dashboard"].image, "it runs another image");
+        assert_eq!(self.runners, containers(&self.sandbox, "runners"), "the other server was left alone");
+        assert_eq!(protected(&self.sandbox), self.untouched);
+        let new: Vec<_> = backups(&self.sandbox).into_iter().filter(|name| !backups_before.contains(name)).collect();
+        assert_eq!(new.len(), 1, "one backup a deployment: {new:?}");
+        self.is_older_than_the_change(&new[0]);
+        was_told(&self.told, &[("Deploying dashboard of", "by "), ("Deploy completed: dashboard of", "verified")]);
+    }
+
+    fn is_older_than_the_change(&self, backup: &str) {
+        let taken = self.sandbox.server("platform", &["stat", "-c", "%Y %a", &format!("backups/{backup}")]);
+        let (taken, mode) = taken.split_once(' ').expect("two fields");
+        let started = &self.second["dashboard"].started_at;
+        let started = self.sandbox.server("platform", &["date", "-d", started, "+%s"]);
+        let seconds = |text: &str| text.parse::<u64>().expect("seconds");
+        assert!(seconds(taken) <= seconds(&started), "the backup is older than the change");
+        assert_eq!(mode, "600");
+    }
+
+    fn a_gateway_that_answers_with_errors_is_rolled_back(&self) {
+        let bug = "raise RuntimeError(\"broken on purpose\")";
+        self.sandbox.change(GATEWAY, "return 200, HEALTH.report()", bug, "gateway: broken");
+        let answer = self.deploy(&[]);
+        assert_eq!(answer.code, 60, "stderr:\n{}", answer.stderr);
+        assert_eq!(answer.document()["status"], "rolled_back");
+        let third = self.platform();
+        assert_eq!(third["backend-gateway"].image, self.second["backend-gateway"].image);
+        assert!(third["backend-gateway"].running && gateway_answers(&self.sandbox));
+        only_changed(&self.second, &third, &["backend-gateway"]);
+        assert_eq!(protected(&self.sandbox), self.untouched);
+        let (there, own) = (head(&self.sandbox, "platform"), laptop_head(&self.sandbox));
+        assert_ne!(there, own, "the checkout went back too");
+        was_told(
+            &self.told,
+            &[
+                ("Deploying backend-gateway of", "by "),
+                ("Verification FAILED (", "canary"),
+                ("Rolling back to previous version", "backend-gateway of"),
+            ],
+        );
+        // Pushed is not running: the same commit again is not taken for deployed.
+        let answer = self.deploy(&[]);
+        assert_eq!(answer.code, 60, "stderr:\n{}", answer.stderr);
+        self.sandbox.change(GATEWAY, bug, "return 200, HEALTH.report()", "gateway: repaired");
+    }
+
+    fn a_gateway_that_dies_at_once_is_rolled_back(&self) {
+        let text = self.read(GATEWAY);
+        let crash = text.replacen("\nSERVICE = ", "\nraise SystemExit(\"dies at once\")\nSERVICE = ", 1);
+        assert_ne!(crash, text);
+        self.write(GATEWAY, &crash, "gateway: crash loop");
+        let answer = self.deploy(&[]);
+        assert_eq!(answer.code, 60, "stderr:\n{}", answer.stderr);
+        for words in ["Some services may not be fully healthy yet", "dies at once"] {
+            assert!(answer.stderr.contains(words), "{words}; stderr:\n{}", answer.stderr);
+        }
+        assert_eq!(self.platform()["backend-gateway"].image, self.second["backend-gateway"].image);
+        assert!(gateway_answers(&self.sandbox));
+        self.write(GATEWAY, &text, "gateway: repaired");
+    }
+
+    fn a_killed_program_leaves_a_journal_that_undoes_its_change(&self) {
+        let before = self.platform();
+        self.write("apps/docs/content/index.md", "# Another page\n", "docs: another page");
+        let answer = deploy_and_kill(&self.sandbox, "cm-health");
+        assert_ne!(answer.code, 0, "{answer:?}");
+        assert!(!answer.stderr.contains("[SUCCESS] All "), "{}", answer.stderr);
+        assert!(answer.stderr.contains("rolled back, healthy and verified"), "{}", answer.stderr);
+        let after = self.platform();
+        assert_eq!(after["docs"].image, before["docs"].image);
+        assert!(after["docs"].running);
+        let lock = self.sandbox.laptop("cm-lock", &["run", "--", "true"]);
+        assert_eq!(lock.code, 0, "the lock is free: {lock:?}");
+    }
+
+    fn a_syntax_error_does_not_leave_the_laptop_and_a_fix_forward_works(&self) {
+        let text = self.read(GATEWAY);
+        self.write(GATEWAY, &format!("def broken(:\n{text}"), "gateway: no Python");
+        let before = self.platform();
+        let answer = self.deploy(&[]);
+        assert_eq!(answer.code, 20, "stderr:\n{}", answer.stderr);
+        assert!(answer.stderr.contains(&format!("{GATEWAY}:1")), "file and line; stderr:\n{}", answer.stderr);
+        only_changed(&before, &self.platform(), &[]);
+        self.write(GATEWAY, &text, "gateway: repaired for good");
+        succeeded(&self.deploy(&["--gateway"]));
+        assert!(gateway_answers(&self.sandbox));
+    }
+
+    fn the_history_tells_the_truth(&self) {
+        let history = self.sandbox.laptop("cm-record", &["history", "--json"]);
+        let history: serde_json::Value = serde_json::from_str(&history.stdout).expect("JSON");
+        let records = history["platform"].as_array().expect("records").iter();
+        let verdicts: Vec<_> = records.map(|record| record["verdict"].as_str().expect("verdict")).collect();
+        let expected = ["verified", "rolled_back", "rolled_back", "rolled_back", "rolled_back", "verified", "verified"];
+        assert_eq!(verdicts, expected, "newest first");
+    }
+
+    fn no_secret_is_anywhere(&self, secrets: &[String]) {
+        for secret in secrets {
+            assert!(!self.transcript.0.borrow().contains(secret), "no output holds a secret");
+            for name in self.sandbox.home.files() {
+                let bytes = std::fs::read(self.sandbox.home.path().join(&name)).unwrap_or_default();
+                assert!(!String::from_utf8_lossy(&bytes).contains(secret), "{name} holds a secret");
+            }
+            for server in ["platform", "runners"] {
+                let search = ["sh", "-c", r#"grep -rlF -- "$1" .local backups || true"#, "sh", secret];
+                let found = self.sandbox.server(server, &search);
+                let strays = found.lines().filter(|name| !name.contains("snapshots/")).count();
+                assert_eq!(strays, 0, "on {server}: {found}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_platform_is_deployed_changed_broken_and_rolled_back() {
+    let mut story = Story::begin();
+    let secrets = story.secrets();
+    let stop = Arc::new(AtomicBool::new(false));
+    let watcher = watch_arguments(secrets.clone(), Arc::clone(&stop));
+    story.the_first_deployment_starts_everything();
+    story.without_a_change_nothing_is_touched();
+    story.a_change_of_the_dashboard_touches_the_dashboard_alone();
+    story.a_gateway_that_answers_with_errors_is_rolled_back();
+    story.a_gateway_that_dies_at_once_is_rolled_back();
+    story.a_killed_program_leaves_a_journal_that_undoes_its_change();
+    story.a_syntax_error_does_not_leave_the_laptop_and_a_fix_forward_works();
+    story.the_history_tells_the_truth();
+    stop.store(true, Ordering::Relaxed);
+    assert_eq!(watcher.join().expect("its end"), None, "no argument list holds a secret");
+    story.no_secret_is_anywhere(&secrets);
 }
 
 #[test]
