@@ -4,7 +4,7 @@
 use crate::build_log::BuildLog;
 use crate::release::{Release, repository};
 use crate::{HostPlan, Selection, join_all, migrations, preview, room};
-use cm_checkout::{Checkout, Found, Protected, State};
+use cm_checkout::{Checkout, Found, Protected, State, is_unmoved};
 use cm_core::{Action, Exit, Failure, Journal, Log, Result, Stop, interruption};
 use cm_engine::{BuildOptions, Compose, Config, Container};
 use cm_host::{Begun, Fenced, Host};
@@ -49,7 +49,9 @@ pub struct Switch<'a> {
 enum Reached {
     /// Nothing was changed.
     Nothing,
-    /// The checkout was being moved, or is.
+    /// The checkout is being moved.
+    Moving,
+    /// The checkout is moved.
     Moved,
     /// The images are built.
     Built,
@@ -64,6 +66,7 @@ impl Reached {
     fn word(self) -> &'static str {
         match self {
             Reached::Nothing => "nothing",
+            Reached::Moving => "moving",
             Reached::Moved => "moved",
             Reached::Built => "built",
             Reached::Switching => "switching",
@@ -115,8 +118,12 @@ impl<'a> Switch<'a> {
                 host.name()
             ));
         }
-        if !state.endangered.is_empty() && !selection.discard_local_changes {
-            return Err(endangered(host, &plan.checkout, &state.endangered));
+        if !state.modes.is_empty() {
+            let files = state.modes.join(", ");
+            log.warn(format!("on {}: the mode of {files} was changed by hand and becomes the commit's", host.name()));
+        }
+        if !selection.discard_local_changes {
+            checkout.nothing_lost(&state)?;
         }
         let irreversible = migrations::between(project, &checkout, &ledger, &state.head, release.commit()).await?;
         if let Some(first) = irreversible.first() {
@@ -252,9 +259,14 @@ impl<'a> Switch<'a> {
         self.make_checkout(&fenced, log).await?;
         log.info(format!("on {}: moving {} to {}", self.host.name(), self.plan.checkout, self.release.short()));
         let snapshots = format!("{}/snapshots", self.state_dir());
+        self.reached = Reached::Moving;
+        let moved =
+            self.checkout(self.host).move_to(&fenced, self.release.commit(), &snapshots, self.release.id()).await;
+        if moved.as_ref().is_err_and(is_unmoved) {
+            self.reached = Reached::Nothing;
+        }
+        self.protected = moved?;
         self.reached = Reached::Moved;
-        self.protected =
-            self.checkout(self.host).move_to(&fenced, self.release.commit(), &snapshots, self.release.id()).await?;
         let compose = self.compose();
         let (config, free) = tokio::join!(compose.config(), free(self.host, &self.plan));
         let config = config?;
@@ -293,10 +305,7 @@ impl<'a> Switch<'a> {
             exit = Stop::wait() => return Err(interruption(exit)),
         }
         let state = checkout.prepare(Some(branch).filter(|branch| !branch.is_empty()), commit).await?;
-        if state.endangered.is_empty() || self.discard {
-            return Ok(());
-        }
-        Err(endangered(self.host, &self.plan.checkout, &state.endangered))
+        if self.discard { Ok(()) } else { checkout.nothing_lost(&state) }
     }
 
     /// What the host is like now, for people.
@@ -304,6 +313,7 @@ impl<'a> Switch<'a> {
         let (short, checkout, services) = (self.release.short(), &self.plan.checkout, self.plan.names().join(", "));
         let state = match self.reached {
             Reached::Nothing => "nothing was changed".to_owned(),
+            Reached::Moving => format!("{checkout} may be partway to {short}; no container was touched"),
             Reached::Moved => {
                 format!("{checkout} was moved to {short}; no container was touched")
             }
@@ -590,20 +600,4 @@ async fn free(host: &Host, plan: &HostPlan) -> Result<Option<u64>> {
 
 fn not_stopped() -> Result<()> {
     Stop::requested().map_or(Ok(()), |exit| Err(interruption(exit)))
-}
-
-fn endangered(host: &Host, checkout: &str, files: &[String]) -> Failure {
-    let shown: Vec<_> = files.iter().take(20).map(String::as_str).collect();
-    let more = files.len().saturating_sub(shown.len());
-    let failure = Failure::new(
-        Exit::Build,
-        "checkout.local-changes",
-        format!(
-            "on {}: changed by hand in {checkout}, and would be lost: {}",
-            host.name(),
-            cm_core::plural(files.len() as u64, "file")
-        ),
-    )
-    .cause(format!("{}{}", shown.join("\n"), if more > 0 { format!("\nand {more} more") } else { String::new() }));
-    failure.hint("commit them, add them to [protect] in cm.toml, or give them up with --discard-local-changes")
 }

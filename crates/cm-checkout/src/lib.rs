@@ -10,17 +10,34 @@
 //! Where there is no checkout, only its repository is made, aside and then renamed: a
 //! checkout whose HEAD names no commit yet. The first move is then one like any other.
 
-use cm_core::{Exit, Failure, Result};
+mod failure;
+mod state;
+
+pub use failure::{fetch_hint, is_unmoved};
+pub use state::{Protected, State};
+
+use cm_core::Result;
 use cm_host::{END_JOB, Fenced, Host};
-use serde_json::{Value, json};
 use std::time::Duration;
 
 const MAKE: &str = include_str!("make.sh");
-const PREPARE: &str = include_str!("prepare.sh");
+const PREPARE: &str = concat!(
+    "# Looks at a checkout.\n",
+    include_str!("git.sh"),
+    include_str!("blocked.sh"),
+    include_str!("modules.sh"),
+    include_str!("prepare.sh")
+);
 const TIP: &str = include_str!("tip.sh");
 const HEAD: &str = r#"cd -- "$1" 2>/dev/null && [ -e .git ] || exit 0
 git rev-parse -q --verify HEAD || git rev-parse --git-dir >/dev/null"#;
-const MOVE: &str = include_str!("move.sh");
+const MOVE: &str = concat!(
+    "# Moves a checkout.\n",
+    include_str!("git.sh"),
+    include_str!("blocked.sh"),
+    include_str!("modules.sh"),
+    include_str!("move.sh")
+);
 const KEEP: &str = include_str!("keep.sh");
 
 /// Fetching or writing a large tree may take a while.
@@ -37,6 +54,14 @@ const NO_CHECKOUT: i32 = 46;
 const NOT_PROVED: i32 = 47;
 /// The repository cannot be fetched from.
 const NOT_FETCHED: i32 = 48;
+/// The checkout was not moved, and is as it was before.
+const NOT_MOVED: i32 = 49;
+/// A submodule of the commit cannot be brought.
+const NO_MODULE: i32 = 50;
+/// The content of files that a filter of the commit keeps elsewhere cannot be brought.
+const NO_CONTENT: i32 = 51;
+/// Git refuses the repository.
+const REFUSED: i32 = 52;
 
 /// A checkout on a host.
 #[derive(Clone, Debug)]
@@ -48,21 +73,6 @@ pub struct Checkout<'a> {
     keeps_build: bool,
 }
 
-/// What the checkout is like before it is moved.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct State {
-    /// Its absolute path, as one comes there and without symbolic links.
-    pub places: Vec<String>,
-    /// The commit HEAD names; empty where none was ever checked out.
-    pub head: String,
-    /// Files changed by hand or not under version control, whose content the move would destroy.
-    pub endangered: Vec<String>,
-    /// Protected files that differ between HEAD and the new commit; the host keeps its own.
-    pub upstream: Vec<String>,
-    /// How many paths the move changes.
-    pub changes: usize,
-}
-
 /// What there is to prepare.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Found {
@@ -70,17 +80,6 @@ pub enum Found {
     Checkout(State),
     /// None, at this absolute path.
     Nothing(String),
-}
-
-/// A protected file as it was found.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Protected {
-    /// Relative to the checkout.
-    pub path: String,
-    /// Inode, mode, owner and size, as `stat` says them; or `absent`.
-    pub stat: String,
-    /// SHA-256 of the content; empty for what is no regular file.
-    pub sha256: String,
 }
 
 impl<'a> Checkout<'a> {
@@ -106,7 +105,7 @@ impl<'a> Checkout<'a> {
     /// a URL or why none is known.
     ///
     /// # Errors
-    /// [`Exit::Unreachable`]; [`Exit::Build`] with what git said.
+    /// [`cm_core::Exit::Unreachable`]; [`cm_core::Exit::Build`] with what git said.
     pub async fn remote_tip(&self, branch: &str, origin: &Result<String>) -> Result<String> {
         let reference = format!("refs/heads/{branch}");
         let url = origin.as_deref().unwrap_or_default();
@@ -115,14 +114,14 @@ impl<'a> Checkout<'a> {
         match (output.status.code(), origin) {
             (Some(0), _) => Ok(output.text().split_whitespace().next().unwrap_or_default().to_owned()),
             (Some(NO_CHECKOUT), Err(failure)) => Err(failure.clone()),
+            (Some(REFUSED), _) => Err(self.refused(&output.stderr)),
             _ => {
                 let message = format!("{branch} cannot be asked for in {}, of {}", self.path, self.remote);
-                Err(self.fail("checkout.remote", message).cause(output.stderr.trim()).hint(format!(
-                    "on {}, in {}: `git ls-remote {}` must work for the deploy user, and know the branch",
-                    self.host.name(),
-                    self.path,
-                    self.remote
-                )))
+                let failure = self.fail("checkout.remote", message).cause(output.stderr.trim());
+                Err(match output.stderr.trim() {
+                    "" => failure.hint("is the branch's name right, and was it pushed?"),
+                    said => failure.hint(fetch_hint(said)),
+                })
             }
         }
     }
@@ -130,7 +129,7 @@ impl<'a> Checkout<'a> {
     /// The commit that is checked out; `None` where none ever was, or there is no checkout.
     ///
     /// # Errors
-    /// [`Exit::Unreachable`]; [`Exit::Build`] with what git said.
+    /// [`cm_core::Exit::Unreachable`]; [`cm_core::Exit::Build`] with what git said.
     pub async fn head(&self) -> Result<Option<String>> {
         let output = self.host.script(HEAD, [self.host.path(&self.path)]).output().await?;
         match output.success() {
@@ -143,7 +142,7 @@ impl<'a> Checkout<'a> {
     /// checked out yet. What lies in the directory stays. Ended partway, it leaves nothing.
     ///
     /// # Errors
-    /// [`Exit::Unreachable`]; [`Exit::Build`] with `checkout.clone` or `checkout.no-commit`.
+    /// [`cm_core::Exit::Unreachable`]; [`cm_core::Exit::Build`] with `checkout.clone` or `checkout.no-commit`.
     pub async fn make(&self, fenced: &Fenced, origin: &str, branch: &str, commit: &str) -> Result<()> {
         let branch = if branch.is_empty() { "main" } else { branch };
         let arguments = [&*self.host.path(&self.path), origin, &self.remote, branch, commit];
@@ -152,26 +151,15 @@ impl<'a> Checkout<'a> {
         match output.status.code() {
             Some(0) => Ok(()),
             Some(NO_COMMIT) => Err(self.no_commit(Some(branch), commit, "")),
-            Some(NOT_FETCHED) => {
-                let message = format!("cannot make the checkout {} from {origin}", self.path);
-                let failure = self.fail("checkout.clone", message).cause(output.stderr.trim());
-                Err(failure.hint(clone_hint(&output.stderr)))
-            }
-            _ => {
-                let message = format!("cannot make the checkout {}", self.path);
-                let failure = self.fail("checkout.clone", message).cause(output.stderr.trim());
-                Err(failure.hint(format!(
-                    "the deploy user must be able to write there: install -d -o USER {} as root, once",
-                    self.path
-                )))
-            }
+            Some(NOT_FETCHED) => Err(self.not_cloned(origin, &output.stderr)),
+            _ => Err(self.not_made(&output.stderr)),
         }
     }
 
     /// [`Checkout::look`] where there has to be a checkout.
     ///
     /// # Errors
-    /// As [`Checkout::look`], and [`Exit::Build`] with `checkout.missing`.
+    /// As [`Checkout::look`], and [`cm_core::Exit::Build`] with `checkout.missing`.
     pub async fn prepare(&self, branch: Option<&str>, commit: &str) -> Result<State> {
         match self.look(branch, commit).await? {
             Found::Checkout(state) => Ok(state),
@@ -179,18 +167,26 @@ impl<'a> Checkout<'a> {
         }
     }
 
-    /// Makes sure that `commit` is there, fetching `branch` if it is not, and says
-    /// what moving to it would meet. The work tree is not touched.
+    /// Makes sure that `commit` is there with its submodules and what its filters fetch, and
+    /// says what moving to it would meet. The work tree is not touched.
     ///
     /// # Errors
-    /// [`Exit::Unreachable`]; [`Exit::Build`] with `checkout.no-commit`.
+    /// [`cm_core::Exit::Unreachable`]; [`cm_core::Exit::Build`] if the commit cannot be brought, or the checkout
+    /// cannot be moved to it, such as `checkout.fetch` and `checkout.blocked`.
     pub async fn look(&self, branch: Option<&str>, commit: &str) -> Result<Found> {
         let fixed =
             [self.host.path(&self.path), self.remote.clone(), branch.unwrap_or_default().to_owned(), commit.to_owned()];
         let arguments = fixed.into_iter().chain(self.protected.iter().cloned());
-        let output = self.host.script(PREPARE, arguments).limit(LIMIT).output().await?;
+        let output = self.host.script(PREPARE, arguments).limit(CLONE_LIMIT).output().await?;
         match output.status.code() {
-            Some(0) => Ok(Found::Checkout(State::read(&output.text()))),
+            Some(0) => {
+                let state = State::read(&output.text());
+                self.obstacle(&state).map_or(Ok(Found::Checkout(state)), Err)
+            }
+            Some(NOT_FETCHED) => Err(self.not_fetched(&output.stderr)),
+            Some(NO_MODULE) => Err(self.no_module(&output.stderr)),
+            Some(NO_CONTENT) => Err(self.no_content(&output.stderr)),
+            Some(REFUSED) => Err(self.refused(&output.stderr)),
             Some(NO_COMMIT) => Err(self.no_commit(branch, commit, &output.stderr)),
             Some(NO_CHECKOUT) => Ok(Found::Nothing(output.text().trim().to_owned())),
             _ => Err(self.failed("cannot be prepared", &output.stderr)),
@@ -200,7 +196,7 @@ impl<'a> Checkout<'a> {
     /// The paths that differ between two commits; `None` if one of them is not there.
     ///
     /// # Errors
-    /// [`Exit::Unreachable`].
+    /// [`cm_core::Exit::Unreachable`].
     pub async fn changed(&self, from: &str, to: &str) -> Result<Option<Vec<String>>> {
         let argv = ["git", "diff", "-z", "--name-only", "--no-renames", "--end-of-options", from, to, "--"];
         let output = self.host.command(argv).cwd(&self.path).limit(LIMIT).output().await?;
@@ -214,8 +210,8 @@ impl<'a> Checkout<'a> {
     /// project's state directory; a build that runs beside it, in `build`, is ended first.
     ///
     /// # Errors
-    /// [`Exit::Unreachable`]; [`Exit::Build`] with what git said, or
-    /// `checkout.protected` if a protected file is not what it was.
+    /// [`cm_core::Exit::Unreachable`]; [`cm_core::Exit::Build`] with what git said: `checkout.not-moved` if everything
+    /// is as it was ([`is_unmoved`]), `checkout.protected` if a protected file is not what it was.
     pub async fn move_to(
         &self,
         fenced: &Fenced,
@@ -230,7 +226,8 @@ impl<'a> Checkout<'a> {
         match output.status.code() {
             Some(0) => Ok(output.text().lines().filter_map(Protected::read).collect()),
             Some(NOT_PROVED) => Err(self.not_proved(snapshots, release, &output.stderr)),
-            _ => Err(self.failed(&format!("cannot be moved to {}", short(commit)), &output.stderr)),
+            Some(NOT_MOVED) => Err(self.not_moved(commit, &output.stderr)),
+            _ => Err(self.failed(&format!("is partway to {}", failure::short(commit)), &output.stderr)),
         }
     }
 
@@ -238,94 +235,11 @@ impl<'a> Checkout<'a> {
     /// ones. What is no regular file is left out.
     ///
     /// # Errors
-    /// [`Exit::Unreachable`]; [`Exit::Build`] if a copy cannot be written.
+    /// [`cm_core::Exit::Unreachable`]; [`cm_core::Exit::Build`] if a copy cannot be written.
     pub async fn keep(&self, fenced: &Fenced, files: &[String], snapshots: &str, release: &str) -> Result<()> {
         let arguments = [self.host.path(&self.path), self.host.path(snapshots), release.to_owned()];
         let list = files.iter().map(|file| format!("{file}\n")).collect::<String>();
         let output = fenced.script(KEEP, arguments).stdin(list).limit(LIMIT).output().await?;
         if output.success() { Ok(()) } else { Err(self.failed("has changes that cannot be copied", &output.stderr)) }
     }
-
-    fn fail(&self, code: &str, message: String) -> Failure {
-        Failure::new(Exit::Build, code, format!("on {}: {message}", self.host.name()))
-    }
-
-    fn failed(&self, what: &str, said: &str) -> Failure {
-        let failure = self.fail("checkout.git", format!("the checkout {} {what}", self.path)).cause(said.trim());
-        if said.contains("index.lock") {
-            return failure
-                .hint(format!("an earlier git was killed there; if none runs, remove {}/.git/index.lock", self.path));
-        }
-        failure.hint(format!("look at it: cd {} && git status", self.path))
-    }
-
-    fn no_commit(&self, branch: Option<&str>, commit: &str, said: &str) -> Failure {
-        let message = format!(
-            "commit {} is not on {}{}",
-            short(commit),
-            self.remote,
-            branch.map(|b| format!("/{b}")).unwrap_or_default()
-        );
-        let failure = self
-            .fail("checkout.no-commit", message)
-            .hint("push it first; with --no-push only what is on the remote can be deployed");
-        if said.trim().is_empty() { failure } else { failure.cause(said.trim()) }
-    }
-
-    fn no_checkout(&self) -> Failure {
-        self.fail("checkout.missing", format!("there is no git checkout at {}", self.path))
-            .hint("a deployment makes it; if it is elsewhere, mend `checkout` in cm.toml")
-    }
-
-    fn not_proved(&self, snapshots: &str, release: &str, said: &str) -> Failure {
-        self.fail("checkout.protected", "a protected file is not what it was before".to_owned())
-            .cause(said.trim())
-            .hint(format!("its content from before is in {snapshots}/{release} on the host"))
-    }
-}
-
-impl State {
-    fn read(text: &str) -> State {
-        let mut state = State::default();
-        for (key, value) in text.lines().filter_map(|line| line.split_once(' ')) {
-            match key {
-                "place" => state.places.push(value.to_owned()),
-                "head" => state.head = value.to_owned(),
-                "endangered" => state.endangered.push(value.to_owned()),
-                "upstream" => state.upstream.push(value.to_owned()),
-                "changes" => state.changes = value.trim().parse().unwrap_or_default(),
-                _ => {}
-            }
-        }
-        state
-    }
-}
-
-impl Protected {
-    fn read(line: &str) -> Option<Protected> {
-        let mut fields = line.splitn(3, '\t');
-        let (sha256, stat, path) = (fields.next()?, fields.next()?, fields.next()?);
-        Some(Protected { path: path.to_owned(), stat: stat.to_owned(), sha256: sha256.to_owned() })
-    }
-
-    /// For the document's facts.
-    pub fn to_json(&self) -> Value {
-        json!({"path": self.path, "stat": self.stat, "sha256": self.sha256})
-    }
-}
-
-/// What to do about a repository that a server cannot read, by what git there said.
-pub fn clone_hint(said: &str) -> &'static str {
-    if said.contains("Host key verification failed") {
-        "as the deploy user there, once: `ssh -T git@HOST`, and compare the fingerprint with what its owner publishes"
-    } else if ["Permission denied", "Authentication failed", "could not read Username"].iter().any(|w| said.contains(w))
-    {
-        "give the deploy user there a key that may read it (a deploy key), or set `repository` in cm.toml to a URL it can read"
-    } else {
-        "set `repository` in cm.toml to the URL that this server can fetch from; `git ls-remote URL` there must work"
-    }
-}
-
-fn short(commit: &str) -> &str {
-    commit.get(..12).unwrap_or(commit)
 }

@@ -1,12 +1,13 @@
-# Moves a checkout to a commit around its protected files.
+# Moves a checkout to a commit around its protected files: all of it, or it stays as it was.
 # Arguments: CHECKOUT COMMIT SNAPSHOTS RELEASE END KEEP PROTECTED...
 # END is the script that ends a build, KEEP the commit whose build may go on.
+# `git.sh`, `blocked.sh` and `modules.sh` are before.
 set -eu
-LC_ALL=C
-export LC_ALL
 umask 022
 home=$(pwd)
 cd -- "$1"
+autocrlf=$(git config --get core.autocrlf || :)
+git_settings false
 # A build whose program was killed may still run here, and so may an `up`.
 sh -c "$5" sh "$(dirname -- "$3")/build" "$6"
 exec 9<.
@@ -35,8 +36,45 @@ look() {
     done
 }
 
+# What a submodule that goes has of its own: its files, not what else lies there.
+remove_module() { # PATH
+    [ ! -f "$1/.git" ] || (
+        cd -- "$1"
+        git ls-files -z --recurse-submodules | xargs -0 -r rm -f -- 2>/dev/null || :
+        find . -name .git -type f -exec rm -f -- {} +
+        find . -depth -type d -exec rmdir -- {} + 2>/dev/null || :
+    )
+}
+
+update_modules() {
+    [ -e .gitmodules ] || return 0
+    git submodule sync -q --recursive </dev/null >&2
+    git submodule update -q --init --recursive --force --no-fetch </dev/null >&2
+}
+
+go_back() { # PATHSPEC...
+    [ -n "$head" ] || return
+    git restore --source="$head" --staged --worktree -- :/ "$@" && update_modules &&
+        git diff --quiet --ignore-submodules=all "$head" -- :/ "$@"
+}
+
+# 49: as it was before.
+moving=no
+leave() { # PATHSPEC...
+    status=$?
+    trap - EXIT
+    case $status:$moving in
+    0:* | 47:*) exit "$status" ;;
+    *:no) exit 49 ;;
+    *:yes) ! go_back "$@" || exit 49 ;;
+    esac
+    exit 1
+}
+trap 'leave "$@"' EXIT
+
+head=$(git rev-parse -q --verify HEAD || :)
 # The first time, a protected file that the host has not comes from the commit.
-git rev-parse -q --verify HEAD >/dev/null || for file do
+[ -n "$head" ] || for file do
     [ ! -e "$file" ] && [ ! -L "$file" ] && git cat-file -e "$commit:$file" 2>/dev/null || continue
     git restore --source="$commit" --worktree -- ":(top,literal)$file"
 done
@@ -53,16 +91,38 @@ before=$(look "$@")
     sync -- "$snapshots/$release"
     # The thirty newest stay; run ids sort by time.
     cd -- "$snapshots"
-    for old in $(ls -1 | sort | head -n -30); do rm -rf -- "./$old"; done
+    for old in $(ls -1 | sort -r | tail -n +31); do rm -rf -- "./$old"; done
 )
+
 
 files=$#
 for file do
     shift
     set -- "$@" ":(exclude,top,literal)$file"
 done
+blocked=$(blocked_repository && blocked_paths "$commit" "$@")
+if [ -n "$blocked" ]; then
+    printf '%s\n' "$blocked" >&2
+    exit 49
+fi
+moving=yes
+# Git takes a file for clean that it once wrote with other line ends; not if its time differs.
+case $autocrlf in
+true | input)
+    git ls-files --eol -- :/ "$@" | sed -n "s,^i/lf *w/\(crlf\|mixed\) *attr/[^$tab]*$tab,,p" | grep -v '^"' |
+        while IFS= read -r file; do touch -c -d '2001-01-01 00:00:00' -- "$file"; done || :
+    ;;
+esac
+repository_directory=$(git rev-parse --git-common-dir)
+if [ -n "$head" ]; then
+    gitlinks "$repository_directory" "$head" | cut -f 2 | while IFS= read -r path; do
+        git ls-tree "$commit" -- ":(top,literal)$path" | grep -q '^160000 ' || remove_module "$path"
+    done
+fi
 git restore --source="$commit" --staged --worktree -- :/ "$@"
+update_modules
 git reset -q --soft "$commit"
+moving=moved
 while [ "$files" -gt 0 ]; do
     spec=":(top,literal)${1#:(exclude,top,literal)}"
     shift
@@ -70,6 +130,10 @@ while [ "$files" -gt 0 ]; do
     git reset -q "$commit" -- "$spec" >/dev/null
     files=$((files - 1))
 done
+# Files that stand for content since a time without git-lfs.
+if git grep -q 'filter=lfs' "$commit" -- ':(glob)**/.gitattributes' 2>/dev/null && command -v git-lfs >/dev/null; then
+    git lfs checkout </dev/null >/dev/null
+fi
 
 [ "$(git rev-parse HEAD)" = "$(git rev-parse "$commit^{commit}")" ] || { echo "HEAD is not the commit" >&2; exit 1; }
 after=$(look "$@")

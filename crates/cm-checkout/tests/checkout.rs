@@ -1,89 +1,17 @@
 //! Real git, a real checkout on this machine: what a move keeps and what it destroys.
 
+mod scene;
+
 use cm_checkout::{Checkout, Found};
-use cm_core::{Exit, Format, Level, Log};
-use cm_host::{Fenced, Host, Target, Unlocked};
+use cm_core::Exit;
+use scene::{checkout, commit, git, host, open, protected, read, scene, write};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-struct Scene {
-    _dir: tempfile::TempDir,
-    laptop: PathBuf,
-    server: PathBuf,
-}
-
-fn git(dir: &Path, arguments: &[&str]) -> String {
-    let output = Command::new("git")
-        .current_dir(dir)
-        .args(["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=develop"])
-        .args(arguments)
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_SYSTEM", "/dev/null")
-        .output()
-        .expect("git runs");
-    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
-}
-
-/// An origin, a laptop's clone with two commits, and a server's clone at the first
-/// with an edited Caddyfile and an env file of its own.
-fn scene() -> Scene {
-    let dir = tempfile::tempdir().expect("temp dir");
-    let (origin, laptop, server) =
-        (dir.path().join("origin.git"), dir.path().join("laptop"), dir.path().join("server"));
-    git(dir.path(), &["init", "-q", "--bare", "origin.git"]);
-    git(dir.path(), &["clone", "-q", origin.to_str().expect("utf-8"), "laptop"]);
-    write(&laptop, "app/main.py", "one");
-    write(&laptop, "old.txt", "goes");
-    write(&laptop, "Caddyfile", "tracked");
-    commit(&laptop, "first");
-    git(dir.path(), &["clone", "-q", origin.to_str().expect("utf-8"), "server"]);
-    write(&server, "Caddyfile", "the server's own");
-    write(&server, ".env.production", "SECRET=1");
-    fs::set_permissions(server.join(".env.production"), fs::Permissions::from_mode(0o600)).expect("chmod");
-    Scene { _dir: dir, laptop, server }
-}
-
-fn write(dir: &Path, path: &str, text: &str) {
-    let path = dir.join(path);
-    fs::create_dir_all(path.parent().expect("parent")).expect("mkdir");
-    fs::write(path, text).expect("write");
-}
-
-fn read(dir: &Path, path: &str) -> String {
-    fs::read_to_string(dir.join(path)).expect(path)
-}
-
-fn commit(dir: &Path, message: &str) -> String {
-    git(dir, &["add", "-A"]);
-    git(dir, &["commit", "-q", "-m", message]);
-    git(dir, &["push", "-q", "origin", "HEAD:develop"]);
-    git(dir, &["rev-parse", "HEAD"])
-}
-
-async fn host() -> Host {
-    let target = Target { name: "here".to_owned(), address: "local".to_owned(), ssh_config: None };
-    Host::connect(&target, &Log::new("test", Format::Text, Level::Fail)).await.expect("local")
-}
-
-fn open(host: &Host) -> Fenced {
-    Fenced::unlocked(host, Unlocked::Test)
-}
-
-fn protected() -> Vec<String> {
-    vec!["Caddyfile".to_owned(), ".env.production".to_owned()]
-}
-
-fn checkout<'a>(host: &'a Host, scene: &Scene) -> Checkout<'a> {
-    Checkout::new(host, scene.server.to_str().expect("utf-8"), "origin", &protected())
-}
-
-fn second_commit(scene: &Scene) -> String {
+fn second_commit(scene: &scene::Scene) -> String {
     write(&scene.laptop, "app/main.py", "two");
     write(&scene.laptop, "new dir/né.txt", "new");
     write(&scene.laptop, "Caddyfile", "changed upstream");

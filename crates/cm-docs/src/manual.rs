@@ -40,12 +40,13 @@ pub fn pages(programs: &[Command]) -> Files {
 }
 
 /// A page written by hand. A line `.GENERATED WHAT` stands for what is read off the
-/// definitions: `exit-status`, `configuration`, `document`; or the list of `codes`.
+/// definitions: `exit-status`, `configuration`, `document`; the list of `codes`; what a server `needs`.
 fn whole(name: &str, section: u8, text: &str) -> String {
     let generated = |what: &str| match what {
         "exit-status" => program::exit_status(),
         "configuration" => reference::configuration(&schema::configuration()),
         "codes" => codes::entries().map(|(code, text)| roff::entry(&roff::bold(code), text)).collect(),
+        "needs" => needs(),
         "document" => reference::document(&schema::document()),
         other => format!("there is no list {other}\n"),
     };
@@ -55,6 +56,12 @@ fn whole(name: &str, section: u8, text: &str) -> String {
     };
     let body: String = text.lines().map(line).collect();
     format!("{}{body}", roff::title(name, section))
+}
+
+/// What the preflight looks for on a server, with the code of what it says.
+fn needs() -> String {
+    let needs = cm_health::preflight::needs::SUBJECTS.iter().filter_map(|subject| Some((subject.code, subject.need?)));
+    needs.map(|(code, text)| roff::entry(&roff::bold(code), text)).collect()
 }
 
 #[cfg(test)]

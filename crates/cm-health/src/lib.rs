@@ -4,7 +4,7 @@
 mod args;
 mod live;
 mod neighbours;
-mod preflight;
+pub mod preflight;
 mod report;
 mod selection;
 

@@ -61,9 +61,10 @@ impl Host {
     /// # Errors
     /// [`Exit::Unreachable`] if ssh refuses; a bug for this machine, which needs no tunnel.
     pub async fn forward(&self, address: &str, port: u16) -> Result<Forward> {
-        let Transport::Ssh(session) = &self.transport else {
+        let Transport::Ssh(line) = &self.transport else {
             return Err(Failure::bug("this machine needs no tunnel to itself"));
         };
+        let session = line.first();
         let dir = runtime_dir();
         private_dir(&dir).or_fail(Exit::Config, "host.runtime-dir", format!("cannot make {}", dir.display()))?;
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);

@@ -6,6 +6,7 @@
 //! Relative paths start in the deploy user's home directory on the host, so
 //! `~/platform` needs no round trip to be understood.
 
+mod address;
 mod budget;
 mod command;
 mod faults;
@@ -18,6 +19,7 @@ mod process;
 mod running;
 mod shell;
 mod ssh;
+mod unreachable;
 mod verbs;
 
 pub use command::{Change, Command};
@@ -37,7 +39,8 @@ use tokio::sync::OnceCell;
 pub struct Target {
     /// Its name in `cm.toml`.
     pub name: String,
-    /// `user@host`, an alias of `ssh_config`, `ssh://user@host:port`, or `local` for this machine.
+    /// `user@host`, `user@host:port`, `[address]:port`, an alias of `ssh_config`, `ssh://user@host:port`, or
+    /// `local` for this machine.
     pub address: String,
     /// The `ssh_config` to use instead of the user's.
     pub ssh_config: Option<PathBuf>,
@@ -79,7 +82,7 @@ impl Host {
             process::Transport::Local
         } else {
             log.debug(format!("connecting to {} ({})", target.name, target.address));
-            process::Transport::Ssh(Arc::new(ssh::connect(target).await?))
+            process::Transport::Ssh(Arc::new(ssh::Line::open(target).await?))
         };
         let (target, sessions) = (Arc::new(target.clone()), Arc::new(shell::Sessions::new()));
         Ok(Host { target, transport, sessions, tunnels: Arc::default() })
@@ -91,6 +94,12 @@ impl Host {
         if self.transport.is_ssh() {
             self.sessions.open(&self.transport, self.name(), shell::MAX_SESSIONS - 1).await;
         }
+    }
+
+    /// Whether sshd allows fewer sessions on a connection than were wanted so far (`MaxSessions`), so
+    /// that there are several connections.
+    pub fn needs_more_connections(&self) -> bool {
+        matches!(&self.transport, process::Transport::Ssh(line) if line.is_crowded())
     }
 
     /// The host's name in `cm.toml`.

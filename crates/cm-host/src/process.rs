@@ -1,6 +1,7 @@
 //! One running command, here or on a server, behind the same three streams.
 
 use crate::budget::read_all;
+use crate::ssh::Line;
 use cm_core::{Exit, Failure, Result};
 use openssh::{Session, Stdio};
 use std::os::unix::process::ExitStatusExt;
@@ -15,9 +16,22 @@ use tokio::time::sleep;
 pub enum Transport {
     /// This machine.
     Local,
-    /// A server, through the shared connection.
-    Ssh(Arc<Session>),
+    /// A server, through the shared connections.
+    Ssh(Arc<Line>),
 }
+
+/// Programs that are where only a login shell looks, and an engine that is the user's own: for every
+/// command on a server, as a person who logs in has them.
+const SURROUNDINGS: &str = r#"PATH=${PATH:-/usr/bin:/bin}:$HOME/.local/bin:$HOME/bin:/usr/local/bin:/usr/sbin:/sbin:/snap/bin:/opt/homebrew/bin:/home/linuxbrew/.linuxbrew/bin
+export PATH
+if [ -z "${DOCKER_HOST-}" ] && [ ! -w /var/run/docker.sock ]; then
+    own=${XDG_RUNTIME_DIR:-/run/user/$(id -u)}/docker.sock
+    if [ -S "$own" ] && ! grep -qs currentContext "$HOME/.docker/config.json"; then
+        DOCKER_HOST=unix://$own
+        export DOCKER_HOST
+    fi
+fi
+exec "$@""#;
 
 impl Transport {
     /// Whether there is a line between this machine and the host.
@@ -53,7 +67,8 @@ impl Process {
     pub async fn start(transport: &Transport, host: &str, argv: &[String], feed: bool) -> Result<Process> {
         match transport {
             Transport::Local => start_local(argv, feed),
-            Transport::Ssh(session) => start_ssh(session, host, argv, feed).await,
+            // Boxed: it is at the bottom of everything that waits.
+            Transport::Ssh(line) => Box::pin(start_ssh(line, host, argv, feed)).await,
         }
     }
 
@@ -74,7 +89,7 @@ impl Process {
                 // The crate turns 127, the shell's "no such command", into an error.
                 Err(openssh::Error::Remote(_)) => Ok(ExitStatus::from_raw(127 << 8)),
                 // It was killed, or the connection was cut: the crate cannot tell.
-                Err(openssh::Error::RemoteProcessTerminated) => after_cut(&Transport::Ssh(session), host).await,
+                Err(openssh::Error::RemoteProcessTerminated) => killed(&session, host).await,
                 Err(error) => Err(lost(host, error)),
             },
         }
@@ -83,7 +98,13 @@ impl Process {
 
 /// How a command ended of which nobody can say it: it was killed, if its host still answers.
 pub async fn after_cut(transport: &Transport, host: &str) -> Result<ExitStatus> {
-    let Transport::Ssh(session) = transport else { return Ok(ExitStatus::from_raw(9)) };
+    match transport {
+        Transport::Local => Ok(ExitStatus::from_raw(9)),
+        Transport::Ssh(line) => killed(line.first(), host).await,
+    }
+}
+
+async fn killed(session: &Session, host: &str) -> Result<ExitStatus> {
     match tokio::time::timeout(ALIVE_LIMIT, session.check()).await {
         Ok(Ok(())) => Ok(ExitStatus::from_raw(9)),
         _ => Err(lost(host, openssh::Error::RemoteProcessTerminated)),
@@ -112,18 +133,15 @@ fn start_local(argv: &[String], feed: bool) -> Result<Process> {
     })
 }
 
-async fn start_ssh(session: &Arc<Session>, host: &str, argv: &[String], feed: bool) -> Result<Process> {
-    let mut command = Arc::clone(session).arc_command(argv[0].clone());
-    command.args(&argv[1..]).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.stdin(if feed { Stdio::piped() } else { Stdio::null() });
+async fn start_ssh(line: &Line, host: &str, argv: &[String], feed: bool) -> Result<Process> {
     let began = Instant::now();
-    let mut child = loop {
-        match command.spawn().await {
-            Ok(child) => break child,
+    let (mut child, session) = loop {
+        match start_somewhere(line, host, argv, feed).await {
+            Ok(started) => break started,
             // Sessions of others come to their ends; nothing has begun yet.
-            Err(error) if is_refused(&error) && began.elapsed() < REFUSED_LIMIT => sleep(REFUSED_PAUSE).await,
-            Err(error) if is_refused(&error) => return Err(no_session(host, error)),
-            Err(error) => return Err(lost(host, error)),
+            Err(Refusal::Busy(_)) if began.elapsed() < REFUSED_LIMIT => sleep(REFUSED_PAUSE).await,
+            Err(Refusal::Busy(error)) => return Err(no_session(host, error)),
+            Err(Refusal::Other(failure)) => return Err(failure),
         }
     };
     let missing = || Failure::bug("a command was started without its streams");
@@ -131,8 +149,60 @@ async fn start_ssh(session: &Arc<Session>, host: &str, argv: &[String], feed: bo
         stdin: child.stdin().take().map(|stdin| Box::new(stdin) as Writer),
         stdout: Box::new(child.stdout().take().ok_or_else(missing)?),
         stderr: Box::new(child.stderr().take().ok_or_else(missing)?),
-        child: Child::Ssh(Box::new(child), Arc::clone(session)),
+        child: Child::Ssh(Box::new(child), session),
     })
+}
+
+/// Why a command was not started.
+enum Refusal {
+    /// No connection has room for a session.
+    Busy(openssh::Error),
+    /// Anything else.
+    Other(Failure),
+}
+
+/// Over the first connection that has room for a session; the last one is opened for it.
+async fn start_somewhere(
+    line: &Line,
+    host: &str,
+    argv: &[String],
+    feed: bool,
+) -> std::result::Result<(openssh::Child<Arc<Session>>, Arc<Session>), Refusal> {
+    let mut number = 0;
+    let mut busy = None;
+    // A session that has just ended counts for a moment more.
+    for pause in [Duration::ZERO, REFUSED_PAUSE / 2] {
+        sleep(pause).await;
+        match spawn(line.first(), argv, feed).await {
+            Ok(child) => return Ok((child, Arc::clone(line.first()))),
+            Err(error) if is_refused(&error) => busy = Some(error),
+            Err(error) => return Err(Refusal::Other(lost(host, error))),
+        }
+    }
+    loop {
+        number += 1;
+        let Some(session) = line.numbered(number).await else {
+            return Err(
+                busy.map_or_else(|| Refusal::Other(Failure::bug("no connection refused a session")), Refusal::Busy)
+            );
+        };
+        match spawn(&session, argv, feed).await {
+            Ok(child) => return Ok((child, session)),
+            Err(error) if is_refused(&error) => busy = Some(error),
+            Err(error) => return Err(Refusal::Other(lost(host, error))),
+        }
+    }
+}
+
+async fn spawn(
+    session: &Arc<Session>,
+    argv: &[String],
+    feed: bool,
+) -> std::result::Result<openssh::Child<Arc<Session>>, openssh::Error> {
+    let mut command = Arc::clone(session).arc_command("sh");
+    command.args(["-c", SURROUNDINGS, "sh"]).args(argv).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(if feed { Stdio::piped() } else { Stdio::null() });
+    command.spawn().await
 }
 
 /// The server has as many sessions on this connection as it allows.

@@ -3,6 +3,8 @@
 //! itself after a minute of silence. Host keys are always checked.
 
 use crate::Target;
+use crate::address::Destination;
+use crate::unreachable;
 use cm_core::{Exit, Failure, Result, private_dir, runtime_dir};
 use openssh::Session;
 use rustix::fs::{FlockOperation, flock};
@@ -10,11 +12,14 @@ use std::fs::{self, File};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 /// The runbook's `ssh -o ConnectTimeout=5`, in seconds.
-const CONNECT_TIMEOUT: u64 = 5;
+pub const CONNECT_TIMEOUT: u64 = 5;
 
 /// For the whole handshake; a server that accepts and then stays silent must not hold a deploy.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(20);
@@ -25,35 +30,73 @@ const PERSIST: u64 = 60;
 /// `sun_path` holds 108 bytes and ssh adds a random suffix of 17 while binding.
 const MAX_SOCKET_PATH: usize = 90;
 
-pub async fn connect(target: &Target) -> Result<Session> {
-    check_address(target)?;
-    let socket = socket_path(target)?;
+/// How many connections there may be besides the first one.
+const MAX_MORE: usize = 8;
+
+/// The connections to one server. One does, unless its sshd allows fewer sessions on it than are
+/// wanted at a time (`MaxSessions`): then there are more of them.
+#[derive(Debug)]
+pub struct Line {
+    target: Target,
+    first: Arc<Session>,
+    more: Mutex<Vec<Arc<Session>>>,
+    crowded: AtomicBool,
+}
+
+impl Line {
+    /// Reaches the server, over a connection that an earlier program opened or a new one.
+    ///
+    /// # Errors
+    /// [`Exit::Unreachable`] with what ssh said; [`Exit::Config`] for what is not an address.
+    pub async fn open(target: &Target) -> Result<Line> {
+        let first = Arc::new(connect(target, 0).await?);
+        Ok(Line { target: target.clone(), first, more: Mutex::default(), crowded: AtomicBool::new(false) })
+    }
+
+    /// The first connection, which tunnels go through: they are no sessions.
+    pub fn first(&self) -> &Arc<Session> {
+        &self.first
+    }
+
+    /// The connection with this number, opened if it is not; `None` if it cannot be.
+    pub async fn numbered(&self, number: usize) -> Option<Arc<Session>> {
+        if number == 0 {
+            return Some(Arc::clone(&self.first));
+        }
+        let mut more = self.more.lock().await;
+        if more.len() < number && number <= MAX_MORE {
+            self.crowded.store(true, Ordering::Relaxed);
+            more.push(Arc::new(connect(&self.target, number).await.ok()?));
+        }
+        more.get(number - 1).map(Arc::clone)
+    }
+
+    /// Whether one connection was too few.
+    pub fn is_crowded(&self) -> bool {
+        self.crowded.load(Ordering::Relaxed)
+    }
+}
+
+async fn connect(target: &Target, number: usize) -> Result<Session> {
+    let destination = Destination::of(target)?;
+    let socket = socket_path(target, number)?;
     // Two programs of one pipe may get here at the same time: one starts the master.
     let _starting = lock_beside(&socket).await?;
     if let Some(session) = resume(&socket).await {
         return Ok(session);
     }
-    start_master(target, &socket).await?;
-    resume(&socket).await.ok_or_else(|| unreachable(target).cause("the connection closed right after it was made"))
+    start_master(target, &destination, &socket).await?;
+    let closed = || unreachable::failure(target, &destination).cause("the connection closed right after it was made");
+    resume(&socket).await.ok_or_else(closed)
 }
 
-/// An address that looks like an option would be read as one by ssh.
-fn check_address(target: &Target) -> Result<()> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "@.:_-/[]%".contains(c);
-    if target.address.is_empty() || target.address.starts_with('-') || !target.address.chars().all(plain) {
-        let message = format!("host {:?} has the address {:?}, which is no `user@host`", target.name, target.address);
-        return Err(Failure::new(Exit::Config, "config.address", message)
-            .hint("set `address` in cm.toml, and the variables it names"));
-    }
-    Ok(())
-}
-
-/// One socket per address and configuration, in a directory only the user may enter.
-fn socket_path(target: &Target) -> Result<PathBuf> {
+/// One socket per address, configuration and number, in a directory only the user may enter.
+fn socket_path(target: &Target, number: usize) -> Result<PathBuf> {
     let dir = runtime_dir();
     private_dir(&dir).map_err(|error| runtime_dir_failure(format!("cannot make {}", dir.display()), error))?;
     let config = target.ssh_config.as_deref().map(Path::to_string_lossy).unwrap_or_default();
-    let path = dir.join(format!("ssh-{:016x}", fnv1a(&format!("{}\0{config}", target.address))));
+    let more = if number == 0 { String::new() } else { format!("-{number}") };
+    let path = dir.join(format!("ssh-{:016x}{more}", fnv1a(&format!("{}\0{config}", target.address))));
     if path.as_os_str().len() > MAX_SOCKET_PATH {
         return Err(Failure::new(
             Exit::Config,
@@ -106,7 +149,7 @@ async fn resume(socket: &Path) -> Option<Session> {
     None
 }
 
-async fn start_master(target: &Target, socket: &Path) -> Result<()> {
+async fn start_master(target: &Target, destination: &Destination, socket: &Path) -> Result<()> {
     let log = socket.with_extension("log");
     let _old = fs::remove_file(&log);
     let mut ssh = tokio::process::Command::new("ssh");
@@ -123,10 +166,13 @@ async fn start_master(target: &Target, socket: &Path) -> Result<()> {
         "ServerAliveCountMax=3".to_owned(),
         "PermitLocalCommand=no".to_owned(),
         "ClearAllForwardings=yes".to_owned(),
+        // Whatever the user's own configuration says.
+        "RemoteCommand=none".to_owned(),
+        "LogLevel=INFO".to_owned(),
     ] {
         ssh.arg("-o").arg(option);
     }
-    ssh.arg("--").arg(&target.address);
+    ssh.args(destination.arguments());
     ssh.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // In a session of its own: Ctrl-C at the terminal must not cut the line
     // that a rollback still needs.
@@ -136,68 +182,10 @@ async fn start_master(target: &Target, socket: &Path) -> Result<()> {
     let said = fs::read_to_string(&log).unwrap_or_default();
     match status {
         Ok(Ok(status)) if status.success() => Ok(()),
-        Ok(Ok(_)) => Err(explain(target, said.trim())),
-        Ok(Err(error)) => Err(unreachable(target)
+        Ok(Ok(_)) => Err(unreachable::explain(target, destination, said.trim()).await),
+        Ok(Err(error)) => Err(unreachable::failure(target, destination)
             .cause(format!("cannot run ssh: {error}"))
             .hint("install it: apt-get install openssh-client")),
-        Err(_) => Err(unreachable(target).cause(format!("no answer within {} s", HANDSHAKE_LIMIT.as_secs()))),
-    }
-}
-
-fn unreachable(target: &Target) -> Failure {
-    Failure::new(
-        Exit::Unreachable,
-        "host.unreachable",
-        format!("cannot reach host {:?} ({})", target.name, target.address),
-    )
-    .hint(format!("try: ssh{} -o ConnectTimeout={CONNECT_TIMEOUT} {} true", config_flag(target), target.address))
-    .retryable()
-}
-
-/// `ssh` reads another configuration only when it is told.
-fn config_flag(target: &Target) -> String {
-    target.ssh_config.as_ref().map(|config| format!(" -F {}", config.display())).unwrap_or_default()
-}
-
-/// What ssh said, with a hint that fits it.
-fn explain(target: &Target, said: &str) -> Failure {
-    let failure = unreachable(target).cause(if said.is_empty() { "ssh gave no reason" } else { said });
-    if said.contains("IDENTIFICATION HAS CHANGED") {
-        failure
-            .hint("ask the server's owner whether it was set up again; only then remove the old key, as ssh says above")
-    } else if said.contains("Host key verification failed") {
-        failure.hint(format!("check the key's fingerprint with the server's owner, then add it: ssh-keyscan -H HOST >> ~/.ssh/known_hosts (HOST as in {})", target.address))
-    } else if said.contains("Permission denied") {
-        failure.hint("the server does not accept your key: ssh-add it, or ask for it to be added to the deploy user's authorized_keys")
-    } else if said.contains("Could not resolve") {
-        failure.hint("check the address in cm.toml and the variables it names")
-    } else {
-        failure
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn target(address: &str) -> Target {
-        Target { name: "web".to_owned(), address: address.to_owned(), ssh_config: None }
-    }
-
-    #[test]
-    fn addresses_that_would_be_options_or_commands_are_refused() {
-        for address in ["", "-oProxyCommand=id", "a b", "$(id)", "a;b", "u@h\n"] {
-            assert_eq!(check_address(&target(address)).expect_err(address).code, "config.address");
-        }
-        for address in ["u@h", "platform.demo", "ssh://u@h:22", "u@[::1]"] {
-            check_address(&target(address)).expect(address);
-        }
-    }
-
-    #[test]
-    fn a_changed_key_is_never_answered_with_adding_it() {
-        let said = "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.";
-        let hint = explain(&target("u@h"), said).hint.expect("hint");
-        assert!(hint.starts_with("ask the server's owner") && !hint.contains("keyscan"), "{hint}");
+        Err(_) => Err(unreachable::silent(target, destination, HANDSHAKE_LIMIT)),
     }
 }

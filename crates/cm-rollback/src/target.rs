@@ -45,10 +45,16 @@ impl HostTarget {
 }
 
 /// The undo entries of cm-build that a rollback can use, one a host, newest first. Of a run that
-/// switched a host twice, what was there before the first time counts.
+/// switched a host twice, what was there before the first time counts. A host that cm-build left
+/// as it was has nothing to take back.
 pub fn undo_entries(doc: &Document) -> Vec<Value> {
     let mut entries: Vec<Value> = Vec::new();
-    for entry in doc.undo().iter().rev().filter(|entry| entry["kind"] == "release") {
+    let releases = || doc.undo().iter().rev().filter(|entry| entry["kind"] == "release");
+    let untouched = |host: &Value| {
+        let reached = doc.facts("build").and_then(|build| build["hosts"][host.as_str()?]["reached"].as_str());
+        reached == Some("nothing") && releases().filter(|entry| entry["host"] == *host).count() == 1
+    };
+    for entry in releases().filter(|entry| !untouched(&entry["host"])) {
         match entries.iter_mut().find(|known| known["host"] == entry["host"]) {
             Some(known) => *known = merged(known, entry),
             None => entries.push(entry.clone()),

@@ -184,7 +184,7 @@ pub struct BuiltHost {
     pub free_bytes: Option<u64>,
     /// In a dry run: what the plan rests on.
     pub basis: Option<Basis>,
-    /// How far it got: `nothing`, `moved` (the checkout), `built`, `switching` (the containers) or `done`.
+    /// How far it got: `nothing`, `moving` or `moved` (the checkout), `built`, `switching` (the containers) or `done`.
     pub reached: Option<String>,
     /// The name of the Compose project there.
     pub project: Option<String>,

@@ -1,8 +1,9 @@
 //! What the facts of a server mean for a deployment. Pure.
 
 use super::facts::{Facts, Room};
+use super::finding::Finding;
+use super::{checkout, needs};
 use cm_core::{Exit, Failure};
-use serde::Serialize;
 
 /// Less than this on the disk of Docker, in KiB, and a build is likely to fail.
 const LITTLE_DISK: u64 = 5 << 20;
@@ -22,61 +23,6 @@ const CLOCK_OFF: f64 = 5.0;
 /// The oldest engine that the tests have seen.
 const OLDEST_DOCKER: (u32, u32) = (20, 10);
 
-/// How much a finding matters.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Weight {
-    /// People should know.
-    Warn,
-    /// The deployment must not start.
-    Fail,
-}
-
-/// Something that is not as it should be.
-#[derive(Clone, Debug, Serialize)]
-pub struct Finding {
-    /// The host; `None` for this machine.
-    pub host: Option<String>,
-    /// Stable, for scripts.
-    pub code: &'static str,
-    /// How much it matters.
-    pub weight: Weight,
-    /// For people.
-    pub message: String,
-    /// What to do about it.
-    pub hint: Option<String>,
-    /// How the program exits because of it.
-    #[serde(skip)]
-    pub exit: Exit,
-}
-
-impl Finding {
-    /// Something to know.
-    pub fn warn(code: &'static str, message: impl Into<String>) -> Finding {
-        Finding { host: None, code, weight: Weight::Warn, message: message.into(), hint: None, exit: Exit::Done }
-    }
-
-    /// Something that stops the deployment.
-    pub fn fail(exit: Exit, code: &'static str, message: impl Into<String>) -> Finding {
-        Finding { weight: Weight::Fail, exit, ..Finding::warn(code, message) }
-    }
-
-    /// Adds what to do about it.
-    #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Finding {
-        self.hint = Some(hint.into());
-        self
-    }
-
-    /// `HOST: MESSAGE`.
-    pub fn line(&self) -> String {
-        match &self.host {
-            Some(host) => format!("{host}: {}", self.message),
-            None => self.message.clone(),
-        }
-    }
-}
-
 /// What was expected of a server.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected<'a> {
@@ -92,6 +38,8 @@ pub struct Expected<'a> {
     pub brought: &'a [String],
     /// What a checkout that is not there is made from, or why that is not known.
     pub origin: Result<&'a str, &'a Failure>,
+    /// What moving the checkout would meet.
+    pub moving: &'a [Finding],
     /// How far the server's clock is ahead of ours, in seconds, if that is certain.
     pub ahead: Option<f64>,
 }
@@ -99,44 +47,78 @@ pub struct Expected<'a> {
 /// Judges the facts of a server.
 pub fn judge(facts: &Facts, expected: &Expected<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
+    findings.extend(tools(facts));
     findings.extend(engine(facts));
     findings.extend(disk(facts, "docker-disk", "Docker's disk"));
     findings.extend(disk(facts, "checkout-disk", "the checkout's disk"));
     findings.extend(memory(facts));
-    findings.extend(checkout(facts, expected));
-    findings.extend(files(facts, expected));
+    findings.extend(checkout::judge(facts, expected));
+    findings.extend(checkout::files(facts, expected));
     findings.extend(clock(expected.ahead));
     findings
 }
 
+/// Commands that the scripts need, and that small systems have in a smaller form.
+fn tools(facts: &Facts) -> Option<Finding> {
+    let lacking = facts.all("lacks").join(", ");
+    let message = format!("commands are missing there, or can do less than is needed: {lacking}");
+    (!lacking.is_empty()).then(|| {
+        Finding::fail(Exit::Config, &needs::TOOLS, message).hint(
+            "as root there: Alpine: apk add git coreutils findutils util-linux; Debian or Ubuntu: apt-get install git coreutils findutils util-linux",
+        )
+    })
+}
+
+/// Why Docker cannot be used, by what it said and what else was found.
+fn no_docker(facts: &Facts) -> Finding {
+    let said = facts.get("docker-error").unwrap_or("no answer");
+    let fail = |message: String| Finding::fail(Exit::HealthUnknown, &needs::DOCKER, message);
+    let group =
+        "as root there: usermod -aG docker USER for the deploy user; it counts a minute after the last connection";
+    if facts.get("docker-sudo").is_some() {
+        let message = "Docker answers the deploy user only through sudo, and cm calls it without".to_owned();
+        return fail(message).hint(group);
+    }
+    if said.contains("permission denied") {
+        return fail(format!("Docker does not let the deploy user in: {said}"))
+            .hint(format!("{group}; or make it rootless"));
+    }
+    if said.contains("not found") {
+        return fail(format!("there is no Docker on the PATH of a shell that is no login shell: {said}")).hint(
+            "install it; or, where it is somewhere else, link it: ln -s /opt/WHERE/docker ~/.local/bin/docker there",
+        );
+    }
+    fail(format!("Docker does not answer: {said}")).hint(
+        "on the host: `docker info` as the deploy user; is the engine running? `docker context ls` says which one is asked",
+    )
+}
+
 fn engine(facts: &Facts) -> Vec<Finding> {
+    let Some(version) = facts.get("docker") else { return vec![no_docker(facts)] };
     let why = |name: &str| facts.get(&format!("{name}-error")).unwrap_or("no answer").to_owned();
     let mut findings = Vec::new();
-    if facts.get("docker").is_none() {
-        let finding =
-            Finding::fail(Exit::HealthUnknown, "docker", format!("Docker does not answer: {}", why("docker")));
-        findings
-            .push(finding.hint(
-                "on the host: `docker info`; is the engine running, and is the deploy user in the group docker?",
-            ));
-    }
-    if let Some(version) = facts.get("docker").filter(|version| is_older(version, OLDEST_DOCKER)) {
+    if is_older(version, OLDEST_DOCKER) {
         let (major, minor) = OLDEST_DOCKER;
-        findings.push(Finding::warn(
-            "docker",
-            format!("Docker {version} is older than {major}.{minor}, the oldest that is tested"),
-        ));
+        let message = format!("Docker {version} is older than {major}.{minor}, the oldest that is tested");
+        findings.push(Finding::warn(&needs::DOCKER, message).hint("bring Docker there up to date"));
     }
+    let plugin =
+        "install the Compose plugin, version 2 or later: docker-compose-v2, docker-compose-plugin or docker-compose";
     match facts.get("compose") {
-        None => findings.push(
-            Finding::fail(Exit::HealthUnknown, "compose", format!("there is no Docker Compose: {}", why("compose")))
-                .hint("install the Compose plugin, version 2 or later"),
-        ),
-        Some(version) if version.trim_start_matches('v').starts_with("1.") => findings.push(
-            Finding::fail(Exit::Config, "compose", format!("Docker Compose is too old: {version}"))
-                .hint("install the Compose plugin, version 2 or later"),
-        ),
+        None => {
+            let message = format!("there is no Docker Compose: {}", why("compose"));
+            findings.push(Finding::fail(Exit::HealthUnknown, &needs::COMPOSE, message).hint(plugin));
+        }
+        Some(version) if version.trim_start_matches('v').starts_with("1.") => {
+            let message = format!("Docker Compose is too old: {version}");
+            findings.push(Finding::fail(Exit::Config, &needs::COMPOSE, message).hint(plugin));
+        }
         Some(_) => {}
+    }
+    if facts.get("buildx-error").is_some() {
+        let message = format!("there is no buildx: {}", why("buildx"));
+        let finding = Finding::warn(&needs::BUILDX, message);
+        findings.push(finding.hint("Compose builds images with it: install docker-buildx or docker-buildx-plugin"));
     }
     findings
 }
@@ -155,12 +137,13 @@ fn disk(facts: &Facts, name: &str, what: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     match facts.room(&format!("{name}-kib")) {
         Some(Room { free, .. }) if free < NO_DISK => {
-            findings
-                .push(Finding::fail(Exit::Config, "disk", format!("{what} is full: {} free", size(free))).hint(ROOM));
+            findings.push(
+                Finding::fail(Exit::Config, &needs::DISK, format!("{what} is full: {} free", size(free))).hint(ROOM),
+            );
         }
         Some(Room { free, total }) if free < LITTLE_DISK || free * 20 < total => {
             let message = format!("{what} has little room left: {} of {} free", size(free), size(total));
-            findings.push(Finding::warn("disk", message).hint(ROOM));
+            findings.push(Finding::warn(&needs::DISK, message).hint(ROOM));
         }
         _ => {}
     }
@@ -169,7 +152,7 @@ fn disk(facts: &Facts, name: &str, what: &str) -> Vec<Finding> {
         && free * 50 < total
     {
         let message = format!("{what} has few inodes left: {free} of {total}");
-        findings.push(Finding::warn("inodes", message).hint(
+        findings.push(Finding::warn(&needs::INODES, message).hint(
             "without any, no file can be made, however much room there is: \
              `du --inodes -xd2 / | sort -n | tail` there shows where they are",
         ));
@@ -179,106 +162,17 @@ fn disk(facts: &Facts, name: &str, what: &str) -> Vec<Finding> {
 
 fn memory(facts: &Facts) -> Option<Finding> {
     let free: u64 = facts.get("memory-kib")?.parse().ok()?;
-    let finding = || Finding::warn("memory", format!("little memory is left: {}", size(free)));
+    let finding = || Finding::warn(&needs::MEMORY, format!("little memory is left: {}", size(free)));
     (free < LITTLE_MEMORY).then(|| {
         finding().hint("a build or a service may be killed: `docker stats --no-stream` there shows who has it")
     })
-}
-
-fn checkout(facts: &Facts, expected: &Expected<'_>) -> Vec<Finding> {
-    let path = expected.checkout;
-    if facts.get("no-checkout").is_some() {
-        return vec![to_be_made(facts, expected)];
-    }
-    if facts.get("head").is_none() {
-        let why = facts.get("head-error").unwrap_or("no answer");
-        let finding = Finding::fail(Exit::Config, "checkout", format!("{path} is no usable checkout: {why}"));
-        return vec![finding.hint(format!("on the server: cd {path} && git status; or mend `checkout` in cm.toml"))];
-    }
-    let mut findings = Vec::new();
-    // `HEAD`: none is checked out.
-    let branch = facts.get("branch").filter(|branch| !["HEAD", expected.branch].contains(branch));
-    if let Some(branch) = branch {
-        let message = format!("{path} is on branch {branch}, and {} is deployed", expected.branch);
-        findings.push(
-            Finding::warn("branch", message).hint(format!("a deployment moves {branch} there to another commit")),
-        );
-    }
-    let edited: Vec<_> = facts.all("edited").iter().filter(|path| !expected.protected.contains(path)).collect();
-    if edited.is_empty() {
-        return findings;
-    }
-    let names = edited.iter().take(5).map(|path| path.as_str()).collect::<Vec<_>>().join(", ");
-    let more = if edited.len() > 5 { ", …" } else { "" };
-    let message =
-        format!("changed by hand in {path}: {names}{more} ({})", cm_core::plural(edited.len() as u64, "file"));
-    findings.push(
-        Finding::warn("edited", message)
-            .hint("commit them, or add them to [protect] in cm.toml; a deployment does not keep other changes"),
-    );
-    findings
-}
-
-/// A server that was never deployed to: whether the deployment can make the checkout.
-fn to_be_made(facts: &Facts, expected: &Expected<'_>) -> Finding {
-    let path = expected.checkout;
-    let origin = match expected.origin {
-        Ok(origin) => origin,
-        Err(failure) => {
-            let mut finding = Finding::fail(Exit::Config, "origin", format!("there is no {path}; {failure}"));
-            finding.hint.clone_from(&failure.hint);
-            return finding;
-        }
-    };
-    if facts.get("origin").is_some() {
-        return Finding::warn("checkout", format!("there is no {path} yet: the deployment makes it from {origin}"))
-            .hint("if the checkout is elsewhere, mend `checkout` in cm.toml");
-    }
-    let why = facts.get("origin-error").unwrap_or("nobody could ask");
-    let message = format!("there is no {path} yet, and it cannot be made from {origin}: {why}");
-    Finding::fail(Exit::Config, "origin", message).hint(cm_checkout::clone_hint(why))
-}
-
-fn files(facts: &Facts, expected: &Expected<'_>) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let is_brought =
-        |path: &str| facts.get("no-checkout").is_some() && expected.brought.iter().any(|brought| brought == path);
-    if let (Some(file), None) = (expected.env_file.filter(|file| !is_brought(file)), facts.get("env-file")) {
-        let why = facts.get("env-file-error").unwrap_or("not there");
-        let finding = Finding::fail(Exit::Config, "env-file", format!("{file} in {}: {why}", expected.checkout));
-        findings.push(finding.hint(format!(
-            "make it from the example in the repository: it is the server's own and never deployed; \
-             before there is a checkout: `mkdir -p {0}` there, and then the file {0}/{file}",
-            expected.checkout
-        )));
-    }
-    // Readable by everybody on the server.
-    if let Some(mode) = facts.get("env-file").filter(|mode| !mode.ends_with('0')) {
-        let file = expected.env_file.unwrap_or_default();
-        findings.push(
-            Finding::warn("env-file-mode", format!("{file} can be read by every user there (mode {mode})"))
-                .hint("chmod 600"),
-        );
-    }
-    let missing = facts.all("protected-missing").iter();
-    for path in missing.filter(|path| Some(path.as_str()) != expected.env_file && !is_brought(path)) {
-        findings.push(
-            Finding::fail(
-                Exit::Config,
-                "protected",
-                format!("the protected file {path} is not in {}", expected.checkout),
-            )
-            .hint("put it there, or take it out of [protect] in cm.toml"),
-        );
-    }
-    findings
 }
 
 fn clock(ahead: Option<f64>) -> Option<Finding> {
     let ahead = ahead.filter(|ahead| ahead.abs() > CLOCK_OFF)?;
     let side = if ahead > 0.0 { "ahead of" } else { "behind" };
     let message = format!("its clock is {:.0} s {side} this machine's", ahead.abs());
-    Some(Finding::warn("clock", message).hint("one of the two is wrong; is a time service running?"))
+    Some(Finding::warn(&needs::CLOCK, message).hint("one of the two is wrong; is a time service running?"))
 }
 
 /// KiB, for people.
@@ -290,6 +184,7 @@ pub fn size(kib: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::preflight::finding::Weight;
 
     const GOOD: &str = "docker=28.2.2\ncompose=2.40.3\ndocker-disk-kib=50000000 100000000\ndocker-disk-inodes=900 1000\n\
         memory-kib=4000000\nhead=abc\nbranch=develop\nenv-file=600\nprotected=Caddyfile\n";
@@ -308,11 +203,12 @@ mod tests {
             protected: &protected,
             brought: &protected[..1],
             origin: Ok("git@example.org:shop.git"),
+            moving: &[],
             ahead: Some(ahead),
         };
         judge(&Facts::parse(&text), &expected)
             .into_iter()
-            .map(|finding| (finding.code, finding.weight, finding.exit.code()))
+            .map(|finding| (finding.about.name(), finding.weight, finding.exit.code()))
             .collect()
     }
 

@@ -1,7 +1,8 @@
 //! What this machine lacks or has to say before a deployment: better known now.
 
 use super::LIMIT;
-use super::findings::Finding;
+use super::finding::Finding;
+use super::needs;
 use cm_core::{Exit, Run};
 use cm_host::Host;
 use cm_lease::{Holder, NONCE_VARIABLE, Place, local, remote};
@@ -24,11 +25,15 @@ pub async fn findings(project: &Project, run: &Run) -> Vec<Finding> {
 fn checks(project: &Project) -> Vec<Finding> {
     let obstacles = project.verify().checks.iter().filter_map(|check| {
         let why = cm_checks::obstacle(check)?;
-        Some(Finding::warn("check", format!("the check {:?} cannot be made after the deployment: {why}", check.name)))
+        Some(Finding::warn(
+            &needs::CHECK,
+            format!("the check {:?} cannot be made after the deployment: {why}", check.name),
+        ))
     });
     let canary = project.canary().url.as_ref().and_then(|url| url.expand().err());
-    let canary = canary
-        .map(|failure| Finding::warn("canary", format!("the canary cannot be asked after the deployment: {failure}")));
+    let canary = canary.map(|failure| {
+        Finding::warn(&needs::CANARY, format!("the canary cannot be asked after the deployment: {failure}"))
+    });
     obstacles.chain(canary).collect()
 }
 
@@ -49,7 +54,7 @@ fn jobs(project: &Project) -> Option<Finding> {
     );
     let hint = "one that stays wants `restart: unless-stopped` in the compose file; \
                 of a job, `one_shot = true` under [services.NAME.health] says it";
-    Some(Finding::warn("job", message).hint(hint))
+    Some(Finding::warn(&needs::JOB, message).hint(hint))
 }
 
 async fn tree(project: &Project) -> Vec<Finding> {
@@ -57,7 +62,7 @@ async fn tree(project: &Project) -> Vec<Finding> {
     let branch = git(project, &["symbolic-ref", "-q", "--short", "HEAD"]).await;
     if let Some(branch) = branch.filter(|branch| *branch != project.branch()) {
         findings.push(
-            Finding::warn("branch", format!("this is {branch}, and {} is what is deployed", project.branch()))
+            Finding::warn(&needs::BRANCH, format!("this is {branch}, and {} is what is deployed", project.branch()))
                 .hint(format!("git switch {}", project.branch())),
         );
     }
@@ -66,7 +71,7 @@ async fn tree(project: &Project) -> Vec<Finding> {
     if count > 0 {
         let files = cm_core::plural(count as u64, "changed file");
         findings.push(
-            Finding::warn("tree", format!("{files} here not committed"))
+            Finding::warn(&needs::TREE, format!("{files} here not committed"))
                 .hint("commits are deployed, nothing else: git commit, or git stash"),
         );
     }
@@ -94,7 +99,7 @@ fn lock(project: &Project, run: &Run) -> Option<Finding> {
         Ok(local::Sight::Held(record)) => {
             Some(held(&Holder { place: Place::Here(path), record, step: None, renewed: None }, run.dry_run()))
         }
-        Err(failure) => Some(Finding::fail(failure.exit, "lock", failure.to_string())),
+        Err(failure) => Some(Finding::fail(failure.exit, &needs::LOCK, failure.to_string())),
     }
 }
 
@@ -106,9 +111,9 @@ pub async fn lock_on(project: &Project, host: &Host, dry: bool) -> Option<Findin
         Ok(remote::Sight::There(there)) => there,
         Ok(remote::Sight::Odd) => {
             let failure = remote::odd(host, &dir);
-            return Some(Finding::fail(failure.exit, "lock", failure.to_string()));
+            return Some(Finding::fail(failure.exit, &needs::LOCK, failure.to_string()));
         }
-        Err(failure) => return Some(Finding::fail(failure.exit, "lock", failure.to_string())),
+        Err(failure) => return Some(Finding::fail(failure.exit, &needs::LOCK, failure.to_string())),
     };
     if there.stealable().is_some() {
         return None;
@@ -121,7 +126,7 @@ pub async fn lock_on(project: &Project, host: &Host, dry: bool) -> Option<Findin
         }
         Err(failure) => {
             let failure = remote::unreadable(host, failure);
-            let finding = Finding::fail(failure.exit, "lock", failure.to_string());
+            let finding = Finding::fail(failure.exit, &needs::LOCK, failure.to_string());
             Some(failure.hint.into_iter().fold(finding, Finding::hint))
         }
     }
@@ -131,8 +136,8 @@ pub async fn lock_on(project: &Project, host: &Host, dry: bool) -> Option<Findin
 fn held(holder: &Holder, dry: bool) -> Finding {
     let refusal = holder.refusal();
     let finding = match dry {
-        true => Finding::warn("lock", refusal.message),
-        false => Finding::fail(Exit::LockHeld, "lock", refusal.message),
+        true => Finding::warn(&needs::LOCK, refusal.message),
+        false => Finding::fail(Exit::LockHeld, &needs::LOCK, refusal.message),
     };
     refusal.hint.into_iter().fold(finding, Finding::hint)
 }

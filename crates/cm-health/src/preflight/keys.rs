@@ -4,7 +4,8 @@
 //! counts as missing where no server has it; the backup's where its server has it not.
 
 use super::facts::Facts;
-use super::findings::Finding;
+use super::finding::Finding;
+use super::needs;
 use cm_project::{Project, env_file};
 use std::collections::BTreeSet;
 
@@ -20,7 +21,8 @@ pub fn missing(project: &Project, hosts: &[(&str, &Facts)], complete: bool) -> V
         let lacking: Vec<_> = env_file::keys(&example).into_iter().filter(|name| !there.contains(name)).collect();
         if !lacking.is_empty() {
             let message = format!("no server's {file} has {}, as {file}.example does", lacking.join(", "));
-            findings.push(Finding::warn("env-key", message).hint("add them there, or take them out of the example"));
+            findings
+                .push(Finding::warn(&needs::ENV_KEY, message).hint("add them there, or take them out of the example"));
         }
     }
     findings.extend(backup(project, file, &read));
@@ -34,7 +36,7 @@ fn backup(project: &Project, file: &str, read: &[&(&str, &Facts)]) -> Option<Fin
     let (_, facts) = read.iter().find(|(name, _)| *name == host)?;
     let key = &backup.uri_env;
     (!facts.all(env_file::KEY_FACT).contains(key)).then(|| {
-        let mut finding = Finding::warn("env-key", format!("{file} has no {key}, which the backup needs"))
+        let mut finding = Finding::warn(&needs::ENV_KEY, format!("{file} has no {key}, which the backup needs"))
             .hint("add it there, or set `uri_env` of [backup] in cm.toml");
         finding.host = Some(host.to_owned());
         finding

@@ -1,10 +1,12 @@
 # Looks at a server before a deployment. One fact a line, NAME=VALUE; what cannot be
 # found out is left out or has its reason under NAME-error. Reads only.
-# Arguments: the checkout, what it is made from if there is none (may be empty), the env file
-# in it (may be empty), the protected files.
+# Arguments: the checkout, what it is made from if there is none (may be empty), its remote, the
+# env file in it (may be empty), the protected files.
 # `env_keys` is defined before.
-checkout=$1 origin=$2 env_file=$3
-shift 3
+LC_ALL=C
+export LC_ALL
+checkout=$1 origin=$2 remote=$3 env_file=$4
+shift 4
 
 fact() { # NAME COMMAND... - the first line it says, or why it failed
     name=$1
@@ -13,7 +15,8 @@ fact() { # NAME COMMAND... - the first line it says, or why it failed
         printf '%s=%s\n' "$name" "$(printf '%s\n' "$said" | head -n 1)"
     else
         # The reason, without where to read more.
-        said=$(printf '%s\n' "$said" | sed "/^$/d; /^See '/d; /^Run '/d" | tail -n 1)
+        fatal=$(printf '%s\n' "$said" | grep -m 1 '^fatal: ')
+        said=${fatal:-$(printf '%s\n' "$said" | sed "/^$/d; /^See '/d; /^Run '/d" | tail -n 1)}
         printf '%s-error=%s\n' "$name" "$said"
     fi
 }
@@ -23,20 +26,34 @@ room() { # NAME PATH - free and total KiB, free and total inodes
     printf '%s-inodes=%s\n' "$1" "$(df -Pi -- "$2" 2>/dev/null | awk 'NR == 2 { print $4, $2 }')"
 }
 
-origin() { # whether the repository can be read; if not, why, in one line
-    if said=$(GIT_TERMINAL_PROMPT=0 timeout 20 git ls-remote -q -- "$origin" HEAD 2>&1 </dev/null); then
+readable() { # DIRECTORY REPOSITORY - whether it can be read from there; if not, why, in one line
+    if said=$(GIT_TERMINAL_PROMPT=0 timeout 20 git -C "$1" ls-remote -q -- "$2" HEAD 2>&1 </dev/null); then
         echo readable
     elif [ $? -eq 124 ]; then
         echo 'no answer in 20 seconds' && false
     else
-        printf '%s\n' "$said" | tr -d '\r' | sed '/^$/d; /^Warning: /d; /^Please make sure/d; /^and the repository/d' | paste -sd '|' | sed 's/|/; /g'
+        printf '%s\n' "$said" | tr -d '\r' | sed '/^$/d; /^@*$/d; /^Warning: /d; /^Please make sure/d; /^and the repository/d' | paste -sd '|' | sed 's/|/; /g'
         false
     fi
 }
 
+lacks() { # WORDS COMMAND... - what small systems have in a smaller form, tried
+    words=$1
+    shift
+    "$@" >/dev/null 2>&1 </dev/null || printf 'lacks=%s\n' "$words"
+}
+for tool in git awk sed xargs comm mktemp sha256sum stat setsid timeout; do lacks "$tool" command -v "$tool"; done
+lacks 'env -C (coreutils)' env -C / true
+lacks 'find -delete (findutils)' find /dev/null -maxdepth 0 -name none -delete
+lacks 'flock -w (util-linux)' flock -w 1 /dev/null true
+lacks 'stat -c (coreutils)' stat -c %U /
+lacks 'git 2.25 or later (git restore)' sh -c 'git restore -h 2>&1 | grep -q -- --source'
+
 printf 'clock=%s\n' "$(date +%s.%N)"
 fact docker docker version --format '{{.Server.Version}}'
+docker version >/dev/null 2>&1 || ! sudo -n docker version >/dev/null 2>&1 || echo docker-sudo=yes
 fact compose docker compose version --short
+fact buildx docker buildx version
 root=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null) || root=
 [ -d "$root" ] || root=/
 room docker-disk "$root"
@@ -46,7 +63,9 @@ awk '/^MemAvailable:/ { print "memory-kib=" $2 }' /proc/meminfo 2>/dev/null
 if [ ! -e "$checkout/.git" ]; then
     printf 'no-checkout=%s\n' "$(readlink -m -- "$checkout" 2>/dev/null || printf '%s\n' "$checkout")"
     [ -z "$origin" ] ||
-        fact origin origin
+        fact origin readable . "$origin"
+else
+    fact remote readable "$checkout" "$remote"
 fi
 fact head git -C "$checkout" rev-parse HEAD
 fact branch git -C "$checkout" rev-parse --abbrev-ref HEAD

@@ -1,0 +1,40 @@
+# What keeps a checkout from being moved, one line each: blocked PATH, TAB, WHY.
+
+writable() { [ -w "$1" ] && [ -x "$1" ]; }
+
+# The system's own word for it, and whose it is.
+unwritable() { # DIRECTORY
+    if tried=$(mktemp "$1/.cm-XXXXXX" 2>&1); then
+        rm -f -- "$tried"
+        return 0
+    fi
+    printf 'blocked %s\t%s (owner %s, mode %s)\n' "$1" "${tried##*: }" "$(stat -c %U -- "$1")" "$(stat -c %a -- "$1")"
+}
+
+# The repository itself: directories that an earlier `sudo git` made, locks that a killed git left.
+blocked_repository() {
+    git_directory=$(git rev-parse --git-dir) || return
+    find "$git_directory" -type d -exec sh -c 'for one do [ -w "$one" ] && [ -x "$one" ] || printf "%s\n" "$one"; done' sh {} + |
+        head -n 3 | while IFS= read -r one; do unwritable "$one"; done
+    find "$git_directory/logs" "$git_directory/FETCH_HEAD" -type f -exec sh -c 'for one do [ -w "$one" ] || printf "blocked %s\tPermission denied\n" "$one"; done' sh {} + 2>/dev/null |
+        head -n 3
+    branch_lock=$(git symbolic-ref -q HEAD || echo HEAD)
+    for one in index HEAD packed-refs shallow "$branch_lock"; do
+        one=$(git rev-parse --git-path "$one.lock")
+        # One that runs is done in a moment.
+        for _ in 1 2 3; do [ ! -e "$one" ] || sleep 1; done
+        [ ! -e "$one" ] || printf 'blocked %s\ta git that was killed left this lock, or one runs\n' "$one"
+    done
+}
+
+# The nearest directory that is there, of each path that moving to COMMIT writes or removes.
+blocked_paths() { # COMMIT PATHSPEC...
+    git diff --name-only --no-renames --ignore-submodules=all "$1" -- :/ "$@" 2>/dev/null | sed 's,[^/]*$,,' | sort -u |
+        while IFS= read -r one; do
+            one=./$one
+            while [ ! -d "$one" ] || [ "${one%/}" != "$one" ]; do one=${one%/*}; done
+            printf '%s\n' "$one"
+        done | sort -u | while IFS= read -r one; do
+            writable "$one" || unwritable "$one"
+        done
+}

@@ -1,0 +1,240 @@
+//! What a checkout can answer instead of moving, with a code and a cure that fit: what git
+//! or the system there said decides which.
+
+use crate::{Checkout, State};
+use cm_core::{Exit, Failure, plural};
+
+/// The code of a move that did not happen: the checkout is as it was before.
+const UNMOVED: &str = "checkout.not-moved";
+
+/// Words of git and ssh, lower case, about a repository that cannot be read, and what to do.
+const FETCH_HINTS: [(&str, &str); 11] = [
+    (
+        "host identification has changed",
+        "ask the owner of the repository's server whether its key was changed; only then, as the deploy user there: `ssh-keygen -R HOST`, and accept the new one",
+    ),
+    (
+        "host key verification failed",
+        "as the deploy user there, once: `ssh -T git@HOST`, and compare the fingerprint with what its owner publishes",
+    ),
+    (
+        "could not resolve host",
+        "that server cannot look up the name (`getent hosts HOST` there): fix that, or set `repository` in cm.toml to a URL it can fetch from",
+    ),
+    (
+        "name or service not known",
+        "that server cannot look up the name (`getent hosts HOST` there): fix that, or set `repository` in cm.toml to a URL it can fetch from",
+    ),
+    (
+        "permission denied (",
+        "give the deploy user there a key that may read it (a deploy key), or set `repository` in cm.toml to a URL it can read",
+    ),
+    (
+        "authentication failed",
+        "give the deploy user there a key that may read it (a deploy key), or set `repository` in cm.toml to a URL it can read",
+    ),
+    (
+        "could not read username",
+        "give the deploy user there a key that may read it (a deploy key), or set `repository` in cm.toml to a URL it can read",
+    ),
+    (
+        "repository not found",
+        "the key there may not read it, or it was renamed: `git ls-remote` there must work for the deploy user",
+    ),
+    (
+        "no space left on device",
+        "make room there: `docker system df` and `du -xh / | sort -h | tail` say what takes it",
+    ),
+    ("connection refused", "the repository's server does not answer that server; `git ls-remote` there must work"),
+    (
+        "timed out",
+        "the repository's server does not answer that server: is a firewall between them? `git ls-remote` there must work",
+    ),
+];
+
+/// What to do about a repository that a server cannot read, by what git there said.
+pub fn fetch_hint(said: &str) -> &'static str {
+    let said = said.to_lowercase();
+    let known = FETCH_HINTS.iter().find(|(words, _)| said.contains(words));
+    known.map_or(
+        "set `repository` in cm.toml to the URL that this server can fetch from; `git ls-remote URL` there must work",
+        |(_, hint)| hint,
+    )
+}
+
+/// Whether a move that failed left the checkout as it was before.
+pub fn is_unmoved(failure: &Failure) -> bool {
+    failure.code == UNMOVED
+}
+
+impl Checkout<'_> {
+    pub(crate) fn fail(&self, code: &str, message: String) -> Failure {
+        Failure::new(Exit::Build, code, format!("on {}: {message}", self.host.name()))
+    }
+
+    pub(crate) fn failed(&self, what: &str, said: &str) -> Failure {
+        self.fail("checkout.git", format!("the checkout {} {what}", self.path))
+            .cause(said.trim())
+            .hint(self.git_hint(said))
+    }
+
+    fn git_hint(&self, said: &str) -> String {
+        let path = &self.path;
+        if said.contains("dubious ownership") {
+            format!("it is not the deploy user's: as root there, `chown -R USER {path}`")
+        } else if said.contains(".lock") {
+            format!("an earlier git was killed there; if none runs (`pgrep -a git`), remove the lock below {path}/.git")
+        } else if said.contains("Permission denied") {
+            format!("something else owns files there, a container or root: as root, `chown -R USER {path}`")
+        } else if said.contains("Read-only file system") {
+            "its file system is read-only: `mount` and `dmesg` there say why; a disk with errors is mounted so"
+                .to_owned()
+        } else if said.contains("No space left") {
+            "make room there: `docker system df` says what Docker takes, `cm-build prune </dev/null` removes old images"
+                .to_owned()
+        } else {
+            format!("look at it: cd {path} && git status")
+        }
+    }
+
+    pub(crate) fn no_commit(&self, branch: Option<&str>, commit: &str, said: &str) -> Failure {
+        let branch = branch.map(|name| format!("/{name}")).unwrap_or_default();
+        let message = format!("commit {} is not on {}{branch}", short(commit), self.remote);
+        let failure = self.fail("checkout.no-commit", message);
+        let failure = failure.hint("push it first; with --no-push only what is on the remote can be deployed");
+        if said.trim().is_empty() { failure } else { failure.cause(said.trim()) }
+    }
+
+    /// The server's own fetch failed: nobody knows what the remote has.
+    pub(crate) fn not_fetched(&self, said: &str) -> Failure {
+        let message = format!("{} cannot be fetched from in {}", self.remote, self.path);
+        self.fail("checkout.fetch", message).cause(said.trim()).hint(fetch_hint(said))
+    }
+
+    pub(crate) fn not_cloned(&self, origin: &str, said: &str) -> Failure {
+        let message = format!("cannot make the checkout {} from {origin}", self.path);
+        self.fail("checkout.clone", message).cause(said.trim()).hint(fetch_hint(said))
+    }
+
+    pub(crate) fn not_made(&self, said: &str) -> Failure {
+        let message = format!("cannot make the checkout {}", self.path);
+        self.fail("checkout.clone", message).cause(said.trim()).hint(format!(
+            "the deploy user must be able to write there: install -d -o USER {} as root, once",
+            self.path
+        ))
+    }
+
+    pub(crate) fn no_checkout(&self) -> Failure {
+        self.fail("checkout.missing", format!("there is no git checkout at {}", self.path))
+            .hint("a deployment makes it; if it is elsewhere, fix `checkout` in cm.toml")
+    }
+
+    pub(crate) fn refused(&self, said: &str) -> Failure {
+        self.fail("checkout.refused", format!("git refuses the checkout {}", self.path))
+            .cause(said.trim())
+            .hint(self.git_hint(said))
+    }
+
+    pub(crate) fn no_module(&self, said: &str) -> Failure {
+        let last = said.trim().lines().last().unwrap_or("no reason given").to_owned();
+        let hint = match last.contains("cannot be fetched") {
+            true => fetch_hint(said),
+            false => "fix .gitmodules in the repository: every submodule needs its path, a URL and a pushed commit",
+        };
+        self.fail("checkout.submodule", last).cause(said.trim()).hint(hint)
+    }
+
+    pub(crate) fn no_content(&self, said: &str) -> Failure {
+        let last = said.trim().lines().last().unwrap_or("no reason given").to_owned();
+        let hint = match (last.contains("cannot be fetched"), last.contains("git-lfs is not")) {
+            (true, _) => fetch_hint(said),
+            (_, true) => {
+                "install it there, as root: apt-get install git-lfs; without it, images get the pointers instead of the files"
+            }
+            _ => "set the filter up in the checkout there, as the deploy user (git-crypt: `git-crypt unlock KEY`)",
+        };
+        self.fail("checkout.content", last).cause(said.trim()).hint(hint)
+    }
+
+    pub(crate) fn not_proved(&self, snapshots: &str, release: &str, said: &str) -> Failure {
+        self.fail("checkout.protected", "a protected file is not what it was before".to_owned())
+            .cause(said.trim())
+            .hint(format!("its content from before is in {snapshots}/{release} on the host"))
+    }
+
+    pub(crate) fn not_moved(&self, commit: &str, said: &str) -> Failure {
+        let said: Vec<_> = said.trim().lines().map(|line| line.strip_prefix("blocked ").unwrap_or(line)).collect();
+        let said = said.join("\n").replace('\t', ": ");
+        let message = format!("the checkout {} cannot be moved to {}, and is as it was", self.path, short(commit));
+        self.fail(UNMOVED, message).hint(self.git_hint(&said)).cause(said)
+    }
+
+    /// What a look found that no move can get past.
+    pub(crate) fn obstacle(&self, state: &State) -> Option<Failure> {
+        if let Some((path, why)) = state.blocked.first() {
+            let message = format!("the checkout {} cannot be moved: {path}: {why}", self.path);
+            let more = state.blocked[1..].iter().map(|(path, why)| format!("{path}: {why}"));
+            let failure = self.fail("checkout.blocked", message).hint(self.git_hint(&format!("{path} {why}")));
+            return Some(more.take(20).fold(failure, Failure::cause));
+        }
+        let (file, way) = state.displaced.first()?;
+        let message =
+            format!("the commit has {way} as something else than a directory, and the protected file {file} is in it");
+        let failure = self.fail("checkout.displaced", message);
+        Some(failure.hint(format!(
+            "keep {way} a directory in the repository, or take {file} out of [protect] in cm.toml and move it there"
+        )))
+    }
+
+    /// Refuses a move that would lose something, in the words that fit: changed by hand, or in the way.
+    ///
+    /// # Errors
+    /// [`Exit::Build`] with `checkout.local-changes`.
+    pub fn nothing_lost(&self, state: &State) -> Result<(), Failure> {
+        let files = &state.endangered;
+        if files.is_empty() {
+            return Ok(());
+        }
+        let edited = files.len() - state.untracked.len();
+        let count = |number: usize| plural(number as u64, "file");
+        let what = match (edited, state.untracked.len()) {
+            (0, new) => format!("not in Git, in the way of the commit's files, and would be lost: {}", count(new)),
+            (edited, 0) => format!("changed by hand, and would be lost: {}", count(edited)),
+            (edited, new) => format!("would be lost: {} changed by hand, {} not in Git", count(edited), count(new)),
+        };
+        let mut shown: Vec<_> = files.iter().take(20).cloned().collect();
+        if files.len() > shown.len() {
+            shown.push(format!("and {} more", files.len() - shown.len()));
+        }
+        let hint = match edited {
+            0 => "move them away, add them to [protect] in cm.toml, or give them up with --discard-local-changes",
+            _ => "commit them, add them to [protect] in cm.toml, or give them up with --discard-local-changes",
+        };
+        let failure = self.fail("checkout.local-changes", format!("in {}, {what}", self.path));
+        Err(failure.cause(shown.join("\n")).hint(hint))
+    }
+}
+
+pub fn short(commit: &str) -> &str {
+    commit.get(..12).unwrap_or(commit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fetch_hint;
+
+    #[test]
+    fn a_fetch_that_fails_has_the_cure_of_its_cause() {
+        for (said, words) in [
+            ("git@x: Permission denied (publickey).\nfatal: Could not read from remote repository.", "deploy key"),
+            ("ssh: Could not resolve hostname git.example: Name or service not known", "getent"),
+            ("@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.", "was changed"),
+            ("Host key verification failed.", "fingerprint"),
+            ("fatal: unable to access 'https://x/': Could not resolve host: x", "getent"),
+            ("ssh: connect to host x port 22: Connection timed out", "firewall"),
+            ("fatal: 'x' does not appear to be a git repository", "`repository` in cm.toml"),
+        ] {
+            assert!(fetch_hint(said).contains(words), "{said}: {}", fetch_hint(said));
+        }
+    }
+}

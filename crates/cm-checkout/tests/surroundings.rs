@@ -1,0 +1,316 @@
+//! Other people's set-ups: submodules, content kept elsewhere, line ends, what is in the way. Each works, or is refused
+//! before anything is done.
+
+mod scene;
+
+use cm_checkout::{Checkout, is_unmoved};
+use cm_host::Host;
+use scene::{checkout, commit, git, host, open, read, scene, write};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// Looks and moves; gives why not.
+async fn bring(
+    host: &Host,
+    checkout: &Checkout<'_>,
+    scene: &scene::Scene,
+    commit: &str,
+) -> Result<(), cm_core::Failure> {
+    let state = checkout.prepare(Some("develop"), commit).await?;
+    checkout.nothing_lost(&state)?;
+    let snapshots = scene.server.with_file_name("snapshots");
+    checkout.move_to(&open(host), commit, snapshots.to_str().expect("utf-8"), "run1").await.map(drop)
+}
+
+/// Everything that a deployment must not touch when it refuses.
+fn all_of(directory: &Path) -> String {
+    let status = git(directory, &["status", "--porcelain", "--ignored"]);
+    format!("{}\n{status}", git(directory, &["rev-parse", "HEAD"]))
+}
+
+/// A repository beside the others, with one file; its path.
+fn library(scene: &scene::Scene, name: &str, text: &str) -> PathBuf {
+    let bare = scene.laptop.with_file_name(format!("{name}.git"));
+    let work = scene.laptop.with_file_name(format!("{name}-work"));
+    git(scene.laptop.parent().expect("parent"), &["init", "-q", "--bare", bare.to_str().expect("utf-8")]);
+    git(
+        scene.laptop.parent().expect("parent"),
+        &["clone", "-q", bare.to_str().expect("utf-8"), work.to_str().expect("utf-8")],
+    );
+    write(&work, "lib.txt", text);
+    commit(&work, "a library");
+    work
+}
+
+fn add_module(repository: &Path, url: &str, path: &str) {
+    git(repository, &["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", url, path]);
+}
+
+/// Takes a submodule to what its repository has now.
+fn bump(repository: &Path, path: &str) {
+    git(&repository.join(path), &["fetch", "-q"]);
+    git(&repository.join(path), &["checkout", "-q", "origin/develop"]);
+}
+
+#[tokio::test]
+async fn submodules_come_with_the_commit_nested_relative_and_moved() {
+    let (scene, host) = (scene(), host().await);
+    let checkout = checkout(&host, &scene);
+    let (inner, outer) = (library(&scene, "inner", "inner one"), library(&scene, "outer", "outer one"));
+    add_module(&outer, "../inner.git", "deep/inner");
+    commit(&outer, "nested");
+    add_module(&scene.laptop, "../outer.git", "vendor/outer");
+    let first = commit(&scene.laptop, "a submodule");
+    bring(&host, &checkout, &scene, &first).await.expect("the first");
+    assert_eq!(read(&scene.server, "vendor/outer/lib.txt"), "outer one");
+    assert_eq!(read(&scene.server, "vendor/outer/deep/inner/lib.txt"), "inner one");
+    let status = git(&scene.server, &["submodule", "status", "--recursive"]);
+    assert!(status.lines().count() == 2 && !status.lines().any(|line| line.starts_with(['-', '+', 'U'])), "{status}");
+
+    // The next bump, of both.
+    write(&inner, "lib.txt", "inner two");
+    commit(&inner, "two");
+    bump(&outer, "deep/inner");
+    write(&outer, "lib.txt", "outer two");
+    commit(&outer, "two");
+    bump(&scene.laptop, "vendor/outer");
+    let second = commit(&scene.laptop, "a bump");
+    // Prepared, its repository may be away.
+    let state = checkout.prepare(Some("develop"), &second).await.expect("prepared");
+    assert_eq!(state.endangered, Vec::<String>::new());
+    let away = scene.laptop.with_file_name("away.git");
+    fs::rename(scene.laptop.with_file_name("inner.git"), &away).expect("rename");
+    bring(&host, &checkout, &scene, &second).await.expect("the bump");
+    assert_eq!(read(&scene.server, "vendor/outer/lib.txt"), "outer two");
+    assert_eq!(read(&scene.server, "vendor/outer/deep/inner/lib.txt"), "inner two");
+    bring(&host, &checkout, &scene, &first).await.expect("back");
+    assert_eq!(read(&scene.server, "vendor/outer/deep/inner/lib.txt"), "inner one");
+
+    // Another URL, and a commit that only it has.
+    git(&outer, &["config", "-f", ".gitmodules", "submodule.deep/inner.url", "../away.git"]);
+    git(&inner, &["remote", "set-url", "origin", away.to_str().expect("utf-8")]);
+    write(&inner, "lib.txt", "inner three");
+    commit(&inner, "three");
+    git(&outer.join("deep/inner"), &["remote", "set-url", "origin", away.to_str().expect("utf-8")]);
+    bump(&outer, "deep/inner");
+    commit(&outer, "elsewhere");
+    bump(&scene.laptop, "vendor/outer");
+    let third = commit(&scene.laptop, "another URL");
+    bring(&host, &checkout, &scene, &third).await.expect("another URL");
+    assert_eq!(read(&scene.server, "vendor/outer/deep/inner/lib.txt"), "inner three");
+
+    // Gone, its files are gone; what somebody keeps there stays. Vendored, they are the commit's.
+    write(&scene.server, "vendor/outer/notes", "kept");
+    git(&scene.laptop, &["rm", "-q", "vendor/outer"]);
+    let gone = commit(&scene.laptop, "without");
+    bring(&host, &checkout, &scene, &gone).await.expect("without");
+    assert!(!scene.server.join("vendor/outer/lib.txt").exists() && !scene.server.join("vendor/outer/deep").exists());
+    assert_eq!(read(&scene.server, "vendor/outer/notes"), "kept");
+    bring(&host, &checkout, &scene, &third).await.expect("with it again");
+    write(&scene.laptop, "vendor/outer/lib.txt", "vendored");
+    let vendored = commit(&scene.laptop, "vendored");
+    bring(&host, &checkout, &scene, &vendored).await.expect("vendored");
+    assert_eq!(read(&scene.server, "vendor/outer/lib.txt"), "vendored");
+    assert!(!scene.server.join("vendor/outer/.git").exists());
+}
+
+#[tokio::test]
+async fn a_submodule_that_cannot_be_fetched_or_was_edited_stops_everything_before() {
+    let (scene, host) = (scene(), host().await);
+    let checkout = checkout(&host, &scene);
+    let library = library(&scene, "outer", "one");
+    add_module(&scene.laptop, "../outer.git", "vendor/outer");
+    let first = commit(&scene.laptop, "a submodule");
+    let (there, away) = (scene.laptop.with_file_name("outer.git"), scene.laptop.with_file_name("away.git"));
+    fs::rename(&there, &away).expect("rename");
+    let before = all_of(&scene.server);
+    let failure = bring(&host, &checkout, &scene, &first).await.expect_err("away");
+    assert_eq!(failure.code, "checkout.submodule");
+    assert!(failure.message.contains("vendor/outer: cannot be fetched from"), "{failure:?}");
+    assert_eq!(all_of(&scene.server), before);
+    fs::rename(&away, &there).expect("rename");
+    bring(&host, &checkout, &scene, &first).await.expect("there again");
+
+    write(&library, "lib.txt", "two");
+    commit(&library, "two");
+    bump(&scene.laptop, "vendor/outer");
+    let second = commit(&scene.laptop, "a bump");
+    write(&scene.server, "vendor/outer/lib.txt", "by hand");
+    let failure = bring(&host, &checkout, &scene, &second).await.expect_err("edited");
+    assert_eq!(
+        (failure.code.as_str(), failure.causes.concat().as_str()),
+        ("checkout.local-changes", "vendor/outer/lib.txt")
+    );
+    write(&scene.server, "vendor/outer/lib.txt", "one");
+
+    // Its repository is lost between the look and the move: the checkout goes back.
+    checkout.prepare(Some("develop"), &second).await.expect("prepared");
+    let objects = scene.server.join(".git/modules/vendor/outer");
+    let aside = scene.server.with_file_name("module");
+    fs::rename(&objects, &aside).expect("rename");
+    fs::rename(&there, &away).expect("rename");
+    let snapshots = scene.server.with_file_name("snapshots");
+    let moved = checkout.move_to(&open(&host), &second, snapshots.to_str().expect("utf-8"), "run1").await;
+    fs::rename(&aside, &objects).expect("rename");
+    assert!(!is_unmoved(&moved.expect_err("lost")), "nobody could put it back");
+    bring(&host, &checkout, &scene, &first).await.expect("put back");
+    assert_eq!(read(&scene.server, "vendor/outer/lib.txt"), "one");
+
+    // One that no .gitmodules knows.
+    git(&scene.laptop, &["rm", "-q", "--cached", ".gitmodules"]);
+    fs::remove_file(scene.laptop.join(".gitmodules")).expect("rm");
+    let third = commit(&scene.laptop, "an orphan");
+    let failure = bring(&host, &checkout, &scene, &third).await.expect_err("an orphan");
+    assert_eq!(failure.code, "checkout.submodule");
+    assert!(failure.message.contains("is in no .gitmodules"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn content_that_is_elsewhere_is_brought_or_refused() {
+    let (scene, host) = (scene(), host().await);
+    let checkout = checkout(&host, &scene);
+    write(&scene.laptop, ".gitattributes", "# *.md filter=lfs\n*.bin filter=lfs diff=lfs -text\n");
+    let none = commit(&scene.laptop, "rules without a file");
+    bring(&host, &checkout, &scene, &none).await.expect("nothing is elsewhere");
+    let before = all_of(&scene.server);
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n";
+    write(&scene.laptop, "big.bin", pointer);
+    git(&scene.laptop, &["-c", "filter.lfs.clean=cat", "add", "-A"]);
+    let large = commit(&scene.laptop, "a large file");
+    let failure = bring(&host, &checkout, &scene, &large).await.expect_err("it is nowhere");
+    assert_eq!(failure.code, "checkout.content");
+    assert!(failure.message.contains("big.bin"), "{failure:?}");
+    write(&scene.laptop, ".gitattributes", "secret filter=git-crypt diff=git-crypt\n");
+    fs::remove_file(scene.laptop.join("big.bin")).expect("rm");
+    let locked = commit(&scene.laptop, "encrypted");
+    let failure = bring(&host, &checkout, &scene, &locked).await.expect_err("locked");
+    assert!(failure.code == "checkout.content" && failure.message.contains("git-crypt"), "{failure:?}");
+    assert_eq!(all_of(&scene.server), before);
+    git(&scene.server, &["config", "filter.git-crypt.smudge", "cat"]);
+    bring(&host, &checkout, &scene, &locked).await.expect("unlocked");
+}
+
+#[tokio::test]
+async fn files_have_the_commits_bytes_whatever_git_is_set_to_there() {
+    let (scene, host) = (scene(), host().await);
+    let checkout = checkout(&host, &scene);
+    write(&scene.laptop, "app/run.sh", "one\ntwo\n");
+    write(&scene.laptop, "app/main.py", "two");
+    let first = commit(&scene.laptop, "lines");
+    git(&scene.server, &["config", "core.autocrlf", "true"]);
+    bring(&host, &checkout, &scene, &first).await.expect("moved");
+    assert_eq!(read(&scene.server, "app/run.sh"), "one\ntwo\n");
+    // As a checkout that somebody cloned so has it, and Git takes it for clean.
+    fs::remove_file(scene.server.join("app/run.sh")).expect("rm");
+    git(&scene.server, &["restore", "app/run.sh"]);
+    assert_eq!(read(&scene.server, "app/run.sh"), "one\r\ntwo\r\n");
+    write(&scene.laptop, "app/main.py", "three");
+    let second = commit(&scene.laptop, "something else");
+    bring(&host, &checkout, &scene, &second).await.expect("moved");
+    assert_eq!(read(&scene.server, "app/run.sh"), "one\ntwo\n");
+}
+
+#[tokio::test]
+async fn what_is_in_the_way_is_found_before_anything_is_done() {
+    let (scene, host) = (scene(), host().await);
+    let checkout = checkout(&host, &scene);
+    write(&scene.laptop, "app/main.py", "two");
+    let target = commit(&scene.laptop, "second");
+    let before = all_of(&scene.server);
+    fs::write(scene.server.join(".git/index.lock"), "").expect("write");
+    let failure = bring(&host, &checkout, &scene, &target).await.expect_err("locked");
+    assert_eq!(failure.code, "checkout.blocked");
+    assert!(failure.message.contains(".git/index.lock") && failure.hint.expect("hint").contains("pgrep"));
+    let snapshots = scene.server.with_file_name("snapshots");
+    let moved = checkout.move_to(&open(&host), &target, snapshots.to_str().expect("utf-8"), "run1").await;
+    assert!(is_unmoved(&moved.expect_err("locked")));
+    fs::remove_file(scene.server.join(".git/index.lock")).expect("rm");
+    assert_eq!(all_of(&scene.server), before);
+    bring(&host, &checkout, &scene, &target).await.expect("free");
+}
+
+#[tokio::test]
+async fn a_protected_file_does_not_go_with_its_directory() {
+    let (scene, host) = (scene(), host().await);
+    write(&scene.laptop, "conf/readme", "tracked");
+    write(&scene.laptop, "other/readme", "tracked");
+    let first = commit(&scene.laptop, "a directory");
+    let path = scene.server.to_str().expect("utf-8");
+    let own = ["Caddyfile", "conf/local/.env"].map(str::to_owned);
+    let checkout = Checkout::new(&host, path, "origin", &own);
+    write(&scene.server, "conf/local/.env", "SECRET=1");
+    bring(&host, &checkout, &scene, &first).await.expect("a directory");
+    fs::remove_dir_all(scene.laptop.join("conf")).expect("rm");
+    std::os::unix::fs::symlink("other", scene.laptop.join("conf")).expect("link");
+    let link = commit(&scene.laptop, "a link");
+    fs::remove_file(scene.laptop.join("conf")).expect("rm");
+    write(&scene.laptop, "conf", "a file");
+    let file = commit(&scene.laptop, "a file");
+    fs::remove_file(scene.laptop.join("conf")).expect("rm");
+    write(&scene.laptop, "conf/local", "a file below");
+    let below = commit(&scene.laptop, "a file below");
+    for target in [link, file, below] {
+        let failure = bring(&host, &checkout, &scene, &target).await.expect_err("it would go");
+        assert_eq!(failure.code, "checkout.displaced", "{failure:?}");
+        assert!(failure.message.contains("conf/local/.env"), "{failure:?}");
+        assert_eq!(read(&scene.server, "conf/local/.env"), "SECRET=1");
+    }
+    fs::remove_dir_all(scene.laptop.join("conf")).expect("rm");
+    let without = commit(&scene.laptop, "no such directory");
+    bring(&host, &checkout, &scene, &without).await.expect("it is only emptied");
+    assert_eq!(read(&scene.server, "conf/local/.env"), "SECRET=1");
+}
+
+#[tokio::test]
+async fn only_what_would_be_lost_stops_and_is_called_what_it_is() {
+    let (scene, host) = (scene(), host().await);
+    let checkout = checkout(&host, &scene);
+    write(&scene.laptop, "new/deep/file.txt", "new");
+    write(&scene.laptop, "plain", "new");
+    let target = commit(&scene.laptop, "new files");
+    fs::set_permissions(scene.server.join("app/main.py"), fs::Permissions::from_mode(0o755)).expect("chmod");
+    fs::create_dir_all(scene.server.join("plain/empty")).expect("mkdir");
+    let state = checkout.prepare(Some("develop"), &target).await.expect("prepared");
+    assert_eq!((state.endangered, state.modes), (Vec::new(), vec!["app/main.py".to_owned()]));
+    write(&scene.server, "plain/empty/notes", "mine");
+    write(&scene.server, "new", "mine");
+    let state = checkout.prepare(Some("develop"), &target).await.expect("prepared");
+    assert_eq!(state.untracked, ["new", "plain/empty/notes"]);
+    let failure = checkout.nothing_lost(&state).expect_err("lost");
+    assert!(failure.message.contains("not in Git, in the way of the commit's files"), "{failure:?}");
+    fs::remove_file(scene.server.join("new")).expect("rm");
+    fs::remove_file(scene.server.join("plain/empty/notes")).expect("rm");
+    bring(&host, &checkout, &scene, &target).await.expect("nothing is lost");
+    assert_eq!(fs::metadata(scene.server.join("app/main.py")).expect("stat").permissions().mode() & 0o777, 0o644);
+    // A directory of the repository becomes a file: what somebody keeps in it is in the way.
+    fs::remove_dir_all(scene.laptop.join("new")).expect("rm");
+    write(&scene.laptop, "new", "a file now");
+    let target = commit(&scene.laptop, "a file");
+    write(&scene.server, "new/deep/upload.jpg", "mine");
+    let state = checkout.prepare(Some("develop"), &target).await.expect("prepared");
+    assert_eq!(state.untracked, ["new/deep/upload.jpg"]);
+}
+
+#[tokio::test]
+async fn a_fetch_that_fails_says_why_and_a_branch_that_is_gone_is_in_nobodys_way() {
+    let (scene, host) = (scene(), host().await);
+    let checkout = checkout(&host, &scene);
+    // `release` was there; now `release/2` is.
+    git(&scene.laptop, &["push", "-q", "origin", "HEAD:refs/heads/release"]);
+    git(&scene.server, &["fetch", "-q"]);
+    git(&scene.laptop, &["push", "-q", "origin", ":refs/heads/release"]);
+    write(&scene.laptop, "app/main.py", "two");
+    git(&scene.laptop, &["commit", "-qam", "second"]);
+    git(&scene.laptop, &["push", "-q", "origin", "HEAD:refs/heads/release/2"]);
+    let target = git(&scene.laptop, &["rev-parse", "HEAD"]);
+    checkout.prepare(Some("release/2"), &target).await.expect("pruned");
+    assert_eq!(git(&scene.server, &["rev-parse", "origin/release/2"]), target);
+
+    write(&scene.laptop, "app/main.py", "three");
+    let target = commit(&scene.laptop, "third");
+    fs::rename(scene.laptop.with_file_name("origin.git"), scene.laptop.with_file_name("away.git")).expect("rename");
+    let failure = checkout.prepare(Some("develop"), &target).await.expect_err("away");
+    assert_eq!(failure.code, "checkout.fetch");
+    assert!(failure.causes.concat().contains("does not appear to be a git repository"), "{failure:?}");
+}

@@ -1,0 +1,75 @@
+//! What a preflight comes to: every finding is told, and the gravest decides.
+
+use super::finding::{Finding, Weight};
+use super::report::Report;
+use cm_core::{Done, Exit, Failure, Log, Result};
+
+/// The end of a preflight: what was found is told, and the gravest of it is the failure.
+///
+/// # Errors
+/// The gravest finding.
+pub fn conclude(reports: &[Report], own: Vec<Finding>, log: &Log) -> Result<Done> {
+    for report in reports.iter().filter(|report| report.facts.get("docker").is_some()) {
+        log.info(report.line());
+    }
+    let findings: Vec<&Finding> = own.iter().chain(reports.iter().flat_map(|report| &report.findings)).collect();
+    for finding in findings.iter().filter(|finding| finding.weight == Weight::Warn) {
+        let hint = finding.hint.as_ref().map_or(String::new(), |hint| format!("\nhint: {hint}"));
+        log.warn(format!("{}{hint}", finding.line()));
+    }
+    let failures: Vec<_> = findings.iter().filter(|finding| finding.weight == Weight::Fail).collect();
+    // The first of the gravest.
+    let Some(gravest) = failures.iter().rev().max_by_key(|finding| gravity(finding.exit)) else {
+        let names = reports.iter().map(|report| report.host.as_str()).collect::<Vec<_>>().join(", ");
+        let summary = format!("ready: {names}");
+        log.success(format!("servers {summary}"));
+        return Ok(if findings.is_empty() { Done::ok(summary) } else { Done::warned(summary) });
+    };
+    let mut failure = Failure::new(gravest.exit, gravest.about.code, gravest.line());
+    failure.hint.clone_from(&gravest.hint);
+    failure.retryable = matches!(gravest.exit, Exit::Unreachable | Exit::LockHeld);
+    let mut hints = vec![&gravest.hint];
+    for other in failures.iter().filter(|other| other.line() != gravest.line()) {
+        // What is to be done is said once, also where several servers lack the same.
+        let hint = other.hint.as_ref().filter(|_| !hints.contains(&&other.hint));
+        let hint = hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+        failure = failure.cause(format!("also: {}{hint}", other.line()));
+        hints.push(&other.hint);
+    }
+    Err(failure)
+}
+
+/// A host that cannot be reached outweighs what cannot be checked, that what is wrong,
+/// and that somebody who will be done soon.
+fn gravity(exit: Exit) -> u8 {
+    match exit {
+        Exit::Unreachable => 3,
+        Exit::HealthUnknown => 2,
+        Exit::LockHeld => 0,
+        _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::preflight::needs;
+
+    #[test]
+    fn the_gravest_finding_decides_and_the_others_are_named() {
+        let mut report = Report {
+            findings: vec![
+                Finding::fail(Exit::Config, &needs::ENV_FILE, "no env file"),
+                Finding::fail(Exit::Unreachable, &needs::HOST, "cannot be reached"),
+                Finding::warn(&needs::DISK, "nearly full"),
+            ],
+            ..Report::new("one")
+        };
+        let log = Log::new("test", cm_core::Format::Text, cm_core::Level::Fail);
+        let failure = conclude(std::slice::from_ref(&report), Vec::new(), &log).expect_err("grave");
+        assert_eq!((failure.exit, failure.code.as_str()), (Exit::Unreachable, "preflight.host"));
+        assert_eq!(failure.causes, ["also: no env file"]);
+        report.findings.drain(..2);
+        assert!(conclude(&[report], Vec::new(), &log).is_ok(), "a warning stops nothing");
+    }
+}

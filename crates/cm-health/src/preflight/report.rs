@@ -1,0 +1,265 @@
+//! One server, looked at: its own facts, what Compose says to the file that comes, what moving
+//! the checkout would meet, and what runs there now.
+
+use super::checkout;
+use super::coming::{Coming, ComposeFile};
+use super::facts::Facts;
+use super::finding::Finding;
+use super::findings::{Expected, judge, size};
+use super::tunnels::Tunnels;
+use super::{LIMIT, here, needs};
+use crate::neighbours::{Unwell, unwell};
+use cm_core::{Exit, Log, Result};
+use cm_engine::Container;
+use cm_host::{Host, Output, Target};
+use cm_project::{HostSpec, Project};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::time::Instant;
+
+const LOOK: &str = concat!(cm_project::env_keys_sh!(), include_str!("look.sh"));
+
+const MOUNTS: &str = include_str!("mounts.sh");
+
+/// Whether somebody else may hold the deploy lock.
+#[derive(Clone, Copy, Debug)]
+pub enum Lock {
+    /// This run is inside one.
+    Ours,
+    /// It has to be looked at.
+    Look {
+        /// Whether this run will take none.
+        dry: bool,
+    },
+}
+
+/// What was found on one host.
+pub struct Report {
+    /// Its name.
+    pub host: String,
+    /// What its own look said.
+    pub facts: Facts,
+    /// What is not healthy now.
+    pub unwell: Vec<Unwell>,
+    /// How far its clock is ahead, in seconds, if that is certain.
+    pub ahead: Option<f64>,
+    /// What is not as it should be.
+    pub findings: Vec<Finding>,
+}
+
+/// Looks at one host. That it cannot be reached is a finding, too.
+pub async fn look(project: &Project, spec: &HostSpec, coming: &Coming, lock: Lock, log: &Log) -> Report {
+    let mut report = Report::new(&spec.name);
+    if let Err(failure) = report.fill(project, spec, coming, lock, log).await {
+        report.findings.push(Finding::of(&needs::HOST, failure.exit, &failure));
+    }
+    for finding in &mut report.findings {
+        finding.host = Some(spec.name.clone());
+    }
+    report
+}
+
+impl Report {
+    /// Nothing yet.
+    pub fn new(host: &str) -> Report {
+        Report { host: host.to_owned(), facts: Facts::default(), unwell: Vec::new(), ahead: None, findings: Vec::new() }
+    }
+
+    async fn fill(&mut self, project: &Project, spec: &HostSpec, coming: &Coming, lock: Lock, log: &Log) -> Result<()> {
+        let host = Host::connect(&Target::of(project, spec)?, log).await?;
+        let checkout = spec.checkout()?;
+        let (protected, variables) = (project.protected(), project.variable_files());
+        let env_file = project.config.compose.env_file.as_deref();
+        let env_file = env_file.map(|file| variables.first().map_or(file, String::as_str));
+        let asked = (Instant::now(), Timestamp::now());
+        let origin = project.origin();
+        let arguments = [
+            host.path(&checkout),
+            origin.as_deref().unwrap_or_default().to_owned(),
+            project.remote().to_owned(),
+            env_file.unwrap_or_default().to_owned(),
+        ];
+        let script = host.script(LOOK, arguments.into_iter().chain(protected.iter().cloned())).limit(LIMIT);
+        let lock = async {
+            match lock {
+                Lock::Ours => None,
+                Lock::Look { dry } => here::lock_on(project, &host, dry).await,
+            }
+        };
+        let (looked, config, lock, tunnels, moving) = tokio::join!(
+            script.output(),
+            coming.compose.try_out(project, &host, &checkout),
+            lock,
+            Tunnels::to(project, &spec.name).judge(&host),
+            checkout::moving(project, &host, &checkout, coming),
+        );
+        self.facts = Facts::parse(&looked?.text());
+        self.ahead = ahead(&self.facts, asked);
+        let branch = project.branch();
+        let expected = Expected {
+            checkout: &checkout,
+            branch: &branch,
+            env_file,
+            protected: &protected,
+            brought: &coming.protected,
+            origin: origin.as_deref(),
+            moving: &moving,
+            ahead: self.ahead,
+        };
+        self.findings = judge(&self.facts, &expected);
+        self.findings.extend(lock);
+        self.findings.extend(tunnels);
+        self.findings.extend(host.needs_more_connections().then(few_sessions));
+        self.containers(project, &host, &checkout, coming, config).await
+    }
+
+    /// What runs there, where anything can.
+    async fn containers(
+        &mut self,
+        project: &Project,
+        host: &Host,
+        checkout: &str,
+        coming: &Coming,
+        config: Result<Output>,
+    ) -> Result<()> {
+        if self.facts.get("docker").is_none() {
+            return Ok(());
+        }
+        if self.facts.get("head").is_some() {
+            let name = self.compose(&coming.compose, &config?);
+            self.now(project, host, checkout, name).await?;
+        }
+        let Some(path) = self.facts.get("no-checkout") else { return Ok(()) };
+        let name = cm_engine::project_name(project, host, checkout).await?;
+        let containers = cm_engine::containers(host, &name).await?;
+        if let Some((name, elsewhere)) = cm_engine::elsewhere(path, &project.prefix, &containers) {
+            let message = format!("there is no checkout at {path}, and {name} runs from {elsewhere}");
+            self.findings.push(
+                Finding::fail(Exit::Config, &needs::ELSEWHERE, message)
+                    .hint(format!("say so in cm.toml: checkout = \"{elsewhere}\"; or remove those containers")),
+            );
+        }
+        Ok(())
+    }
+
+    /// Whether the compose file is understood there; gives the project's name.
+    fn compose(&mut self, file: &ComposeFile, config: &Output) -> Option<String> {
+        if !config.success() {
+            let said = config.stderr.trim().lines().last().unwrap_or("no reason given").to_owned();
+            self.findings.push(file.not_accepted(&said));
+            return None;
+        }
+        for variable in unset_variables(&config.stderr) {
+            self.findings.push(Finding::warn(
+                &needs::UNSET_VARIABLE,
+                format!("the compose file wants the variable {variable}, which is not set there"),
+            ));
+        }
+        let value: Value = serde_json::from_slice(&config.stdout).unwrap_or_default();
+        Some(cm_engine::Config::read(&value).project).filter(|name| !name.is_empty())
+    }
+
+    /// What is not well now. It stops nothing: the deployment may be the cure.
+    async fn now(&mut self, project: &Project, host: &Host, checkout: &str, name: Option<String>) -> Result<()> {
+        let name = name.or_else(|| project.compose.name.clone()).unwrap_or_else(|| project.name());
+        let containers = cm_engine::containers(host, &name).await?;
+        self.unwell = unwell(host.name(), &containers);
+        self.stale_mounts(host, &containers).await?;
+        if let Some(stray) = cm_engine::stray(host, (checkout, &project.prefix), &[], &containers).await? {
+            self.findings.push(Finding::warn(&needs::ELSEWHERE, cm_engine::stray_words(&stray, checkout)));
+        }
+        for unwell in &self.unwell {
+            let message =
+                format!("unhealthy before the deployment: {}: {} ({})", unwell.service, unwell.state, unwell.container);
+            self.findings.push(Finding::warn(&needs::UNWELL, message));
+        }
+        Ok(())
+    }
+
+    /// Mounted files that a container does not see as they are.
+    async fn stale_mounts(&mut self, host: &Host, containers: &[Container]) -> Result<()> {
+        let running = containers.iter().filter(|container| container.is_running());
+        let mounts = running.flat_map(|container| container.binds.iter().map(move |mount| (container, mount)));
+        let arguments: Vec<&str> = mounts
+            .flat_map(|(container, mount)| [&container.id, &container.name, &mount.source, &mount.destination])
+            .map(String::as_str)
+            .collect();
+        if arguments.is_empty() {
+            return Ok(());
+        }
+        let output = host.script(MOUNTS, arguments).limit(LIMIT).output().await?;
+        for (container, path) in output.text().lines().filter_map(|line| line.split_once(' ')) {
+            let message =
+                format!("container {container} does not see {path} as it is on the host now: the file was replaced");
+            self.findings.push(Finding::warn(&needs::STALE_MOUNT, message).hint(format!("docker restart {container}")));
+        }
+        Ok(())
+    }
+
+    /// What is there, in one line.
+    pub fn line(&self) -> String {
+        let get = |name: &str| self.facts.get(name).unwrap_or("?");
+        let head: String = get("head").chars().take(12).collect();
+        let disk = self.facts.room("docker-disk-kib").map_or("?".to_owned(), |room| size(room.free));
+        let versions = format!("Docker {}, Compose {}", get("docker"), get("compose"));
+        let checkout = match self.facts.get("head") {
+            Some(_) => format!("checkout at {head} ({})", get("branch")),
+            None => "no checkout".to_owned(),
+        };
+        format!("{}: {versions}, {disk} of disk free, {checkout}", self.host)
+    }
+
+    pub fn to_json(&self) -> Value {
+        let room = |name: &str| self.facts.room(name).map(|room| json!({"free": room.free, "total": room.total}));
+        json!({
+            "docker": self.facts.get("docker"),
+            "compose": self.facts.get("compose"),
+            "docker_disk_kib": room("docker-disk-kib"),
+            "checkout_disk_kib": room("checkout-disk-kib"),
+            "memory_available_kib": self.facts.get("memory-kib").and_then(|kib| kib.parse::<u64>().ok()),
+            "head": self.facts.get("head"),
+            "branch": self.facts.get("branch"),
+            "clock_ahead_s": self.ahead.map(|ahead| (ahead * 1000.0).round() / 1000.0),
+            "unwell": self.unwell,
+        })
+    }
+}
+
+/// How far the server's clock is ahead, if it can be more than the question took.
+fn ahead(facts: &Facts, (asked, at): (Instant, Timestamp)) -> Option<f64> {
+    let took = asked.elapsed().as_secs_f64();
+    let here = at.as_millisecond() as f64 / 1000.0 + took / 2.0;
+    let ahead = facts.clock()? - here;
+    Some(if ahead.abs() <= took / 2.0 { 0.0 } else { ahead })
+}
+
+fn few_sessions() -> Finding {
+    let message = "sshd allows fewer sessions a connection than cm uses at a time, so that it opens more connections";
+    Finding::warn(&needs::SESSIONS, message)
+        .hint("it works, and takes longer; as root there: MaxSessions 10 in /etc/ssh/sshd_config, and reload sshd")
+}
+
+/// The names in Compose's warnings: `The "NAME" variable is not set.`
+fn unset_variables(said: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for line in said.lines().filter(|line| line.contains("variable is not set")) {
+        let name = line.replace('\\', "");
+        let name =
+            name.split_once("The \"").and_then(|(_, rest)| rest.split_once('"')).map(|(name, _)| name.to_owned());
+        names.extend(name.filter(|name| !names.contains(name)));
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_unset_variables_are_found_in_what_compose_says() {
+        let said = "time=\"2026-05-04T09:30:00Z\" level=warning msg=\"The \\\"REDIS_URL\\\" variable is not set. Defaulting to a blank string.\"\n\
+            WARN[0000] The \"API_KEY\" variable is not set. Defaulting to a blank string.\n\
+            WARN[0000] The \"API_KEY\" variable is not set. Defaulting to a blank string.\n";
+        assert_eq!(unset_variables(said), ["REDIS_URL", "API_KEY"]);
+    }
+}

@@ -1,0 +1,120 @@
+//! An address as people write it, as ssh wants it. `ssh` itself takes a port only in a URL or as an
+//! option, and a bracketed IPv6 address only in a URL; cm.toml takes what other tools take.
+
+use crate::Target;
+use cm_core::{Exit, Failure, Result};
+
+/// The arguments of ssh for one address.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Destination {
+    port: Option<u16>,
+    /// `user@host`, a host, an alias of the ssh configuration, or a URL.
+    name: String,
+}
+
+impl Destination {
+    /// Reads `[USER@]HOST[:PORT]`, where HOST may be `[ADDRESS]`, and `ssh://…`.
+    ///
+    /// # Errors
+    /// [`Exit::Config`] with `config.address` for anything else, and what would be an option.
+    pub fn of(target: &Target) -> Result<Destination> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "@.:_-/[]%".contains(c);
+        let address = target.address.as_str();
+        let sound = !address.is_empty() && !address.starts_with('-') && address.chars().all(plain);
+        let read = if sound { read(address) } else { None };
+        read.ok_or_else(|| {
+            let message = format!("host {:?} has the address {address:?}, which is not a valid `user@host`", target.name);
+            Failure::new(Exit::Config, "config.address", message).hint(
+                "set `address` in cm.toml, and the variables it names: user@host, user@host:2222, user@[::1]:2222, ssh://user@host:2222, or an alias of ~/.ssh/config",
+            )
+        })
+    }
+
+    /// `-p PORT -- NAME`.
+    pub fn arguments(&self) -> Vec<String> {
+        let port = self.port.iter().flat_map(|port| ["-p".to_owned(), port.to_string()]);
+        port.chain(["--".to_owned(), self.name.clone()]).collect()
+    }
+
+    /// The same as a person types it after `ssh`.
+    pub fn typed(&self) -> String {
+        let port = self.port.map(|port| format!("-p {port} ")).unwrap_or_default();
+        format!("{port}{}", self.name)
+    }
+}
+
+fn read(address: &str) -> Option<Destination> {
+    if address.starts_with("ssh://") {
+        return Some(Destination { port: None, name: address.to_owned() });
+    }
+    let (user, rest) = address.rsplit_once('@').map_or((None, address), |(user, rest)| (Some(user), rest));
+    let (host, port) = match rest.strip_prefix('[') {
+        Some(rest) => {
+            let (host, after) = rest.split_once(']')?;
+            (host, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
+        }
+        // More than one colon is an IPv6 address.
+        None => match rest.split_once(':') {
+            Some((host, port)) if !port.contains(':') => (host, Some(port)),
+            _ => (rest, None),
+        },
+    };
+    let port =
+        port.map(|port| port.parse::<u16>().ok().filter(|port| *port > 0)).map_or(Some(None), |port| port.map(Some))?;
+    let sound = |word: &str| !word.is_empty() && !word.starts_with('-') && !word.contains(['[', ']', '/']);
+    if !sound(host) || user.is_some_and(|user| !sound(user)) {
+        return None;
+    }
+    let name = user.map_or(host.to_owned(), |user| format!("{user}@{host}"));
+    Some(Destination { port, name })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(address: &str) -> Result<Vec<String>> {
+        let target = Target { name: "web".to_owned(), address: address.to_owned(), ssh_config: None };
+        Destination::of(&target).map(|destination| destination.arguments())
+    }
+
+    #[test]
+    fn what_people_write_is_what_ssh_wants() {
+        for (address, arguments) in [
+            ("ada@web.example", "-- ada@web.example"),
+            ("web", "-- web"),
+            ("ada@web.example:2222", "-p 2222 -- ada@web.example"),
+            ("web:2222", "-p 2222 -- web"),
+            ("ada@[::1]:2222", "-p 2222 -- ada@::1"),
+            ("[::1]", "-- ::1"),
+            ("ada@fe80::1%eth0", "-- ada@fe80::1%eth0"),
+            ("ssh://ada@web.example:2222", "-- ssh://ada@web.example:2222"),
+        ] {
+            assert_eq!(of(address).expect(address).join(" "), arguments, "{address}");
+        }
+    }
+
+    #[test]
+    fn addresses_that_would_be_options_or_commands_are_refused() {
+        for address in [
+            "",
+            "-oProxyCommand=id",
+            "a b",
+            "$(id)",
+            "a;b",
+            "u@h\n",
+            "u@h:",
+            "u@h:ssh",
+            "u@h:0",
+            "u@h:65536",
+            "@h",
+            "u@",
+            "[::1",
+            "[::1]22",
+            "u@-h",
+            "a/b",
+        ] {
+            assert_eq!(of(address).expect_err(address).code, "config.address", "{address}");
+        }
+    }
+}

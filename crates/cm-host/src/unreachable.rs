@@ -1,0 +1,141 @@
+//! Why a server cannot be reached, by what ssh said, and what to do about exactly that: with the
+//! address, the port and the configuration that ssh really uses.
+
+use crate::Target;
+use crate::address::Destination;
+use crate::ssh::CONNECT_TIMEOUT;
+use cm_core::{Exit, Failure};
+use std::process::Stdio;
+use std::time::Duration;
+
+/// `ssh -G` asks nobody.
+const CONFIGURATION_LIMIT: Duration = Duration::from_secs(5);
+
+/// Words of ssh, and what to do. The others depend on the address.
+const HINTS: [(&str, &str); 9] = [
+    (
+        "IDENTIFICATION HAS CHANGED",
+        "ask the server's owner whether it was set up again; only then remove the old key, as ssh says above",
+    ),
+    (
+        "signing failed",
+        "the agent did not sign: unlock it, or touch the hardware key when it blinks; then try again (`ssh-add -l` lists its keys)",
+    ),
+    (
+        "Too many authentication failures",
+        "the agent offers more keys than the server tries: in ~/.ssh/config, for this host, IdentityFile and `IdentitiesOnly yes`",
+    ),
+    (
+        "Permission denied",
+        "the server does not accept your key: ssh-add it, or ask for it to be added to the deploy user's authorized_keys",
+    ),
+    (
+        "Could not resolve",
+        "check the address in cm.toml and the variables it names; an alias must be in the ssh configuration",
+    ),
+    ("Bad configuration option", "fix the ssh configuration at the line that ssh names"),
+    ("Bad owner or permissions", "the ssh configuration must be yours alone: chmod 600 on the file that ssh names"),
+    (
+        "Connection refused",
+        "nothing listens there: is sshd running, and is it the right port? `user@host:2222` in cm.toml names one",
+    ),
+    (
+        "kex_exchange_identification",
+        "sshd closed the line at once: it is busy (MaxStartups), or bans this address (fail2ban); wait, then try again",
+    ),
+];
+
+/// Without a reason.
+pub fn failure(target: &Target, destination: &Destination) -> Failure {
+    Failure::new(
+        Exit::Unreachable,
+        "host.unreachable",
+        format!("cannot reach host {:?} ({})", target.name, target.address),
+    )
+    .hint(format!("try: ssh{} -o ConnectTimeout={CONNECT_TIMEOUT} {} true", config_flag(target), destination.typed()))
+    .retryable()
+}
+
+/// Nobody said anything.
+pub fn silent(target: &Target, destination: &Destination, limit: Duration) -> Failure {
+    failure(target, destination).cause(format!("no answer within {} s", limit.as_secs())).hint(format!(
+        "try: ssh{} {} true; if your key is a hardware key, it may wait for a touch",
+        config_flag(target),
+        destination.typed()
+    ))
+}
+
+/// `ssh` reads another configuration only when it is told.
+fn config_flag(target: &Target) -> String {
+    target.ssh_config.as_ref().map(|config| format!(" -F {}", config.display())).unwrap_or_default()
+}
+
+/// What ssh said, with a hint that fits it.
+pub async fn explain(target: &Target, destination: &Destination, said: &str) -> Failure {
+    let failure = failure(target, destination).cause(if said.is_empty() { "ssh gave no reason" } else { said });
+    match HINTS.iter().find(|(words, _)| said.contains(words)) {
+        Some((_, hint)) => failure.hint(*hint),
+        None if said.contains("Host key verification failed") => {
+            let real = configuration(target, destination).await;
+            failure.hint(unknown_key(&real, &format!("ssh{} {}", config_flag(target), destination.typed())))
+        }
+        None => failure,
+    }
+}
+
+/// How to get to know a server; `ssh` is the command that reaches it.
+fn unknown_key(real: &str, ssh: &str) -> String {
+    let value = |key: &str| real.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
+    let by_hand = format!("connect once by hand, and compare the key's fingerprint with the server's owner: {ssh}");
+    // Who jumps cannot be asked by ssh-keyscan.
+    let jumps = ["proxyjump", "proxycommand"].iter().any(|key| value(key).is_some_and(|value| value != "none"));
+    let (Some(host), Some(port), false) = (value("hostname"), value("port"), jumps) else { return by_hand };
+    let port = if port == "22" { String::new() } else { format!("-p {port} ") };
+    format!("{by_hand}; or, if the network between is trusted: ssh-keyscan -H {port}{host} >> ~/.ssh/known_hosts")
+}
+
+/// What ssh makes of the address and its configuration; nothing if it does not say.
+async fn configuration(target: &Target, destination: &Destination) -> String {
+    let mut ssh = tokio::process::Command::new("ssh");
+    if let Some(config) = &target.ssh_config {
+        ssh.arg("-F").arg(config);
+    }
+    ssh.arg("-G").args(destination.arguments()).stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    let output = tokio::time::timeout(CONFIGURATION_LIMIT, ssh.output()).await;
+    output
+        .ok()
+        .and_then(Result::ok)
+        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn hint(address: &str, said: &str) -> String {
+        let target =
+            Target { name: "web".to_owned(), address: address.to_owned(), ssh_config: Some("/dev/null".into()) };
+        let destination = Destination::of(&target).expect("an address");
+        explain(&target, &destination, said).await.hint.expect("a hint")
+    }
+
+    #[tokio::test]
+    async fn a_changed_key_is_never_answered_with_adding_it() {
+        let said = "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.";
+        let hint = hint("u@h", said).await;
+        assert!(hint.starts_with("ask the server's owner") && !hint.contains("keyscan"), "{hint}");
+    }
+
+    #[tokio::test]
+    async fn an_unknown_key_is_asked_for_where_the_server_really_is() {
+        let said = "No ED25519 host key is known for [h]:2222\nHost key verification failed.";
+        for address in ["u@h:2222", "ssh://u@h:2222"] {
+            let hint = hint(address, said).await;
+            assert!(hint.contains("ssh-keyscan -H -p 2222 h >> "), "{hint}");
+            assert!(hint.contains("ssh -F /dev/null "), "{hint}");
+        }
+        let behind = unknown_key("hostname h\nport 22\nproxyjump gate", "ssh h");
+        assert!(!behind.contains("keyscan") && behind.contains("ssh h"), "{behind}");
+    }
+}
