@@ -9,6 +9,7 @@
 //! that closes a collection is only ever written after its cursor ended well.
 
 use crc::{CRC_64_XZ, Crc, Digest, Table};
+use std::fmt;
 use std::io::{self, Read};
 
 /// The first four bytes of a file, little-endian.
@@ -100,6 +101,16 @@ impl Kind {
             Kind::View => "view",
             Kind::Timeseries => "timeseries",
         }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Collection => "collection",
+            Kind::View => "view",
+            Kind::Timeseries => "time series",
+        })
     }
 }
 

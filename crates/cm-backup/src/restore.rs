@@ -117,10 +117,12 @@ impl Job<'_> {
             false => None,
         };
         restore.look(&mut plan).await?;
-        restore.tell(&plan, &self.source.display);
         if !self.dry_run() {
             check_confirmed(&plan, &self.request.confirmed)?;
         }
+        restore.recover(&mut plan, self.dry_run()).await?;
+        plan.place()?;
+        restore.tell(&plan, &self.source.display);
         let restored = match plan.is_aside() && accounts_of.is_none() && !self.dry_run() {
             true => self.verify_meanwhile(&restore, &plan).await?,
             false => match self.verify_first(&mut restore, &plan, accounts_of).await? {

@@ -1,6 +1,21 @@
-//! The names of databases.
+//! The names of databases, and those that belong to a restore.
 
 use cm_core::{Exit, Failure, Result};
+
+/// What the names of collections begin with that belong to a restore.
+pub const OWN_PREFIX: &str = "cm_restore.";
+
+/// What the name of a restore's journal ends with.
+pub const JOURNAL_SUFFIX: &str = ".journal";
+
+/// What stands in the name of what was written under another's name while names changed. It is
+/// somebody's data, and stays.
+pub const MEANWHILE: &str = ".meanwhile-";
+
+/// Whether a collection is one that a restore works with, and nobody's data.
+pub fn is_of_a_restore(collection: &str) -> bool {
+    collection.starts_with(OWN_PREFIX) && !collection.contains(MEANWHILE)
+}
 
 /// The database to read: the one that was named, else the URI's.
 ///

@@ -4,6 +4,7 @@
 
 use crate::accounts::Accounts;
 use crate::command::{LIMIT, ask, ask_within, list};
+use crate::name::{JOURNAL_SUFFIX, is_of_a_restore};
 use bson::{Bson, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc};
 use cm_archive::{Entry, Kind, hex, metadata};
 use cm_core::{Exit, Failure, Result};
@@ -137,22 +138,45 @@ pub async fn count_exactly(database: &Database, found: &Found) -> Option<u64> {
     tokio::time::timeout(LIMIT, counting).await.ok()?.ok()
 }
 
-/// The names and kinds of everything in a database, and whether any of it has a document.
+/// A collection or view as a listing has it.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+    /// What it was made with.
+    pub options: Document,
+}
+
+/// Everything in a database but the server's own collections.
 ///
 /// # Errors
 /// [`Exit::Backup`] with what the server said.
-pub async fn look(database: &Database) -> Result<(Vec<(String, Kind)>, bool)> {
+pub async fn listed(database: &Database) -> Result<Vec<Listed>> {
     let listed = list(database, doc! {"listCollections": 1, "cursor": {}}, "listCollections").await?;
     let kind =
         |item: &RawDocument| Kind::from_word(item.get_str("type").unwrap_or_default()).unwrap_or(Kind::Collection);
-    let named = listed.iter().filter_map(|item| Some((item.get_str("name").ok()?.to_owned(), kind(item))));
-    let named: Vec<_> = named.filter(|(name, _)| !is_internal(name)).collect();
-    for (name, kind) in named.iter().filter(|(_, kind)| *kind != Kind::View) {
-        if has_document(database, name, *kind, &doc! {}).await {
-            return Ok((named, true));
+    let options = |item: &RawDocument| item.get_document("options").ok().and_then(|raw| Document::try_from(raw).ok());
+    let one = |item: &RawDocumentBuf| {
+        let name = item.get_str("name").ok()?.to_owned();
+        Some(Listed { name, kind: kind(item), options: options(item).unwrap_or_default() })
+    };
+    Ok(listed.iter().filter_map(one).filter(|one| !is_internal(&one.name)).collect())
+}
+
+/// As [`listed`], and whether any of it has a document.
+///
+/// # Errors
+/// As [`listed`].
+pub async fn look(database: &Database) -> Result<(Vec<Listed>, bool)> {
+    let all = listed(database).await?;
+    for one in all.iter().filter(|one| one.kind != Kind::View) {
+        if has_document(database, &one.name, one.kind, &doc! {}).await {
+            return Ok((all, true));
         }
     }
-    Ok((named, false))
+    Ok((all, false))
 }
 
 /// Whether the documents of the time series `name` stand in a collection of buckets; from 8.3 on
@@ -184,8 +208,14 @@ pub async fn has_document(database: &Database, name: &str, kind: Kind, query: &D
 pub async fn collections(database: &Database) -> Result<Vec<Found>> {
     let listed = list(database, doc! {"listCollections": 1, "cursor": {}}, "listCollections").await?;
     let names: HashSet<_> = listed.iter().filter_map(|item| item.get_str("name").ok().map(str::to_owned)).collect();
+    if let Some(journal) = names.iter().find(|name| is_of_a_restore(name) && name.ends_with(JOURNAL_SUFFIX)) {
+        let message = format!("a restore of {:?} runs, or was interrupted partway ({journal})", database.name());
+        return Err(Failure::new(Exit::Backup, "backup.restore-unfinished", message).hint(
+            "wait for it; one that crashed is undone or finished by the next `cm-backup restore`, before anything else",
+        ));
+    }
     let mut found = Vec::new();
-    for item in &listed {
+    for item in listed.iter().filter(|item| !item.get_str("name").is_ok_and(is_of_a_restore)) {
         if let Some(collection) = look_at(database, item, &names).await? {
             found.push(collection);
         }

@@ -7,4 +7,5 @@ mod prune;
 mod restore;
 mod server;
 mod support;
+mod swap;
 mod trouble;

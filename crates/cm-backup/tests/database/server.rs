@@ -4,9 +4,10 @@
 use crate::support::data::{every_type, fill, raw};
 use crate::support::fake::{Fake, cursor};
 use crate::support::{Ended, Lab, Relay, Server};
-use bson::{Document, doc, rawdoc};
+use bson::{Document, RawDocumentBuf, doc, rawdoc};
 use cm_archive::verify::read_documents;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -431,36 +432,66 @@ async fn a_time_series_comes_back_as_its_buckets_or_not_at_all() {
 
     // One that takes them, before 8.3 in a collection of their own and from then on as raw data.
     for has_buckets in [true, false] {
-        let inserted = Arc::new(Mutex::new(Vec::new()));
-        let taken = Arc::clone(&inserted);
-        let other = Fake::start(move |name, command| match name {
-            "listCollections" => {
-                let mut list = vec![rawdoc! {"name": "system.buckets.weather", "type": "collection"}];
-                list.retain(|_| has_buckets && command.contains_key("filter"));
-                Some(cursor(0, "firstBatch", &list))
-            }
-            "insert" => {
-                taken.lock().expect("taken").push(command.clone());
-                Some(rawdoc! {"ok": 1, "n": 1})
-            }
-            "create" => Some(rawdoc! {"ok": 1}),
-            "createIndexes" => Some(rawdoc! {"ok": 1}),
-            _ => None,
-        });
+        let series = Arc::new(Mutex::new(Series::new()));
+        let other = bucket_server(has_buckets, Arc::clone(&series));
         let ended = lab.restore(&other.uri(), &backup, &[]);
         assert_eq!(ended.code, 0, "{}", ended.stderr);
-        let commands = inserted.lock().expect("taken").clone();
-        let name = if has_buckets { "system.buckets.weather" } else { "weather" };
-        let mut documents = Vec::new();
-        for command in &commands {
-            assert_eq!(command.get_str("insert").expect("a name"), name);
-            assert_eq!(command.get_bool("rawData").unwrap_or_default(), !has_buckets);
-            let all = command.get_array("documents").expect("documents").iter();
-            documents.extend(all.map(|one| bson::serialize_to_vec(one.as_document().expect("one")).expect("BSON")));
-        }
+        let mut series = series.lock().expect("series").clone();
+        let mut documents = series.remove("weather").expect("the series");
         documents.sort();
-        assert!(documents == buckets, "the buckets differ");
+        assert!(documents == buckets && series.is_empty(), "the buckets differ, or something is left");
     }
+}
+
+/// Time series by name, with the raw documents of their buckets.
+type Series = BTreeMap<String, Vec<Vec<u8>>>;
+
+/// A server that keeps time series by their buckets.
+fn bucket_server(has_buckets: bool, series: Arc<Mutex<Series>>) -> Fake {
+    Fake::start(move |name, command| {
+        let mut series = series.lock().expect("series");
+        let about = command.get_str(name).unwrap_or_default();
+        // Its buckets have a name of their own, or are asked for as raw data.
+        let of_buckets = match has_buckets {
+            true => about.strip_prefix("system.buckets."),
+            false => Some(about).filter(|_| command.get_bool("rawData").unwrap_or_default()),
+        };
+        match name {
+            "listCollections" => {
+                let wanted = command.get_document("filter").ok().and_then(|filter| filter.get_str("name").ok());
+                let buckets =
+                    series.keys().filter(|_| has_buckets).map(|name| (format!("system.buckets.{name}"), "collection"));
+                let all = series.keys().map(|name| (name.clone(), "timeseries")).chain(buckets);
+                let item = |(name, kind): (String, &str)| {
+                    rawdoc! {"name": name, "type": kind, "options": {"timeseries": {"timeField": "at"}}}
+                };
+                let all: Vec<_> =
+                    all.filter(|(name, _)| wanted.is_none_or(|wanted| name == wanted)).map(item).collect();
+                Some(cursor(0, "firstBatch", &all))
+            }
+            "create" => {
+                series.insert(about.to_owned(), Vec::new());
+                Some(rawdoc! {"ok": 1})
+            }
+            "drop" => {
+                series.remove(about);
+                Some(rawdoc! {"ok": 1})
+            }
+            "insert" if !about.ends_with(".journal") => {
+                let all = command.get_array("documents").expect("documents").iter();
+                let all = all.map(|one| bson::serialize_to_vec(one.as_document().expect("one")).expect("BSON"));
+                series.get_mut(of_buckets.expect("buckets")).expect("made").extend(all);
+                Some(rawdoc! {"ok": 1, "n": 1})
+            }
+            "find" => {
+                let all = of_buckets.and_then(|name| series.get(name)).cloned().unwrap_or_default();
+                let all: Vec<_> = all.into_iter().map(|one| RawDocumentBuf::from_bytes(one).expect("BSON")).collect();
+                Some(cursor(0, "firstBatch", &all))
+            }
+            "createIndexes" | "insert" | "update" => Some(rawdoc! {"ok": 1}),
+            _ => None,
+        }
+    })
 }
 
 /// A file system of its own that something else fills while the backup is written: the real ENOSPC.

@@ -18,10 +18,10 @@ use tokio::sync::mpsc;
 pub const WORKERS: usize = 4;
 
 /// A batch is sent when it has this many bytes …
-const BATCH_BYTES: usize = 4 << 20;
+pub const BATCH_BYTES: usize = 4 << 20;
 
 /// … or documents; servers take 100,000.
-const BATCH_DOCUMENTS: u32 = 10_000;
+pub const BATCH_DOCUMENTS: u32 = 10_000;
 
 /// No more than this waits in batches that are not full, in bytes.
 const WAITING_BYTES: usize = 16 << 20;
@@ -58,11 +58,15 @@ pub struct Loaded {
     pub reasons: Vec<String>,
 }
 
+/// What became of documents that were inserted.
 #[derive(Debug, Default)]
-struct Tally {
-    inserted: u64,
-    failed: u64,
-    reasons: Vec<String>,
+pub struct Tally {
+    /// Documents that the server took.
+    pub inserted: u64,
+    /// Documents that it refused.
+    pub failed: u64,
+    /// The first reasons why.
+    pub reasons: Vec<String>,
 }
 
 /// Inserts the documents of `file`; `goals` has one for each of its entries that is wanted.
@@ -174,18 +178,26 @@ impl Feeder<'_> {
 }
 
 /// Documents of one entry, as the elements of a BSON array without its head and end.
-struct Batch {
+pub struct Batch {
     index: usize,
     array: Vec<u8>,
-    documents: u32,
+    /// How many.
+    pub documents: u32,
 }
 
 impl Batch {
-    fn new(index: usize) -> Self {
+    /// An empty one, of the entry `index`.
+    pub fn new(index: usize) -> Self {
         Batch { index, array: Vec::new(), documents: 0 }
     }
 
-    fn push(&mut self, document: &[u8]) {
+    /// How long it is, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.array.len()
+    }
+
+    /// Adds a document.
+    pub fn push(&mut self, document: &[u8]) {
         const EMBEDDED_DOCUMENT: u8 = 3;
         self.array.push(EMBEDDED_DOCUMENT);
         self.array.extend_from_slice(self.documents.to_string().as_bytes());
@@ -240,7 +252,11 @@ async fn work(
     Ok(())
 }
 
-async fn insert(database: &Database, goal: &Goal, batch: &Batch, tally: &Mutex<Tally>) -> Result<()> {
+/// Inserts a batch, and counts what became of its documents.
+///
+/// # Errors
+/// [`Exit::Backup`] if the server fails; documents that it refuses are counted.
+pub async fn insert(database: &Database, goal: &Goal, batch: &Batch, tally: &Mutex<Tally>) -> Result<()> {
     let message = || format!("writing to {}.{} failed", goal.db, goal.collection);
     let command = batch.command(goal)?;
     let answer = tokio::time::timeout(INSERT_LIMIT, async { database.run_raw_command(command).await }).await;

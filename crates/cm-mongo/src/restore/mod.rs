@@ -1,6 +1,8 @@
 //! A backup comes back whole, or nothing changes: see [`Restore`].
 
 mod accounts;
+mod copy;
+mod journal;
 mod load;
 mod lock;
 mod names;
@@ -9,7 +11,9 @@ mod owner;
 mod place;
 mod plan;
 mod rehearsal;
+mod step;
 mod swap;
+mod target;
 mod work;
 
 pub use accounts::{Accounts, changed, database as accounts_database, of_backup as accounts_of_backup};

@@ -67,14 +67,21 @@ pub fn without_what_granularity_says(options: &Document) -> Option<Document> {
     })
 }
 
-/// An index as it is asked for; none for those that a collection has by itself.
-pub fn index_to_build(index: &Document) -> Option<Document> {
+/// An index as it is asked for in a collection with `options`; none for those that a collection
+/// has by itself.
+pub fn index_to_build(index: &Document, options: &Document) -> Option<Document> {
     if index.get_str("name").is_ok_and(|name| name == "_id_") || index.get_bool("clustered").unwrap_or_default() {
         return None;
     }
     let mut index = index.clone();
     // Servers of old said which collection an index is of; those of today refuse it.
     index.remove("ns");
+    // A listing leaves out that an index compares byte by byte; without it, it would take over how
+    // its collection compares.
+    let compares = options.get_document("collation").and_then(|collation| collation.get_str("locale"));
+    if compares.is_ok_and(|locale| locale != "simple") && !index.contains_key("collation") {
+        index.insert("collation", doc! {"locale": "simple"});
+    }
     Some(index)
 }
 
@@ -87,4 +94,24 @@ pub fn only(document: &Document, known: &[&str]) -> Document {
 /// Whether the server refused an option that it does not know.
 pub fn is_unknown_option(failure: &Failure) -> bool {
     failure.code == connection::REFUSED_OPTION
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_does_not_take_over_how_its_collection_compares() {
+        let index = doc! {"v": 2, "key": {"name": 1}, "name": "name_1", "unique": true};
+        let simple =
+            doc! {"v": 2, "key": {"name": 1}, "name": "name_1", "unique": true, "collation": {"locale": "simple"}};
+        let own = doc! {"v": 2, "key": {"name": 1}, "name": "name_1", "collation": {"locale": "fr", "strength": 2}};
+        let swedish = doc! {"collation": {"locale": "sv", "strength": 1}};
+        assert_eq!(index_to_build(&index, &swedish), Some(simple));
+        assert_eq!(index_to_build(&own, &swedish), Some(own.clone()));
+        for options in [doc! {}, doc! {"collation": {"locale": "simple"}}] {
+            assert_eq!(index_to_build(&index, &options), Some(index.clone()));
+        }
+        assert_eq!(index_to_build(&doc! {"key": {"_id": 1}, "name": "_id_"}, &swedish), None);
+    }
 }

@@ -6,9 +6,6 @@ use cm_lease::{Life, Process};
 use sha2::{Digest, Sha256};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What the names of collections begin with that belong to a restore.
-pub const OWN_PREFIX: &str = "cm_restore.";
-
 /// What belongs to nobody who is known is left alone for so long, in milliseconds.
 const ABANDONED: u64 = 24 * 60 * 60 * 1000;
 

@@ -1,115 +1,108 @@
-//! Makes the collections of a restore, gives them their indexes and, last of all, their
-//! names. Until then everything is under names of the restore's own: what a run that
-//! failed leaves is removed, and the data that was there is as it was.
+//! Makes the collections of a restore and gives them their indexes, under names of the restore's
+//! own: what a run that failed leaves is removed, and the data that was there is as it was.
 
-use super::lock::Lock;
-use super::options::{
-    KNOWN_INDEX_FIELDS, KNOWN_OPTIONS, create_command, index_to_build, is_unknown_option, only,
-    without_what_granularity_says,
-};
-use super::owner::{self, OWN_PREFIX};
+use super::journal::{Journal, tag_of};
+use super::options::{KNOWN_INDEX_FIELDS, index_to_build, is_unknown_option, only};
+use super::owner;
 use super::plan::{Item, Plan, Way};
-use crate::{command, connection};
+use super::step::{Form, Step};
+use super::swap::{self, Swap};
+use super::target::{AT_A_TIME, Target};
+use crate::name::{MEANWHILE, OWN_PREFIX};
+use crate::{command, survey};
 use bson::{Document, doc};
-use cm_archive::Kind;
-use cm_core::{Exit, Failure, Log, Result};
-use mongodb::Client;
-use std::sync::Mutex;
+use cm_core::{Exit, Failure, Result};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use std::time::Duration;
 
 /// Building an index reads a whole collection.
 const INDEX_LIMIT: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// Error code: there is no such collection.
-pub const NAMESPACE_NOT_FOUND: i32 = 26;
+/// Index builds at a time: each takes a processor of the server.
+const BUILDS: usize = 4;
+
+/// How long cleaning up may take after a failure; the server may be gone.
+const DISCARD_LIMIT: Duration = Duration::from_secs(10);
 
 /// Works on the server for one restore.
 pub struct Placer<'a> {
     /// The server.
-    pub client: &'a Client,
+    pub target: Target<'a>,
     /// What is to be done.
     pub plan: &'a Plan,
     /// Tells this restore's collections from those of another, and whose they are.
     pub tag: String,
-    /// What was renamed, or was about to be: database, from, to.
-    pub renamed: Mutex<Vec<(String, String, String)>>,
-    /// The deploy lock, where the database belongs to a project.
-    pub lock: Option<&'a dyn Lock>,
-    /// Messages for people.
-    pub log: &'a Log,
+}
+
+/// What crashed restores have left under names of their own.
+#[derive(Clone, Debug, Default)]
+pub struct Leftovers {
+    /// Database and tag of those whose collections were changing their names.
+    pub journals: Vec<(String, String)>,
+    /// Database and name of what was filled.
+    pub filled: Vec<(String, String)>,
+    /// What was put aside, and stays until a person looks at it.
+    pub aside: Vec<String>,
+}
+
+impl Leftovers {
+    /// Those in the databases of `plan`; `alone` if nobody else can be restoring.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] if another restore may still run.
+    pub fn of(plan: &Plan, alone: bool) -> Result<Leftovers> {
+        let mut left = Leftovers::default();
+        let names = plan.databases.iter().flat_map(|(db, all)| all.collections.keys().map(move |name| (db, name)));
+        for (db, name) in names {
+            let Some(rest) = name.strip_prefix(OWN_PREFIX) else { continue };
+            if !alone && !owner::is_over(rest.split('.').next().unwrap_or_default()) {
+                let message = format!("{db}.{name} belongs to another restore, which is still running");
+                let hint = "wait until it has ended; what it leaves if it crashes is undone by the next restore";
+                return Err(Failure::new(Exit::Usage, "restore.unfinished", message).hint(hint));
+            }
+            match tag_of(name) {
+                Some(tag) => left.journals.push((db.clone(), tag.to_owned())),
+                None if rest.contains(MEANWHILE) => left.aside.push(format!("{db}.{name}")),
+                None => left.filled.push((db.clone(), name.clone())),
+            }
+        }
+        Ok(left)
+    }
+
+    /// Undoes or finishes the swaps that were interrupted, and says which; whether there were any.
+    ///
+    /// # Errors
+    /// [`Exit::Backup`] with what the server said, [`Exit::LockLost`].
+    pub async fn recover(&self, target: Target<'_>) -> Result<bool> {
+        for (db, tag) in &self.journals {
+            let recovered = Swap::recover(target, db, tag).await.map_err(Target::partway)?;
+            if let Some(message) = swap::describe(recovered, db) {
+                target.log.warn(message);
+            }
+        }
+        Ok(!self.journals.is_empty())
+    }
+
+    /// Removes what was filled. The server may have been at an insert of the restore that
+    /// crashed, which makes its collection again: this is done twice.
+    ///
+    /// # Errors
+    /// As [`Leftovers::recover`].
+    pub async fn remove(&self, target: Target<'_>) -> Result<()> {
+        for (db, name) in &self.filled {
+            target.drop_collection(db, name).await?;
+        }
+        Ok(())
+    }
 }
 
 impl Placer<'_> {
     /// The name under which an item is filled.
     pub fn filled_name(&self, item: &Item) -> String {
         match item.way {
-            Way::Aside => format!("{OWN_PREFIX}{}.{}", self.tag, item.index),
-            _ => item.collection.clone(),
+            Way::Rename | Way::Copy => format!("{OWN_PREFIX}{}.{}", self.tag, item.index),
+            Way::Add | Way::Define => item.collection.clone(),
         }
-    }
-
-    /// The name of what it replaces, until all have theirs.
-    pub fn old_name(&self, item: &Item) -> String {
-        format!("{OWN_PREFIX}{}.{}.old", self.tag, item.index)
-    }
-
-    /// The lock must hold before each change.
-    ///
-    /// # Errors
-    /// [`Exit::LockLost`].
-    pub async fn check_lock(&self) -> Result<()> {
-        match self.lock {
-            Some(lock) => lock.check().await,
-            None => Ok(()),
-        }
-    }
-
-    /// Runs a command on the database `db`.
-    ///
-    /// # Errors
-    /// [`Exit::Backup`] with what the server said.
-    pub async fn run(&self, db: &str, command: Document) -> Result<Document> {
-        command::command(&self.client.database(db), command).await
-    }
-
-    /// Removes what a crashed restore has left. One that may still run is left alone, and
-    /// so is what a restore has put aside: it is data that was there before. Returns what was
-    /// removed: database and name, for [`Placer::remove_again`].
-    ///
-    /// # Errors
-    /// [`Exit::Usage`] in both cases, with what to do.
-    pub async fn remove_leftovers(&self) -> Result<Vec<(String, String)>> {
-        let mut removed = Vec::new();
-        let databases = self.plan.databases.iter();
-        let names = databases.flat_map(|(db, all)| all.collections.keys().map(move |name| (db, name)));
-        for (db, name) in names {
-            let Some(rest) = name.strip_prefix(OWN_PREFIX) else { continue };
-            let dead = self.lock.is_some() || owner::is_over(rest.split('.').next().unwrap_or_default());
-            if rest.ends_with(".old") || !dead {
-                let message = format!("{db}.{name} belongs to another restore, which runs or did not end");
-                return Err(Failure::new(Exit::Usage, "restore.unfinished", message).hint(
-                    "if none runs: one that ends in .old is what was there before; rename it back, or drop it; drop the others",
-                ));
-            }
-            self.check_lock().await?;
-            self.drop_collection(db, name).await?;
-            self.log.info(format!("removed {db}.{name}, left by a crashed restore"));
-            removed.push((db.clone(), name.clone()));
-        }
-        Ok(removed)
-    }
-
-    /// The server may have been at an insert of the restore that died, which makes its
-    /// collection again.
-    ///
-    /// # Errors
-    /// [`Exit::Backup`] with what the server said, [`Exit::LockLost`].
-    pub async fn remove_again(&self, leftovers: &[(String, String)]) -> Result<()> {
-        for (db, name) in leftovers {
-            self.check_lock().await?;
-            self.drop_collection(db, name).await?;
-        }
-        Ok(())
     }
 
     /// Makes what is to be filled.
@@ -117,51 +110,19 @@ impl Placer<'_> {
     /// # Errors
     /// [`Exit::Backup`] with what the server said, [`Exit::LockLost`].
     pub async fn prepare(&self) -> Result<()> {
-        for item in &self.plan.items {
-            match (&item.way, item.exists) {
-                (Way::Aside, _) | (Way::InPlace, false) => self.create(item, &self.filled_name(item)).await?,
-                (Way::InPlace, true) if self.plan.replace => self.empty(item).await?,
-                (Way::InPlace | Way::Define, _) => {}
-            }
-        }
-        Ok(())
+        let made = self.plan.items.iter().filter(|item| match item.way {
+            Way::Rename | Way::Copy => true,
+            // The first document makes `system.js`; `create` is not allowed.
+            Way::Add => item.exists.is_none() && !item.collection.starts_with("system."),
+            Way::Define => self.plan.in_place,
+        });
+        let making = made.map(|item| self.create(item));
+        stream::iter(making).buffer_unordered(AT_A_TIME).try_collect::<Vec<()>>().await.map(drop)
     }
 
-    /// Empties what cannot be replaced by renaming: a time series, the server's stored functions.
-    async fn empty(&self, item: &Item) -> Result<()> {
-        self.check_lock().await?;
-        if item.kind == Kind::Timeseries {
-            self.log.warn(format!("{} is a time series, which is replaced in its place", item.namespace()));
-            self.drop_collection(&item.db, &item.collection).await?;
-            return self.create(item, &item.collection).await;
-        }
-        let delete = doc! {"delete": &item.collection, "deletes": [{"q": {}, "limit": 0}]};
-        self.run(&item.db, delete).await.map(drop)
-    }
-
-    /// Makes the collection or view of an item under `name`.
-    ///
-    /// # Errors
-    /// As [`Placer::prepare`].
-    pub async fn create(&self, item: &Item, name: &str) -> Result<()> {
-        if item.collection.starts_with("system.") {
-            // The first document makes it; `create` is not allowed.
-            return Ok(());
-        }
-        self.check_lock().await?;
-        let made = self.run(&item.db, create_command(name, &item.described.options)).await;
-        let Err(failure) = made else { return Ok(()) };
-        if let Some(options) = without_what_granularity_says(&item.described.options)
-            && self.run(&item.db, create_command(name, &options)).await.is_ok()
-        {
-            return Ok(());
-        }
-        let known = only(&item.described.options, &KNOWN_OPTIONS);
-        if known == item.described.options || !is_unknown_option(&failure) {
-            return Err(failure.cause(format!("{} could not be made", item.namespace())));
-        }
-        self.log.warn(format!("{}: the server does not know all of its options ({failure})", item.namespace()));
-        self.run(&item.db, create_command(name, &known)).await.map(drop)
+    async fn create(&self, item: &Item) -> Result<()> {
+        let made = self.target.create(&item.db, &self.filled_name(item), &item.described.options).await;
+        made.map_err(|failure| failure.cause(format!("{} could not be made", item.namespace())))
     }
 
     /// Builds the indexes of everything that was filled.
@@ -169,40 +130,105 @@ impl Placer<'_> {
     /// # Errors
     /// [`Exit::Backup`] with what the server said.
     pub async fn build_indexes(&self) -> Result<()> {
-        for item in self.plan.items.iter().filter(|item| item.way != Way::Define) {
-            let indexes: Vec<_> = item.described.indexes.iter().filter_map(index_to_build).collect();
-            if indexes.is_empty() {
-                continue;
-            }
-            self.check_lock().await?;
-            let name = self.filled_name(item);
-            let built = self.create_indexes(&item.db, &name, &indexes).await;
-            let Err(failure) = built else { continue };
-            let known: Vec<_> = indexes.iter().map(|index| only(index, &KNOWN_INDEX_FIELDS)).collect();
-            if known == indexes || !is_unknown_option(&failure) {
-                return Err(failure.cause(format!("the indexes of {} could not be built", item.namespace())));
-            }
-            self.log.warn(format!("{}: the server does not know all options of its indexes", item.namespace()));
-            self.create_indexes(&item.db, &name, &known).await?;
+        let filled = self.plan.items.iter().filter(|item| item.way != Way::Define);
+        let building = filled.map(|item| self.build_indexes_of(item));
+        stream::iter(building).buffer_unordered(BUILDS).try_collect::<Vec<()>>().await.map(drop)
+    }
+
+    async fn build_indexes_of(&self, item: &Item) -> Result<()> {
+        let options = &item.described.options;
+        let indexes = item.described.indexes.iter().filter_map(|index| index_to_build(index, options));
+        let indexes: Vec<_> = indexes.collect();
+        if indexes.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let name = self.filled_name(item);
+        let Err(failure) = self.create_indexes(&item.db, &name, &indexes).await else { return Ok(()) };
+        let known: Vec<_> = indexes.iter().map(|index| only(index, &KNOWN_INDEX_FIELDS)).collect();
+        if known == indexes || !is_unknown_option(&failure) {
+            return Err(failure.cause(format!("the indexes of {} could not be built", item.namespace())));
+        }
+        self.target.log.warn(format!("{}: the server does not know all options of its indexes", item.namespace()));
+        self.create_indexes(&item.db, &name, &known).await
     }
 
     async fn create_indexes(&self, db: &str, name: &str, indexes: &[Document]) -> Result<()> {
+        self.target.check_lock().await?;
         let command = doc! {"createIndexes": name, "indexes": indexes.to_vec()};
-        command::command_within(&self.client.database(db), command, INDEX_LIMIT).await.map(drop)
+        command::command_within(&self.target.client.database(db), command, INDEX_LIMIT).await.map(drop)
     }
 
-    /// Drops a collection, if there is one.
-    ///
-    /// # Errors
-    /// [`Exit::Backup`] with what the server said.
-    pub async fn drop_collection(&self, db: &str, name: &str) -> Result<()> {
-        match self.client.database(db).run_command(doc! {"drop": name}).await {
-            Err(error) if connection::code(&error) != Some(NAMESPACE_NOT_FOUND) => {
-                Err(connection::failure(&error, format!("{db}.{name} cannot be dropped")))
+    /// How everything gets its name; `None` where it has it.
+    pub fn swap(&self) -> Option<Swap<'_>> {
+        let changing = self.plan.items.iter().filter(|item| match item.way {
+            Way::Rename | Way::Copy => true,
+            Way::Define => !self.plan.in_place && (self.plan.replace || item.exists.is_none()),
+            Way::Add => false,
+        });
+        let step = |(number, item): (usize, &Item)| Step {
+            number: i32::try_from(number).unwrap_or(i32::MAX),
+            db: item.db.clone(),
+            name: item.collection.clone(),
+            was: item.exists.as_ref().map(|was| Form::of(was.kind, &item.collection, &was.options)),
+            comes: Form::of(item.kind, &item.collection, &item.described.options),
+            filled: format!("{OWN_PREFIX}{}.{}", self.tag, item.index),
+            old: format!("{OWN_PREFIX}{}.{}.old", self.tag, item.index),
+            copied: false.into(),
+        };
+        let steps: Vec<_> = changing.enumerate().map(step).collect();
+        let mut databases: Vec<_> = steps.iter().map(|step| step.db.clone()).collect();
+        databases.sort();
+        databases.dedup();
+        (!steps.is_empty()).then(|| Swap {
+            target: self.target,
+            tag: self.tag.clone(),
+            journal: Journal::new(&self.tag, databases),
+            steps,
+        })
+    }
+
+    /// Removes what was filled of a restore that does not come to its end, as far as the server
+    /// can be reached. It may still be at an insert that was given up, which makes its collection
+    /// again: all is gone when nothing has come back for a while.
+    pub async fn discard(&self) {
+        const QUIET: u32 = 4;
+        let mut quiet = 0;
+        let removing = async {
+            self.drop_filled().await;
+            while quiet < QUIET {
+                tokio::time::sleep(Duration::from_millis(250)).await;
+                quiet = if self.has_leftovers().await { 0 } else { quiet + 1 };
+                if quiet == 0 {
+                    self.drop_filled().await;
+                }
             }
-            _ => Ok(()),
+        };
+        if tokio::time::timeout(DISCARD_LIMIT, removing).await.is_err() {
+            let left = format!("{OWN_PREFIX}{}.*", self.tag);
+            self.target.log.warn(format!("what this restore filled may be left, and the next one removes it: {left}"));
+        }
+    }
+
+    async fn has_leftovers(&self) -> bool {
+        let own = format!("{OWN_PREFIX}{}.", self.tag);
+        for db in self.plan.databases.keys() {
+            let all = survey::listed(&self.target.client.database(db)).await;
+            // What is kept on purpose ends in `.old`.
+            let left = |name: &str| name.starts_with(&own) && !name.ends_with(".old");
+            if all.is_ok_and(|all| all.iter().any(|one| left(&one.name))) {
+                return true;
+            }
+        }
+        false
+    }
+
+    async fn drop_filled(&self) {
+        let filled = self.plan.items.iter().filter(|item| matches!(item.way, Way::Rename | Way::Copy));
+        for item in filled {
+            if let Err(failure) = self.target.drop_collection(&item.db, &self.filled_name(item)).await {
+                self.target.log.debug(format!("not removed: {failure}"));
+                return;
+            }
         }
     }
 }

@@ -1,9 +1,10 @@
 //! What a restore would do, collection by collection, before it does anything.
 
 use super::names::Renames;
-use super::owner::OWN_PREFIX;
 use crate::accounts::is_account;
+use crate::name::OWN_PREFIX;
 use crate::survey;
+use bson::Document;
 use cm_archive::metadata::{self, Described};
 use cm_archive::{Entry, Kind, Prelude};
 use cm_core::{Exit, Failure, Result};
@@ -29,8 +30,8 @@ pub struct Item {
     pub described: Described,
     /// How it gets there.
     pub way: Way,
-    /// Whether something of that name is there.
-    pub exists: bool,
+    /// What has that name, if anything has.
+    pub exists: Option<Present>,
 }
 
 impl Item {
@@ -40,13 +41,24 @@ impl Item {
     }
 }
 
+/// What has a name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Present {
+    /// What it is.
+    pub kind: Kind,
+    /// What it was made with.
+    pub options: Document,
+}
+
 /// How a collection gets its name.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Way {
     /// Filled under another name, which holds nothing anybody uses, and renamed when all is there.
-    Aside,
-    /// Filled in its place: what is there stays, or it cannot be renamed.
-    InPlace,
+    Rename,
+    /// The same, for what no server renames: it is copied when all is there.
+    Copy,
+    /// Documents are added to what is there, or to what nobody uses yet.
+    Add,
     /// A view has only a definition.
     Define,
 }
@@ -55,7 +67,7 @@ pub enum Way {
 #[derive(Clone, Debug, Default)]
 pub struct Existing {
     /// Its collections and views.
-    pub collections: BTreeMap<String, Kind>,
+    pub collections: BTreeMap<String, Present>,
     /// Whether any of them has a document.
     pub has_documents: bool,
 }
@@ -116,8 +128,8 @@ impl Plan {
                 Failure::new(Exit::Backup, "restore.metadata", message).cause(why)
             })?;
             plan.databases.entry(db.clone()).or_default();
-            let way = Way::InPlace;
-            plan.items.push(Item { index, from, db, collection, kind: entry.kind, described, way, exists: false });
+            let way = Way::Add;
+            plan.items.push(Item { index, from, db, collection, kind: entry.kind, described, way, exists: None });
         }
         plan.check_collections(prelude, wanted)?;
         plan.check_unique()?;
@@ -158,40 +170,26 @@ impl Plan {
     /// [`Exit::Usage`] where something of another kind is in a collection's place.
     pub fn place(&mut self) -> Result<()> {
         for item in &mut self.items {
-            let there = self.databases.get(&item.db).and_then(|existing| existing.collections.get(&item.collection));
-            item.exists = there.is_some();
-            if !self.replace && there.is_some_and(|kind| *kind != item.kind) {
+            let present = self.databases.get(&item.db).and_then(|existing| existing.collections.get(&item.collection));
+            item.exists = present.cloned();
+            if !self.replace && present.is_some_and(|present| present.kind != item.kind) {
                 let message = format!("{} is there and of another kind", item.namespace());
                 return Err(Failure::new(Exit::Usage, "restore.kind", message)
                     .hint("--drop replaces it; --db and --ns-from/--ns-to restore alongside it"));
             }
-            let renamable = !self.in_place && !item.collection.starts_with("system.");
             item.way = match item.kind {
                 Kind::View => Way::Define,
-                Kind::Timeseries => Way::InPlace,
-                Kind::Collection if renamable && (self.replace || !item.exists) => Way::Aside,
-                Kind::Collection => Way::InPlace,
+                _ if self.in_place || (present.is_some() && !self.replace) => Way::Add,
+                Kind::Collection if !item.collection.starts_with("system.") => Way::Rename,
+                _ => Way::Copy,
             };
         }
         Ok(())
     }
 
-    /// A restore of what can only be replaced in its place, under other names; `None` where there
-    /// is nothing of the kind. What fails there has cost nothing.
-    pub fn trial(&self, tag: &str) -> Option<Plan> {
-        let replaced = |item: &&Item| self.replace && item.exists && item.kind == Kind::Timeseries;
-        let aside = |item: &Item| Item {
-            collection: format!("{OWN_PREFIX}{tag}.{}.trial", item.index),
-            exists: false,
-            ..item.clone()
-        };
-        let items: Vec<_> = self.items.iter().filter(replaced).map(aside).collect();
-        (!items.is_empty()).then(|| Plan { items, skipped: Vec::new(), replace: false, ..self.clone() })
-    }
-
     /// Whether all documents go where nobody sees them before the end.
     pub fn is_aside(&self) -> bool {
-        self.items.iter().all(|item| item.way != Way::InPlace)
+        self.items.iter().all(|item| item.way != Way::Add)
     }
 
     /// The databases in which there is something to lose.
@@ -204,7 +202,10 @@ impl Plan {
     pub fn strangers(&self) -> Vec<String> {
         let ours = |db: &str, name: &str| self.items.iter().any(|item| item.db == db && item.collection == name);
         let pairs = self.databases.iter().flat_map(|(db, all)| all.collections.keys().map(move |name| (db, name)));
-        pairs.filter(|(db, name)| !ours(db, name)).map(|(db, name)| format!("{db}.{name}")).collect()
+        pairs
+            .filter(|(db, name)| !ours(db, name) && !name.starts_with(OWN_PREFIX))
+            .map(|(db, name)| format!("{db}.{name}"))
+            .collect()
     }
 
     /// One line for each collection.
@@ -215,13 +216,12 @@ impl Plan {
             } else {
                 format!("{} as {}", item.from, item.namespace())
             };
-            let how = match (&item.way, item.exists) {
-                (Way::Aside, true) => "replaces the one that is there",
-                (Way::InPlace, true) if self.replace => "replaces the one that is there, in its place",
-                (Way::InPlace, true) => "is added to the one that is there",
-                (Way::Define, true) if !self.replace => "is left as it is",
-                (Way::Define, true) => "replaces the one that is there",
-                (_, false) => "is new",
+            let how = match (&item.way, &item.exists) {
+                (_, None) => "is new".to_owned(),
+                (Way::Add, Some(_)) => "is added to the one that is there".to_owned(),
+                (Way::Define, Some(_)) if !self.replace => "is left as it is".to_owned(),
+                (_, Some(present)) if present.kind == item.kind => "replaces the one that is there".to_owned(),
+                (_, Some(present)) => format!("is a {}, and replaces the {} that is there", item.kind, present.kind),
             };
             format!("{name}: {how}")
         };
@@ -263,6 +263,10 @@ mod tests {
         }
     }
 
+    fn present(kind: Kind) -> Present {
+        Present { kind, options: Document::new() }
+    }
+
     #[test]
     fn what_is_the_servers_own_is_left_alone() {
         let names = [
@@ -285,13 +289,13 @@ mod tests {
             let wanted = Wanted { replace, ..Wanted::default() };
             let mut plan = Plan::make(&prelude(&names), &wanted).expect("a plan");
             let shop = plan.databases.get_mut("shop").expect("shop");
-            shop.collections.insert("a".to_owned(), Kind::Collection);
-            shop.collections.insert("z".to_owned(), Kind::Collection);
+            shop.collections.insert("a".to_owned(), present(Kind::Collection));
+            shop.collections.insert("z".to_owned(), present(Kind::Collection));
             shop.has_documents = true;
             plan.place().expect("placed");
             let ways: Vec<_> = plan.items.iter().map(|item| item.way.clone()).collect();
-            let first = if replace { Way::Aside } else { Way::InPlace };
-            assert_eq!(ways, [first, Way::Aside, Way::Define]);
+            let first = if replace { Way::Rename } else { Way::Add };
+            assert_eq!(ways, [first, Way::Rename, Way::Define]);
             assert_eq!(plan.is_aside(), replace);
             assert_eq!((plan.severe(), plan.strangers()), (vec!["shop"], vec!["shop.z".to_owned()]));
         }
@@ -300,7 +304,7 @@ mod tests {
     #[test]
     fn another_kind_in_the_place_is_refused() {
         let mut plan = Plan::make(&prelude(&[("shop", "a", Kind::Collection)]), &Wanted::default()).expect("a plan");
-        plan.databases.get_mut("shop").expect("shop").collections.insert("a".to_owned(), Kind::View);
+        plan.databases.get_mut("shop").expect("shop").collections.insert("a".to_owned(), present(Kind::View));
         assert_eq!(plan.place().expect_err("a view").code, "restore.kind");
     }
 

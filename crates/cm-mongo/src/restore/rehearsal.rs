@@ -7,6 +7,7 @@ use super::plan::{Plan, Wanted};
 use super::work::{Restore, Verification};
 use crate::dump::{Dump, Options};
 use crate::{connection, moment, survey};
+use bson::doc;
 use cm_archive::verify::{Contents, Verified};
 use cm_archive::{Stored, Totals, metadata};
 use cm_core::{Exit, Failure, Log, Result};
@@ -91,6 +92,7 @@ async fn restore_and_compare(
     let mut plan = Plan::make(&verified.prelude, &Wanted { renames, in_place: true, ..Wanted::default() })?;
     let restore = Restore { file, client, lock: None, accounts: None, in_order: true, log };
     restore.look(&mut plan).await?;
+    plan.place()?;
     restore.carry_out(&plan, Verification::Before(verified, Verified::Intact)).await?;
     for database in plan.databases.keys() {
         compare(client, database, &plan, verified, log).await?;
@@ -127,6 +129,12 @@ fn same_shape(a: &str, b: &str) -> bool {
     let cleaned = |text: &str| {
         let mut described = metadata::parse(text).ok()?;
         described.indexes.iter_mut().for_each(|index| drop(index.remove("ns")));
+        let simple = doc! {"locale": "simple"};
+        for index in &mut described.indexes {
+            if index.get_document("collation").is_ok_and(|collation| *collation == simple) {
+                index.remove("collation");
+            }
+        }
         described.indexes.sort_by_key(|index| index.get_str("name").map(str::to_owned).unwrap_or_default());
         Some(described)
     };

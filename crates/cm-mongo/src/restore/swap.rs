@@ -1,189 +1,267 @@
-//! The last step of a restore: collections get their names, and views their definitions. If that
-//! fails, all names are as they were before.
+//! The last part of a restore: collections get their names, and views their definitions. It is
+//! done step by step, with a journal; a step is undone or finished from what the journal says of
+//! it and from what is there, so that it makes no difference whether the same program does it, or
+//! another one after a crash, or both one after the other.
 
-use super::owner::OWN_PREFIX;
-use super::place::{NAMESPACE_NOT_FOUND, Placer};
-use super::plan::{Item, Way};
-use crate::connection;
-use crate::survey;
-use bson::{Document, doc};
+use super::copy::{copy, remove_all};
+use super::journal::{Journal, Phase};
+use super::step::{Form, Step};
+use super::target::{AT_A_TIME, NAMESPACE_EXISTS, Target};
+use crate::name::{MEANWHILE, OWN_PREFIX};
+use crate::{connection, survey};
 use cm_archive::Kind;
 use cm_core::{Failure, Result};
-use std::sync::PoisonError;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-/// How long cleaning up may take after a failure; the server may be gone.
-const DISCARD_LIMIT: Duration = Duration::from_secs(10);
-
-/// Error code: there is one of that name already.
-const NAMESPACE_EXISTS: i32 = 48;
 
 /// How often what was written meanwhile is put aside, before a person has to do it.
 const MOST_NEWCOMERS: u32 = 20;
 
-fn rename_command(db: &str, from: &str, to: &str, drop_target: bool) -> Document {
-    let mut command = doc! {"renameCollection": format!("{db}.{from}"), "to": format!("{db}.{to}")};
-    if drop_target {
-        command.insert("dropTarget", true);
-    }
-    command
+/// How long a change may still be on its way that nobody waits for any more.
+const IN_FLIGHT: Duration = Duration::from_millis(300);
+
+/// The collections and views of each database, by name.
+type Present = HashMap<String, BTreeMap<String, survey::Listed>>;
+
+/// The swap of one restore.
+pub struct Swap<'a> {
+    /// The server.
+    pub target: Target<'a>,
+    /// Tells this restore's collections from those of another.
+    pub tag: String,
+    /// The journal.
+    pub journal: Journal,
+    /// What is done.
+    pub steps: Vec<Step>,
 }
 
-impl Placer<'_> {
-    /// Gives everything its name. If that fails, all names are as they were before.
+/// What became of a swap that was interrupted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Recovered {
+    /// It had not begun, or was over.
+    Nothing,
+    /// Everything is as it was before.
+    Undone,
+    /// Everything is as it was restored.
+    Finished,
+}
+
+impl Swap<'_> {
+    /// Gives everything its name. A failure has undone nothing yet: [`Swap::undo`] does. What could
+    /// not be removed afterwards is told, and nothing worse.
     ///
     /// # Errors
-    /// [`Exit::Backup`] with what the server said, [`Exit::LockLost`].
-    pub async fn swap(&self) -> Result<()> {
-        let aside = || self.plan.items.iter().filter(|item| item.way == Way::Aside);
-        for item in aside() {
-            if let Err(failure) = self.swap_one(item).await {
-                return Err(self.swapped_back(failure).await);
-            }
+    /// [`cm_core::Exit::Backup`] with what the server said, [`cm_core::Exit::LockLost`].
+    pub async fn run(&self) -> Result<()> {
+        self.journal.write(self.target, &self.steps).await?;
+        let (views, others): (Vec<_>, Vec<_>) = self.steps.iter().partition(|step| matches!(step.comes, Form::View(_)));
+        all_at_once(others.into_iter().map(|step| self.exchange(step))).await?;
+        // Only now is there what they show; one may show another.
+        for step in views {
+            self.exchange(step).await?;
         }
-        if let Err(failure) = self.define_views().await {
-            return Err(self.swapped_back(failure).await);
-        }
-        // All have their names: from here on there is no way back.
-        self.take_renamed();
-        for item in aside().filter(|item| item.exists) {
-            self.check_lock().await?;
-            self.drop_collection(&item.db, &self.old_name(item)).await?;
-        }
-        Ok(())
+        self.journal.set_done(self.target).await
     }
 
-    async fn swap_one(&self, item: &Item) -> Result<()> {
-        let there = item.exists.then(|| (item.collection.clone(), self.old_name(item), false));
-        // Whoever writes between the two renamings makes the collection again: that is replaced as well.
-        let filled = (self.filled_name(item), item.collection.clone(), item.exists);
-        for (from, to, drop_target) in there.into_iter().chain([filled]) {
-            self.check_lock().await?;
-            let renaming = (item.db.clone(), from.clone(), to.clone());
-            self.renamed.lock().unwrap_or_else(PoisonError::into_inner).push(renaming);
-            if let Err(failure) = self.rename(&item.db, &from, &to, drop_target).await {
-                // The server said no, so that it was not done; of a lost connection nobody knows.
-                if !failure.retryable {
-                    self.renamed.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    /// Undoes or finishes what the journal of `tag` in `db` tells about.
+    ///
+    /// # Errors
+    /// As [`Swap::run`]; trying again is right.
+    pub async fn recover(target: Target<'_>, db: &str, tag: &str) -> Result<Recovered> {
+        let (journal, found) = Journal::read(target, db, tag).await?;
+        let Some((phase, steps)) = found else {
+            journal.remove(target).await?;
+            return Ok(Recovered::Nothing);
+        };
+        let swap = Swap { target, tag: tag.to_owned(), journal, steps };
+        match phase {
+            Phase::Swapping => swap.undo().await.map(|()| Recovered::Undone),
+            Phase::Done => swap.finish().await.map(|()| Recovered::Finished),
+        }
+    }
+
+    async fn exchange(&self, step: &Step) -> Result<()> {
+        self.move_away(step).await?;
+        let (db, filled, name) = (&step.db, &step.filled, &step.name);
+        match &step.comes {
+            // Whoever writes between the two renamings makes the collection again: that is replaced as well.
+            Form::Collection => self.target.rename(db, filled, name, step.was.is_some()).await,
+            Form::View(options) => self.target.create(db, name, options).await,
+            copied => copy(self.target, db, copied, filled, name).await,
+        }
+        .map_err(|failure| failure.cause(format!("{} could not get its name", step.namespace())))
+    }
+
+    async fn move_away(&self, step: &Step) -> Result<()> {
+        match &step.was {
+            None => Ok(()),
+            Some(Form::Collection) => self.target.rename(&step.db, &step.name, &step.old, false).await,
+            Some(Form::View(_)) => self.target.drop_collection(&step.db, &step.name).await,
+            Some(copied) => {
+                copy(self.target, &step.db, copied, &step.name, &step.old).await?;
+                self.journal.set_copied(self.target, step).await?;
+                remove_all(self.target, &step.db, &step.name).await
+            }
+        }
+    }
+
+    /// Takes all names back, and with them the journal.
+    ///
+    /// # Errors
+    /// As [`Swap::run`]; what is not undone yet is undone by the next try.
+    pub async fn undo(&self) -> Result<()> {
+        self.undo_all(|_| true).await?;
+        // The server may have been at a change of the one who was interrupted, and have made it since.
+        tokio::time::sleep(IN_FLIGHT).await;
+        self.undo_all(|step| !step.was.as_ref().is_some_and(Form::is_copied)).await?;
+        all_at_once(self.steps.iter().map(|step| self.remove(step, &step.filled))).await?;
+        all_at_once(self.copies().map(|step| self.remove(step, &step.old))).await?;
+        self.journal.remove(self.target).await
+    }
+
+    /// One that fails is no reason to leave the others.
+    async fn undo_all(&self, wanted: impl Fn(&Step) -> bool) -> Result<()> {
+        let present = self.present().await?;
+        let steps = self.steps.iter().filter(|step| wanted(step)).map(|step| self.undo_one(step, &present));
+        let tried: Vec<_> = stream::iter(steps).buffer_unordered(AT_A_TIME).collect().await;
+        tried.into_iter().collect::<Result<Vec<()>>>().map(drop)
+    }
+
+    /// Removes what was replaced, and the journal.
+    ///
+    /// # Errors
+    /// As [`Swap::run`].
+    pub async fn finish(&self) -> Result<()> {
+        let replaced = self.steps.iter().filter(|step| step.was.is_some());
+        all_at_once(replaced.map(|step| self.remove(step, &step.old))).await?;
+        let copied = self.steps.iter().filter(|step| step.comes.is_copied());
+        all_at_once(copied.map(|step| self.remove(step, &step.filled))).await?;
+        self.journal.remove(self.target).await
+    }
+
+    /// The steps whose old collection is a copy, which is needed no more once it was copied back.
+    fn copies(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(|step| step.was.as_ref().is_some_and(Form::is_copied))
+    }
+
+    async fn remove(&self, step: &Step, name: &str) -> Result<()> {
+        self.target.drop_collection(&step.db, name).await
+    }
+
+    async fn present(&self) -> Result<Present> {
+        let mut present = Present::new();
+        for step in &self.steps {
+            if !present.contains_key(&step.db) {
+                let all = survey::listed(&self.target.client.database(&step.db)).await?;
+                present.insert(step.db.clone(), all.into_iter().map(|one| (one.name.clone(), one)).collect());
+            }
+        }
+        Ok(present)
+    }
+
+    async fn undo_one(&self, step: &Step, present: &Present) -> Result<()> {
+        let in_database = &present[&step.db];
+        let has = |name: &str| in_database.contains_key(name);
+        let now = in_database.get(&step.name);
+        // What was filled is gone only when it got its name.
+        let ours = now.is_some_and(|now| match &step.comes {
+            Form::Collection => now.kind == Kind::Collection && !has(&step.filled),
+            Form::View(_) => now.kind == Kind::View,
+            Form::Series => now.kind == Kind::Timeseries,
+            Form::Stored => true,
+        });
+        match &step.was {
+            None if ours => self.take_name(step).await,
+            None => Ok(()),
+            Some(Form::Collection) if has(&step.old) => {
+                if ours {
+                    self.take_name(step).await?;
                 }
-                return Err(failure);
+                self.give_back(step).await
             }
-        }
-        Ok(())
-    }
-
-    fn take_renamed(&self) -> Vec<(String, String, String)> {
-        std::mem::take(&mut *self.renamed.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    async fn swapped_back(&self, failure: Failure) -> Failure {
-        let left = self.swap_back().await;
-        left.into_iter().fold(failure, |failure, (what, why)| failure.cause(why).hint(what))
-    }
-
-    /// Takes the renaming back, newest first. What was about to be renamed may not have been.
-    /// Gives what has to be done by hand, and why.
-    async fn swap_back(&self) -> Vec<(String, String)> {
-        let mut left = Vec::new();
-        for (at, (db, from, to)) in self.take_renamed().iter().enumerate().rev() {
-            match self.rename_back(db, from, to, at).await {
-                Err(error) if connection::code(&error) != Some(NAMESPACE_NOT_FOUND) => {
-                    let what =
-                        format!("{db}.{to} could not be renamed back to {from}: rename it by hand; nothing is lost");
-                    left.push((what, connection::cause(&error)));
+            Some(Form::View(options)) => {
+                if now.is_some_and(|now| now.kind == Kind::View && now.options == *options) {
+                    return Ok(());
                 }
-                _ => {}
+                match now {
+                    Some(now) if ours || now.kind == Kind::View => self.take_name(step).await?,
+                    Some(_) => self.put_aside(step, 1).await,
+                    None => {}
+                }
+                self.target.create(&step.db, &step.name, options).await
             }
+            Some(copied) if copied.is_copied() && step.copied.load(Ordering::Relaxed) => {
+                match now {
+                    Some(_) if ours && !step.comes.is_copied() => self.take_name(step).await?,
+                    Some(now) if !ours && now.kind == Kind::Collection => self.put_aside(step, 1).await,
+                    _ => {}
+                }
+                copy(self.target, &step.db, copied, &step.old, &step.name).await
+            }
+            Some(_) => Ok(()),
         }
-        left
     }
 
-    /// Gives `to` its name `from` back. What somebody wrote meanwhile under that name is kept aside,
-    /// where the next restore leaves it, too.
-    async fn rename_back(&self, db: &str, from: &str, to: &str, at: usize) -> mongodb::error::Result<()> {
-        let admin = self.client.database("admin");
+    /// What was restored loses its name: under the one it was filled as, or for good.
+    async fn take_name(&self, step: &Step) -> Result<()> {
+        match step.comes {
+            Form::Collection => self.target.rename(&step.db, &step.name, &step.filled, false).await,
+            _ => remove_all(self.target, &step.db, &step.name).await,
+        }
+    }
+
+    /// Gives what was there its name back. What somebody wrote meanwhile under that name is kept
+    /// aside.
+    async fn give_back(&self, step: &Step) -> Result<()> {
         let mut tried = 0;
         loop {
-            let renamed = admin.run_command(rename_command(db, to, from, false)).await;
-            match renamed {
-                Err(error) if connection::code(&error) == Some(NAMESPACE_EXISTS) && tried < MOST_NEWCOMERS => {
-                    tried += 1;
-                    let aside = format!("{OWN_PREFIX}{}.{at}.meanwhile-{tried}.old", self.tag);
-                    if admin.run_command(rename_command(db, from, &aside, false)).await.is_ok() {
-                        self.log.warn(format!(
-                            "what was written to {db}.{from} meanwhile is in {db}.{aside}: look at it, then drop it"
-                        ));
-                    }
-                }
-                renamed => return renamed.map(drop),
+            self.target.check_lock().await?;
+            let renamed = self.target.try_rename(&step.db, &step.old, &step.name).await;
+            let Err(error) = renamed else { return Ok(()) };
+            if connection::code(&error) != Some(NAMESPACE_EXISTS) || tried == MOST_NEWCOMERS {
+                let message = format!("{}.{} could not be renamed back to {}", step.db, step.old, step.name);
+                return Err(connection::failure(&error, message));
             }
+            tried += 1;
+            self.put_aside(step, tried).await;
         }
     }
 
-    async fn rename(&self, db: &str, from: &str, to: &str, drop_target: bool) -> Result<()> {
-        self.run("admin", rename_command(db, from, to, drop_target)).await.map(drop)
-    }
-
-    /// Views come last: only now is there what they show.
-    async fn define_views(&self) -> Result<()> {
-        for item in self.plan.items.iter().filter(|item| item.way == Way::Define) {
-            if item.exists && !self.plan.replace {
-                continue;
-            }
-            if item.exists {
-                self.check_lock().await?;
-                self.drop_collection(&item.db, &item.collection).await?;
-            }
-            self.create(item, &item.collection).await?;
-        }
-        Ok(())
-    }
-
-    /// Undoes what was done of a restore that does not come to its end, as far as the
-    /// server can be reached. It may still be at an insert that was given up, which makes its
-    /// collection again: all is gone when nothing has come back for a while.
-    pub async fn discard(&self) {
-        const QUIET: u32 = 4;
-        let mut quiet = 0;
-        let taking_back = async {
-            for (what, why) in self.swap_back().await {
-                self.log.warn(format!("{what} ({why})"));
-            }
-            self.drop_filled().await;
-            while quiet < QUIET {
-                tokio::time::sleep(Duration::from_millis(250)).await;
-                quiet = if self.has_leftovers().await { 0 } else { quiet + 1 };
-                if quiet == 0 {
-                    self.drop_filled().await;
-                }
-            }
-        };
-        if tokio::time::timeout(DISCARD_LIMIT, taking_back).await.is_err() {
-            let left = format!("{OWN_PREFIX}{}.*", self.tag);
-            self.log.warn(format!("what this restore filled may be left, and the next one removes it: {left}"));
+    async fn put_aside(&self, step: &Step, time: u32) {
+        let aside = format!("{OWN_PREFIX}{}.{}{MEANWHILE}{time}.old", self.tag, step.number);
+        if self.target.try_rename(&step.db, &step.name, &aside).await.is_ok() {
+            let (namespace, db) = (step.namespace(), &step.db);
+            self.target.log.warn(format!(
+                "what was written to {namespace} meanwhile is in {db}.{aside}: look at it, then drop it"
+            ));
         }
     }
+}
 
-    async fn has_leftovers(&self) -> bool {
-        let own = format!("{OWN_PREFIX}{}.", self.tag);
-        for db in self.plan.databases.keys() {
-            let there = survey::look(&self.client.database(db)).await;
-            // What is kept on purpose ends in `.old`.
-            let left = |name: &String| name.starts_with(&own) && !name.ends_with(".old");
-            if there.is_ok_and(|(names, _)| names.iter().any(|(name, _)| left(name))) {
-                return true;
-            }
-        }
-        false
+/// A few at a time; the first failure ends it.
+async fn all_at_once<F: Future<Output = Result<()>>>(futures: impl Iterator<Item = F>) -> Result<()> {
+    stream::iter(futures).buffer_unordered(AT_A_TIME).try_collect::<Vec<()>>().await.map(drop)
+}
+
+/// For people: what a crashed restore had left, and what became of it.
+pub fn describe(recovered: Recovered, database: &str) -> Option<String> {
+    match recovered {
+        Recovered::Nothing => None,
+        Recovered::Undone => Some(format!(
+            "an interrupted restore had left {database:?} partway: it was undone, everything is as it was before that restore"
+        )),
+        Recovered::Finished => Some(format!(
+            "an interrupted restore had brought everything back into {database:?}: what it replaced was removed now"
+        )),
     }
+}
 
-    async fn drop_filled(&self) {
-        let ours = |item: &&Item| item.way == Way::Aside || (item.kind == Kind::Timeseries && !item.exists);
-        for item in self.plan.items.iter().filter(ours) {
-            if let Err(failure) = self.drop_collection(&item.db, &self.filled_name(item)).await {
-                self.log.debug(format!("not removed: {failure}"));
-                return;
-            }
-        }
+/// A failure before or while names were given, after all was undone, or not.
+pub fn undone(failure: Failure, undone: Result<()>) -> Failure {
+    match undone {
+        Ok(()) => failure.cause("every collection has been given its name back: nothing was changed"),
+        Err(why) => Target::partway(failure.cause(format!("undoing failed: {why}"))),
     }
 }

@@ -7,8 +7,10 @@ use super::accounts::{Accounts, changed};
 use super::load::{self, Goal, Loaded};
 use super::lock::Lock;
 use super::owner;
-use super::place::Placer;
-use super::plan::{Item, Plan, Way};
+use super::place::{Leftovers, Placer};
+use super::plan::{Item, Plan, Present, Way};
+use super::swap::{self, Swap};
+use super::target::Target;
 use crate::survey;
 use bson::Document;
 use cm_archive::manifest::Manifest;
@@ -17,7 +19,11 @@ use cm_archive::verify::{self, Contents, Verified};
 use cm_archive::{Kind, Prelude, Stored};
 use cm_core::{Exit, Failure, Log, Result};
 use mongodb::Client;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long undoing may take when a person waits for the end.
+const UNDO_LIMIT: Duration = Duration::from_secs(60);
 
 /// When the file of a restore is verified.
 #[derive(Clone, Copy, Debug)]
@@ -89,17 +95,47 @@ pub struct Restore<'a> {
 }
 
 impl Restore<'_> {
-    /// Looks at what is where the backup goes, and decides how each collection gets there.
+    /// Looks at what is where the backup goes.
     ///
     /// # Errors
-    /// [`Exit::Backup`] with what the server said; [`Exit::Usage`] as [`Plan::place`].
+    /// [`Exit::Backup`] with what the server said.
     pub async fn look(&self, plan: &mut Plan) -> Result<()> {
         for (name, existing) in &mut plan.databases {
-            let (collections, has_documents) = survey::look(&self.client.database(name)).await?;
-            existing.collections = collections.into_iter().collect();
+            let (all, has_documents) = survey::look(&self.client.database(name)).await?;
+            let present = |one: survey::Listed| (one.name, Present { kind: one.kind, options: one.options });
+            existing.collections = all.into_iter().map(present).collect();
             existing.has_documents = has_documents;
         }
-        plan.place()
+        Ok(())
+    }
+
+    /// Undoes or finishes what an interrupted restore has left partway, says which, and looks
+    /// again; a dry run only says that it would.
+    ///
+    /// # Errors
+    /// [`Exit::Backup`] with what the server said, [`Exit::LockLost`]; [`Exit::Usage`] if another
+    /// restore may still run.
+    pub async fn recover(&self, plan: &mut Plan, dry_run: bool) -> Result<()> {
+        let left = Leftovers::of(plan, self.lock.is_some())?;
+        if dry_run {
+            for (db, _) in &left.journals {
+                self.log.warn(format!(
+                    "an interrupted restore has left {db:?} partway, which would be undone or finished first"
+                ));
+            }
+            return Ok(());
+        }
+        for name in &left.aside {
+            self.log.warn(format!("{name} was put aside by an earlier restore: look at it, then drop it"));
+        }
+        if left.recover(self.target()).await? {
+            self.look(plan).await?;
+        }
+        Ok(())
+    }
+
+    fn target(&self) -> Target<'_> {
+        Target { client: self.client, lock: self.lock, log: self.log }
     }
 
     /// Says what a restore would do at `place`.
@@ -121,38 +157,41 @@ impl Restore<'_> {
     ///
     /// # Errors
     /// [`Exit::Backup`]; no collection has changed then, but for documents that were added
-    /// to existing ones, and time series.
+    /// to existing ones.
     pub async fn carry_out(&self, plan: &Plan, verification: Verification<'_>) -> Result<Restored> {
-        let tag = owner::tag();
-        let trial = plan.trial(&tag);
-        let placer = |plan| Placer {
-            client: self.client,
-            plan,
-            tag: tag.clone(),
-            renamed: Mutex::default(),
-            lock: self.lock,
-            log: self.log,
-        };
-        let leftovers = placer(plan).remove_leftovers().await?;
-        if let Some(trial) = &trial {
-            self.log
-                .info("filling time series alongside those that are there first, to see that the server takes them");
-            let placer = placer(trial);
-            let _given_up = GivenUp { placer: &placer, armed: true };
-            self.fill(&placer, verification).await?;
+        let left = Leftovers::of(plan, self.lock.is_some())?;
+        let placer = Placer { target: self.target(), plan, tag: owner::tag() };
+        left.remove(placer.target).await?;
+        for (db, name) in &left.filled {
+            self.log.info(format!("removed {db}.{name}, left by a crashed restore"));
         }
-        let placer = placer(plan);
-        let mut given_up = GivenUp { placer: &placer, armed: true };
+        let mut given_up = GivenUp { placer: &placer, swap: None, armed: true };
         let restored = self.fill(&placer, verification).await?;
         self.log.info("all documents are there; building indexes");
         placer.build_indexes().await?;
-        placer.remove_again(&leftovers).await?;
+        left.remove(placer.target).await?;
         if let Some(accounts) = &self.accounts {
-            placer.check_lock().await?;
+            self.target().check_lock().await?;
             accounts.add(self.client, self.log).await?;
         }
-        placer.swap().await?;
+        if let Some(swap) = placer.swap() {
+            let swap = given_up.swap.insert(swap);
+            if let Err(failure) = swap.run().await {
+                // A database that is partway is worse than a lock that is lost.
+                swap.target.lock = None;
+                let undone = swap.undo().await;
+                given_up.armed = false;
+                return Err(swap::undone(failure, undone));
+            }
+        }
         given_up.armed = false;
+        if let Some(swap) = &given_up.swap
+            && let Err(failure) = swap.finish().await
+        {
+            self.log.warn(format!(
+                "everything is restored; what it replaced is left, and removed by the next restore: {failure}"
+            ));
+        }
         Ok(restored)
     }
 
@@ -208,15 +247,36 @@ impl Restore<'_> {
 /// Undoes what a restore did that failed or is given up partway, as by Ctrl-C.
 struct GivenUp<'p, 'a> {
     placer: &'p Placer<'a>,
+    /// What was giving names.
+    swap: Option<Swap<'p>>,
     armed: bool,
+}
+
+impl GivenUp<'_, '_> {
+    async fn clean_up(&self) {
+        if let Some(swap) = &self.swap {
+            let undone = tokio::time::timeout(UNDO_LIMIT, swap.undo()).await;
+            let why = match undone {
+                Ok(Ok(())) => None,
+                Ok(Err(failure)) => Some(failure.to_string()),
+                Err(_) => Some(format!("it took more than {} s", UNDO_LIMIT.as_secs())),
+            };
+            if let Some(why) = why {
+                let log = self.placer.target.log;
+                log.warn(format!("what was begun could not be undone: {why}"));
+                log.warn("the next `cm-backup restore` into this database undoes it before anything else");
+                return;
+            }
+        }
+        self.placer.discard().await;
+    }
 }
 
 impl Drop for GivenUp<'_, '_> {
     fn drop(&mut self) {
         if self.armed {
-            self.placer.log.debug("removing what was filled and has no name yet");
-            let discard = self.placer.discard();
-            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(discard));
+            self.placer.target.log.debug("removing what was filled and has no name yet");
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(self.clean_up()));
         }
     }
 }
@@ -228,7 +288,7 @@ fn check_all_inserted(plan: &Plan, verified: &Contents, loaded: &Loaded) -> Resu
         return Ok(());
     }
     let message = format!("{} of {} could not be inserted", loaded.failed, cm_core::plural(wanted, "document"));
-    let added = plan.items.iter().any(|item| item.way == Way::InPlace && item.exists);
+    let added = plan.items.iter().any(|item| item.way == Way::Add && item.exists.is_some());
     let hint = match added {
         true => "the others were added to the collections that were there; --drop replaces those instead",
         false => "nothing was changed",

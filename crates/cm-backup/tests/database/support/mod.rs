@@ -77,6 +77,12 @@ impl Server {
         Client::with_uri_str(self.uri()).await.expect("a client")
     }
 
+    /// The same data again, after a death.
+    pub fn restart(&mut self) {
+        let extra: &[&str] = if self.standalone { &["--standalone"] } else { &[] };
+        (self.child, self.port) = spawn(self.storage.path(), extra);
+    }
+
     /// As when its host dies.
     pub fn kill(&mut self) {
         self.child.kill().expect("ours");
