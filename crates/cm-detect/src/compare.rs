@@ -151,11 +151,14 @@ impl Comparison {
 
     /// Whether the env files of a service come to something else because of what they refer to:
     /// none of them changed itself.
-    pub fn environment_differs(&self, index: usize, service: &Service) -> bool {
+    pub fn environment_differs(&self, service: &Service) -> bool {
         let Known::Was(before) = &self.before else { return false };
         let Some(was) = before.compose.service(&service.name) else { return false };
-        let changed = self.effects(index).any(|(_, effect)| effect.rule == rule::ENV_FILE);
-        !changed && was.env_files == service.env_files && was.file_environment != service.file_environment
+        let is_file = |change: &Change| {
+            let mut files = service.env_files.iter().filter_map(|file| file.place.inside());
+            files.any(|file| file.as_bytes() == change.path)
+        };
+        !self.changes.iter().any(is_file) && was.env_files == service.env_files && was.file_environment != service.file_environment
     }
 
     /// Whether the base had the service without starting it.

@@ -250,6 +250,11 @@ impl Detection {
                 notes.warn(format!("{}: {}", warning.at, warning.message));
             }
         }
+        for service in compose.services.iter().filter(|service| service.starts_with(self.project.profiles())) {
+            for other in service.requires.iter().filter(|other| !matters(other)) {
+                notes.warn(format!("Compose refuses {}: it depends on {other}, which no active profile starts", service.name));
+            }
+        }
         for inputs in self.inputs.services.iter().filter(|inputs| matters(&inputs.name)) {
             if let Some(failure) = &inputs.broken {
                 notes.warn(format!("the image of {} cannot be built: {}", inputs.name, failure.message));

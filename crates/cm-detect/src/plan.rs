@@ -186,7 +186,7 @@ impl Question<'_> {
             Configuration::New => outcome.because(fresh, &file, reason::NEW_SERVICE),
             Configuration::Unreadable => outcome.because(fresh, &file, reason::UNREADABLE_BASE),
         }
-        if comparison.environment_differs(index, service) {
+        if comparison.environment_differs(service) {
             let variables = self.project.variable_files().into_iter().next().unwrap_or_default();
             outcome.because(Action::Recreate, variables, rule::ENV_FILE);
         }

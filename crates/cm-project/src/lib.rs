@@ -28,7 +28,7 @@ pub use config::{
     Backup, Config, Health, Notify, OnChange, OnFailure, Ops, Probe, Prune, ServiceHealth, ServiceSection, Template,
     Update,
 };
-pub use found::{default_files, read_config};
+pub use found::{committed_files, default_files, read_config};
 pub use host::HostSpec;
 pub use inputs::Inputs;
 pub use project::{Lock, Project};

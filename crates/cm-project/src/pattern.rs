@@ -282,6 +282,14 @@ impl Patterns {
         Patterns(lines.filter_map(Patterns::rule).collect())
     }
 
+    /// The lines of a `.dockerignore` that Docker refuses, with their numbers.
+    pub fn refused(text: &str) -> Vec<(usize, String)> {
+        let lines = text.trim_start_matches('\u{feff}').lines().enumerate();
+        let patterns = lines.filter(|(_, line)| !line.starts_with('#') && !line.trim().is_empty());
+        let refused = patterns.filter(|(_, line)| Patterns::rule(line).is_none());
+        refused.map(|(index, line)| (index + 1, line.trim().to_owned())).collect()
+    }
+
     /// These patterns, one by one.
     pub fn of<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Self {
         Patterns(patterns.into_iter().filter_map(Patterns::rule).collect())
@@ -378,6 +386,11 @@ mod tests {
         ] {
             assert_eq!(ignored(patterns, path), wanted, "{patterns:?} {path:?}");
         }
+    }
+
+    #[test]
+    fn what_docker_refuses_has_its_line() {
+        assert_eq!(Patterns::refused("# x\n\na[\n*.md\n!\n[^b]\nb\\\n"), [(3, "a[".to_owned()), (5, "!".to_owned()), (7, "b\\".to_owned())]);
     }
 
     #[test]

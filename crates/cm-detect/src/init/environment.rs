@@ -86,6 +86,18 @@ fn original(name: &str) -> Option<String> {
     is_env.then(|| if stem == "env" { ".env".to_owned() } else { stem.to_owned() })
 }
 
+/// How likely a file of this name is the one of production, the likeliest first; `None` for one that
+/// belongs to something else, such as developers or a test.
+fn production_rank(name: &str) -> Option<usize> {
+    let words: Vec<&str> = name.split(['.', '-', '_']).filter(|word| !word.is_empty()).collect();
+    match words.as_slice() {
+        ["env", "production"] | ["production", "env"] => Some(0),
+        ["env", "prod"] | ["prod", "env"] => Some(1),
+        ["env"] => Some(2),
+        _ => None,
+    }
+}
+
 /// The file for `[compose] env_file`, and why.
 fn variables_file(
     found: &Found,
@@ -98,12 +110,14 @@ fn variables_file(
     if let Some(path) = production.or_else(|| own.iter().find(|path| path.rsplit('/').next() == Some(".env"))) {
         return (relative(path), "services read it, and it is not in the repository".to_owned());
     }
-    let example = examples.iter().find_map(|path| {
+    let shown_by = |path: &String| {
         let name = original(path.rsplit('/').next()?)?;
         let file = tree::join(tree::parent(path), &name);
-        (!tracked(&file)).then_some((path, file))
-    });
-    if let Some((example, file)) = example {
+        let rank = production_rank(&name).filter(|_| !tracked(&file))?;
+        Some((rank, path.clone(), file))
+    };
+    if let Some((_, example, file)) = examples.iter().filter_map(shown_by).min() {
+        let example = &example;
         return (relative(&file), format!("{} shows what is in it", shown(&found.prefix, example)));
     }
     // One that lies with a service is that service's, not Compose's own.
@@ -141,6 +155,21 @@ mod tests {
             (".env", None),
         ] {
             assert_eq!(original(name).as_deref(), wanted, "{name}");
+        }
+    }
+
+    #[test]
+    fn only_what_belongs_to_production_is_its_env_file() {
+        for (name, wanted) in [
+            (".env.production", Some(0)),
+            ("prod.env", Some(1)),
+            (".env", Some(2)),
+            (".env.dev", None),
+            (".env.dev-azure", None),
+            (".env.single-bucket", None),
+            (".env.test", None),
+        ] {
+            assert_eq!(production_rank(name), wanted, "{name}");
         }
     }
 

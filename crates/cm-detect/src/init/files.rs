@@ -3,7 +3,7 @@
 //! whole, over the plain one where it only adds to it.
 
 use cm_core::{Exit, Failure, Result};
-use cm_project::compose::{self, Compose, FILE_NAMES};
+use cm_project::compose::{self, Compose, FILE_NAMES, OVERRIDE_NAMES};
 use cm_project::tree::{Dir, Place};
 use std::path::{Path, PathBuf};
 
@@ -24,6 +24,8 @@ pub struct Found {
     pub files: Vec<String>,
     /// What they say.
     pub compose: Compose,
+    /// Files that Compose would take by itself and a deployment does not, relative to `directory`.
+    pub left_out: Vec<String>,
 }
 
 /// The nearest directory, `start` or above, that is a Git working tree.
@@ -86,7 +88,9 @@ fn outermost(all: Vec<Vec<String>>, repository: &Path, prefix: &str) -> Vec<Vec<
 fn found(directory: &Path, repository: &Path, files: Vec<String>) -> Result<Found> {
     let prefix = directory.strip_prefix(repository).unwrap_or(Path::new("")).to_string_lossy().into_owned();
     let compose = load(repository, &prefix, &files)?;
-    Ok(Found { directory: directory.to_owned(), repository: repository.to_owned(), prefix, files, compose })
+    let names = OVERRIDE_NAMES.iter().filter(|name| directory.join(name).is_file()).map(|name| (*name).to_owned());
+    let left_out = names.filter(|name| !files.contains(name)).collect();
+    Ok(Found { directory: directory.to_owned(), repository: repository.to_owned(), prefix, files, compose, left_out })
 }
 
 fn load(repository: &Path, prefix: &str, files: &[String]) -> Result<Compose> {
@@ -106,7 +110,11 @@ fn load(repository: &Path, prefix: &str, files: &[String]) -> Result<Compose> {
 /// The compose files of the directory itself, if it has any.
 fn choose(directory: &Path, repository: &Path) -> Option<Vec<String>> {
     let plain = FILE_NAMES.iter().find(|name| directory.join(name).is_file()).map(|name| (*name).to_owned());
-    let Some(production) = production(directory) else { return plain.map(|plain| vec![plain]) };
+    let Some(production) = production(directory) else {
+        // What Compose takes by itself, of the files that servers have, too.
+        let files = cm_project::committed_files(repository, directory);
+        return plain.map(|plain| if files.is_empty() { vec![plain] } else { files });
+    };
     let prefix = directory.strip_prefix(repository).unwrap_or(Path::new("")).to_string_lossy().into_owned();
     let alone = load(repository, &prefix, std::slice::from_ref(&production));
     match (alone.is_ok_and(|compose| is_whole(&compose)), plain) {

@@ -8,7 +8,7 @@ use super::groups;
 use cm_core::Result;
 use cm_project::HostSpec;
 use cm_project::compose::Service;
-use cm_project::tree::{Dir, Kind, Tree};
+use cm_project::tree::{self, Dir, Kind, Tree};
 use std::collections::BTreeSet;
 
 /// What `cm.toml` is written from.
@@ -26,6 +26,10 @@ pub struct Survey {
     pub services: Vec<String>,
     /// Profiles that services belong to.
     pub profiles: BTreeSet<String>,
+    /// Those of them that the repository switches on.
+    pub active: Vec<String>,
+    /// Files that Compose would take by itself and a deployment does not.
+    pub left_out: Vec<String>,
     /// What is known about the servers' environment.
     pub environment: Environment,
     /// The server, if a flag named it: name, address, checkout.
@@ -42,14 +46,27 @@ pub struct Survey {
     pub unchecked: Vec<(String, Option<endpoint::Endpoint>)>,
     /// Services that a deployment expects to end, because nothing says that they stay.
     pub jobs: Vec<String>,
-    /// Published services that can be asked from outside: name, port, endpoint.
-    pub outside: Vec<(String, u16, endpoint::Endpoint)>,
+    /// Published services that can be asked from outside, what users reach first.
+    pub outside: Vec<Outside>,
     /// Published ports of services without a known endpoint.
     pub ports: Vec<(String, String)>,
     /// The MongoDB service.
     pub backup: Option<Backup>,
     /// Databases that cm does not back up.
     pub other_databases: Vec<String>,
+}
+
+/// A published service that can be asked from outside.
+#[derive(Debug)]
+pub struct Outside {
+    /// The service.
+    pub service: String,
+    /// The port that is published.
+    pub port: u16,
+    /// Where it answers.
+    pub endpoint: endpoint::Endpoint,
+    /// Whether it looks like what users reach, and not a database or another service alongside the application.
+    pub is_users: bool,
 }
 
 /// A service that reads its configuration again without a restart.
@@ -79,8 +96,14 @@ impl Survey {
         let host = host.map(|flag| host_of(flag, &project)).transpose()?;
         let compose = &found.compose;
         let environment = Environment::of(found, &tracked);
+        // A developer's own `.env` says nothing about servers.
+        let beside = tree::parent(found.files.first().map_or("", String::as_str)).to_owned();
+        let env_file = tree::join(&tree::join(&found.prefix, &beside), ".env");
+        let active = if tracked(&env_file) { compose.profiles.clone() } else { Vec::new() };
+        // What no profile starts is neither asked nor waited for.
+        let started = compose.services.iter().filter(|service| service.starts_with(&active));
         let health: Vec<(&Service, Health)> =
-            compose.services.iter().map(|service| (service, Health::of(found, service))).collect();
+            started.map(|service| (service, Health::of(found, service))).collect();
         let (protect, perhaps_protect) = protected(found, &environment, &tracked);
         Ok(Survey {
             branch: git.as_ref().and_then(branch).unwrap_or_else(|| "main".to_owned()),
@@ -93,6 +116,8 @@ impl Survey {
             unchecked: unchecked(&health),
             jobs: jobs(&health),
             outside: outside(&health),
+            left_out: found.left_out.clone(),
+            active,
             ports: ports(&health),
             backup: database::mongo(compose, &environment),
             other_databases: database::others(compose),
@@ -183,7 +208,6 @@ fn reload(service: &Service) -> Option<Reload> {
 fn unchecked(health: &[(&Service, Health)]) -> Vec<(String, Option<endpoint::Endpoint>)> {
     let own = health.iter().filter(|(service, health)| {
         service.build.is_some()
-            && service.profiles.is_empty()
             && !health.checked
             && (health.endpoint.is_some() || !is_job(service, health))
     });
@@ -195,16 +219,40 @@ fn is_job(service: &Service, health: &Health) -> bool {
 }
 
 fn jobs(health: &[(&Service, Health)]) -> Vec<String> {
-    let jobs = health.iter().filter(|(service, health)| service.profiles.is_empty() && is_job(service, health));
+    let jobs = health.iter().filter(|(service, health)| is_job(service, health));
     jobs.map(|(service, _)| service.name.clone()).collect()
 }
 
-fn outside(health: &[(&Service, Health)]) -> Vec<(String, u16, endpoint::Endpoint)> {
+/// What the outside can ask, what users reach first: a proxy, then what is built here.
+fn outside(health: &[(&Service, Health)]) -> Vec<Outside> {
     let known = health.iter().filter_map(|(service, health)| {
         let endpoint = health.endpoint.clone().filter(|endpoint| endpoint.known)?;
-        Some((service.name.clone(), endpoint::published(service, endpoint.port)?, endpoint))
+        let port = endpoint::published(service, endpoint.port)?;
+        let rank = rank(service, port);
+        Some((rank, Outside { service: service.name.clone(), port, endpoint, is_users: rank < SIDE }))
     });
-    known.collect()
+    let mut known: Vec<(usize, Outside)> = known.collect();
+    known.sort_by_key(|(rank, _)| *rank);
+    known.into_iter().map(|(_, outside)| outside).collect()
+}
+
+/// From here on, a service is no place that users reach.
+const SIDE: usize = 4;
+
+/// Images that pass on what users ask.
+const PROXIES: [&str; 8] = ["caddy", "nginx", "traefik", "haproxy", "envoy", "httpd", "apache", "openresty"];
+
+/// How far a service is from its users.
+fn rank(service: &Service, port: u16) -> usize {
+    let image = database::image_name(service).unwrap_or_default();
+    let is_proxy = PROXIES.iter().any(|proxy| image.starts_with(proxy) || service.name.starts_with(proxy));
+    match (is_proxy, service.build.is_some(), matches!(port, 80 | 443)) {
+        (true, _, _) => 0,
+        (false, _, true) => 1,
+        (false, true, false) => 2,
+        // An image that somebody else made, on a port of its own: a database, a dashboard, a queue.
+        (false, false, false) => SIDE,
+    }
 }
 
 /// Published ports of which nothing is known but their numbers.

@@ -1,7 +1,7 @@
 //! The text of `cm.toml`: what it says, and in comments why, and what else could be said.
 
 use super::endpoint::Endpoint;
-use super::survey::Survey;
+use super::survey::{Outside, Survey};
 
 /// The file.
 pub fn render(survey: &Survey) -> String {
@@ -29,6 +29,16 @@ fn list(items: &[String]) -> String {
     format!("[{}]", items.iter().map(|item| quoted(item)).collect::<Vec<_>>().join(", "))
 }
 
+/// Text in a comment: nothing in it ends the line.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// Several in a comment.
+fn plain_list(items: &[String]) -> String {
+    items.iter().map(|item| plain(item)).collect::<Vec<_>>().join(", ")
+}
+
 /// A key, in quotes where it needs them.
 fn key(name: &str) -> String {
     let bare = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
@@ -52,18 +62,25 @@ fn compose(survey: &Survey) -> Option<String> {
     let mut text = format!("[compose]\nfiles = {}\n", list(&survey.compose_files));
     match &survey.environment.file {
         Some(file) => {
-            text.push_str(&format!("# Each server's own, never deployed: {}.\n", survey.environment.because));
+            text.push_str(&format!("# Each server's own, never deployed: {}.\n", plain(&survey.environment.because)));
             text.push_str(&format!("env_file = {}\n", quoted(file)));
         }
         None => text.push_str(
             "# env_file = \".env\"     # the server's own values for ${…} in the compose file, if it has any\n",
         ),
     }
-    if !survey.profiles.is_empty() {
+    if !survey.left_out.is_empty() {
+        text.push_str(&format!(
+            "# Compose would also take this by itself; it is not deployed unless it is named above: {}.\n",
+            plain_list(&survey.left_out)
+        ));
+    }
+    if !survey.profiles.is_empty() || !survey.active.is_empty() {
         let profiles: Vec<String> = survey.profiles.iter().cloned().collect();
         text.push_str(&format!(
-            "# Services of profiles are left alone unless their profile is named here: {}.\nprofiles = []\n",
-            profiles.join(", ")
+            "# Services of profiles are left alone unless their profile is named here: {}.\nprofiles = {}\n",
+            plain_list(&profiles),
+            list(&survey.active)
         ));
     }
     Some(text)
@@ -107,7 +124,7 @@ fn protect(survey: &Survey) -> Option<String> {
         text.push_str(&format!(
             "# Mounted into containers and deployed like any other file. If servers have edited versions\n\
              # of their own, add them: {}\n",
-            survey.perhaps_protect.join(", ")
+            plain_list(&survey.perhaps_protect)
         ));
     }
     Some(text)
@@ -136,7 +153,7 @@ fn services(survey: &Survey) -> Option<String> {
             "# Nothing checks these, so they count as well while they run without restarting: {}.\n\
              # Better: a healthcheck in the compose file, or here\n\
              # [services.NAME]\n# probe = \"http://127.0.0.1:PORT/\"\n",
-            unknown.join(", ")
+            plain(&unknown.join(", "))
         ));
     }
     if !survey.jobs.is_empty() {
@@ -144,7 +161,7 @@ fn services(survey: &Survey) -> Option<String> {
             "# Taken for jobs that end, because the compose file says of none that it stays: {}.\n\
              # One that stays wants `restart: unless-stopped` there, or a probe here; of a job, say\n\
              # [services.NAME.health]\n# one_shot = true\n",
-            survey.jobs.join(", ")
+            plain_list(&survey.jobs)
         ));
     }
     (!text.is_empty()).then(|| text.trim_end_matches('\n').to_owned() + "\n")
@@ -152,13 +169,14 @@ fn services(survey: &Survey) -> Option<String> {
 
 fn suggestion(name: &str, at: &Endpoint) -> String {
     format!(
-        "# Nothing checks {name}. {} names {}; if that says whether it is well, switch this on.\n\
+        "# Nothing checks {}. {} names {}; if that says whether it is well, switch this on.\n\
          # [services.{}]\n# probe = \"http://127.0.0.1:{}{}\"     # 127.0.0.1 is the container\n\n",
-        at.from,
-        at.path,
-        key(name),
+        plain(name),
+        plain(&at.from),
+        plain(&at.path),
+        plain(&key(name)),
         at.port,
-        at.path
+        plain(&at.path)
     )
 }
 
@@ -184,29 +202,33 @@ fn outside(survey: &Survey) -> Option<String> {
         let port = if port == 80 { String::new() } else { format!(":{port}") };
         quoted(&format!("http://{}{port}{}", server(survey), at.path.replace('$', "$$")))
     };
-    let Some((name, port, first)) = survey.outside.first() else {
+    let canary = survey.outside.first().filter(|outside| outside.is_users);
+    if let Some(Outside { service, port, endpoint, .. }) = canary {
+        text.push_str(&format!(
+            "# If a name and https lead to the server, write that instead: {} publishes port {port},\n\
+             # and {} asks {}.\n[canary]\nurl = {}\n",
+            plain(service),
+            plain(&endpoint.from),
+            plain(&endpoint.path),
+            url(*port, endpoint)
+        ));
+    } else {
         let ports =
             survey.ports.iter().map(|(service, port)| format!("{service} publishes {port}")).collect::<Vec<_>>();
         let known = if ports.is_empty() { "no port is published".to_owned() } else { ports.join(", ") };
         text.push_str(&format!(
-            "# Nothing is asked yet: no health check here names a URL that the outside reaches ({known}).\n\
+            "# Nothing {}is asked yet: no health check here names a URL that the outside reaches ({}).\n\
              # [canary]\n# url = \"https://{}.example/health\"\n",
-            survey.project
+            if survey.outside.is_empty() { "" } else { "that users reach " },
+            plain(&known),
+            plain(&survey.project)
         ));
-        return Some(text);
-    };
-    text.push_str(&format!(
-        "# If a name and https lead to the server, write that instead: {name} publishes port {port},\n\
-         # and {} asks {}.\n[canary]\nurl = {}\n",
-        first.from,
-        first.path,
-        url(*port, first)
-    ));
-    for (name, port, at) in survey.outside.iter().skip(1) {
+    }
+    for outside in survey.outside.iter().skip(usize::from(canary.is_some())) {
         text.push_str(&format!(
             "\n[[verify.checks]]\nname = {}\nurl = {}\nstatus = 200\n",
-            quoted(name),
-            url(*port, at)
+            quoted(&outside.service),
+            url(outside.port, &outside.endpoint)
         ));
     }
     Some(text)
@@ -221,7 +243,7 @@ fn backup(survey: &Survey) -> Option<String> {
         text.push_str("# A verified backup before every deployment that changes something.\n");
         match (&backup.seen_in, usable) {
             (Some(file), true) => {
-                text.push_str(&format!("# The key of the server's env file with the URI: seen in {file}.\n"))
+                text.push_str(&format!("# The key of the server's env file with the URI: seen in {}.\n", plain(file)))
             }
             _ => text.push_str(
                 "# Switched off: put the database's URI into the server's env file (and name that under [compose]).\n",
@@ -238,7 +260,7 @@ fn backup(survey: &Survey) -> Option<String> {
     if !survey.other_databases.is_empty() {
         text.push_str(&format!(
             "# cm-backup takes MongoDB only: nothing here backs up {}.\n",
-            survey.other_databases.join(", ")
+            plain_list(&survey.other_databases)
         ));
     }
     (!text.is_empty()).then_some(text)

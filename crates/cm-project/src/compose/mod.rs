@@ -3,10 +3,12 @@
 //! is no error here. On a host, `docker compose config` has the last word.
 
 mod canonical;
+mod consistency;
 mod context;
 mod load;
 mod merge;
 mod rebase;
+mod schema;
 mod service;
 mod unknown;
 
@@ -19,6 +21,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 pub use crate::yaml::Template;
+pub use canonical::nanoseconds;
 pub use context::is_remote;
 
 /// The names under which Compose looks for its file, in its order.
@@ -80,6 +83,8 @@ pub struct Service {
     pub mounts: Vec<Mount>,
     /// The services it depends on.
     pub depends_on: Vec<String>,
+    /// Those of them that must be there (`required: false` says otherwise).
+    pub requires: Vec<String>,
     /// Those of them with which it restarts.
     pub restarts_with: Vec<String>,
     /// The profiles it belongs to; it always runs if there are none.
@@ -201,6 +206,8 @@ pub fn load_in(tree: &dyn Tree, directory: &str, files: &[String], env_files: &[
     let said = |name: &str| variables.get(name).filter(|value| !value.is_empty()).map(str::to_owned);
     let profiles = said("COMPOSE_PROFILES").unwrap_or_default();
     let services = service::services(&root, own, &mut loader, &variables)?;
+    schema::check(&root, &mut loader);
+    consistency::check(&root, &mut loader);
     Ok(Compose {
         name: said("COMPOSE_PROJECT_NAME").or_else(|| root.get("name").and_then(crate::yaml::Node::text)),
         profiles: profiles.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect(),

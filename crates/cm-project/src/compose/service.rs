@@ -65,7 +65,8 @@ impl Reader<'_> {
             label_files: self.label_files(node),
             mounts: self.mounts(node)?,
             depends_on: self.names(node, "depends_on")?,
-            restarts_with: restarts_with(node),
+            requires: depended(node, |how| how.get("required").is_none_or(Node::is_true)),
+            restarts_with: depended(node, |how| how.get("restart").is_some_and(Node::is_true)),
             profiles: self.texts(node, "profiles")?,
             ports: node.get("ports").map_or_else(Vec::new, |ports| ports.items().iter().map(port).collect()),
             restart: text("restart"),
@@ -278,10 +279,10 @@ fn is_path(source: &str) -> bool {
         || (source.starts_with('$') && source[template::length(source)..].starts_with('/'))
 }
 
-fn restarts_with(node: &Node) -> Vec<String> {
+/// The services that it depends on in a way that `is_so`.
+fn depended(node: &Node, is_so: impl Fn(&Node) -> bool) -> Vec<String> {
     let all = node.get("depends_on").map_or(&[][..], Node::pairs).iter();
-    let restart = all.filter(|(_, how)| how.get("restart").is_some_and(Node::is_true));
-    restart.map(|(name, _)| name.clone()).collect()
+    all.filter(|(_, how)| is_so(how)).map(|(name, _)| name.clone()).collect()
 }
 
 fn port(node: &Node) -> String {

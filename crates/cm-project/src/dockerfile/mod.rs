@@ -2,7 +2,9 @@
 //! copy and mount, and the variables in those paths. Everything else an instruction
 //! does is covered by one rule: the Dockerfile itself is an input.
 
+mod check;
 mod lines;
+mod stages;
 pub mod words;
 
 use crate::nearest;
@@ -48,6 +50,8 @@ pub struct Dockerfile {
 pub struct Stage {
     /// Its name, in lower case.
     pub name: Option<String>,
+    /// The line of its FROM, from 1.
+    pub line: usize,
     /// What it is based on, before variables are replaced.
     pub base: String,
     /// The steps that matter, in order.
@@ -170,6 +174,7 @@ fn parse(text: &str) -> Result<Dockerfile, Error> {
         if !KEYWORDS.contains(&line.keyword.as_str()) {
             return error(line.number, format!("unknown instruction {:?}", line.keyword));
         }
+        check::check(line, escape)?;
         match (line.keyword.as_str(), file.stages.last_mut()) {
             ("FROM", _) => file.stages.push(stage(line)?),
             ("ARG", None) => file.args.extend(assignments(&line.rest, escape)),
@@ -187,7 +192,18 @@ fn stage(line: &Line) -> Result<Stage, Error> {
         [base, keyword, name] if keyword.eq_ignore_ascii_case("as") => (base, Some(name.to_ascii_lowercase())),
         _ => return error(line.number, "FROM takes an image, or an image, AS and a name"),
     };
-    Ok(Stage { name, base: (*base).to_owned(), steps: Vec::new() })
+    if let Some(name) = &name
+        && !is_stage_name(name)
+    {
+        return error(line.number, format!("a stage cannot be called {name:?}"));
+    }
+    Ok(Stage { name, line: line.number, base: (*base).to_owned(), steps: Vec::new() })
+}
+
+/// A letter, then letters, digits and `-_.`.
+fn is_stage_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.'))
 }
 
 /// The step of a line, if it decides about inputs.
@@ -211,7 +227,8 @@ fn on_build(line: &Line, escape: char) -> Result<Option<Step>, Error> {
     if !KEYWORDS.contains(&inner.keyword.as_str()) {
         return error(line.number, format!("unknown instruction {:?}", inner.keyword));
     }
-    if matches!(inner.keyword.as_str(), "FROM" | "ONBUILD") {
+    check::check(&inner, escape)?;
+    if matches!(inner.keyword.as_str(), "FROM" | "MAINTAINER" | "ONBUILD") {
         return error(line.number, format!("ONBUILD {} is not allowed", inner.keyword));
     }
     Ok(step(&inner, escape)?.map(|step| Step::OnBuild(Box::new(step))))
@@ -345,6 +362,21 @@ mod tests {
             ("RUN x\nFROM y\n", "Dockerfile:1:1: RUN comes before the first FROM"),
             ("FROM x\nCOPY a\n", "Dockerfile:2:1: COPY takes at least"),
             ("FROM x AS\n", "Dockerfile:1:1: FROM takes"),
+            ("FROM x AS 1a\n", "Dockerfile:1:1: a stage cannot be called \"1a\""),
+            ("FROM --plat=x y\n", "Dockerfile:1:1: FROM has no flag --plat; did you mean --platform?"),
+            ("FROM x\nCOPY --form=a b c\n", "Dockerfile:2:1: COPY has no flag --form; did you mean --from?"),
+            ("FROM x\nCOPY --from=a --from=b c d\n", "Dockerfile:2:1: the flag --from is there twice"),
+            ("FROM x\nADD --link=perhaps a b\n", "Dockerfile:2:1: the flag --link wants another value"),
+            ("FROM x\nENV A\n", "Dockerfile:2:1: ENV takes a name and a value"),
+            ("FROM x\nENV A=1 B\n", "Dockerfile:2:1: \"B\" is not of the form name=value"),
+            ("FROM x\nARG\n", "Dockerfile:2:1: ARG takes at least one argument"),
+            ("FROM x\nCMD [\"a\", 1]\n", "Dockerfile:2:1: the list of CMD holds something else than strings"),
+            ("FROM x\nSHELL sh -c\n", "Dockerfile:2:1: SHELL takes a list"),
+            ("FROM x\nHEALTHCHECK NONE x\n", "Dockerfile:2:1: HEALTHCHECK NONE takes no arguments"),
+            ("FROM x\nHEALTHCHECK --interval=often CMD x\n", "Dockerfile:2:1: \"often\" is not a value of --interval"),
+            ("FROM x\nONBUILD ONBUILD RUN x\n", "Dockerfile:2:1: ONBUILD ONBUILD is not allowed"),
+            ("FROM x\nRUN --mount=type=bnd y\n", "Dockerfile:2:1: --mount knows no type \"bnd\""),
+            ("FROM x\nRUN --mount=tpye=bind y\n", "Dockerfile:2:1: --mount has no field \"tpye\"; did you mean type?"),
             ("ARG x\n", "Dockerfile:1:1: there is no FROM"),
             ("", "Dockerfile:1:1: the file has no instructions"),
         ] {

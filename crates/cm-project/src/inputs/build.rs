@@ -34,14 +34,12 @@ pub struct BuildInputs {
 }
 
 impl BuildInputs {
-    /// All that a build could take whose Dockerfile cannot be read.
-    pub fn all_of(build: &Build) -> Self {
-        let (Context::Directory(context) | Context::Unknown(context)) = &build.context else {
-            return BuildInputs::default();
-        };
-        let mut rules = vec![PathRule::below(rule::CONTEXT, context)];
-        let file = build.dockerfile.as_deref().map(|file| Place::at(context, file));
-        rules.extend(file.and_then(|place| Some(PathRule::exact(rule::DOCKERFILE, place.inside()?))));
+    /// What can end a mistake in the Dockerfile: until then nothing else matters.
+    pub fn of_broken(build: &Build) -> Self {
+        let Context::Directory(context) = &build.context else { return BuildInputs::default() };
+        let names = build.dockerfile.as_deref().map_or_else(|| vec!["Dockerfile", "dockerfile"], |name| vec![name]);
+        let places = names.iter().map(|name| Place::at(context, name));
+        let rules = places.filter_map(|place| Some(PathRule::exact(rule::DOCKERFILE, place.inside()?))).collect();
         BuildInputs { rules, ..BuildInputs::default() }
     }
 }
@@ -57,6 +55,10 @@ pub fn inputs(tree: &dyn Tree, build: &Build, triggers: Triggers) -> Result<Buil
     let mut out = BuildInputs::default();
     let build = &resolved(tree, build, &mut out);
     let Some((file, dockerfile)) = dockerfile(tree, build, &mut out)? else { return Ok(out) };
+    // A named context may take the place of a stage, and end a circle.
+    if let Some((line, why)) = dockerfile.refused_stages().filter(|_| build.contexts.is_empty()) {
+        return Err(Failure::new(Exit::Config, "dockerfile.syntax", format!("{file}:{line}: {why}")));
+    }
     let target = match build.open_target {
         true => dockerfile.stages.len() - 1,
         false => dockerfile.target(&file, build.target.as_deref())?,
@@ -88,6 +90,7 @@ pub fn inputs(tree: &dyn Tree, build: &Build, triggers: Triggers) -> Result<Buil
         out.context = Some(directory.rule(rule::TRIGGER, Source::new(".")));
     }
     for directory in directories.iter().filter(|directory| directory.used) {
+        out.warnings.extend(directory.warnings.iter().cloned());
         out.rules.push(PathRule::exact(rule::DOCKERIGNORE, &directory.ignore_file));
     }
     // A file that is not there yet becomes an input by appearing.

@@ -13,6 +13,8 @@ pub struct Directory {
     /// Where its ignore file is, or would be.
     pub ignore_file: String,
     ignore: Rc<Patterns>,
+    /// What Docker refuses in its ignore file.
+    pub warnings: Vec<String>,
     /// Whether a build takes something from it.
     pub used: bool,
 }
@@ -21,8 +23,11 @@ impl Directory {
     /// The directory `path` with the ignore file `ignore_file`.
     pub fn new(tree: &dyn Tree, path: &str, ignore_file: String) -> Self {
         let text = tree::read(tree, &ignore_file).ok().flatten().unwrap_or_default();
-        let ignore = Rc::new(Patterns::parse(&String::from_utf8_lossy(&text)));
-        Directory { path: path.to_owned(), ignore_file, ignore, used: false }
+        let text = String::from_utf8_lossy(&text);
+        let refused = Patterns::refused(&text).into_iter();
+        let warnings =
+            refused.map(|(line, pattern)| format!("{ignore_file}:{line}: Docker refuses the pattern {pattern:?}")).collect();
+        Directory { path: path.to_owned(), ignore_file, ignore: Rc::new(Patterns::parse(&text)), warnings, used: false }
     }
 
     /// The rule `name` about `source` in it.

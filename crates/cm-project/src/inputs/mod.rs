@@ -84,7 +84,7 @@ impl Inputs {
         for (index, service) in all.iter().enumerate() {
             images.push(read(service, &|_| Vec::new()).unwrap_or_else(|failure| {
                 broken[index] = Some(failure);
-                service.build.as_ref().map(BuildInputs::all_of).unwrap_or_default()
+                service.build.as_ref().map(BuildInputs::of_broken).unwrap_or_default()
             }));
         }
         let built = Built::of(all, projects);
