@@ -158,7 +158,9 @@ impl Comparison {
             let mut files = service.env_files.iter().filter_map(|file| file.place.inside());
             files.any(|file| file.as_bytes() == change.path)
         };
-        !self.changes.iter().any(is_file) && was.env_files == service.env_files && was.file_environment != service.file_environment
+        !self.changes.iter().any(is_file)
+            && was.env_files == service.env_files
+            && was.file_environment != service.file_environment
     }
 
     /// Whether the base had the service without starting it.

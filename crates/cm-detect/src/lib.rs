@@ -252,7 +252,10 @@ impl Detection {
         }
         for service in compose.services.iter().filter(|service| service.starts_with(self.project.profiles())) {
             for other in service.requires.iter().filter(|other| !matters(other)) {
-                notes.warn(format!("Compose refuses {}: it depends on {other}, which no active profile starts", service.name));
+                notes.warn(format!(
+                    "Compose refuses {}: it depends on {other}, which no active profile starts",
+                    service.name
+                ));
             }
         }
         for inputs in self.inputs.services.iter().filter(|inputs| matters(&inputs.name)) {

@@ -390,7 +390,10 @@ mod tests {
 
     #[test]
     fn what_docker_refuses_has_its_line() {
-        assert_eq!(Patterns::refused("# x\n\na[\n*.md\n!\n[^b]\nb\\\n"), [(3, "a[".to_owned()), (5, "!".to_owned()), (7, "b\\".to_owned())]);
+        assert_eq!(
+            Patterns::refused("# x\n\na[\n*.md\n!\n[^b]\nb\\\n"),
+            [(3, "a[".to_owned()), (5, "!".to_owned()), (7, "b\\".to_owned())]
+        );
     }
 
     #[test]

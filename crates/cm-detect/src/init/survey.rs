@@ -102,8 +102,7 @@ impl Survey {
         let active = if tracked(&env_file) { compose.profiles.clone() } else { Vec::new() };
         // What no profile starts is neither asked nor waited for.
         let started = compose.services.iter().filter(|service| service.starts_with(&active));
-        let health: Vec<(&Service, Health)> =
-            started.map(|service| (service, Health::of(found, service))).collect();
+        let health: Vec<(&Service, Health)> = started.map(|service| (service, Health::of(found, service))).collect();
         let (protect, perhaps_protect) = protected(found, &environment, &tracked);
         Ok(Survey {
             branch: git.as_ref().and_then(branch).unwrap_or_else(|| "main".to_owned()),
@@ -207,9 +206,7 @@ fn reload(service: &Service) -> Option<Reload> {
 
 fn unchecked(health: &[(&Service, Health)]) -> Vec<(String, Option<endpoint::Endpoint>)> {
     let own = health.iter().filter(|(service, health)| {
-        service.build.is_some()
-            && !health.checked
-            && (health.endpoint.is_some() || !is_job(service, health))
+        service.build.is_some() && !health.checked && (health.endpoint.is_some() || !is_job(service, health))
     });
     own.map(|(service, health)| (service.name.clone(), health.endpoint.clone())).collect()
 }

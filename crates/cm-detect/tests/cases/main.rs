@@ -116,7 +116,9 @@ fn warned(said: &str, service: &str) -> bool {
     warnings.any(|line| {
         let words = line.split(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-')));
         words.clone().any(|word| word == service)
-            || words.clone().any(|word| word.len() > 1 && word.chars().all(|c| c.is_ascii_uppercase() || c == '_') && word != "WARN")
+            || words.clone().any(|word| {
+                word.len() > 1 && word.chars().all(|c| c.is_ascii_uppercase() || c == '_') && word != "WARN"
+            })
     })
 }
 

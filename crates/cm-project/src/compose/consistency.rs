@@ -20,7 +20,8 @@ pub fn check(root: &Node, loader: &mut Loader) {
         check.targets();
         check.values();
     }
-    for (section, ways) in [("configs", &["file", "environment", "content"][..]), ("secrets", &["file", "environment"])] {
+    for (section, ways) in [("configs", &["file", "environment", "content"][..]), ("secrets", &["file", "environment"])]
+    {
         for (name, node) in root.get(section).map_or(&[][..], Node::pairs) {
             one_of(section, name, node, ways, loader);
         }
@@ -232,9 +233,10 @@ fn volume_name(volume: &Node) -> Option<String> {
     }
     let name = match &volume.value {
         Yaml::Text(text) => text.split_once(':').map(|(source, _)| source.to_owned())?,
-        _ => volume.get("source").and_then(Node::text).filter(|_| {
-            volume.get("type").and_then(Node::text).is_some_and(|kind| kind == "volume")
-        })?,
+        _ => volume
+            .get("source")
+            .and_then(Node::text)
+            .filter(|_| volume.get("type").and_then(Node::text).is_some_and(|kind| kind == "volume"))?,
     };
     let is_drive = name.len() == 1;
     (!name.is_empty() && !name.starts_with(['.', '/', '~', '\\']) && !is_drive).then_some(name)
@@ -246,7 +248,8 @@ fn circle(services: &[(String, Node)], loader: &mut Loader) {
     for (name, node) in services {
         let mut path = Vec::new();
         if let Some(circle) = walk(name, services, &mut path, &mut done) {
-            let message = format!("Compose refuses services that depend on each other in a circle: {}", circle.join(" → "));
+            let message =
+                format!("Compose refuses services that depend on each other in a circle: {}", circle.join(" → "));
             loader.warn(&node.at, Some(name), message);
             return;
         }
@@ -313,7 +316,10 @@ mod tests {
             ("healthcheck: {test: 'x', interval: soon}", "\"soon\" is not a length of time such as 10s"),
             ("scale: 2, deploy: {replicas: 3}", "scale and deploy.replicas differ"),
             ("scale: 2, container_name: one", "several containers cannot have one container_name"),
-            ("mem_limit: 1g, deploy: {resources: {limits: {memory: 2g}}}", "mem_limit and deploy.resources.limits.memory differ"),
+            (
+                "mem_limit: 1g, deploy: {resources: {limits: {memory: 2g}}}",
+                "mem_limit and deploy.resources.limits.memory differ",
+            ),
             ("ports: ['abc:80']", "\"abc:80\" is not a port"),
             ("ports: ['80:99999']", "\"80:99999\" is not a port"),
             ("tmpfs: [/d], volumes: ['./d:/d']", "something is mounted at /d already"),
@@ -322,7 +328,10 @@ mod tests {
             let text = format!("services:\n  a: {{image: x, {keys}}}\n");
             assert_eq!(warned(&text), [format!("2 Compose refuses the service a: {wanted}")], "{keys}");
         }
-        assert_eq!(warned("services:\n  a: {restart: always}\n"), ["2 Compose refuses the service a: it has neither an image nor a build"]);
+        assert_eq!(
+            warned("services:\n  a: {restart: always}\n"),
+            ["2 Compose refuses the service a: it has neither an image nor a build"]
+        );
         let circle = "services:\n  a: {image: x, depends_on: [b]}\n  b: {image: x, links: [c]}\n  c: {image: x, network_mode: 'service:a'}\n";
         assert_eq!(warned(circle), ["2 Compose refuses services that depend on each other in a circle: a → b → c → a"]);
         let both = "services:\n  a: {image: x}\nsecrets:\n  s: {file: x, environment: X}\n";
@@ -338,7 +347,12 @@ mod tests {
             "depends_on: {b: {condition: service_completed_successfully}}, pull_policy: every_12h",
         ] {
             let text = format!("services:\n  a: {{image: x, {keys}}}\n  b: {{image: y}}\nvolumes: {{data: }}\n");
-            assert_eq!(warned(&text).iter().filter(|text| !text.contains("only the server")).count(), 0, "{:?}", warned(&text));
+            assert_eq!(
+                warned(&text).iter().filter(|text| !text.contains("only the server")).count(),
+                0,
+                "{:?}",
+                warned(&text)
+            );
         }
     }
 }

@@ -29,7 +29,9 @@ pub fn check(line: &Line, escape: char) -> Result<(), Error> {
     let keyword = line.keyword.as_str();
     match keyword {
         "ENV" | "LABEL" => assignments(line, &words)?,
-        "ARG" if words.iter().any(|word| word.starts_with('=')) => return wrong("ARG names cannot be blank".to_owned()),
+        "ARG" if words.iter().any(|word| word.starts_with('=')) => {
+            return wrong("ARG names cannot be blank".to_owned());
+        }
         "CMD" | "ENTRYPOINT" | "RUN" | "ADD" | "COPY" | "VOLUME" => strings(line)?,
         "SHELL" => match serde_json::from_str::<Vec<String>>(&line.rest) {
             Ok(words) if !words.is_empty() => {}
@@ -38,8 +40,19 @@ pub fn check(line: &Line, escape: char) -> Result<(), Error> {
         "HEALTHCHECK" => healthcheck(line, &words)?,
         _ => {}
     }
-    let wants_some =
-        ["ARG", "ENV", "LABEL", "EXPOSE", "VOLUME", "WORKDIR", "USER", "STOPSIGNAL", "MAINTAINER", "ONBUILD", "HEALTHCHECK"];
+    let wants_some = [
+        "ARG",
+        "ENV",
+        "LABEL",
+        "EXPOSE",
+        "VOLUME",
+        "WORKDIR",
+        "USER",
+        "STOPSIGNAL",
+        "MAINTAINER",
+        "ONBUILD",
+        "HEALTHCHECK",
+    ];
     if wants_some.contains(&keyword) && words.is_empty() {
         return wrong(format!("{keyword} takes at least one argument"));
     }
@@ -82,7 +95,11 @@ fn assignments(line: &Line, words: &[String]) -> Result<(), Error> {
     let Some(first) = words.first() else { return Ok(()) };
     if !first.contains('=') {
         let has_value = line.rest.split_once(char::is_whitespace).is_some();
-        return if has_value { Ok(()) } else { error(line.number, format!("{} takes a name and a value", line.keyword)) };
+        return if has_value {
+            Ok(())
+        } else {
+            error(line.number, format!("{} takes a name and a value", line.keyword))
+        };
     }
     match words.iter().find(|word| !word.contains('=') || word.starts_with('=')) {
         Some(word) => error(line.number, format!("{word:?} is not of the form name=value")),
@@ -131,8 +148,25 @@ fn times(line: &Line) -> Result<(), Error> {
 }
 
 const MOUNT_KEYS: [&str; 19] = [
-    "type", "from", "source", "src", "target", "dst", "destination", "readonly", "ro", "readwrite", "rw", "id", "sharing",
-    "required", "size", "mode", "uid", "gid", "env",
+    "type",
+    "from",
+    "source",
+    "src",
+    "target",
+    "dst",
+    "destination",
+    "readonly",
+    "ro",
+    "readwrite",
+    "rw",
+    "id",
+    "sharing",
+    "required",
+    "size",
+    "mode",
+    "uid",
+    "gid",
+    "env",
 ];
 
 /// The fields of `--mount`.

@@ -68,7 +68,10 @@ mod tests {
     #[test]
     fn stages_that_need_each_other_are_refused() {
         for (text, wanted) in [
-            ("FROM x AS a\nCOPY --from=b /x /\nFROM y AS b\nCOPY --from=a /x /\n", Some((1, "stages need each other: a → b → a"))),
+            (
+                "FROM x AS a\nCOPY --from=b /x /\nFROM y AS b\nCOPY --from=a /x /\n",
+                Some((1, "stages need each other: a → b → a")),
+            ),
             ("FROM x\nFROM y AS a\nCOPY --from=a /x /\n", Some((2, "stages need each other: a → a"))),
             ("FROM x\nRUN --mount=from=7,target=/x y\n", Some((1, "there is no stage 7"))),
             ("FROM x AS a\nFROM a AS b\nCOPY --from=a /x /\nCOPY --from=0 /y /\nCOPY --from=nginx /z /\n", None),

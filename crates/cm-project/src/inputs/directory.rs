@@ -25,8 +25,9 @@ impl Directory {
         let text = tree::read(tree, &ignore_file).ok().flatten().unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let refused = Patterns::refused(&text).into_iter();
-        let warnings =
-            refused.map(|(line, pattern)| format!("{ignore_file}:{line}: Docker refuses the pattern {pattern:?}")).collect();
+        let warnings = refused
+            .map(|(line, pattern)| format!("{ignore_file}:{line}: Docker refuses the pattern {pattern:?}"))
+            .collect();
         Directory { path: path.to_owned(), ignore_file, ignore: Rc::new(Patterns::parse(&text)), warnings, used: false }
     }
 
