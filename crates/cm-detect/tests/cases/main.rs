@@ -26,7 +26,8 @@ fn every_change_is_seen_and_nothing_valid_is_refused() {
     let cases: Vec<Value> = lines.map(|line| serde_json::from_str(line).expect("a case")).collect();
     let part = cases.len().div_ceil(THREADS);
     let all: Vec<Vec<_>> = std::thread::scope(|scope| {
-        let parts: Vec<_> = cases.chunks(part).map(|part| scope.spawn(|| part.iter().map(judge).collect())).collect();
+        let judge_all = |part: &[Value]| part.iter().map(judge).collect::<Vec<_>>();
+        let parts: Vec<_> = cases.chunks(part).map(|part| scope.spawn(move || judge_all(part))).collect();
         parts.into_iter().flat_map(|part| part.join().expect("no panic")).collect::<Vec<Vec<_>>>()
     });
     for (case, judged) in cases.iter().zip(all) {
