@@ -51,12 +51,34 @@ pub struct Selection {
 }
 
 /// Parts of the work.
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum Sub {
+    /// Decide about a job that was interrupted
+    ///
+    /// A job of a release is run once. One that did not come to its end by itself is not run again unasked: look
+    /// at the database, and say here what the next deployment of the same commit does about it.
+    Job(Decision),
+
     /// Remove images that no container and no kept release needs
     ///
     /// A filter too: in a pipe after cm-verify it prunes the document's hosts;
     /// without a document, all hosts of cm.toml. Only images that cm tagged are
     /// considered; what runs and the last verified releases stay.
     Prune,
+}
+
+/// What becomes of a job that was interrupted.
+#[derive(Clone, Debug, ClapArgs)]
+#[group(required = true, multiple = false, args = ["again", "done"])]
+pub struct Decision {
+    /// Its name, as the error has it: the service, or "SERVICE: COMMAND"
+    pub name: String,
+
+    /// The next deployment runs it again
+    #[arg(long)]
+    pub again: bool,
+
+    /// It counts as done
+    #[arg(long)]
+    pub done: bool,
 }

@@ -5,26 +5,34 @@
 
 mod args;
 mod build_log;
+mod built;
 mod commit;
 mod contract;
+mod decide;
+mod deployment;
 mod explain;
+mod jobs;
 mod migrations;
 mod needs;
+mod observed;
 mod plan;
 mod preview;
 mod prune;
 mod release;
 mod room;
 mod saved;
-mod switch;
+mod site;
+mod stopped;
+mod switched;
 
 pub use args::{Args, Selection, Sub};
 
-use cm_core::{CommonArgs, Done, Failure, Result, Run, Step, Stop, interruption};
+use cm_core::{CommonArgs, Done, Failure, Log, Result, Run, Step, Stop, interruption};
 use cm_host::{Host, Target, connect_all};
 use cm_lease::Guard;
 use cm_project::Project;
 use explain::explain;
+use observed::Observed;
 use plan::{HostPlan, plans};
 use saved::Saved;
 use serde_json::{Map, Value, json};
@@ -48,17 +56,21 @@ impl cm_core::Tool for Tool {
     }
 
     fn step(args: &Args) -> Step {
-        match args.command {
+        match &args.command {
             Some(Sub::Prune) => Step::Prune,
-            None => Step::Build,
+            Some(Sub::Job(_)) | None => Step::Build,
         }
     }
 
     async fn run(args: Args, run: &mut Run) -> Result<Done> {
         let project = Project::load(&args.common)?;
-        if let Some(Sub::Prune) = args.command {
-            let pruned = unless_stopped(prune::run(&project, run)).await;
-            return pruned.or_else(|failure| left_for_later(failure, run));
+        match &args.command {
+            Some(Sub::Prune) => {
+                let pruned = unless_stopped(prune::run(&project, run)).await;
+                return pruned.or_else(|failure| left_for_later(failure, run));
+            }
+            Some(Sub::Job(decision)) => return decide::run(&project, decision, run).await,
+            None => {}
         }
         let saved = match &args.plan {
             Some(path) => Some(saved::read(path, run)?),
@@ -130,6 +142,7 @@ async fn foresee(
     }
     run.doc.set_facts(json!({"plan": saved::facts(selection), "hosts": facts}));
     contract::check(project, &hosts, plans, &commit, &run.log).await?;
+    tell_unverifiable(project, &run.log);
     if moved.is_empty() { Ok(done) } else { Err(saved::refused(&moved)) }
 }
 
@@ -163,9 +176,23 @@ async fn deploy(
 }
 
 async fn connect(project: &Project, plans: &[HostPlan], run: &Run) -> Result<Vec<Host>> {
-    let targets: Vec<_> =
-        plans.iter().map(|plan| Target::of(project, project.host(&plan.host)?)).collect::<Result<_>>()?;
+    let names: Vec<String> = plans.iter().map(|plan| plan.host.clone()).collect();
+    connect_hosts(project, &names, run).await
+}
+
+async fn connect_hosts(project: &Project, names: &[String], run: &Run) -> Result<Vec<Host>> {
+    let targets: Vec<_> = names.iter().map(|name| Target::of(project, project.host(name)?)).collect::<Result<_>>()?;
     connect_all(&targets, &run.log).await
+}
+
+/// Better known now than at night: only what was verified is gone back to unasked.
+fn tell_unverifiable(project: &Project, log: &Log) {
+    if project.verify().checks.is_empty() {
+        log.warn(
+            "cm.toml has no [[verify.checks]], so nothing can verify this release: no later rollback will choose it by itself, \
+             only `cm-rollback --to RELEASE` goes back to it",
+        );
+    }
 }
 
 /// Looks at every host, writes down the way back, then changes every host.
@@ -179,52 +206,65 @@ async fn switch_all(
     run: &mut Run,
 ) -> Result<Done> {
     let release = release::Release::of(&run.doc)?;
-    let mut switches = unless_stopped(async {
+    let observed = unless_stopped(async {
         let keys = contract::check(project, hosts, &plans, release.commit(), &run.log);
         let looks = hosts.iter().zip(plans.clone()).map(|(host, plan)| async {
-            let looked = switch::Switch::look(project, selection, host, plan, &release, &run.log).await;
+            let looked = Observed::look(project, selection, host, plan, &release, &run.log).await;
             looked.map_err(|failure| explain(host.name(), failure))
         });
         let (keys, looked) = tokio::join!(keys, join_all(looks));
         keys?;
-        let switches: Vec<switch::Switch<'_>> = looked.into_iter().collect::<Result<_>>()?;
+        let observed: Vec<Observed<'_>> = looked.into_iter().collect::<Result<_>>()?;
         if let Some(saved) = saved {
-            still_as_planned(saved, &switches).await?;
+            still_as_planned(saved, &observed).await?;
         }
-        Ok(switches)
+        Ok(observed)
     })
     .await?;
+    tell_unverifiable(project, &run.log);
     cm_notify::tell(project, &run.doc, cm_notify::Message::Started, &run.log).await;
-    for switch in &switches {
-        run.push_undo(switch.undo())?;
+    for host in &observed {
+        run.push_undo(host.undo())?;
     }
-    let ends = join_all(switches.iter_mut().map(|switch| switch.carry_out(guard, &run.log))).await;
-    let facts: Map<String, Value> =
-        switches.iter().map(|switch| (switch.host_name().to_owned(), switch.facts())).collect();
+    let ends = deployment::carry_out(observed, guard, &run.log).await;
+    conclude(&ends, &release, run)
+}
+
+/// What the hosts came to: facts for the document, and the failure of the first that failed.
+fn conclude(ends: &[deployment::End<'_>], release: &release::Release, run: &mut Run) -> Result<Done> {
+    let facts = ends.iter().map(|end| match end {
+        Ok(host) => (host.host_name().to_owned(), host.facts()),
+        Err(stopped) => (stopped.host_name().to_owned(), stopped.facts()),
+    });
+    let facts: Map<String, Value> = facts.collect();
     run.doc.set_facts(json!({"hosts": facts}));
-    let failed = |(end, switch): (Result<()>, &switch::Switch<'_>)| Some(explain(switch.host_name(), end.err()?));
-    let failures: Vec<Failure> = ends.into_iter().zip(&switches).filter_map(failed).collect();
-    if let Some(first) = failures.first() {
-        for switch in &switches {
-            run.log.warn(switch.state());
+    let stopped = || ends.iter().filter_map(|end| end.as_ref().err());
+    // One that was only held says nothing of its own.
+    let mut failures: Vec<Failure> =
+        stopped().map(|stopped| explain(stopped.host_name(), stopped.failure.clone())).collect();
+    failures.sort_by_key(|failure| failure.code == "release.held");
+    if let Some((first, others)) = failures.split_first() {
+        for end in ends {
+            run.log.warn(end.as_ref().map_or_else(|stopped| stopped.state(), switched::Switched::state));
         }
-        return Err(failures[1..].iter().fold(first.clone(), |all, other| all.cause(format!("also: {other}"))));
+        let others = others.iter().filter(|other| other.code != "release.held");
+        return Err(others.fold(first.clone(), |all, other| all.cause(format!("also: {other}"))));
     }
-    let services: usize = switches.iter().map(switch::Switch::service_count).sum();
-    let run = if services == 1 { "runs" } else { "run" };
+    let services: usize = ends.iter().flatten().map(switched::Switched::service_count).sum();
+    let verb = if services == 1 { "runs" } else { "run" };
     let services = cm_core::plural(services as u64, "service");
-    let hosts = cm_core::plural(switches.len() as u64, "host");
-    Ok(Done::ok(format!("{services} on {hosts} {run} {}", release.short())).changed(true))
+    let hosts = cm_core::plural(ends.len() as u64, "host");
+    Ok(Done::ok(format!("{services} on {hosts} {verb} {}", release.short())).changed(true))
 }
 
 /// Compares the hosts, and the branch that the plan is of, with what the plan rests on.
-async fn still_as_planned(saved: &Saved, switches: &[switch::Switch<'_>]) -> Result<()> {
+async fn still_as_planned(saved: &Saved, hosts: &[Observed<'_>]) -> Result<()> {
     let mut moved = Vec::new();
-    for switch in switches {
-        moved.extend(saved.moved(switch.host_name(), &switch.basis().await?));
+    for host in hosts {
+        moved.extend(saved.moved(host.site.host.name(), &host.basis().await?));
     }
-    if let Some(switch) = switches.first() {
-        moved.extend(switch.branch_moved().await?);
+    if let Some(host) = hosts.first() {
+        moved.extend(host.branch_moved().await?);
     }
     if moved.is_empty() { Ok(()) } else { Err(saved::refused(&moved)) }
 }
@@ -247,7 +287,7 @@ async fn join_all<T>(futures: impl IntoIterator<Item = impl Future<Output = T>>)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cm_core::{Document, Exit, Format, Level, Log};
+    use cm_core::{Document, Exit, Format, Level};
 
     #[test]
     fn in_a_pipe_a_release_does_not_fail_for_its_old_images() {

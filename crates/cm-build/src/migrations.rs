@@ -9,22 +9,22 @@ use cm_project::Project;
 /// A record names no more paths than this.
 const NAMED: usize = 20;
 
-/// The paths of migrations between what did well last on a host, by its `ledger`, and `commit`. What a
+/// The paths that differ between what did well last on a host, by its `ledger`, and `commit`. What a
 /// failed release before this one brought counts as well: it may have been carried out.
-/// `head` stands in where nothing was recorded.
+/// `head` stands in where nothing was recorded. `None` if nobody knows.
 ///
 /// # Errors
 /// [`cm_core::Exit::Unreachable`].
-pub async fn between(
+pub async fn changed(
     project: &Project,
     checkout: &Checkout<'_>,
     ledger: &Ledger,
     head: &str,
     commit: &str,
-) -> Result<Vec<String>> {
-    let migrations = project.migrations();
-    if migrations.is_empty() {
-        return Ok(Vec::new());
+) -> Result<Option<Vec<String>>> {
+    let conditions = project.config.release.iter().any(|command| !command.when.is_empty());
+    if head.is_empty() || (project.migrations().is_empty() && !conditions) {
+        return Ok(None);
     }
     let base = ledger.good_commit().unwrap_or(head);
     let mut changed = crate::commit::changed(&project.repository, base, commit);
@@ -34,6 +34,12 @@ pub async fn between(
     if changed.is_none() {
         changed = checkout.changed(head, commit).await?;
     }
-    let paths = changed.unwrap_or_default().into_iter().filter(|path| migrations.matches(path.as_bytes()));
-    Ok(paths.take(NAMED).collect())
+    Ok(changed)
+}
+
+/// Those of them that `migrations` of cm.toml matches.
+pub fn of(project: &Project, changed: Option<&[String]>) -> Vec<String> {
+    let migrations = project.migrations();
+    let paths = changed.unwrap_or_default().iter().filter(|path| migrations.matches(path.as_bytes()));
+    if migrations.is_empty() { Vec::new() } else { paths.take(NAMED).cloned().collect() }
 }

@@ -5,6 +5,7 @@ use cm_checkout::Checkout;
 use cm_core::{Action, Document, Exit, Failure, Reason, Result, Run, Service};
 use cm_host::{Host, Target};
 use cm_project::Project;
+use std::collections::BTreeSet;
 
 /// What is to be done on one host.
 #[derive(Clone, Debug)]
@@ -15,6 +16,8 @@ pub struct HostPlan {
     pub checkout: String,
     /// The services with something to do.
     pub services: Vec<Service>,
+    /// Those of them that are jobs: run once before anything is replaced, and never started like the others.
+    pub jobs: BTreeSet<String>,
 }
 
 impl HostPlan {
@@ -30,7 +33,9 @@ impl HostPlan {
 
     /// The services whose container `up` starts or replaces.
     pub fn to_start(&self) -> Vec<String> {
-        let starts = |service: &&Service| matches!(service.action, Action::Build | Action::Recreate);
+        let starts = |service: &&Service| {
+            matches!(service.action, Action::Build | Action::Recreate) && !self.jobs.contains(&service.name)
+        };
         self.services.iter().filter(starts).map(|service| service.name.clone()).collect()
     }
 
@@ -51,8 +56,8 @@ impl HostPlan {
         }
         let start = self.to_start();
         if !start.is_empty() {
-            let flags = if selection.full { "--force-recreate --remove-orphans" } else { "--no-deps" };
-            steps.push(format!("{compose} up -d --no-build --quiet-pull {flags} {}", start.join(" ")));
+            let flags = if selection.full { " --force-recreate --remove-orphans" } else { "" };
+            steps.push(format!("{compose} up -d --no-build --quiet-pull --no-deps{flags} {}", start.join(" ")));
         }
         for name in self.with(Action::Restart) {
             steps.push(format!("{compose} restart --no-deps {name}"));
@@ -82,9 +87,14 @@ pub fn plans(project: &Project, doc: &Document) -> Result<Vec<HostPlan>> {
         match plans.iter_mut().find(|plan| plan.host == service.host) {
             Some(plan) => plan.services.push(service),
             None => {
-                plans.push(HostPlan { host: spec.name.clone(), checkout: spec.checkout()?, services: vec![service] })
+                let (host, checkout) = (spec.name.clone(), spec.checkout()?);
+                plans.push(HostPlan { host, checkout, services: vec![service], jobs: BTreeSet::new() });
             }
         }
+    }
+    for plan in &mut plans {
+        let names = plan.services.iter().map(|service| service.name.clone());
+        plan.jobs = names.filter(|name| project.is_job(name)).collect();
     }
     Ok(plans)
 }

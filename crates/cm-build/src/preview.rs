@@ -2,7 +2,7 @@
 //! host, changing nothing. The same goes into the document, so that it can be applied later,
 //! and to people.
 
-use crate::switch::not_elsewhere;
+use crate::observed::not_elsewhere;
 use crate::{HostPlan, Selection, prune, room};
 use cm_checkout::{Checkout, Found};
 use cm_core::{Action, Log, Reason, Result, Service, redact, table};

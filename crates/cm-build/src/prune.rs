@@ -3,6 +3,7 @@
 //! service stay. Docker's own prune is never called: it knows no releases.
 
 use crate::HostPlan;
+use crate::release::repository;
 use cm_core::{Done, Exit, Result, Run};
 use cm_engine::Container;
 use cm_host::{Host, Target, connect_all};
@@ -121,8 +122,9 @@ async fn not_needed(project: &Project, host: &Host, ledger: &Ledger, leave: &[&s
         }
     }
     keep.extend(used.into_iter().map(str::to_owned));
-    let repositories: BTreeSet<_> =
-        ledger.tags().iter().filter_map(|tag| tag.rsplit_once(':').map(|(name, _)| name.to_owned())).collect();
+    // Also of images that were pulled: what ran before has a name of ours, too.
+    let repositories: BTreeSet<String> =
+        ledger.images().iter().map(|image| repository(image).to_owned()).filter(|name| !name.is_empty()).collect();
     let listed = host.command(LIST).text(Exit::Build, "prune.images").await?;
     let mut names = choose(&listed, &repositories, &keep);
     if let Some(compose) = &project.compose.name {

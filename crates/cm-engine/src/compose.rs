@@ -52,10 +52,10 @@ pub struct Beside<'a> {
 pub struct UpOptions {
     /// Also replace containers whose image and configuration are the same.
     pub force_recreate: bool,
-    /// Also start and replace what the services depend on.
-    pub with_dependencies: bool,
     /// Remove containers of services that the compose file no longer has.
     pub remove_orphans: bool,
+    /// Wait until their health checks pass: for services that a job needs, not as a gate.
+    pub wait: bool,
 }
 
 impl<'a> Compose<'a> {
@@ -93,6 +93,18 @@ impl<'a> Compose<'a> {
 
     fn change_with<'b, S: AsRef<str>>(&self, fenced: &'b Fenced, files: &[String], arguments: &[S]) -> Change<'b> {
         fenced.command(self.argv(files, arguments)).cwd(&self.checkout)
+    }
+
+    /// A script around such a change: it gets `before`, and then the command's words.
+    pub(crate) fn change_inside<'b>(
+        &self,
+        fenced: &'b Fenced,
+        script: &'static str,
+        before: &[String],
+        arguments: &[String],
+    ) -> Change<'b> {
+        let argv = before.iter().cloned().chain(self.argv(&[], arguments));
+        fenced.script(script, argv).cwd(&self.checkout)
     }
 
     fn argv<S: AsRef<str>>(&self, more_files: &[String], arguments: &[S]) -> Vec<String> {
@@ -281,11 +293,12 @@ impl<'a> Compose<'a> {
 }
 
 fn up_arguments<S: AsRef<str>>(services: &[S], options: UpOptions) -> Vec<String> {
-    let mut arguments = vec!["up", "-d", "--no-build", "--quiet-pull"];
+    // Of those that are named, one that another one depends on still starts first.
+    let mut arguments = vec!["up", "-d", "--no-build", "--quiet-pull", "--no-deps"];
     let flags = [
-        (!options.with_dependencies, "--no-deps"),
         (options.force_recreate, "--force-recreate"),
         (options.remove_orphans, "--remove-orphans"),
+        (options.wait, "--wait"),
     ];
     arguments.extend(flags.iter().filter(|(wanted, _)| *wanted).map(|(_, flag)| *flag));
     arguments.extend(services.iter().map(AsRef::as_ref));

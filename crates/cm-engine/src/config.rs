@@ -1,5 +1,6 @@
 //! What `docker compose config` says, and what follows from it.
 
+use crate::{Condition, Port};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -23,8 +24,8 @@ pub struct Definition {
     pub builds: bool,
     /// Of what `build:` says with every variable's value: differs where the image may.
     pub build_hash: u64,
-    /// The services it waits for.
-    pub depends_on: BTreeSet<String>,
+    /// The services it waits for, and what it waits for.
+    pub depends_on: BTreeMap<String, Condition>,
     /// How many containers it should have.
     pub replicas: u64,
     /// Whether Docker restarts it; a service without is allowed to end with 0.
@@ -37,7 +38,12 @@ pub struct Definition {
     pub single: Option<String>,
     /// What only one container at a time should use, as far as the file shows.
     pub exclusive: Option<String>,
-    container_name: Option<String>,
+    /// The ports of the host that it publishes.
+    pub published: Vec<Port>,
+    /// The volumes, by their name for Docker, and the directories of the host that it may write.
+    pub writes: BTreeSet<String>,
+    /// The name that its one container has, where the file gives it one.
+    pub container_name: Option<String>,
     networks: Map<String, Value>,
 }
 
@@ -46,11 +52,18 @@ impl Config {
     pub fn read(value: &Value) -> Config {
         let project = value.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
         let services = value.get("services").and_then(Value::as_object);
-        let definitions = services
-            .into_iter()
-            .flatten()
-            .map(|(name, service)| (name.clone(), Definition::read(&project, name, service)));
+        let volumes = value.get("volumes");
+        let definitions = services.into_iter().flatten().map(|(name, service)| {
+            let definition = Definition::read(&project, name, service);
+            (name.clone(), Definition { writes: writes(&project, service, volumes), ..definition })
+        });
         Config { services: definitions.collect(), project: project.clone() }
+    }
+
+    /// The services that another one waits for to end well: each is a job, by the compose file's own word.
+    pub fn jobs(&self) -> BTreeSet<String> {
+        let all = self.services.values().flat_map(|definition| &definition.depends_on);
+        all.filter(|(_, condition)| **condition == Condition::Completed).map(|(name, _)| name.clone()).collect()
     }
 
     /// Everything that `services` wait for, directly or not.
@@ -58,7 +71,7 @@ impl Config {
         let mut found = BTreeSet::new();
         let mut queue: Vec<&str> = services.iter().map(String::as_str).collect();
         while let Some(name) = queue.pop() {
-            for dependency in self.services.get(name).into_iter().flat_map(|definition| &definition.depends_on) {
+            for dependency in self.services.get(name).into_iter().flat_map(|definition| definition.depends_on.keys()) {
                 if found.insert(dependency.clone()) {
                     queue.push(dependency);
                 }
@@ -79,12 +92,18 @@ impl Definition {
             stop_grace: stop_grace(service),
             single: single(service),
             exclusive: exclusive(service),
+            published: crate::port::of_service(service),
+            writes: BTreeSet::new(),
             container_name: service.get("container_name").and_then(Value::as_str).map(str::to_owned),
             networks: service.get("networks").and_then(Value::as_object).cloned().unwrap_or_default(),
             image: image.unwrap_or_else(|| format!("{project}-{name}")),
             builds: service.get("build").is_some(),
             build_hash: hash(&(service.get("build").map(Value::to_string), service.get("image").map(Value::to_string))),
-            depends_on: depends_on.map(|all| all.keys().cloned().collect()).unwrap_or_default(),
+            depends_on: depends_on
+                .into_iter()
+                .flatten()
+                .map(|(name, how)| (name.clone(), Condition::read(how)))
+                .collect(),
             replicas: replicas.unwrap_or(1),
             restarts: restart != "no",
         }
@@ -163,15 +182,33 @@ fn single(service: &Value) -> Option<String> {
     None
 }
 
-/// A volume or directory of the host that it may write, or a device.
-fn exclusive(service: &Value) -> Option<String> {
+/// The mounts of a service that it may write.
+fn written(service: &Value) -> impl Iterator<Item = &Value> {
     let mounts = service.get("volumes").and_then(Value::as_array);
-    let written = |mount: &&Value| {
+    mounts.into_iter().flatten().filter(|mount| {
         let kind = mount.get("type").and_then(Value::as_str).unwrap_or_default();
         kind != "tmpfs" && mount.get("read_only").and_then(Value::as_bool) != Some(true)
+    })
+}
+
+/// What they are called on the host: a volume's full name, a directory's path. `volumes` is the
+/// project's section; a volume without an entry there has the name that Compose makes up.
+fn writes(project: &str, service: &Value, volumes: Option<&Value>) -> BTreeSet<String> {
+    let full = |source: &str| {
+        let named = volumes.and_then(|all| all.get(source)?.get("name")?.as_str());
+        named.map_or_else(|| format!("{project}_{source}"), str::to_owned)
     };
+    let name = |mount: &Value| {
+        let source = mount.get("source").and_then(Value::as_str).filter(|source| !source.is_empty())?;
+        Some(if mount.get("type").and_then(Value::as_str) == Some("volume") { full(source) } else { source.to_owned() })
+    };
+    written(service).filter_map(name).collect()
+}
+
+/// A volume or directory of the host that it may write, or a device.
+fn exclusive(service: &Value) -> Option<String> {
     let target = |mount: &Value| mount.get("target").and_then(Value::as_str).unwrap_or_default().to_owned();
-    match mounts.into_iter().flatten().find(written) {
+    match written(service).next() {
         Some(mount) => Some(format!("it writes to the volume at {}", target(mount))),
         None => service.get("devices").map(|_| "it uses a device of the host".to_owned()),
     }
@@ -196,6 +233,30 @@ mod tests {
         assert_eq!(config.dependencies(&["web".to_owned()]).into_iter().collect::<Vec<_>>(), ["api", "db"]);
         assert!(config.services["web"].restarts && !config.services["api"].restarts);
     }
+
+    #[test]
+    fn a_job_is_what_somebody_waits_for_to_end() {
+        let config = Config::read(&json!({"name": "shop", "services": {
+            "web": {"depends_on": {"migrate": {"condition": "service_completed_successfully"}, "db": {"condition": "service_healthy"}}},
+            "migrate": {"depends_on": {"db": {"condition": "service_started"}}},
+            "db": {},
+        }}));
+        assert_eq!(config.jobs().into_iter().collect::<Vec<_>>(), ["migrate"]);
+        assert_eq!(config.services["web"].depends_on["db"], Condition::Healthy);
+    }
+
+    #[test]
+    fn what_a_service_writes_has_the_name_that_docker_knows() {
+        let config = Config::read(
+            &json!({"name": "shop", "volumes": {"data": {"name": "elsewhere"}}, "services": {"db": {"volumes": [
+                {"type": "volume", "source": "data", "target": "/a"}, {"type": "volume", "source": "other", "target": "/b"},
+                {"type": "bind", "source": "/srv/x", "target": "/c"}, {"type": "bind", "source": "/srv/y", "target": "/d", "read_only": true},
+                {"type": "volume", "target": "/e"}, {"type": "tmpfs", "target": "/t"},
+            ]}}}),
+        );
+        assert_eq!(config.services["db"].writes.iter().collect::<Vec<_>>(), ["/srv/x", "elsewhere", "shop_other"]);
+    }
+
     fn definition(service: Value) -> Definition {
         Config::read(&json!({"name": "shop", "services": {"web": service}})).services["web"].clone()
     }

@@ -1,5 +1,6 @@
 //! A container as `docker inspect` describes it.
 
+use crate::Port;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -62,6 +63,10 @@ pub struct Container {
     pub revision: String,
     /// Bind mounts.
     pub binds: Vec<Mount>,
+    /// The named volumes and the directories of the host that it may write.
+    pub writes: Vec<String>,
+    /// The ports of the host that it has when it runs.
+    pub ports: Vec<Port>,
     /// The directory it was made from, absolute; empty if Compose did not make it.
     pub working_dir: String,
     /// Its addresses on the engine's networks.
@@ -99,6 +104,8 @@ impl Container {
             config_hash: label("com.docker.compose.config-hash"),
             revision: label("org.opencontainers.image.revision"),
             binds: binds(value),
+            writes: writes(value),
+            ports: crate::port::of_container(value),
             working_dir: label("com.docker.compose.project.working_dir"),
             addresses: addresses(value),
             beside: label(crate::BESIDE_LABEL),
@@ -137,6 +144,13 @@ fn binds(value: &Value) -> Vec<Mount> {
         .collect()
 }
 
+fn writes(value: &Value) -> Vec<String> {
+    let mounts = value.get("Mounts").and_then(Value::as_array).into_iter().flatten();
+    let written = mounts.filter(|mount| mount.get("RW").and_then(Value::as_bool) == Some(true));
+    let name = |mount: &Value| mount.get("Name").or_else(|| mount.get("Source"))?.as_str().map(str::to_owned);
+    written.filter_map(name).collect()
+}
+
 fn addresses(value: &Value) -> Vec<String> {
     let networks = value.pointer("/NetworkSettings/Networks").and_then(Value::as_object);
     let address = |network: &Value| network.get("IPAddress").and_then(Value::as_str).map(str::to_owned);
@@ -154,7 +168,7 @@ mod tests {
             "Id": "c1", "Name": "/web", "Image": "sha256:aa", "RestartCount": 2,
             "Config": {"Image": "web", "Labels": {"com.docker.compose.service": "web"}},
             "State": {"Status": "running", "StartedAt": "t", "Health": {"Status": "unhealthy", "FailingStreak": 3, "Log": [{"Output": "a"}, {"Output": "refused\n"}]}},
-            "Mounts": [{"Type": "bind", "Source": "/h", "Destination": "/c"}, {"Type": "volume"}],
+            "Mounts": [{"Type": "bind", "Source": "/h", "Destination": "/c"}, {"Type": "volume", "Name": "data", "Source": "/x", "RW": true}],
             "HostConfig": {"RestartPolicy": {"Name": "always"}}
         }));
         assert_eq!((container.name.as_str(), container.service.as_str()), ("web", "web"));
@@ -163,6 +177,7 @@ mod tests {
             (Health::Unhealthy, "refused", 3)
         );
         assert_eq!((container.restart_count, container.restarts, container.binds.len()), (2, true, 1));
+        assert_eq!(container.writes, ["data"]);
         let empty = Container::read(&json!({}));
         assert!(!empty.is_running());
         assert_eq!(empty.health, Health::None);

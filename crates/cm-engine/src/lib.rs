@@ -4,13 +4,21 @@
 
 mod beside;
 mod compose;
+mod condition;
 mod config;
 mod container;
+mod job;
+mod port;
+mod replace;
 
 pub use beside::{BESIDE_LABEL, beside, remove_beside};
 pub use compose::{Beside, BuildOptions, Compose, UpOptions};
+pub use condition::Condition;
 pub use config::{Config, Definition};
 pub use container::{Container, Health, Mount};
+pub use job::{JobRun, JobSight, find_job, follow_job, forget_job, keep_job_log, running_jobs, stop_job};
+pub use port::Port;
+pub use replace::{make_way, remove_containers};
 
 use cm_core::{Exit, Failure, Result};
 use cm_host::{Fenced, Host, Output};

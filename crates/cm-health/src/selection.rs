@@ -133,12 +133,12 @@ fn named(project: &Project, args: &Args) -> Result<Option<Vec<(String, String)>>
     Ok(Some(pairs))
 }
 
-/// What the document says was changed and is still there.
+/// What the document says was changed and is still there. A job that was run has no container that runs.
 fn changed(doc: &Document) -> Vec<(String, String)> {
     let planned = doc.planned().into_iter().filter(|service| service.action != Action::Remove);
-    let removed = |host: &str, service: &str| built(doc, host)["services"][service]["removed"] == true;
+    let is = |host: &str, service: &str, what: &str| built(doc, host)["services"][service][what] == true;
     planned
-        .filter(|service| !removed(&service.host, &service.name))
+        .filter(|service| !is(&service.host, &service.name, "removed") && !is(&service.host, &service.name, "job"))
         .map(|service| (service.host, service.name))
         .collect()
 }
@@ -148,7 +148,7 @@ fn changed(doc: &Document) -> Vec<(String, String)> {
 fn all(project: &Project) -> Vec<(String, String)> {
     let runs = |name: &str| {
         let service = project.compose.service(name);
-        service.is_some_and(|service| service.starts_with(project.profiles()) && service.replicas > 0)
+        service.is_some_and(|service| service.starts_with(project.profiles()) && service.replicas > 0) && !project.is_job(name)
     };
     let mut pairs = Vec::new();
     for host in project.hosts() {

@@ -7,9 +7,11 @@
 //! The base of a diff, the target of a rollback and the images that may be pruned
 //! all come from here: what runs is what was recorded, not what a branch says.
 
+mod job;
 mod record;
 
 pub use cm_host::state_dir;
+pub use job::{JobOutcome, JobState};
 pub use record::{Record, SCHEMA, ServiceState, Verdict};
 
 use cm_core::{Exit, Failure, Result, parse_strict};
@@ -197,10 +199,12 @@ impl Ledger {
         needed
     }
 
-    /// Every tag cm ever gave an image here: what pruning may consider at all.
-    pub fn tags(&self) -> BTreeSet<String> {
+    /// The name of every image that a service ever ran, and every tag of cm's: what pruning may
+    /// consider at all is a tag of cm's under one of these names.
+    pub fn images(&self) -> BTreeSet<String> {
         let states = self.records.iter().flat_map(|record| record.services.values().chain(record.attempted.values()));
-        states.map(|state| state.tag.clone()).filter(|tag| !tag.is_empty()).collect()
+        let names = states.flat_map(|state| [state.image.clone(), state.tag.clone()]);
+        names.filter(|name| !name.is_empty()).collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! One release as a host remembers it.
 
+use crate::JobState;
 use cm_core::Document;
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -130,6 +131,9 @@ pub struct Record {
     /// not hold that lock any more does not go on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lock: Option<String>,
+    /// The jobs and release commands that were run for it, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub jobs: BTreeMap<String, JobState>,
     /// When its commit was made, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub committed_at: Option<String>,
@@ -173,6 +177,9 @@ impl Record {
             self.committed_at = self.committed_at.take().or(before.committed_at);
         }
         self.build_bytes = self.build_bytes.or(before.build_bytes);
+        for (name, job) in before.jobs {
+            self.jobs.entry(name).or_insert(job);
+        }
         if self.irreversible.is_empty() {
             self.irreversible = before.irreversible;
         }

@@ -5,6 +5,7 @@
 
 use crate::duration;
 use crate::nearest;
+pub use crate::release::{Drain, ReleaseCommand};
 use crate::source::{self, Position};
 use crate::template;
 pub use crate::verification::{Canary, Check, Statuses, Verify};
@@ -48,6 +49,8 @@ pub struct Config {
     /// What is special about single services.
     #[schemars(with = "BTreeMap<String, ServiceSection>")]
     pub services: BTreeMap<Spanned<String>, ServiceSection>,
+    /// Commands that are run once in a release, before any container is replaced, in this order.
+    pub release: Vec<ReleaseCommand>,
     /// When a deployment counts as healthy.
     pub health: Health,
     /// The canary requests after a deploy.
@@ -168,6 +171,19 @@ pub struct ServiceSection {
     /// where the service is replaced rolling: `http://SERVICE:PORT/PATH`, within the network. How often and how
     /// it is judged, `[canary]` says.
     pub canary: Option<Template>,
+    /// Whether it is a job: run once in a release, before any container is replaced. Without it, it is one if another
+    /// service waits for it to end (`service_completed_successfully`).
+    pub job: Option<bool>,
+    /// How long that job may take; half an hour if nothing is said.
+    #[serde(deserialize_with = "duration::deserialize_some")]
+    pub job_timeout: Option<Duration>,
+    /// The command that takes back what that job did to the data: a rollback runs it in the image that is left.
+    pub down: Vec<String>,
+    /// Whether that job changes data in a way that older code may not understand, so that no rollback goes across it
+    /// unconfirmed; without it, `[rollback] migrations` decides, or it is taken for granted.
+    pub changes_data: Option<bool>,
+    /// What happens to its old containers before they are stopped, where it is replaced rolling.
+    pub drain: Option<Drain>,
 }
 
 /// A question to a container.
@@ -437,6 +453,7 @@ impl Config {
         config.templates().into_iter().try_for_each(|template| template.check(text))?;
         config.urls().into_iter().try_for_each(|url| url.check_url(text))?;
         config.verify.checks.iter().try_for_each(|check| wants_something(&file, text, check))?;
+        config.release.iter().try_for_each(|release| has_a_command(&file, text, release))?;
         Ok(config)
     }
 
@@ -501,6 +518,16 @@ fn wants_something(file: &Arc<str>, text: &str, check: &Check) -> Result<()> {
     let message = format!("the check {:?} expects nothing, so that it could not fail", check.name);
     Err(source::failure("config.no-expectation", &at, text, message)
         .hint("say what a right answer is: status = 200, contains = \"…\" or json = { key = \"value\" }"))
+}
+
+fn has_a_command(file: &Arc<str>, text: &str, release: &ReleaseCommand) -> Result<()> {
+    if !release.command.is_empty() {
+        return Ok(());
+    }
+    let at = Position::of_byte(file, text, release.service.span().start);
+    let message = format!("the release command of {} is empty", release.service.as_ref());
+    Err(source::failure("config.no-command", &at, text, message)
+        .hint("the program and its arguments: command = [\"rake\", \"db:migrate\"]"))
 }
 
 /// The parser's error with its place, and a hint for an unknown key.

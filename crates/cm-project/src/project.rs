@@ -388,6 +388,7 @@ fn check_references(config: &Config, compose: &Compose) -> Result<()> {
     let groups = config.groups.values().flatten();
     let backup = config.backup.as_ref();
     let checks = config.verify.checks.iter().filter_map(|check| check.service.as_ref());
+    let checks = checks.chain(config.release.iter().map(|release| &release.service));
     let services =
         hosts.chain(groups).chain(config.services.keys()).chain(backup.map(|backup| &backup.service)).chain(checks);
     for service in services {

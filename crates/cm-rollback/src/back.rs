@@ -10,8 +10,9 @@ use cm_host::{Fenced, Host};
 use cm_lease::Guard;
 use cm_ledger::{Ledger, Record, ServiceState, state_dir};
 use cm_project::Project;
-use cm_rollout::{Canaries, Options, Rollout};
+use cm_rollout::{Canaries, Change, Options, Rollout, in_the_way};
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// How it ended on a host.
 pub struct Outcome {
@@ -111,22 +112,24 @@ impl Back<'_> {
         let compose = Compose::of(self.project, self.host, &target.checkout);
         let config = compose.config().await?;
         let compose_project = config.project.clone();
+        let now = self.containers(&compose_project).await?;
+        for name in in_the_way(&config, &changed(target, &config.jobs()).0, &now) {
+            let host = self.host.name();
+            self.run.log.warn(format!("on {host}: {name} came later and is in the way of what comes back: it goes"));
+            target.choice.services.insert(name, None);
+        }
         // Written first: whatever ends this program, nobody takes what was left for what runs.
         self.append(vec![Record { lock: self.guard.nonce(), ..self.words(target).pending() }]).await?;
         self.switched = true;
-        self.remove_new(&compose_project, target).await?;
-        self.restore_data(&compose, target).await?;
-        let services: Vec<String> =
-            target.choice.services.iter().filter(|(_, state)| state.is_some()).map(|(name, _)| name.clone()).collect();
+        self.restore_data(&compose, &compose_project, target).await?;
+        let (services, new) = changed(target, &config.jobs());
         let (project, host, guard, log) = (self.project, self.host, self.guard, &self.run.log);
         let rollout = Rollout { project, host, compose: &compose, config: &config, guard, log };
-        if services.is_empty() {
-            return rollout.clear(Exit::RollbackFailed).await; // `up` without a name means every service
-        }
         let now = self.containers(&compose_project).await?;
-        rollout.replace(&services, &now, Options::default(), &mut Canaries::new()).await?;
+        let change = Change { start: services.clone(), remove: new };
+        rollout.replace(&change, &now, Options::default(), &mut Canaries::new()).await?;
         self.follow_mounts(&compose, &compose_project, &services).await?;
-        proof::gate(self.project, self.host, &compose_project, &wanted(target), self.run).await
+        proof::gate(self.project, self.host, &compose_project, &wanted(target, &config.jobs()), self.run).await
     }
 
     /// The files of the release, around the host's own.
@@ -175,26 +178,18 @@ impl Back<'_> {
         Ok(())
     }
 
-    /// A service that the failed release brought did not exist before.
-    async fn remove_new(&self, compose_project: &str, target: &HostTarget) -> Result<()> {
-        let is_new = |service: &String| target.choice.services.get(service).is_some_and(Option::is_none);
-        for container in self.containers(compose_project).await?.iter().filter(|found| is_new(&found.service)) {
-            let (fenced, name) = (self.fenced()?, &container.name);
-            self.run.log.info(format!("on {}: removing {name}, which is new in the failed release", self.host.name()));
-            for verb in ["stop", "rm"] {
-                let command = fenced.command(["docker", verb, &container.id]);
-                command.text(Exit::RollbackFailed, "rollback.remove").await?;
-            }
-        }
-        Ok(())
-    }
-
     /// The data as it was before the first irreversible release; nobody writes meanwhile.
-    async fn restore_data(&self, compose: &Compose<'_>, target: &HostTarget) -> Result<()> {
+    async fn restore_data(&self, compose: &Compose<'_>, compose_project: &str, target: &HostTarget) -> Result<()> {
         let Some(backup) = &target.backup else { return Ok(()) };
-        let mut stop = vec!["stop"];
-        stop.extend(target.choice.services.iter().filter(|(_, state)| state.is_some()).map(|(name, _)| name.as_str()));
-        compose.change(&self.fenced()?, &stop).to_its_end().text(Exit::RollbackFailed, "rollback.stop").await?;
+        let fenced = self.fenced()?;
+        let (back, new) = changed(target, &BTreeSet::new());
+        // What came with the release is in no compose file any more.
+        let now = self.containers(compose_project).await?;
+        let new = now.iter().filter(|container| new.contains(&container.service));
+        let ids: Vec<String> = new.map(|container| container.id.clone()).collect();
+        cm_engine::remove_containers(&fenced, &ids, Exit::RollbackFailed).await?;
+        let stop: Vec<&str> = ["stop"].into_iter().chain(back.iter().map(String::as_str)).collect();
+        compose.change(&fenced, &stop).to_its_end().text(Exit::RollbackFailed, "rollback.stop").await?;
         self.guard.check(self.host).await?;
         database::restore(self.project, backup, self.guard, &self.run.log).await
     }
@@ -217,6 +212,15 @@ impl Back<'_> {
     }
 }
 
-fn wanted(target: &HostTarget) -> Vec<(&str, &ServiceState)> {
-    target.choice.services.iter().filter_map(|(name, state)| Some((name.as_str(), state.as_ref()?))).collect()
+/// The services whose containers come back, and those that came with the release and go. A rollback runs no job.
+fn changed(target: &HostTarget, jobs: &BTreeSet<String>) -> (Vec<String>, Vec<String>) {
+    let services = target.choice.services.iter().filter(|(name, _)| !jobs.contains(*name));
+    let (back, new): (Vec<_>, Vec<_>) = services.partition(|(_, state)| state.is_some());
+    let names = |services: Vec<(&String, _)>| services.into_iter().map(|(name, _)| name.clone()).collect();
+    (names(back), names(new))
+}
+
+fn wanted<'a>(target: &'a HostTarget, jobs: &BTreeSet<String>) -> Vec<(&'a str, &'a ServiceState)> {
+    let services = target.choice.services.iter().filter(|(name, _)| !jobs.contains(*name));
+    services.filter_map(|(name, state)| Some((name.as_str(), state.as_ref()?))).collect()
 }

@@ -139,7 +139,7 @@ fn to_last_verified(host: &str, ledger: &Ledger, wanted: &Wanted<'_>) -> Result<
         }
     }
     if !lost.is_empty() {
-        return Err(nothing(format!("on {host}: {} has no other verified release", lost.join(", "))));
+        return Err(none_verified(host, ledger, &lost));
     }
     // The compose file and mounted files are those of the newest release among the targets.
     if let Some(record) = ledger.records().get(newest_target) {
@@ -147,6 +147,26 @@ fn to_last_verified(host: &str, ledger: &Ledger, wanted: &Wanted<'_>) -> Result<
         choice.release = Some(record.id.clone());
     }
     Ok(Some(choice))
+}
+
+/// No earlier release of `services` was verified; one that was healthy can still be named.
+fn none_verified(host: &str, ledger: &Ledger, services: &[String]) -> Failure {
+    let failure = nothing(format!("on {host}: {} has no other verified release", services.join(", ")));
+    let runs = |name: &String| current(ledger, name).map(|(at, _)| at);
+    let newest = services.iter().filter_map(runs).max().unwrap_or_default();
+    let healthy = |record: &&Record| {
+        record.verdict == Verdict::Healthy
+            && services.iter().all(|name| record.services.contains_key(name) && !record.is_taken_back(name))
+    };
+    match ledger.records()[..newest].iter().rev().find(healthy) {
+        Some(record) => failure.hint(format!(
+            "release {} of commit {} was healthy, and no check of [[verify.checks]] has verified it: `cm-rollback --to {}` goes back to it",
+            record.id,
+            record.commit.get(..12).unwrap_or(&record.commit),
+            record.id
+        )),
+        None => failure,
+    }
 }
 
 fn already_rolled_back(host: &str, service: &str, release: &Record) -> Failure {

@@ -20,12 +20,6 @@ fn arguments(project: &Project, backup: &str) -> Vec<String> {
     arguments
 }
 
-/// The command, as a person would type it.
-pub fn line(project: &Project, backup: &str) -> String {
-    let words = arguments(project, backup).into_iter().map(|word| cm_lease::quote(&word).to_string());
-    format!("cm-backup {}", words.collect::<Vec<_>>().join(" "))
-}
-
 /// The host whose database a backup belongs to.
 pub fn host_of(backup: &str) -> Option<&str> {
     backup.split_once(':').map(|(host, _)| host)
@@ -37,7 +31,7 @@ pub fn host_of(backup: &str) -> Option<&str> {
 /// [`Exit::RollbackFailed`] if cm-backup is not there or says that it failed; the database is
 /// then as it was, or cm-backup says what it is.
 pub async fn restore(project: &Project, backup: &str, guard: &Guard, log: &Log) -> Result<()> {
-    let line = line(project, backup);
+    let line = cm_rollout::restore_line(project, backup);
     log.info(format!("restoring the database: {line}"));
     let failed = |why: String| {
         Failure::new(Exit::RollbackFailed, "rollback.restore", format!("the database was not restored: {why}"))

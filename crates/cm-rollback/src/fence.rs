@@ -1,8 +1,8 @@
 //! The fence: a release that changed data for good. Older code is not put before it
 //! unless a person says so, and then the backup that was taken before it is named.
 
+use crate::Args;
 use crate::choose::Choice;
-use crate::{Args, database};
 use cm_core::{Exit, Failure, Result};
 use cm_ledger::{Ledger, Record};
 use cm_project::Project;
@@ -54,7 +54,7 @@ fn way(project: &Project, backup: Option<&str>) -> String {
     match backup {
         Some(backup) => format!(
             "the backup from before it is {backup}: `{}` restores it; `cm-rollback --confirm --restore-db` does both, --confirm alone leaves the data as it is",
-            database::line(project, backup)
+            cm_rollout::restore_line(project, backup)
         ),
         None => {
             "no backup was recorded with it; --confirm goes back all the same and leaves the data as it is".to_owned()

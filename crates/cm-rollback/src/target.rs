@@ -176,10 +176,8 @@ fn no_match(args: &Args) -> Failure {
 /// Looks for every image, the commit and the env file.
 async fn there(project: &Project, args: &Args, host: &Host, choice: Choice, checkout: String) -> Result<HostTarget> {
     let gone = missing(host, &choice).await?;
-    let for_good = gone.iter().filter(|(_, state)| !args.rebuild || !*state).map(|(name, _)| name.as_str());
-    let for_good: Vec<_> = for_good.collect();
-    if !for_good.is_empty() {
-        return Err(images_gone(host, &for_good, args.rebuild));
+    if !gone.is_empty() && !(args.rebuild && gone.values().all(|built| *built)) {
+        return Err(images_gone(host.name(), &gone, &choice));
     }
     if args.with_env {
         env::check(project, host, choice.release.as_deref()).await?;
@@ -216,14 +214,24 @@ async fn missing(host: &Host, choice: &Choice) -> Result<BTreeMap<String, bool>>
     Ok(gone)
 }
 
-fn images_gone(host: &Host, services: &[&str], rebuild: bool) -> Failure {
-    let message = format!("on {}: the images to go back to are gone: {}", host.name(), services.join(", "));
-    let hint = if rebuild {
-        "they were not built here, so --rebuild cannot bring them: docker pull them, or deploy forward"
-    } else {
-        "pruned (`keep` in [prune] of cm.toml) or removed by hand; --rebuild builds that commit again first"
-    };
-    nothing(message).hint(hint)
+/// What is gone, and how each can come back: what was built here by `--rebuild`, what was pulled by pulling it.
+fn images_gone(host: &str, gone: &BTreeMap<String, bool>, choice: &Choice) -> Failure {
+    let names: Vec<_> = gone.keys().map(String::as_str).collect();
+    let message = format!("on {host}: the images to go back to are gone: {}", names.join(", "));
+    let pulled: Vec<_> = gone.iter().filter(|(_, built)| !**built).map(|(name, _)| name.as_str()).collect();
+    if pulled.is_empty() {
+        return nothing(message).hint(
+            "pruned (`keep` in [prune] of cm.toml) or removed by hand; --rebuild builds them again first, from the commit they came from",
+        );
+    }
+    let image =
+        |name: &&str| choice.services.get(*name)?.as_ref().map(|state| format!("{} ({})", state.image, state.image_id));
+    let images: Vec<_> = pulled.iter().filter_map(image).collect();
+    nothing(message).hint(format!(
+        "{} was pulled, not built here, so nothing can build it again: bring {} back with `docker pull` or `docker load` on {host},          or go to another release: `cm-rollback --list`",
+        pulled.join(", "),
+        images.join(", ")
+    ))
 }
 
 /// The hosts that take part: those the run changed, those that were named, or all.
@@ -260,6 +268,15 @@ pub fn kept(on_failure: OnFailure, doc: &Document) -> BTreeSet<String> {
     }
 }
 
+/// Whether cm-build says of every host it began with that nothing of the release is left there.
+pub fn nothing_switched(doc: &Document) -> bool {
+    let entries = undo_entries(doc);
+    let hosts = doc.facts("build").and_then(|build| build["hosts"].as_object());
+    let untouched =
+        |host: &str| hosts.is_some_and(|hosts| hosts.get(host).is_some_and(|facts| facts["reached"] == "nothing"));
+    !entries.is_empty() && entries.iter().all(|entry| entry["host"].as_str().is_some_and(untouched))
+}
+
 /// A host that holds a backup to restore, and is not one of `hosts`.
 pub fn other_backup_host<'a>(targets: &'a [HostTarget], hosts: &[Host]) -> Option<&'a str> {
     let backups = targets.iter().filter_map(|target| database::host_of(target.backup.as_deref()?));
@@ -277,6 +294,29 @@ mod tests {
         value["facts"] = facts;
         value["undo"] = json!([{"kind": "release", "host": "one"}, {"kind": "release", "host": "two"}]);
         Document::parse("cm-rollback", value.to_string().as_bytes()).expect("valid")
+    }
+
+    #[test]
+    fn nothing_is_rolled_back_where_no_host_was_switched() {
+        let facts =
+            |one: &str, two: &str| json!({"build": {"hosts": {"one": {"reached": one}, "two": {"reached": two}}}});
+        assert!(nothing_switched(&failed("cm-build", facts("nothing", "nothing"))));
+        assert!(!nothing_switched(&failed("cm-build", facts("nothing", "moved"))));
+        assert!(!nothing_switched(&failed("cm-build", json!({"build": {"hosts": {"one": {"reached": "nothing"}}}}))));
+        assert!(!nothing_switched(&failed("cm-build", json!({}))), "killed: nobody knows");
+    }
+
+    #[test]
+    fn a_hint_promises_no_rebuild_of_what_was_pulled() {
+        let hint = |gone: &[(&str, bool)]| {
+            let gone = gone.iter().map(|(name, built)| ((*name).to_owned(), *built)).collect();
+            images_gone("h", &gone, &Choice::default()).hint.expect("a hint")
+        };
+        assert!(hint(&[("web", true)]).contains("--rebuild"));
+        for gone in [&[("redis", false)][..], &[("redis", false), ("web", true)][..]] {
+            let said = hint(gone);
+            assert!(!said.contains("--rebuild") && said.starts_with("redis was pulled"), "{said}");
+        }
     }
 
     #[test]

@@ -17,10 +17,18 @@
 //! bridge goes only when its service runs by itself again.
 
 mod canary;
+mod collision;
+mod job_log;
+mod job_run;
+mod jobs;
 mod order;
+mod reload;
 mod words;
 
 pub use canary::{Canaries, Question};
+pub use collision::in_the_way;
+pub use job_run::{JobReport, Once};
+pub use jobs::{Release, jobs_of};
 pub use order::Order;
 
 use cm_core::{Exit, Log, Result};
@@ -29,8 +37,10 @@ use cm_gate::{Gate, Settings, State, Verdict, Wanted};
 use cm_host::Host;
 use cm_lease::Guard;
 use cm_project::Project;
-use std::collections::BTreeMap;
+use collision::Collision;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
+pub use words::restore_line;
 use words::{list, not_well};
 
 /// The mark of a container that has to pass the gate unseen.
@@ -54,6 +64,15 @@ pub struct Rollout<'a> {
     pub log: &'a Log,
 }
 
+/// Which services it is about.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    /// Those whose containers are started or replaced.
+    pub start: Vec<String>,
+    /// Those whose containers go.
+    pub remove: Vec<String>,
+}
+
 /// How it is done.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
@@ -72,31 +91,39 @@ pub struct Replaced {
     pub order: Order,
     /// How long it took, from the first to the last of its containers.
     pub took: Duration,
+    /// How long nothing of it ran, as far as Docker says: from the end of the old container to the start of the new one.
+    pub gap: Option<Duration>,
 }
 
 impl Rollout<'_> {
-    /// Starts or replaces the containers of `services` from the images that are there now.
-    /// `before` is what ran; what canaries came to is added to `canaries`, also where it fails.
+    /// Starts or replaces the containers of `change` from the images that are there now, and removes
+    /// those that leave: what holds what another one takes goes first, the others when all the rest is
+    /// there. `before` is what ran; what canaries came to is added to `canaries`, also where it fails.
     ///
     /// # Errors
-    /// [`Exit::Unhealthy`] if a new container is not well, [`Exit::VerifyFailed`] if its canary
+    /// [`Exit::Unhealthy`] if a new container is not healthy, [`Exit::VerifyFailed`] if its canary
     /// fails, and then the old ones serve on; [`Exit::Config`], [`Exit::Build`] with Compose's words; [`Exit::LockLost`], [`Exit::Unreachable`].
     pub async fn replace(
         &self,
-        services: &[String],
+        change: &Change,
         before: &[Container],
         options: Options,
         canaries: &mut Canaries,
     ) -> Result<BTreeMap<String, Replaced>> {
-        let rolling = if options.full { BTreeMap::new() } else { self.rolling(services, before).await? };
+        let services = &change.start;
+        let collisions = collision::collisions(self.config, services, &change.remove, before);
+        let parties = collision::parties(&collisions);
+        let free: Vec<String> = services.iter().filter(|name| !parties.contains(*name)).cloned().collect();
+        let rolling = if options.full { BTreeMap::new() } else { self.rolling(&free, before).await? };
         let names: Vec<String> = rolling.keys().cloned().collect();
         let runs = |name: &String| before.iter().any(|container| container.service == *name && container.is_running());
         let questions = match options.trial {
             true => self.questions(services, &names, runs, options.full)?,
             false => BTreeMap::new(),
         };
+        let later = |name: &String| runs(name) || parties.contains(name);
         let (running, idle): (Vec<_>, Vec<_>) =
-            services.iter().filter(|name| !names.contains(name)).cloned().partition(runs);
+            services.iter().filter(|name| !names.contains(name)).cloned().partition(later);
         if !names.is_empty() {
             // Nothing else meets them: they go at the end.
             self.clear_trials().await?;
@@ -104,15 +131,46 @@ impl Rollout<'_> {
         self.finish_renames(services, before).await?;
         let mut replaced = BTreeMap::new();
         // What did not run yet may be what the new containers need.
-        let (first, second) = if names.is_empty() { (services.to_vec(), Vec::new()) } else { (idle, running) };
+        let (first, second) = if names.is_empty() { (Vec::new(), services.clone()) } else { (idle, running) };
         replaced.extend(self.up(&first, options).await?);
         if options.trial {
             self.trial(&names, &questions, before, canaries).await?;
         }
+        self.make_way(&collisions, change).await?;
         replaced.extend(self.up(&second, options).await?);
         replaced.extend(self.roll(&names, options).await?);
         self.clear(Exit::Build).await?;
+        self.remove_services(&change.remove, before).await?;
         Ok(replaced)
+    }
+
+    /// Lets go of what other services take.
+    async fn make_way(&self, collisions: &[Collision<'_>], change: &Change) -> Result<()> {
+        let mut gone = BTreeSet::new();
+        for Collision { holder, taker, name, what } in collisions {
+            if !gone.insert((&holder.id, *name)) {
+                continue;
+            }
+            let host = self.guard.fenced(self.host)?;
+            self.log.info(format!("on {}: {} leaves first: {taker} takes {what}", self.host.name(), holder.name));
+            if change.remove.contains(&holder.service) {
+                cm_engine::remove_containers(&host, std::slice::from_ref(&holder.id), Exit::Build).await?;
+            } else {
+                let name = name.then_some(holder.name.as_str());
+                cm_engine::make_way(&host, &holder.id, name, Exit::Build).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the containers of services that leave.
+    async fn remove_services(&self, services: &[String], before: &[Container]) -> Result<()> {
+        for container in before.iter().filter(|container| services.contains(&container.service)) {
+            let host = self.guard.fenced(self.host)?;
+            self.log.info(format!("on {}: removing {}", self.host.name(), container.name));
+            cm_engine::remove_containers(&host, std::slice::from_ref(&container.id), Exit::Build).await?;
+        }
+        Ok(())
     }
 
     /// Removes what runs beside services, of this run or of one that was killed. The
@@ -202,10 +260,7 @@ impl Rollout<'_> {
         if services.is_empty() {
             return Ok(BTreeMap::new());
         }
-        // Dependencies that are started with them are started in their order; one that is
-        // not must not be replaced along the way.
-        let with_dependencies = self.config.dependencies(services).iter().all(|name| services.contains(name));
-        let up = UpOptions { force_recreate: options.full, with_dependencies, remove_orphans: options.full };
+        let up = UpOptions { force_recreate: options.full, remove_orphans: options.full, wait: false };
         let host = self.guard.fenced(self.host)?;
         self.log.info(format!("on {}: starting {}", self.host.name(), services.join(", ")));
         self.log.debug(self.compose.up_command(services, up).display());
@@ -217,7 +272,7 @@ impl Rollout<'_> {
             Some(definition) => Order::of(self.project, name, definition),
             None => Ok(Order::StopFirst(String::new())),
         };
-        services.iter().map(|name| Ok((name.clone(), Replaced { order: order(name)?, took }))).collect()
+        services.iter().map(|name| Ok((name.clone(), Replaced { order: order(name)?, took, gap: None }))).collect()
     }
 
     /// New containers that nobody talks to have to be well before anything is replaced, and no
@@ -276,7 +331,7 @@ impl Rollout<'_> {
             Some(definition) => Order::of(self.project, name, definition),
             None => Ok(Order::Rolling(None)),
         };
-        services.iter().map(|name| Ok((name.clone(), Replaced { order: order(name)?, took }))).collect()
+        services.iter().map(|name| Ok((name.clone(), Replaced { order: order(name)?, took, gap: None }))).collect()
     }
 
     /// For containers like those that passed the whole gate a moment ago. Where nothing

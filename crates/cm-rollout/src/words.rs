@@ -2,6 +2,7 @@
 
 use cm_core::{Exit, Failure};
 use cm_gate::{State, Verdict};
+use cm_project::Project;
 
 /// `a`, `a and b`, or `a, b and c`.
 pub fn list(names: &[String]) -> String {
@@ -10,6 +11,15 @@ pub fn list(names: &[String]) -> String {
         [one] => one.clone(),
         [first @ .., last] => format!("{} and {last}", first.join(", ")),
     }
+}
+
+/// The command that restores `backup` (`HOST:PATH`), as a person would type it.
+pub fn restore_line(project: &Project, backup: &str) -> String {
+    let confirm = project.backup().and_then(|section| section.database.as_ref());
+    let confirm = confirm.map(|database| format!("--confirm={database}"));
+    let words = [Some("restore".to_owned()), Some(backup.to_owned()), Some("--drop".to_owned()), confirm];
+    let words = words.into_iter().flatten().map(|word| cm_lease::quote(&word).to_string());
+    format!("cm-backup {}", words.collect::<Vec<_>>().join(" "))
 }
 
 /// A new container is not well, or could not be looked at: never the same.

@@ -198,8 +198,35 @@ pub struct BuiltHost {
     pub protected: Option<Vec<Protected>>,
     /// By service.
     pub services: Option<BTreeMap<String, BuiltService>>,
+    /// The jobs and release commands of the release that belong to this host, in their order.
+    pub jobs: Option<Vec<JobRun>>,
     /// How long it took, in milliseconds.
     pub duration_ms: Option<f64>,
+}
+
+/// A job or release command of a release.
+#[derive(JsonSchema, Serialize)]
+pub struct JobRun {
+    /// The service, or `SERVICE: COMMAND`.
+    pub name: String,
+    /// The service it is, or in whose image it ran.
+    pub service: String,
+    /// The command, null for that of the service itself.
+    pub command: Option<Vec<String>>,
+    /// What became of it: `done`, `failed`, `interrupted` or `unknown`.
+    pub outcome: String,
+    /// Its exit code, null where it had none.
+    pub exit_code: Option<i64>,
+    /// Why it was interrupted.
+    pub cause: Option<String>,
+    /// Its container.
+    pub container: String,
+    /// Whether this run started or followed it; else it had ended before.
+    pub ran: bool,
+    /// How long this run waited for it, in milliseconds.
+    pub duration_ms: u64,
+    /// The file on the deploying machine with what it said.
+    pub log: Option<String>,
 }
 
 /// A protected file.
@@ -224,6 +251,8 @@ pub struct BuiltService {
     pub config_hash: Option<String>,
     /// Whether the service was removed.
     pub removed: Option<bool>,
+    /// Whether it is a job: run once before anything is replaced, with no container that stays.
+    pub job: Option<bool>,
     /// The image it ran before.
     pub previous_image_id: Option<String>,
     /// Its containers now.
@@ -232,6 +261,8 @@ pub struct BuiltService {
     pub update: Option<String>,
     /// How long that took, in milliseconds.
     pub update_ms: Option<u64>,
+    /// How long nothing of it ran meanwhile, in milliseconds, without its own start; null where nobody knows, or there was no gap.
+    pub gap_ms: Option<u64>,
     /// What its first new container came to beside the old one, as `facts.verify.canary`; null where cm.toml has no
     /// canary for it. In a dry run what it would be asked, `url` and `requests`, or why it is not: `not_asked`.
     pub canary: Option<Value>,

@@ -87,6 +87,8 @@ pub struct Service {
     pub requires: Vec<String>,
     /// Those of them with which it restarts.
     pub restarts_with: Vec<String>,
+    /// Those of them that it waits for to end with 0.
+    pub waits_for: Vec<String>,
     /// The profiles it belongs to; it always runs if there are none.
     pub profiles: Vec<String>,
     /// Its ports, in the short form.

@@ -9,7 +9,7 @@ use crate::yaml::{Node, Yaml};
 use crate::{nearest, template};
 use cm_core::Result;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Keys that are no part of a container's configuration: they order, choose or
 /// build, and Compose replaces no container because of them.
@@ -67,6 +67,9 @@ impl Reader<'_> {
             depends_on: self.names(node, "depends_on")?,
             requires: depended(node, |how| how.get("required").is_none_or(Node::is_true)),
             restarts_with: depended(node, |how| how.get("restart").is_some_and(Node::is_true)),
+            waits_for: depended(node, |how| {
+                how.get("condition").and_then(Node::text).as_deref() == Some("service_completed_successfully")
+            }),
             profiles: self.texts(node, "profiles")?,
             ports: node.get("ports").map_or_else(Vec::new, |ports| ports.items().iter().map(port).collect()),
             restart: text("restart"),

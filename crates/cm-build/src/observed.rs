@@ -1,0 +1,170 @@
+//! A host before anything of it is changed: its checkout, its containers, its ledger, and what the move to the
+//! release would mean. [`Observed::look`] only reads; [`Observed::build`] is the first change.
+
+use crate::release::Release;
+use crate::site::Site;
+use crate::{HostPlan, Selection, migrations, preview, room};
+use cm_checkout::Found;
+use cm_core::{Action, Exit, Failure, Log, Result};
+use cm_engine::Container;
+use cm_host::Host;
+use cm_ledger::Ledger;
+use cm_project::Project;
+use serde_json::{Map, Value, json};
+
+/// What a host is like.
+pub struct Observed<'a> {
+    /// The host and the release.
+    pub site: Site<'a>,
+    /// Where the checkout is; empty if nothing was ever checked out.
+    pub head: String,
+    /// What the checkout is made from, if there is none.
+    pub origin: Option<String>,
+    /// The project's containers.
+    pub before: Vec<Container>,
+    /// Compose's name of the project.
+    pub compose_project: String,
+    /// The files that the release changes since the last good one; `None` if nobody knows.
+    pub changed: Option<Vec<String>>,
+    /// Those of them that change data for good.
+    pub irreversible: Vec<String>,
+    /// What the host runs and has run.
+    pub ledger: Ledger,
+    /// What is free before the build, in bytes.
+    pub free: Option<u64>,
+}
+
+impl<'a> Observed<'a> {
+    /// Looks at the host: the checkout, what the move would destroy, what runs.
+    ///
+    /// # Errors
+    /// [`Exit::Build`] if files changed by hand are in the way; what [`cm_checkout::Checkout::look`] says.
+    pub async fn look(
+        project: &'a Project,
+        selection: &Selection,
+        host: &'a Host,
+        plan: HostPlan,
+        release: &'a Release,
+        log: &Log,
+    ) -> Result<Observed<'a>> {
+        let discard = selection.discard_local_changes;
+        let site = Site { host, project, plan, release, full: selection.full, discard };
+        let checkout = site.checkout(host);
+        let branch = Some(release.branch()).filter(|branch| !branch.is_empty());
+        let compose_project = cm_engine::project_name(project, host, &site.plan.checkout).await?;
+        // None waits for another: over a long line each costs its time.
+        let (found, ledger, before, free) = tokio::join!(
+            checkout.look(branch, release.commit()),
+            Ledger::read(host, &release.project),
+            cm_engine::containers(host, &compose_project),
+            room_left(host, &site.plan),
+        );
+        let (found, ledger, before, free) = (found?, ledger?, before?, free?);
+        let (state, origin) = match found {
+            Found::Checkout(state) => {
+                let here = (&*site.plan.checkout, &*project.prefix);
+                if let Some(stray) = cm_engine::stray(host, here, &state.places, &before).await? {
+                    log.warn(format!("on {}: {}", host.name(), cm_engine::stray_words(&stray, &site.plan.checkout)));
+                }
+                (state, None)
+            }
+            Found::Nothing(path) => {
+                not_elsewhere(host, &path, &project.prefix, &before)?;
+                (cm_checkout::State::default(), Some(project.origin()?))
+            }
+        };
+        for file in &state.upstream {
+            log.warn(format!(
+                "on {}: the repository's {file} differs from the commit before; the host keeps its own",
+                host.name()
+            ));
+        }
+        if !state.modes.is_empty() {
+            let files = state.modes.join(", ");
+            log.warn(format!("on {}: the mode of {files} was changed by hand and becomes the commit's", host.name()));
+        }
+        if !discard {
+            checkout.nothing_lost(&state)?;
+        }
+        let changed = migrations::changed(project, &checkout, &ledger, &state.head, release.commit()).await?;
+        let irreversible = migrations::of(project, changed.as_deref());
+        if let Some(first) = irreversible.first() {
+            log.warn(format!(
+                "this release contains irreversible migrations ({first}): no rollback goes across it unconfirmed"
+            ));
+        }
+        log.debug(format!(
+            "on {}: at {}, {} containers, {} paths to change",
+            host.name(),
+            state.head,
+            before.len(),
+            state.changes
+        ));
+        Ok(Observed { site, head: state.head, origin, before, compose_project, changed, irreversible, ledger, free })
+    }
+
+    /// What a plan for this host rests on, as it is now.
+    ///
+    /// # Errors
+    /// [`Exit::Unreachable`], or a ledger that cannot be read.
+    pub async fn basis(&self) -> Result<Value> {
+        let ledger = Ledger::read(self.site.host, &self.site.release.project).await?;
+        Ok(preview::basis(&self.site.plan, &self.head, &self.before, &ledger))
+    }
+
+    /// Whether the remote branch is no longer at the commit, in words.
+    ///
+    /// # Errors
+    /// As [`cm_checkout::Checkout::remote_tip`].
+    pub async fn branch_moved(&self) -> Result<Option<String>> {
+        let release = self.site.release;
+        let (branch, commit) = (release.branch(), release.commit());
+        if branch.is_empty() {
+            return Ok(None);
+        }
+        let tip = self.site.checkout(self.site.host).remote_tip(branch, &self.site.project.origin()).await?;
+        let words = || format!("{branch} was at {} and is at {}", release.short(), tip.get(..12).unwrap_or(&tip));
+        Ok((tip != commit).then(words))
+    }
+
+    /// What takes this host back, complete in itself: where the checkout was and
+    /// which image each service ran.
+    pub fn undo(&self) -> Value {
+        let services = self.site.plan.services.iter();
+        let services: Map<String, Value> =
+            services.map(|service| (service.name.clone(), self.undo_of(&service.name, service.action))).collect();
+        json!({
+            "kind": "release",
+            "host": self.site.host.name(),
+            "checkout": self.site.plan.checkout,
+            "compose_project": self.compose_project,
+            "from": self.head,
+            "to": self.site.release.commit(),
+            "services": services,
+        })
+    }
+
+    fn undo_of(&self, service: &str, action: Action) -> Value {
+        let container = self.before.iter().find(|container| container.service == service);
+        json!({
+            "action": action.word(),
+            "image": container.map(|container| &container.image),
+            "image_id": container.map(|container| &container.image_id),
+        })
+    }
+}
+
+/// How much room a build has, in bytes.
+pub async fn room_left(host: &Host, plan: &HostPlan) -> Result<Option<u64>> {
+    if plan.with(Action::Build).is_empty() { Ok(None) } else { room::free(host).await }
+}
+
+/// Where there is no checkout, the project's containers must not be those of another one:
+/// made again from a new directory, they would lose sight of the data alongside the old one.
+pub fn not_elsewhere(host: &Host, path: &str, prefix: &str, containers: &[Container]) -> Result<()> {
+    let Some((name, elsewhere)) = cm_engine::elsewhere(path, prefix, containers) else { return Ok(()) };
+    let message = format!("on {}: there is no checkout at {path}, and {name} runs from {elsewhere}", host.name());
+    Err(Failure::new(Exit::Config, "checkout.elsewhere", message).hint(format!(
+        "nothing was changed; say so in cm.toml: checkout = \"{elsewhere}\"; or remove those containers"
+    )))
+}
