@@ -117,15 +117,16 @@ fn services_change_places_in_an_order_that_works_forward_and_backward() {
     println!("--- what a rollback needs outlives a cleaning of images without a name, pulled images too");
     let image = |tag: &str| format!("{}    image: curateme/{tag}\n", "");
     let pulled = |text: &str| service("p", text, "").replace("    image: curateme/python:1\n", &image("moving:1"));
-    sandbox.server("platform", &["docker", "tag", "curateme/python:1", "curateme/moving:1"]);
-    let build =
-        "printf 'FROM curateme/python:1\nRUN echo $RANDOM >/x\n' | docker build -q -t curateme/moving:1 - >/dev/null";
-    sandbox.server("platform", &["bash", "-c", build]);
+    let pull = |mark: &str| {
+        let script = "printf 'FROM curateme/python:1\nRUN echo %s >/x\n' \"$1\" | docker build -q -t curateme/moving:1 -";
+        sandbox.server("platform", &["sh", "-c", script, "sh", mark])
+    };
+    pull("one");
     commit(&sandbox, &[pulled("p-1")], "");
     let answer = deploy(&sandbox, "");
     assert_eq!(answer.code, 0, "{}", answer.stderr);
     let (good, before) = (release(&sandbox), running(&sandbox, "shop-p-1"));
-    sandbox.server("platform", &["bash", "-c", build]);
+    pull("two");
     commit(&sandbox, &[pulled("p-2")], "");
     let answer = deploy(&sandbox, "");
     assert_eq!(answer.code, 0, "{}", answer.stderr);

@@ -69,13 +69,12 @@ pub enum Sub {
 
 /// What becomes of a job that was interrupted.
 #[derive(Clone, Debug, ClapArgs)]
-#[group(required = true, multiple = false, args = ["again", "done"])]
 pub struct Decision {
     /// Its name, as the error has it: the service, or "SERVICE: COMMAND"
     pub name: String,
 
     /// The next deployment runs it again
-    #[arg(long)]
+    #[arg(long, conflicts_with = "done", required_unless_present = "done")]
     pub again: bool,
 
     /// It counts as done

@@ -9,7 +9,7 @@ use crate::{join_all, room};
 use cm_checkout::{Protected, is_unmoved};
 use cm_core::{Action, Exit, Failure, Journal, Log, Result, Stop, interruption};
 use cm_engine::{BuildOptions, Compose, Config};
-use cm_host::{Begun, Host};
+use cm_host::{Begun, Fenced};
 use cm_lease::Guard;
 use cm_ledger::{Ledger, Record, ServiceState, Verdict};
 use cm_rollout::JobReport;
@@ -76,8 +76,8 @@ impl<'a> Observed<'a> {
         self.make_checkout(&fenced, log).await?;
         log.info(format!("on {}: moving {} to {}", host.name(), self.site.plan.checkout, release.short()));
         *reached = Reached::Moved;
-        let (checkout, snapshots) = (self.site.checkout(&fenced), self.site.snapshots());
-        parts.protected = checkout.move_to(release.commit(), &snapshots, release.id()).await?;
+        let (checkout, snapshots) = (self.site.checkout(host), self.site.snapshots());
+        parts.protected = checkout.move_to(&fenced, release.commit(), &snapshots, release.id()).await?;
         let compose = self.site.compose();
         let (config, free) = tokio::join!(compose.config(), room_left(host, &self.site.plan));
         (parts.config, parts.free) = (config?, free?);
@@ -91,7 +91,7 @@ impl<'a> Observed<'a> {
         self.site.plan.jobs.clone_from(&parts.job_services);
         not_stopped()?;
         self.keep_old_images(guard).await?;
-        self.build_images(parts, &compose, log).await?;
+        self.build_images(parts, &compose, guard, log).await?;
         if parts.images {
             *reached = Reached::Built;
         }
@@ -106,13 +106,13 @@ impl<'a> Observed<'a> {
     }
 
     /// A server's first deployment brings the checkout, around what lies in its directory.
-    async fn make_checkout(&self, fenced: &Host, log: &Log) -> Result<()> {
+    async fn make_checkout(&self, fenced: &Fenced, log: &Log) -> Result<()> {
         let Some(origin) = &self.origin else { return Ok(()) };
         let (host, release) = (self.site.host.name(), self.site.release);
         log.info(format!("on {host}: making the checkout {} from {origin}", self.site.plan.checkout));
         let checkout = self.site.checkout(fenced);
         tokio::select! {
-            made = checkout.make(origin, release.branch(), release.commit()) => made?,
+            made = checkout.make(fenced, origin, release.branch(), release.commit()) => made?,
             exit = Stop::wait() => return Err(interruption(exit)),
         }
         let branch = Some(release.branch()).filter(|branch| !branch.is_empty());
@@ -137,7 +137,7 @@ impl<'a> Observed<'a> {
         join_all(keep).await.into_iter().collect()
     }
 
-    async fn build_images(&self, parts: &mut Parts, compose: &Compose<'_>, log: &Log) -> Result<()> {
+    async fn build_images(&self, parts: &mut Parts, compose: &Compose<'_>, guard: &Guard, log: &Log) -> Result<()> {
         let (host, release) = (self.site.host.name(), self.site.release);
         let builds = |name: &String| parts.config.services.get(name).is_some_and(|definition| definition.builds);
         let mut services: Vec<_> = self.site.plan.with(Action::Build).into_iter().filter(builds).collect();
@@ -153,7 +153,8 @@ impl<'a> Observed<'a> {
         let state = self.site.state_dir();
         let options = BuildOptions { revision: release.commit(), state: &state, no_cache: self.site.full };
         let mut said = BuildLog::new(Journal::of(release.id()).dir(), host, &services);
-        let building = compose.build(&parts.config, &services, &options, |line| {
+        let fenced = guard.fenced(self.site.host)?;
+        let building = compose.build(&fenced, &parts.config, &services, &options, |line| {
             log.debug(line);
             said.line(line);
         });
@@ -161,7 +162,7 @@ impl<'a> Observed<'a> {
             built = building => built,
             exit = Stop::wait() => {
                 // What comes next is a rollback, or nothing: nobody would go on with it.
-                compose.forget_build(&state).await?;
+                compose.forget_build(&fenced, &state).await?;
                 return Err(interruption(exit));
             }
         };
@@ -215,7 +216,7 @@ impl<'a> Built<'a> {
         let (observed, site) = (&self.observed, &self.observed.site);
         let fenced = guard.fenced(site.host)?;
         // The next build of this commit must give the images their names again.
-        self.observed.site.compose().on(&fenced).forget_build(&site.state_dir()).await?;
+        self.observed.site.compose().forget_build(&fenced, &site.state_dir()).await?;
         let built = site.plan.with(Action::Build);
         for container in observed.before.iter().filter(|container| built.contains(&container.service)) {
             if !container.image_id.is_empty() && !container.image.starts_with("sha256:") {
@@ -224,7 +225,7 @@ impl<'a> Built<'a> {
         }
         if !observed.head.is_empty() {
             let snapshot = format!("{}-back", site.release.id());
-            site.checkout(&fenced).move_to(&observed.head, &site.snapshots(), &snapshot).await?;
+            site.checkout(site.host).move_to(&fenced, &observed.head, &site.snapshots(), &snapshot).await?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use crate::args::Decision;
 use crate::connect_hosts;
 use cm_core::{Done, Exit, Failure, Result, Run};
 use cm_host::Host;
-use cm_lease::Guard;
+use cm_lease::{Guard, Identity, with_lock};
 use cm_ledger::{JobOutcome, JobState, Ledger, Record};
 use cm_project::Project;
 
@@ -16,11 +16,8 @@ pub async fn run(project: &Project, decision: &Decision, run: &mut Run) -> Resul
     run.doc.set_target(&project.name(), None, None);
     let names: Vec<String> = project.hosts().iter().map(|host| host.name.clone()).collect();
     let hosts = connect_hosts(project, &names, run).await?;
-    let lock = project.lock();
-    let guard = Guard::enter(&project.name(), lock.lease, &lock.file, &hosts, run).await?;
-    let decided = decide(project, decision, &hosts, &guard, run).await;
-    let released = guard.release().await;
-    decided.and_then(|done| released.map(|()| done))
+    let identity = Identity::from(&*run);
+    with_lock(project, &hosts, identity, async |guard| decide(project, decision, &hosts, guard, run).await).await
 }
 
 async fn decide(project: &Project, decision: &Decision, hosts: &[Host], guard: &Guard, run: &Run) -> Result<Done> {

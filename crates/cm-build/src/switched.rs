@@ -5,7 +5,7 @@ use crate::stopped::{Reached, Replacing, Stopped, facts};
 use crate::{join_all, room};
 use cm_core::{Action, Exit, Failure, Log, Result};
 use cm_engine::Definition;
-use cm_host::Host;
+use cm_host::Fenced;
 use cm_lease::Guard;
 use cm_ledger::{Ledger, ServiceState, Verdict};
 use cm_rollout::{Change, Options, Rollout};
@@ -100,7 +100,7 @@ impl<'a> Built<'a> {
         // From here on the images are this release's: nobody shall take them for a build of his.
         let site = &self.observed.site;
         let forget =
-            async { if built { site.compose().on(host).forget_build(&site.state_dir()).await } else { Ok(()) } };
+            async { if built { site.compose().forget_build(host, &site.state_dir()).await } else { Ok(()) } };
         let (written, forgotten) = tokio::join!(self.append_pending(guard.nonce(), guard), forget);
         written.and(forgotten)
     }
@@ -119,7 +119,7 @@ impl<'a> Built<'a> {
         Ledger::append(&guard.fenced(self.observed.site.host)?, &self.observed.site.release.project, &record).await
     }
 
-    async fn state_of(&self, fenced: &Host, definition: &Definition, builds: bool) -> Result<ServiceState> {
+    async fn state_of(&self, fenced: &Fenced, definition: &Definition, builds: bool) -> Result<ServiceState> {
         let image = &definition.image;
         let mut state = ServiceState { commit: self.commit(), image: image.clone(), ..ServiceState::default() };
         if definition.builds && builds {

@@ -4,7 +4,7 @@
 
 use crate::{Compose, Container, containers_with_ids};
 use cm_core::{Exit, Result};
-use cm_host::Host;
+use cm_host::{Fenced, Host};
 use std::time::Duration;
 
 /// Starting one may have to pull its image.
@@ -61,9 +61,9 @@ impl Compose<'_> {
     ///
     /// # Errors
     /// [`Exit::Build`] with Compose's words: it was not started then.
-    pub async fn start_job(&self, run: &JobRun<'_>) -> Result<()> {
-        let before = [self.host().path(run.mark), run.container.to_owned()];
-        let command = self.inside(START, &before, &self.job_arguments(run));
+    pub async fn start_job(&self, fenced: &Fenced, run: &JobRun<'_>) -> Result<()> {
+        let before = [fenced.path(run.mark), run.container.to_owned()];
+        let command = self.change_inside(fenced, START, &before, &self.job_arguments(run));
         command.limit(START_LIMIT).to_its_end().text(Exit::Build, "release.start").await.map(drop)
     }
 }
@@ -157,7 +157,7 @@ pub async fn follow_job(host: &Host, container: &str, limit: Duration, line: imp
 ///
 /// # Errors
 /// [`Exit::Build`] with Docker's words.
-pub async fn stop_job(host: &Host, container: &str) -> Result<()> {
+pub async fn stop_job(host: &Fenced, container: &str) -> Result<()> {
     host.command(["docker", "stop", "--", container])
         .limit(STOP_LIMIT)
         .text(Exit::Build, "release.stop")
@@ -169,7 +169,7 @@ pub async fn stop_job(host: &Host, container: &str) -> Result<()> {
 ///
 /// # Errors
 /// [`Exit::Unreachable`], [`Exit::Build`].
-pub async fn keep_job_log(host: &Host, run: &JobRun<'_>, project: &str) -> Result<()> {
+pub async fn keep_job_log(host: &Fenced, run: &JobRun<'_>, project: &str) -> Result<()> {
     let log = format!("{}.log", host.path(run.mark));
     let arguments = [run.container.to_owned(), log, project.to_owned(), run.job.to_owned()];
     host.script(KEEP, arguments).text(Exit::Build, "release.log").await.map(drop)
@@ -179,7 +179,7 @@ pub async fn keep_job_log(host: &Host, run: &JobRun<'_>, project: &str) -> Resul
 ///
 /// # Errors
 /// [`Exit::Unreachable`], [`Exit::Build`].
-pub async fn forget_job(host: &Host, run: &JobRun<'_>) -> Result<()> {
+pub async fn forget_job(host: &Fenced, run: &JobRun<'_>) -> Result<()> {
     let arguments = [run.container.to_owned(), host.path(run.mark)];
     host.script(FORGET, arguments).text(Exit::Build, "release.forget").await.map(drop)
 }

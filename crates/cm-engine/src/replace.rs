@@ -2,7 +2,7 @@
 //! another one can have what they hold.
 
 use cm_core::{Exit, Result};
-use cm_host::Host;
+use cm_host::Fenced;
 use std::time::Duration;
 
 /// A container has its own grace period; beyond that the engine is stuck.
@@ -28,7 +28,7 @@ docker stop -- "$1" >/dev/null || { left=$(docker ps -aq --no-trunc --filter "id
 ///
 /// # Errors
 /// `exit` with what Docker said.
-pub async fn remove_containers(host: &Host, ids: &[String], exit: Exit) -> Result<()> {
+pub async fn remove_containers(host: &Fenced, ids: &[String], exit: Exit) -> Result<()> {
     if ids.is_empty() {
         return Ok(());
     }
@@ -40,7 +40,7 @@ pub async fn remove_containers(host: &Host, ids: &[String], exit: Exit) -> Resul
 ///
 /// # Errors
 /// `exit` with what Docker said.
-pub async fn make_way(host: &Host, id: &str, name: Option<&str>, exit: Exit) -> Result<()> {
+pub async fn make_way(host: &Fenced, id: &str, name: Option<&str>, exit: Exit) -> Result<()> {
     let other = name.map(|name| format!("{}_{name}", id.get(..12).unwrap_or(id))).unwrap_or_default();
     let command = host.script(MAKE_WAY, [id, &other]).limit(STOP_LIMIT);
     command.to_its_end().text(exit, "build.make-way").await.map(drop)

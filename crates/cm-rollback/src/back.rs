@@ -2,17 +2,17 @@
 
 use crate::record::Words;
 use crate::target::HostTarget;
-use crate::{Args, database, env, proof, rebuild, runs};
+use crate::{Args, database, down, env, proof, rebuild, runs};
 use cm_checkout::Checkout;
 use cm_core::{Exit, Failure, Result, Run};
 use cm_engine::{Compose, Container};
 use cm_host::{Fenced, Host};
 use cm_lease::Guard;
-use cm_ledger::{Ledger, Record, ServiceState, state_dir};
+use cm_ledger::{JobState, Ledger, Record, ServiceState, state_dir};
 use cm_project::Project;
 use cm_rollout::{Canaries, Change, Options, Rollout, in_the_way};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How it ended on a host.
 pub struct Outcome {
@@ -53,6 +53,8 @@ pub struct Back<'a> {
     pub run: &'a Run,
     /// Whether containers are being replaced: from then on the ledger says what runs.
     pub switched: bool,
+    /// The jobs whose effect on the data is taken back.
+    pub undone: BTreeMap<String, JobState>,
 }
 
 impl Back<'_> {
@@ -77,7 +79,7 @@ impl Back<'_> {
     }
 
     fn words<'b>(&'b self, target: &'b HostTarget) -> Words<'b> {
-        Words { ledger: self.ledger, target, doc: &self.run.doc }
+        Words { ledger: self.ledger, target, doc: &self.run.doc, undone: &self.undone }
     }
 
     async fn append(&self, records: Vec<Record>) -> Result<()> {
@@ -105,6 +107,11 @@ impl Back<'_> {
     }
 
     async fn steps(&mut self, target: &mut HostTarget) -> Result<()> {
+        self.undone = match target.backup {
+            // The data comes back as a whole.
+            Some(_) => down::undone(&down::left(self.ledger, target)),
+            None => down::run(self.project, self.host, target, self.ledger, self.guard, self.run).await?,
+        };
         self.move_checkout(target).await?;
         for state in target.choice.services.values().flatten().filter(|state| !state.image_id.is_empty()) {
             cm_engine::tag(&self.fenced()?, &state.image_id, &state.image, Exit::RollbackFailed).await?;

@@ -95,7 +95,8 @@ impl Host {
             endangered: Vec::new(),
             backup: None,
         };
-        let words = Words { ledger: &ledger, target: &target, doc };
+        let undone = BTreeMap::new();
+        let words = Words { ledger: &ledger, target: &target, doc, undone: &undone };
         let pending = words.pending();
         self.append(&pending);
         for record in words.outcome(None, &Runs::default(), true) {

@@ -8,6 +8,7 @@ mod args;
 mod back;
 mod choose;
 mod database;
+mod down;
 mod env;
 mod fence;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use cm_lease::Guard;
 use cm_ledger::Ledger;
 use cm_project::Project;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use target::HostTarget;
 
 /// The program.
@@ -149,7 +151,7 @@ async fn go_back_on_all(
         let Some((host, ledger)) = hosts.iter().zip(ledgers).find(|(host, _)| host.name() == target.host) else {
             continue;
         };
-        let mut back = Back { project, args, host, ledger, guard, run, switched: false };
+        let mut back = Back { project, args, host, ledger, guard, run, switched: false, undone: BTreeMap::new() };
         let outcome = back.carry_out(&mut target).await;
         facts.insert(target.host.clone(), outcome.to_json(&target));
         if let Outcome { failure: Some(failure), .. } = outcome {

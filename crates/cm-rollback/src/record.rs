@@ -5,7 +5,7 @@
 use crate::runs::Runs;
 use crate::target::HostTarget;
 use cm_core::{Document, Failure};
-use cm_ledger::{Ledger, Record, ServiceState, Verdict};
+use cm_ledger::{JobState, Ledger, Record, ServiceState, Verdict};
 use std::collections::BTreeMap;
 
 /// The words about one host.
@@ -16,6 +16,8 @@ pub struct Words<'a> {
     pub target: &'a HostTarget,
     /// The run.
     pub doc: &'a Document,
+    /// The jobs whose effect on the data is taken back.
+    pub undone: &'a BTreeMap<String, JobState>,
 }
 
 impl Words<'_> {
@@ -43,6 +45,7 @@ impl Words<'_> {
             Some(own) => record.attempted.clone_from(&own.services),
             None => record.attempted = self.now(),
         }
+        record.jobs.clone_from(self.undone);
         record.took_back = self.left().iter().map(|release| release.id.clone()).collect();
         record
     }
@@ -155,7 +158,12 @@ mod tests {
             backup: None,
         };
         let doc = Document::start("cm-rollback", "ada", false);
-        let words = Words { ledger: &Ledger::parse(lines.join("\n").as_bytes()), target: &target, doc: &doc };
+        let words = Words {
+            ledger: &Ledger::parse(lines.join("\n").as_bytes()),
+            target: &target,
+            doc: &doc,
+            undone: &BTreeMap::new(),
+        };
         let marked = words.outcome(None, &Runs::default(), true);
         marked.iter().filter(|record| !record.taken_back.is_empty()).map(|record| record.id.clone()).collect()
     }

@@ -91,7 +91,7 @@ impl Rollout<'_> {
                 self.wait_for_others(&run).await?;
                 self.log.info(format!("on {host}: running {}", job.name));
                 let fenced = self.guard.fenced(self.host)?;
-                self.compose.on(&fenced).start_job(&run).await.map_err(|failure| not_started(job, failure))?;
+                self.compose.start_job(&fenced, &run).await.map_err(|failure| not_started(job, failure))?;
             }
             Next::Follow => self.log.info(format!("on {host}: {} was started before; following it", job.name)),
         }
@@ -202,7 +202,7 @@ impl Rollout<'_> {
             let host = self.guard.fenced(self.host)?;
             self.log.info(format!("on {}: starting {}, which a job needs", self.host.name(), names.join(", ")));
             let up = UpOptions { wait, ..UpOptions::default() };
-            self.compose.on(&host).up(&names, up, |line| self.log.debug(line)).await?;
+            self.compose.up(&host, &names, up, |line| self.log.debug(line)).await?;
         }
         Ok(())
     }

@@ -18,6 +18,7 @@
 
 mod canary;
 mod collision;
+mod drain;
 mod job_log;
 mod job_run;
 mod jobs;
@@ -138,7 +139,7 @@ impl Rollout<'_> {
         }
         self.make_way(&collisions, change).await?;
         replaced.extend(self.up(&second, options).await?);
-        replaced.extend(self.roll(&names, options).await?);
+        replaced.extend(self.roll(&names, before, options).await?);
         self.clear(Exit::Build).await?;
         self.remove_services(&change.remove, before).await?;
         Ok(replaced)
@@ -267,12 +268,35 @@ impl Rollout<'_> {
         let began = Instant::now();
         self.compose.up(&host, services, up, |line| self.log.debug(line)).await?;
         let took = began.elapsed();
+        let gaps = self.gaps(services, took).await;
         let order = |name: &String| match self.config.services.get(name) {
             Some(_) if options.full => Ok(Order::StopFirst("everything is replaced".to_owned())),
             Some(definition) => Order::of(self.project, name, definition),
             None => Ok(Order::StopFirst(String::new())),
         };
-        services.iter().map(|name| Ok((name.clone(), Replaced { order: order(name)?, took, gap: None }))).collect()
+        let replaced =
+            |name: &String| Ok((name.clone(), Replaced { order: order(name)?, took, gap: gaps.get(name).copied() }));
+        services.iter().map(replaced).collect()
+    }
+
+    /// How long each of `services` was away, within the last `took`; says it of those that somebody outside waits for.
+    /// That it cannot be known fails nothing.
+    async fn gaps(&self, services: &[String], took: Duration) -> BTreeMap<String, Duration> {
+        let (host, project) = (self.host.name(), &self.config.project);
+        let mut gaps = cm_engine::gaps(self.host, project, took).await.unwrap_or_default();
+        let single = |name: &String| self.config.services.get(name).is_some_and(|one| one.replicas == 1);
+        gaps.retain(|name, _| services.contains(name) && single(name));
+        for (name, gap) in &gaps {
+            let Some(port) = self.config.services.get(name).and_then(|definition| definition.published.first()) else {
+                continue;
+            };
+            self.log.info(format!(
+                "on {host}: {name} was away for {} ms, and for its own start after that: it publishes port {port}, which only one \
+                 container can have. A proxy on the compose network makes that zero (cm-guide(7))",
+                gap.as_millis()
+            ));
+        }
+        gaps
     }
 
     /// New containers that nobody talks to have to be well before anything is replaced, and no
@@ -301,7 +325,12 @@ impl Rollout<'_> {
         well.and(cleared)
     }
 
-    async fn roll(&self, services: &[String], options: Options) -> Result<BTreeMap<String, Replaced>> {
+    async fn roll(
+        &self,
+        services: &[String],
+        before: &[Container],
+        options: Options,
+    ) -> Result<BTreeMap<String, Replaced>> {
         if services.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -316,6 +345,8 @@ impl Rollout<'_> {
             self.clear(Exit::Build).await?;
             return Err(failure);
         }
+        let of = |container: &&Container| services.contains(&container.service) && container.is_running();
+        self.drain(before.iter().filter(of)).await?;
         self.up(services, Options { full: false, ..options }).await?;
         let now = cm_engine::containers(self.host, &self.config.project).await?;
         let new = now.iter().filter(|container| services.contains(&container.service));
@@ -325,6 +356,8 @@ impl Rollout<'_> {
         well.map_err(|failure| {
             failure.hint("a container of the new release serves beside it; `cm-rollback` goes back")
         })?;
+        let bridges = cm_engine::beside(self.host, &self.config.project).await?;
+        self.drain(bridges.iter().filter(|bridge| bridge.beside == BRIDGE).filter(of)).await?;
         self.clear(Exit::Build).await?;
         let took = began.elapsed();
         let order = |name: &String| match self.config.services.get(name) {

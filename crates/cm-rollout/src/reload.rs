@@ -36,6 +36,6 @@ impl Rollout<'_> {
     pub async fn restart(&self, service: &str) -> Result<()> {
         let host = self.guard.fenced(self.host)?;
         self.log.info(format!("on {}: restarting {service}", self.host.name()));
-        self.compose.on(&host).restart(service).await
+        self.compose.restart(&host, service).await
     }
 }

@@ -41,7 +41,7 @@ fn checks(project: &Project) -> Vec<Finding> {
 fn jobs(project: &Project) -> Option<Finding> {
     let guessed = project.compose.services.iter().filter(|service| {
         let rules = project.rules(&service.name);
-        let said = rules.health.one_shot.is_some() || rules.probe.is_some();
+        let said = rules.health.one_shot.is_some() || rules.probe.is_some() || project.is_job(&service.name);
         !said && service.profiles.is_empty() && service.looks_like_a_job()
     });
     let names: Vec<&str> = guessed.map(|service| service.name.as_str()).collect();
@@ -53,7 +53,8 @@ fn jobs(project: &Project) -> Option<Finding> {
         names.join(", ")
     );
     let hint = "one that stays wants `restart: unless-stopped` in the compose file; \
-                of a job, `one_shot = true` under [services.NAME.health] says it";
+                of a job that is run once in a release, `job = true` under [services.NAME] says it, of any other that ends \
+                `one_shot = true` under [services.NAME.health]";
     Some(Finding::warn(&needs::JOB, message).hint(hint))
 }
 

@@ -18,7 +18,7 @@ use crate::variables::Variables;
 use cm_core::Result;
 use load::Loader;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use crate::yaml::Template;
 pub use canonical::nanoseconds;
@@ -225,6 +225,11 @@ impl Compose {
     /// The service `name`.
     pub fn service(&self, name: &str) -> Option<&Service> {
         self.services.iter().find(|service| service.name == name)
+    }
+
+    /// The services that another one waits for to end well: each is a job.
+    pub fn awaited(&self) -> BTreeSet<String> {
+        self.services.iter().flat_map(|service| service.waits_for.iter().cloned()).collect()
     }
 
     /// The names of all services, in the file's order.
