@@ -118,7 +118,8 @@ fn services_change_places_in_an_order_that_works_forward_and_backward() {
     let image = |tag: &str| format!("{}    image: curateme/{tag}\n", "");
     let pulled = |text: &str| service("p", text, "").replace("    image: curateme/python:1\n", &image("moving:1"));
     let pull = |mark: &str| {
-        let script = "printf 'FROM curateme/python:1\nRUN echo %s >/x\n' \"$1\" | docker build -q -t curateme/moving:1 -";
+        let script =
+            "printf 'FROM curateme/python:1\nRUN echo %s >/x\n' \"$1\" | docker build -q -t curateme/moving:1 -";
         sandbox.server("platform", &["sh", "-c", script, "sh", mark])
     };
     pull("one");

@@ -99,8 +99,7 @@ impl<'a> Built<'a> {
         self.parts.build_bytes = self.parts.free.zip(left).map(|(before, after)| before.saturating_sub(after));
         // From here on the images are this release's: nobody shall take them for a build of his.
         let site = &self.observed.site;
-        let forget =
-            async { if built { site.compose().forget_build(host, &site.state_dir()).await } else { Ok(()) } };
+        let forget = async { if built { site.compose().forget_build(host, &site.state_dir()).await } else { Ok(()) } };
         let (written, forgotten) = tokio::join!(self.append_pending(guard.nonce(), guard), forget);
         written.and(forgotten)
     }

@@ -148,7 +148,8 @@ fn changed(doc: &Document) -> Vec<(String, String)> {
 fn all(project: &Project) -> Vec<(String, String)> {
     let runs = |name: &str| {
         let service = project.compose.service(name);
-        service.is_some_and(|service| service.starts_with(project.profiles()) && service.replicas > 0) && !project.is_job(name)
+        service.is_some_and(|service| service.starts_with(project.profiles()) && service.replicas > 0)
+            && !project.is_job(name)
     };
     let mut pairs = Vec::new();
     for host in project.hosts() {

@@ -9,7 +9,7 @@ use crate::yaml::{Node, Yaml};
 use crate::{nearest, template};
 use cm_core::Result;
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Keys that are no part of a container's configuration: they order, choose or
 /// build, and Compose replaces no container because of them.
