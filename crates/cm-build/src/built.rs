@@ -75,9 +75,14 @@ impl<'a> Observed<'a> {
         let fenced = guard.fenced(host)?;
         self.make_checkout(&fenced, log).await?;
         log.info(format!("on {}: moving {} to {}", host.name(), self.site.plan.checkout, release.short()));
-        *reached = Reached::Moved;
+        *reached = Reached::Moving;
         let (checkout, snapshots) = (self.site.checkout(host), self.site.snapshots());
-        parts.protected = checkout.move_to(&fenced, release.commit(), &snapshots, release.id()).await?;
+        let moved = checkout.move_to(&fenced, release.commit(), &snapshots, release.id()).await;
+        if moved.as_ref().is_err_and(is_unmoved) {
+            *reached = Reached::Nothing;
+        }
+        parts.protected = moved?;
+        *reached = Reached::Moved;
         let compose = self.site.compose();
         let (config, free) = tokio::join!(compose.config(), room_left(host, &self.site.plan));
         (parts.config, parts.free) = (config?, free?);
