@@ -176,7 +176,8 @@ fn no_match(args: &Args) -> Failure {
 /// Looks for every image, the commit and the env file.
 async fn there(project: &Project, args: &Args, host: &Host, choice: Choice, checkout: String) -> Result<HostTarget> {
     let gone = missing(host, &choice).await?;
-    if !gone.is_empty() && !(args.rebuild && gone.values().all(|built| *built)) {
+    let comes_back = gone.values().all(|built| *built && args.rebuild);
+    if !comes_back {
         return Err(images_gone(host.name(), &gone, &choice));
     }
     if args.with_env {
