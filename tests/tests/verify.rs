@@ -250,11 +250,11 @@ fn slack_is_told_once_of_each_and_a_slack_that_is_down_fails_nothing() {
 #[test]
 fn a_canary_is_compared_with_what_ran_before() {
     let (server, _seen) = serve();
-    let config = "[hosts.h]\naddress = \"local\"\n[canary]\nurl = \"${CANARY}\"\nrequests = 120\nlatency = \"pass\"\n";
+    let config = "[hosts.h]\naddress = \"local\"\n[canary]\nurl = \"${APP_URL}\"\nrequests = 120\nlatency = \"pass\"\n";
     let home = project(config);
     let run = |arguments: &[&str], path: &str, input: &[u8]| {
         let mut home_command = home.command("cm-verify", arguments, "");
-        home_command.env("CANARY", format!("{server}{path}"));
+        home_command.env("APP_URL", format!("{server}{path}"));
         feed(home_command, input)
     };
     let document = sample_document().to_string();

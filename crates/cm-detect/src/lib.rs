@@ -297,6 +297,16 @@ impl Detection {
             return Ok(());
         }
         let (sources, used) = self.python_sources(plan)?;
+        let (large, small): (Vec<_>, Vec<_>) =
+            sources.into_iter().zip(used).partition(|(source, _)| source.text.len() > python::MAX_FILE);
+        for (source, _) in &large {
+            notes.warn(format!(
+                "the syntax of {} was NOT checked: it is larger than {} MiB",
+                source.path,
+                python::MAX_FILE >> 20
+            ));
+        }
+        let (sources, used): (Vec<_>, Vec<_>) = small.into_iter().unzip();
         if sources.is_empty() {
             return Ok(());
         }

@@ -12,6 +12,9 @@ use tokio::process::Command;
 /// The longest the check may take.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// The largest file that is checked, in bytes: compiling takes some hundred times as much memory.
+pub const MAX_FILE: usize = 4 << 20;
+
 /// The most source text that is checked at once, in bytes.
 const MAX_BYTES: usize = 256 * 1024 * 1024;
 
@@ -19,6 +22,12 @@ const MAX_BYTES: usize = 256 * 1024 * 1024;
 /// line of JSON for every source that does not compile, and one at the end.
 const PROGRAM: &str = r#"
 import json, platform, sys, warnings
+try:
+    import resource
+    most = 1 << 30
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+except (ImportError, ValueError, OSError):
+    pass
 warnings.simplefilter("ignore")
 stream = sys.stdin.buffer
 def number():
@@ -32,7 +41,10 @@ for index in range(count):
         compile(source, "<source>", "exec", 0, True)
     except SyntaxError as e:
         say([index, e.lineno or 1, e.offset or 1, str(e.msg)])
-    except (ValueError, OverflowError, MemoryError, RecursionError) as e:
+    except MemoryError:
+        say({"memory": index})
+        break
+    except (ValueError, OverflowError, RecursionError) as e:
         say([index, 1, 1, str(e) or type(e).__name__])
 say({"done": count, "version": platform.python_version()})
 "#;
@@ -130,6 +142,10 @@ fn understand(sources: &[Source], text: &str) -> Option<Checked> {
         if let Some(version) = value["version"].as_str() {
             return Some(Checked::All { mistakes, version: version.to_owned() });
         }
+        if let Some(index) = value["memory"].as_u64() {
+            let path = &sources.get(usize::try_from(index).ok()?)?.path;
+            return Some(Checked::Not(format!("{path} takes more than 1 GiB to compile")));
+        }
         let index = usize::try_from(value[0].as_u64()?).ok()?;
         let source = sources.get(index)?;
         let message = format!("{}:{}:{}: {}", source.path, value[1], value[2], value[3].as_str()?);
@@ -168,6 +184,10 @@ mod tests {
                 assert_eq!(version, "3.11.2");
                 assert_eq!(mistakes, [Mistake { index: 1, message: "f1.py:3:5: invalid syntax".to_owned() }]);
             }
+            other => panic!("{other:?}"),
+        }
+        match understand(&sources, "{\"memory\": 1}\n") {
+            Some(Checked::Not(why)) => assert_eq!(why, "f1.py takes more than 1 GiB to compile"),
             other => panic!("{other:?}"),
         }
         assert!(understand(&sources, "[1, 3, 5, \"x\"]\n").is_none());

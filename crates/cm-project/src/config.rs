@@ -4,6 +4,7 @@
 //! talks to a host needs none of its variables.
 
 use crate::duration;
+use crate::environment::{self, ALLOW_ENV, Found};
 use crate::nearest;
 pub use crate::release::{Drain, ReleaseCommand};
 use crate::source::{self, Position};
@@ -14,6 +15,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::Deserializer;
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -415,7 +417,31 @@ impl Template {
     /// # Errors
     /// [`Exit::Config`] that names the variable that is not set, and where it is wanted.
     pub fn expand(&self) -> Result<String> {
-        self.expand_with(&|name| self.profile.get(name).cloned().or_else(|| std::env::var(name).ok()))
+        let refused = RefCell::new(None);
+        let expanded = self.expand_with(&|name| {
+            if let Some(value) = self.profile.get(name) {
+                return Some(value.clone());
+            }
+            match environment::find(name) {
+                Found::Value(value) => Some(value),
+                Found::Unset => None,
+                Found::NotAllowed => {
+                    refused.borrow_mut().get_or_insert_with(|| name.to_owned());
+                    None
+                }
+            }
+        });
+        match refused.into_inner() {
+            Some(name) => Err(self.not_allowed(&name)),
+            None => expanded,
+        }
+    }
+
+    fn not_allowed(&self, name: &str) -> Failure {
+        let place = self.at.as_ref().map_or(String::new(), |at| format!("{at}: "));
+        let message = format!("{place}cm.toml may not use the variable {name} of this machine");
+        Failure::new(Exit::Config, "config.variable-not-allowed", message)
+            .hint(format!("if its value may leave this machine: export {ALLOW_ENV}={name}"))
     }
 
     /// The text with the values that `value` knows.
@@ -454,6 +480,7 @@ impl Config {
         config.urls().into_iter().try_for_each(|url| url.check_url(text))?;
         config.verify.checks.iter().try_for_each(|check| wants_something(&file, text, check))?;
         config.release.iter().try_for_each(|release| has_a_command(&file, text, release))?;
+        config.check_names()?;
         Ok(config)
     }
 
@@ -485,6 +512,23 @@ impl Config {
         checks.chain(&self.canary.url).chain(self.ops.as_ref().map(|ops| &ops.url)).collect()
     }
 
+    /// Names become parts of paths and words of commands: nothing in them leads elsewhere.
+    fn check_names(&self) -> Result<()> {
+        let wrong = |what: &str, name: &str| {
+            let message = format!("{}: {name:?} cannot be the name of a {what}", self.file);
+            Failure::new(Exit::Config, "config.bad-name", message).hint(
+                "a name begins with a letter or a digit and has no slash, no white space and no control character",
+            )
+        };
+        let hosts = self.hosts.keys().map(|name| ("host", name));
+        let remote = self.remote.iter().map(|name| ("Git remote", name));
+        let project = self.project.iter().map(|name| ("project", name));
+        let bad = project.chain(remote).chain(hosts).find(|(_, name)| !is_plain(name));
+        let bad_repository =
+            self.repository.iter().find(|url| url.text.starts_with('-')).map(|url| ("repository", &url.text));
+        bad.or(bad_repository).map_or(Ok(()), |(what, name)| Err(wrong(what, name)))
+    }
+
     /// Every string that is expanded later.
     fn templates(&mut self) -> Vec<&mut Template> {
         let mut all: Vec<&mut Template> = self.repository.as_mut().into_iter().collect();
@@ -505,6 +549,12 @@ impl Config {
         hosts.sort_by_key(|(_, host)| host.address.offset);
         hosts
     }
+}
+
+/// Whether `name` can be a part of a path and a word of a command.
+fn is_plain(name: &str) -> bool {
+    let odd = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '/' | '\\');
+    !name.is_empty() && !name.starts_with(['.', '-']) && !name.contains(odd)
 }
 
 /// A check must be able to fail, or it proves nothing.
@@ -638,6 +688,21 @@ mod tests {
         assert_eq!((failure.exit, failure.hint.as_deref()), (Exit::Config, Some("did you mean \"production\"?")));
         config.use_profile("production").expect("there");
         assert_eq!(config.verify.checks[0].url.expand().expect("set"), "http://prod/x");
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere_are_refused() {
+        for text in [
+            "project = \"../../victim\"\n",
+            "project = \"\"\n",
+            "project = \"a\\nb\"\n",
+            "remote = \"--upload-pack=touch x\"\n",
+            "repository = \"--upload-pack=x\"\n",
+            "[hosts.\"../x\"]\naddress = \"a@b\"\n",
+        ] {
+            assert_eq!(Config::parse("cm.toml", text).expect_err(text).code, "config.bad-name", "{text}");
+        }
+        assert!(Config::parse("cm.toml", "project = \"shop-1.2_x\"\nremote = \"up\"\n").is_ok());
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub fn find(start: &Path, config: Option<&Path>) -> Result<Found> {
     for directory in &directories {
         let config = directory.join(FILE_NAME);
         if config.is_file() {
+            refuse_link_outside(&config, &top)?;
             return Ok(Found { root: directory.to_path_buf(), config: Some(config) });
         }
     }
@@ -48,6 +49,16 @@ pub fn find(start: &Path, config: Option<&Path>) -> Result<Found> {
         format!("there is no {FILE_NAME} and no compose file in {looked}"),
     )
     .hint("work in the repository to deploy, or name it: -C DIR; a compose file with another name is named in cm.toml"))
+}
+
+/// A committed link must not make this machine read, and show in a message, a file of its own.
+fn refuse_link_outside(config: &Path, top: &Path) -> Result<()> {
+    let target = config.canonicalize().ok();
+    if target.is_some_and(|target| top.canonicalize().is_ok_and(|top| target.starts_with(top))) {
+        return Ok(());
+    }
+    let message = format!("{} is a link that leads out of the repository", config.display());
+    Err(Failure::new(Exit::Config, "config.unreadable", message).hint("if you mean that file, name it: --config FILE"))
 }
 
 /// The project of the configuration file that a flag names.

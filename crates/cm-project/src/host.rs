@@ -13,7 +13,15 @@ pub struct HostSpec {
     pub services: Vec<String>,
     address: Template,
     checkout: Template,
+    /// Whether the person named it on the command line.
+    by_flag: bool,
 }
+
+/// The address that means this machine.
+const LOCAL: &str = "local";
+
+/// The variable by which the person allows that `cm.toml` means this machine.
+const ALLOW_LOCAL: &str = "CM_ALLOW_LOCAL";
 
 impl HostSpec {
     pub(crate) fn from_section(name: &str, section: &HostSection, project: &str) -> Self {
@@ -22,6 +30,7 @@ impl HostSpec {
             services: section.services.iter().map(|service| service.as_ref().clone()).collect(),
             address: section.address.clone(),
             checkout: section.checkout.clone().unwrap_or_else(|| default_checkout(project)),
+            by_flag: false,
         }
     }
 
@@ -49,6 +58,7 @@ impl HostSpec {
             address: Template::literal(address.replace('$', "$$")),
             checkout: checkout
                 .map_or_else(|| default_checkout(project), |path| Template::literal(path.replace('$', "$$"))),
+            by_flag: true,
         })
     }
 
@@ -64,6 +74,13 @@ impl HostSpec {
             Failure::new(Exit::Config, "config.bad-address", message)
                 .hint("an address is user@host or an alias of the SSH configuration")
         })?;
+        // A branch that somebody pushed must not run commands on the machine that deploys it.
+        if address == LOCAL && !self.by_flag && std::env::var_os(ALLOW_LOCAL).is_none_or(|value| value != "1") {
+            let message =
+                format!("cm.toml says that the host {:?} is this machine, and nobody allowed that", self.name);
+            return Err(Failure::new(Exit::Config, "config.local-host", message)
+                .hint(format!("name it yourself: --host {}=local, or export {ALLOW_LOCAL}=1", self.name)));
+        }
         Ok(address)
     }
 
@@ -110,6 +127,14 @@ mod tests {
         assert_eq!((host.name.as_str(), host.address().expect("literal").as_str()), ("server", "ssh://me@server:2222"));
         assert_eq!(host.checkout().expect("literal"), "/srv/shop");
         assert_eq!(HostSpec::from_flag("me@server", "shop").expect("valid").checkout().expect("literal"), "~/shop");
+    }
+
+    #[test]
+    fn this_machine_is_a_host_only_for_who_says_so() {
+        let section = HostSection { address: Template::literal("local"), checkout: None, services: Vec::new() };
+        let failure = HostSpec::from_section("here", &section, "shop").address().expect_err("nobody allowed it");
+        assert_eq!(failure.code, "config.local-host");
+        assert_eq!(HostSpec::from_flag("here=local", "shop").expect("valid").address().expect("by flag"), "local");
     }
 
     #[test]

@@ -1,149 +1,10 @@
 //! The two pattern languages of a Docker build: globs in the sources of COPY and
 //! ADD, matched part by part, and the patterns of `.dockerignore`, `--exclude` and
 //! `--parents`, which know `**` and mean everything below what they match.
-//!
-//! Paths are bytes: file names need not be UTF-8. A character that is no valid
-//! UTF-8 counts as one byte.
 
-/// One element of a compiled pattern.
-#[derive(Clone, Debug, Eq, PartialEq)]
-enum Token {
-    /// This byte.
-    Byte(u8),
-    /// `?`: one character that is no slash.
-    One,
-    /// `*`: any characters that are no slash.
-    Star,
-    /// `**/`: nothing, or anything that ends with a slash.
-    Directories,
-    /// A final `**`: anything.
-    Rest,
-    /// `[a-z]`, `[^a-z]`: one of these characters, or none of them.
-    Class { negated: bool, ranges: Vec<(char, char)> },
-}
-
-/// Compiles `text`; `double` says whether `**` has its meaning. `None` for a
-/// pattern that Docker refuses.
-fn compile(text: &str, double: bool) -> Option<Vec<Token>> {
-    let mut tokens = Vec::new();
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '*' if double && chars.peek() == Some(&'*') => {
-                chars.next();
-                if chars.peek() == Some(&'/') {
-                    chars.next();
-                }
-                tokens.push(if chars.peek().is_none() { Token::Rest } else { Token::Directories });
-            }
-            '*' => tokens.push(Token::Star),
-            '?' => tokens.push(Token::One),
-            '[' => tokens.push(class(&mut chars)?),
-            '\\' => push_char(&mut tokens, chars.next()?),
-            c => push_char(&mut tokens, c),
-        }
-    }
-    Some(tokens)
-}
-
-fn push_char(tokens: &mut Vec<Token>, c: char) {
-    let mut buffer = [0; 4];
-    tokens.extend(c.encode_utf8(&mut buffer).bytes().map(Token::Byte));
-}
-
-fn class(chars: &mut std::iter::Peekable<std::str::Chars>) -> Option<Token> {
-    let negated = chars.next_if_eq(&'^').is_some();
-    let mut ranges = Vec::new();
-    loop {
-        let low = match chars.next()? {
-            ']' if !ranges.is_empty() => return Some(Token::Class { negated, ranges }),
-            ']' | '-' => return None,
-            '\\' => chars.next()?,
-            c => c,
-        };
-        let high = match chars.next_if_eq(&'-') {
-            None => low,
-            Some(_) => match chars.next()? {
-                ']' | '-' => return None,
-                '\\' => chars.next()?,
-                c => c,
-            },
-        };
-        ranges.push((low, high));
-    }
-}
-
-/// Whether the whole of `text` matches. The table of what can be reached keeps this
-/// at pattern × text steps, whatever the pattern.
-fn matches(tokens: &[Token], text: &[u8]) -> bool {
-    // Most patterns begin with plain text, and most texts with another.
-    let same = |(token, byte): &(&Token, &u8)| matches!(token, Token::Byte(wanted) if wanted == *byte);
-    let start = tokens.iter().zip(text).take_while(same).count();
-    let (tokens, text) = (&tokens[start..], &text[start..]);
-    match tokens.first() {
-        None => return text.is_empty(),
-        Some(Token::Byte(_)) => return false,
-        Some(_) => {}
-    }
-    let mut reached = vec![false; text.len() + 1];
-    reached[0] = true;
-    for token in tokens {
-        reached = step(token, text, &reached);
-        if !reached.contains(&true) {
-            return false;
-        }
-    }
-    reached[text.len()]
-}
-
-/// Where matching can stand after `token`, given where it can stand before.
-fn step(token: &Token, text: &[u8], before: &[bool]) -> Vec<bool> {
-    let mut after = vec![false; before.len()];
-    let mut open = false;
-    for i in 0..before.len() {
-        open |= before[i];
-        match token {
-            Token::Star => {
-                after[i] |= open;
-                open &= text.get(i) != Some(&b'/');
-            }
-            Token::Rest => after[i] |= open,
-            Token::Directories => after[i] |= before[i] || (open && i > 0 && text[i - 1] == b'/'),
-            _ if before[i] => {
-                if let Some(length) = one(token, &text[i..]) {
-                    after[i + length] = true;
-                }
-            }
-            _ => {}
-        }
-    }
-    after
-}
-
-/// The length of the one character at the start of `text`, if `token` takes it.
-fn one(token: &Token, text: &[u8]) -> Option<usize> {
-    let first = *text.first()?;
-    match token {
-        Token::Byte(byte) => (first == *byte).then_some(1),
-        Token::One => (first != b'/').then(|| character(text).1),
-        Token::Class { negated, ranges } => {
-            let (c, length) = character(text);
-            let within = ranges.iter().any(|(low, high)| (*low..=*high).contains(&c));
-            (within != *negated && c != '/').then_some(length)
-        }
-        Token::Star | Token::Directories | Token::Rest => None,
-    }
-}
-
-/// The first character and its length; a byte that is no UTF-8 is one replacement character.
-fn character(text: &[u8]) -> (char, usize) {
-    let longest = &text[..text.len().min(4)];
-    let valid = match std::str::from_utf8(longest) {
-        Ok(valid) => valid,
-        Err(error) => std::str::from_utf8(&longest[..error.valid_up_to()]).unwrap_or_default(),
-    };
-    valid.chars().next().map_or((char::REPLACEMENT_CHARACTER, 1), |c| (c, c.len_utf8()))
-}
+use crate::glob::{Token, compile, matches};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 
 /// A path without `.`, `..` and double slashes, as Go's `filepath.Clean` leaves it.
 pub fn clean(path: &str) -> String {
@@ -234,7 +95,20 @@ impl Source {
 
 /// A list of `.dockerignore` patterns: the last that matches decides, `!` takes back.
 #[derive(Clone, Debug, Default)]
-pub struct Patterns(Vec<Rule>);
+pub struct Patterns {
+    rules: Vec<Rule>,
+    /// What the patterns said about directories that were judged already.
+    known: RefCell<HashMap<Vec<u8>, Vec<bool>>>,
+    /// How often a pattern was tried.
+    tried: Cell<u64>,
+}
+
+/// How many patterns are tried before an ignore file counts as one that ignores nothing: some
+/// thousand patterns for some ten thousand files. A repository must not keep the laptop busy.
+const MAX_TRIED: u64 = 200_000_000;
+
+/// What is remembered of directories, in patterns.
+const MAX_KNOWN: usize = 4_000_000;
 
 #[derive(Clone, Debug)]
 struct Rule {
@@ -279,7 +153,7 @@ impl Patterns {
     /// The patterns in a `.dockerignore`.
     pub fn parse(text: &str) -> Self {
         let lines = text.trim_start_matches('\u{feff}').lines().filter(|line| !line.starts_with('#'));
-        Patterns(lines.filter_map(Patterns::rule).collect())
+        Patterns::with(lines.filter_map(Patterns::rule).collect())
     }
 
     /// The lines of a `.dockerignore` that Docker refuses, with their numbers.
@@ -292,7 +166,11 @@ impl Patterns {
 
     /// These patterns, one by one.
     pub fn of<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Self {
-        Patterns(patterns.into_iter().filter_map(Patterns::rule).collect())
+        Patterns::with(patterns.into_iter().filter_map(Patterns::rule).collect())
+    }
+
+    fn with(rules: Vec<Rule>) -> Self {
+        Patterns { rules, ..Patterns::default() }
     }
 
     /// One pattern. What Docker refuses excludes nothing.
@@ -309,26 +187,50 @@ impl Patterns {
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.rules.is_empty()
     }
 
     /// Whether `path`, relative to where the patterns apply, is matched. Directories are
     /// judged on the way down, and what a pattern said about a directory holds below
     /// it: exactly as BuildKit walks, down to the exceptions that come too late.
     pub fn matches(&self, path: &[u8]) -> bool {
-        let mut above = vec![false; self.0.len()];
-        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(i, _)| i).chain([path.len()]);
-        let mut matched = false;
-        for end in ends {
-            matched = self.judge(&path[..end], &mut above);
+        if self.rules.is_empty() || self.is_exhausted() {
+            return false;
         }
-        matched
+        let mut above = match path.iter().rposition(|byte| *byte == b'/') {
+            Some(end) => self.directory(&path[..end]),
+            None => vec![false; self.rules.len()],
+        };
+        self.judge(path, &mut above)
+    }
+
+    /// Whether so many patterns were tried that what is asked now counts as not ignored.
+    pub fn is_exhausted(&self) -> bool {
+        self.tried.get() > MAX_TRIED
+    }
+
+    /// Which patterns match a directory or one above it.
+    fn directory(&self, path: &[u8]) -> Vec<bool> {
+        if let Some(known) = self.known.borrow().get(path) {
+            return known.clone();
+        }
+        let mut above = match path.iter().rposition(|byte| *byte == b'/') {
+            Some(end) => self.directory(&path[..end]),
+            None => vec![false; self.rules.len()],
+        };
+        self.judge(path, &mut above);
+        let mut known = self.known.borrow_mut();
+        if known.len() * self.rules.len() < MAX_KNOWN {
+            known.insert(path.to_owned(), above.clone());
+        }
+        above
     }
 
     /// One directory or file; `above` holds which patterns matched its directory, and then it.
     fn judge(&self, path: &[u8], above: &mut [bool]) -> bool {
         let mut matched = false;
-        for (rule, above) in self.0.iter().zip(above) {
+        self.tried.set(self.tried.get() + self.rules.len() as u64);
+        for (rule, above) in self.rules.iter().zip(above) {
             if !*above {
                 if rule.exception != matched {
                     continue;
@@ -386,6 +288,18 @@ mod tests {
         ] {
             assert_eq!(ignored(patterns, path), wanted, "{patterns:?} {path:?}");
         }
+    }
+
+    #[test]
+    fn thousands_of_patterns_for_thousands_of_files_take_seconds() {
+        let text: String = (0..1_000).map(|i| format!("**/*a*b*c{i}*d\n")).collect();
+        let patterns = Patterns::parse(&text);
+        let begun = std::time::Instant::now();
+        let files = (0..500).map(|i| format!("dir{}/aaaaaabbbbbbcccccc{i}", i % 40));
+        assert_eq!(files.filter(|file| patterns.matches(file.as_bytes())).count(), 0);
+        assert!(begun.elapsed().as_secs() < 120, "{:?}", begun.elapsed());
+        patterns.tried.set(MAX_TRIED + 1);
+        assert!(patterns.is_exhausted() && !patterns.matches(b"xabc1d"), "what is too dear ignores nothing");
     }
 
     #[test]

@@ -96,6 +96,7 @@ impl Home {
             ("LANG", "C.UTF-8".to_owned()),
             ("USER", "ada".to_owned()),
             ("CM_ACTOR", "ada@laptop".to_owned()),
+            ("CM_ALLOW_LOCAL", "1".to_owned()),
             ("CM_LOCK_FILE", format!("{home}/deploy.lock")),
             ("GIT_CONFIG_GLOBAL", format!("{home}/.gitconfig")),
             ("GIT_CONFIG_NOSYSTEM", "1".to_owned()),

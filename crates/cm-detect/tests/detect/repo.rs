@@ -153,6 +153,7 @@ fn clean(mut command: Command, home: &Path) -> Command {
         .env("HOME", home)
         .env("XDG_RUNTIME_DIR", home)
         .env("CM_ACTOR", "tester")
+        .env("CM_ALLOW_LOCAL", "1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_CONFIG_SYSTEM", "/dev/null")
         .envs(["GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"].map(|name| (name, "T")))

@@ -287,3 +287,39 @@ fn a_submodule_counts_by_its_commit_and_its_working_tree_is_looked_at() {
     assert_eq!(dirty.facts()["dirty"]["services"], json!(["worker"]));
     assert!(dirty.actions().is_empty());
 }
+
+#[test]
+fn a_pushed_branch_decides_nothing_about_this_machine() {
+    let repo = Repo::shop();
+    let refused = |code: &str, command: &mut std::process::Command| {
+        let output = command.output().expect("runs");
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a document");
+        assert_eq!(document["error"]["code"], json!(code), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    refused("config.local-host", repo.command(&[]).env_remove("CM_ALLOW_LOCAL"));
+    repo.change("cm.toml", "[hosts.main]\naddress = \"x@${AWS_SECRET_ACCESS_KEY}.example.org\"\n");
+    let mut command = repo.command(&[]);
+    let said = refused("config.variable-not-allowed", command.env("AWS_SECRET_ACCESS_KEY", "planted-secret"));
+    assert!(!said.contains("planted-secret") && said.contains("CM_ALLOW_ENV=AWS_SECRET_ACCESS_KEY"), "{said}");
+    std::fs::write(repo.home().join("private"), "the line of a private file\n").expect("write");
+    std::fs::remove_file(repo.path().join("cm.toml")).expect("remove");
+    std::os::unix::fs::symlink("../home/private", repo.path().join("cm.toml")).expect("a link");
+    let said = refused("config.unreadable", &mut repo.command(&[]));
+    assert!(!said.contains("the line of"), "{said}");
+}
+
+#[test]
+fn files_that_bring_each_other_in_end_somewhere() {
+    let includes = |next: usize| format!("include: [c{next}.yml, d{next}.yml]\n");
+    let mut files = vec![("compose.yml".to_owned(), includes(0))];
+    for level in 0..30 {
+        for name in ["c", "d"] {
+            files.push((format!("{name}{level}.yml"), includes(level + 1)));
+        }
+    }
+    files.extend(["c30.yml", "d30.yml"].map(|name| (name.to_owned(), "services: {}\n".to_owned())));
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    let detected = Repo::with(&files).detect(&["--base", "HEAD"]);
+    assert_eq!(detected.document["error"]["code"], json!("compose.too-large"), "{}", detected.stderr);
+}

@@ -69,6 +69,7 @@ impl World {
             .env("XDG_STATE_HOME", self.path("state"))
             .env("LANG", "C.UTF-8")
             .env("CM_ACTOR", who)
+            .env("CM_ALLOW_LOCAL", "1")
             .env("CM_LOCK_FILE", self.lock_file(who))
             .current_dir(self.path("work"))
             .stdin(Stdio::null());

@@ -292,6 +292,7 @@ impl Lab {
             .env("HOME", self.home.path())
             .env("XDG_STATE_HOME", self.home.path().join("state"))
             .env("TEST_URI", uri)
+            .env("CM_ALLOW_LOCAL", "1")
             .current_dir(self.home.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
