@@ -52,6 +52,8 @@ pub struct Command<'a, Kind = Reads> {
     pub(crate) stdin: Option<Vec<u8>>,
     pub(crate) limit: Duration,
     pub(crate) life: Life,
+    /// What stands in front of it and hides values in what it says.
+    pub(crate) hides: Vec<String>,
     /// Whether somebody vouches for it: a command of a [`Host`] must not be one that changes.
     pub(crate) reads: bool,
     kind: PhantomData<Kind>,
@@ -88,6 +90,7 @@ impl<'a, Kind> Command<'a, Kind> {
             stdin: None,
             limit: DEFAULT_LIMIT,
             life: Life::Plain,
+            hides: Vec::new(),
             reads,
             kind: PhantomData,
         }
@@ -152,6 +155,7 @@ impl<'a, Kind> Command<'a, Kind> {
             }
             argv.extend(self.env.iter().map(|(name, value)| format!("{name}={value}")));
         }
+        argv.extend(self.hides.iter().cloned());
         let around = match self.life {
             Life::WithUs => Some([include_str!("kill_on_disconnect.sh"), "sh", "alone"].as_slice()),
             Life::WithUsAlongsideOthers => Some([include_str!("kill_on_disconnect.sh"), "sh", "alongside"].as_slice()),

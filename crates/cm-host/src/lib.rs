@@ -14,6 +14,7 @@ mod fence;
 mod fenced;
 mod files;
 mod forward;
+mod hiding;
 mod job;
 mod process;
 mod running;
@@ -26,6 +27,7 @@ pub use command::{Change, Command};
 pub use fence::Fence;
 pub use fenced::{Fenced, Unlocked};
 pub use forward::Forward;
+pub use hiding::Secrets;
 pub use job::{Begun, END_JOB};
 pub use running::Output;
 
