@@ -100,7 +100,7 @@ fn left_for_later(failure: Failure, run: &Run) -> Result<Done> {
         return Err(failure);
     }
     run.log.warn(format!("old images stay for now: {failure}"));
-    Ok(Done::warned(format!("could not prune: {failure}")))
+    Ok(Done::warned(format!("could not prune: {}", failure.message)))
 }
 
 /// Says what would be done, in the order in which it would be done, and what would stop a

@@ -17,7 +17,7 @@ pub use cm_document::{
 };
 pub use journal::{Journal, private_dir, runtime_dir, state_dir, write_whole};
 pub use log::{Format, Level, Log};
-pub use redact::{add_secret, redact};
+pub use redact::{add_secret, hide, redact};
 pub use signal::{Signals, Stop, is_ignored};
 pub use table::table;
 pub use tool::{Accepts, COMPLETE, CommonArgs, Done, Io, Run, Tool, command, interruption, introduction, main};

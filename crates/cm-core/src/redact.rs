@@ -1,22 +1,32 @@
-//! Secrets never leave the process: a program that reads one registers it here,
-//! and everything written to stdout, stderr or the journal passes through
-//! [`redact`]. The registry is global because a log line can come from anywhere.
+//! Secrets never leave the process: a program that reads one registers it here, and everything
+//! written to stdout, stderr or the journal passes through [`redact`]: plain, and as JSON, URLs, hex
+//! and base64 write it. The registry is global because a log line can come from anywhere. Values
+//! that only one text may contain are hidden by [`hide`]: most of them are no secrets elsewhere.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use std::borrow::Cow;
+use std::fmt::Write;
 use std::sync::{PoisonError, RwLock};
 
 static SECRETS: RwLock<Vec<String>> = RwLock::new(Vec::new());
 
-/// Shorter values are too likely to be part of ordinary words.
-const MIN_LENGTH: usize = 6;
+/// Shorter values are no secrets: they are part of nearly every text.
+const MIN_LENGTH: usize = 3;
 
-/// From now on `secret` is written as `***`, plain or percent-encoded.
+/// Shorter ones are hidden only where they stand alone: they may be part of ordinary words.
+const ANYWHERE: usize = 8;
+
+/// Values that every environment has.
+const COMMON: [&str; 9] = ["true", "false", "yes", "no", "on", "off", "none", "null", "production"];
+
+/// From now on `secret` is written as `***`, in every form.
 pub fn add_secret(secret: &str) {
     if secret.len() < MIN_LENGTH {
         return;
     }
     let mut secrets = SECRETS.write().unwrap_or_else(PoisonError::into_inner);
-    for form in [secret.to_owned(), percent_encoded(secret), json_escaped(secret)] {
+    for form in forms(secret) {
         if !secrets.contains(&form) {
             secrets.push(form);
         }
@@ -29,22 +39,82 @@ pub fn add_secret(secret: &str) {
 pub fn redact(text: &str) -> Cow<'_, str> {
     let secrets = SECRETS.read().unwrap_or_else(PoisonError::into_inner);
     let mut text = Cow::Borrowed(text);
-    for secret in secrets.iter() {
-        if text.contains(secret) {
-            text = Cow::Owned(text.replace(secret, "***"));
+    for secret in secrets.iter().filter(|secret| text.contains(secret.as_str())).collect::<Vec<_>>() {
+        text = Cow::Owned(replaced(&text, secret, "***"));
+    }
+    text
+}
+
+/// `text` with the values of these variables (`NAME`, value) replaced by `${NAME}`.
+pub fn hide<'a>(text: &str, variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let is_number = |value: &str| value.len() < 4 && value.bytes().all(|byte| byte.is_ascii_digit());
+    let may_be_one = |value: &str| value.len() >= MIN_LENGTH && !COMMON.contains(&value) && !is_number(value);
+    let variables = variables.into_iter().filter(|(_, value)| may_be_one(value));
+    let mut known: Vec<(String, &str)> =
+        variables.flat_map(|(name, value)| forms(value).into_iter().map(move |form| (form, name))).collect();
+    known.sort_by_key(|(form, _)| std::cmp::Reverse(form.len()));
+    let mut text = text.to_owned();
+    for (form, name) in known {
+        if text.contains(&form) {
+            text = replaced(&text, &form, &format!("${{{name}}}"));
         }
     }
     text
 }
 
-fn percent_encoded(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
-    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+/// Everything that `secret` may look like. Of base64, what it is at each of three places, without
+/// what its neighbours have a say in.
+fn forms(secret: &str) -> Vec<String> {
+    let quoted = serde_json::Value::from(secret).to_string();
+    let hex = secret.bytes().fold(String::new(), |mut hex, byte| {
+        let _written = write!(hex, "{byte:02x}");
+        hex
+    });
+    let percent = percent_encoded(secret, |byte| format!("%{byte:02X}"));
+    let mut forms = vec![
+        secret.to_owned(),
+        quoted[1..quoted.len() - 1].to_owned(),
+        percent.replace("%20", "+"),
+        percent_encoded(secret, |byte| format!("%{byte:02x}")),
+        percent,
+    ];
+    forms.extend(secret.lines().filter(|line| line.len() >= ANYWHERE).map(str::to_owned));
+    if secret.len() > MIN_LENGTH {
+        forms.extend([hex.to_uppercase(), hex]);
+        for skipped in 0..3 {
+            let whole = STANDARD_NO_PAD.encode([&vec![0; skipped][..], secret.as_bytes()].concat());
+            let from = if skipped == 0 { 0 } else { skipped + 1 };
+            let core = &whole[from..8 * (skipped + secret.len()) / 6];
+            forms.extend([core.to_owned(), core.replace('+', "-").replace('/', "_")]);
+        }
+    }
+    forms.retain(|form| form.len() >= MIN_LENGTH);
+    forms.sort();
+    forms.dedup();
+    forms
 }
 
-fn json_escaped(text: &str) -> String {
-    let quoted = serde_json::Value::from(text).to_string();
-    quoted[1..quoted.len() - 1].to_owned()
+fn replaced(text: &str, form: &str, with: &str) -> String {
+    if form.len() >= ANYWHERE {
+        return text.replace(form, with);
+    }
+    let is_word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    let (mut out, mut copied) = (String::new(), 0);
+    for (at, _) in text.match_indices(form) {
+        let end = at + form.len();
+        if !is_word(text[..at].chars().next_back()) && !is_word(text[end..].chars().next()) {
+            out.push_str(&text[copied..at]);
+            out.push_str(with);
+            copied = end;
+        }
+    }
+    out.push_str(&text[copied..]);
+    out
+}
+
+fn percent_encoded(text: &str, code: impl Fn(u8) -> String) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { code(b) }).collect()
 }
 
 #[cfg(test)]
@@ -57,11 +127,25 @@ mod tests {
         for text in ["p@ss \"word\" of mine", "p%40ss%20%22word%22%20of%20mine", r#"p@ss \"word\" of mine"#] {
             assert_eq!(redact(&format!("a {text} b")), "a *** b");
         }
+        for text in ["7040737320", "cEBzcyAid29yZCIgb2YgbWluZQ==", "dTpwQHNzICJ3b3JkIiBvZiBtaW5l"] {
+            let whole = text.replace("7040737320", "7040737320 22776f726422206f66206d696e65").replace(' ', "");
+            let hidden = redact(&whole).into_owned();
+            assert!(hidden.contains("***") && hidden.len() < 12, "{hidden}");
+        }
     }
 
     #[test]
     fn short_values_do_not_eat_ordinary_text() {
         add_secret("on");
         assert_eq!(redact("one second"), "one second");
+        add_secret("hunt3");
+        assert_eq!(redact("hunt3 shunt3r hunt3!"), "*** shunt3r ***!");
+    }
+
+    #[test]
+    fn the_values_of_an_environment_are_told_by_their_names() {
+        let environment = [("DEBUG", "true"), ("PIN", "4711"), ("TOKEN", "tok-abcdef-1"), ("N", "12")];
+        let text = "pin 4711 of 47110, true, 12, tok-abcdef-1 and dG9rLWFiY2RlZi0x";
+        assert_eq!(hide(text, environment), "pin ${PIN} of 47110, true, 12, ${TOKEN} and ${TOKEN}");
     }
 }

@@ -476,7 +476,7 @@ fn finish(mut run: Run, clock: Clock, result: Result<Done>) -> Exit {
             run.log.failure(&failure);
             run.doc.fail(clock.step, &failure);
             let changed = run.doc.undo().iter().any(|entry| entry["tool"] == tool);
-            (clock.stage(&tool, StageStatus::Failed, failure.exit, changed, failure.to_string()), failure.exit)
+            (clock.stage(&tool, StageStatus::Failed, failure.exit, changed, failure.message.clone()), failure.exit)
         }
     };
     run.doc.push_stage(&stage);

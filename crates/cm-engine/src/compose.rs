@@ -3,7 +3,7 @@
 
 use crate::{Config, Definition};
 use cm_core::{Exit, Failure, Result};
-use cm_host::{Begun, Change, Command, Fenced, Host};
+use cm_host::{Begun, Change, Command, Fenced, Host, Secrets};
 use cm_project::Project;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -23,6 +23,7 @@ pub struct Compose<'a> {
     files: Vec<String>,
     env_file: Option<String>,
     profiles: Vec<String>,
+    secrets: Secrets,
 }
 
 /// How images are built.
@@ -72,6 +73,7 @@ impl<'a> Compose<'a> {
             files: config.files.clone(),
             env_file: config.env_file.clone(),
             profiles: config.profiles.clone(),
+            secrets: secrets(project),
         }
     }
 
@@ -83,12 +85,12 @@ impl<'a> Compose<'a> {
 
     /// `docker compose -f … --env-file … ARGS` in the checkout, for what only reads.
     pub fn command<S: AsRef<str>>(&self, arguments: &[S]) -> Command<'a> {
-        self.host.command(self.argv(&[], arguments)).cwd(&self.checkout)
+        self.host.command(self.argv(&[], arguments)).cwd(&self.checkout).hiding_in_errors(&self.secrets)
     }
 
     /// The same for what changes something, through the fenced handle of its host.
     pub fn change<'b, S: AsRef<str>>(&self, fenced: &'b Fenced, arguments: &[S]) -> Change<'b> {
-        fenced.command(self.argv(&[], arguments)).cwd(&self.checkout)
+        self.change_with(fenced, &[], arguments).hiding(&self.secrets)
     }
 
     fn change_with<'b, S: AsRef<str>>(&self, fenced: &'b Fenced, files: &[String], arguments: &[S]) -> Change<'b> {
@@ -210,7 +212,7 @@ impl<'a> Compose<'a> {
         }
         arguments.extend(services.iter().map(String::as_str));
         // Labels from an override that only `build` reads change no container's configuration.
-        let command = self.change_with(fenced, &["-".to_owned()], &arguments).stdin(labels(services, options));
+        let command = self.change_with(fenced, &["-".to_owned()], &arguments).hiding(&self.secrets).stdin(labels(services, options));
         let command = command.limit(BUILD_LIMIT).env("CM_REVISION", options.revision);
         // An attestation would give an unchanged image a new digest each time.
         let command = command.env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1").env("BUILDKIT_PROGRESS", "plain");
@@ -273,7 +275,7 @@ impl<'a> Compose<'a> {
             files.push("-".to_owned());
         }
         arguments.extend(["--name", beside.name, "--label", beside.label, service]);
-        let command = self.change_with(fenced, &files, &arguments).limit(UP_LIMIT).stdin(more.to_string());
+        let command = self.change_with(fenced, &files, &arguments).hiding_in_errors(&self.secrets).limit(UP_LIMIT).stdin(more.to_string());
         let said = command.text(Exit::Build, "build.beside").await?;
         Ok(said.lines().last().unwrap_or_default().trim().to_owned())
     }
@@ -303,6 +305,20 @@ fn up_arguments<S: AsRef<str>>(services: &[S], options: UpOptions) -> Vec<String
     arguments.extend(flags.iter().filter(|(wanted, _)| *wanted).map(|(_, flag)| *flag));
     arguments.extend(services.iter().map(AsRef::as_ref));
     arguments.into_iter().map(str::to_owned).collect()
+}
+
+/// The files on a server whose values its answers must not show, as the project's directory sees
+/// them: the one of the compose file's variables, and those of its services. What stands in the
+/// compose files is public.
+fn secrets(project: &Project) -> Secrets {
+    let to_root = "../".repeat(project.prefix.split('/').filter(|part| !part.is_empty()).count());
+    let config = &project.config.compose;
+    let services = project.compose.services.iter().flat_map(|service| &service.env_files);
+    let of_services = services.filter_map(|file| file.place.inside());
+    let of_root = of_services.chain(project.compose.include_env_files.iter().map(String::as_str));
+    let public = config.files.iter().fold(Secrets::default(), |secrets, file| secrets.public(file));
+    let own = public.file(config.env_file.as_deref().unwrap_or(".env"));
+    of_root.fold(own, |secrets, file| secrets.file(&format!("{to_root}{file}")))
 }
 
 /// Where a build is; a checkout that is moved looks there, too.

@@ -167,11 +167,14 @@ fn stop_grace(service: &Value) -> Duration {
 fn single(service: &Value) -> Option<String> {
     let text = |key: &str| service.get(key).and_then(Value::as_str).unwrap_or_default();
     let ports = service.get("ports").and_then(Value::as_array);
-    if let Some(port) = ports.into_iter().flatten().find_map(|port| port.get("published").filter(|p| !p.is_null())) {
-        return Some(format!("it publishes port {} of the host", port.as_str().unwrap_or(&port.to_string())));
+    // What stands there may have come from an env file, so that no value is told.
+    if ports.into_iter().flatten().any(|port| port.get("published").is_some_and(|port| !port.is_null())) {
+        return Some("it publishes a port of the host".to_owned());
     }
-    if let Some(mode) = Some(text("network_mode")).filter(|mode| !matches!(*mode, "" | "bridge")) {
-        return Some(format!("its network_mode is {mode}"));
+    match text("network_mode") {
+        "" | "bridge" => {}
+        mode @ ("host" | "none") => return Some(format!("its network_mode is {mode}")),
+        _ => return Some("its network is another container's".to_owned()),
     }
     let fixed =
         |network: &Value| ["ipv4_address", "ipv6_address", "mac_address"].iter().any(|k| network.get(k).is_some());
@@ -207,9 +210,8 @@ fn writes(project: &str, service: &Value, volumes: Option<&Value>) -> BTreeSet<S
 
 /// A volume or directory of the host that it may write, or a device.
 fn exclusive(service: &Value) -> Option<String> {
-    let target = |mount: &Value| mount.get("target").and_then(Value::as_str).unwrap_or_default().to_owned();
     match written(service).next() {
-        Some(mount) => Some(format!("it writes to the volume at {}", target(mount))),
+        Some(_) => Some("it writes to a volume".to_owned()),
         None => service.get("devices").map(|_| "it uses a device of the host".to_owned()),
     }
 }
@@ -264,7 +266,7 @@ mod tests {
     #[test]
     fn what_allows_no_second_container_is_seen() {
         for (service, single) in [
-            (json!({"ports": [{"target": 80, "published": "80"}]}), Some("it publishes port 80 of the host")),
+            (json!({"ports": [{"target": 80, "published": "80"}]}), Some("it publishes a port of the host")),
             (json!({"ports": [{"target": 80}]}), None),
             (json!({"network_mode": "host"}), Some("its network_mode is host")),
             (json!({"networks": {"a": {"ipv4_address": "10.0.0.2"}}}), Some("its network address is fixed")),

@@ -23,7 +23,7 @@ pub use port::Port;
 pub use replace::{make_way, remove_containers};
 
 use cm_core::{Exit, Failure, Result};
-use cm_host::{Fenced, Host, Output};
+use cm_host::{Fenced, Host, Output, Secrets};
 use cm_project::Project;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -240,6 +240,7 @@ pub async fn remove_image(host: &Fenced, name: &str) -> Result<bool> {
 /// [`Exit::Unreachable`].
 pub async fn log_tail(host: &Host, container: &str, lines: usize) -> Result<String> {
     let command = host.command(["docker", "logs", "--tail", &lines.to_string(), container]);
+    let command = command.hiding(&Secrets::default().container(container));
     let output = command.output().await?;
     Ok(format!("{}{}", String::from_utf8_lossy(&output.stdout), output.stderr).trim_end().to_owned())
 }
@@ -251,7 +252,7 @@ pub async fn log_tail(host: &Host, container: &str, lines: usize) -> Result<Stri
 pub async fn exec(host: &Fenced, container: &str, argv: &[String], exit: Exit, code: &str) -> Result<String> {
     let mut command = vec!["docker".to_owned(), "exec".to_owned(), container.to_owned()];
     command.extend_from_slice(argv);
-    host.command(command).text(exit, code).await
+    host.command(command).hiding(&Secrets::default().container(container)).text(exit, code).await
 }
 
 /// The first bind-mounted file that `container` sees otherwise than the host does, or

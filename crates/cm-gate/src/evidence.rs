@@ -2,12 +2,12 @@
 //! wrote. Gathered once, as soon as a service failed, because the engine remembers few
 //! events; that it cannot be had changes nothing.
 //!
-//! Programs print their own secrets when they crash, so the values of the
-//! container's secret-looking variables are registered for redaction first.
+//! Programs print their own secrets when they crash, so the values of the container's environment
+//! are hidden on the server, before anything of it travels.
 
 use super::verdict::Verdict;
-use cm_core::{add_secret, redact};
-use cm_host::Host;
+use cm_core::redact;
+use cm_host::{Host, Secrets};
 use std::time::Duration;
 
 /// How many log lines a report shows.
@@ -21,12 +21,11 @@ const LIMIT: Duration = Duration::from_secs(15);
 /// Before a log that was empty is looked at once more.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// Four parts: the environment in one line of JSON; the exit code of the last run in
+/// Three parts: the exit code of the last run in
 /// one line, if nothing came after its end, and whether the kernel took memory back in another (a running container
 /// has forgotten both, the engine's events have not: up to now, as `--until 0s` ends at a whole
 /// second that may lie before the death); and the log.
-const LOOK: &str = r#"docker inspect --type container --format '{{json .Config.Env}}' -- "$1" || echo
-ends=$(docker events --since 15m --until "$(date +%s.%N)" --filter "container=$1" --filter event=die --filter event=oom \
+const LOOK: &str = r#"ends=$(docker events --since 15m --until "$(date +%s.%N)" --filter "container=$1" --filter event=die --filter event=oom \
   --format '{{.Action}} {{index .Actor.Attributes "exitCode"}}' 2>/dev/null)
 printf '%s\n' "$ends" | tail -n 1 | sed -n 's/^die //p' | grep . || echo
 printf '%s\n' "$ends" | tail -n 3 | grep -o -m 1 '^oom' || echo
@@ -73,10 +72,10 @@ impl Evidence {
 }
 
 async fn look(host: &Host, container: &str) -> Option<Evidence> {
-    let script = host.script(LOOK, [container.to_owned(), LINES.to_string()]).limit(LIMIT);
+    let secrets = Secrets::default().container(container);
+    let script = host.script(LOOK, [container.to_owned(), LINES.to_string()]).hiding(&secrets).limit(LIMIT);
     let text = String::from_utf8_lossy(&script.output().await.ok()?.stdout).into_owned();
-    let mut parts = text.splitn(4, '\n');
-    hide_secrets(parts.next().unwrap_or_default());
+    let mut parts = text.splitn(3, '\n');
     Some(Evidence {
         exit_code: parts.next().and_then(|line| line.trim().parse().ok()),
         for_memory: parts.next().is_some_and(|line| line == "oom"),
@@ -90,43 +89,10 @@ fn tail(log: &str) -> Vec<String> {
     last.iter().map(|line| redact(&line.chars().take(MAX_LINE).collect::<String>()).into_owned()).collect()
 }
 
-/// Registers what the container's environment (`["NAME=value",…]`) holds in secrets.
-fn hide_secrets(environment: &str) {
-    let pairs: Vec<String> = serde_json::from_str(environment).unwrap_or_default();
-    for (name, value) in pairs.iter().filter_map(|pair| pair.split_once('=')) {
-        let upper = name.to_ascii_uppercase();
-        if ["KEY", "TOKEN", "SECRET", "PASS", "PWD", "CREDENTIAL", "WEBHOOK", "DSN"]
-            .iter()
-            .any(|word| upper.contains(word))
-        {
-            add_secret(value);
-        }
-        if let Some(password) = password_of(value) {
-            add_secret(password);
-        }
-    }
-}
-
-/// The password of a URL such as `mongodb://user:password@host`.
-fn password_of(value: &str) -> Option<&str> {
-    let (_, rest) = value.split_once("://")?;
-    let authority = rest.split('/').next()?;
-    let (user, _) = authority.rsplit_once('@')?;
-    user.split_once(':').map(|(_, password)| password)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn secrets_of_the_environment_do_not_reach_a_report() {
-        hide_secrets(
-            r#"["PATH=/usr/bin","API_TOKEN=tok-abcdef-1","DATABASE_URL=mongodb://root:hunter2hunter@db:27017/x"]"#,
-        );
-        let lines = tail("using tok-abcdef-1\ncannot reach mongodb://root:hunter2hunter@db:27017/x in /usr/bin\n");
-        assert_eq!(lines, ["using ***", "cannot reach mongodb://root:***@db:27017/x in /usr/bin"]);
-    }
+    use cm_core::add_secret;
 
     #[test]
     fn a_running_container_has_forgotten_how_it_ended_and_the_events_have_not() {

@@ -28,7 +28,7 @@ impl Outcome {
         let (_, mut value) = target.to_json();
         value["outcome"] = match &self.failure {
             None => "healthy".into(),
-            Some(failure) => failure.to_string().into(),
+            Some(failure) => failure.message.clone().into(),
         };
         if !self.runs.is_null() {
             value["runs"] = self.runs.clone();

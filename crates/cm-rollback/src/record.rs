@@ -90,7 +90,7 @@ impl Words<'_> {
         let mut record = Record { verdict: Verdict::RolledBack, ..self.base() };
         if let Some(failure) = failure {
             record.verdict = Verdict::Failed;
-            record.cause = Some(format!("the rollback failed: {failure}"));
+            record.cause = Some(format!("the rollback failed: {}", failure.message));
             let tried = std::mem::take(&mut record.attempted);
             // A service that was not reached runs what was tried.
             let reached = |name: &String, state: &ServiceState| runs.image(name).is_none_or(|id| id != state.image_id);
@@ -116,7 +116,7 @@ impl Words<'_> {
     /// The run's own release failed and still runs; any other runs as before.
     fn nothing_switched(&self, failure: Option<&Failure>) -> Option<Record> {
         let (own, failure) = self.own().zip(failure)?;
-        let cause = Some(format!("the rollback failed: {failure}"));
+        let cause = Some(format!("the rollback failed: {}", failure.message));
         Some(Record { verdict: Verdict::Failed, cause, at: cm_core::time::now(), ..own.clone() })
     }
 }
