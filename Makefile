@@ -23,7 +23,7 @@ SERVERS  = group(sandbox)
 SHELLS   = scripts/*.sh scripts/sandbox scripts/vps/*.sh scripts/bench/*.sh scripts/sandbox.d/*.sh
 PROGRAMS = cm-lock cm-detect cm-backup cm-build cm-health cm-verify cm-rollback cm-record
 
-.PHONY: all help build dist portable programs test test-unit test-sandbox lint bench man demo demo-down install uninstall deb completions clean
+.PHONY: all help build dist portable programs test test-unit test-sandbox lint faults bench man demo demo-down install uninstall deb completions clean
 
 all: build
 
@@ -63,6 +63,9 @@ lint: ## Check formats, lints, shell scripts, spelling, dependencies, and that n
 	$(LINTERS)/cargo-deny --locked check bans licenses sources
 	$(LINTERS)/cargo-shear
 	scripts/committed.sh
+
+faults: programs ## Try every attack and fault in its long version: what SECURITY.md promises
+	CM_SUSPENSIONS=100 CM_BUILD_KILLS=10 CM_LOCK_KILLS=50 $(NEXTEST) --filterset 'binary(attacks) or binary(lock) or binary(lock_link) or binary(build) or binary(health_faults) or binary(trouble)'
 
 bench: dist ## Measure ratios against named peers; nothing else should be running
 	for script in scripts/bench/*.sh; do CM_BIN_DIR=$(CURDIR)/target/dist $$script || exit 1; done

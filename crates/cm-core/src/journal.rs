@@ -5,6 +5,7 @@
 
 use crate::redact::redact;
 use crate::{Document, Exit, Failure, OrFail, Result, parse_strict};
+use rustix::fs::OFlags;
 use serde_json::Value;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -166,12 +167,26 @@ fn write_unsynced(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
 fn write_aside(dir: &Path, name: &str, bytes: &[u8], sync: fn(&File) -> io::Result<()>) -> io::Result<()> {
     private_dir(dir)?;
     let aside = dir.join(format!(".{name}.{}", std::process::id()));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+    let mut file = create_new(&aside)?;
     let written = file.write_all(bytes).and_then(|()| sync(&file)).and_then(|()| fs::rename(&aside, dir.join(name)));
     if written.is_err() {
         let _gone = fs::remove_file(&aside);
     }
     written
+}
+
+/// A file that was not there. What is left of a killed program with the same number goes first; a link that
+/// somebody else has put there is never followed.
+fn create_new(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(path)?;
+            options.open(path)
+        }
+        opened => opened,
+    }
 }
 
 /// Syncs every file in `dir`; nothing to do if there is no such directory yet. Their names are
@@ -188,7 +203,12 @@ fn sync_files(dir: &Path) -> io::Result<()> {
 /// that a line cut by a crash never swallows the next one.
 fn append_line(dir: &Path, name: &str, line: &str) -> io::Result<()> {
     private_dir(dir)?;
-    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(dir.join(name))?;
+    let mut file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+        .open(dir.join(name))?;
     file.write_all(format!("\n{line}\n").as_bytes())?;
     file.sync_all()?;
     File::open(dir)?.sync_all()

@@ -16,7 +16,7 @@ pub use cm_document::{
     Status, Step, codes, decapitalized, parse_strict, plural, time,
 };
 pub use journal::{Journal, private_dir, runtime_dir, state_dir, write_whole};
-pub use log::{Format, Level, Log};
+pub use log::{Format, Level, Log, clean};
 pub use redact::{add_secret, hide, redact};
 pub use signal::{Signals, Stop, is_ignored};
 pub use table::table;

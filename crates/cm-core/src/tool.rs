@@ -118,12 +118,13 @@ pub struct Io {
 }
 
 impl Io {
-    /// Writes `text` and a newline to stdout.
+    /// Writes `text` and a newline to stdout, without secrets and without what a terminal would obey:
+    /// part of it may come from a server.
     ///
     /// # Errors
     /// [`Exit::Undelivered`] if stdout is closed.
     pub fn print(&self, text: &str) -> Result<()> {
-        write_stdout(&format!("{text}\n"))
+        write_stdout(&redact(&format!("{}\n", crate::clean(text))))
     }
 
     /// Writes JSON to stdout: one line, or indented on a terminal.
@@ -494,7 +495,10 @@ fn keep(run: &Run) {
 }
 
 fn deliver(run: &Run, exit: Exit) -> Exit {
-    let text = run.doc.to_text(std::io::stdout().is_terminal());
+    let on_terminal = std::io::stdout().is_terminal();
+    let text = run.doc.to_text(on_terminal);
+    // Programs get it byte by byte as it is: JSON escapes what is dangerous, but for a terminal not all.
+    let text = if on_terminal { crate::clean(&text) } else { text };
     match write_stdout(&redact(&text)) {
         Ok(()) => exit,
         Err(failure) => {

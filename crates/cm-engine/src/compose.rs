@@ -145,7 +145,7 @@ impl<'a> Compose<'a> {
     async fn config_from(&self, command: Command<'_>) -> Result<Config> {
         let text = command.text(Exit::Config, "compose.config").await;
         let text = text.map_err(|failure| self.refused(failure))?;
-        let value: Value = serde_json::from_str(&text).map_err(|error| {
+        let value = cm_host::parse_json(text.as_bytes()).map_err(|error| {
             Failure::new(
                 Exit::Config,
                 "compose.config",
@@ -212,7 +212,10 @@ impl<'a> Compose<'a> {
         }
         arguments.extend(services.iter().map(String::as_str));
         // Labels from an override that only `build` reads change no container's configuration.
-        let command = self.change_with(fenced, &["-".to_owned()], &arguments).hiding(&self.secrets).stdin(labels(services, options));
+        let command = self
+            .change_with(fenced, &["-".to_owned()], &arguments)
+            .hiding(&self.secrets)
+            .stdin(labels(services, options));
         let command = command.limit(BUILD_LIMIT).env("CM_REVISION", options.revision);
         // An attestation would give an unchanged image a new digest each time.
         let command = command.env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1").env("BUILDKIT_PROGRESS", "plain");
@@ -275,7 +278,11 @@ impl<'a> Compose<'a> {
             files.push("-".to_owned());
         }
         arguments.extend(["--name", beside.name, "--label", beside.label, service]);
-        let command = self.change_with(fenced, &files, &arguments).hiding_in_errors(&self.secrets).limit(UP_LIMIT).stdin(more.to_string());
+        let command = self
+            .change_with(fenced, &files, &arguments)
+            .hiding_in_errors(&self.secrets)
+            .limit(UP_LIMIT)
+            .stdin(more.to_string());
         let said = command.text(Exit::Build, "build.beside").await?;
         Ok(said.lines().last().unwrap_or_default().trim().to_owned())
     }

@@ -42,7 +42,7 @@ docker tag "$1" "$2" && exec docker image inspect --format '{{.Id}}' "$2""#;
 
 /// Docker's own JSON, or why there is none. Callers see "could not look", never "nothing there".
 fn parse(text: &[u8], what: &str, host: &Host) -> Result<Value> {
-    serde_json::from_slice(text).map_err(|error| {
+    cm_host::parse_json(text).map_err(|error| {
         Failure::new(
             Exit::HealthUnknown,
             "engine.answer",

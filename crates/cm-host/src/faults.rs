@@ -1,6 +1,6 @@
 //! In a test build, stops this process right before a request to a host, as a laptop does that falls
 //! asleep: `CM_STOP_BEFORE=N` before the Nth request, `CM_STOP_BEFORE=change:N` before the Nth
-//! that changes something. A release build has none of it.
+//! that is behind the deploy lock. A release build has none of it.
 
 #[cfg(debug_assertions)]
 mod armed {

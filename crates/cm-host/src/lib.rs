@@ -16,6 +16,7 @@ mod files;
 mod forward;
 mod hiding;
 mod job;
+mod json;
 mod process;
 mod running;
 mod shell;
@@ -29,6 +30,7 @@ pub use fenced::{Fenced, Unlocked};
 pub use forward::Forward;
 pub use hiding::Secrets;
 pub use job::{Begun, END_JOB};
+pub use json::parse as parse_json;
 pub use running::Output;
 
 use cm_core::{Log, Result};

@@ -122,7 +122,7 @@ impl<Kind> Command<'_, Kind> {
         let _session = self.host.sessions.permit().await;
         let copy = async {
             self.host.sessions.make_room();
-            faults::before_request(!self.reads);
+            faults::before_request(self.fence.is_some());
             let mut process = Process::start(&self.host.transport, self.host.name(), &self.full_argv(), true).await?;
             let mut stdin =
                 process.stdin.take().ok_or_else(|| Failure::bug("a command was started without its streams"))?;
@@ -154,7 +154,7 @@ impl<Kind> Command<'_, Kind> {
     /// A process of its own, over a session of its own.
     async fn start(&self) -> Result<Process> {
         self.host.sessions.make_room();
-        faults::before_request(!self.reads);
+        faults::before_request(self.fence.is_some());
         let leashed = self.is_leashed();
         let feed = leashed || self.stdin.is_some();
         let mut process = Process::start(&self.host.transport, self.host.name(), &self.full_argv(), feed).await?;
@@ -179,7 +179,7 @@ impl<Kind> Command<'_, Kind> {
         let able = !self.is_leashed() && self.host.transport.is_ssh();
         let request = able.then(|| Request::new(&self.full_argv(), self.stdin.as_deref())).flatten();
         if request.is_some() {
-            faults::before_request(!self.reads);
+            faults::before_request(self.fence.is_some());
         }
         request
     }

@@ -16,15 +16,35 @@ pub use record::{Record, SCHEMA, ServiceState, Verdict};
 
 use cm_core::{Exit, Failure, Result, parse_strict};
 use cm_host::{Fenced, Host};
-use std::collections::BTreeSet;
+use jiff::Timestamp;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-/// The ledger of one host, read whole. Records of one run are merged: the last counts.
+/// Of a ledger longer than this only the end is read, in bytes, and of what comes before it the last
+/// lines of each service, this many.
+const END: usize = 2 << 20;
+const LINES_OF_SERVICE: usize = 24;
+
+/// A line longer than this is not a record, in bytes.
+const MAX_LINE: usize = 64 << 10;
+
+/// So far ahead of this machine's clock the time of a release may lie: clocks differ, and nobody has
+/// deployed tomorrow.
+const AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
+
+const READ: &str = include_str!("read.sh");
+
+/// The ledger of one host, as far as it matters. Records of one run are merged: the last counts.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     records: Vec<Record>,
+    /// Where the record of each run is.
+    places: HashMap<String, usize>,
     /// Lines that could not be read: cut by a crash, or written by a later version.
     pub unreadable: usize,
+    /// Records that say that they were made tomorrow or later. They are not believed: they would be
+    /// newer than everything that comes.
+    pub from_the_future: usize,
 }
 
 /// What a service runs, as far as the ledger knows.
@@ -50,8 +70,18 @@ impl Ledger {
     /// # Errors
     /// [`Exit::Unreachable`]; [`Exit::Config`] if the file is there and cannot be read.
     pub async fn read(host: &Host, project: &str) -> Result<Ledger> {
-        let bytes = host.read(&path(project), Exit::Config).await?;
-        Ok(Ledger::parse(&bytes.unwrap_or_default()))
+        let arguments = [host.path(&path(project)), END.to_string(), LINES_OF_SERVICE.to_string()];
+        let output = host.script(READ, arguments).output().await?;
+        match output.status.code() {
+            Some(0) => Ok(Ledger::parse(&output.stdout)),
+            Some(44) => Ok(Ledger::default()),
+            _ => Err(Failure::new(
+                Exit::Config,
+                "host.read",
+                format!("on {}: cannot read {}", host.name(), path(project)),
+            )
+            .cause(output.stderr.trim_end())),
+        }
     }
 
     /// Appends a record and syncs it.
@@ -67,8 +97,11 @@ impl Ledger {
     /// The ledger in `bytes`. A line that cannot be read is counted, not trusted.
     pub fn parse(bytes: &[u8]) -> Ledger {
         let mut ledger = Ledger::default();
+        let latest = Timestamp::now().checked_add(AHEAD).unwrap_or(Timestamp::MAX);
         for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
-            match parse_strict(line).ok().and_then(|value| serde_json::from_value::<Record>(value).ok()) {
+            let value = Some(line).filter(|line| line.len() <= MAX_LINE).and_then(|line| parse_strict(line).ok());
+            match value.and_then(|value| serde_json::from_value::<Record>(value).ok()) {
+                Some(record) if record.is_after(latest) => ledger.from_the_future += 1,
                 Some(record) => ledger.apply(record),
                 None => ledger.unreadable += 1,
             }
@@ -78,12 +111,15 @@ impl Ledger {
 
     /// What the ledger says with one more line.
     pub fn apply(&mut self, record: Record) {
-        match self.records.iter_mut().find(|earlier| earlier.id == record.id) {
+        match self.places.get(&record.id).and_then(|at| self.records.get_mut(*at)) {
             Some(earlier) => {
                 let before = std::mem::replace(earlier, record);
                 earlier.inherit(before);
             }
-            None => self.records.push(record),
+            None => {
+                self.places.insert(record.id.clone(), self.records.len());
+                self.records.push(record);
+            }
         }
     }
 
@@ -114,7 +150,7 @@ impl Ledger {
 
     /// The release with this run id.
     pub fn record(&self, id: &str) -> Option<&Record> {
-        self.records.iter().find(|record| record.id == id)
+        self.places.get(id).and_then(|at| self.records.get(*at))
     }
 
     /// What `service` runs; `None` if no release put it there, or one removed it.
@@ -242,6 +278,48 @@ mod tests {
         assert_eq!(ledger.build_bytes(), Some(700));
         assert_eq!(ledger.last_update("web"), Some(Duration::from_millis(1500)));
         assert_eq!((ledger.last_update("api"), Ledger::default().build_bytes()), (None, None));
+    }
+
+    #[test]
+    fn a_release_of_tomorrow_is_not_believed() {
+        let tomorrow = Timestamp::now().checked_add(AHEAD * 2).expect("a time").to_string();
+        let lying = Record { at: tomorrow, ..record("2", Verdict::Verified, &[("web", "evil")]) };
+        let by_id = record("f0000000-0000-7000-8000-000000000000", Verdict::Verified, &[("web", "evil")]);
+        let ledger = ledger(&[record("1", Verdict::Verified, &[("web", "a")]), lying, by_id]);
+        assert_eq!((ledger.from_the_future, ledger.records().len()), (2, 1));
+        assert_eq!(ledger.running("web").expect("runs").commit, "a");
+    }
+
+    #[test]
+    fn many_small_lines_are_read_in_a_moment() {
+        let lines: String = (0..200_000).map(|n| format!("{{\"id\":\"{n}\"}}\n")).collect();
+        let began = std::time::Instant::now();
+        assert_eq!(Ledger::parse(lines.as_bytes()).records().len(), 200_000);
+        assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+        let long = format!("{{\"id\":\"1\",\"x\":[{}1]}}", "1,".repeat(MAX_LINE));
+        assert_eq!(Ledger::parse(long.as_bytes()).unreadable, 1);
+    }
+
+    #[tokio::test]
+    async fn of_a_long_ledger_the_end_is_read_and_what_each_service_ran_before() {
+        let target = cm_host::Target { name: "local".to_owned(), address: "local".to_owned(), ssh_config: None };
+        let log = cm_core::Log::new("test", cm_core::Format::Text, cm_core::Level::Fail);
+        let host = Host::connect(&target, &log).await.expect("local");
+        let dir = tempfile::tempdir().expect("dir");
+        let file = dir.path().join("ledger.jsonl");
+        let line = |id: &str, service: &str| {
+            serde_json::to_string(&record(id, Verdict::Verified, &[(service, id)])).expect("json")
+        };
+        let mut text = format!("{}\n", line("rare", "docs"));
+        (0..20_000).for_each(|n| text.push_str(&format!("\n{}\n", line(&format!("r{n}"), "web"))));
+        std::fs::write(&file, &text).expect("write");
+        let arguments = [file.display().to_string(), END.to_string(), LINES_OF_SERVICE.to_string()];
+        let output = host.script(READ, arguments).output().await.expect("read");
+        assert!(output.success() && output.stdout.len() < END + (64 << 10), "{}", output.stdout.len());
+        let ledger = Ledger::parse(&output.stdout);
+        assert_eq!(ledger.running("docs").expect("runs").commit, "rare");
+        assert_eq!(ledger.running("web").expect("runs").commit, "r19999");
+        assert!(ledger.unreadable == 0 && ledger.records().len() > 1_000, "{}", ledger.unreadable);
     }
 
     #[test]

@@ -196,6 +196,12 @@ impl Record {
         Timestamp::from_millisecond(milliseconds).ok()
     }
 
+    /// Whether it says of itself that it was made after `latest`.
+    pub(crate) fn is_after(&self, latest: Timestamp) -> bool {
+        let at = self.at.parse::<Timestamp>().ok();
+        [at, self.began()].into_iter().flatten().any(|time| time > latest)
+    }
+
     /// Whether it says that somebody is at work: whoever it is may be gone.
     pub fn is_open(&self) -> bool {
         matches!(self.verdict, Verdict::Started | Verdict::Pending) && self.lock.is_some()

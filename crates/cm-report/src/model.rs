@@ -202,8 +202,12 @@ fn time(value: &Value) -> Option<Timestamp> {
     value.as_str()?.parse().ok()
 }
 
+/// A document may say anything; so much can be added up without an overflow, and is 35,000 years.
+const LONGEST_MS: u64 = 1 << 50;
+
 fn milliseconds(value: &Value) -> Option<u64> {
-    value.as_u64().or_else(|| value.as_f64().map(|ms| ms.round() as u64))
+    let ms = value.as_u64().or_else(|| value.as_f64().map(|ms| ms.round() as u64));
+    ms.map(|ms| ms.min(LONGEST_MS))
 }
 
 fn outcome(document: &Value, stages: &[Stage]) -> (Tone, &'static str) {
@@ -253,8 +257,8 @@ fn stages(document: &Value, began: Option<Timestamp>) -> Vec<Stage> {
             },
             status: stage.status,
             summary: Text::new(&stage.summary),
-            at_ms: since.and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0),
-            length_ms: stage.duration_ms,
+            at_ms: since.and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0).min(LONGEST_MS),
+            length_ms: stage.duration_ms.min(LONGEST_MS),
             hosts: Vec::new(),
         }
     };

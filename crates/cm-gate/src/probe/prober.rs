@@ -4,7 +4,7 @@ use super::answer::{Answer, LIMIT};
 use super::question::{self, Http, Probe};
 use cm_core::{Exit, Result};
 use cm_engine::Container;
-use cm_host::{Forward, Host};
+use cm_host::{Forward, Host, Secrets};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -195,7 +195,7 @@ async fn connect(host: &Host, address: &str, port: u16) -> Answer {
 
 async fn run(host: &Host, container: &str, argv: &[String]) -> Answer {
     let arguments = [LIMIT.as_secs().to_string(), container.to_owned()].into_iter().chain(argv.iter().cloned());
-    let script = host.script(RUN, arguments);
+    let script = host.script(RUN, arguments).hiding(&Secrets::default().container(container));
     judged(script.limit(LIMIT * 3).output().await, |code, said| question::ran(&argv[0], code, said))
 }
 

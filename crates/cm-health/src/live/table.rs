@@ -51,7 +51,7 @@ fn words(row: &Row) -> [String; 8] {
         row.container.clone(),
         row.image.clone(),
     ]
-    .map(|text| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect())
+    .map(|text| cm_core::clean(&text).replace(['\n', '\t'], " "))
 }
 
 fn cells(rows: &[Row]) -> Vec<[String; 8]> {

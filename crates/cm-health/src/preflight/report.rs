@@ -155,7 +155,7 @@ impl Report {
                 format!("the compose file wants the variable {variable}, which is not set there"),
             ));
         }
-        let value: Value = serde_json::from_slice(&config.stdout).unwrap_or_default();
+        let value = cm_host::parse_json(&config.stdout).unwrap_or_default();
         Some(cm_engine::Config::read(&value).project).filter(|name| !name.is_empty())
     }
 
