@@ -5,7 +5,7 @@ use crate::{Config, Definition};
 use cm_core::{Exit, Failure, Result};
 use cm_host::{Begun, Change, Command, Fenced, Host, Secrets};
 use cm_project::Project;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

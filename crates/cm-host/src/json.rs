@@ -1,8 +1,7 @@
 //! JSON from a server, read with a budget: a few megabytes of numbers become gigabytes of values. What
 //! has too many is refused before the first of them is kept.
 
-use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, de::DeserializeSeed};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use std::cell::Cell;
 use std::fmt;
@@ -73,16 +72,12 @@ impl<'de> Visitor<'de> for Counted<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         // A number of arbitrary precision comes as a map, too.
-        while map.next_key::<Ignored>()?.is_some() {
+        while map.next_key::<IgnoredAny>()?.is_some() {
             map.next_value_seed(self)?;
         }
         Ok(())
     }
 }
-
-/// A key, not kept.
-#[derive(Deserialize)]
-struct Ignored(#[expect(dead_code, reason = "only that there is one matters")] serde::de::IgnoredAny);
 
 #[cfg(test)]
 mod tests {
