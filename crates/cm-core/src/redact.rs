@@ -85,6 +85,9 @@ fn forms(secret: &str) -> Vec<String> {
             let whole = STANDARD_NO_PAD.encode([&vec![0; skipped][..], secret.as_bytes()].concat());
             let from = if skipped == 0 { 0 } else { skipped + 1 };
             let core = &whole[from..8 * (skipped + secret.len()) / 6];
+            if skipped == 0 {
+                forms.push(whole.clone());
+            }
             forms.extend([core.to_owned(), core.replace('+', "-").replace('/', "_")]);
         }
     }

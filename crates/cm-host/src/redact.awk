@@ -1,6 +1,8 @@
 # Learns values up to the line \002, then hides them in what comes after it.
-function add(form, name) {
+# One that is no word of people stands for itself wherever it is.
+function add(form, name, coded) {
     if (length(form) < 3 || form in names) return
+    if (coded && length(form) >= 6) anywhere[form] = 1
     names[form] = name
     if (!(length(form) in count)) lengths[++sizes] = length(form)
     sized[length(form), ++count[length(form)]] = form
@@ -54,13 +56,13 @@ function learn(name, value,    lines, i, n, coded) {
     add(chain(percent(value, "%%%02X"), "%20", "+"), name)
     if (length(value) < 4 || length(value) > 65536) return
     coded = hex(value)
-    add(coded, name)
-    add(toupper(coded), name)
+    add(coded, name, 1)
+    add(toupper(coded), name, 1)
     for (i = 0; i < 3; i++) {
         coded = base64(value, i)
         if (length(coded) < 4) continue
-        add(coded, name)
-        add(chain(chain(coded, "+", "-"), "/", "_"), name)
+        add(coded, name, 1)
+        add(chain(chain(coded, "+", "-"), "/", "_"), name, 1)
     }
 }
 function keep(name, value) {
@@ -155,7 +157,7 @@ function hidden(line,    i, k, form, size) {
         for (k = 1; k <= count[size]; k++) {
             form = sized[size, k]
             if (!index(line, form)) continue
-            line = size < 8 ? bounded(line, form, "${" names[form] "}") : chain(line, form, "${" names[form] "}")
+            line = (size < 8 && !(form in anywhere)) ? bounded(line, form, "${" names[form] "}") : chain(line, form, "${" names[form] "}")
         }
     }
     return (sizes && lengths[1] > 20) ? pieces(line) : line

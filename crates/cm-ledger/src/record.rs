@@ -190,16 +190,19 @@ impl Record {
 
     /// When its run began: the first 48 bits of the id, a UUID of version 7, are milliseconds since 1970.
     pub fn began(&self) -> Option<Timestamp> {
+        Timestamp::from_millisecond(self.began_ms()?).ok()
+    }
+
+    fn began_ms(&self) -> Option<i64> {
         let digits: String = self.id.chars().filter(|c| *c != '-').collect();
         let is_v7 = digits.len() == 32 && digits.as_bytes()[12] == b'7';
-        let milliseconds = i64::from_str_radix(digits.get(..12).filter(|_| is_v7)?, 16).ok()?;
-        Timestamp::from_millisecond(milliseconds).ok()
+        i64::from_str_radix(digits.get(..12).filter(|_| is_v7)?, 16).ok()
     }
 
     /// Whether it says of itself that it was made after `latest`.
     pub(crate) fn is_after(&self, latest: Timestamp) -> bool {
-        let at = self.at.parse::<Timestamp>().ok();
-        [at, self.began()].into_iter().flatten().any(|time| time > latest)
+        let at = self.at.parse::<Timestamp>().ok().map(Timestamp::as_millisecond);
+        [at, self.began_ms()].into_iter().flatten().any(|time| time > latest.as_millisecond())
     }
 
     /// Whether it says that somebody is at work: whoever it is may be gone.
