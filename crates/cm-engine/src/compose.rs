@@ -19,6 +19,8 @@ const UP_LIMIT: Duration = Duration::from_secs(10 * 60);
 #[derive(Clone, Debug)]
 pub struct Compose<'a> {
     host: &'a Host,
+    root: String,
+    prefix: String,
     checkout: String,
     files: Vec<String>,
     env_file: Option<String>,
@@ -69,6 +71,8 @@ impl<'a> Compose<'a> {
         let config = &project.config.compose;
         Compose {
             host,
+            root: checkout.to_owned(),
+            prefix: project.prefix.clone(),
             checkout: directory,
             files: config.files.clone(),
             env_file: config.env_file.clone(),
@@ -111,6 +115,14 @@ impl<'a> Compose<'a> {
 
     fn argv<S: AsRef<str>>(&self, more_files: &[String], arguments: &[S]) -> Vec<String> {
         let mut argv = vec!["docker".to_owned(), "compose".to_owned(), "--ansi".to_owned(), "never".to_owned()];
+        argv.extend(self.options(more_files));
+        argv.extend(arguments.iter().map(|argument| argument.as_ref().to_owned()));
+        argv
+    }
+
+    /// What stands between `docker compose` and its command: files, env file and profiles.
+    pub(crate) fn options(&self, more_files: &[String]) -> Vec<String> {
+        let mut argv = Vec::new();
         // The first file alone would decide the project's directory; say it.
         argv.extend(["--project-directory".to_owned(), ".".to_owned()]);
         for file in self.files.iter().chain(more_files) {
@@ -122,8 +134,20 @@ impl<'a> Compose<'a> {
         for profile in &self.profiles {
             argv.extend(["--profile".to_owned(), profile.clone()]);
         }
-        argv.extend(arguments.iter().map(|argument| argument.as_ref().to_owned()));
         argv
+    }
+
+    pub(crate) fn host(&self) -> &'a Host {
+        self.host
+    }
+
+    pub(crate) fn files(&self) -> &[String] {
+        &self.files
+    }
+
+    /// The checkout, and the project's directory in it.
+    pub(crate) fn place(&self) -> (&str, &str) {
+        (&self.root, &self.prefix)
     }
 
     /// The project as Compose understands it there, secrets left behind.

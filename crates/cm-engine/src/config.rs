@@ -108,6 +108,7 @@ impl Definition {
             restarts: restart != "no",
         }
     }
+
     /// The name that a container of this service still has to get. Compose makes a new one as
     /// `ID_NAME`, with the short id of the one it replaces, and renames it when that is gone; an
     /// engine or a Compose that dies between the two leaves it so.

@@ -7,6 +7,7 @@ mod compose;
 mod condition;
 mod config;
 mod container;
+pub mod effective;
 mod gap;
 mod job;
 mod port;
