@@ -63,7 +63,7 @@ impl cm_core::Tool for Tool {
     }
 
     async fn run(args: Args, run: &mut Run) -> Result<Done> {
-        let project = Project::load(&args.common)?;
+        let project = Project::of_run(&args.common, &run.doc)?;
         match &args.command {
             Some(Sub::Prune) => {
                 let pruned = unless_stopped(prune::run(&project, run)).await;

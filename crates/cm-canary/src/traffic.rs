@@ -84,7 +84,7 @@ pub async fn since(project: &Project, since: Timestamp, log: &Log) -> Result<Opt
 }
 
 async fn container(project: &Project, host: &Host, service: &str) -> Result<String> {
-    let containers = cm_engine::containers(host, &project.compose_name()).await?;
+    let containers = cm_engine::project_containers(project, host).await?;
     let found = containers.into_iter().find(|container| container.service == service);
     found.map(|container| container.id).ok_or_else(|| {
         let message = format!("no container of {service:?} on {}, where the access log should be", host.name());

@@ -82,6 +82,6 @@ impl<'a> Servers<'a> {
 
 async fn ask(project: &Project, name: &str, log: &Log) -> Result<Server> {
     let host = Host::connect(&Target::of(project, project.host(name)?)?, log).await?;
-    let containers = cm_engine::containers(&host, &project.compose_name()).await?;
+    let containers = cm_engine::project_containers(project, &host).await?;
     Ok(Server { host, containers })
 }

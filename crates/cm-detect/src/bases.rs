@@ -71,7 +71,7 @@ impl Bases {
         }
     }
 
-    /// What the ledgers of `hosts` say.
+    /// What the ledgers of `hosts` say, and the hosts, to ask them more.
     ///
     /// # Errors
     /// [`Exit::Unreachable`]; [`Exit::Detect`] for an unknown commit, if that is to stop.
@@ -81,9 +81,10 @@ impl Bases {
         hosts: &[&HostSpec],
         on_unknown: Option<OnUnknownBase>,
         notes: &Notes,
-    ) -> Result<Self> {
+    ) -> Result<(Self, Vec<Host>)> {
         let mut all = BTreeMap::new();
-        for (host, ledger) in hosts.iter().zip(ledgers(project, hosts, notes).await?) {
+        let (connected, ledgers): (Vec<_>, Vec<_>) = ledgers(project, hosts, notes).await?.into_iter().unzip();
+        for (host, ledger) in hosts.iter().zip(ledgers) {
             if ledger.unreadable > 0 {
                 notes.warn(format!(
                     "{} records of {}'s ledger cannot be read and are left out",
@@ -99,7 +100,7 @@ impl Bases {
             }
             all.insert(host.name.clone(), services);
         }
-        Ok(Bases::Hosts(all))
+        Ok((Bases::Hosts(all), connected))
     }
 
     /// What `service` runs on `host`; `None` if the host was not asked.
@@ -127,12 +128,16 @@ impl Bases {
 }
 
 /// The ledgers of the hosts, read side by side.
-async fn ledgers(project: &Project, hosts: &[&HostSpec], notes: &Notes) -> Result<Vec<Ledger>> {
+async fn ledgers(project: &Project, hosts: &[&HostSpec], notes: &Notes) -> Result<Vec<(Host, Ledger)>> {
     let targets: Vec<Target> = hosts.iter().map(|host| Target::of(project, host)).collect::<Result<_>>()?;
     let mut reading = Vec::new();
     for target in targets {
         let (name, log) = (project.name(), notes.log.clone());
-        reading.push(tokio::spawn(async move { Ledger::read(&Host::connect(&target, &log).await?, &name).await }));
+        reading.push(tokio::spawn(async move {
+            let host = Host::connect(&target, &log).await?;
+            let ledger = Ledger::read(&host, &name).await?;
+            Ok((host, ledger))
+        }));
     }
     let mut answers = Vec::new();
     for task in reading {

@@ -94,6 +94,18 @@ impl<'a> CommitTree<'a> {
         Ok(found)
     }
 
+    /// The names of the files in a directory.
+    pub fn names(&self, directory: &str) -> Vec<String> {
+        let opened = (!directory.is_empty()).then(|| self.directory(directory.as_bytes()));
+        let tree = match &opened {
+            None => &self.tree,
+            Some(Some(tree)) => tree.as_ref(),
+            Some(None) => return Vec::new(),
+        };
+        let files = tree.iter().filter(|entry| entry.kind() == Some(ObjectType::Blob));
+        files.filter_map(|entry| entry.name().ok().map(str::to_owned)).collect()
+    }
+
     /// What stands at `path`: the id of a file or link, of a directory only that it is one.
     pub fn stands(&self, path: &str) -> Option<(i32, Option<Oid>)> {
         if path.is_empty() {

@@ -4,6 +4,7 @@
 use crate::attributes::Conversion;
 use crate::changes::Change;
 use crate::commit::CommitTree;
+use crate::effective::{Values, resolve};
 use crate::repository::Repository;
 use cm_core::{Action, Result};
 use cm_project::compose::{Compose, Service};
@@ -47,6 +48,8 @@ pub struct After<'a> {
     pub looked_at: &'a BTreeSet<String>,
     /// Whether flags name the compose files or the `cm.toml`: for every commit.
     pub is_named: bool,
+    /// What the hosts have for the variables of the compose files.
+    pub values: &'a Values,
 }
 
 /// The project as it was at a base.
@@ -75,7 +78,7 @@ impl Before {
             if takes_defaults { own.with_default_files(tree) } else { own }
         });
         let mut of = own.unwrap_or_else(|| project.clone().in_tree(tree));
-        of.compose = of.read_compose(tree)?;
+        of.compose = resolve::load(tree, &of, project, after.values)?;
         let inputs =
             Inputs::of(tree, &of.compose, &of.possible_names(), &project.prefix, &|service| project.rules(service));
         let (profiles, name) = (of.profiles().to_vec(), of.compose_name());

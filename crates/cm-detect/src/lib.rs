@@ -8,6 +8,7 @@ mod bases;
 mod changes;
 mod commit;
 mod compare;
+mod effective;
 mod explain;
 mod init;
 mod notes;
@@ -23,9 +24,10 @@ pub use args::{Args, OnUnknownBase};
 use bases::Bases;
 use changes::{Change, Started};
 use cm_core::{Action, CommonArgs, Done, Exit, Io, Log, Result, Run, Service, Step, plural};
-use cm_project::Project;
 use cm_project::inputs::{Inputs, missing_dockerfile};
+use cm_project::{OnDrift, Project};
 use compare::{After, Comparison};
+use effective::{Effective, Values};
 use git2::Oid;
 use notes::Notes;
 use opened::{open, read_inputs, wanted_hosts};
@@ -83,6 +85,7 @@ impl cm_core::Tool for Tool {
         detection.warn_of_files(&notes);
         detection.judge_broken(&plan)?;
         warn_of_plan(&plan, &notes);
+        warn_of_drift(&plan, detection.project.config.deploy.drift == OnDrift::Apply, &notes);
         detection.warn_of_missing_dockerfiles(&plan, &notes)?;
         let uncommitted = match scan {
             Some(scan) => scan.report(&detection.inputs, &notes).await,
@@ -132,6 +135,7 @@ pub(crate) struct Detection {
     looked_at: BTreeSet<String>,
     is_named: bool,
     pub(crate) bases: Bases,
+    effective: Effective,
     /// The comparison with the base that was known first.
     started: Cell<Option<Started>>,
     selected: Option<BTreeSet<String>>,
@@ -155,15 +159,22 @@ impl Detection {
         let named = named.transpose()?;
         // What is left to find out costs about as much as the comparison.
         let started = named.as_ref().and_then(|named| Some(repository.start_changes(*named.commits().first()?, head)));
-        let (inputs, looked_at) = read_inputs(&mut project, &repository, head)?;
+        let (mut inputs, mut looked_at) = read_inputs(&mut project, &repository, head, &Values::new())?;
         let selected = selection(&project, args)?;
+        let mut effective = Effective::default();
         let bases = match named {
             Some(named) => named,
             None => {
-                let hosts = wanted_hosts(&project, selected.as_ref(), hosts.as_ref())?;
-                Bases::from_hosts(&repository, &project, &hosts, args.on_unknown_base, notes).await?
+                let asked = wanted_hosts(&project, selected.as_ref(), hosts.as_ref())?;
+                let from_hosts = Bases::from_hosts(&repository, &project, &asked, args.on_unknown_base, notes);
+                let (bases, connected) = from_hosts.await?;
+                effective = Effective::ask(&repository, &project, head, &bases, &connected, notes).await?;
+                bases
             }
         };
+        if !effective.is_empty() {
+            (inputs, looked_at) = read_inputs(&mut project, &repository, head, &effective.values())?;
+        }
         let is_named = !args.compose_file.is_empty() || args.common.config.is_some();
         let full = args.full;
         Ok(Detection {
@@ -175,6 +186,7 @@ impl Detection {
             looked_at,
             is_named,
             bases,
+            effective,
             started: Cell::new(started),
             selected,
             hosts,
@@ -184,8 +196,14 @@ impl Detection {
 
     /// Compares and decides.
     fn plan(&self, notes: &Notes) -> Result<Plan> {
-        let after =
-            After { project: &self.project, inputs: &self.inputs, looked_at: &self.looked_at, is_named: self.is_named };
+        let values = self.effective.values();
+        let after = After {
+            project: &self.project,
+            inputs: &self.inputs,
+            looked_at: &self.looked_at,
+            is_named: self.is_named,
+            values: &values,
+        };
         let mut comparisons = Vec::new();
         for base in self.bases.commits() {
             if base != self.head {
@@ -198,6 +216,7 @@ impl Detection {
             project: &self.project,
             inputs: &self.inputs,
             bases: &self.bases,
+            effective: &self.effective,
             comparisons: &comparisons,
             selected: self.selected.as_ref(),
             hosts: self.hosts.as_ref(),
@@ -382,6 +401,7 @@ impl Detection {
             "protected": plan.protected,
             "broken": plan.broken,
             "removed": plan.removed,
+            "effective": self.effective.facts(&self.project, &plan.drift),
             "unpushed": self.target.unpushed,
             "dirty": uncommitted,
             "commits": self.repository.subjects(self.head, &Vec::from_iter(self.bases.commits()), MAX_COMMITS),
@@ -422,6 +442,24 @@ fn warn_of_plan(plan: &Plan, notes: &Notes) {
     if !plan.protected.is_empty() {
         let files = plan.protected.join(", ");
         notes.warn(format!("changed in the commit, but the servers keep their own: {files}"));
+    }
+    for disagreement in &plan.disagreements {
+        notes.log.info(disagreement);
+    }
+}
+
+/// Says what does not run as its configuration says.
+fn warn_of_drift(plan: &Plan, apply: bool, notes: &Notes) {
+    for ((host, service), settings) in &plan.drift {
+        let settings = settings.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let then = if apply {
+            "it is replaced"
+        } else {
+            "it stays as it is; `[deploy] drift = \"apply\"` in cm.toml replaces it"
+        };
+        notes.warn(format!(
+            "{service} on {host} does not run as its configuration says, and no commit changed that ({settings}): {then}"
+        ));
     }
 }
 

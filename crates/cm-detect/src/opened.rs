@@ -3,6 +3,7 @@
 
 use crate::args::Args;
 use crate::commit::Recorded;
+use crate::effective::{Values, resolve};
 use crate::repository::{Repository, short};
 use cm_core::{Exit, Failure, Result};
 use cm_project::inputs::Inputs;
@@ -72,14 +73,19 @@ fn open_revision(args: &Args, directory: &Path) -> Result<(Project, Repository)>
 
 /// The inputs at `head`, and what was looked at for them; the project gets the compose
 /// file of that commit.
-pub fn read_inputs(project: &mut Project, repository: &Repository, head: Oid) -> Result<(Inputs, BTreeSet<String>)> {
+pub fn read_inputs(
+    project: &mut Project,
+    repository: &Repository,
+    head: Oid,
+    values: &Values,
+) -> Result<(Inputs, BTreeSet<String>)> {
     let tree = Recorded::new(repository.tree(head)?);
     *project = project.clone().in_tree(&tree);
     if project.compose_files().is_empty() {
         return Err(Failure::new(Exit::Config, "compose.no-file", "there is no compose file in the repository")
             .hint("name it: --compose-file FILE, or [compose] files in cm.toml"));
     }
-    let compose = project.read_compose(&tree).map_err(|failure| match failure.code.as_str() {
+    let compose = resolve::load(&tree, project, project, values).map_err(|failure| match failure.code.as_str() {
         "compose.unreadable" => failure.cause(format!("this is about the commit {}", short(head))),
         _ => failure,
     })?;

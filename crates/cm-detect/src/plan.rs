@@ -4,13 +4,14 @@
 use crate::bases::{Base, Bases};
 use crate::changes::Change;
 use crate::compare::{Comparison, Configuration};
+use crate::effective::{Adjusted, Effective, SETTINGS};
 use crate::repository::display;
 use cm_core::{Action, Reason, Service};
 use cm_project::compose::Compose;
 use cm_project::inputs::{Effect, Inputs, rule};
-use cm_project::{OnChange, Project, compose};
+use cm_project::{OnChange, OnDrift, Project, compose};
 use git2::Oid;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// More reasons than this tell nobody anything; the rest is counted.
 const MAX_REASONS: usize = 50;
@@ -49,6 +50,8 @@ pub mod reason {
     pub const SELECTED: &str = "selected";
     /// It changed, but others were asked for.
     pub const NOT_SELECTED: &str = "not-selected";
+    /// It does not run as its configuration says; the setting follows after a colon.
+    pub const DRIFT: &str = "drift";
     /// It belongs to profiles that are not switched on.
     pub const PROFILE: &str = "profile-not-active";
     /// It is gone from the compose file, or runs elsewhere now.
@@ -63,6 +66,8 @@ pub struct Question<'a> {
     pub inputs: &'a Inputs,
     /// What runs.
     pub bases: &'a Bases,
+    /// What the hosts' own Compose says.
+    pub effective: &'a Effective,
     /// The bases compared with the commit to deploy.
     pub comparisons: &'a [Comparison],
     /// The services that were asked for; `None` for all.
@@ -92,17 +97,33 @@ pub struct Plan {
     pub changed_files: usize,
     /// The Python files among them that are there now.
     pub python: BTreeSet<Vec<u8>>,
+    /// What runs otherwise than its configuration says, by host and service.
+    pub drift: BTreeMap<(String, String), BTreeSet<String>>,
+    /// Where a host's Compose and the model of this machine disagree, in words.
+    pub disagreements: Vec<String>,
 }
 
 /// A service's action on its way to being decided.
 struct Outcome {
     action: Action,
     reasons: Vec<Reason>,
+    drift: BTreeSet<String>,
+    disagreement: Option<&'static str>,
 }
 
 impl Outcome {
     fn nothing() -> Self {
-        Outcome { action: Action::None, reasons: Vec::new() }
+        Outcome { action: Action::None, reasons: Vec::new(), drift: BTreeSet::new(), disagreement: None }
+    }
+
+    /// One reason for each setting that is named.
+    fn settings(&mut self, action: Action, path: &str, rule: &str, adjusted: &Adjusted) {
+        if adjusted.settings.is_empty() {
+            return self.because(action, path, rule);
+        }
+        for setting in adjusted.settings.iter().take(SETTINGS) {
+            self.because(action, path, format!("{rule}:{setting}"));
+        }
     }
 
     fn because(&mut self, action: Action, path: impl Into<String>, rule: impl Into<String>) {
@@ -121,6 +142,16 @@ impl Outcome {
     }
 }
 
+impl Plan {
+    fn note(&mut self, host: &str, service: &str, outcome: &Outcome) {
+        if !outcome.drift.is_empty() {
+            self.drift.insert((host.to_owned(), service.to_owned()), outcome.drift.clone());
+        }
+        let words = outcome.disagreement.map(|words| format!("{service} on {host}: {words}"));
+        self.disagreements.extend(words);
+    }
+}
+
 impl Question<'_> {
     /// Decides.
     pub fn answer(&self) -> Plan {
@@ -130,6 +161,7 @@ impl Question<'_> {
         let mut plan = Plan::default();
         for (service, outcome) in self.compose().services.iter().zip(outcomes) {
             let host = self.host_of(&service.name);
+            plan.note(&host, &service.name, &outcome);
             let outcome = self.choose(service, outcome, &mut plan);
             let base = self.bases.of(&host, &service.name).and_then(|base| base.commit());
             let (action, reasons) = outcome.finish();
@@ -179,10 +211,16 @@ impl Question<'_> {
         let Some(comparison) = self.comparisons.iter().find(|comparison| comparison.base == base) else { return };
         let file = self.project.compose_files().into_iter().next().unwrap_or_default();
         let fresh = start_action(service);
-        match comparison.configuration(service, &self.project.compose_name()) {
+        let host = self.host_of(&service.name);
+        let model = comparison.configuration(service, &self.project.compose_name());
+        let adjusted = self.effective.configuration(&host, &service.name, base, model);
+        outcome.disagreement = adjusted.disagreement;
+        match adjusted.configuration {
             Configuration::Same => {}
-            Configuration::Build => outcome.because(fresh, &file, reason::COMPOSE_BUILD),
-            Configuration::Container => outcome.because(Action::Recreate, &file, reason::COMPOSE_CONFIGURATION),
+            Configuration::Build => outcome.settings(fresh, &file, reason::COMPOSE_BUILD, &adjusted),
+            Configuration::Container => {
+                outcome.settings(Action::Recreate, &file, reason::COMPOSE_CONFIGURATION, &adjusted);
+            }
             Configuration::New => outcome.because(fresh, &file, reason::NEW_SERVICE),
             Configuration::Unreadable => outcome.because(fresh, &file, reason::UNREADABLE_BASE),
         }
@@ -196,7 +234,28 @@ impl Question<'_> {
         }
         self.compare_base_images(index, comparison, outcome);
         for (change, effect) in comparison.effects(index).filter(|(change, _)| !self.is_protected(change)) {
-            outcome.because(self.action(service, effect), display(&change.path), effect.rule);
+            if !self.effective.overrules(&host, &service.name, base, effect.rule) {
+                outcome.because(self.action(service, effect), display(&change.path), effect.rule);
+            }
+        }
+        if self.effective.differs_from_unknown(&host, &service.name, base) {
+            outcome.because(Action::Recreate, "", reason::COMPOSE_CONFIGURATION);
+        }
+        self.add_drift(&host, service, base, outcome);
+    }
+
+    /// What the service runs otherwise than its configuration says, where nothing replaces it anyway.
+    fn add_drift(&self, host: &str, service: &compose::Service, base: Oid, outcome: &mut Outcome) {
+        if outcome.action >= Action::Recreate {
+            return;
+        }
+        outcome.drift = self.effective.drift(host, &service.name, base);
+        let action = match self.project.config.deploy.drift {
+            OnDrift::Apply => Action::Recreate,
+            OnDrift::Warn => Action::None,
+        };
+        for setting in outcome.drift.clone().iter().take(SETTINGS) {
+            outcome.because(action, "", format!("{}:{setting}", reason::DRIFT));
         }
     }
 
@@ -334,7 +393,11 @@ impl Question<'_> {
     fn is_inactive(&self, service: &compose::Service) -> bool {
         let runs =
             !matches!(self.bases.of(&self.host_of(&service.name), &service.name), Some(Base::Never { .. }) | None);
-        !(service.starts_with(self.project.profiles()) || runs && matches!(self.bases, Bases::Hosts(_)))
+        let starts = self
+            .effective
+            .starts(&self.host_of(&service.name), &service.name)
+            .unwrap_or_else(|| service.starts_with(self.project.profiles()));
+        !(starts || runs && matches!(self.bases, Bases::Hosts(_)))
     }
 
     /// The services that run and should not: gone from the compose file, or moved.

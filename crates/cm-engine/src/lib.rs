@@ -108,21 +108,32 @@ pub async fn image_id(host: &Host, reference: &str) -> Result<Option<String>> {
     }
 }
 
-/// The name of `project`'s Compose project on `host`: what the compose file says, or Compose's
-/// own answer; before there is a compose file, what it will answer.
+/// The name of `project`'s Compose project on `host`, the one way to it: what this run's document
+/// knows of it, else Compose's own answer there, which `COMPOSE_PROJECT_NAME` and the server's env
+/// file have a say in; before there is a compose file, what it will answer as far as can be known.
 ///
 /// # Errors
 /// As [`Compose::config`].
 pub async fn project_name(project: &Project, host: &Host, checkout: &str) -> Result<String> {
-    if let Some(name) = &project.compose.name {
-        return Ok(name.clone());
+    if let Some(known) = project.effective(host.name()) {
+        return Ok(known.project.clone());
     }
     match Compose::of(project, host, checkout).config().await {
         Err(failure) if failure.code == "checkout.missing" || has_no_file(&failure) => {
-            Ok(directory_name(project, checkout))
+            let named = project.compose.name.clone().filter(|name| !name.contains('$'));
+            Ok(named.unwrap_or_else(|| directory_name(project, checkout)))
         }
         config => Ok(config?.project),
     }
+}
+
+/// Every container of `project` on `host`, in whichever compose project its Compose puts them.
+///
+/// # Errors
+/// As [`project_name`] and [`containers`].
+pub async fn project_containers(project: &Project, host: &Host) -> Result<Vec<Container>> {
+    let checkout = project.host(host.name())?.checkout()?;
+    containers(host, &project_name(project, host, &checkout).await?).await
 }
 
 /// The name that Compose takes from the directory of `project` in its `checkout`, where neither

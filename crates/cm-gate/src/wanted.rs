@@ -83,11 +83,11 @@ impl Wanted {
     pub fn of(project: &Project, service: &str) -> Self {
         let rules = project.rules(service);
         let known = project.compose.service(service);
-        let one_shot = known.is_some_and(|known| known.looks_like_a_job() && rules.probe.is_none());
+        let one_shot = project.may_end(service);
         Wanted {
             service: service.to_owned(),
             image_id: None,
-            replicas: known.map_or(1, |known| known.replicas),
+            replicas: u32::try_from(project.replicas(service)).unwrap_or(u32::MAX),
             one_shot: rules.health.one_shot.unwrap_or(one_shot),
             probe: rules.probe,
             own: rules.health,

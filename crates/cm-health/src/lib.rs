@@ -11,7 +11,6 @@ mod selection;
 pub use args::Args;
 
 use cm_core::{CommonArgs, Done, Exit, Io, Log, Result, Run, Step};
-use cm_engine::Compose;
 use cm_gate::{Gate, Post, Settings, Verdict};
 use cm_host::{Host, Target, connect_all};
 use cm_project::Project;
@@ -43,7 +42,7 @@ impl cm_core::Tool for Tool {
     }
 
     async fn run(args: Args, run: &mut Run) -> Result<Done> {
-        let project = Project::load(&args.common)?;
+        let project = Project::of_run(&args.common, &run.doc)?;
         if run.started_here {
             run.doc.set_target(&project.name(), Some(&project.branch()), None);
         }
@@ -104,15 +103,14 @@ async fn posts(project: &Project, selection: &Selection, hosts: &[Host], log: &L
     Ok(posts)
 }
 
-/// The compose project's name on the host: what was built says it, else the compose
-/// file, else Compose there.
+/// The compose project's name on the host: what was built says it, else Compose there.
 async fn compose_project(project: &Project, watch: &HostWatch, host: &Host, log: &Log) -> Result<String> {
-    if let Some(name) = watch.compose_project.as_ref().or(project.compose.name.as_ref()) {
+    if let Some(name) = &watch.compose_project {
         return Ok(name.clone());
     }
     log.debug(format!("asking Compose on {} for the project's name", host.name()));
     let checkout = project.host(&watch.host)?.checkout()?;
-    Ok(Compose::of(project, host, &checkout).config().await?.project)
+    cm_engine::project_name(project, host, &checkout).await
 }
 
 fn facts(verdicts: &[Verdict], neighbours: &[neighbours::Neighbour]) -> Value {

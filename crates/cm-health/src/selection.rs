@@ -74,7 +74,8 @@ impl Selection {
     }
 
     fn of_document(project: &Project, args: &Args, run: &Run) -> Selection {
-        let changed = changed(&run.doc);
+        let mut changed = changed(&run.doc);
+        changed.retain(|(_, service)| project.replicas(service) > 0);
         if !args.all && !changed.is_empty() {
             return Selection::of(project, &run.doc, changed);
         }
@@ -146,14 +147,16 @@ fn changed(doc: &Document) -> Vec<(String, String)> {
 /// Every service that should run: those without a profile, or with one that is on,
 /// and with at least one container.
 fn all(project: &Project) -> Vec<(String, String)> {
-    let runs = |name: &str| {
-        let service = project.compose.service(name);
-        service.is_some_and(|service| service.starts_with(project.profiles()) && service.replicas > 0)
-            && !project.is_job(name)
+    let starts = |host: &str, name: &str| match project.effective(host) {
+        Some(effective) => effective.services.contains_key(name),
+        None => project.compose.service(name).is_some_and(|service| service.starts_with(project.profiles())),
+    };
+    let runs = |host: &str, name: &str| {
+        starts(host, name) && project.replicas(name) > 0 && !project.is_job(name)
     };
     let mut pairs = Vec::new();
     for host in project.hosts() {
-        let names = project.services_on(&host.name).into_iter().filter(|name| runs(name));
+        let names = project.services_on(&host.name).into_iter().filter(|name| runs(&host.name, name));
         pairs.extend(names.map(|name| (host.name.clone(), name.to_owned())));
     }
     pairs

@@ -48,6 +48,8 @@ pub struct Config {
     pub protect: Protect,
     /// The deploy lock.
     pub lock: LockSection,
+    /// What a deployment does to what no commit changed.
+    pub deploy: Deploy,
     /// What is special about single services.
     #[schemars(with = "BTreeMap<String, ServiceSection>")]
     pub services: BTreeMap<Spanned<String>, ServiceSection>,
@@ -126,6 +128,26 @@ impl Default for LockSection {
     fn default() -> Self {
         LockSection { file: None, lease: Duration::from_secs(60) }
     }
+}
+
+/// `[deploy]`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Deploy {
+    /// What becomes of a service that does not run as its configuration says, although no commit changed
+    /// that: the server's env file or an image's tag changed since.
+    pub drift: OnDrift,
+}
+
+/// What becomes of a service that drifted.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDrift {
+    /// Its container is replaced.
+    Apply,
+    /// The plan says so, and the container stays.
+    #[default]
+    Warn,
 }
 
 /// What a changed bind-mounted file asks for.

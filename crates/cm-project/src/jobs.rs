@@ -49,9 +49,12 @@ impl Project {
         self.rules(service).job.unwrap_or_else(|| awaited.contains(service))
     }
 
-    /// The same by the compose file that was read here.
+    /// The same by its host's Compose, where it was asked in this run, else by the compose file that was read here.
     pub fn is_job(&self, service: &str) -> bool {
-        self.is_job_of(service, &self.compose.awaited())
+        match self.effective_service(service) {
+            Some(known) => self.rules(service).job.unwrap_or(known.job),
+            None => self.is_job_of(service, &self.compose.awaited()),
+        }
     }
 
     /// The job that `service` is.

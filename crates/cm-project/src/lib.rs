@@ -8,6 +8,7 @@ pub mod config;
 pub mod dockerfile;
 pub mod dotenv;
 mod duration;
+mod effective;
 pub mod env_file;
 mod environment;
 mod found;
@@ -29,9 +30,10 @@ mod verification;
 pub mod yaml;
 
 pub use config::{
-    Backup, Config, Health, Notify, OnChange, OnFailure, Ops, Probe, Prune, ServiceHealth, ServiceSection, Template,
-    Update,
+    Backup, Config, Health, Notify, OnChange, OnDrift, OnFailure, Ops, Probe, Prune, ServiceHealth, ServiceSection,
+    Template, Update,
 };
+pub use effective::{EffectiveHost, EffectiveService, External};
 pub use found::{committed_files, default_files, read_config};
 pub use host::HostSpec;
 pub use inputs::Inputs;

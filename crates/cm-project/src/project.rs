@@ -3,6 +3,7 @@
 
 use crate::compose::{self, Compose};
 use crate::config::{Backup, Canary, Config, Health, Notify, OnChange, OnFailure, Ops, Prune, ServiceSection, Verify};
+use crate::effective::EffectiveHost;
 use crate::found::{default_files, find, read_config, repository_of};
 use crate::host::HostSpec;
 use crate::nearest;
@@ -11,7 +12,7 @@ use crate::source::{self, Position};
 use crate::tracked::Committed;
 use crate::tree::{self, Dir, Place, Tree};
 use cm_core::{CommonArgs, Exit, Failure, Result};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,8 @@ pub struct Project {
     /// Whether the compose files are those that Compose takes by itself, because `cm.toml` names none.
     pub takes_defaults: bool,
     hosts: Vec<HostSpec>,
+    /// What the hosts' own Compose says, by host.
+    pub(crate) effective: BTreeMap<String, EffectiveHost>,
 }
 
 /// The deploy lock of this machine.
@@ -96,6 +99,7 @@ impl Project {
     pub fn of(root: PathBuf, repository: PathBuf, prefix: String, config: Config) -> Self {
         let mut project = Project {
             hosts: Vec::new(),
+            effective: BTreeMap::new(),
             ssh_config: variable("CM_SSH_CONFIG").map(PathBuf::from),
             compose: Compose::default(),
             takes_defaults: false,
@@ -123,7 +127,15 @@ impl Project {
     /// # Errors
     /// As [`compose::load`].
     pub fn read_compose(&self, tree: &dyn Tree) -> Result<Compose> {
-        compose::load_in(tree, &self.prefix, &self.compose_files(), &self.variable_files())
+        self.read_compose_with(tree, &BTreeMap::new())
+    }
+
+    /// The same with the values that a server has for variables.
+    ///
+    /// # Errors
+    /// As [`compose::load`].
+    pub fn read_compose_with(&self, tree: &dyn Tree, values: &BTreeMap<String, Option<String>>) -> Result<Compose> {
+        compose::load_in(tree, &self.prefix, &self.compose_files(), &self.variable_files(), values)
     }
 
     /// The project with the compose files that Compose takes by itself in `tree`, in the place of those it has.

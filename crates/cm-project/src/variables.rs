@@ -44,6 +44,14 @@ impl Variables {
         self.0.insert(name.to_owned(), Value { text: text.to_owned(), unknown: Vec::new() });
     }
 
+    /// Sets `name` to what a server has, or takes it away where that has none.
+    pub fn put(&mut self, name: &str, text: Option<&str>) {
+        match text {
+            Some(text) => self.set(name, text),
+            None => drop(self.0.remove(name)),
+        }
+    }
+
     /// Adds what `other` has and these have not.
     pub fn add_missing(&mut self, other: Variables) {
         for (name, value) in other.0 {

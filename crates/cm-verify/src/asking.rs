@@ -121,8 +121,8 @@ pub fn deployed(doc: &Document) -> BTreeMap<String, String> {
 
 /// The containers of the deployed services, as they were when the canary began.
 struct Containers {
-    hosts: Vec<Host>,
-    project: String,
+    /// Each with the name of the compose project there.
+    hosts: Vec<(Host, String)>,
     services: BTreeSet<String>,
     seen: Vec<Container>,
     /// Why some of them were not seen.
@@ -137,7 +137,6 @@ impl Containers {
         let services = planned.into_iter().map(|service| service.name);
         let mut containers = Containers {
             hosts: Vec::new(),
-            project: project.compose_name(),
             services: services.filter(|name| !Wanted::of(project, name).one_shot).collect(),
             seen: Vec::new(),
             unseen: None,
@@ -157,8 +156,8 @@ impl Containers {
 
     async fn now(&self) -> Result<Vec<Container>> {
         let mut all = Vec::new();
-        for host in &self.hosts {
-            all.extend(cm_engine::containers(host, &self.project).await?);
+        for (host, compose_project) in &self.hosts {
+            all.extend(cm_engine::containers(host, compose_project).await?);
         }
         all.retain(|container| self.services.contains(&container.service));
         Ok(all)
@@ -174,8 +173,11 @@ impl Containers {
     }
 }
 
-async fn connect(project: &Project, name: &str, log: &Log) -> Result<Host> {
-    Host::connect(&cm_host::Target::of(project, project.host(name)?)?, log).await
+async fn connect(project: &Project, name: &str, log: &Log) -> Result<(Host, String)> {
+    let spec = project.host(name)?;
+    let host = Host::connect(&cm_host::Target::of(project, spec)?, log).await?;
+    let compose_project = cm_engine::project_name(project, &host, &spec.checkout()?).await?;
+    Ok((host, compose_project))
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ impl cm_core::Tool for Tool {
     }
 
     async fn run(args: Args, run: &mut Run) -> Result<Done> {
-        let project = load(&args)?;
+        let project = load(&args, Some(&run.doc))?;
         if run.started_here {
             run.doc.set_target(&project.name(), Some(&project.branch()), None);
         }
@@ -72,8 +72,11 @@ impl cm_core::Tool for Tool {
     }
 }
 
-fn load(args: &Args) -> Result<Project> {
-    let mut project = Project::load(&args.common)?;
+fn load(args: &Args, doc: Option<&Document>) -> Result<Project> {
+    let mut project = match doc {
+        Some(doc) => Project::of_run(&args.common, doc)?,
+        None => Project::load(&args.common)?,
+    };
     let production = args.production.then_some("production");
     if let Some(profile) = args.profile.as_deref().or(production) {
         project.config.use_profile(profile)?;
@@ -133,7 +136,7 @@ async fn alert(project: &Project, results: &Results, doc: &Document, asked: bool
 /// The results alone, for CI.
 async fn print_results(args: &Args, io: &Io) -> Result<Exit> {
     use cm_core::Tool as _;
-    let project = load(args)?;
+    let project = load(args, None)?;
     let doc = Document::start(Tool::NAME, &cm_core::actor(), false);
     let results = Plan::of(&project, args, true).carry_out(&doc, &io.log).await?;
     io.print(&redact(&results.to_json().to_string()))?;

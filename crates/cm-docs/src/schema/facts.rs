@@ -5,6 +5,7 @@ use cm_checks::{CheckResult, Outcome};
 use cm_core::Action;
 use cm_gate::{State, Verdict};
 use cm_ledger::ServiceState;
+use cm_project::EffectiveHost;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -79,6 +80,8 @@ pub struct Detect {
     pub unpushed: Option<u64>,
     /// Uncommitted files, which are not deployed.
     pub dirty: Option<Dirty>,
+    /// By host what its own Compose says of the project, where it was asked. Later programs go by it.
+    pub effective: Option<BTreeMap<String, EffectiveHost>>,
     /// What came since the oldest of the bases, newest first, at most 50 commits of it.
     pub commits: Option<Vec<Commit>>,
 }

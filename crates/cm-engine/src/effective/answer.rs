@@ -4,7 +4,7 @@ use super::bundle::VARIABLES;
 use super::refusal::Refusal;
 use crate::Config;
 use cm_core::add_secret;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -99,25 +99,30 @@ pub struct Runs {
     /// Docker's word for what it does.
     pub status: String,
     /// The compose project.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text")]
     pub project: String,
     /// The service.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text")]
     pub service: String,
     /// The directory it was made from, absolute.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text")]
     pub working_dir: String,
     /// Compose's hash of its configuration.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text")]
     pub config_hash: String,
     /// The version of Compose that made it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text")]
     pub version: String,
     /// The mark of one that runs alongside those of its service.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text")]
     pub beside: String,
     #[serde(default)]
     env: Option<Vec<String>>,
+}
+
+/// A label that is not there is null.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Option::<String>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 impl fmt::Debug for Runs {
@@ -197,13 +202,16 @@ impl Answer {
         let head = model(0);
         let bases = (1..versions).map(|number| model(number).ok()).collect();
         let answered = find(&["containers"]).is_some_and(|(head, _)| head.get(1) == Some(&"0"));
-        let runs = || lines(&["containers"]).iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let runs = || {
+            let lines = lines(&["containers"]).iter().filter(|line| !line.is_empty());
+            lines.map(|line| serde_json::from_str(line)).collect::<Result<_, _>>().ok()
+        };
         let missing = head.as_ref().map(|model| missing(model, &lines, find(&["networks"]).is_some()));
         Answer {
             path: value("path"),
             version: value("version").trim_start_matches('v').to_owned(),
             warnings: if head.is_ok() { said(lines(&["said", "0"])) } else { Vec::new() },
-            containers: answered.then(runs),
+            containers: answered.then(runs).flatten(),
             missing: missing.unwrap_or_default(),
             hashes: [pairs(lines(&["hash", "0"])), pairs(lines(&["hash", "1"]))],
             images: pairs(lines(&["images"])),
@@ -251,7 +259,7 @@ fn missing<'a>(model: &Model, lines: &dyn Fn(&[&str]) -> &'a [&'a str], looked: 
 mod tests {
     use super::*;
 
-    const TEXT: &str = "cm path /srv/app\ncm config 0 0\n{\n  \"name\": \"shop\",\n  \"services\": {\"web\": {\"environment\": {\"PW\": \"a$$b\", \"N\": null}}},\n  \"networks\": {\"front\": {\"name\": \"edge\", \"external\": true}},\n  \"x-cm-variables\": {\"TAG\": [\"set\", \"1$$\"], \"NO\": [\"\", \"\"]}\n}\ncm said 0\n| time=x level=warning msg=\"y\"\ncm version v2.26.1-4\ncm hash 0\nweb aa\ncm networks\nbridge\ncm volumes\ncm absent\n/srv/app/key\ncm containers 0\n{\"id\":\"1\",\"name\":\"/web\",\"image_id\":\"sha256:1\",\"image\":\"web\",\"status\":\"running\",\"service\":\"web\",\"env\":[\"PW=a$b\"]}\ncm images 0\nweb:latest sha256:1\nreg:5000/web:2 sha256:2\ncm config 1 15\ncm said 1\n| no\ncm end";
+    const TEXT: &str = "cm path /srv/app\ncm config 0 0\n{\n  \"name\": \"shop\",\n  \"services\": {\"web\": {\"environment\": {\"PW\": \"a$$b\", \"N\": null}}},\n  \"networks\": {\"front\": {\"name\": \"edge\", \"external\": true}},\n  \"x-cm-variables\": {\"TAG\": [\"set\", \"1$$\"], \"NO\": [\"\", \"\"]}\n}\ncm said 0\n| time=x level=warning msg=\"y\"\ncm version v2.26.1-4\ncm hash 0\nweb aa\ncm networks\nbridge\ncm volumes\ncm absent\n/srv/app/key\ncm containers 0\n{\"id\":\"1\",\"name\":\"/web\",\"image_id\":\"sha256:1\",\"image\":\"web\",\"status\":\"running\",\"service\":\"web\",\"beside\":null,\"env\":[\"PW=a$b\"]}\ncm images 0\nweb:latest sha256:1\nreg:5000/web:2 sha256:2\ncm config 1 15\ncm said 1\n| no\ncm end";
 
     #[test]
     fn an_answer_is_read_part_by_part() {

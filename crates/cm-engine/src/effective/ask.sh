@@ -159,7 +159,7 @@ while [ "$number" -lt "$versions" ]; do
     aside "out$number" config "$number" "$@"
     number=$((number + 1))
 done
-aside version docker compose version --short
+aside version limited docker compose version --short
 printf 'cm path %s\n' "$top"
 answer=$(config 0 "$@")
 printf '%s\n' "$answer"

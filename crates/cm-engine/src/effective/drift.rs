@@ -43,7 +43,7 @@ impl Answer {
         }
         let environment = head.service(service).and_then(|service| service.get("environment"));
         let variables = container.other_variables(environment);
-        let comparable = container.version.trim_start_matches('v') == self.version && !hashes.is_empty();
+        let comparable = self.made(container) && !hashes.is_empty();
         // An old Compose hashes those dependencies that were started along, whichever they were.
         let ambiguous = hashes.len() > 1 && definition.depends_on.len() > 1;
         if variables.is_empty() && comparable && !ambiguous {
@@ -60,12 +60,19 @@ impl Answer {
         let mut unchanged = None;
         for container in self.own(&project, service) {
             let same = self.hashes.iter().any(|hashes| hashes.get(service) == Some(&container.config_hash));
-            if !same && container.version.trim_start_matches('v') != self.version {
+            if !same && !self.made(container) {
                 return None;
             }
             unchanged = Some(unchanged.unwrap_or(true) && same);
         }
         unchanged
+    }
+
+    /// Whether this version of Compose made the container. A package's own number is not in the label.
+    fn made(&self, container: &Runs) -> bool {
+        let numbers =
+            |version: &str| version.trim_start_matches('v').split(['-', '+']).next().unwrap_or_default().to_owned();
+        numbers(&container.version) == numbers(&self.version)
     }
 
     /// Why this checkout's containers cannot be told from those of another one that is still there:
@@ -118,7 +125,7 @@ mod tests {
         });
         Answer {
             path: "/srv/app".to_owned(),
-            version: "2.26.1".to_owned(),
+            version: "2.26.1-4".to_owned(),
             head: Ok(Model::new(head)),
             bases: Vec::new(),
             warnings: Vec::new(),

@@ -6,6 +6,7 @@
 //! Resolved values are secrets. They stay in the memory of whoever asked; no type here shows
 //! them, and the messages of Compose are cleaned on the server.
 
+mod absent;
 mod answer;
 mod bundle;
 mod difference;
@@ -13,9 +14,9 @@ mod drift;
 mod fact;
 mod refusal;
 
+pub use absent::absent;
 pub use answer::{Answer, Model, Runs};
 pub use difference::{Difference, differences};
-pub use fact::{EffectiveHost, EffectiveService, External};
 pub use refusal::Refusal;
 
 use crate::Compose;

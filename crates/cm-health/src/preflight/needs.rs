@@ -40,7 +40,7 @@ pub(super) const SESSIONS: Subject = need(
 );
 pub(super) const TOOLS: Subject = need(
     "preflight.tools",
-    "A POSIX shell with git 2.25 or later, `env -C`, `flock -w`, `find -delete`, setsid, sha256sum, stat, awk, sed, xargs, comm and mktemp. Debian and Ubuntu have all of them; for Alpine: `apk add git coreutils findutils util-linux`.",
+    "A POSIX shell with git 2.25 or later, `env -C`, `flock -w`, `find -delete`, setsid, sha256sum, stat, awk, sed, xargs, comm, mktemp, tar, gzip and base64. Debian and Ubuntu have all of them; for Alpine: `apk add git coreutils findutils util-linux`.",
 );
 pub(super) const DOCKER: Subject = need(
     "preflight.docker",
@@ -54,6 +54,10 @@ pub(super) const COMPOSE_FILE: Subject =
     need("preflight.compose-file", "A Compose that accepts the compose file with that server's env file.");
 pub(super) const UNSET_VARIABLE: Subject =
     need("preflight.unset-variable", "Every variable that the compose file wants, in the env file.");
+pub(super) const EXTERNAL: Subject = need(
+    "preflight.external",
+    "The networks and volumes that the compose file calls external, and the files of its configs and secrets.",
+);
 pub(super) const DISK: Subject = need(
     "preflight.disk",
     "Room where Docker keeps its images and where the checkout is: at least 512 MiB, better 5 GiB and a twentieth of the disk.",
@@ -109,7 +113,7 @@ pub(super) const JOB: Subject = other("preflight.job");
 pub(super) const TREE: Subject = other("preflight.tree");
 
 /// All of them, in the order in which a server gets them.
-pub const SUBJECTS: [&Subject; 34] = [
+pub const SUBJECTS: [&Subject; 35] = [
     &HOST,
     &SESSIONS,
     &TUNNELS,
@@ -136,6 +140,7 @@ pub const SUBJECTS: [&Subject; 34] = [
     &PROTECTED,
     &COMPOSE_FILE,
     &UNSET_VARIABLE,
+    &EXTERNAL,
     &ELSEWHERE,
     &STALE_MOUNT,
     &UNWELL,

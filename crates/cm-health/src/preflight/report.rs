@@ -11,6 +11,7 @@ use super::{LIMIT, here, needs};
 use crate::neighbours::{Unwell, unwell};
 use cm_core::{Exit, Log, Result};
 use cm_engine::Container;
+use cm_engine::effective::{Model, absent};
 use cm_host::{Host, Output, Target};
 use cm_project::{HostSpec, Project};
 use jiff::Timestamp;
@@ -126,7 +127,9 @@ impl Report {
             return Ok(());
         }
         if self.facts.get("head").is_some() {
-            let name = self.compose(&coming.compose, &config?);
+            let config = config?;
+            let name = self.compose(&coming.compose, &config);
+            self.external(project, host, &config).await?;
             self.now(project, host, checkout, name).await?;
         }
         let Some(path) = self.facts.get("no-checkout") else { return Ok(()) };
@@ -157,6 +160,24 @@ impl Report {
         }
         let value = cm_host::parse_json(&config.stdout).unwrap_or_default();
         Some(cm_engine::Config::read(&value).project).filter(|name| !name.is_empty())
+    }
+
+    /// What the project uses and does not make: `up` would fail for it, after everything was built.
+    async fn external(&mut self, project: &Project, host: &Host, config: &Output) -> Result<()> {
+        let wanted = match project.effective(host.name()) {
+            Some(known) => known.missing.iter().cloned().collect(),
+            None => serde_json::from_slice(&config.stdout).map(|json| Model::new(json).wanted()).unwrap_or_default(),
+        };
+        for missing in absent(host, &wanted).await? {
+            let (kind, name) = missing.split_once(' ').unwrap_or(("", &missing));
+            let hint = match kind {
+                "file" => "put it there; it belongs to a config or a secret of the compose file".to_owned(),
+                _ => format!("make it there: docker {kind} create {name}; or leave out `external: true`"),
+            };
+            let message = format!("the {kind} {name} is not there, and the compose file wants it");
+            self.findings.push(Finding::fail(Exit::Config, &needs::EXTERNAL, message).hint(hint));
+        }
+        Ok(())
     }
 
     /// What is not well now. It stops nothing: the deployment may be the cure.

@@ -189,18 +189,26 @@ pub struct Mount {
 /// # Errors
 /// [`cm_core::Exit::Config`] with file, line, column and a caret.
 pub fn load(tree: &dyn Tree, files: &[String], env_files: &[String]) -> Result<Compose> {
-    load_in(tree, "", files, env_files)
+    load_in(tree, "", files, env_files, &BTreeMap::new())
 }
 
-/// The same for a Compose that runs in `directory` of the repository.
+/// The same for a Compose that runs in `directory` of the repository, with the values that a server has for
+/// variables, or `None` where it has none.
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_in(tree: &dyn Tree, directory: &str, files: &[String], env_files: &[String]) -> Result<Compose> {
+pub fn load_in(
+    tree: &dyn Tree,
+    directory: &str,
+    files: &[String],
+    env_files: &[String],
+    values: &BTreeMap<String, Option<String>>,
+) -> Result<Compose> {
     let own = files.first().map_or("", |file| tree::parent(file));
     let mut surroundings = Variables::default();
     surroundings.set(load::WORKING_DIRECTORY, &load::up_from(own, directory));
     let (mut variables, refused) = Variables::read(tree, env_files, &surroundings);
+    values.iter().for_each(|(name, value)| variables.put(name, value.as_deref()));
     variables.set(load::WORKING_DIRECTORY, &load::up_from(own, directory));
     let mut loader = Loader::new(tree, directory);
     loader.refuse(refused);

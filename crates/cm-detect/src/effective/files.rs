@@ -1,0 +1,108 @@
+//! The files of a commit that Compose reads, to be sent along with the question.
+
+use crate::commit::CommitTree;
+use crate::repository::Repository;
+use cm_core::Result;
+use cm_engine::effective::{Question, Version};
+use cm_project::compose::Compose;
+use cm_project::{Project, template, tree};
+use git2::Oid;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// More commits of one host than this are not asked about: what runs them is judged by its hash.
+const MAX_BASES: usize = 4;
+
+/// A larger file is none that Compose reads, in bytes.
+const MAX_FILE: usize = 512 << 10;
+
+/// Variables that decide what Compose does, whatever the files say.
+const OWN_VARIABLES: [&str; 2] = ["COMPOSE_PROFILES", "COMPOSE_PROJECT_NAME"];
+
+/// The question to one host, and which version stands for which commit.
+pub struct Asking {
+    /// The question.
+    pub question: Question,
+    /// The number of each commit's version; 0 is the one that is to run.
+    pub versions: BTreeMap<Oid, usize>,
+    /// The files that the commit to run has, of those that Compose reads.
+    pub tracked: BTreeSet<String>,
+}
+
+impl Asking {
+    /// The question about `head` and the commits `bases`.
+    ///
+    /// # Errors
+    /// [`cm_core::Exit::Detect`] if the repository cannot be read.
+    pub fn of(repository: &Repository, project: &Project, head: Oid, bases: &[Oid]) -> Result<Self> {
+        let others = bases.iter().copied().filter(|base| *base != head).take(MAX_BASES);
+        let commits: Vec<Oid> = std::iter::once(head).chain(others).collect();
+        let trees = commits.iter().map(|id| repository.tree(*id)).collect::<Result<Vec<_>>>()?;
+        let mut paths = BTreeSet::new();
+        for (number, tree) in trees.iter().enumerate() {
+            let was = (number > 0).then(|| project.read_compose(tree).ok()).flatten();
+            candidates(project, was.as_ref().unwrap_or(&project.compose), tree, &mut paths);
+        }
+        let protected = project.protected();
+        paths.retain(|path| !protected.iter().any(|file| tree::is_within(path.as_bytes(), file)));
+        let read: Vec<BTreeMap<String, Vec<u8>>> = trees.iter().map(|tree| read(tree, &paths)).collect();
+        let known: BTreeSet<&String> = read.iter().flat_map(BTreeMap::keys).collect();
+        let mut asking = Asking {
+            question: Question { versions: Vec::new(), variables: variables(&project.compose) },
+            versions: BTreeMap::new(),
+            tracked: read[0].keys().cloned().collect(),
+        };
+        for (id, files) in commits.iter().zip(&read) {
+            let gone = known.iter().filter(|path| !files.contains_key(**path)).map(|path| (*path).clone()).collect();
+            let version = Version { files: files.clone(), gone };
+            let number = asking.question.versions.iter().position(|known| *known == version).unwrap_or_else(|| {
+                asking.question.versions.push(version);
+                asking.question.versions.len() - 1
+            });
+            asking.versions.insert(*id, number);
+        }
+        Ok(asking)
+    }
+}
+
+/// Everything that Compose may read for `compose`: its files and what they name, and what stands
+/// alongside them under a name that a variable may lead to.
+fn candidates(project: &Project, compose: &Compose, tree: &CommitTree, paths: &mut BTreeSet<String>) {
+    paths.extend(compose.files.iter().cloned());
+    paths.extend(project.compose_files());
+    paths.extend(project.variable_files());
+    paths.extend(compose.include_env_files.iter().cloned());
+    let mut directories: BTreeSet<String> = compose.files.iter().map(|file| tree::parent(file).to_owned()).collect();
+    directories.insert(project.prefix.clone());
+    for service in &compose.services {
+        let named = service.env_files.iter().map(|file| &file.place).chain(&service.label_files);
+        for path in named.filter_map(|place| place.inside()) {
+            match path.split_once("${") {
+                Some((head, _)) => {
+                    directories.insert(tree::parent(head).to_owned());
+                }
+                None => {
+                    paths.insert(path.to_owned());
+                }
+            }
+        }
+    }
+    let read = |name: &str| name.contains(".env") || [".yml", ".yaml"].iter().any(|end| name.ends_with(end));
+    for directory in directories {
+        let names = tree.names(&directory).into_iter().filter(|name| read(name));
+        paths.extend(names.map(|name| tree::join(&directory, &name)));
+    }
+}
+
+fn read(tree: &CommitTree, paths: &BTreeSet<String>) -> BTreeMap<String, Vec<u8>> {
+    let content = |path: &String| tree::read(tree, path).ok().flatten().filter(|content| content.len() <= MAX_FILE);
+    paths.iter().filter_map(|path| Some((path.clone(), content(path)?))).collect()
+}
+
+/// The variables that the compose files name.
+fn variables(compose: &Compose) -> BTreeSet<String> {
+    let named = compose.templates.iter().filter_map(|template| template::wanted(&template.text, &|_| false).ok());
+    let named = named.flatten().map(|wanted| wanted.name);
+    let own = OWN_VARIABLES.iter().map(|name| (*name).to_owned());
+    // Compose sets the working directory itself, to where it was asked.
+    named.chain(own).filter(|name| name != "PWD").collect()
+}

@@ -1,0 +1,92 @@
+//! What one host answered, and what people should know of it before anything is planned.
+
+use super::files::Asking;
+use super::shared;
+use crate::notes::Notes;
+use cm_core::Result;
+use cm_engine::effective::{Answer, Difference, Model, differences};
+use cm_project::{EffectiveHost, Project};
+use git2::Oid;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One host's answer.
+#[derive(Debug)]
+pub struct Known {
+    /// All of it.
+    pub answer: Answer,
+    /// What later programs need of it.
+    pub fact: EffectiveHost,
+    versions: BTreeMap<Oid, usize>,
+}
+
+impl Known {
+    /// The answer to `asking`, about the commit `head`.
+    pub fn new(answer: Answer, asking: &Asking, head: &str) -> Self {
+        let mut fact = answer.head.as_ref().map(|model| answer.fact(model, head)).unwrap_or_default();
+        // What the commit brings is there when it is wanted.
+        let brought = |path: &str| asking.tracked.contains(path);
+        let brought: BTreeSet<String> = answer
+            .missing_files()
+            .filter(|(_, inside)| inside.is_some_and(brought))
+            .map(|(path, _)| format!("file {path}"))
+            .collect();
+        fact.missing.retain(|missing| !brought.contains(missing));
+        Known { answer, fact, versions: asking.versions.clone() }
+    }
+
+    /// The model of the version that is to run.
+    pub fn head(&self) -> Option<&Model> {
+        self.answer.head.as_ref().ok()
+    }
+
+    /// Whether Compose starts the service by itself.
+    pub fn starts(&self, service: &str) -> bool {
+        self.fact.services.contains_key(service)
+    }
+
+    /// What differs in `service` between what `base` says and what is to run; `None` where nobody asked
+    /// about that commit, or one of the two does not start the service.
+    pub fn differences(&self, base: Oid, service: &str) -> Option<BTreeSet<Difference>> {
+        match self.versions.get(&base)? {
+            0 => self.starts(service).then(BTreeSet::new),
+            number => differences(self.answer.bases.get(number - 1)?.as_ref()?, self.head()?, service),
+        }
+    }
+
+    /// Says what is odd, and refuses what would go wrong without a word.
+    ///
+    /// # Errors
+    /// [`cm_core::Exit::Config`] if another checkout there has the same project.
+    pub fn check(&self, host: &str, project: &Project, running: &BTreeSet<String>, notes: &Notes) -> Result<()> {
+        let answer = &self.answer;
+        if let Some((other, theirs)) = answer.other_checkout(&project.prefix, running) {
+            return Err(shared(host, project, &answer.path, other, theirs, &self.fact.project));
+        }
+        if answer.containers.is_none() {
+            notes.warn(format!(
+                "{host}: Docker there does not answer: what drifted since the last deployment is not known"
+            ));
+        }
+        for line in &answer.warnings {
+            if let Some((_, variable)) = line.split_once("The \\\"").filter(|_| line.contains("variable is not set")) {
+                let name = variable.split('\\').next().unwrap_or_default();
+                notes.warn(format!("{host}: the variable {name} is not set there: Compose takes it as empty"));
+            }
+        }
+        self.check_profiles(host, project, notes);
+        Ok(())
+    }
+
+    /// Compose ignores its variable where profiles are named, as cm does with those of cm.toml.
+    fn check_profiles(&self, host: &str, project: &Project, notes: &Notes) {
+        let (there, own) = (self.answer.profiles(), &project.config.compose.profiles);
+        let others: Vec<_> = there.iter().filter(|name| !own.contains(name)).cloned().collect();
+        if !own.is_empty() && !others.is_empty() {
+            notes.warn(format!(
+                "{host}: COMPOSE_PROFILES there also switches on {}, and cm.toml says otherwise ([compose] profiles = {own:?}): \
+                 their services are not deployed",
+                others.join(", ")
+            ));
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What the hosts' own Compose says of the project, for the commit that runs and for the one that is
+//! to run. It is asked once a run, alongside the ledgers, and decides wherever it answers; the
+//! model of this machine says why, and stands in where there is no server.
+
+mod files;
+mod known;
+mod plan;
+pub mod resolve;
+
+pub use plan::{Adjusted, SETTINGS};
+pub use resolve::Values;
+
+use crate::bases::{Base, Bases};
+use crate::notes::Notes;
+use crate::repository::Repository;
+use cm_core::{Exit, Failure, Result};
+use cm_engine::Compose;
+use cm_engine::effective::Asked;
+use cm_host::Host;
+use cm_project::{EffectiveHost, Project};
+use files::Asking;
+use futures_util::future::join_all;
+use git2::Oid;
+use known::Known;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the hosts that answered say.
+#[derive(Debug, Default)]
+pub struct Effective {
+    hosts: BTreeMap<String, Known>,
+}
+
+impl Effective {
+    /// Asks each of `hosts` about the commits that it runs and about `head`.
+    ///
+    /// # Errors
+    /// [`Exit::Config`] with Compose's own message if a host does not take the file of `head`, or if two
+    /// checkouts on one host share a project; [`Exit::Unreachable`] if one does not answer in time.
+    pub async fn ask(
+        repository: &Repository,
+        project: &Project,
+        head: Oid,
+        bases: &Bases,
+        hosts: &[Host],
+        notes: &Notes,
+    ) -> Result<Self> {
+        let mut asked = Vec::new();
+        for host in hosts {
+            let checkout = project.host(host.name())?.checkout()?;
+            let asking = Asking::of(repository, project, head, &running(bases, host.name()))?;
+            asked.push((host, Compose::of(project, host, &checkout), asking));
+        }
+        let answers = join_all(asked.iter().map(|(_, compose, asking)| compose.effective(&asking.question))).await;
+        let mut effective = Effective::default();
+        for ((host, _, asking), answer) in asked.iter().zip(answers) {
+            match answer? {
+                Asked::Nothing => {}
+                Asked::Unknown(why) => notes.warn(format!(
+                    "{}: Compose there could not be asked what the project is ({why}): decided from the commit alone",
+                    host.name()
+                )),
+                Asked::Answer(answer) => {
+                    let known = Known::new(*answer, asking, &head.to_string());
+                    known.check(host.name(), project, &services(bases, host.name()), notes)?;
+                    effective.hosts.insert(host.name().to_owned(), known);
+                }
+            }
+        }
+        Ok(effective)
+    }
+
+    /// Whether no host was asked, or none answered.
+    pub fn is_empty(&self) -> bool {
+        self.hosts.is_empty()
+    }
+
+    /// For the document: what later programs need, by host. `drift` is what the plan found.
+    pub fn facts(&self, project: &Project, drift: &BTreeMap<(String, String), BTreeSet<String>>) -> Value {
+        let fact = |(host, known): (&String, &Known)| {
+            let mut fact: EffectiveHost = known.fact.clone();
+            fact.services.retain(|service, _| project.host_of(service).is_none_or(|of| of.name == *host));
+            let own = drift.iter().filter(|((of, _), _)| of == host);
+            fact.drift = own.map(|((_, service), keys)| (service.clone(), keys.clone())).collect();
+            (host.clone(), serde_json::to_value(fact).unwrap_or_default())
+        };
+        self.hosts.iter().map(fact).collect::<serde_json::Map<_, _>>().into()
+    }
+}
+
+/// The commits that services of a host run, those of most services first.
+fn running(bases: &Bases, host: &str) -> Vec<Oid> {
+    let Bases::Hosts(hosts) = bases else { return Vec::new() };
+    let mut counts: BTreeMap<Oid, usize> = BTreeMap::new();
+    for base in hosts.get(host).into_iter().flat_map(BTreeMap::values) {
+        if let Base::Commit { id, .. } = base {
+            *counts.entry(*id).or_default() += 1;
+        }
+    }
+    let mut commits: Vec<_> = counts.into_iter().collect();
+    commits.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    commits.into_iter().map(|(id, _)| id).collect()
+}
+
+/// The services that the ledger of a host says run there.
+fn services(bases: &Bases, host: &str) -> BTreeSet<String> {
+    let Bases::Hosts(hosts) = bases else { return BTreeSet::new() };
+    hosts.get(host).into_iter().flat_map(BTreeMap::keys).cloned().collect()
+}
+
+/// Two checkouts on one host that would take each other's containers or releases for their own.
+fn shared(host: &str, project: &Project, here: &str, other: &str, theirs: &str, ours: &str) -> Failure {
+    let name = project.name();
+    let message = match theirs == ours {
+        true => format!(
+            "on {host}: the containers of the compose project {ours} come from {other}, and this deployment's checkout is {here}: \
+             each would replace the other's"
+        ),
+        false => format!(
+            "on {host}: the releases of the project {name} run from {other}, as the compose project {theirs}; \
+             {here} is another checkout, as {ours}: both cannot have one ledger"
+        ),
+    };
+    Failure::new(Exit::Config, "detect.shared-project", message).hint(format!(
+        "give this one a `project` of its own in cm.toml, and a compose project name of its own (COMPOSE_PROJECT_NAME in its .env); \
+         or deploy to {other}: checkout = \"{other}\""
+    ))
+}

@@ -1,0 +1,134 @@
+//! What a host's own Compose says of the project: decided once a run by cm-detect, carried in the
+//! document, and used by every later program in the place of deriving it again. No value of an
+//! environment is in it.
+
+use crate::Project;
+use cm_core::{CommonArgs, Document, Result};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A host's project as its own Compose says it.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(default)]
+pub struct EffectiveHost {
+    /// The compose project's name: the label of its containers.
+    pub project: String,
+    /// The commit whose compose file and `cm.toml` count.
+    pub commit: String,
+    /// The version of Compose there.
+    pub compose: String,
+    /// The services that Compose starts there, or would if they are that host's.
+    pub services: BTreeMap<String, EffectiveService>,
+    /// Images that are built, each with every service that runs it.
+    pub images: BTreeMap<String, BTreeSet<String>>,
+    /// What the project uses and does not make.
+    pub external: External,
+    /// What of that the host does not have, as `network NAME`, `volume NAME` or `file PATH`.
+    pub missing: Vec<String>,
+    /// What runs there otherwise than its configuration says, by service: settings by name.
+    pub drift: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// A service as a host's Compose starts it.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(default)]
+pub struct EffectiveService {
+    /// How many containers it has; 0 is an answer.
+    pub replicas: u64,
+    /// Whether another service waits until it has ended well (`service_completed_successfully`).
+    pub job: bool,
+    /// The image it runs.
+    pub image: String,
+    /// Whether Compose builds that image.
+    pub builds: bool,
+    /// The name of its container, where it is fixed.
+    pub container_name: Option<String>,
+    /// The ports of the host that it publishes, as `ADDRESS:PORT/PROTOCOL`.
+    pub ports: Vec<String>,
+}
+
+/// What a project uses and others make.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(default)]
+pub struct External {
+    /// Networks.
+    pub networks: BTreeSet<String>,
+    /// Volumes.
+    pub volumes: BTreeSet<String>,
+    /// The files of configs and secrets.
+    pub files: BTreeSet<String>,
+}
+
+impl EffectiveHost {
+    /// What the document of a run knows, by host, of the commit that is deployed.
+    fn known(doc: &Document) -> BTreeMap<String, Self> {
+        let hosts = doc.facts("detect").and_then(|facts| facts.get("effective")).and_then(|hosts| hosts.as_object());
+        let read = hosts.into_iter().flatten().filter_map(|(host, fact)| {
+            let fact: EffectiveHost = serde_json::from_value(fact.clone()).ok()?;
+            let counts = Some(fact.commit.as_str()) == doc.commit() && !fact.project.is_empty();
+            counts.then(|| (host.clone(), fact))
+        });
+        read.collect()
+    }
+}
+
+impl Project {
+    /// The project of a run: what its document knows of the hosts' own Compose counts.
+    ///
+    /// # Errors
+    /// As [`Project::load`].
+    pub fn of_run(common: &CommonArgs, doc: &Document) -> Result<Self> {
+        let mut project = Project::load(common)?;
+        project.effective = EffectiveHost::known(doc);
+        Ok(project)
+    }
+
+    /// What the Compose of `host` says, if it was asked in this run.
+    pub fn effective(&self, host: &str) -> Option<&EffectiveHost> {
+        self.effective.get(host)
+    }
+
+    /// What the Compose of its host says of `service`, if it was asked in this run.
+    pub fn effective_service(&self, service: &str) -> Option<&EffectiveService> {
+        self.effective(&self.host_of(service)?.name)?.services.get(service)
+    }
+
+    /// How many containers `service` has: by its host's Compose, else as the compose file here says.
+    pub fn replicas(&self, service: &str) -> u64 {
+        let here = || self.compose.service(service).map_or(1, |service| u64::from(service.replicas));
+        self.effective_service(service).map_or_else(here, |service| service.replicas)
+    }
+
+    /// Whether nothing says that `service` stays: another one waits for its good end, or it has no restart
+    /// policy, health check, probe or port.
+    pub fn may_end(&self, service: &str) -> bool {
+        let waited_for = self.effective_service(service).is_some_and(|service| service.job);
+        let here = self.compose.service(service).is_some_and(|service| service.looks_like_a_job());
+        waited_for || here && self.rules(service).probe.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Config;
+    use serde_json::json;
+    use std::path::PathBuf;
+
+    #[test]
+    fn what_a_host_said_counts_for_the_commit_it_was_asked_about() {
+        let config = Config::parse("cm.toml", "[hosts.web]\naddress = \"a@b\"\n").expect("valid");
+        let mut project = Project::of(PathBuf::from("/x"), PathBuf::from("/x"), String::new(), config);
+        assert_eq!((project.replicas("worker"), project.may_end("migrate")), (1, false));
+        let mut doc = Document::start("cm-detect", "ada", false);
+        doc.set_target("shop", None, Some("c1"));
+        let services = json!({"worker": {"replicas": 0, "later": 1}, "migrate": {"replicas": 1, "job": true}});
+        doc.set_facts(json!({"effective": {"web": {"project": "shop-y", "commit": "c1", "services": services}}}));
+        project.effective = EffectiveHost::known(&doc);
+        assert_eq!((project.replicas("worker"), project.may_end("migrate")), (0, true));
+        assert_eq!(project.effective("web").map(|host| host.project.as_str()), Some("shop-y"));
+        doc.set_target("shop", None, Some("c2"));
+        assert!(EffectiveHost::known(&doc).is_empty(), "another commit");
+    }
+}

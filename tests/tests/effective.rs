@@ -1,0 +1,438 @@
+//! What a server's own Compose says is what counts: names, profiles, replicas, variables and drift that
+//! only the server knows. One sandbox, and on it one small project of its own.
+
+#[path = "effective/differential.rs"]
+mod differential;
+
+use cm_testkit::{Answer, Sandbox};
+use serde_json::Value;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Never in a document, a log or an argument.
+const PLANTED: &str = "planted-4711-nobody-may-see-me";
+
+const TOML: &str = r#"project = "shop"
+branch = "main"
+repository = "/home/curateme/shop.git"
+
+[compose]
+files = ["compose.yml"]
+
+[hosts.web]
+address = "curateme@${PLATFORM_VPS_IP}"
+checkout = "~/shop"
+
+[protect]
+files = [".env"]
+
+[health]
+window = "2s"
+"#;
+
+const COMPOSE: &str = r#"name: ${STACK:-shop}
+x-idle: &idle
+  image: curateme/redis:1
+  entrypoint: [sleep, "3600"]
+  restart: always
+  stop_grace_period: 1s
+  init: true
+services:
+  web:
+    <<: *idle
+    image: shop-web
+    build: '${ROOT}/web'
+    environment:
+      COLOUR: ${COLOUR:-red}
+      API_TOKEN: ${API_TOKEN}
+    env_file: '.env.${STAGE}'
+    volumes: ['./conf/${STAGE}/site.conf:/site.conf:ro']
+    depends_on:
+      migrate: {condition: service_completed_successfully}
+    ports: ['127.0.0.1:18080:80']
+    healthcheck: {test: [CMD, 'true'], interval: 60s, retries: 1}
+  migrate:
+    image: shop-web
+    entrypoint: ['true']
+    restart: 'no'
+  worker: {<<: *idle, profiles: [worker]}
+  never: {<<: *idle, profiles: [never]}
+  off: {<<: *idle, scale: 0}
+  few:
+    <<: *idle
+    deploy: {replicas: "${WORKERS:-1}"}
+"#;
+
+/// The project, deployed once.
+struct Shop {
+    sandbox: Sandbox,
+    laptop: PathBuf,
+}
+
+impl Shop {
+    fn open() -> Shop {
+        let sandbox = Sandbox::up("effective");
+        let laptop = sandbox.home.path().join("shop");
+        let shop = Shop { sandbox, laptop };
+        shop.on("git init -q --bare -b main shop.git && mkdir shop");
+        let env = format!(
+            "STACK=shop-x\nCOMPOSE_PROJECT_NAME=shop-y\nCOMPOSE_PROFILES=worker\nWORKERS=0\nROOT=.\nSTAGE=prod\nAPI_TOKEN={PLANTED}\n"
+        );
+        shop.on(&format!("printf '%s' '{env}' > shop/.env"));
+        std::fs::create_dir_all(&shop.laptop).expect("directory");
+        shop.local(
+            "git init -q -b main . && git remote add origin ssh://curateme@$PLATFORM_VPS_IP/home/curateme/shop.git",
+        );
+        for (path, text) in [
+            ("cm.toml", TOML),
+            ("compose.yml", COMPOSE),
+            (".env.prod", "STAGED=one # a comment\n"),
+            ("conf/prod/site.conf", "a\n"),
+            ("conf/other/site.conf", "a\n"),
+            ("web/Dockerfile", "FROM curateme/redis:1\nCOPY app /app\n"),
+            ("web/app", "1\n"),
+        ] {
+            shop.write(path, text);
+        }
+        shop.push("begin");
+        shop
+    }
+
+    /// Runs a line on the server and wants success.
+    fn on(&self, line: &str) -> String {
+        self.sandbox.server("platform", &["sh", "-c", line])
+    }
+
+    /// Runs a line on the laptop, in the project.
+    fn run(&self, line: &str) -> Answer {
+        let directory = self.laptop.display().to_string();
+        self.sandbox.home.run("bash", &["-c", &format!("set -o pipefail; {line}")], &directory, None)
+    }
+
+    fn local(&self, line: &str) {
+        let answer = self.run(line);
+        assert_eq!(answer.code, 0, "{line}: {answer:?}");
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let file = self.laptop.join(path);
+        std::fs::create_dir_all(file.parent().expect("parent")).expect("directory");
+        std::fs::write(file, text).expect(path);
+    }
+
+    fn change(&self, path: &str, from: &str, to: &str) {
+        let text = std::fs::read_to_string(self.laptop.join(path)).expect(path);
+        assert_eq!(text.matches(from).count(), 1, "{from:?} is once in {path}");
+        self.write(path, &text.replacen(from, to, 1));
+    }
+
+    /// A commit that no server has yet.
+    fn commit(&self, message: &str) {
+        self.local(&format!("git add -A && git commit -qm '{message}'"));
+    }
+
+    fn push(&self, message: &str) {
+        self.commit(message);
+        self.local("git push -q origin HEAD:main");
+    }
+
+    /// Throws away what was not pushed.
+    fn reset(&self) {
+        self.local("git reset -q --hard origin/main");
+    }
+
+    fn detect(&self, flags: &str) -> Plan {
+        let answer = self.run(&format!("cm-detect {flags} </dev/null"));
+        assert_eq!(answer.code, 0, "{}", answer.stderr);
+        assert!(!format!("{}{}", answer.stdout, answer.stderr).contains(PLANTED), "a value is shown");
+        Plan { document: answer.document(), said: answer.stderr }
+    }
+
+    fn deploy(&self) {
+        let answer = self.run("cm-detect </dev/null | cm-build | cm-health | cm-verify --skip-canary | cm-record");
+        assert_eq!(answer.code, 0, "{}", answer.stderr);
+        assert!(!format!("{}{}", answer.stdout, answer.stderr).contains(PLANTED), "a value is shown");
+    }
+
+    /// What a question leaves on the server: nothing.
+    fn left(&self) -> String {
+        self.on("ls -d /tmp/cm-compose.* 2>/dev/null || :")
+    }
+}
+
+/// What was planned.
+struct Plan {
+    document: Value,
+    said: String,
+}
+
+impl Plan {
+    fn service(&self, name: &str) -> &Value {
+        let services = self.document["services"].as_array().expect("services");
+        services.iter().find(|service| service["name"] == name).unwrap_or_else(|| panic!("no {name}"))
+    }
+
+    fn action(&self, name: &str) -> &str {
+        self.service(name)["action"].as_str().expect("an action")
+    }
+
+    fn rules(&self, name: &str) -> Vec<&str> {
+        let reasons = self.service(name)["reasons"].as_array().expect("reasons");
+        reasons.iter().filter_map(|reason| reason["rule"].as_str()).collect()
+    }
+
+    fn fact(&self) -> &Value {
+        &self.document["facts"]["detect"]["effective"]["web"]
+    }
+
+    /// The services with something to do.
+    fn acted(&self) -> Vec<&str> {
+        let services = self.document["services"].as_array().expect("services");
+        services
+            .iter()
+            .filter(|service| service["action"] != "none")
+            .filter_map(|service| service["name"].as_str())
+            .collect()
+    }
+}
+
+#[test]
+fn what_the_servers_compose_says_counts() {
+    let shop = Shop::open();
+    let cases: [(&str, fn(&Shop)); 12] = [
+        ("names, profiles, replicas and jobs are the server's", names_profiles_replicas),
+        ("what was deployed once is deployed again", second_deployment),
+        ("another spelling changes nothing", spelling),
+        ("a changed setting is named", settings),
+        ("variables that only the server knows lead to files", variables),
+        ("drift is named, and applied where cm.toml says so", drift),
+        ("what others make and is missing is found before the build", external),
+        ("a file that Compose refuses is refused in its words", refused),
+        ("an old Compose is told which version it takes", old_compose),
+        ("a second checkout with the same project is refused", staging),
+        ("made-up projects are judged as Compose judges them", differs_as_compose_says),
+        ("a Compose that hangs is given up", hangs),
+    ];
+    for (name, case) in cases {
+        eprintln!("case: {name}");
+        case(&shop);
+        assert_eq!(shop.left(), "", "{name}: something was left on the server");
+    }
+}
+
+fn names_profiles_replicas(shop: &Shop) {
+    shop.deploy();
+    let plan = shop.detect("");
+    assert_eq!(plan.acted(), [""; 0], "{}", plan.said);
+    let fact = plan.fact();
+    assert_eq!(fact["project"], "shop-y");
+    assert_eq!(fact["commit"], plan.document["commit"]);
+    let services = &fact["services"];
+    assert_eq!((&services["off"]["replicas"], &services["few"]["replicas"]), (&0.into(), &0.into()));
+    assert_eq!((&services["migrate"]["job"], &services["web"]["job"]), (&true.into(), &false.into()));
+    assert_eq!(services["web"]["ports"][0], "127.0.0.1:18080/tcp");
+    assert!(services.get("never").is_none(), "{services}");
+    assert_eq!(fact["images"]["shop-web"], serde_json::json!(["migrate", "web"]));
+    let running = shop.on("docker ps --format '{{.Label \"com.docker.compose.project\"}}/{{.Label \"com.docker.compose.service\"}}' | sort");
+    assert_eq!(running, "shop-y/web\nshop-y/worker", "the profile's service was deployed");
+}
+
+fn second_deployment(shop: &Shop) {
+    shop.change("compose.yml", "${COLOUR:-red}", "${COLOUR:-blue}");
+    shop.push("blue");
+    shop.deploy();
+    let colour = shop.on("docker exec shop-y-web-1 printenv COLOUR");
+    assert_eq!(colour, "blue");
+    assert_eq!(shop.detect("").acted(), [""; 0]);
+}
+
+fn spelling(shop: &Shop) {
+    shop.change("compose.yml", "interval: 60s", "interval: 1m");
+    shop.change("compose.yml", "['127.0.0.1:18080:80']", "[{target: 80, published: '18080', host_ip: 127.0.0.1}]");
+    shop.change(".env.prod", "# a comment", "# another comment");
+    shop.commit("the same");
+    let plan = shop.detect("");
+    assert_eq!(plan.acted(), [""; 0], "{}", plan.said);
+    assert!(plan.said.contains("means the same"), "{}", plan.said);
+    shop.reset();
+}
+
+fn settings(shop: &Shop) {
+    shop.change("compose.yml", "retries: 1", "retries: 2");
+    shop.change(".env.prod", "STAGED=one", "STAGED=two");
+    shop.commit("not pushed");
+    let head = shop.on("git -C shop rev-parse HEAD");
+    let plan = shop.detect("--dry-run");
+    assert_eq!(plan.action("web"), "recreate", "{}", plan.said);
+    let rules = plan.rules("web");
+    for rule in ["compose-configuration:environment.STAGED", "compose-configuration:healthcheck.retries"] {
+        assert!(rules.contains(&rule), "{rule}: {rules:?}");
+    }
+    assert_eq!(plan.action("worker"), "none");
+    assert_eq!(shop.on("git -C shop rev-parse HEAD; git -C shop status --porcelain"), format!("{head}\n?? .env"));
+    shop.reset();
+}
+
+fn variables(shop: &Shop) {
+    for (path, action) in [("web/app", "build"), ("conf/prod/site.conf", "restart"), ("conf/other/site.conf", "none")] {
+        shop.write(path, "changed\n");
+        shop.commit(path);
+        let plan = shop.detect("");
+        assert_eq!(plan.action("web"), action, "{path}: {}", plan.said);
+        shop.reset();
+    }
+}
+
+fn drift(shop: &Shop) {
+    shop.on("sed -i 's/^WORKERS=/COLOUR=green\\nWORKERS=/' shop/.env");
+    let plan = shop.detect("");
+    assert_eq!((plan.action("web"), plan.rules("web")), ("none", vec!["drift:environment.COLOUR"]), "{}", plan.said);
+    assert!(plan.said.contains("does not run as its configuration says"), "{}", plan.said);
+    assert_eq!(plan.fact()["drift"]["web"][0], "environment.COLOUR");
+    shop.write("cm.toml", &format!("{TOML}\n[deploy]\ndrift = \"apply\"\n"));
+    shop.push("apply what drifted");
+    let plan = shop.detect("");
+    assert_eq!((plan.action("web"), plan.action("worker")), ("recreate", "none"), "{}", plan.said);
+    shop.deploy();
+    assert_eq!(shop.on("docker exec shop-y-web-1 printenv COLOUR"), "green");
+    assert_eq!(shop.detect("").acted(), [""; 0]);
+    // Somebody pulls, and the tag is another image's.
+    shop.on("docker tag curateme/redis:1 kept && docker tag curateme/python:1 curateme/redis:1");
+    let plan = shop.detect("");
+    assert_eq!((plan.action("worker"), plan.rules("worker")), ("recreate", vec!["drift:image"]), "{}", plan.said);
+    assert_eq!(plan.action("web"), "none");
+    shop.on("docker tag kept curateme/redis:1 && docker rmi kept");
+}
+
+fn external(shop: &Shop) {
+    let text = std::fs::read_to_string(shop.laptop.join("compose.yml")).expect("compose.yml");
+    let more = "networks:\n  default: {name: edge, external: true}\nvolumes:\n  pool: {external: true}\nsecrets:\n  key: {file: ./key.pem}\n";
+    shop.write("compose.yml", &format!("{text}{more}"));
+    shop.change("compose.yml", "image: shop-web\n    build", "image: shop-web\n    secrets: [key]\n    build");
+    shop.push("things that others make");
+    let plan = shop.detect("");
+    let missing = plan.fact()["missing"].to_string();
+    for what in ["network edge", "file /home/curateme/shop/key.pem"] {
+        assert!(missing.contains(what), "{what}: {missing}");
+    }
+    let answer = shop.run("cm-detect </dev/null | cm-health --preflight");
+    assert_eq!(
+        (answer.code, &answer.document()["error"]["code"]),
+        (6, &"preflight.external".into()),
+        "{}",
+        answer.stderr
+    );
+    assert!(answer.stderr.contains("docker network create edge"), "{}", answer.stderr);
+    shop.local("git revert --no-edit HEAD >/dev/null && git push -q origin HEAD:main");
+}
+
+fn refused(shop: &Shop) {
+    for (to, words) in [
+        ("imge: shop-web\n    build", vec!["compose.yml", "imge"]),
+        ("image: [\n    build", vec!["compose.yml", "line"]),
+    ] {
+        shop.change("compose.yml", "image: shop-web\n    build", to);
+        shop.commit("wrong");
+        let answer = shop.run("cm-detect </dev/null");
+        assert_eq!(answer.code, 6, "{}", answer.stderr);
+        for word in words {
+            assert!(answer.stderr.contains(word), "{word}: {}", answer.stderr);
+        }
+        shop.reset();
+    }
+    // What Compose says may quote a value.
+    shop.change("compose.yml", "127.0.0.1:18080:80", "127.0.0.1:18080:${API_TOKEN}");
+    shop.commit("a value in the wrong place");
+    let answer = shop.run("cm-detect </dev/null");
+    assert_eq!((answer.code, &answer.document()["error"]["code"]), (6, &"compose.config".into()), "{}", answer.stderr);
+    assert!(!format!("{}{}", answer.stdout, answer.stderr).contains(PLANTED), "a value is shown: {}", answer.stderr);
+    shop.reset();
+}
+
+/// Puts another Compose in front of the server's own; `body` is a shell script's.
+fn with_compose(shop: &Shop, body: &str, case: impl FnOnce()) {
+    let metadata = r#"{"SchemaVersion":"0.1.0","Vendor":"t","Version":"v2.18.1","ShortDescription":"t"}"#;
+    let script = format!("#!/bin/sh\ncase $1 in docker-cli-plugin-metadata) echo '{metadata}'; exit ;; esac\n{body}\n");
+    let write = "mkdir -p ~/.docker/cli-plugins && printf";
+    let encoded: String = script.bytes().map(|byte| format!("\\{byte:03o}")).collect();
+    shop.on(&format!(
+        "{write} '{encoded}' > ~/.docker/cli-plugins/docker-compose && chmod +x ~/.docker/cli-plugins/docker-compose"
+    ));
+    case();
+    shop.on("rm -r ~/.docker/cli-plugins");
+}
+
+fn old_compose(shop: &Shop) {
+    let body = "case \"$*\" in *version*) echo 2.18.1 ;; *) echo 'validating compose.yml: (root) Additional property include is not allowed'; exit 15 ;; esac";
+    with_compose(shop, body, || {
+        let answer = shop.run("cm-detect </dev/null");
+        assert_eq!(
+            (answer.code, &answer.document()["error"]["code"]),
+            (6, &"compose.config".into()),
+            "{}",
+            answer.stderr
+        );
+        assert!(answer.stderr.contains("Docker Compose 2.20.3 or later; web has 2.18.1"), "{}", answer.stderr);
+    });
+}
+
+fn staging(shop: &Shop) {
+    shop.on("cp -a shop staging && sed -i 's/shop-y/shop-staging/' staging/.env");
+    for name in ["shop-staging", "shop-y"] {
+        shop.on(&format!("sed -i 's/^COMPOSE_PROJECT_NAME=.*/COMPOSE_PROJECT_NAME={name}/' staging/.env"));
+        let answer = shop.run("cm-detect --host \"web=curateme@$PLATFORM_VPS_IP:~/staging\" </dev/null");
+        let error = &answer.document()["error"]["code"];
+        assert_eq!((answer.code, error), (6, &"detect.shared-project".into()), "{name}: {}", answer.stderr);
+        assert!(answer.stderr.contains("/home/curateme/shop"), "{}", answer.stderr);
+    }
+    shop.on("rm -r staging");
+}
+
+fn hangs(shop: &Shop) {
+    with_compose(shop, "sleep 600", || {
+        let answer = shop.run("cm-detect </dev/null");
+        assert_eq!(
+            (answer.code, &answer.document()["error"]["code"]),
+            (7, &"host.timeout".into()),
+            "{}",
+            answer.stderr
+        );
+    });
+}
+
+/// How many projects are made up; `CM_EFFECTIVE_PROJECTS` for more, and `CM_COMPOSE` for another Compose than
+/// the server's, on this machine.
+const PROJECTS: usize = 24;
+
+fn differs_as_compose_says(shop: &Shop) {
+    let count = std::env::var("CM_EFFECTIVE_PROJECTS").ok().map_or(PROJECTS, |text| text.parse().expect("a number"));
+    let made = shop.sandbox.home.path().join("made");
+    differential::write(&made, count);
+    let answer = match std::env::var("CM_COMPOSE") {
+        Ok(compose) => {
+            let output = Command::new("sh").args(["-c", differential::ASK, "sh"]).arg(&made).arg(compose).output();
+            String::from_utf8(output.expect("sh").stdout).expect("text")
+        }
+        Err(_) => {
+            let ssh = "ssh -F \"$CM_SSH_CONFIG\" curateme@$PLATFORM_VPS_IP";
+            let made = made.display();
+            shop.local(&format!("tar -C {made} -cf - . | {ssh} 'mkdir /tmp/made && tar -C /tmp/made -xf -'"));
+            let answer = shop
+                .sandbox
+                .server("platform", &["sh", "-c", differential::ASK, "sh", "/tmp/made", "docker", "compose"]);
+            shop.on("rm -r /tmp/made");
+            answer
+        }
+    };
+    let tally = differential::compare(&answer);
+    eprintln!(
+        "{count} projects: {} services, {} replaced, {} missed, {} extra",
+        tally.services,
+        tally.replaced,
+        tally.missed.len(),
+        tally.extra.len()
+    );
+    assert!(tally.services >= count && tally.replaced * 20 > tally.services, "{tally:?}");
+    assert_eq!(tally.missed, [""; 0]);
+    assert!(tally.extra.len() * 100 < tally.services, "{:?}", tally.extra);
+}
