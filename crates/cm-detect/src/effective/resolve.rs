@@ -5,7 +5,7 @@ use super::{Effective, Known};
 use cm_core::Result;
 use cm_engine::effective::Model;
 use cm_project::Project;
-use cm_project::compose::Compose;
+use cm_project::compose::{Compose, Warning};
 use cm_project::tree::Tree;
 use std::collections::BTreeMap;
 
@@ -40,16 +40,24 @@ fn values(known: &Known) -> BTreeMap<String, Option<String>> {
 pub fn load(tree: &dyn Tree, of: &Project, project: &Project, values: &Values) -> Result<Compose> {
     let mut whole = of.read_compose(tree)?;
     for (host, values) in values {
-        let Ok(there) = of.read_compose_with(tree, values) else { continue };
-        for service in there.services {
-            if project.host_of(&service.name).is_some_and(|of| of.name != *host) {
-                continue;
-            }
-            match whole.services.iter_mut().find(|known| known.name == service.name) {
-                Some(known) => *known = service,
-                None => whole.services.push(service),
-            }
+        if let Ok(there) = of.read_compose_with(tree, values) {
+            take(&mut whole, there, &|service| project.host_of(service).is_none_or(|of| of.name == *host));
         }
     }
     Ok(whole)
+}
+
+/// Puts what a host's values make of `own` services, and of the whole, in the place of what is known without.
+fn take(whole: &mut Compose, there: Compose, own: &dyn Fn(&str) -> bool) {
+    whole.name = there.name;
+    whole.profiles.extend(there.profiles);
+    let is_own = |warning: &Warning| warning.service.as_deref().is_none_or(own);
+    whole.warnings.retain(|warning| !is_own(warning));
+    whole.warnings.extend(there.warnings.into_iter().filter(is_own));
+    for service in there.services.into_iter().filter(|service| own(&service.name)) {
+        match whole.services.iter_mut().find(|known| known.name == service.name) {
+            Some(known) => *known = service,
+            None => whole.services.push(service),
+        }
+    }
 }
