@@ -6,6 +6,7 @@ mod differential;
 
 use cm_testkit::{Answer, Sandbox};
 use serde_json::Value;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -196,10 +197,18 @@ impl Plan {
     }
 }
 
+/// What is tried on the project; it leaves it as it was, or further on.
+type Case = fn(&Shop);
+
+/// For whoever waits.
+fn tell(line: &str) {
+    let _nobody_reads = writeln!(std::io::stderr(), "{line}");
+}
+
 #[test]
 fn what_the_servers_compose_says_counts() {
     let shop = Shop::open();
-    let cases: [(&str, fn(&Shop)); 12] = [
+    let cases: [(&str, Case); 12] = [
         ("names, profiles, replicas and jobs are the server's", names_profiles_replicas),
         ("what was deployed once is deployed again", second_deployment),
         ("another spelling changes nothing", spelling),
@@ -214,7 +223,7 @@ fn what_the_servers_compose_says_counts() {
         ("a Compose that hangs is given up", hangs),
     ];
     for (name, case) in cases {
-        eprintln!("case: {name}");
+        tell(&format!("case: {name}"));
         case(&shop);
         assert_eq!(shop.left(), "", "{name}: something was left on the server");
     }
@@ -429,13 +438,8 @@ fn thousands_of_projects_are_judged_as_compose_judges_them() {
 fn judge(count: usize, answer: &str) {
     let tally = differential::compare(answer);
     let (missed, extra) = (&tally.missed, &tally.extra);
-    eprintln!(
-        "{count} projects: {} services, {} replaced, {} missed, {} extra",
-        tally.services,
-        tally.replaced,
-        missed.len(),
-        extra.len()
-    );
+    let counts = (tally.services, tally.replaced, missed.len(), extra.len());
+    tell(&format!("{count} projects; services, replaced, missed, extra: {counts:?}"));
     assert!(tally.services >= count && tally.replaced * 20 > tally.services, "{tally:?}");
     assert_eq!(*missed, [""; 0]);
     assert!(extra.len() * 100 < tally.services, "{extra:?}");

@@ -101,6 +101,14 @@ dependent() {
     printf '%s\n' "$resolved" | hashes 1
 }
 
+# The project's containers that have another hash.
+unlike() {
+    printf '%s\n' "$found" | grep -F "\"project\":\"$project\"" | sed -n 's/.*"config_hash":"\([0-9a-f]*\)".*/\1/p' |
+        while IFS= read -r hash; do
+            case $plain in *"$hash"*) ;; *) echo "$hash" ;; esac
+        done
+}
+
 independent() {
     awk '/^      "depends_on": \{$/ { skip = 1 } !skip { print } skip && /^      \}/ { skip = 0 }'
 }
@@ -169,17 +177,19 @@ resolved=$(printf '%s\n' "$answer" | sed -n '/^{$/,/^}$/p')
 project=$(printf '%s\n' "$resolved" | sed -n 's/^  "name": "\([a-z0-9_-]*\)",\{0,1\}$/\1/p' | head -n 1)
 format=$(printf '%s\n' "$format" | sed "s|PROJECT|$project|g")
 aside containers running
+plain=
 if [ -n "$resolved" ]; then
-    case $version in
-    2.[0-9].* | 2.1[0-9].* | 2.2[0-9].* | v2.[0-9].* | v2.1[0-9].* | v2.2[0-9].*)
-        aside dependent dependent
-        ;;
-    esac
-    printf '%s\n' "$resolved" | independent | hashes 0
+    plain=$(printf '%s\n' "$resolved" | independent | hashes 0)
+    printf '%s\n' "$plain"
     external
-    [ ! -p "$work/dependent" ] || cat "$work/dependent"
 fi
-cat "$work/containers"
+found=$(cat "$work/containers")
+printf '%s\n' "$found"
+case $version in
+2.[0-9].* | 2.1[0-9].* | 2.2[0-9].* | v2.[0-9].* | v2.1[0-9].* | v2.2[0-9].*)
+    [ -z "$plain" ] || [ -z "$(unlike)" ] || dependent
+    ;;
+esac
 number=1
 while [ "$number" -lt "$versions" ]; do
     cat "$work/out$number"
