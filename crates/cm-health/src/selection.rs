@@ -151,9 +151,7 @@ fn all(project: &Project) -> Vec<(String, String)> {
         Some(effective) => effective.services.contains_key(name),
         None => project.compose.service(name).is_some_and(|service| service.starts_with(project.profiles())),
     };
-    let runs = |host: &str, name: &str| {
-        starts(host, name) && project.replicas(name) > 0 && !project.is_job(name)
-    };
+    let runs = |host: &str, name: &str| starts(host, name) && project.replicas(name) > 0 && !project.is_job(name);
     let mut pairs = Vec::new();
     for host in project.hosts() {
         let names = project.services_on(&host.name).into_iter().filter(|name| runs(&host.name, name));

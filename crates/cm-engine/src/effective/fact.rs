@@ -1,7 +1,7 @@
 //! What later programs need of a host's effective project, made from its answer.
 
 use super::{Answer, Model};
-use crate::Definition;
+use crate::{Definition, Port};
 use cm_project::{EffectiveHost, EffectiveService, External};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,14 +10,14 @@ impl Answer {
     pub fn fact(&self, head: &Model, commit: &str) -> EffectiveHost {
         let answer = self;
         let config = head.config();
+        let jobs = config.jobs();
         let mut images: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (name, definition) in &config.services {
             images.entry(definition.image.clone()).or_default().insert(name.clone());
         }
         images.retain(|image, _| config.services.values().any(|service| service.builds && service.image == *image));
-        let service = |(name, definition): (&String, &Definition)| {
-            (name.clone(), fact_of(definition, config.jobs.contains(name)))
-        };
+        let service =
+            |(name, definition): (&String, &Definition)| (name.clone(), fact_of(definition, jobs.contains(name)));
         EffectiveHost {
             project: config.project.clone(),
             commit: commit.to_owned(),
@@ -41,7 +41,13 @@ fn fact_of(definition: &Definition, job: bool) -> EffectiveService {
         job,
         image: definition.image.clone(),
         builds: definition.builds,
-        container_name: definition.container_name().map(str::to_owned),
-        ports: definition.ports.clone(),
+        container_name: definition.container_name.clone(),
+        ports: definition.published.iter().map(port).collect(),
     }
+}
+
+fn port(port: &Port) -> String {
+    let address = if port.address.is_empty() { "0.0.0.0" } else { &port.address };
+    let last = if port.last == port.first { String::new() } else { format!("-{}", port.last) };
+    format!("{address}:{}{last}/{}", port.first, port.protocol)
 }
