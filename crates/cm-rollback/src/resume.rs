@@ -32,12 +32,6 @@ pub fn nothing_to_do(run: &Run) -> Option<Done> {
             run.log.info("nothing was changed on any host; nothing to take back");
             Some(Done::skipped("nothing was changed"))
         }
-        (Status::Failed, _) if target::nothing_switched(&run.doc) => {
-            run.log.info(
-                "no container was touched on any host, and the checkouts are where they were; nothing to roll back",
-            );
-            Some(Done::skipped("no container was touched"))
-        }
         (Status::Failed, Some(exit @ (Exit::HealthUnknown | Exit::VerifyUnknown | Exit::LockLost))) => {
             run.log.warn(format!("not rolling back: {}, and that says nothing about the release", exit.meaning()));
             run.log.warn("look at it; then `cm-verify` again, or `cm-rollback` to go back");
