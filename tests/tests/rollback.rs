@@ -457,7 +457,11 @@ fn a_rollback_loses_no_request_warns_once_of_a_ctrl_c_and_takes_the_data_back() 
     sandbox.change(GATEWAY, route, &format!("{route}  # migrated"), "gateway: with a migration");
     let answer = sandbox.deploy(&["--gateway", "--skip-canary"]);
     assert_eq!(answer.code, 0, "{}", answer.stderr);
-    assert!(answer.stderr.contains("contains irreversible migrations (services/backend/migrations/0001.py)"), "{}", answer.stderr);
+    assert!(
+        answer.stderr.contains("contains irreversible migrations (services/backend/migrations/0001.py)"),
+        "{}",
+        answer.stderr
+    );
     let record = records(&sandbox, "platform").remove(0);
     assert_eq!(record["irreversible"][0], "services/backend/migrations/0001.py");
     let migrated = docker(&sandbox, "platform");
