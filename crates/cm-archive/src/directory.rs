@@ -61,6 +61,10 @@ impl Directory {
         if found.parts.is_empty() {
             return Err(bad(directory, "there is no dump in this directory: no file ends in .bson or .metadata.json"));
         }
+        Directory::start(found)
+    }
+
+    fn start(found: Found) -> io::Result<Directory> {
         let Found { parts, server_version, tool_version } = found;
         let mut entries = Vec::new();
         let mut files = VecDeque::new();
@@ -72,6 +76,29 @@ impl Directory {
         let mut writer = Writer::start(Vec::new(), &prelude)?;
         let ready = std::mem::take(writer.out());
         Ok(Directory { writer, ready, at: 0, files, open: None })
+    }
+
+    /// Looks at one file of documents; its options and indexes are in the file alongside it, if it
+    /// has any. The directory it is in has the name of its database.
+    ///
+    /// # Errors
+    /// As [`Directory::open`].
+    pub fn open_file(file: &Path) -> io::Result<Directory> {
+        let directory = file.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
+        let directory = directory.unwrap_or(Path::new("/")).canonicalize()?;
+        let text = |name: Option<&std::ffi::OsStr>| name.and_then(|name| name.to_str()).map(str::to_owned);
+        let name = text(file.file_name()).ok_or_else(|| bad(file, "its name is not UTF-8"))?;
+        let db = text(directory.file_name()).unwrap_or_else(|| "dump".to_owned());
+        let packed = if name.ends_with(".gz") { ".gz" } else { "" };
+        let escaped = name.strip_suffix(packed).and_then(|plain| plain.strip_suffix(DOCUMENTS));
+        let escaped = escaped.ok_or_else(|| bad(file, "its name does not end in .bson"))?;
+        let mut found = Found::default();
+        let metadata = directory.join(format!("{escaped}{METADATA}{packed}"));
+        if metadata.exists() {
+            found.announce(&directory, &db, escaped, &metadata)?;
+        }
+        found.add_documents(&directory, &db, escaped, directory.join(&name))?;
+        Directory::start(found)
     }
 
     /// Makes the next part of the archive; nothing, at its end.
@@ -206,24 +233,40 @@ impl Found {
             } else if let Some(escaped) = plain.strip_suffix(METADATA) {
                 self.announce(directory, db, escaped, &path)?;
             } else if let Some(escaped) = plain.strip_suffix(DOCUMENTS) {
-                let name = unescaped(escaped).ok_or_else(|| bad(&path, "its name is not escaped as mongodump does"))?;
-                match name.strip_prefix(BUCKETS) {
+                match escaped.strip_prefix(BUCKETS) {
                     Some(series) => buckets.push((series.to_owned(), path)),
-                    None => without_metadata.push((name, escaped.to_owned(), path)),
+                    None => without_metadata.push((escaped.to_owned(), path)),
                 }
             }
         }
-        for (name, escaped, path) in without_metadata {
-            self.add_documents(directory, db, name, &escaped, path)?;
+        for (escaped, path) in without_metadata {
+            self.add_documents(directory, db, &escaped, path)?;
         }
         for (series, path) in buckets {
-            let Some(part) = self.parts.get_mut(&(db.to_owned(), series)) else {
+            let Some(part) = self.series_of(db, &series) else {
                 return Err(bad(&path, "it belongs to a time series, whose .metadata.json is missing"));
             };
             part.entry.in_buckets = true;
             part.buckets = Some(path);
         }
         Ok(())
+    }
+
+    /// The time series whose buckets are in a file of this name. A long name is cut there, and says
+    /// no more than how it begins.
+    fn series_of(&mut self, db: &str, escaped: &str) -> Option<&mut Part> {
+        let cut = escaped.len() > LONGEST_CUT && escaped.contains("%24");
+        let begin = escaped.rsplit_once("%24").map_or(escaped, |(begin, _)| begin);
+        let fits = |(database, name): &&(String, String)| {
+            let whole = self::escaped(name);
+            database == db && (whole == escaped || (cut && whole.len() > begin.len() && whole.starts_with(begin)))
+        };
+        let mut found = self.parts.keys().filter(fits).filter(|key| self.parts[*key].entry.kind == Kind::Timeseries);
+        let key = found.next()?.clone();
+        if found.next().is_some() {
+            return None;
+        }
+        self.parts.get_mut(&key)
     }
 
     fn read_prelude(&mut self, path: &Path) -> io::Result<()> {
@@ -250,18 +293,16 @@ impl Found {
         }
     }
 
-    fn add_documents(
-        &mut self,
-        directory: &Path,
-        db: &str,
-        name: String,
-        escaped: &str,
-        path: PathBuf,
-    ) -> io::Result<()> {
+    fn add_documents(&mut self, directory: &Path, db: &str, escaped: &str, path: PathBuf) -> io::Result<()> {
         let same_file = |part: &Part| part.directory == directory.join(escaped);
-        let key = match self.parts.iter().find(|(_, part)| same_file(part)) {
-            Some((key, _)) => key.clone(),
-            None => (db.to_owned(), name.clone()),
+        // The name of a file may be cut, within a letter even; its metadata has it whole.
+        let (key, name) = match self.parts.iter().find(|(_, part)| same_file(part)) {
+            Some((key, _)) => (key.clone(), key.1.clone()),
+            None => {
+                let name = unescaped(escaped);
+                let name = name.ok_or_else(|| bad(&path, "its name is not escaped as mongodump does"))?;
+                ((db.to_owned(), name.clone()), name)
+            }
         };
         let part = self.parts.entry(key).or_insert_with(|| Part {
             entry: Entry {
@@ -310,6 +351,23 @@ fn bad(path: &Path, what: &str) -> io::Error {
     io::Error::other(format!("{}: {what}", path.display()))
 }
 
+/// The name of a file that mongodump cuts is longer than this without its hash, in bytes.
+const LONGEST_CUT: usize = 190;
+
+/// As mongodump escapes a name for a file.
+fn escaped(name: &str) -> String {
+    let mut text = String::new();
+    for byte in name.bytes() {
+        match byte {
+            b' ' => text.push('+'),
+            b'-' | b'_' | b'.' | b'~' => text.push(char::from(byte)),
+            byte if byte.is_ascii_alphanumeric() => text.push(char::from(byte)),
+            byte => text.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    text
+}
+
 /// A name as mongodump escapes it for a file: `%2F` is `/`, `+` is a space.
 fn unescaped(text: &str) -> Option<String> {
     let mut bytes = Vec::new();
@@ -341,6 +399,9 @@ mod tests {
             ("%24admin.system.users", "$admin.system.users"),
         ] {
             assert_eq!(unescaped(escaped).as_deref(), Some(name));
+        }
+        for name in ["with space/slash.dot", "и", "$admin.system.users", "a-b_c~d.é+"] {
+            assert_eq!(unescaped(&escaped(name)).as_deref(), Some(name));
         }
         for bad in ["%", "%4", "%zz", "%FF"] {
             assert_eq!(unescaped(bad), None, "{bad}");

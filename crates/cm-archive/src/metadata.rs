@@ -15,6 +15,22 @@ pub struct Described {
     pub indexes: Vec<Document>,
 }
 
+/// The most values that are believed to be in one collection's options and indexes: each takes a
+/// hundred times its text in memory.
+const MAX_VALUES: usize = 300_000;
+
+/// Whether metadata can be read without taking more memory than any collection's does.
+///
+/// # Errors
+/// That it cannot.
+pub fn check_size(metadata: &str) -> Result<(), String> {
+    let values = metadata.bytes().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count();
+    match values > MAX_VALUES {
+        true => Err(format!("options and indexes with {values} values are not those of a collection")),
+        false => Ok(()),
+    }
+}
+
 /// Reads what [`describe`] or mongodump wrote. Old tools wrote nothing for some collections.
 ///
 /// # Errors

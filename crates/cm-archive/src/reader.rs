@@ -5,13 +5,18 @@
 use crate::format::{
     self, BUCKETS, Entry, Kind, MAGIC, MAX_DOCUMENT, MIN_DOCUMENT, Prelude, TERMINATOR, Tally, Totals, VERSION,
 };
+use crate::metadata;
 use bson::RawDocument;
 use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, Read};
 
-/// A prelude is kept in memory; a file that claims a larger one is not believed, in bytes.
-const MAX_PRELUDE: u64 = 256 << 20;
+/// A prelude is kept in memory, several times; a file that claims a larger one is not believed, in
+/// bytes. A thousand collections have about one megabyte.
+const MAX_PRELUDE: u64 = 48 << 20;
+
+/// What an entry takes in memory besides its text, in bytes.
+const ENTRY: u64 = 512;
 
 /// Why an archive cannot be read.
 #[derive(Debug)]
@@ -97,7 +102,7 @@ impl<R: Read> Reader<R> {
             let entry = read_entry(&input, &buffer)?;
             place(&mut places, &entry, prelude.entries.len()).map_err(|what| input.damaged(what))?;
             prelude.entries.push(entry);
-            if input.offset > MAX_PRELUDE {
+            if input.offset + prelude.entries.len() as u64 * ENTRY > MAX_PRELUDE {
                 return Err(input.damaged("the list of collections is too long"));
             }
         }
@@ -222,6 +227,7 @@ fn read_entry<R>(input: &Counted<R>, bytes: &[u8]) -> Result<Entry, ReadError> {
 fn parse_entry(bytes: &[u8]) -> Result<Entry, Box<dyn std::error::Error>> {
     let document = RawDocument::from_bytes(bytes)?;
     let word = document.get_str("type").unwrap_or_default();
+    metadata::check_size(document.get_str("metadata")?)?;
     Ok(Entry {
         db: document.get_str("db")?.to_owned(),
         collection: document.get_str("collection")?.to_owned(),

@@ -421,3 +421,61 @@ fn what_the_format_cannot_hold_is_refused() {
     assert!(error.to_string().contains("16 MiB"), "{error}");
     writer.documents(0, [Ok(&b"\x05\0\0\0\x01"[..])]).expect_err("malformed");
 }
+
+#[test]
+fn names_that_mongodump_cuts_are_found_by_their_metadata() {
+    let home = tempfile::tempdir().expect("a directory");
+    let dump = home.path().join("shop");
+    std::fs::create_dir(&dump).expect("a directory");
+    let document = bson::serialize_to_vec(&bson::doc! {"_id": 1}).expect("BSON");
+    let hash = "A".repeat(27);
+    // 208 bytes end within the letter, which takes two bytes and six of the file's name.
+    let (name, series) = (format!("x{}", "ü".repeat(60)), "w".repeat(230));
+    let escaped = format!("x{}", "%C3%BC".repeat(60));
+    let file = |name: &str, end: &str, content: &[u8]| {
+        std::fs::write(dump.join(format!("{}%24{hash}{end}", &name[..208])), content).expect("written");
+    };
+    let metadata = |name: &str, kind: &str| format!(r#"{{"indexes":[],"collectionName":"{name}","type":"{kind}"}}"#);
+    file(&escaped, ".bson", &document);
+    file(&escaped, ".metadata.json", metadata(&name, "collection").as_bytes());
+    file(&format!("system.buckets.{series}"), ".bson", &document);
+    file(&series, ".metadata.json", metadata(&series, "timeseries").as_bytes());
+    let (contents, _) = hashes(&directory(&dump).expect("a dump"));
+    let found: Vec<_> = contents.prelude.entries.iter().map(|entry| entry.collection.clone()).collect();
+    assert_eq!(found, [series, name]);
+    assert_eq!(contents.documents(), 2);
+}
+
+#[test]
+fn what_would_take_all_memory_is_no_backup() {
+    let entry = |metadata: String| Entry {
+        db: "shop".to_owned(),
+        collection: "orders".to_owned(),
+        metadata,
+        kind: Kind::Collection,
+        in_buckets: false,
+    };
+    let prelude = |entries| Prelude {
+        server_version: String::new(),
+        tool_version: String::new(),
+        concurrent_collections: 1,
+        entries,
+    };
+    let read = |prelude: &Prelude| {
+        let mut writer = Writer::start(Vec::new(), prelude).expect("started");
+        for index in 0..prelude.entries.len() {
+            writer.close(index).expect("closed");
+        }
+        read_back(&writer.finish().expect("whole").0[..])
+    };
+    let many_values =
+        prelude(vec![entry(format!(r#"{{"options":{{"x":[{}1]}},"indexes":[]}}"#, "1,".repeat(400_000)))]);
+    assert!(read(&many_values).expect_err("too many").to_string().contains("values are not those of a collection"));
+    let mut many = Vec::new();
+    for n in 0..100_000 {
+        many.push(Entry { collection: format!("c{n}"), ..entry(String::new()) });
+    }
+    assert!(read(&prelude(many.clone())).expect_err("too many").to_string().contains("too long"));
+    many.truncate(20_000);
+    assert_eq!(read(&prelude(many)).expect("a large database").prelude.entries.len(), 20_000);
+}

@@ -11,6 +11,7 @@ use cm_archive::manifest::Selection;
 use cm_core::{CommonArgs, Exit, Failure, Result};
 use cm_mongo::ReadFrom;
 use cm_mongo::dump::Options;
+use cm_mongo::restore::Shape;
 use cm_mongo::selection::parse_query;
 use std::path::PathBuf;
 
@@ -48,7 +49,8 @@ pub struct Args {
     #[arg(long, visible_alias = "db", value_name = "NAME", global = true)]
     pub database: Option<String>,
 
-    /// Keep the backup here: a directory or a new file of this machine, or - for stdout
+    /// Keep the backup here: a directory of this machine, or a new file, whose name has an
+    /// extension; - for stdout
     #[arg(long, short, value_name = "PATH")]
     pub output: Option<PathBuf>,
 
@@ -130,6 +132,11 @@ impl RestoreArgs {
             collections: self.collection.clone(),
             users_and_roles: self.users_and_roles,
             renames: (self.ns_from.clone(), self.ns_to.clone()),
+            shape: Shape {
+                without_options: self.no_options,
+                without_indexes: self.skip_indexes,
+                convert_indexes: self.convert_legacy_indexes,
+            },
             json: self.json,
         }
     }
@@ -291,6 +298,18 @@ pub struct RestoreArgs {
     /// stay as they are
     #[arg(long)]
     pub users_and_roles: bool,
+
+    /// Make of indexes that servers of long ago took what those of today take
+    #[arg(long)]
+    pub convert_legacy_indexes: bool,
+
+    /// Restore no indexes but those of _id
+    #[arg(long, visible_alias = "no-index-restore", conflicts_with = "convert_legacy_indexes")]
+    pub skip_indexes: bool,
+
+    /// Restore collections without their options: none is capped, none has a validator
+    #[arg(long, visible_alias = "no-options-restore")]
+    pub no_options: bool,
 
     /// Restore what matches this pattern, such as shop.*, …
     #[arg(long, value_name = "PATTERN", requires = "ns_to")]

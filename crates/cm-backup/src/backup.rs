@@ -10,14 +10,22 @@ use cm_archive::manifest::{self, Deploy, Manifest, Namespace, SCHEMA, Server, Us
 use cm_archive::progress::{Goal, Progress};
 use cm_archive::{Contents, Prelude, text};
 use cm_core::{Exit, Failure, Log, Result, time};
+use cm_mongo::changes::CHANGED;
 use cm_mongo::dump::{Dump, Dumped, Options};
 use cm_mongo::moment::{NO_MOMENT, Wanted};
 use cm_mongo::survey::{self, Survey};
 use cm_mongo::{accounts, restore, selection};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Room that a backup leaves on the disk, in bytes.
 const SPARE: u64 = 64 << 20;
+
+/// How often a database is read of which a collection is made again meanwhile.
+const TRIES: u32 = 3;
+
+/// How long removing a partial file may take when the program ends.
+const DISCARD_LIMIT: Duration = Duration::from_secs(5);
 
 /// What to back up, and where to.
 #[derive(Debug)]
@@ -68,10 +76,7 @@ impl Backup<'_> {
     /// # Errors
     /// [`Exit::Backup`]; nothing has the backup's name then.
     pub async fn make(&self) -> Result<Outcome> {
-        let mut survey = survey::survey(&self.source.client, self.database).await?;
-        if let Some(wanted) = &self.options.selection {
-            selection::apply(wanted, &mut survey)?;
-        }
+        let mut survey = self.survey().await?;
         let prepared = self.store.prepare(self.prefix).await?;
         for name in &prepared.removed {
             self.log.info(format!("removed {}, left by a crashed run", self.store.display(name)));
@@ -95,19 +100,23 @@ impl Backup<'_> {
             survey.topology
         ));
         let started_at = time::now();
-        let dumped = self.dump_to_store(&survey).await?;
-        let verified = match self.verify(&survey, dumped, &prepared, started_at).await {
-            Ok(verified) => verified,
+        let mut partial = Partial { store: self.store, name: self.name, ended: false };
+        let dumped = self.dump_to_store(&mut survey).await;
+        // What could not be received was removed there.
+        let dumped = dumped.inspect_err(|_| partial.ended = true)?;
+        let verified = self.verify(&survey, dumped, &prepared, started_at).await;
+        let committed = match verified {
+            Ok((manifest, warnings)) => self.store.commit(self.name, &manifest).await.map(|()| (manifest, warnings)),
+            Err(failure) => Err(failure),
+        };
+        partial.ended = true;
+        let (manifest, warnings) = match committed {
+            Ok(committed) => committed,
             Err(failure) => {
                 self.store.discard(self.name).await;
                 return Err(failure);
             }
         };
-        let (manifest, warnings) = verified;
-        if let Err(failure) = self.store.commit(self.name, &manifest).await {
-            self.store.discard(self.name).await;
-            return Err(failure);
-        }
         Ok(Outcome::Verified { manifest: Box::new(manifest), warnings })
     }
 
@@ -116,8 +125,31 @@ impl Backup<'_> {
         self.options.selection.is_none() && self.method == Method::Native
     }
 
-    /// Reads the database into the partial file.
-    async fn dump_to_store(&self, survey: &Survey) -> Result<Dumped<()>> {
+    /// Reads the database into the partial file, again if a collection was made again meanwhile.
+    async fn dump_to_store(&self, survey: &mut Survey) -> Result<Dumped<()>> {
+        let mut tried = 1;
+        loop {
+            match self.dump_at_a_moment(survey).await {
+                Err(failure) if failure.code == CHANGED && tried < TRIES => {
+                    tried += 1;
+                    self.log.warn(format!("{failure}; reading again, {tried} of {TRIES}"));
+                    let again = self.survey().await?;
+                    survey.collections = again.collections;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn survey(&self) -> Result<Survey> {
+        let mut survey = survey::survey(&self.source.client, self.database).await?;
+        if let Some(wanted) = &self.options.selection {
+            selection::apply(wanted, &mut survey)?;
+        }
+        Ok(survey)
+    }
+
+    async fn dump_at_a_moment(&self, survey: &Survey) -> Result<Dumped<()>> {
         match self.dump_once(survey, self.options.consistency).await {
             Err(failure) if failure.code == NO_MOMENT && self.options.consistency == Wanted::Auto => {
                 self.log.warn(format!(
@@ -305,6 +337,23 @@ impl Backup<'_> {
                 text::bytes(last.data_bytes)
             )
         })
+    }
+}
+
+/// What is being written, which goes when the program is told to end.
+struct Partial<'a> {
+    store: &'a Store,
+    name: &'a str,
+    ended: bool,
+}
+
+impl Drop for Partial<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            let discard = tokio::time::timeout(DISCARD_LIMIT, self.store.discard(self.name));
+            // Whatever is left is visibly partial, and the next run removes it.
+            let _in_time = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(discard));
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 use crate::store::Store;
 use cm_core::{Exit, Failure, OrFail, Result};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -26,6 +27,21 @@ find . -maxdepth 2 -type f \( -name '*.bson' -o -name '*.bson.gz' -o -name '*.me
 pub struct Copied {
     directory: Arc<TempDir>,
     name: String,
+}
+
+/// A server decides what it sends. A link would be followed when the copy is read, to a file of this
+/// machine that is nobody's backup.
+fn check_plain(directory: &Path) -> Result<(), String> {
+    for entry in std::fs::read_dir(directory).map_err(|error| error.to_string())? {
+        let path = entry.map_err(|error| error.to_string())?.path();
+        let is = path.symlink_metadata().map_err(|error| error.to_string())?;
+        match is.file_type() {
+            kind if kind.is_dir() => check_plain(&path)?,
+            kind if kind.is_file() && is.nlink() == 1 => {}
+            _ => return Err(format!("{} is not a regular file", path.display())),
+        }
+    }
+    Ok(())
 }
 
 impl Copied {
@@ -60,7 +76,9 @@ impl Copied {
                 .hint("name another directory: TMPDIR")),
             Err(failure) => Err(failure),
             Ok(_) if !ended.status.success() => Err(Failure::new(Exit::Backup, "backup.copy", message()).cause(said)),
-            Ok(_) => Ok(Some(copied)),
+            Ok(_) => check_plain(&copied.path()).map(|()| Some(copied)).map_err(|why| {
+                Failure::new(Exit::Backup, "backup.copy", message()).cause(why).hint("what does that host send?")
+            }),
         }
     }
 

@@ -139,10 +139,10 @@ mod tests {
 
     #[test]
     fn mistakes_are_named_without_the_value() {
-        for text in ["URI=\"planted", "URI='planted", "URI=planted$"] {
+        for text in ["URI=\"planted", "URI='planted", "URI=planted${"] {
             let why = value(text, "URI").expect_err(text);
             assert!(!why.contains("planted"), "{why}");
         }
-        assert!(value("OTHER=a$\nURI=b", "URI").expect("not ours").is_some());
+        assert!(value("OTHER=a${\nURI=b", "URI").expect("not ours").is_some());
     }
 }

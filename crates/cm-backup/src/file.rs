@@ -126,6 +126,11 @@ fn open(path: &Path) -> Result<Box<dyn Read + Send>> {
         let message = format!("{} is not a directory of mongodump, or not all of it", path.display());
         return Ok(Box::new(directory.or_fail(Exit::Backup, "backup.not-proved", message)?));
     }
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if path.is_file() && (name.ends_with(".bson") || name.ends_with(".bson.gz")) {
+        let message = format!("{} is not a file of mongodump", path.display());
+        return Ok(Box::new(Directory::open_file(path).or_fail(Exit::Backup, "backup.not-proved", message)?));
+    }
     let file = File::open(path).map_err(|error| {
         let failure = Failure::new(Exit::Usage, "backup.no-file", format!("cannot open {}", path.display()));
         failure.cause(error).hint("cm-backup list shows the backups that there are")

@@ -115,7 +115,11 @@ async fn remove_old(flags: &Flags, wanted: Retention, store: &Store, run: &mut R
     let removed = async {
         let project = location::project_if_any(flags, true)?;
         match wanted.or_of(project.as_ref()) {
-            retention if retention.is_set() => prune::prune(project.as_ref(), store, retention, run).await,
+            retention if retention.is_set() => {
+                let made = run.doc.facts("backup").and_then(|facts| facts["file"].as_str().map(str::to_owned));
+                let made = made.as_deref().and_then(|path| path.rsplit('/').next());
+                prune::prune(project.as_ref(), store, (retention, made), run).await
+            }
             _ => Ok(Vec::new()),
         }
     };

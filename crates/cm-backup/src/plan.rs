@@ -268,6 +268,7 @@ impl Plan {
             (From::Service(from), Some(server)) => from.open(server).await?,
             (From::Service(_), None) => unreachable!("the host of a service was connected to"),
         };
+        source.iter().for_each(|source| source.tell(log));
         Ok(Route { source, store })
     }
 }
@@ -285,7 +286,9 @@ fn not_configured(run: &Run) -> Result<Option<Plan>> {
 /// Whether `--output` names a directory or a new file.
 fn local_target(flags: &Flags, path: &Path) -> Result<To> {
     let path = location::absolute(flags, path)?;
-    let as_directory = path.is_dir() || path.to_string_lossy().ends_with('/');
+    // What is not there yet is a file only if its name says of which kind.
+    let as_directory =
+        path.is_dir() || path.to_string_lossy().ends_with('/') || (!path.exists() && path.extension().is_none());
     if as_directory {
         return Ok(To::Directory(path));
     }

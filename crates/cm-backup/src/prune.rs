@@ -68,7 +68,7 @@ pub async fn run(flags: &Flags, wanted: Retention, directory: Option<&Path>, io:
         doc.set_target(&project.name(), None, None);
     }
     let run = Run { doc, log: io.log.clone(), started_here: true };
-    let removed = prune(project.as_ref(), &store, retention, &run).await?;
+    let removed = prune(project.as_ref(), &store, (retention, None), &run).await?;
     if !run.dry_run() {
         io.log.success(format!(
             "{} removed from {}",
@@ -79,16 +79,23 @@ pub async fn run(flags: &Flags, wanted: Retention, directory: Option<&Path>, io:
     Ok(Exit::Done)
 }
 
-/// Removes what `retention` does not keep; the names.
+/// Removes what `retention` does not keep; the names. What was `made` just now stays, whatever the
+/// others say of their age: a clock may have been wrong, now or then.
 ///
 /// # Errors
 /// As [`run`].
-pub async fn prune(project: Option<&Project>, store: &Store, retention: Retention, run: &Run) -> Result<Vec<String>> {
+pub async fn prune(
+    project: Option<&Project>,
+    store: &Store,
+    (retention, made): (Retention, Option<&str>),
+    run: &Run,
+) -> Result<Vec<String>> {
     let hosts = match project {
         Some(project) => reach(project, &run.log).await?,
         None => Vec::new(),
     };
-    let needed = needed(project, &hosts).await?;
+    let mut needed = needed(project, &hosts).await?;
+    needed.extend(made.map(str::to_owned));
     let files = store.list().await?.unwrap_or_default();
     let old = choose(&files, retention, &needed, Timestamp::now());
     if run.dry_run() || old.is_empty() {

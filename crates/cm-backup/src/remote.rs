@@ -64,6 +64,11 @@ enum Answer {
     Failed { exit: u64, code: String, message: String, causes: Vec<String>, hint: Option<String>, retryable: bool },
 }
 
+/// A server may say anything; that a failure is none is not for it to say.
+fn exit_of(code: u64) -> Exit {
+    Some(Exit::from_code(code)).filter(|exit| *exit != Exit::Done).unwrap_or(Exit::Backup)
+}
+
 /// Whether `host` has this version of the program.
 pub async fn is_installed(host: &Host) -> bool {
     let Ok(asked) = host.command(["cm-backup", "--version"]).output().await else { return false };
@@ -90,7 +95,7 @@ impl Order {
             (Some(Answer::Verified { manifest, warnings }), Ok(())) => Ok(Outcome::Verified { manifest, warnings }),
             (Some(Answer::Nothing(why)), Ok(())) => Ok(Outcome::NothingYet(why)),
             (Some(Answer::Failed { exit, code, message, causes, hint, retryable }), _) => {
-                Err(Failure { exit: Exit::from_code(exit), code, message, causes, hint, retryable })
+                Err(Failure { exit: exit_of(exit), code, message, causes, hint, retryable })
             }
             (_, Err(failure)) => Err(failure),
             (None, Ok(())) => {
@@ -115,6 +120,7 @@ impl Order {
         let Some(source) = deployed.open().await? else {
             return Ok(Outcome::NothingYet("no database container yet: nothing to back up".to_owned()));
         };
+        source.tell(log);
         let made = self.back_up(&source, &Store::new(host.clone(), &self.directory), log).await;
         source.close().await;
         made
@@ -173,5 +179,15 @@ fn relay(line: &str, log: &Log) {
         // The failure itself is in the answer.
         Some("fail") => log.debug(message),
         _ => log.info(message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_on_a_server_is_a_failure_here() {
+        assert_eq!([0, 6, 21].map(exit_of), [Exit::Backup, Exit::Config, Exit::Backup]);
     }
 }

@@ -10,7 +10,7 @@ use cm_archive::{Prelude, Stored, Verified, peek, text, verify};
 use cm_core::{Exit, Failure, Io, Log, Result};
 use cm_host::Host;
 use cm_lease::{Guard, Identity, with_lock};
-use cm_mongo::restore::{self, Lock, Plan, Renames, Restore, Restored, Verification, Wanted};
+use cm_mongo::restore::{self, Lock, Plan, Renames, Restore, Restored, Shape, Verification, Wanted};
 use cm_project::Project;
 use futures_util::future::BoxFuture;
 use serde_json::json;
@@ -38,6 +38,8 @@ pub struct Request {
     pub users_and_roles: bool,
     /// Patterns of names, and of those they get.
     pub renames: (Vec<String>, Vec<String>),
+    /// What of options and indexes is restored.
+    pub shape: Shape,
     /// Whether the outcome is written as JSON.
     pub json: bool,
 }
@@ -61,9 +63,11 @@ pub async fn run(request: &Request, io: &Io) -> Result<Exit> {
         replace: request.drop,
         in_place: false,
         users_and_roles: request.users_and_roles,
+        shape: request.shape,
     };
     let plan = Plan::make(&prelude, &wanted)?;
     let destination = location::destination(&request.flags, &io.log).await?;
+    destination.source.tell(&io.log);
     let job = Job { request, file: &file, prelude, source: &destination.source, io };
     let done = match &destination.owner {
         Some(owner) => job.under_lock(plan, owner).await,
@@ -112,6 +116,9 @@ impl Job<'_> {
         let (clock, log) = (Instant::now(), &self.io.log);
         let client = &self.source.client;
         let mut restore = Restore { file: self.file, client, lock, accounts: None, in_order: false, log };
+        if !self.dry_run() {
+            self.check_expected(&plan)?;
+        }
         let accounts_of = match self.request.users_and_roles {
             true => Some(restore::accounts_database(&self.prelude, &plan)?),
             false => None,
@@ -141,6 +148,24 @@ impl Job<'_> {
             true => self.print(&plan, &restored, &restore, clock),
             false => Ok(Exit::Done),
         }
+    }
+
+    /// An archive says itself which databases it is of. Another one than the URI or cm.toml names is
+    /// changed only if somebody named it, also where it is empty.
+    fn check_expected(&self, plan: &Plan) -> Result<()> {
+        let Some(expected) = &self.source.database else { return Ok(()) };
+        let flags = &self.request.flags;
+        let named = |db: &str| {
+            db == expected
+                || flags.database.as_deref() == Some(db)
+                || self.request.confirmed.iter().any(|name| name == db)
+                || self.request.renames.1.iter().any(|to| to.split('.').next() == Some(db))
+        };
+        let Some(other) = plan.databases.keys().find(|db| !named(db)) else { return Ok(()) };
+        let message =
+            format!("the backup is of the database {other:?}, and {} leads to {expected:?}", self.source.display);
+        Err(Failure::new(Exit::Usage, "restore.other-database", message)
+            .hint(format!("--db {expected} restores it there; pass --confirm={other} to restore it into {other:?}")))
     }
 
     fn check(&self) -> Check<'_> {

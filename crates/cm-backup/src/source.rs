@@ -4,7 +4,7 @@
 //! server's env file. The URI is only ever in this process's memory.
 
 use crate::envfile;
-use cm_core::{Exit, Failure, Result};
+use cm_core::{Exit, Failure, Log, Result};
 use cm_engine::Container;
 use cm_host::{Forward, Host};
 use cm_mongo::{DatabaseUri, ReadFrom, command, dump};
@@ -33,6 +33,8 @@ pub struct Source {
     pub deployed: bool,
     /// The container it is in, where it is known.
     pub inside: Option<Inside>,
+    /// Options of the URI that are left out although somebody may mean something by them.
+    pub ignored: Vec<String>,
     uri: DatabaseUri,
     tunnel: Option<Forward>,
 }
@@ -73,9 +75,24 @@ impl Source {
     async fn connect(uri: DatabaseUri, display: String, tunnel: Option<Forward>) -> Result<Source> {
         let client = uri.client(CONNECTIONS)?;
         let database = uri.database().map(str::to_owned);
-        let source = Source { client, display, database, deployed: false, inside: None, uri, tunnel };
+        let ignored = uri.ignored.clone();
+        let source = Source { client, display, database, deployed: false, inside: None, ignored, uri, tunnel };
         match command::greet(&source.client, &source.display).await {
             Ok(()) => Ok(source),
+            Err(failure) if failure.code == "backup.database-unreachable" => {
+                let Some(alone) = source.uri.alone() else {
+                    source.close().await;
+                    return Err(failure);
+                };
+                let source = Source { client: alone.client(CONNECTIONS)?, uri: alone, ..source };
+                match command::greet(&source.client, &source.display).await {
+                    Ok(()) => Ok(source),
+                    Err(_) => {
+                        source.close().await;
+                        Err(failure)
+                    }
+                }
+            }
             Err(failure) => {
                 source.close().await;
                 Err(failure)
@@ -89,6 +106,17 @@ impl Source {
     /// As [`DatabaseUri::client`].
     pub fn of_the_primary(&self) -> Result<Client> {
         self.uri.clone().reading_from(Some(ReadFrom::Primary)).client(CONNECTIONS)
+    }
+
+    /// Tells people which options of the URI are left out.
+    pub fn tell(&self, log: &Log) {
+        if !self.ignored.is_empty() {
+            log.warn(format!(
+                "{}: options that are not MongoDB's are ignored: {}",
+                self.display,
+                self.ignored.join(", ")
+            ));
+        }
     }
 
     /// Ends the connection and its tunnel.

@@ -26,6 +26,7 @@ pub async fn run(request: &Request, io: &Io) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     let source = Source::from_environment(variable, flags.read_from).await?;
+    source.tell(&io.log);
     let named = flags.database.clone().or_else(|| source.database.clone());
     let database = named.ok_or_else(|| usage("no database is named", "name it: --database NAME"))?;
     name::check_database(&database)?;

@@ -38,7 +38,8 @@ for left in ./"$2"*.partial; do
 done
 printf 'free %s\n' "$(df --output=avail -B1 -- . | tail -n 1 | tr -d ' ')"
 newest=
-for manifest in ./"$2"-[0-9]*.manifest.json; do
+# The time comes right after the prefix: `shop` is not `shop-2`.
+for manifest in ./"$2"-[0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9]T*.manifest.json; do
   if [ -f "${manifest%.manifest.json}" ]; then newest=$manifest; fi
 done
 printf 'manifest\n'

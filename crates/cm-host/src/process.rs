@@ -116,7 +116,7 @@ fn start_local(argv: &[String], feed: bool) -> Result<Process> {
     let mut command = tokio::process::Command::new(&argv[0]);
     command.args(&argv[1..]).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command.stdin(if feed { Stdio::piped() } else { Stdio::null() });
-    if let Some(home) = std::env::home_dir() {
+    if let Some(home) = std::env::home_dir().filter(|home| home.is_dir()) {
         command.current_dir(home);
     }
     let mut child = command.spawn().map_err(|error| {

@@ -1,6 +1,7 @@
 //! The connection to the database: its URI is a secret from the moment it is read,
 //! and what the driver says is translated into failures with hints.
 
+use crate::uri;
 use cm_core::{Exit, Failure, Result, add_secret};
 use mongodb::Client;
 use mongodb::error::{Error, ErrorKind};
@@ -52,6 +53,10 @@ impl ReadFrom {
 pub struct DatabaseUri {
     /// For messages: `$MONGODB_URI`, or `MONGODB_URI in .env.production on platform`.
     pub origin: String,
+    /// The options that are left out although somebody may mean something by them.
+    pub ignored: Vec<String>,
+    /// Whether the name service says which servers there are.
+    looked_up: bool,
     options: ClientOptions,
 }
 
@@ -59,15 +64,23 @@ impl DatabaseUri {
     /// Reads a URI. Neither it nor its password appears in any message from now on.
     ///
     /// # Errors
-    /// [`Exit::Config`] if it is not a valid MongoDB URI.
+    /// [`Exit::Config`] if it is not a valid MongoDB URI; [`Exit::Backup`] if its servers' names cannot
+    /// be looked up now.
     pub async fn parse(uri: &SecretString, origin: &str) -> Result<Self> {
         hide(uri.expose_secret());
-        let options = ClientOptions::parse(uri.expose_secret()).await.map_err(|error| {
+        let (wanted, ignored) = uri::for_a_backup(uri.expose_secret());
+        let wanted = SecretString::from(wanted);
+        let options = ClientOptions::parse(wanted.expose_secret()).await.map_err(|error| {
+            if matches!(error.kind.as_ref(), ErrorKind::DnsResolve { .. }) {
+                return failure(&error, format!("the servers of {origin} cannot be looked up"))
+                    .hint("is the name service reachable, and is the name right? mongodb+srv:// asks it for SRV and TXT records");
+            }
             Failure::new(Exit::Config, "backup.uri", format!("{origin} is not a valid MongoDB URI"))
                 .cause(cause(&error))
                 .hint("it looks like mongodb://USER:PASSWORD@HOST:27017/DATABASE?authSource=admin, special characters percent-encoded")
         })?;
-        Ok(DatabaseUri { origin: origin.to_owned(), options })
+        let looked_up = uri.expose_secret().starts_with("mongodb+srv:");
+        Ok(DatabaseUri { origin: origin.to_owned(), ignored, looked_up, options })
     }
 
     /// The database the URI names.
@@ -115,6 +128,18 @@ impl DatabaseUri {
     #[must_use]
     pub fn at(self, address: &str, port: u16) -> Self {
         self.to(ServerAddress::Tcp { host: address.to_owned(), port: Some(port) })
+    }
+
+    /// The same server alone, where the URI names one and does not say how to reach the others: the
+    /// members of a replica set may have names that only they can look up.
+    pub fn alone(&self) -> Option<Self> {
+        let options = &self.options;
+        let one = options.hosts.len() == 1 && !self.looked_up;
+        (one && options.direct_connection.is_none() && options.repl_set_name.is_none()).then(|| {
+            let mut alone = self.clone();
+            alone.options.direct_connection = Some(true);
+            alone
+        })
     }
 
     fn to(mut self, server: ServerAddress) -> Self {
@@ -186,8 +211,13 @@ fn explain(error: &Error) -> (&'static str, &'static str, bool) {
             "the server does not accept the user and password of the URI; is authSource right (often ?authSource=admin)?",
             false,
         ),
-        (_, Some(13)) => {
-            ("backup.not-allowed", "give the URI's user the role \"backup\" or \"read\" on the database", false)
+        (_, Some(13)) => (
+            "backup.not-allowed",
+            "a backup needs the role \"backup\" or \"read\"; a restore needs \"readWrite\" or \"restore\" with \"dbAdmin\", because it renames collections; --restore-check needs both",
+            false,
+        ),
+        (_, Some(11000)) => {
+            ("backup.database", "two documents have the same key in a unique index: the cause names them", false)
         }
         (_, Some(26 | 43 | 175 | 237)) => {
             ("backup.changed", "a collection was dropped or the cursor was killed while it was read; try again", true)
@@ -197,7 +227,7 @@ fn explain(error: &Error) -> (&'static str, &'static str, bool) {
         }
         (ErrorKind::ServerSelection { .. } | ErrorKind::DnsResolve { .. }, _) => (
             "backup.database-unreachable",
-            "is the database running? `--no-backup` in the deploy script deploys without a backup, and the record says so",
+            "is the database running? Where the members of a replica set have names that cannot be looked up from where cm-backup works, directConnection=true in the URI goes to the one that is named. `--no-backup` in the deploy script deploys without a backup, and the record says so",
             true,
         ),
         (ErrorKind::Io(_) | ErrorKind::ConnectionPoolCleared { .. }, _) => {

@@ -5,27 +5,32 @@
 //! A collection is closed in the archive only after its cursor ended well; any
 //! error leaves the archive unfinished, which every reader notices.
 
-use crate::connection;
+use crate::changes::{CHANGED, check_count, check_unchanged, survived};
 use crate::moment::{self, Moment, Wanted};
 use crate::pace::Pace;
 use crate::survey::{self, Found, Survey};
-use bson::{RawBsonRef, RawDocumentBuf};
-use cm_archive::codec::{Compressed, Packer};
+use crate::writing::{Message, WriteError, write};
+use cm_archive::codec::Compressed;
 use cm_archive::manifest::{Consistency, Selection};
 use cm_archive::progress::{Goal, Progress};
-use cm_archive::{HashedWriter, Prelude, Totals, Writer};
+use cm_archive::{HashedWriter, Prelude, Totals};
 use cm_core::{Exit, Failure, Log, Result};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use mongodb::raw_batch_cursor::RawBatch;
 use mongodb::{Client, Database};
 use serde::{Deserialize, Serialize};
-use std::io::{self, Write};
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 
 /// Collections read at a time: one more than the server answers at once, or it waits.
 pub const READERS: usize = 2;
+
+/// With so many collections most are small, and reading one is waiting for its answers …
+const MANY: usize = 100;
+
+/// … for so many at a time.
+const MANY_READERS: usize = 6;
 
 /// Batches in memory at a time, those included that are on their way. One more brings no speed,
 /// and a batch may have 16 MiB.
@@ -77,15 +82,6 @@ impl<W> Dumped<W> {
     }
 }
 
-enum Message {
-    /// With the permit to be in memory.
-    Batch(usize, RawBatch, OwnedSemaphorePermit),
-    /// A few, which are in memory already.
-    Documents(usize, Vec<RawDocumentBuf>),
-    Close(usize),
-    Finish,
-}
-
 /// One dump, ready to begin.
 #[derive(Debug)]
 pub struct Dump<'a> {
@@ -131,10 +127,20 @@ impl Dump<'_> {
             (Ok(_), Ok(written)) => written,
         };
         let (consistency, first) = read?;
-        check_unchanged(&database, &self.survey.collections, self.log).await?;
-        let (mut counted, mut warnings) = (vec![None; totals.len()], Vec::new());
+        let gone = check_unchanged(&database, &self.survey.collections, self.log).await?;
+        let mut counted = vec![None; totals.len()];
+        let mut warnings: Vec<_> = gone
+            .iter()
+            .map(|at| {
+                let name = self.survey.collections[*at].entry.namespace();
+                let documents = cm_core::plural(totals[*at].documents, "document");
+                format!(
+                    "{name} was dropped while it was read: the {documents} that had been read by then are in the backup"
+                )
+            })
+            .collect();
         for (at, (found, first)) in self.survey.collections.iter().zip(first).enumerate() {
-            let Some(first) = first else { continue };
+            let Some(first) = first.filter(|_| !gone.contains(&at)) else { continue };
             let (counts, warning) = check_count(&database, found, totals[at], first, self.log).await?;
             counted[at] = Some(counts);
             warnings.extend(warning);
@@ -153,7 +159,11 @@ impl Dump<'_> {
         let moment = moment::choose(database, self.survey, self.consistency, self.log).await?;
         let pace = Pace::new(self.options.rate_limit);
         let memory = Arc::new(Semaphore::new(BATCHES));
-        let readers = if moment.is_one_by_one() { 1 } else { READERS };
+        let readers = match self.survey.collections.len() {
+            _ if moment.is_one_by_one() => 1,
+            MANY.. => MANY_READERS,
+            _ => READERS,
+        };
         let tasks = self.survey.collections.iter().enumerate();
         let tasks = tasks.map(|(index, found)| read_one(database, index, found, &moment, (&pace, &memory), &sender));
         let mut counted: Vec<(usize, _)> = stream::iter(tasks).buffer_unordered(readers).try_collect().await?;
@@ -189,9 +199,12 @@ async fn read_one(
     sender: &mpsc::Sender<Message>,
 ) -> Result<(usize, Option<u64>)> {
     let reading = async {
-        match found.has_documents() {
-            true => read_documents(database, index, found, moment, (pace, memory), sender).await,
-            false => Ok(()),
+        if !found.has_documents() {
+            return Ok(());
+        }
+        match read_documents(database, index, found, moment, (pace, memory), sender).await {
+            Err(failure) if failure.code == CHANGED => survived(database, found, failure).await,
+            done => done,
         }
     };
     // Some servers count one by one, which takes long: meanwhile it can be read.
@@ -232,140 +245,4 @@ async fn read_documents(
 
 async fn send(sender: &mpsc::Sender<Message>, message: Message) -> Result<()> {
     sender.send(message).await.map_err(|_| Failure::bug("the writing thread ended before its input"))
-}
-
-/// Why there is no archive.
-enum WriteError {
-    /// The readers failed; they say why.
-    Abandoned,
-    /// The output failed.
-    Output(io::Error),
-}
-
-impl WriteError {
-    fn into_failure(self) -> Failure {
-        match self {
-            WriteError::Abandoned => Failure::bug("the dump ended early"),
-            WriteError::Output(error) if error.kind() == io::ErrorKind::InvalidData => {
-                Failure::new(Exit::Backup, "backup.document", "a document cannot be backed up").cause(error)
-            }
-            WriteError::Output(error) => {
-                Failure::new(Exit::Backup, "backup.write", "the backup cannot be written").cause(error)
-            }
-        }
-    }
-}
-
-impl From<io::Error> for WriteError {
-    fn from(error: io::Error) -> Self {
-        WriteError::Output(error)
-    }
-}
-
-/// The writing thread.
-fn write<W: Write>(
-    mut queue: mpsc::Receiver<Message>,
-    prelude: &Prelude,
-    kind: Compressed,
-    out: HashedWriter<W>,
-    progress: &Progress,
-) -> Result<(HashedWriter<W>, Vec<Totals>), WriteError> {
-    let mut writer = Writer::start(Packer::new(out, kind), prelude)?;
-    loop {
-        match queue.blocking_recv() {
-            None => return Err(WriteError::Abandoned),
-            Some(Message::Close(index)) => {
-                writer.close(index)?;
-                progress.close();
-            }
-            Some(Message::Batch(index, batch, _permit)) => write_batch(&mut writer, index, &batch, progress)?,
-            Some(Message::Documents(index, documents)) => {
-                let bytes = documents.iter().map(|document| document.as_bytes().len() as u64).sum();
-                writer.documents(index, documents.iter().map(|document| Ok(document.as_bytes())))?;
-                progress.add(documents.len() as u64, bytes);
-            }
-            Some(Message::Finish) => break,
-        }
-    }
-    let (packer, totals) = writer.finish()?;
-    Ok((packer.finish()?, totals))
-}
-
-fn write_batch<W: Write>(
-    writer: &mut Writer<W>,
-    index: usize,
-    batch: &RawBatch,
-    progress: &Progress,
-) -> Result<(), WriteError> {
-    let invalid = |error: &dyn std::fmt::Display| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
-    let documents = batch.doc_slices().map_err(|error| invalid(&connection::cause(&error)))?;
-    if documents.is_empty() {
-        return Ok(());
-    }
-    let slices = documents.into_iter().map(|item| match item {
-        Ok(RawBsonRef::Document(document)) => {
-            progress.add(1, document.as_bytes().len() as u64);
-            Ok(document.as_bytes())
-        }
-        Ok(_) => Err(invalid(&"the server sent something that is not a document")),
-        Err(error) => Err(invalid(&error)),
-    });
-    writer.documents(index, slices)?;
-    Ok(())
-}
-
-/// A collection that was dropped, renamed or made again while it was read may have
-/// ended early without any error: an empty answer is what a missing one gives.
-async fn check_unchanged(database: &Database, before: &[Found], log: &Log) -> Result<()> {
-    let after = survey::collections(database).await?;
-    let find = |found: &Found| after.iter().find(|other| other.entry.collection == found.entry.collection);
-    for found in before {
-        if !find(found).is_some_and(|other| other.uuid == found.uuid && other.entry.kind == found.entry.kind) {
-            let message = format!("{} was dropped, renamed or made again while it was read", found.entry.namespace());
-            return Err(Failure::new(Exit::Backup, "backup.changed", message)
-                .hint("wait until whatever changes the collections has ended, then try again")
-                .retryable());
-        }
-    }
-    for other in after.iter().filter(|other| !before.iter().any(|b| b.entry.collection == other.entry.collection)) {
-        log.info(format!("{} appeared during the backup and is not in it", other.entry.namespace()));
-    }
-    Ok(())
-}
-
-/// Compares what was read with what the server counted, if need be once more, and says
-/// what it counted. Writers may be at work, so a difference is news; half of the documents
-/// missing is not.
-async fn check_count(
-    database: &Database,
-    found: &Found,
-    totals: Totals,
-    first: u64,
-    log: &Log,
-) -> Result<((u64, u64), Option<String>)> {
-    let (read, name) = (totals.documents, found.entry.namespace());
-    if read == first {
-        return Ok(((first, first), None));
-    }
-    let after = survey::count(database, found).await.unwrap_or(first);
-    if (first.min(after)..=first.max(after)).contains(&read) {
-        log.info(format!(
-            "{name} changed while it was read: the server counted {first} documents, and {after} after; {read} were read"
-        ));
-        return Ok(((first, after), None));
-    }
-    let exact = survey::count_exactly(database, found).await.unwrap_or(after);
-    let (least, most) = (first.min(after).min(exact), first.max(after).max(exact));
-    if (least..=most).contains(&read) {
-        log.info(format!("{name} changed while it was read: the server counts {exact} documents, {read} were read"));
-        return Ok(((first, after), None));
-    }
-    let message = format!("{read} documents of {name} were read, and the server counts {exact}");
-    if read < least.div_ceil(2) {
-        return Err(Failure::new(Exit::Backup, "backup.short", message)
-            .cause("the cursor ended early without an error")
-            .hint("look at the database's log, then try again")
-            .retryable());
-    }
-    Ok(((first, after), Some(message)))
 }

@@ -4,6 +4,7 @@
 //! SSH, no directory of backups.
 
 pub mod accounts;
+pub mod changes;
 pub mod command;
 pub mod connection;
 pub mod dump;
@@ -13,5 +14,7 @@ mod pace;
 pub mod restore;
 pub mod selection;
 pub mod survey;
+mod uri;
+mod writing;
 
 pub use connection::{DatabaseUri, ReadFrom};

@@ -8,9 +8,13 @@ use crate::name::{JOURNAL_SUFFIX, is_of_a_restore};
 use bson::{Bson, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc};
 use cm_archive::{Entry, Kind, hex, metadata};
 use cm_core::{Exit, Failure, Result};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use mongodb::{Client, Database};
 use std::collections::HashSet;
 use std::time::Duration;
+
+/// Questions that are asked at a time: over a slow line each waits for its answer.
+const AT_A_TIME: usize = 8;
 
 /// How long statistics may take that a backup can do without.
 const STATISTICS_LIMIT: Duration = Duration::from_secs(5);
@@ -147,6 +151,8 @@ pub struct Listed {
     pub kind: Kind,
     /// What it was made with.
     pub options: Document,
+    /// The server's own id of it.
+    pub uuid: Option<String>,
 }
 
 /// Everything in a database but the server's own collections.
@@ -160,7 +166,8 @@ pub async fn listed(database: &Database) -> Result<Vec<Listed>> {
     let options = |item: &RawDocument| item.get_document("options").ok().and_then(|raw| Document::try_from(raw).ok());
     let one = |item: &RawDocumentBuf| {
         let name = item.get_str("name").ok()?.to_owned();
-        Some(Listed { name, kind: kind(item), options: options(item).unwrap_or_default() })
+        let uuid = item.get_document("info").ok().and_then(uuid);
+        Some(Listed { name, kind: kind(item), options: options(item).unwrap_or_default(), uuid })
     };
     Ok(listed.iter().filter_map(one).filter(|one| !is_internal(&one.name)).collect())
 }
@@ -214,11 +221,12 @@ pub async fn collections(database: &Database) -> Result<Vec<Found>> {
             "wait for it; one that crashed is undone or finished by the next `cm-backup restore`, before anything else",
         ));
     }
-    let mut found = Vec::new();
-    for item in listed.iter().filter(|item| !item.get_str("name").is_ok_and(is_of_a_restore)) {
-        if let Some(collection) = look_at(database, item, &names).await? {
-            found.push(collection);
-        }
+    let mut found: Vec<Found> = Vec::new();
+    let ours = listed.iter().filter(|item| !item.get_str("name").is_ok_and(is_of_a_restore));
+    let looking = ours.map(|item| look_at(database, item, &names));
+    let mut looked = stream::iter(looking).buffer_unordered(AT_A_TIME);
+    while let Some(collection) = looked.try_next().await? {
+        found.extend(collection);
     }
     found.sort_by(|a, b| a.entry.collection.cmp(&b.entry.collection));
     Ok(found)

@@ -146,7 +146,9 @@ async fn only_users_that_are_not_there_are_added() {
                 *merged.lock().expect("merged") = true;
                 Some(rawdoc! {"ok": 1})
             }
-            "insert" | "create" | "createIndexes" | "renameCollection" | "drop" => Some(rawdoc! {"ok": 1, "n": 1}),
+            "insert" | "update" | "create" | "createIndexes" | "renameCollection" | "drop" => {
+                Some(rawdoc! {"ok": 1, "n": 1})
+            }
             _ => None,
         }
     });

@@ -4,6 +4,7 @@ mod accounts;
 mod odd_servers;
 mod options;
 mod prune;
+mod reading;
 mod restore;
 mod server;
 mod support;

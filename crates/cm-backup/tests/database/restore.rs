@@ -327,3 +327,70 @@ async fn a_restore_is_rehearsed_and_leaves_nothing() {
     left.retain(|name| name.starts_with("cm_check"));
     assert_eq!(left, Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn an_archive_of_another_database_is_restored_only_where_somebody_named_it() {
+    let server = Server::start();
+    let client = server.client().await;
+    fill(&client, "orders", 10).await;
+    let lab = Lab::new();
+    assert_eq!(lab.back_up(&server.uri(), &[]).code, 0);
+    let uri = format!("mongodb://127.0.0.1:{}/other?directConnection=true", server.port);
+    client.database("shop").drop().await.expect("dropped");
+    lab.restore(&uri, &lab.backup(), &[]).refuses(2, "restore.other-database", "--confirm=shop");
+    assert_eq!(names(&client, "shop").await, Vec::<String>::new());
+    for (extra, database) in [(&["--confirm=shop"][..], "shop"), (&["--db", "other"], "other")] {
+        let ended = lab.restore(&uri, &lab.backup(), extra);
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        assert_eq!(names(&client, database).await, ["orders"]);
+    }
+}
+
+#[tokio::test]
+async fn indexes_of_long_ago_are_converted_or_left_out() {
+    let server = Server::start();
+    let client = server.client().await;
+    let lab = Lab::new();
+    let directory = lab.home.path().join("shop");
+    std::fs::create_dir(&directory).expect("a directory");
+    let metadata = r#"{"options":{"create":"orders","capped":false},"indexes":[
+        {"v":0,"key":{"_id":1},"name":"_id_","ns":"shop.orders"},
+        {"v":0,"key":{"a":"","b":true,"c":0},"name":"old","ns":"shop.orders","dropDups":true}]}"#;
+    std::fs::write(directory.join("orders.metadata.json"), metadata).expect("written");
+    std::fs::write(directory.join("orders.bson"), bson::serialize_to_vec(&doc! {"_id": 1}).expect("BSON"))
+        .expect("written");
+    // The directory, and the one file with what is alongside it.
+    for file in [directory.clone(), directory.join("orders.bson")] {
+        for (extra, indexes) in [(&["--convert-legacy-indexes"][..], 2), (&["--skip-indexes"], 1)] {
+            let arguments: Vec<_> = ["--drop", "--confirm=shop"].iter().chain(extra).copied().collect();
+            let ended = lab.restore(&server.uri(), &file, &arguments);
+            assert_eq!(ended.code, 0, "{}", ended.stderr);
+            let shape = shape(&client, "shop").await;
+            assert_eq!(shape["orders"].get_array("indexes").expect("indexes").len(), indexes, "{extra:?}: {shape:?}");
+        }
+    }
+}
+
+/// A server decides what it sends; a link in it leads to nobody's backup.
+#[test]
+fn a_directory_from_a_host_with_a_link_in_it_is_refused() {
+    let mut lab = Lab::new();
+    let home = lab.home.path().to_owned();
+    std::fs::write(home.join("secret"), "planted").expect("written");
+    std::fs::create_dir_all(home.join("evil")).expect("a directory");
+    std::os::unix::fs::symlink(home.join("secret"), home.join("evil/users.metadata.json")).expect("a link");
+    std::fs::write(home.join("evil/users.bson"), "").expect("written");
+    std::fs::create_dir_all(home.join("dump/shop")).expect("a directory");
+    std::fs::write(home.join("cm.toml"), "project = \"shop\"\n[hosts.far]\naddress = \"local\"\n").expect("written");
+    std::fs::write(home.join("compose.yml"), "services: {mongodb: {image: mongo}}").expect("written");
+    let real = ["/bin/tar", "/usr/bin/tar"].into_iter().find(|path| Path::new(path).exists()).expect("tar");
+    let script = format!(
+        "case \"$*\" in *-T*) exec {real} -C {} -cf - . ;; esac\nexec {real} \"$@\"",
+        home.join("evil").display()
+    );
+    lab.replace_program("tar", &script);
+    let file = format!("far:{}", home.join("dump/shop").display());
+    let mut command = lab.command("mongodb://127.0.0.1:1/", &["restore", &file, "--uri-env", "TEST_URI"]);
+    let ended = Ended::of(command.env("CM_LOG", "json").output().expect("runs"));
+    ended.refuses(21, "backup.copy", "users.metadata.json is not a regular file");
+}

@@ -20,6 +20,6 @@ pub use accounts::{Accounts, changed, database as accounts_database, of_backup a
 pub use load::Loaded;
 pub use lock::Lock;
 pub use names::Renames;
-pub use plan::{Item, Plan, Wanted, Way};
+pub use plan::{Item, Plan, Shape, Wanted, Way};
 pub use rehearsal::rehearse;
 pub use work::{Restore, Restored, Verification};

@@ -2,7 +2,7 @@
 //! one that was backed up.
 
 use crate::connection;
-use bson::{Document, doc};
+use bson::{Bson, Document, doc};
 use cm_core::Failure;
 
 /// The options of `create` that every server of today knows.
@@ -85,6 +85,31 @@ pub fn index_to_build(index: &Document, options: &Document) -> Option<Document> 
     Some(index)
 }
 
+/// What servers of long ago took for an index becomes what those of today take, as mongorestore
+/// converts it: a key without a direction goes upwards, and what was never an option goes.
+pub fn convert_index(index: &mut Document) {
+    if let Ok(key) = index.get_document_mut("key") {
+        for (_, direction) in key.iter_mut() {
+            let is_direction = match &*direction {
+                Bson::Int32(number) => *number != 0,
+                Bson::Int64(number) => *number != 0,
+                Bson::Double(number) => *number != 0.0,
+                Bson::String(kind) => !kind.is_empty(),
+                _ => false,
+            };
+            if !is_direction {
+                *direction = Bson::Int32(1);
+            }
+        }
+    }
+    if index.get("v").is_some_and(|v| matches!(v, Bson::Int32(0) | Bson::Int64(0)) || *v == Bson::Double(0.0)) {
+        index.remove("v");
+    }
+    index.remove("ns");
+    let unknown: Vec<_> = index.keys().filter(|key| !KNOWN_INDEX_FIELDS.contains(&key.as_str())).cloned().collect();
+    unknown.iter().for_each(|key| drop(index.remove(key)));
+}
+
 /// What of `document` is known.
 pub fn only(document: &Document, known: &[&str]) -> Document {
     let kept = document.iter().filter(|(key, _)| known.contains(&key.as_str()));
@@ -113,5 +138,16 @@ mod tests {
             assert_eq!(index_to_build(&index, &options), Some(index.clone()));
         }
         assert_eq!(index_to_build(&doc! {"key": {"_id": 1}, "name": "_id_"}, &swedish), None);
+    }
+
+    #[test]
+    fn indexes_of_long_ago_become_those_of_today() {
+        let mut index = doc! {
+            "v": 0, "key": {"a": "", "b": true, "c": 0, "d": -1, "e": "text", "f": 1.5}, "name": "x", "ns": "shop.x",
+            "dropDups": true, "background": true, "unique": true,
+        };
+        convert_index(&mut index);
+        let key = doc! {"a": 1, "b": 1, "c": 1, "d": -1, "e": "text", "f": 1.5};
+        assert_eq!(index, doc! {"key": key, "name": "x", "unique": true});
     }
 }

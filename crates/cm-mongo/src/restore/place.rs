@@ -146,7 +146,9 @@ impl Placer<'_> {
         let Err(failure) = self.create_indexes(&item.db, &name, &indexes).await else { return Ok(()) };
         let known: Vec<_> = indexes.iter().map(|index| only(index, &KNOWN_INDEX_FIELDS)).collect();
         if known == indexes || !is_unknown_option(&failure) {
-            return Err(failure.cause(format!("the indexes of {} could not be built", item.namespace())));
+            let hint =
+                "indexes of servers of long ago: --convert-legacy-indexes; a restore without them: --skip-indexes";
+            return Err(failure.cause(format!("the indexes of {} could not be built", item.namespace())).hint(hint));
         }
         self.target.log.warn(format!("{}: the server does not know all options of its indexes", item.namespace()));
         self.create_indexes(&item.db, &name, &known).await

@@ -1,6 +1,7 @@
 //! What a restore would do, collection by collection, before it does anything.
 
 use super::names::Renames;
+use super::options::convert_index;
 use crate::accounts::is_account;
 use crate::name::OWN_PREFIX;
 use crate::survey;
@@ -100,6 +101,37 @@ pub struct Wanted {
     pub in_place: bool,
     /// Whether users and roles are added, which takes another way.
     pub users_and_roles: bool,
+    /// What of options and indexes is restored.
+    pub shape: Shape,
+}
+
+/// What of the options and indexes of a backup is restored.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Shape {
+    /// Collections get no options: none is capped, none has a validator.
+    pub without_options: bool,
+    /// Collections get no indexes but that of `_id`.
+    pub without_indexes: bool,
+    /// What servers of long ago took for an index becomes what those of today take.
+    pub convert_indexes: bool,
+}
+
+impl Shape {
+    fn apply(self, described: &mut Described, kind: Kind) {
+        // Tools of long ago wrote down the whole command.
+        for word in ["create", "autoIndexId"] {
+            described.options.remove(word);
+        }
+        if self.without_options && kind == Kind::Collection {
+            described.options.clear();
+        }
+        if self.without_indexes {
+            described.indexes.clear();
+        }
+        if self.convert_indexes {
+            described.indexes.iter_mut().for_each(convert_index);
+        }
+    }
 }
 
 impl Plan {
@@ -123,10 +155,11 @@ impl Plan {
                 continue;
             }
             let (db, collection) = wanted.renames.apply(&entry.db, &entry.collection)?;
-            let described = metadata::parse(&entry.metadata).map_err(|why| {
+            let mut described = metadata::parse(&entry.metadata).map_err(|why| {
                 let message = format!("the options and indexes of {from} cannot be read");
                 Failure::new(Exit::Backup, "restore.metadata", message).cause(why)
             })?;
+            wanted.shape.apply(&mut described, entry.kind);
             plan.databases.entry(db.clone()).or_default();
             let way = Way::Add;
             plan.items.push(Item { index, from, db, collection, kind: entry.kind, described, way, exists: None });

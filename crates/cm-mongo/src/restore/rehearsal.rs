@@ -9,7 +9,7 @@ use crate::dump::{Dump, Options};
 use crate::{connection, moment, survey};
 use bson::doc;
 use cm_archive::verify::{Contents, Verified};
-use cm_archive::{Stored, Totals, metadata};
+use cm_archive::{Kind, Prelude, Stored, Totals, metadata};
 use cm_core::{Exit, Failure, Log, Result};
 use mongodb::Client;
 use std::collections::BTreeSet;
@@ -17,6 +17,12 @@ use std::time::Duration;
 
 /// What the names of the databases begin with.
 const OWN_PREFIX: &str = "cm_check_";
+
+/// Error code: the user may not do that.
+const NOT_ALLOWED: i32 = 13;
+
+/// The longest namespace that servers take, in bytes.
+const LONGEST: usize = 255;
 
 /// How long cleaning up may take; the server may be gone.
 const DROP_LIMIT: Duration = Duration::from_secs(10);
@@ -44,10 +50,27 @@ async fn remove_leftovers(client: &Client, log: &Log) {
     let names = survey::databases(client).await.unwrap_or_default();
     let tag = |name: &str| name.strip_prefix(OWN_PREFIX).and_then(|rest| Some(rest.rsplit_once('_')?.0.to_owned()));
     for name in names.into_iter().filter(|name| tag(name).is_some_and(|tag| owner::is_over(&tag))) {
-        match client.database(&name).drop().await {
+        match drop_database(client, &name).await {
             Ok(()) => log.info(format!("removed the database {name}, left by a crashed check")),
-            Err(error) => log.warn(format!("the database {name} is left: {}", connection::cause(&error))),
+            Err(why) => log.warn(format!("the database {name} is left: {why}")),
         }
+    }
+}
+
+/// Removes a database, or where that is not allowed, as with the role `restore`, each of its
+/// collections; it is gone only when nothing is in it any more.
+async fn drop_database(client: &Client, name: &str) -> Result<(), String> {
+    let database = client.database(name);
+    let dropped = database.drop().await;
+    let left = survey::listed(&database).await.map_err(|failure| failure.to_string())?;
+    for one in &left {
+        database.run_command(doc! {"drop": &one.name}).await.map_err(|error| connection::cause(&error))?;
+    }
+    match dropped {
+        Err(error) if left.is_empty() && connection::code(&error) != Some(NOT_ALLOWED) => {
+            Err(connection::cause(&error))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -61,10 +84,9 @@ struct Scratch<'a> {
 impl Scratch<'_> {
     async fn remove(&mut self) {
         for name in std::mem::take(&mut self.databases) {
-            let dropped = tokio::time::timeout(DROP_LIMIT, async { self.client.database(&name).drop().await }).await;
-            let why = match dropped {
+            let why = match tokio::time::timeout(DROP_LIMIT, drop_database(self.client, &name)).await {
                 Ok(Ok(())) => continue,
-                Ok(Err(error)) => connection::cause(&error),
+                Ok(Err(why)) => why,
                 Err(_) => "the server does not answer".to_owned(),
             };
             self.log.warn(format!("the database {name} is left, and removed by the next check: {why}"));
@@ -87,7 +109,9 @@ async fn restore_and_compare(
     pairs: &[(String, String)],
     log: &Log,
 ) -> Result<()> {
-    let (from, to): (Vec<_>, Vec<_>) = pairs.iter().map(|(from, to)| (from.clone(), format!("{to}.*"))).unzip();
+    let (mut from, mut to) = short_names(&verified.prelude, pairs);
+    from.extend(pairs.iter().map(|(from, _)| from.clone()));
+    to.extend(pairs.iter().map(|(_, to)| format!("{to}.*")));
     let renames = Renames::new(&from, &to, None)?;
     let mut plan = Plan::make(&verified.prelude, &Wanted { renames, in_place: true, ..Wanted::default() })?;
     let restore = Restore { file, client, lock: None, accounts: None, in_order: true, log };
@@ -98,6 +122,19 @@ async fn restore_and_compare(
         compare(client, database, &plan, verified, log).await?;
     }
     Ok(())
+}
+
+/// A scratch database's name may be longer than that of the one it stands for: collections whose
+/// names would then be too long get short ones.
+fn short_names(prelude: &Prelude, pairs: &[(String, String)]) -> (Vec<String>, Vec<String>) {
+    let scratch = |db: &str| pairs.iter().find(|(from, _)| from.strip_suffix(".*") == Some(db)).map(|(_, to)| to);
+    let named = prelude.entries.iter().enumerate().filter_map(|(at, entry)| {
+        let to = scratch(&entry.db)?;
+        let buckets = if entry.kind == Kind::Timeseries { "system.buckets.".len() } else { 0 };
+        let long = to.len() + 1 + buckets + entry.collection.len() > LONGEST && !entry.collection.contains('*');
+        long.then(|| (entry.namespace(), format!("{to}.cm_long_{at}")))
+    });
+    named.unzip()
 }
 
 /// Reads a scratch database as a backup does.
