@@ -49,7 +49,7 @@ const IN_A_PROJECT: [Case; 58] = [
     ("cm-backup restore shop.gz --uri-env URI --ns-from a.* --ns-to b", 2, "usage.ns", "--ns-from 'shop.*'"),
     ("cm-backup restore shop.gz --uri-env URI --ns-from platform.* --ns-to x.$*", 2, "restore.name", "no $"),
     ("cm-backup restore shop.gz --uri-env URI --ns-from platform.* --ns-to x.y", 2, "usage.ns", "number of *"),
-    ("cm-backup carry-out nothing", 2, "usage.order", "no order"),
+    ("cm-backup carry-out nothing", 2, "usage.order", "not an order"),
     ("cm-backup verify nothing.gz", 2, "backup.no-file", "cm-backup list"),
     ("cm-backup list nothing", 2, "usage.folder", "nothing"),
     ("cm-backup restore -", 2, "restore.stdin", "file"),
