@@ -38,6 +38,7 @@ needed_by_tests=(
   mandoc:mandoc   # two readers of manual pages, which must both be content
   man:man-db
   sudo:sudo # one lock, two users
+  busybox:busybox-static # a server with the commands of a small system
   bash:bash # three shells that complete names,
   zsh:zsh
   fish:fish

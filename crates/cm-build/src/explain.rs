@@ -1,41 +1,7 @@
-//! What Docker and the system say when a host itself is in the way, told apart from a
-//! release that is wrong: with a code and a hint of its own.
+//! A failure on a host, with the code and the cure of what Docker and the system said there;
+//! what else is known of it stays in the hint.
 
 use cm_core::{Exit, Failure};
-
-/// What is said, lower case; the code; what to do, with `HOST` in it.
-const KNOWN: [(&str, &str, &str); 6] = [
-    (
-        "no space left on device",
-        "build.disk-full",
-        "make room on HOST: `docker system df` there says what takes it, `cm-build prune </dev/null` removes old images; then deploy again",
-    ),
-    (
-        "port is already allocated",
-        "build.port-in-use",
-        "on HOST: `docker ps` and `ss -ltnp` show who has the port; stop it, or publish another one",
-    ),
-    (
-        "address already in use",
-        "build.port-in-use",
-        "on HOST: `ss -ltnp` shows who has the address; stop it, or publish another one",
-    ),
-    (
-        "permission denied while trying to connect",
-        "engine.permission",
-        "on HOST, as root: `usermod -aG docker USER` for the deploy user, and log in again",
-    ),
-    (
-        "cannot connect to the docker daemon",
-        "engine.down",
-        "on HOST: `systemctl status docker`; start it, then deploy again",
-    ),
-    (
-        "failed to connect to the docker api",
-        "engine.down",
-        "on HOST: `systemctl status docker`; start it, then deploy again",
-    ),
-];
 
 /// The failure with the code and the hint of what was known about it. An engine that does
 /// not answer keeps a host from being built on; whether anything is healthy was not asked.
@@ -47,16 +13,15 @@ pub fn explain(host: &str, failure: Failure) -> Failure {
     if !matches!(failure.exit, Exit::Build | Exit::Config) {
         return failure;
     }
-    let said = failure.to_string().to_lowercase();
-    match KNOWN.iter().find(|(words, ..)| said.contains(words)) {
-        None => failure,
-        Some((_, code, hint)) => {
-            let more = failure.hint.as_deref().filter(|_| failure.code.starts_with("build.")).unwrap_or_default();
-            let more = more.split_once("All of its log:").map(|(_, path)| format!(". All of its log:{path}"));
-            let hint = format!("{}{}", hint.replace("HOST", host), more.unwrap_or_default());
-            Failure { code: (*code).to_owned(), ..failure }.hint(hint)
-        }
+    let more = failure.hint.as_deref().filter(|_| failure.code.starts_with("build.")).unwrap_or_default();
+    let more = more.split_once("All of its log:").map(|(_, path)| format!(". All of its log:{path}"));
+    let mut cured = cm_engine::cured(host, failure.clone());
+    if cured.code != failure.code
+        && let (Some(hint), Some(more)) = (&mut cured.hint, more)
+    {
+        hint.push_str(&more);
     }
+    cured
 }
 
 #[cfg(test)]

@@ -45,6 +45,11 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["all", "service", "group", "timeout", "window", "keep_going"])]
     pub preflight: bool,
 
+    /// Print the shell commands that bring a bare Debian or Ubuntu server to where the preflight
+    /// finds nothing missing, for a person to read and run there; no server is asked
+    #[arg(long, requires = "preflight", conflicts_with = "dry_run")]
+    pub script: bool,
+
     /// Show a live table of the services instead, until Ctrl-C or for --timeout (and then exit
     /// with 0, 40 or 41); where stdout is no terminal, a line for each change
     #[arg(long, conflicts_with_all = ["preflight", "window", "keep_going", "dry_run"])]

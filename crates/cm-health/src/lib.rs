@@ -38,6 +38,9 @@ impl cm_core::Tool for Tool {
     }
 
     async fn command(args: &Args, io: &Io) -> Option<Result<Exit>> {
+        if args.script {
+            return Some(print_script(args, io));
+        }
         if args.watch { Some(live::run(args, io).await) } else { None }
     }
 
@@ -55,6 +58,11 @@ impl cm_core::Tool for Tool {
         }
         gate(&project, &args, &selection, run).await
     }
+}
+
+fn print_script(args: &Args, io: &Io) -> Result<Exit> {
+    io.print(&preflight::script(&Project::load(&args.common)?)?)?;
+    Ok(Exit::Done)
 }
 
 /// The project's limits, with the flags over them.

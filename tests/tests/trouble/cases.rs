@@ -37,12 +37,6 @@ const DIES: &str = "do /usr/bin/docker \"$@\"; /usr/bin/docker kill curateme-doc
 
 const DAEMON: &str = "Error response from daemon: the disk is on fire";
 
-/// Ten sessions are what sshd allows on the one connection that all programs share: they are held while cm asks.
-const HELD: &str = "for socket in $(ls $XDG_RUNTIME_DIR/cm/ssh-* | grep -v lock); do \
-    [ \"$(ssh -S $socket x hostname)\" != platform ] || break; done; \
-    for i in 1 2 3 4 5 6 7 8 9 10; do ssh -S $socket platform sleep 25 </dev/null & done; sleep 1; \
-    cm-build <~/build.json; code=$?; kill $(jobs -p); exit $code";
-
 /// Docker refuses a command, a file cannot be read or written.
 pub const OF_THE_ENGINE_AND_FILES: &[Trouble] = &[
     Trouble {
@@ -282,7 +276,6 @@ pub const OF_THE_ENGINE_AND_FILES: &[Trouble] = &[
 
 /// What a rollback, a rolling update and a prune meet.
 pub const ON_THE_WAY_BACK: &[Trouble] = &[
-    Trouble { name: "no more sessions", call: HELD, exit: 7, code: "host.busy", words: "MaxSessions", ..NOTHING },
     Trouble {
         name: "no tag on the way back",
         docker: ["^tag ", "1", DAEMON],

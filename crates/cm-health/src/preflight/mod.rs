@@ -13,7 +13,10 @@ mod here;
 mod keys;
 pub mod needs;
 mod report;
+mod script;
 mod tunnels;
+
+pub use script::script;
 
 use crate::neighbours::Unwell;
 use cm_core::{Action, Done, Failure, Result, Run};

@@ -1,0 +1,134 @@
+//! What Docker, Compose and the system say when something outside of the release is in the way,
+//! told apart by their words: each has a code of its own, and the cure of that code. One table,
+//! because the same words come from a build, from a start and from a way back.
+
+use cm_core::{Failure, codes};
+
+/// What is said, in lower case, and the code. The first that fits counts: what says more comes first.
+const KNOWN: [(&str, &str); 52] = [
+    ("no space left on device", "build.disk-full"),
+    ("disk quota exceeded", "build.disk-full"),
+    ("port is already allocated", "build.port-in-use"),
+    ("address already in use", "build.port-in-use"),
+    ("ports are not available", "build.port-in-use"),
+    ("permission denied while trying to connect", "engine.permission"),
+    ("cannot connect to the docker daemon", "engine.down"),
+    ("failed to connect to the docker api", "engine.down"),
+    ("is the docker daemon running", "engine.down"),
+    ("is already in use by container", "build.name-in-use"),
+    ("non-overlapping ipv4 address pool", "build.no-address-pool"),
+    ("predefined address pools have been fully subnetted", "build.no-address-pool"),
+    ("pool overlaps with other one on this address space", "build.no-address-pool"),
+    ("declared as external, but could not be found", "build.no-network"),
+    ("could not be attached to network", "build.no-network"),
+    ("error response from daemon: network", "build.no-network"),
+    ("external volume", "build.no-volume"),
+    ("bind source path does not exist", "build.no-file"),
+    ("required by secret", "build.no-secret"),
+    ("unsupported external secret", "build.no-secret"),
+    ("secret file", "build.no-secret"),
+    ("are you trying to mount a directory onto a file", "build.no-file"),
+    ("not a directory: unknown", "build.no-file"),
+    ("toomanyrequests", "build.rate-limit"),
+    ("pull rate limit", "build.rate-limit"),
+    ("429 too many requests", "build.rate-limit"),
+    ("pull access denied", "build.pull-denied"),
+    ("requested access to the resource is denied", "build.pull-denied"),
+    ("no basic auth credentials", "build.pull-denied"),
+    ("unauthorized: ", "build.pull-denied"),
+    ("error getting credentials", "build.pull-denied"),
+    ("no match for platform in manifest", "build.platform"),
+    ("no matching manifest for", "build.platform"),
+    ("does not match the specified platform", "build.platform"),
+    ("exec format error", "build.platform"),
+    ("manifest unknown", "build.no-tag"),
+    ("not found: manifest", "build.no-tag"),
+    ("certificate signed by unknown authority", "build.registry"),
+    ("lookup registry", "build.registry"),
+    ("no such host", "build.registry"),
+    ("temporary failure in name resolution", "build.registry"),
+    ("tls handshake timeout", "build.registry"),
+    ("buildx component is missing", "build.no-buildx"),
+    ("compose build requires buildx", "build.no-buildx"),
+    ("'buildx' is not a docker command", "build.no-buildx"),
+    ("unknown command: docker buildx", "build.no-buildx"),
+    ("cannot allocate memory", "build.out-of-memory"),
+    ("exit code: 137", "build.out-of-memory"),
+    ("signal: killed", "build.out-of-memory"),
+    ("javascript heap out of memory", "build.out-of-memory"),
+    ("dependency failed to start", "build.dependency"),
+    ("executable file not found in $path", "build.no-command"),
+];
+
+/// The code for what was said on a host, if anything in it is known.
+pub fn code(said: &str) -> Option<&'static str> {
+    let said = said.to_lowercase();
+    KNOWN.iter().find(|(words, _)| said.contains(words)).map(|(_, code)| *code)
+}
+
+/// The failure with the code and the cure of what is known about its words; as it was if nothing is.
+pub fn cured(host: &str, failure: Failure) -> Failure {
+    let Some(code) = code(&failure.to_string()) else { return failure };
+    let hint = codes::cure(code).map(|cure| format!("on {host}: {cure}"));
+    Failure { code: code.to_owned(), hint: hint.or(failure.hint), ..failure }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{KNOWN, code, cured};
+    use cm_core::{Exit, Failure, codes};
+
+    #[test]
+    fn what_docker_compose_and_the_system_say_has_a_code_of_its_own() {
+        for (said, wanted) in [
+            ("write /x: no space left on device", "build.disk-full"),
+            ("Bind for 0.0.0.0:80 failed: port is already allocated", "build.port-in-use"),
+            ("listen tcp4 0.0.0.0:80: bind: address already in use", "build.port-in-use"),
+            ("permission denied while trying to connect to the Docker daemon socket", "engine.permission"),
+            ("Cannot connect to the Docker daemon at unix:///var/run/docker.sock.", "engine.down"),
+            (
+                "Conflict. The container name \"/web\" is already in use by container \"0a1b\". You have to remove",
+                "build.name-in-use",
+            ),
+            (
+                "could not find an available, non-overlapping IPv4 address pool among the defaults",
+                "build.no-address-pool",
+            ),
+            ("all predefined address pools have been fully subnetted", "build.no-address-pool"),
+            ("network front declared as external, but could not be found", "build.no-network"),
+            ("Error response from daemon: network front not found", "build.no-network"),
+            ("external volume \"data\" not found", "build.no-volume"),
+            ("invalid mount config for type \"bind\": bind source path does not exist: /srv/key.pem", "build.no-file"),
+            ("environment variable \"KEY\" required by secret \"key\" is not set", "build.no-secret"),
+            (
+                "pull access denied for shop/web, repository does not exist or may require 'docker login'",
+                "build.pull-denied",
+            ),
+            ("toomanyrequests: You have reached your pull rate limit.", "build.rate-limit"),
+            ("no matching manifest for linux/arm64/v8 in the manifest list entries", "build.platform"),
+            ("exec /entrypoint.sh: exec format error", "build.platform"),
+            ("manifest for redis:99 not found: manifest unknown: manifest unknown", "build.no-tag"),
+            ("dial tcp: lookup registry-1.docker.io: no such host", "build.registry"),
+            ("compose build requires buildx 0.17 or later", "build.no-buildx"),
+            (
+                "process \"/bin/sh -c npm run build\" did not complete successfully: exit code: 137",
+                "build.out-of-memory",
+            ),
+            ("dependency failed to start: container shop-db-1 is unhealthy", "build.dependency"),
+            ("exec: \"gunicorn\": executable file not found in $PATH: unknown", "build.no-command"),
+        ] {
+            assert_eq!(code(said), Some(wanted), "{said}");
+        }
+        assert_eq!(code("exit code: 1"), None);
+    }
+
+    #[test]
+    fn every_code_has_a_cure_and_the_host_is_named() {
+        for (words, code) in KNOWN {
+            assert!(codes::cure(code).is_some(), "{code}");
+            let failure = cured("web", Failure::new(Exit::Build, "build.up", "it failed").cause(words));
+            assert_eq!(failure.code, code);
+            assert!(failure.hint.is_some_and(|hint| hint.starts_with("on web: ")), "{code}");
+        }
+    }
+}
