@@ -167,6 +167,10 @@ const REFUSED: [Refused; 12] = [
 
 /// What was wrong with how it was refused, if anything.
 fn refuse(sandbox: &Sandbox, case: &Refused) -> Option<String> {
+    if case.build == "checkout.fetch" {
+        // One that the server does not have yet.
+        title(sandbox, case.name);
+    }
     let before = state(sandbox);
     as_root(sandbox, "platform", case.breaks);
     let preflight = call(sandbox, &format!("{LOG_IN_AGAIN} cm-health --preflight </dev/null"));
