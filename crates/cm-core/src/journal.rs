@@ -1,10 +1,10 @@
 //! The journal of a run: every document a program wrote, and every change that
 //! can be taken back, on disk before it happens. It is what is left when a
 //! program is killed. One directory a run, in the user's state directory:
-//! `$XDG_STATE_HOME/cm/runs/RUN/{NNN-TOOL.json, undo.jsonl}`.
+//! `$XDG_STATE_HOME/cm/runs/RUN/{NNN-TOOL[-STEP].json, undo.jsonl}`.
 
 use crate::redact::redact;
-use crate::{Document, Exit, Failure, OrFail, Result, parse_strict};
+use crate::{Document, Exit, Failure, OrFail, Result, Step, parse_strict};
 use rustix::fs::OFlags;
 use serde_json::Value;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -52,14 +52,14 @@ impl Journal {
         &self.dir
     }
 
-    /// Keeps `document` as the work of `tool`: written aside, synced, renamed. While nothing
+    /// Keeps `document`, which a program wrote at `step`: written aside, synced, renamed. While nothing
     /// was changed, there is nothing that a power cut could lose: those documents are synced
     /// together, before the first change.
     ///
     /// # Errors
     /// [`Exit::Config`] with the path if the file cannot be written.
-    pub fn keep(&self, tool: &str, document: &Document) -> Result<()> {
-        let name = format!("{:03}-{tool}.json", document.stage_count());
+    pub fn keep(&self, document: &Document, step: Step) -> Result<()> {
+        let name = file_name(document, step);
         let text = redact(&document.to_text(false)).into_owned();
         let write = if document.has_changed() { write_whole } else { write_unsynced };
         write(&self.dir, &name, text.as_bytes()).map_err(|error| self.unwritable(error))
@@ -119,6 +119,15 @@ impl Journal {
     fn undo_entries(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.dir.join(UNDO_FILE)).unwrap_or_default();
         text.lines().filter_map(|line| parse_strict(line.as_bytes()).ok()).collect()
+    }
+}
+
+/// `005-cm-build.json`; where a program is more than one step, the others have their word in it.
+fn file_name(document: &Document, step: Step) -> String {
+    let (number, tool) = (document.stage_count(), document.tool());
+    match tool.strip_prefix("cm-") {
+        Some(own) if own == step.as_str() => format!("{number:03}-{tool}.json"),
+        _ => format!("{number:03}-{tool}-{step}.json"),
     }
 }
 

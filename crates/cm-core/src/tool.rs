@@ -8,7 +8,9 @@ use crate::journal::Journal;
 use crate::log::{Format, Level, Log};
 use crate::redact::redact;
 use crate::signal::{Signals, Stop};
-use crate::{Document, Exit, Failure, Result, SCHEMA, Stage, StageStatus, Status, Step, actor, decapitalized, time};
+use crate::{
+    Document, Exit, Failure, Result, SCHEMA, Skip, Stage, StageStatus, Status, Step, actor, decapitalized, time,
+};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use serde_json::{Value, json};
@@ -35,6 +37,11 @@ pub struct CommonArgs {
     #[arg(long, global = true, help_heading = "Common options")]
     pub dry_run: bool,
 
+    /// Leave this out, here and in later programs of the pipe: push, backup, canary, verify or
+    /// prune (may be repeated)
+    #[arg(long, value_name = "WHAT", value_parser = skip, global = true, help_heading = "Common options")]
+    pub skip: Vec<Skip>,
+
     /// How messages are written to stderr
     #[arg(long, value_enum, default_value_t, global = true, env = "CM_LOG", help_heading = "Common options")]
     pub log: Format,
@@ -48,7 +55,22 @@ pub struct CommonArgs {
     pub quiet: bool,
 }
 
+fn skip(word: &str) -> std::result::Result<Skip, String> {
+    let known = || Skip::ALL.map(Skip::as_str).join(", ");
+    Skip::named(word).ok_or_else(|| format!("nothing of that name can be left out, only {}", known()))
+}
+
 impl CommonArgs {
+    /// What the flags say of the whole run, written down for every later program.
+    fn steer(&self, doc: &mut Document) {
+        if self.dry_run {
+            doc.set_dry_run();
+        }
+        for what in &self.skip {
+            doc.skip(*what);
+        }
+    }
+
     fn log(&self, tool: &'static str) -> Log {
         let least = match (self.verbose, self.quiet) {
             (true, _) => Level::Debug,
@@ -366,18 +388,15 @@ async fn filter<T: Tool>(args: T::Args, log: &Log, signals: &mut Signals) -> Exi
             return failure.exit;
         }
     };
-    let dry_run = T::common(&args).dry_run;
     let (mut doc, started_here) = match input {
         Input::Document(doc) => (*doc, false),
-        Input::Nothing => (Document::start(T::NAME, &actor(), dry_run), true),
+        Input::Nothing => (Document::start(T::NAME, &actor(), false), true),
     };
-    if dry_run {
-        doc.set_dry_run();
-    }
+    T::common(&args).steer(&mut doc);
     let mut run = Run { doc, log: log.clone(), started_here };
     let clock = Clock::start(T::step(&args));
-    let result = match refusal::<T>(&run, interrupted) {
-        Some(refusal) => refusal,
+    let result = match refusal::<T>(&run, interrupted).or_else(|| passing_on(&run, clock.step)) {
+        Some(known) => known,
         None => work::<T>(args, &mut run, signals).await,
     };
     finish(run, clock, result)
@@ -392,6 +411,14 @@ fn refusal<T: Tool>(run: &Run, interrupted: Option<Exit>) -> Option<Result<Done>
         return Some(Ok(Done::refused("an earlier stage failed")));
     }
     interrupted.map(|exit| Err(interruption(exit)))
+}
+
+/// Why a step has nothing to do in this run, if it has: it is left out, or was done before.
+fn passing_on(run: &Run, step: Step) -> Option<Result<Done>> {
+    if let Some(what) = run.doc.skip_of(step) {
+        return Some(Ok(Done::skipped(format!("left out (--skip {})", what.as_str()))));
+    }
+    run.doc.is_past(step).then(|| Ok(Done::skipped("done before this run was interrupted")))
 }
 
 /// The job, ended early by a signal; a panic becomes a failure.
@@ -462,14 +489,14 @@ impl Clock {
 
 /// Completes the document, keeps it, delivers it, and says how to exit.
 fn finish(mut run: Run, clock: Clock, result: Result<Done>) -> Exit {
-    let tool = run.doc.tool().to_owned();
+    let (tool, step) = (run.doc.tool().to_owned(), clock.step);
     let (stage, exit) = match result {
         Ok(done) => {
             if let Some(outcome) = done.outcome {
                 run.doc.set_status(outcome);
             }
             if done.exit == Exit::Refused {
-                run.log.warn(format!("{tool} did nothing: {}", done.summary));
+                run.log.debug(format!("{tool} did nothing: {}", done.summary));
             }
             (clock.stage(&tool, done.status, done.exit, done.changed, done.summary), done.exit)
         }
@@ -481,15 +508,15 @@ fn finish(mut run: Run, clock: Clock, result: Result<Done>) -> Exit {
         }
     };
     run.doc.push_stage(&stage);
-    keep(&run);
+    keep(&run, step);
     deliver(&run, exit)
 }
 
-fn keep(run: &Run) {
+fn keep(run: &Run, step: Step) {
     if run.dry_run() {
         return;
     }
-    if let Err(failure) = Journal::of(run.doc.run_id()).keep(run.doc.tool(), &run.doc) {
+    if let Err(failure) = Journal::of(run.doc.run_id()).keep(&run.doc, step) {
         run.log.warn(format!("{failure}; going on without it"));
     }
 }

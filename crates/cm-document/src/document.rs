@@ -96,18 +96,6 @@ impl Document {
         self.text("/run/started_at").unwrap_or_default()
     }
 
-    /// Whether this run only plans. It travels: once set it stays set.
-    pub fn dry_run(&self) -> bool {
-        self.at("/run/dry_run").and_then(Value::as_bool).unwrap_or(true)
-    }
-
-    /// Makes the run a dry run; there is no way back.
-    pub fn set_dry_run(&mut self) {
-        if let Some(Value::Object(run)) = self.value.get_mut("run") {
-            run.insert("dry_run".to_owned(), Value::Bool(true));
-        }
-    }
-
     /// The project's name.
     pub fn project(&self) -> Option<&str> {
         self.text("/project")

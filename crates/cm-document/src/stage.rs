@@ -100,6 +100,11 @@ impl Stage {
         matches!(self.status, StageStatus::Ok | StageStatus::Warned)
     }
 
+    /// Whether there was nothing for it to do, or it was left out.
+    pub fn was_skipped(&self) -> bool {
+        self.status == StageStatus::Skipped && self.exit.unwrap_or_default() == Exit::Done.code()
+    }
+
     /// Whether it did nothing because an earlier one had failed.
     pub fn was_refused(&self) -> bool {
         self.status == StageStatus::Skipped && self.exit == Some(Exit::Refused.code())
