@@ -242,7 +242,7 @@ fn whatever_is_killed_one_more_run_makes_it_right() {
         assert_eq!(answer.code, 0, "{told}");
         assert_eq!(revision(&sandbox), commit, "{told}");
         assert_eq!(protected(&sandbox), untouched, "{told}");
-        let goes_on = answer.stderr.contains("going on with run");
+        let goes_on = answer.stderr.contains("resuming run");
         assert!(named.is_none() || goes_on, "{told}");
         println!(
             "round {round}: {victim} after {delay} ms; {}",

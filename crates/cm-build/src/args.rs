@@ -65,6 +65,12 @@ pub enum Sub {
     /// without a document, all hosts of cm.toml. Only images that cm tagged are
     /// considered; what runs and the last verified releases stay.
     Prune,
+    /// Push the commit to the branch that it is deployed as
+    ///
+    /// A filter between cm-detect and the first program that looks at a server. On another
+    /// branch than the one that is deployed it refuses (exit status 20), unless cm-detect was
+    /// told the branch.
+    Push,
 }
 
 /// What becomes of a job that was interrupted.

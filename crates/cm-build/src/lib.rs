@@ -18,6 +18,7 @@ mod observed;
 mod plan;
 mod preview;
 mod prune;
+mod push;
 mod release;
 mod room;
 mod saved;
@@ -58,13 +59,16 @@ impl cm_core::Tool for Tool {
     fn step(args: &Args) -> Step {
         match &args.command {
             Some(Sub::Prune) => Step::Prune,
+            Some(Sub::Push) => Step::Push,
             Some(Sub::Job(_)) | None => Step::Build,
         }
     }
 
-    async fn run(args: Args, run: &mut Run) -> Result<Done> {
+    async fn run(mut args: Args, run: &mut Run) -> Result<Done> {
         let project = Project::of_run(&args.common, &run.doc)?;
+        args.selection.full |= run.doc.full();
         match &args.command {
+            Some(Sub::Push) => return unless_stopped(push::run(&project, run)).await,
             Some(Sub::Prune) => {
                 let pruned = unless_stopped(prune::run(&project, run)).await;
                 return pruned.or_else(|failure| left_for_later(failure, run));

@@ -2,8 +2,8 @@
 //! people see checked out, or a branch that they named: somebody on a branch of their own does
 //! not push it over the one that runs.
 
+use cm_core::facts::DetectFacts;
 use cm_core::{Done, Exit, Failure, Result, Run};
-use cm_document::DetectFacts;
 use cm_project::Project;
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -43,7 +43,7 @@ pub async fn run(project: &Project, run: &Run) -> Result<Done> {
     };
     Err(Failure::new(
         Exit::Detect,
-        "push.refused",
+        "detect.push-refused",
         format!("cannot push to {remote}/{branch}; nothing was deployed"),
     )
     .cause(failure)
@@ -63,7 +63,7 @@ async fn is_checked_out(project: &Project, branch: &str) -> Result<()> {
     }
     let current = current.unwrap_or_else(|| "no branch".to_owned());
     let message = format!("this is {current}, and {branch} is what is deployed; nothing was pushed");
-    Err(Failure::new(Exit::Detect, "push.branch", message).hint(format!(
+    Err(Failure::new(Exit::Detect, "detect.push-branch", message).hint(format!(
         "git switch {branch}, or say what you want: --branch NAME, or --no-push for what is on the remote"
     )))
 }

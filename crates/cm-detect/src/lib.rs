@@ -95,6 +95,9 @@ impl cm_core::Tool for Tool {
         let target = &detection.target;
         run.doc.set_target(&detection.project.name(), Some(&target.branch), Some(&target.commit.to_string()));
         run.doc.set_services(&plan.services);
+        if args.full {
+            run.doc.set_full();
+        }
         run.doc.set_facts(detection.facts(&plan, uncommitted));
         let summary = say(&plan, &notes);
         // The process ends next; to free every path and object first would be a noticeable part of its time.
@@ -390,6 +393,7 @@ impl Detection {
         json!({
             "head": self.head.to_string(),
             "branch": self.target.branch,
+            "branch_named": self.target.named,
             "bases": bases,
             "full": self.full,
             "selected": self.selected,

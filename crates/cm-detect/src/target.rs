@@ -11,6 +11,8 @@ use git2::Oid;
 pub struct Target {
     /// The branch.
     pub branch: String,
+    /// Whether a flag named the branch.
+    pub named: bool,
     /// The commit.
     pub commit: Oid,
     /// What people should know about it.
@@ -34,7 +36,7 @@ impl Target {
             (None, Some(commit)) => repository.commit(commit)?,
             (None, None) => checked_out(repository, project, &branch, args, &mut warnings)?,
         };
-        let mut target = Target { branch, commit, warnings, unpushed: None };
+        let mut target = Target { branch, named: args.branch.is_some(), commit, warnings, unpushed: None };
         if args.repo.is_none() {
             target.compare_with_remote(repository, project.remote(), args.pushed);
         }

@@ -6,6 +6,7 @@
 pub mod codes;
 mod document;
 mod exit;
+pub mod facts;
 mod failure;
 mod json;
 mod options;
@@ -18,6 +19,7 @@ mod words;
 
 pub use document::{Document, SCHEMA, Status};
 pub use exit::Exit;
+pub use facts::{Part, ServiceState};
 pub use failure::{Failure, OrFail, Result};
 pub use json::parse_strict;
 pub use options::Skip;

@@ -12,7 +12,8 @@ mod record;
 
 pub use cm_host::state_dir;
 pub use job::{JobOutcome, JobState};
-pub use record::{Record, SCHEMA, ServiceState, Verdict};
+pub use cm_core::facts::ServiceState;
+pub use record::{Record, SCHEMA, Verdict};
 
 use cm_core::{Exit, Failure, Result, parse_strict};
 use cm_host::{Fenced, Host};

@@ -2,6 +2,7 @@
 
 use crate::JobState;
 use cm_core::Document;
+use cm_core::facts::{BackupFacts, ServiceState};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -60,30 +61,6 @@ impl Verdict {
     }
 }
 
-/// What a service runs after the release.
-#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(default)]
-pub struct ServiceState {
-    /// The full id of the commit its image and configuration come from.
-    pub commit: String,
-    /// The image's name in the compose file, without cm's tag.
-    pub image: String,
-    /// The image's id, `sha256:…`.
-    pub image_id: String,
-    /// The immutable tag that keeps the image, `NAME:cm-COMMIT`; empty for images cm does not build.
-    pub tag: String,
-    /// Compose's hash of the service's configuration.
-    pub config_hash: String,
-    /// Whether the release removed the service.
-    pub removed: bool,
-    /// How long its containers took to be replaced, in milliseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub update_ms: Option<u64>,
-    /// What its first new container came to beside the old one: `pass`, `fail` or `inconclusive`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub canary: Option<String>,
-}
-
 /// One release on one host. `services` holds those it touched.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(default)]
@@ -139,13 +116,6 @@ pub struct Record {
     pub committed_at: Option<String>,
 }
 
-impl ServiceState {
-    /// Whether going from one to the other would change nothing.
-    pub fn is_same(&self, other: &ServiceState) -> bool {
-        self.commit == other.commit && self.image_id == other.image_id && self.removed == other.removed
-    }
-}
-
 impl Record {
     /// A record of a release whose outcome is not known yet.
     pub fn new(id: &str, actor: &str, branch: &str, commit: &str) -> Self {
@@ -165,8 +135,8 @@ impl Record {
     pub fn of(doc: &Document) -> Self {
         let branch = doc.branch().unwrap_or_default();
         let mut record = Record::new(doc.run_id(), doc.actor(), branch, doc.commit().unwrap_or_default());
-        let text = |key: &str| doc.facts("backup")?.get(key)?.as_str();
-        record.backup = text("file").map(|file| format!("{}:{file}", text("host").unwrap_or_default()));
+        let backup: BackupFacts = doc.part();
+        record.backup = backup.file.map(|file| format!("{}:{file}", backup.host.unwrap_or_default()));
         record
     }
 

@@ -1,4 +1,4 @@
-//! Runs that were cut off. Nobody writes down that he was killed, so it is proved: a run
+//! Runs that were interrupted. Nobody writes down that he was killed, so it is proved: a run
 //! changes a host only under the deploy lock, its open record names that lock, and the lock
 //! is not held any more: the holder's process is gone, its lease has lapsed, or somebody
 //! else has it.
@@ -35,27 +35,27 @@ pub async fn of(host: &Host, project: &str, ledger: &Ledger, own: Option<&str>) 
 /// `record`, said to be abandoned. Where somebody only looks, nobody has asked Docker.
 pub fn said(record: &Record) -> Record {
     let cause = match record.verdict {
-        Verdict::Started => "cut off before any service was replaced; its owner is gone",
-        _ => "cut off while services were replaced or judged; its owner is gone",
+        Verdict::Started => "interrupted before any service was replaced; its owner is gone",
+        _ => "interrupted while services were replaced or judged; its owner is gone",
     };
     Record { verdict: Verdict::Abandoned, cause: Some(cause.to_owned()), lock: None, ..record.clone() }
 }
 
-/// `record`, settled: its services are those that it reached, by Docker's own word.
-pub fn settled(record: &Record, containers: &[Container]) -> Record {
-    let mut settled = Record { at: cm_core::time::now(), services: BTreeMap::new(), ..said(record) };
+/// `record`, reconciled: its services are those that it reached, by Docker's own word.
+pub fn reconciled(record: &Record, containers: &[Container]) -> Record {
+    let mut reconciled = Record { at: cm_core::time::now(), services: BTreeMap::new(), ..said(record) };
     for (name, state) in &record.services {
         let image = containers.iter().find(|found| found.service == *name).map(|found| found.image_id.as_str());
         let before = record.attempted.get(name);
         if reached(state, image) {
-            settled.services.insert(name.clone(), state.clone());
+            reconciled.services.insert(name.clone(), state.clone());
         } else if let Some(before) = before.filter(|before| reached(before, image)) {
-            settled.services.insert(name.clone(), before.clone());
+            reconciled.services.insert(name.clone(), before.clone());
         } else {
-            settled.attempted.entry(name.clone()).or_insert_with(|| state.clone());
+            reconciled.attempted.entry(name.clone()).or_insert_with(|| state.clone());
         }
     }
-    settled
+    reconciled
 }
 
 /// Whether a service with this image, or without a container, is in this state. Without a
@@ -88,10 +88,10 @@ mod tests {
         record.lock = Some("n".to_owned());
         record.services = ["web", "api", "new"].map(|name| (name.to_owned(), state("sha256:new"))).into();
         let found = [container("web", "sha256:new"), container("api", "sha256:old")];
-        let settled = settled(&record, &found);
-        assert_eq!((settled.verdict, settled.is_open()), (Verdict::Abandoned, false));
-        assert_eq!(settled.services.keys().collect::<Vec<_>>(), ["new", "web"]);
-        assert_eq!(settled.attempted.keys().collect::<Vec<_>>(), ["api"]);
+        let reconciled = reconciled(&record, &found);
+        assert_eq!((reconciled.verdict, reconciled.is_open()), (Verdict::Abandoned, false));
+        assert_eq!(reconciled.services.keys().collect::<Vec<_>>(), ["new", "web"]);
+        assert_eq!(reconciled.attempted.keys().collect::<Vec<_>>(), ["api"]);
     }
 
     #[test]
@@ -100,7 +100,7 @@ mod tests {
         record.services = ["web", "api"].map(|name| (name.to_owned(), state("sha256:good"))).into();
         record.attempted = ["web", "api"].map(|name| (name.to_owned(), state("sha256:bad"))).into();
         let found = [container("web", "sha256:good"), container("api", "sha256:bad")];
-        let services = settled(&record, &found).services;
+        let services = reconciled(&record, &found).services;
         assert_eq!((&services["web"].image_id[..], &services["api"].image_id[..]), ("sha256:good", "sha256:bad"));
     }
 }

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::begin::BeginArgs;
 use clap::{Parser, Subcommand};
 use cm_core::CommonArgs;
 use jiff::SignedDuration;
@@ -78,12 +79,37 @@ pub enum Sub {
         #[arg(long, value_name = "FILE")]
         html: PathBuf,
     },
-    /// Settle what runs that were cut off have left: say in the ledgers what Docker runs of them
-    Settle {
+    /// Begin a deployment for a script: reconcile what interrupted runs left, resume the one that
+    /// was the same, and print the run's ID, for CM_RUN_ID
+    Begin(BeginArgs),
+    /// Print the document that the run named by CM_RUN_ID goes on with: the newest of its journal,
+    /// or a new one
+    Open,
+    /// Print the options that a run of this machine was begun with, one a line
+    Options {
+        /// The run's ID
+        run: String,
+    },
+    /// Print the ID of the run named by CM_RUN_ID if one of its programs was killed before the
+    /// outcome was recorded
+    Unfinished {
+        /// The exit statuses of the pipe's programs, in their order
+        #[arg(required = true)]
+        codes: Vec<u8>,
+    },
+    /// Say how the run named by CM_RUN_ID ended, and exit with the status of the whole
+    End {
+        /// The exit statuses of the pipe's programs, in their order
+        #[arg(required = true)]
+        codes: Vec<u8>,
+    },
+    /// Reconcile what interrupted runs have left: say in the ledgers what Docker runs of them
+    #[command(alias = "settle")]
+    Reconcile {
         /// Only on this host (may be repeated)
         #[arg(long, value_name = "NAME")]
         host: Vec<String>,
-        /// Print the document from which this run of this machine goes on
+        /// Print the document from which this run of this machine is resumed
         #[arg(long, value_name = "RUN")]
         resume: Option<String>,
     },

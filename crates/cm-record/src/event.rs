@@ -1,6 +1,7 @@
 //! The deploy event, `cm.deploy-event/1`: what the ops API stores and Slack says.
 //! It holds what a reader of a timeline wants, and nothing secret.
 
+use cm_core::facts::BackupFacts;
 use cm_core::{Document, Stage, Status};
 use cm_ledger::Record;
 use jiff::Timestamp;
@@ -31,11 +32,11 @@ pub fn of(doc: &Document) -> Value {
         "services": services,
         "stages": stages,
         "error": doc.error().map(|error| json!({"stage": error.stage, "code": error.code, "message": error.message})),
-        "backup": doc.facts("backup").and_then(|backup| backup.get("file")),
+        "backup": doc.part::<BackupFacts>().file,
     })
 }
 
-/// The event of a run that was cut off, from what a ledger holds of it. When it ended nobody knows.
+/// The event of a run that was interrupted, from what a ledger holds of it. When it ended nobody knows.
 pub fn of_abandoned(project: &str, record: &Record) -> Value {
     let last: Option<Timestamp> = record.at.parse().ok();
     let seconds = record.began().zip(last).map_or(0, |(began, last)| last.duration_since(began).as_secs().max(0));

@@ -1,15 +1,15 @@
 //! The outcome in the ledgers of the hosts that were changed.
 
+use crate::git;
+use cm_core::facts::{BuildFacts, BuiltHost, BuiltService, CheckVerdict, HealthFacts, HealthState, VerifyFacts};
 use cm_core::{Document, Failure, Result, Run, Status};
 use cm_host::{Host, Target};
 use cm_lease::{Guard, with_lock};
 use cm_ledger::{Ledger, Record, ServiceState, Verdict};
 use cm_project::Project;
 use jiff::Timestamp;
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 /// Appends the outcome on every host that cm-build changed; gives the names of those
 /// where it is written now, and the first failure: a host that is gone does not keep
@@ -21,7 +21,7 @@ use std::process::{Command, Stdio};
 pub async fn record(project: &Project, run: &Run) -> Result<(Vec<String>, Option<Failure>)> {
     let changed = changed(&run.doc);
     let (mut written, mut failure) = (Vec::new(), None);
-    let committed_at = committed_at(&project.root, run.doc.commit());
+    let committed_at = committed_at(&project.root, run.doc.commit()).await;
     if run.doc.status() == Status::RolledBack {
         return Ok((written, failure));
     }
@@ -53,14 +53,10 @@ async fn append(project: &Project, target: &Target, record: &Record, run: &Run) 
     with_lock(project, std::slice::from_ref(&host), run, append).await.map(|()| true)
 }
 
-/// When a commit was made, by the repository here; without one nobody knows, and nothing fails.
-fn committed_at(root: &Path, commit: Option<&str>) -> Option<String> {
-    let mut git = Command::new("git");
-    git.arg("-C").arg(root).args(["show", "-s", "--format=%ct", "--end-of-options", commit?]);
-    let output =
-        git.env("GIT_NO_LAZY_FETCH", "1").stderr(Stdio::null()).output().ok().filter(|o| o.status.success())?;
-    let seconds = String::from_utf8(output.stdout).ok()?.trim().parse().ok()?;
-    Some(Timestamp::from_second(seconds).ok()?.to_string())
+/// When a commit was made, by the local repository; without one nobody knows, and nothing fails.
+async fn committed_at(root: &Path, commit: Option<&str>) -> Option<String> {
+    let seconds = git::line(root, &["show", "-s", "--format=%ct", "--end-of-options", commit?]).await?;
+    Some(Timestamp::from_second(seconds.parse().ok()?).ok()?.to_string())
 }
 
 /// For a dry run.
@@ -91,9 +87,9 @@ fn reasons(doc: &Document, host: &str) -> BTreeMap<String, Vec<String>> {
 /// Verified is only what was looked at: without outside checks it is `healthy`, and
 /// without the gate it stays `pending`.
 pub fn verdict(doc: &Document) -> Verdict {
-    let said = |tool: &str| doc.facts(tool).and_then(|facts| facts["verdict"].as_str()).unwrap_or_default();
-    let healthy = said("health") == "healthy";
-    let verified = matches!(said("verify"), "pass" | "warn");
+    let (health, verify): (HealthFacts, VerifyFacts) = (doc.part(), doc.part());
+    let healthy = health.verdict == Some(HealthState::Healthy);
+    let verified = matches!(verify.verdict, Some(CheckVerdict::Pass | CheckVerdict::Warn));
     match doc.status() {
         Status::Failed => Verdict::Failed,
         Status::RolledBack => Verdict::RolledBack,
@@ -106,28 +102,30 @@ pub fn verdict(doc: &Document) -> Verdict {
 /// What each host's services run now, by the facts of cm-build. Services it never
 /// got to (an image that did not build) run what they ran before: no state of theirs.
 fn changed(doc: &Document) -> BTreeMap<String, BTreeMap<String, ServiceState>> {
-    let hosts = doc.facts("build").and_then(|build| build.get("hosts")).and_then(Value::as_object);
-    let hosts = hosts.into_iter().flatten().map(|(host, facts)| (host.clone(), states(facts)));
+    let build: BuildFacts = doc.part();
+    let hosts = build.hosts.into_iter().flatten().map(|(host, facts)| (host, states(facts)));
     // A failed one may have begun and replaced nothing.
     let failed = doc.status() == Status::Failed;
     hosts.filter(|(_, states): &(_, BTreeMap<_, _>)| failed || !states.is_empty()).collect()
 }
 
-fn states(host: &Value) -> BTreeMap<String, ServiceState> {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let services = host.get("services").and_then(Value::as_object).into_iter().flatten();
-    let reached = services.filter(|(_, facts)| facts["removed"] == true || !text(&facts["image_id"]).is_empty());
-    let state = |facts: &Value| ServiceState {
-        commit: text(&host["to"]),
-        image: text(&facts["image"]),
-        image_id: text(&facts["image_id"]),
-        tag: text(&facts["tag"]),
-        config_hash: text(&facts["config_hash"]),
-        removed: facts["removed"] == true,
-        update_ms: facts["update_ms"].as_u64(),
-        canary: facts["canary"]["verdict"].as_str().map(str::to_owned),
-    };
-    reached.map(|(name, facts)| (name.clone(), state(facts))).collect()
+fn states(host: BuiltHost) -> BTreeMap<String, ServiceState> {
+    let commit = host.to.unwrap_or_default();
+    let services = host.services.into_iter().flatten();
+    services.filter(|(_, built)| built.was_reached()).map(|(name, built)| (name, state(&commit, built))).collect()
+}
+
+fn state(commit: &str, built: BuiltService) -> ServiceState {
+    ServiceState {
+        commit: commit.to_owned(),
+        image: built.image.unwrap_or_default(),
+        image_id: built.image_id.unwrap_or_default(),
+        tag: built.tag.unwrap_or_default(),
+        config_hash: built.config_hash.unwrap_or_default(),
+        removed: built.removed == Some(true),
+        update_ms: built.update_ms,
+        canary: built.canary.and_then(|canary| canary.verdict),
+    }
 }
 
 #[cfg(test)]
@@ -176,7 +174,7 @@ mod tests {
     #[test]
     fn a_service_that_was_never_reached_has_no_new_state() {
         let host = json!({"to": "abc", "services": {"web": {"image_id": "sha256:1", "image": "web"}, "api": {"image_id": ""}}});
-        let states = states(&host);
+        let states = states(serde_json::from_value(host).expect("a host"));
         assert_eq!(states.keys().collect::<Vec<_>>(), ["web"]);
         assert_eq!(states["web"].commit, "abc");
     }

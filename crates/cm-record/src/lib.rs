@@ -5,15 +5,18 @@
 
 mod abandoned;
 mod args;
+mod begin;
+mod closing;
 mod diff;
 mod dora;
 mod event;
+mod git;
 mod history;
 mod ledger;
 mod outbox;
 mod post;
+mod reconcile;
 mod report;
-mod settle;
 mod show;
 mod told;
 mod why;
@@ -48,14 +51,17 @@ impl cm_core::Tool for Tool {
     }
 
     async fn command(args: &Args, io: &Io) -> Option<Result<Exit>> {
-        let command = args.command.as_ref()?;
-        Some(answer(args, command, io).await.map(|()| Exit::Done))
+        Some(answer(args, args.command.as_ref()?, io).await)
     }
 
     async fn run(args: Args, run: &mut Run) -> Result<Done> {
         if run.started_here {
             run.log.info("no document on stdin; nothing to record (`cm-record history` shows what is recorded)");
             return Ok(Done::skipped("no document"));
+        }
+        if run.doc.error().and_then(|error| error.step).is_some_and(|step| step <= Step::Push) {
+            run.log.debug("it failed before any server was looked at; nothing to record");
+            return Ok(Done::skipped("nothing was begun"));
         }
         let project = Project::load(&args.common)?;
         let event = event::of(&run.doc);
@@ -81,19 +87,28 @@ impl cm_core::Tool for Tool {
     }
 }
 
-async fn answer(args: &Args, command: &Sub, io: &Io) -> Result<()> {
+async fn answer(args: &Args, command: &Sub, io: &Io) -> Result<Exit> {
     let load = || Project::load(&args.common);
     match command {
-        Sub::History { json, last } => history::history(&load()?, *json, *last, io).await,
-        Sub::Show { run, json } => show::show(&load()?, run, *json, io).await,
-        Sub::Why { service, json } => why::why(&load()?, service, *json, io).await,
-        Sub::Diff { a, b, json } => diff::diff(&load()?, [a, b], *json, io).await,
-        Sub::Dora { since, json } => dora::dora(&load()?, *since, *json, io).await,
+        Sub::History { json, last } => history::history(&load()?, *json, *last, io).await?,
+        Sub::Show { run, json } => show::show(&load()?, run, *json, io).await?,
+        Sub::Why { service, json } => why::why(&load()?, service, *json, io).await?,
+        Sub::Diff { a, b, json } => diff::diff(&load()?, [a, b], *json, io).await?,
+        Sub::Dora { since, json } => dora::dora(&load()?, *since, *json, io).await?,
         // Of a run that this machine knows, also away from its project.
-        Sub::Report { run, html } => report::report(&args.common, run.as_deref(), html, io).await,
-        Sub::Settle { host, resume } => settle::settle(&load()?, &args.common, host, resume.as_deref(), io).await,
-        Sub::Flush { rejected } => flush(&load()?, *rejected, io).await,
+        Sub::Report { run, html } => report::report(&args.common, run.as_deref(), html, io).await?,
+        Sub::Begin(begin) => begin::begin(&load()?, &args.common, begin, io).await?,
+        Sub::Open => begin::open(io)?,
+        Sub::Options { run } => begin::options(run, io)?,
+        Sub::Unfinished { codes } => closing::unfinished(codes, io)?,
+        Sub::End { codes } => return closing::end(codes, io),
+        Sub::Reconcile { host, resume } => {
+            let doc = reconcile::reconcile(&load()?, &args.common, host, resume.as_deref(), io).await?;
+            doc.map_or(Ok(()), |doc| io.print(doc.to_text(false).trim_end()))?;
+        }
+        Sub::Flush { rejected } => flush(&load()?, *rejected, io).await?,
     }
+    Ok(Exit::Done)
 }
 
 async fn flush(project: &Project, rejected: bool, io: &Io) -> Result<()> {

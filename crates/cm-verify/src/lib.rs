@@ -12,7 +12,7 @@ pub use args::Args;
 use asking::Before;
 use cm_canary::Verdict;
 use cm_checks as checks;
-use cm_core::{CommonArgs, Document, Done, Exit, Io, Log, Result, Run, Step, redact};
+use cm_core::{CommonArgs, Document, Done, Exit, Io, Log, Result, Run, Skip, Step, redact};
 use cm_notify::{Message, Told};
 use cm_project::Project;
 use results::Results;
@@ -49,6 +49,7 @@ impl cm_core::Tool for Tool {
         if run.started_here {
             run.doc.set_target(&project.name(), Some(&project.branch()), None);
         }
+        let args = with_skips(args, &run.doc);
         let plan = Plan::of(&project, &args, run.started_here);
         if run.dry_run() {
             return Ok(plan.describe(&args, run));
@@ -70,6 +71,13 @@ impl cm_core::Tool for Tool {
         alert(&project, &results, &run.doc, args.notify, &run.log).await;
         results.conclude(plan.checks, &run.log)
     }
+}
+
+/// What the whole run leaves out, this program leaves out.
+fn with_skips(mut args: Args, doc: &Document) -> Args {
+    args.skip_canary |= doc.skips(Skip::Canary);
+    args.skip_verify |= doc.skips(Skip::Verify);
+    args
 }
 
 fn load(args: &Args, doc: Option<&Document>) -> Result<Project> {

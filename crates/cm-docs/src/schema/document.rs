@@ -2,7 +2,7 @@
 //! JSON, so that unknown fields survive; these types exist to describe it, and what
 //! programs write is held against them by tests.
 
-use super::facts::Facts;
+use cm_core::facts::Facts;
 use cm_core::{RunError, Service, Stage, Step};
 use schemars::JsonSchema;
 use serde::Serialize;

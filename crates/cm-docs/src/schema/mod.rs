@@ -4,9 +4,9 @@
 
 #[expect(dead_code, reason = "types that describe and are never made")]
 mod document;
-mod facts;
 
 use crate::Files;
+use cm_core::facts;
 use cm_project::Config;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
@@ -30,14 +30,14 @@ pub fn all() -> Vec<(String, Value)> {
 /// The schema of each program's part of the facts, by the part's name.
 fn parts() -> impl Iterator<Item = (&'static str, Value)> {
     [
-        ("lock", of::<facts::Lock>()),
-        ("detect", of::<facts::Detect>()),
-        ("backup", of::<facts::Backup>()),
-        ("build", of::<facts::Build>()),
-        ("health", of::<facts::Health>()),
-        ("verify", of::<facts::Verify>()),
-        ("rollback", of::<facts::Rollback>()),
-        ("record", of::<facts::Record>()),
+        ("lock", of::<facts::LockFacts>()),
+        ("detect", of::<facts::DetectFacts>()),
+        ("backup", of::<facts::BackupFacts>()),
+        ("build", of::<facts::BuildFacts>()),
+        ("health", of::<facts::HealthFacts>()),
+        ("verify", of::<facts::VerifyFacts>()),
+        ("rollback", of::<facts::RollbackFacts>()),
+        ("record", of::<facts::RecordFacts>()),
     ]
     .into_iter()
 }

@@ -1,6 +1,6 @@
-//! What runs that were cut off have left, settled by the next one, under its lock: the
-//! ledgers say what Docker runs of them, the ops API hears of them, and one of them may go on
-//! from its journal, unless another run came between.
+//! What interrupted runs have left, reconciled by the next one, under its lock: the ledgers say
+//! what Docker runs of them, the ops API hears of them, and one of them may be resumed from its
+//! journal, unless another run came between.
 
 use crate::{abandoned, event, outbox::Outbox};
 use cm_core::{CommonArgs, Document, Exit, Failure, Io, Journal, Log, Result, StageStatus, Status, Step};
@@ -13,19 +13,20 @@ use std::collections::BTreeMap;
 /// This program's name, in documents and in the journal.
 const TOOL: &str = "cm-record";
 
-/// Settles on `names` (all hosts if there is none), and prints the document of `resume`.
+/// Reconciles on `names` (all hosts if there is none); gives the document that `resume` is
+/// resumed from.
 ///
 /// # Errors
 /// Those of the lock and of the ledgers; [`Exit::Usage`] for a run that has ended or is not this
 /// project's, [`Exit::BadInput`] for one without a journal here, [`Exit::Detect`] for one that
 /// another run overtook.
-pub async fn settle(
+pub async fn reconcile(
     project: &Project,
     common: &CommonArgs,
     names: &[String],
     resume: Option<&str>,
     io: &Io,
-) -> Result<()> {
+) -> Result<Option<Document>> {
     let resumed = resume.map(|id| unended(id, project)).transpose()?;
     let specs: Vec<_> = match names {
         [] => project.hosts().iter().collect(),
@@ -34,22 +35,29 @@ pub async fn settle(
     let targets: Vec<_> = specs.into_iter().map(|host| Target::of(project, host)).collect::<Result<_>>()?;
     let hosts = connect_all(&targets, &io.log).await?;
     let identity = Identity::new("record", common.dry_run, &io.log);
-    let settle = async |guard: &Guard| settle_all(project, &hosts, guard, common.dry_run, &io.log).await;
-    let (settled, ledgers) = with_lock(project, &hosts, identity, settle).await?;
-    for record in settled.values().filter(|record| resume != Some(record.id.as_str()) && !common.dry_run) {
+    let reconcile = async |guard: &Guard| reconcile_all(project, &hosts, guard, common.dry_run, &io.log).await;
+    let (reconciled, ledgers) = with_lock(project, &hosts, identity, reconcile).await?;
+    for record in reconciled.values().filter(|record| resume != Some(record.id.as_str()) && !common.dry_run) {
         Outbox::of(project).send(project, &event::of_abandoned(&project.name(), record), &io.log).await;
     }
-    let Some(doc) = resumed else { return Ok(()) };
-    overtaken(&doc, &ledgers)?;
-    tell_skipped(&doc, &io.log);
-    io.print(doc.to_text(false).trim_end())
+    if let Some(doc) = &resumed {
+        overtaken(doc, &ledgers)?;
+        tell_skipped(doc, &io.log);
+    }
+    Ok(resumed)
 }
 
-type Settled = (BTreeMap<String, Record>, Vec<(String, Ledger)>);
+type Reconciled = (BTreeMap<String, Record>, Vec<(String, Ledger)>);
 
-/// What was settled, by run, and the ledgers.
-async fn settle_all(project: &Project, hosts: &[Host], guard: &Guard, dry_run: bool, log: &Log) -> Result<Settled> {
-    let (mut settled, mut ledgers) = (BTreeMap::new(), Vec::new());
+/// What was reconciled, by run, and the ledgers.
+async fn reconcile_all(
+    project: &Project,
+    hosts: &[Host],
+    guard: &Guard,
+    dry_run: bool,
+    log: &Log,
+) -> Result<Reconciled> {
+    let (mut reconciled, mut ledgers) = (BTreeMap::new(), Vec::new());
     for host in hosts {
         let mut ledger = Ledger::read(host, &project.name()).await?;
         let gone = abandoned::of(host, &project.name(), &ledger, guard.nonce().as_deref()).await?;
@@ -58,18 +66,18 @@ async fn settle_all(project: &Project, hosts: &[Host], guard: &Guard, dry_run: b
             let name = cm_engine::project_name(project, host, &checkout).await?;
             let containers = cm_engine::containers(host, &name).await?;
             for record in gone {
-                let record = abandoned::settled(&record, &containers);
+                let record = abandoned::reconciled(&record, &containers);
                 log.warn(format!("on {}: {}", host.name(), line(&record)));
                 if !dry_run {
                     Ledger::append(&guard.fenced(host)?, &project.name(), &record).await?;
                 }
                 ledger.apply(record.clone());
-                settled.insert(record.id.clone(), record);
+                reconciled.insert(record.id.clone(), record);
             }
         }
         ledgers.push((host.name().to_owned(), ledger));
     }
-    Ok((settled, ledgers))
+    Ok((reconciled, ledgers))
 }
 
 fn line(record: &Record) -> String {
@@ -87,7 +95,7 @@ fn unended(id: &str, project: &Project) -> Result<Document> {
     let doc = journal.newest(TOOL)?;
     let refused = |code, why: String| {
         Failure::new(Exit::Usage, code, format!("run {id} cannot be resumed: {why}"))
-            .hint("deploy-to-vps.sh without --resume deploys again from what the servers run")
+            .hint("a deployment without --resume deploys again from what the servers run")
     };
     if doc.project() != Some(project.name().as_str()) {
         let other = doc.project().unwrap_or("no project");
@@ -96,39 +104,40 @@ fn unended(id: &str, project: &Project) -> Result<Document> {
     if doc.dry_run() {
         return Err(refused("resume.dry-run", "it was a dry run".to_owned()));
     }
-    let recorded = doc
-        .stages()
-        .last()
-        .is_some_and(|stage| stage.step == Some(Step::Record) && stage.status != StageStatus::Failed);
-    if recorded {
+    if has_ended(&doc) {
         return Err(refused("resume.ended", format!("it has ended, {}", event::status(&doc))));
     }
     // Where the ledgers could not be written, writing them is what is left to do.
     Ok(doc)
 }
 
+/// Whether a run has come to its end: its outcome is recorded.
+pub fn has_ended(doc: &Document) -> bool {
+    doc.stages().last().is_some_and(|stage| stage.step == Some(Step::Record) && stage.status != StageStatus::Failed)
+}
+
 /// What was planned may go on only where nothing else was done meanwhile.
 fn overtaken(doc: &Document, ledgers: &[(String, Ledger)]) -> Result<()> {
     let hosts = doc.hosts();
     for (host, ledger) in ledgers.iter().filter(|(host, _)| hosts.contains(host)) {
-        // Run ids sort by time. What was settled and did nothing is in nobody's way.
+        // Run ids sort by time. What was reconciled and did nothing is in nobody's way.
         let later = |record: &&Record| record.id.as_str() > doc.run_id() && !record.services.is_empty();
         if let Some(later) = ledger.records().iter().find(later) {
             let message = format!("run {} was overtaken on {host} by run {} ({})", doc.run_id(), later.id, later.actor);
             return Err(Failure::new(Exit::Detect, "resume.overtaken", message)
-                .hint("deploy-to-vps.sh without --resume deploys what is still missing"));
+                .hint("a deployment without --resume deploys what is still missing"));
         }
     }
     Ok(())
 }
 
 fn tell_skipped(doc: &Document, log: &Log) {
-    log.info(format!("going on with run {}, which was cut off", doc.run_id()));
+    log.info(format!("resuming run {}, which was interrupted", doc.run_id()));
     for stage in doc.stages().iter().filter(|stage| stage.did_its_work()) {
         log.info(format!("not again: {} (done at {}: {})", stage.tool, stage.started_at, stage.summary));
     }
     if doc.status() != Status::Ok {
-        log.warn("it had failed before it was cut off: what it changed is taken back");
+        log.warn("it had failed before it was interrupted: what it changed is rolled back");
     }
 }
 

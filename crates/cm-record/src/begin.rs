@@ -1,0 +1,140 @@
+//! The begin of a deployment by a script: what interrupted runs left is reconciled, and a run
+//! that was asked for in the same words, for the same commit, within the hour, is resumed. The
+//! run's ID is known before its first program starts, so that the script finds its way back
+//! when one of them is killed.
+
+use crate::{git, reconcile};
+use cm_core::{CommonArgs, Document, Exit, Failure, Io, Journal, OrFail, Result, Step, actor, write_whole};
+use cm_project::Project;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// In a run's journal: the commit, then the script's options, one a line.
+const COMMAND: &str = "command";
+
+/// A run that was interrupted longer ago is not resumed by itself.
+const WITHIN: Duration = Duration::from_secs(3600);
+
+/// The flags of `cm-record begin`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct BeginArgs {
+    /// Reconcile only on this host (may be repeated)
+    #[arg(long, value_name = "NAME")]
+    pub host: Vec<String>,
+    /// Resume this run instead of looking for one
+    #[arg(long, value_name = "RUN")]
+    pub resume: Option<String>,
+    /// Deploy this branch
+    #[arg(long, value_name = "NAME")]
+    pub branch: Option<String>,
+    /// Deploy what the remote holds: fetch it first
+    #[arg(long)]
+    pub pushed: bool,
+    /// The script and its options: the same ones again resume a run that was interrupted
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+/// Reconciles, and prints the ID of the run that begins or is resumed.
+///
+/// # Errors
+/// Those of [`reconcile::reconcile`]; [`Exit::Unreachable`] if the remote does not answer.
+pub async fn begin(project: &Project, common: &CommonArgs, args: &BeginArgs, io: &Io) -> Result<()> {
+    if args.pushed {
+        git::fetch(project).await?;
+    }
+    if let Some(id) = &args.resume {
+        reconcile::reconcile(project, common, &args.host, Some(id), io).await?;
+        return io.print(id);
+    }
+    let command = command(project, args).await;
+    let same = if common.dry_run { None } else { interrupted(&command) };
+    match same {
+        Some(id) => match reconcile::reconcile(project, common, &args.host, Some(&id), io).await {
+            Ok(_) => return io.print(&id),
+            Err(failure) => {
+                io.log.failure(&failure);
+                io.log.warn(format!("run {id} cannot be resumed; deploying again"));
+            }
+        },
+        None => drop(reconcile::reconcile(project, common, &args.host, None, io).await?),
+    }
+    let id = Document::start("cm-record", &actor(), common.dry_run).run_id().to_owned();
+    if !common.dry_run
+        && let Err(error) = write_whole(Journal::of(&id).dir(), COMMAND, command.as_bytes())
+    {
+        io.log.warn(format!("this run cannot be resumed: its journal is not writable: {error}"));
+    }
+    io.print(&id)
+}
+
+/// What was asked for: the commit, then the options.
+async fn command(project: &Project, args: &BeginArgs) -> String {
+    let branch = args.branch.clone().unwrap_or_else(|| project.branch());
+    let revision = match (&args.branch, args.pushed) {
+        (_, true) => format!("refs/remotes/{}/{branch}", project.remote()),
+        (Some(branch), false) => branch.clone(),
+        (None, false) => "HEAD".to_owned(),
+    };
+    let commit = git::commit(&project.repository, &revision).await;
+    let options = args.command.iter().skip(1).map(|option| format!("{option}\n"));
+    format!("{}\n{}", commit.as_deref().unwrap_or("unknown"), options.collect::<String>())
+}
+
+/// The newest run of this machine that a script began, if it was the same one, of the last hour,
+/// did not come to its end, and got as far as a backup or a first change.
+fn interrupted(command: &str) -> Option<String> {
+    let file = |id: &String| Journal::of(id).dir().join(COMMAND);
+    let newest = Journal::runs().into_iter().rev().find(|id| file(id).exists())?;
+    let path = file(&newest);
+    let age = path.metadata().ok()?.modified().ok()?.elapsed().unwrap_or_default();
+    if age > WITHIN || std::fs::read_to_string(&path).ok()? != command {
+        return None;
+    }
+    let doc = Journal::of(&newest).newest("cm-record").ok()?;
+    let began = doc.has_changed() || doc.stages().iter().any(|stage| stage.step == Some(Step::Backup));
+    (began && !reconcile::has_ended(&doc)).then_some(newest)
+}
+
+/// Prints the document that the run named by `CM_RUN_ID` goes on with: of a resumed run the
+/// newest of the journal, else a new one.
+///
+/// # Errors
+/// [`Exit::BadInput`] for a journal that cannot be read.
+pub fn open(io: &Io) -> Result<()> {
+    let doc = match this_run()?.newest("cm-record") {
+        Ok(mut doc) => {
+            doc.set_resumed();
+            doc
+        }
+        Err(failure) if failure.code == "journal.missing" => Document::start("cm-record", &actor(), false),
+        Err(failure) => return Err(failure),
+    };
+    io.print(doc.to_text(false).trim_end())
+}
+
+/// The journal of the run that `CM_RUN_ID` names.
+///
+/// # Errors
+/// [`Exit::Usage`] if it names none.
+pub fn this_run() -> Result<Journal> {
+    let id = std::env::var("CM_RUN_ID").unwrap_or_default();
+    Journal::named(&id).map_err(|failure| failure.hint("CM_RUN_ID=$(cm-record begin -- COMMAND) sets it"))
+}
+
+/// Prints the options that a run of this machine was begun with, one a line.
+///
+/// # Errors
+/// [`Exit::Usage`] for what is not a run's ID, [`Exit::BadInput`] for a run that got nowhere.
+pub fn options(run: &str, io: &Io) -> Result<()> {
+    let path: PathBuf = Journal::named(run)?.dir().join(COMMAND);
+    if !path.exists() {
+        let message = format!("this machine's journal has no run {run} that got anywhere");
+        return Err(Failure::new(Exit::BadInput, "resume.unknown", message)
+            .hint("deploying again deploys from what the servers run"));
+    }
+    let text =
+        std::fs::read_to_string(&path).or_fail(Exit::BadInput, "journal.read", "cannot read the run's options")?;
+    let options = text.split_once('\n').map_or("", |(_, options)| options.trim_end());
+    if options.is_empty() { Ok(()) } else { io.print(options) }
+}

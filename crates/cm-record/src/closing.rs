@@ -1,0 +1,141 @@
+//! The end of a deployment by a script: whether a program was killed before the outcome was
+//! recorded, the exit status of the whole, and the closing line that people look for.
+
+use crate::begin::this_run;
+use cm_core::facts::{HealthFacts, HealthState};
+use cm_core::{Document, Exit, Failure, Io, Result, Status, Step, plural};
+
+/// Prints the run's ID if one of its programs was killed, so that no document came to the end
+/// of the pipe, and the journal has something to go on from.
+///
+/// # Errors
+/// [`Exit::Usage`] if `CM_RUN_ID` names no run; [`Exit::BadInput`] for a journal that cannot be read.
+pub fn unfinished(codes: &[u8], io: &Io) -> Result<()> {
+    let Some(doc) = newest()? else { return Ok(()) };
+    let recorded = doc.stages().last().is_some_and(|stage| stage.step == Some(Step::Record));
+    if recorded || codes.last().is_some_and(|code| wrote_a_document(*code)) {
+        return Ok(());
+    }
+    io.log.warn("a program was stopped partway; going on from the journal");
+    io.print(doc.run_id())
+}
+
+/// Whether a program that ended so has written its document. A signal may have come before it.
+fn wrote_a_document(code: u8) -> bool {
+    let exit = Exit::from_code(u64::from(code));
+    let without = [Exit::Bug, Exit::Usage, Exit::BadInput, Exit::Interrupted, Exit::Terminated];
+    exit.code() == code && !without.contains(&exit)
+}
+
+fn newest() -> Result<Option<Document>> {
+    match this_run()?.newest("cm-record") {
+        Ok(doc) => Ok(Some(doc)),
+        Err(failure) if failure.code == "journal.missing" => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Says how the deployment ended, by the exit statuses of its programs in their order, and
+/// exits with the status of the whole.
+///
+/// # Errors
+/// The failure that the deployment came to.
+pub fn end(codes: &[u8], io: &Io) -> Result<Exit> {
+    // A journal that cannot be read makes no deployment a failed one, nor a good one.
+    let doc = newest().unwrap_or_default();
+    let status = status(codes, doc.as_ref());
+    if status == Exit::Done.code() {
+        if let Some(line) = doc.as_ref().and_then(healthy) {
+            io.log.success(line);
+        }
+        return Ok(Exit::Done);
+    }
+    let failure = if status == Exit::RolledBack.code() {
+        Failure::new(
+            Exit::RolledBack,
+            "deployment.rolled-back",
+            "the deployment failed and was rolled back; what ran before runs again",
+        )
+    } else {
+        let message = format!("the deployment failed (exit status {status})");
+        Failure::new(Exit::from_code(status.into()), "deployment.failed", message)
+            .hint("the first [FAIL] above says what and where")
+    };
+    if failure.exit.code() == status {
+        return Err(failure);
+    }
+    // A signal's number is not one of ours, and is still what happened.
+    io.log.failure(&failure);
+    std::process::exit(status.into())
+}
+
+/// How a rollback ended says most; then the first program that failed; then that one was refused.
+/// A run whose journal says that all is well was only killed while it cleaned up, and recorded.
+fn status(codes: &[u8], doc: Option<&Document>) -> u8 {
+    let recorded = |doc: &&Document| doc.stages().last().is_some_and(|stage| stage.step == Some(Step::Record));
+    if doc.filter(recorded).is_some_and(|doc| doc.status() == Status::Ok && !doc.dry_run()) {
+        return Exit::Done.code();
+    }
+    let rollback = codes.iter().rev().find(|code| (60..=62).contains(*code));
+    let first = || codes.iter().find(|code| ![0, Exit::Refused.code()].contains(*code));
+    let refused = || codes.iter().find(|code| **code != 0);
+    rollback.or_else(first).or_else(refused).copied().unwrap_or_default()
+}
+
+/// The runbook's line.
+fn healthy(doc: &Document) -> Option<String> {
+    let health: HealthFacts = doc.part();
+    let services = health.services.filter(|_| health.verdict == Some(HealthState::Healthy))?;
+    Some(all_healthy(services.len()))
+}
+
+/// `All 5 services healthy!`; of one, `1 service healthy!`.
+fn all_healthy(count: usize) -> String {
+    let services = plural(count as u64, "service");
+    if count == 1 { format!("{services} healthy!") } else { format!("All {services} healthy!") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cm_core::{Stage, StageStatus};
+
+    fn recorded(status: Status) -> Document {
+        let mut doc = Document::start("cm-record", "ada", false);
+        doc.set_status(status);
+        doc.push_stage(&Stage { step: Some(Step::Record), status: StageStatus::Ok, ..Stage::default() });
+        doc
+    }
+
+    #[test]
+    fn the_status_of_the_whole_is_that_of_what_says_most() {
+        let cases: [(&[u8], u8); 8] = [
+            (&[0, 0, 0], 0),
+            (&[0, 20, 3, 3, 0], 20),
+            (&[0, 0, 40, 3, 60, 3, 0], 60),
+            (&[0, 0, 30, 3, 61, 3, 7], 61),
+            (&[0, 137, 4, 4], 137),
+            (&[0, 137, 4, 4, 60, 0], 60),
+            (&[3, 3], 3),
+            (&[0, 0, 7], 7),
+        ];
+        for (codes, wanted) in cases {
+            assert_eq!(status(codes, None), wanted, "{codes:?}");
+            assert_eq!(status(codes, Some(&recorded(Status::Failed))), wanted, "{codes:?}");
+        }
+        assert_eq!(status(&[0, 0, 137, 4, 0, 0], Some(&recorded(Status::Ok))), 0, "verified before it was killed");
+        assert_eq!(status(&[0, 137, 4], Some(&Document::start("cm-build", "ada", false))), 137, "not recorded");
+    }
+
+    #[test]
+    fn a_program_that_was_killed_wrote_nothing() {
+        let wrote: Vec<_> =
+            [0, 3, 5, 7, 40, 60, 1, 2, 4, 130, 137, 141].into_iter().filter(|code| wrote_a_document(*code)).collect();
+        assert_eq!(wrote, [0, 3, 5, 7, 40, 60]);
+    }
+
+    #[test]
+    fn the_runbooks_line_counts_as_people_do() {
+        assert_eq!([all_healthy(1), all_healthy(2)], ["1 service healthy!", "All 2 services healthy!"]);
+    }
+}
