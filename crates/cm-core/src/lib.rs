@@ -13,7 +13,7 @@ mod tool;
 
 pub use cm_document::{
     Action, Document, Exit, Failure, MAX_BYTES, OrFail, Part, Reason, Result, RunError, SCHEMA, Service, Skip, Stage,
-    StageStatus, Status, Step, codes, decapitalized, facts, parse_strict, plural, time,
+    StageStatus, Status, Step, all_healthy, codes, decapitalized, facts, parse_strict, plural, time,
 };
 pub use journal::{Journal, private_dir, runtime_dir, state_dir, write_whole};
 pub use log::{Format, Level, Log, clean};

@@ -27,4 +27,4 @@ pub use plan::{Action, Reason, Service};
 pub use reading::MAX_BYTES;
 pub use stage::{RunError, Stage, StageStatus};
 pub use step::Step;
-pub use words::{decapitalized, plural};
+pub use words::{all_healthy, decapitalized, plural};

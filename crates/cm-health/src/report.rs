@@ -1,7 +1,7 @@
 //! The gate's verdicts in the runbook's words, and as the end of the program.
 
 use crate::neighbours::Neighbour;
-use cm_core::{Done, Exit, Failure, Log, Result};
+use cm_core::{Done, Exit, Failure, Log, Result, all_healthy};
 use cm_gate::{State, Verdict};
 use cm_host::Host;
 
@@ -16,7 +16,7 @@ const NAMED: usize = 3;
 pub fn conclude(verdicts: &[Verdict], hosts: &[Host], neighbours: &[Neighbour], log: &Log) -> Result<Done> {
     let count = verdicts.len();
     if cm_gate::overall(verdicts) == State::Healthy {
-        let summary = format!("All {count} services healthy");
+        let summary = all_healthy(count);
         log.success(format!("{summary}!"));
         return Ok(if neighbours.is_empty() { Done::ok(summary) } else { Done::warned(summary) });
     }

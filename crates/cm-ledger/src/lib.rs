@@ -10,9 +10,9 @@
 mod job;
 mod record;
 
+pub use cm_core::facts::ServiceState;
 pub use cm_host::state_dir;
 pub use job::{JobOutcome, JobState};
-pub use cm_core::facts::ServiceState;
 pub use record::{Record, SCHEMA, Verdict};
 
 use cm_core::{Exit, Failure, Result, parse_strict};
