@@ -3,7 +3,7 @@
 //! not push it over the one that runs.
 
 use cm_core::facts::DetectFacts;
-use cm_core::{Done, Exit, Failure, Result, Run};
+use cm_core::{CommitId, Done, Exit, Failure, Result, Run};
 use cm_project::Project;
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -25,6 +25,9 @@ pub async fn run(project: &Project, run: &Run) -> Result<Done> {
     let (Some(commit), Some(branch)) = (run.doc.commit(), run.doc.branch()) else {
         return Err(Failure::new(Exit::BadInput, "input.shape", "the document names no commit and branch to push"));
     };
+    if CommitId::new(commit).is_none() {
+        return Err(Failure::new(Exit::BadInput, "input.name", format!("{commit:?} is not {}", CommitId::WHAT)));
+    }
     if !named(run) {
         is_checked_out(project, branch).await?;
     }

@@ -1,6 +1,6 @@
 //! What is deployed.
 
-use cm_core::{Document, Exit, Failure, Result};
+use cm_core::{CommitId, Document, Exit, Failure, Result};
 use cm_ledger::Record;
 
 /// What is deployed, as every host records it.
@@ -21,7 +21,10 @@ impl Release {
                 .map(str::to_owned)
                 .ok_or_else(|| Failure::new(Exit::BadInput, "input.shape", format!("the document names no {name}")))
         };
-        wanted(doc.commit(), "commit")?;
+        let commit = wanted(doc.commit(), "commit")?;
+        if CommitId::new(&commit).is_none() {
+            return Err(Failure::new(Exit::BadInput, "input.name", format!("{commit:?} is not {}", CommitId::WHAT)));
+        }
         let resumed = doc.undo().iter().any(|entry| entry["kind"] == "release");
         Ok(Release { record: Record::of(doc), project: wanted(doc.project(), "project")?, resumed })
     }

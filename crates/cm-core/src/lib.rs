@@ -12,8 +12,9 @@ mod table;
 mod tool;
 
 pub use cm_document::{
-    Action, Document, Exit, Failure, MAX_BYTES, OrFail, Part, Reason, Result, RunError, SCHEMA, Service, Skip, Stage,
-    StageStatus, Status, Step, all_healthy, codes, decapitalized, facts, parse_strict, plural, time,
+    Action, BranchName, CommitId, Document, Exit, Failure, HostName, MAX_BYTES, OrFail, Part, ProjectName, Reason,
+    Result, RunError, RunId, SCHEMA, Service, ServiceName, Skip, Stage, StageStatus, Status, Step, all_healthy, codes,
+    cut, decapitalized, facts, parse_strict, plural, time,
 };
 pub use journal::{Journal, private_dir, runtime_dir, state_dir, write_whole};
 pub use log::{Format, Level, Log, clean};

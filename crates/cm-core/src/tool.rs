@@ -395,7 +395,8 @@ async fn filter<T: Tool>(args: T::Args, log: &Log, signals: &mut Signals) -> Exi
     T::common(&args).steer(&mut doc);
     let mut run = Run { doc, log: log.clone(), started_here };
     let clock = Clock::start(T::step(&args));
-    let result = match refusal::<T>(&run, interrupted).or_else(|| passing_on(&run, clock.step)) {
+    let known = refusal::<T>(&run, interrupted).or_else(|| passing_on(&run, clock.step));
+    let result = match known.or_else(|| run.doc.check_room(clock.step).err().map(Err)) {
         Some(known) => known,
         None => work::<T>(args, &mut run, signals).await,
     };
@@ -508,6 +509,7 @@ fn finish(mut run: Run, clock: Clock, result: Result<Done>) -> Exit {
         }
     };
     run.doc.push_stage(&stage);
+    run.doc.fit(step);
     keep(&run, step);
     deliver(&run, exit)
 }

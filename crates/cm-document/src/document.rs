@@ -2,6 +2,7 @@
 //! deployment. It stays a `serde_json::Value` and is read through typed views, so
 //! that fields this version does not know come out as they went in.
 
+use crate::bounds::{MAX_CAUSES, MAX_STRING, cut_strings, with_few_reasons};
 use crate::{Action, Failure, RunError, Service, Stage, StageStatus, Step, time};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -161,7 +162,7 @@ impl Document {
 
     /// Writes the plan.
     pub fn set_services(&mut self, services: &[Service]) {
-        self.value.insert("services".to_owned(), json!(services));
+        self.value.insert("services".to_owned(), json!(with_few_reasons(services)));
     }
 
     /// What another program found out; `tool` without its `cm-`.
@@ -170,7 +171,8 @@ impl Document {
     }
 
     /// Writes this program's own facts.
-    pub fn set_facts(&mut self, facts: Value) {
+    pub fn set_facts(&mut self, mut facts: Value) {
+        cut_strings(&mut facts, MAX_STRING);
         let key = self.tool.trim_start_matches("cm-").to_owned();
         if let Some(Value::Object(all)) = self.value.get_mut("facts") {
             all.insert(key, facts);
@@ -183,7 +185,8 @@ impl Document {
     }
 
     /// Adds what takes a change back. Programs call `Run::push_undo`, which journals it first.
-    pub fn push_undo(&mut self, entry: Value) {
+    pub fn push_undo(&mut self, mut entry: Value) {
+        cut_strings(&mut entry, MAX_STRING);
         if let Some(Value::Array(undo)) = self.value.get_mut("undo") {
             undo.push(entry);
         }
@@ -207,7 +210,9 @@ impl Document {
     /// Appends what this program did.
     pub fn push_stage(&mut self, stage: &Stage) {
         if let Some(Value::Array(stages)) = self.value.get_mut("stages") {
-            stages.push(json!(stage));
+            let mut stage = json!(stage);
+            cut_strings(&mut stage, MAX_STRING);
+            stages.push(stage);
         }
     }
 
@@ -225,8 +230,11 @@ impl Document {
     /// Records that `step` failed. The first error stays: what failed later is in its stage.
     pub fn fail(&mut self, step: Step, failure: &Failure) {
         if self.error().is_none() {
-            let error = failure.entry(&self.tool, Some(step));
-            self.value.insert("error".to_owned(), json!(error));
+            let mut error = failure.entry(&self.tool, Some(step));
+            error.causes.truncate(MAX_CAUSES);
+            let mut error = json!(error);
+            cut_strings(&mut error, MAX_STRING);
+            self.value.insert("error".to_owned(), error);
         }
         if self.status() == Status::Ok {
             self.set_status(Status::Failed);

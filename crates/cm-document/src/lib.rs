@@ -3,12 +3,14 @@
 //! programs, or two versions of one, must agree on is here and nowhere else; this crate knows
 //! no command line, no runtime and no network, so that anything can read a document with it.
 
+mod bounds;
 pub mod codes;
 mod document;
 mod exit;
 pub mod facts;
 mod failure;
 mod json;
+mod names;
 mod options;
 mod plan;
 mod reading;
@@ -17,11 +19,13 @@ mod step;
 pub mod time;
 mod words;
 
+pub use bounds::{MAX_STRING, cut};
 pub use document::{Document, SCHEMA, Status};
 pub use exit::Exit;
 pub use facts::{Part, ServiceState};
 pub use failure::{Failure, OrFail, Result};
 pub use json::parse_strict;
+pub use names::{BranchName, CommitId, HostName, ProjectName, RunId, ServiceName};
 pub use options::Skip;
 pub use plan::{Action, Reason, Service};
 pub use reading::MAX_BYTES;

@@ -3,7 +3,11 @@
 //! rest is free, and comes out as it went in.
 
 use crate::document::SCHEMA;
-use crate::{Document, Exit, Failure, Result, Service, parse_strict};
+use crate::names::is_commit_like;
+use crate::{
+    BranchName, CommitId, Document, Exit, Failure, HostName, ProjectName, Result, Service, ServiceName, cut,
+    parse_strict,
+};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -87,7 +91,20 @@ impl Document {
         if !self.value.get("facts").is_some_and(Value::is_object) {
             return wrong("facts", "an object");
         }
-        self.read_services().map(drop)
+        self.check_names()
+    }
+
+    /// No name says a path, an option or a revision.
+    fn check_names(&self) -> Result<()> {
+        known(ProjectName::WHAT, self.project(), |text| ProjectName::new(text).is_some())?;
+        known(BranchName::WHAT, self.branch(), |text| BranchName::new(text).is_some())?;
+        known(CommitId::WHAT, self.commit(), is_commit_like)?;
+        for service in self.read_services()? {
+            known(ServiceName::WHAT, Some(&service.name), |text| ServiceName::new(text).is_some())?;
+            known(HostName::WHAT, Some(&service.host), |text| HostName::new(text).is_some())?;
+            known(CommitId::WHAT, service.base.as_deref(), is_commit_like)?;
+        }
+        self.undo().iter().try_for_each(check_undo)
     }
 
     pub(crate) fn read_services(&self) -> Result<Vec<Service>> {
@@ -96,6 +113,29 @@ impl Document {
             bad("input.services", "the document's \"services\" cannot be read").cause(error).hint(FORMAT)
         })
     }
+}
+
+/// Refuses a name that breaks its rules; what is not said breaks none.
+fn known(what: &str, name: Option<&str>, rule: impl Fn(&str) -> bool) -> Result<()> {
+    match name {
+        Some(name) if !rule(name) => {
+            let name = cut(name, 100);
+            Err(bad("input.name", format!("the document says {name:?}, which is not {what}")).hint(FORMAT))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_undo(entry: &Value) -> Result<()> {
+    known(HostName::WHAT, entry["host"].as_str(), |text| HostName::new(text).is_some())?;
+    for commit in ["from", "to"] {
+        let said = entry[commit].as_str().filter(|said| !said.is_empty());
+        known(CommitId::WHAT, said, is_commit_like)?;
+    }
+    let services = entry["services"].as_object().into_iter().flatten();
+    services
+        .map(|(name, _)| name)
+        .try_for_each(|name| known(ServiceName::WHAT, Some(name), |text| ServiceName::new(text).is_some()))
 }
 
 fn bad(code: &str, message: impl Into<String>) -> Failure {
@@ -139,5 +179,26 @@ mod tests {
         let mut value = sample();
         value["services"] = json!([{"name":"web","host":"h","action":"explode"}]);
         assert_eq!(parse(&value).expect_err("action").code, "input.services");
+    }
+
+    #[test]
+    fn names_that_could_be_paths_options_or_revisions_are_refused() {
+        let service = |name: &str, host: &str| json!([{"name": name, "host": host, "action": "build"}]);
+        let cases = [
+            ("project", json!("../../../victim")),
+            ("branch", json!("--upload-pack=x")),
+            ("commit", json!("HEAD")),
+            ("commit", json!("")),
+            ("services", service("--help", "h")),
+            ("services", service("web", "../h")),
+            ("undo", json!([{"kind": "release", "host": "h", "from": "HEAD~1"}])),
+            ("undo", json!([{"kind": "release", "host": "h", "services": {"--help": {}}}])),
+        ];
+        for (field, said) in cases {
+            let mut value = sample();
+            value[field] = said;
+            let failure = parse(&value).expect_err(field);
+            assert_eq!((failure.exit, failure.code.as_str()), (Exit::BadInput, "input.name"), "{field}");
+        }
     }
 }

@@ -90,7 +90,7 @@ pub async fn choose(
     let mut targets = Vec::new();
     for (host, ledger) in hosts.iter().zip(ledgers) {
         let chosen = if args.on_failure {
-            after_failure(host, ledger, &run.doc)?
+            after_failure(project, host, ledger, &run.doc)?
         } else {
             by_request(project, args, host.name(), ledger, ledgers, named.as_ref())?
         };
@@ -109,13 +109,19 @@ pub async fn choose(
     Ok(targets)
 }
 
-fn after_failure(host: &Host, ledger: &Ledger, doc: &Document) -> Result<Option<(Choice, String)>> {
+fn after_failure(project: &Project, host: &Host, ledger: &Ledger, doc: &Document) -> Result<Option<(Choice, String)>> {
     let undo = undo_entries(doc).into_iter().find(|entry| entry["host"] == host.name()).unwrap_or_default();
     let exit = doc.error().map(|error| error.exit());
     let judged = matches!(exit, Some(Exit::Unhealthy | Exit::VerifyFailed));
     let run = FailedRun { id: doc.run_id(), started_at: doc.started_at(), judged };
     let choice = choose::after_failure(host.name(), &undo, ledger, &run)?;
-    Ok(choice.map(|choice| (choice, text(&undo, "checkout"))))
+    let (said, checkout) = (text(&undo, "checkout"), project.host(host.name())?.checkout()?);
+    if !said.is_empty() && said != checkout {
+        let message = format!("on {}: the document rolls back {said:?}, and cm.toml says {checkout:?}", host.name());
+        return Err(Failure::new(Exit::BadInput, "input.checkout", message)
+            .hint("nothing was changed; cm-rollback </dev/null rolls back by what the servers know"));
+    }
+    Ok(choice.map(|choice| (choice, checkout)))
 }
 
 fn by_request(

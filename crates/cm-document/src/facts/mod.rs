@@ -24,6 +24,7 @@ pub use state::ServiceState;
 pub use verify::{CanaryFacts, CheckFacts, CheckVerdict, Side, Traffic, VerifyFacts};
 
 use crate::Document;
+use crate::bounds::{MAX_STRING, cut_strings};
 use schemars::JsonSchema;
 use serde::de::{DeserializeOwned, Deserializer};
 use serde::{Deserialize, Serialize};
@@ -68,7 +69,9 @@ impl Document {
     /// Writes what this program found out. What it does not name stays as it is: the words of
     /// another step of the same program, and those of a version that knows more.
     pub fn set_part<P: Part>(&mut self, part: &P) {
-        let Ok(Value::Object(said)) = serde_json::to_value(part) else { return };
+        let Ok(mut said) = serde_json::to_value(part) else { return };
+        cut_strings(&mut said, MAX_STRING);
+        let Value::Object(said) = said else { return };
         let said: Map<String, Value> = said.into_iter().filter(|(_, value)| !value.is_null()).collect();
         let mut facts = self.facts(P::TOOL).and_then(Value::as_object).cloned().unwrap_or_default();
         facts.extend(said);
