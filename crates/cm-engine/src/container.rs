@@ -1,6 +1,7 @@
 //! A container as `docker inspect` describes it.
 
 use crate::Port;
+use crate::memory::{self, Clocks};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -69,6 +70,10 @@ pub struct Container {
     pub ports: Vec<Port>,
     /// The directory it was made from, absolute; empty if Compose did not make it.
     pub working_dir: String,
+    /// How long its process has run without an end, where the host's clocks can tell.
+    pub ran: Option<Duration>,
+    /// For how long its health checks have passed up to now, as far back as Docker remembers.
+    pub checks_passed: Option<Duration>,
     /// Its addresses on the engine's networks.
     pub addresses: Vec<String>,
     /// Whether the engine starts it again when it ends (`restart:` of the compose file).
@@ -107,10 +112,20 @@ impl Container {
             writes: writes(value),
             ports: crate::port::of_container(value),
             working_dir: label("com.docker.compose.project.working_dir"),
+            ran: None,
+            checks_passed: None,
             addresses: addresses(value),
             beside: label(crate::BESIDE_LABEL),
             restarts: !matches!(text("/HostConfig/RestartPolicy/Name").as_str(), "" | "no"),
         }
+    }
+
+    /// The same, with what the host's clocks make of the dates in `value`.
+    #[must_use]
+    pub(crate) fn with_memory(mut self, value: &Value, clocks: &Clocks) -> Container {
+        self.ran = memory::ran(value, clocks);
+        self.checks_passed = memory::checks_passed(value, clocks, self.ran);
+        self
     }
 
     /// Whether its main process runs.

@@ -13,6 +13,7 @@ mod gap;
 mod job;
 mod port;
 mod replace;
+mod memory;
 
 pub use beside::{BESIDE_LABEL, beside, remove_beside};
 pub use compose::{Beside, BuildOptions, Compose, UpOptions};
@@ -28,14 +29,19 @@ pub use replace::{make_way, remove_containers};
 use cm_core::{Exit, Failure, Result};
 use cm_host::{Fenced, Host, Output, Secrets};
 use cm_project::Project;
+use memory::Clocks;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
-/// Every container of a project, running or not, in one round trip.
-const INSPECT_PROJECT: &str = r#"# Looks at the project's containers.
-set -eu
-ids=$(docker ps -aq --no-trunc --filter "label=com.docker.compose.project=$1" --filter "label=com.docker.compose.oneoff=False")
-[ -z "$ids" ] || exec docker inspect --type container $ids"#;
+/// Every container of a project, running or not, in one round trip; [`memory::INSPECT`] comes after it.
+const PROJECT: &str = r#"# Looks at the project's containers.
+set -u
+ids=$(docker ps -aq --no-trunc --filter "label=com.docker.compose.project=$1" --filter "label=com.docker.compose.oneoff=False") || exit"#;
+
+const NAMED: &str = r#"# Looks at containers.
+set -u
+ids=$*"#;
 
 const TAG_ONCE: &str = r#"# Keeps an image under a name.
 docker image inspect --format '{{.Id}}' "$2" >/dev/null 2>&1 || exec docker tag "$1" "$2""#;
@@ -60,7 +66,8 @@ fn parse(text: &[u8], what: &str, host: &Host) -> Result<Value> {
 /// # Errors
 /// [`Exit::Unreachable`], or [`Exit::HealthUnknown`] if the engine does not answer.
 pub async fn containers(host: &Host, project: &str) -> Result<Vec<Container>> {
-    inspected(host, host.script(INSPECT_PROJECT, [project]).output().await?)
+    static SCRIPT: LazyLock<String> = LazyLock::new(|| format!("{PROJECT}{}", memory::INSPECT));
+    inspected(host, host.script(&SCRIPT, [project]).output().await?)
 }
 
 /// The containers with these ids; one that is gone is left out.
@@ -68,8 +75,8 @@ pub async fn containers(host: &Host, project: &str) -> Result<Vec<Container>> {
 /// # Errors
 /// As [`containers`].
 pub async fn containers_with_ids(host: &Host, ids: &[String]) -> Result<Vec<Container>> {
-    let argv = ["docker", "inspect", "--type", "container", "--"].map(str::to_owned);
-    inspected(host, host.command(argv.into_iter().chain(ids.iter().cloned())).output().await?)
+    static SCRIPT: LazyLock<String> = LazyLock::new(|| format!("{NAMED}{}", memory::INSPECT));
+    inspected(host, host.script(&SCRIPT, ids.to_vec()).output().await?)
 }
 
 fn inspected(host: &Host, output: Output) -> Result<Vec<Container>> {
@@ -82,8 +89,10 @@ fn inspected(host: &Host, output: Output) -> Result<Vec<Container>> {
     if !output.success() && !vanished {
         return Err(engine_failure(host, &output.stderr));
     }
-    let list = parse(&output.stdout, "containers", host)?;
-    Ok(list.as_array().map(|list| list.iter().map(Container::read).collect()).unwrap_or_default())
+    let (clocks, text) = Clocks::split(&output.stdout);
+    let list = parse(text, "containers", host)?;
+    let read = |value| Container::read(value).with_memory(value, &clocks);
+    Ok(list.as_array().map(|list| list.iter().map(read).collect()).unwrap_or_default())
 }
 
 fn engine_failure(host: &Host, said: &str) -> Failure {

@@ -8,7 +8,7 @@
 use super::exit_code::exit_code;
 use super::probe::Answer;
 use super::verdict::Cause;
-use super::wanted::Wanted;
+use super::wanted::{Past, Wanted};
 use cm_engine::{Container, Health};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -29,7 +29,9 @@ struct Baseline {
 
 /// What one container is in one reading.
 pub enum Assessment {
-    Good,
+    /// Good, and known to have been so for this long; zero where only this reading says so. Where something
+    /// was asked that has no memory, the past does not stand in for further readings.
+    Good { known: Duration, asked: bool },
     /// Nothing new: its probe is still being asked. Neither counts nor resets.
     Pending,
     /// A job that ended with 0.
@@ -150,9 +152,25 @@ impl Assessor {
                 let message = format!("its last health check failed ({} in a row)", container.failing_streak);
                 Assessment::Waiting(about("check-failed", message))
             }
-            Health::Healthy | Health::None if self.wanted.probe.is_some() => probed(container, probes, about),
-            Health::Healthy | Health::None => Assessment::Good,
+            Health::Healthy | Health::None => {
+                let known = self.remembered(container);
+                match self.wanted.probe {
+                    Some(_) => probed(container, known, probes, about),
+                    None => Assessment::Good { known, asked: false },
+                }
+            }
         }
+    }
+
+    /// For how long the container is known to have been as good as it is now.
+    fn remembered(&self, container: &Container) -> Duration {
+        let known = if container.health == Health::None { container.ran } else { container.checks_passed };
+        let counts = match self.wanted.past {
+            Past::Nothing => false,
+            Past::Containers => self.wanted.probe.is_none(),
+            Past::Unchanged => true,
+        };
+        known.filter(|_| counts).unwrap_or_default()
     }
 
     /// The failures in a row that its health check had before the gate began; none
@@ -194,6 +212,7 @@ fn not_finished() -> String {
 
 fn probed(
     container: &Container,
+    known: Duration,
     probes: &[(String, Answer)],
     about: &impl Fn(&'static str, String) -> Cause,
 ) -> Assessment {
@@ -201,7 +220,7 @@ fn probed(
     let said =
         |why: &str, code| Cause { health_output: Some(why.to_owned()), ..about(code, format!("its probe: {why}")) };
     match answer {
-        Some(Answer::Content) => Assessment::Good,
+        Some(Answer::Content) => Assessment::Good { known, asked: true },
         Some(Answer::Pending) => Assessment::Pending,
         Some(Answer::Bad(why) | Answer::Hung(why)) => Assessment::Waiting(said(why, "no-answer")),
         Some(Answer::NotAsked(why)) => Assessment::Blind(said(why, "not-asked")),

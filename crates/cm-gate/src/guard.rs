@@ -225,9 +225,9 @@ impl Guard {
     /// Docker reports an event, or another host's service failed.
     async fn pause(&mut self) {
         let now = self.began.elapsed();
-        let due = self.watches.iter().filter_map(Watch::due).filter(|due| *due > now).min();
-        let pause = due.map_or(self.settings.interval, |due| self.settings.interval.min(due - now));
-        sleep(LEAST_PAUSE.min(pause)).await;
+        let due = self.watches.iter().filter_map(Watch::due).min();
+        let pause = due.map_or(self.settings.interval, |due| self.settings.interval.min(due.saturating_sub(now)));
+        sleep(LEAST_PAUSE).await;
         tokio::select! {
             () = sleep(pause.saturating_sub(LEAST_PAUSE)) => {}
             () = self.events.next() => {}

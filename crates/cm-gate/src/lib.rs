@@ -24,4 +24,4 @@ pub use events::Events;
 pub use gate::{Findings, Gate};
 pub use guard::Post;
 pub use verdict::{Moment, State, Verdict, overall};
-pub use wanted::{Settings, Wanted};
+pub use wanted::{Past, Settings, Wanted};

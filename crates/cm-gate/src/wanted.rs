@@ -54,6 +54,19 @@ impl Default for Settings {
     }
 }
 
+/// What of a service's past is evidence.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Past {
+    /// Nothing: it was changed in a way that its containers do not show, such as a reload.
+    #[default]
+    Nothing,
+    /// What Docker remembers of its containers, which may be new.
+    Containers,
+    /// The same of a service that nobody changed: what it is asked has no memory, but for a process
+    /// that has run for the whole window the wanted number of answers is enough.
+    Unchanged,
+}
+
 /// A service that should be healthy.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Wanted {
@@ -71,6 +84,8 @@ pub struct Wanted {
     pub probe: Option<cm_project::Probe>,
     /// Where its limits differ from those of the gate.
     pub own: ServiceHealth,
+    /// How far its window may lie in the past.
+    pub past: Past,
     /// The services that it depends on: one of them may be the cause when it fails.
     pub depends_on: Vec<String>,
 }
@@ -91,6 +106,7 @@ impl Wanted {
             one_shot: rules.health.one_shot.unwrap_or(one_shot),
             probe: rules.probe,
             own: rules.health,
+            past: Past::Nothing,
             depends_on: known.map(|known| known.depends_on.clone()).unwrap_or_default(),
         }
     }
@@ -99,6 +115,13 @@ impl Wanted {
     #[must_use]
     pub fn image(mut self, id: Option<String>) -> Self {
         self.image_id = id.filter(|id| !id.is_empty());
+        self
+    }
+
+    /// The same, with so much of the past.
+    #[must_use]
+    pub fn past(mut self, past: Past) -> Self {
+        self.past = past;
         self
     }
 

@@ -3,7 +3,9 @@
 //! played through in a test.
 //!
 //! Healthy means: K good readings one after the other over a whole window in which no
-//! container id, no start time and no restart count changed.
+//! container id, no start time and no restart count changed. Docker remembers when a process
+//! was started and when its last checks passed, so that a window may begin before the first
+//! reading; one that lies in the past as a whole is known with a single reading.
 
 use super::assess::{Assessment, Assessor, cause};
 use super::probe::Answer;
@@ -28,6 +30,12 @@ pub struct Reading<'a> {
     pub probes: &'a [(String, Answer)],
 }
 
+/// A reading in which every container was good: for how long that is known, and whether anything was asked.
+struct Good {
+    known: Duration,
+    asked: bool,
+}
+
 /// The watch over one service on one host.
 #[derive(Clone, Debug)]
 pub struct Watch {
@@ -36,6 +44,11 @@ pub struct Watch {
     containers: Assessor,
     good: u32,
     good_since: Option<Duration>,
+    /// How long it was good at the last reading, and when that was.
+    good_for: Duration,
+    read_at: Duration,
+    /// Whether the window lies in the past, and the readings that are wanted do not yet.
+    only_readings_lack: bool,
     missing_since: Option<Duration>,
     pending: Cause,
     blind: bool,
@@ -53,6 +66,9 @@ impl Watch {
             wanted,
             good: 0,
             good_since: None,
+            good_for: Duration::ZERO,
+            read_at: Duration::ZERO,
+            only_readings_lack: false,
             missing_since: None,
             pending: Cause { code: "no-data", message: "not looked at yet".to_owned(), ..Cause::default() },
             blind: true,
@@ -78,12 +94,11 @@ impl Watch {
 
     /// The phase at `now`, for people.
     pub fn progress(&self, now: Duration) -> String {
-        match self.good_since.filter(|_| self.phase() == GOOD) {
-            Some(since) => {
-                format!("healthy for {} s (of {})", now.saturating_sub(since).as_secs(), span(self.settings.window))
-            }
-            None => self.phase().to_owned(),
+        if self.phase() != GOOD {
+            return self.phase().to_owned();
         }
+        let good_for = self.good_for + now.saturating_sub(self.read_at);
+        format!("healthy for {} s (of {})", good_for.as_secs(), span(self.settings.window))
     }
 
     /// Takes a reading made at `now`.
@@ -112,6 +127,7 @@ impl Watch {
         let mut waiting = self.missing(now, reading.containers.len());
         let (mut finished, mut pending) = (0, false);
         let count = assessed.len();
+        let mut good = Good { known: Duration::MAX, asked: false };
         for assessment in assessed {
             match assessment {
                 Assessment::Bad(cause) => return self.decide(State::Unhealthy, cause, now),
@@ -122,7 +138,9 @@ impl Watch {
                 Assessment::Waiting(cause) => waiting = waiting.or(Some(cause)),
                 Assessment::Finished => finished += 1,
                 Assessment::Pending => pending = true,
-                Assessment::Good => {}
+                Assessment::Good { known, asked } => {
+                    good = Good { known: good.known.min(known), asked: good.asked || asked };
+                }
             }
         }
         match waiting {
@@ -135,7 +153,7 @@ impl Watch {
             None if finished == count => {
                 self.decide(State::Healthy, cause("finished", "ended with 0, as it should"), now)
             }
-            None => self.count_good(now),
+            None => self.count_good(now, &good),
         }
     }
 
@@ -189,9 +207,11 @@ impl Watch {
         }
     }
 
-    /// When the window of good readings is over, if nothing happens until then.
+    /// When the next reading can decide, if nothing happens until then; `None` for whenever one comes.
     pub fn due(&self) -> Option<Duration> {
-        self.good_since.filter(|_| self.is_open()).map(|since| since + self.settings.window)
+        let left = self.settings.window.saturating_sub(self.good_for);
+        let waits = !left.is_zero() || self.only_readings_lack;
+        (self.is_open() && self.good > 0 && waits).then(|| self.read_at + left)
     }
 
     fn decide(&mut self, state: State, cause: Cause, at: Duration) {
@@ -204,11 +224,17 @@ impl Watch {
         self.pending = cause;
     }
 
-    fn count_good(&mut self, now: Duration) {
+    fn count_good(&mut self, now: Duration, good: &Good) {
         self.good += 1;
         let since = *self.good_since.get_or_insert(now);
-        if self.good >= self.settings.readings && now >= since + self.settings.window {
-            let message = format!("healthy for {}", span(now - since));
+        self.good_for = good.known.max(now - since);
+        self.read_at = now;
+        let window = self.settings.window;
+        let past = good.known >= window && !window.is_zero();
+        let enough = self.good >= self.settings.readings || (past && !good.asked);
+        self.only_readings_lack = past && !enough;
+        if enough && self.good_for >= window {
+            let message = format!("healthy for {}", span(self.good_for));
             self.decide(State::Healthy, cause("healthy", message), now);
         }
     }

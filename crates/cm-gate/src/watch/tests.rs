@@ -1,6 +1,7 @@
 //! Courses of events, played through second by second, and what must come of them.
 
 use super::*;
+use crate::Past;
 use cm_project::ServiceHealth;
 use serde_json::json;
 
@@ -332,4 +333,144 @@ fn a_failure_names_the_container_its_exit_and_its_last_words() {
         watch.observe(Duration::ZERO, &Reading { containers: vec![&container], probes: &[] });
     }
     assert_eq!(watch.outcome.expect("decided").cause.health_output.as_deref(), Some("refused"));
+}
+
+/// What Docker remembers at each second: since when the process has run and, for a container with a
+/// health check, since when its checks have passed; seconds before the gate began. A container that
+/// was restarted in the meantime has another start.
+fn play_past(past: Past, readings: &[(&str, Option<i64>, Option<i64>)]) -> (State, &'static str, u64) {
+    let mut watch = Watch::new(wanted().past(past), settings());
+    for second in 0..60 {
+        let now = Duration::from_secs(second);
+        let (words, ran, passed) = readings[readings.len().min(second as usize + 1) - 1];
+        let ago = |since: i64| Duration::from_secs((since + second as i64).try_into().expect("not before it began"));
+        let mut container = container("c1", words, true);
+        (container.ran, container.checks_passed) = (ran.map(ago), passed.map(ago));
+        watch.observe(now, &Reading { containers: vec![&container], probes: &[] });
+        watch.expire(now);
+        if let Some(outcome) = &watch.outcome {
+            return (outcome.state, outcome.cause.code, outcome.at.as_secs());
+        }
+    }
+    panic!("never decided: {readings:?}");
+}
+
+#[test]
+fn a_window_that_lies_in_the_past_needs_one_reading() {
+    for (what, past, readings, outcome) in [
+        ("has run for an hour", Past::Containers, &[("running", Some(3_600), None)][..], (GOOD, "healthy", 0)),
+        (
+            "its checks have passed for long enough",
+            Past::Containers,
+            &[("healthy", Some(3_600), Some(9))],
+            (GOOD, "healthy", 0),
+        ),
+        ("the window begins with its start", Past::Containers, &[("running", Some(3), None)], (GOOD, "healthy", 2)),
+        (
+            "and with the first check that passed",
+            Past::Containers,
+            &[("healthy", Some(3_600), Some(2))],
+            (GOOD, "healthy", 3),
+        ),
+        ("just started", Past::Containers, &[("running", Some(0), None)], (GOOD, "healthy", 5)),
+        ("nothing is remembered", Past::Containers, &[("running", None, None)], (GOOD, "healthy", 5)),
+        (
+            "the process is old, its checks say nothing",
+            Past::Containers,
+            &[("healthy", Some(3_600), None)],
+            (GOOD, "healthy", 5),
+        ),
+        (
+            "it was reloaded: its past is another's",
+            Past::Nothing,
+            &[("running", Some(3_600), None)],
+            (GOOD, "healthy", 5),
+        ),
+    ] {
+        assert_eq!(play_past(past, readings), outcome, "{what}");
+    }
+}
+
+#[test]
+fn the_past_excuses_nothing_of_the_present() {
+    let hour = Some(3_600);
+    for (what, readings, outcome) in [
+        ("unhealthy now", &[("unhealthy:3", hour, None), ("unhealthy:4", hour, None)][..], (BAD, "unhealthy", 1)),
+        ("its last check failed", &[("healthy:1", hour, None)], (BAD, "check-failed", 20)),
+        ("starting", &[("starting", hour, None)], (BAD, "starting", 20)),
+        ("paused", &[("paused", hour, None)], (BAD, "paused", 0)),
+        ("ended", &[("exited:1", hour, None)], (BAD, "exited", 0)),
+        ("crash loop, seen while it is down", &[("restarting:1@t1+4", hour, None)], (BAD, "restarting", 0)),
+        (
+            "restarted before its window was over",
+            &[("running@t1+1", Some(3), None), ("running@t2+2", Some(-1), None)],
+            (BAD, "restarted", 1),
+        ),
+        (
+            "a check fails in between: the window begins again",
+            &[("healthy", hour, Some(2)), ("healthy:1", hour, None), ("healthy", hour, Some(-2))],
+            (GOOD, "healthy", 7),
+        ),
+    ] {
+        assert_eq!(play_past(Past::Containers, readings), outcome, "{what}");
+    }
+}
+
+#[test]
+fn the_youngest_replica_decides_how_long_it_has_been_good() {
+    let three = Wanted { replicas: 3, ..wanted() }.past(Past::Containers);
+    let mut watch = Watch::new(three, settings());
+    for second in 0..=4_u64 {
+        assert!(watch.is_open(), "{second}");
+        let replica = |id: &str, ran: u64| {
+            let mut container = container(id, "running", true);
+            container.ran = Some(Duration::from_secs(ran + second));
+            container
+        };
+        let all = [replica("a", 3_600), replica("b", 1), replica("c", 60)];
+        watch.observe(Duration::from_secs(second), &Reading { containers: all.iter().collect(), probes: &[] });
+    }
+    assert_eq!(watch.outcome.expect("decided").state, GOOD);
+}
+
+/// A process that has run for an hour, and these answers of its probe, one a second.
+fn play_probe_past(past: Past, answers: &[Answer]) -> (State, u64) {
+    let probe = Some(cm_project::Probe::Address("http://127.0.0.1:80/".to_owned()));
+    let mut watch = Watch::new(Wanted { probe, ..wanted() }.past(past), settings());
+    let mut container = container("c1", "running", true);
+    container.ran = Some(Duration::from_secs(3_600));
+    for second in 0..60 {
+        let now = Duration::from_secs(second);
+        let probes = [("c1".to_owned(), answers[answers.len().min(second as usize + 1) - 1].clone())];
+        watch.observe(now, &Reading { containers: vec![&container], probes: &probes });
+        watch.expire(now);
+        if let Some(outcome) = &watch.outcome {
+            return (outcome.state, outcome.at.as_secs());
+        }
+        // Where only answers lack, the next reading is wanted at once; else when the window is over.
+        let (soon, good) = (watch.due().is_some_and(|due| due <= now), answers[0] == Answer::Content);
+        assert_eq!(soon, past == Past::Unchanged && good && second < 2);
+    }
+    panic!("never decided");
+}
+
+#[test]
+fn a_probe_has_no_memory_and_is_asked_as_often_as_wanted() {
+    let bad = || Answer::Bad("answered 503".to_owned());
+    for past in [Past::Nothing, Past::Containers] {
+        assert_eq!(play_probe_past(past, &[Answer::Content]), (GOOD, 5), "{past:?}");
+    }
+    assert_eq!(play_probe_past(Past::Unchanged, &[Answer::Content]), (GOOD, 2));
+    assert_eq!(play_probe_past(Past::Unchanged, &[bad()]), (BAD, 20));
+}
+
+#[test]
+fn no_window_still_wants_its_readings() {
+    let mut watch = Watch::new(wanted().past(Past::Containers), Settings { window: Duration::ZERO, ..settings() });
+    let mut container = container("c1", "running", true);
+    container.ran = Some(Duration::from_secs(3_600));
+    for (second, open) in [(0, true), (1, true), (2, false)] {
+        watch.observe(Duration::from_secs(second), &Reading { containers: vec![&container], probes: &[] });
+        assert_eq!(watch.is_open(), open, "{second}");
+    }
 }
