@@ -78,6 +78,8 @@ pub struct Container {
     pub addresses: Vec<String>,
     /// Whether the engine starts it again when it ends (`restart:` of the compose file).
     pub restarts: bool,
+    /// Whether it does so only where it ended with another code than 0 (`restart: on-failure`).
+    pub retries: bool,
     /// The mark of a container that runs beside those of its service, `trial` or `bridge`; empty for all others.
     pub beside: String,
 }
@@ -117,6 +119,7 @@ impl Container {
             addresses: addresses(value),
             beside: label(crate::BESIDE_LABEL),
             restarts: !matches!(text("/HostConfig/RestartPolicy/Name").as_str(), "" | "no"),
+            retries: text("/HostConfig/RestartPolicy/Name") == "on-failure",
         }
     }
 
@@ -126,6 +129,11 @@ impl Container {
         self.ran = memory::ran(value, clocks);
         self.checks_passed = memory::checks_passed(value, clocks, self.ran);
         self
+    }
+
+    /// Whether it has ended with 0, and the engine leaves it so: what a job does.
+    pub fn has_finished(&self) -> bool {
+        self.status == "exited" && self.exit_code == 0 && !self.oom_killed && (!self.restarts || self.retries)
     }
 
     /// Whether its main process runs.

@@ -60,6 +60,11 @@ impl Assessor {
         Assessor { wanted, baselines: BTreeMap::new(), complete: false, grace: Duration::ZERO }
     }
 
+    /// Whether none was seen yet.
+    pub fn is_empty(&self) -> bool {
+        self.baselines.is_empty()
+    }
+
     /// Judges `container` as it was read at `now`, counted from the start of the gate.
     pub fn assess(&mut self, now: Duration, container: &Container, probes: &[(String, Answer)]) -> Assessment {
         let about = |code, message: String| Cause {
@@ -82,6 +87,7 @@ impl Assessor {
             "exited" if self.is_job(container) && container.exit_code == 0 && !container.oom_killed => {
                 Assessment::Finished
             }
+            "restarting" if self.may_retry(container) => Assessment::Waiting(self.retried(container, &about)),
             "removing" => Assessment::Waiting(about("missing", "is being removed".to_owned())),
             "paused" => Assessment::Bad(about("paused", "is paused".to_owned())),
             _ => Assessment::Bad(ended(container, &about)),
@@ -96,7 +102,7 @@ impl Assessor {
         about: &impl Fn(&'static str, String) -> Cause,
     ) -> Option<Cause> {
         let Some(baseline) = self.baselines.get(&container.id) else {
-            let crowd = self.baselines.len() >= self.wanted.replicas.max(1) as usize;
+            let crowd = self.baselines.len() >= self.wanted.replicas as usize;
             if self.complete && crowd {
                 return Some(about("replaced", "was replaced by another container meanwhile".to_owned()));
             }
@@ -105,8 +111,8 @@ impl Assessor {
         };
         let ended = container.status != "running";
         match () {
-            // Its end says more than the restart that follows it.
-            () if ended => None,
+            // Its end says more than the restart that follows it; a job may be tried again.
+            () if ended || self.may_retry(container) => None,
             () if container.restart_count != baseline.restart_count => {
                 let times = container.restart_count.saturating_sub(baseline.restart_count);
                 let message = match times {
@@ -181,6 +187,17 @@ impl Assessor {
             baseline.failing_streak = 0;
         }
         baseline.failing_streak
+    }
+
+    /// A job that Docker starts again until it ends with 0.
+    fn may_retry(&self, container: &Container) -> bool {
+        container.retries && self.is_job(container)
+    }
+
+    fn retried(&self, container: &Container, about: &impl Fn(&'static str, String) -> Cause) -> Cause {
+        let (exit, times) = (exit_code(container.exit_code), container.restart_count);
+        let message = format!("a job that failed, and Docker tries it again (try {}): {exit}", times + 1);
+        Cause { exit_code: Some(container.exit_code), ..about("not-finished", message) }
     }
 
     fn is_job(&self, container: &Container) -> bool {

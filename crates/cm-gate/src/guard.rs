@@ -309,7 +309,7 @@ fn blame(name: &str, containers: &[Container]) -> Option<String> {
     let bad = own.find_map(|container| match container.status.as_str() {
         "running" if container.health == Health::Unhealthy => Some("is unhealthy".to_owned()),
         "running" => None,
-        "exited" if container.exit_code == 0 && !container.restarts => None,
+        _ if container.has_finished() => None,
         status => Some(format!("is {status}, {}", exit_code(container.exit_code))),
     });
     bad.map(|state| format!("it depends on {name}, which {state}"))

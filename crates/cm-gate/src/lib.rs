@@ -10,6 +10,7 @@
 //! comes out, and tests feed both. Programs decide what to do about a verdict.
 
 mod assess;
+mod changes;
 mod events;
 mod evidence;
 mod exit_code;
@@ -20,6 +21,7 @@ mod verdict;
 mod wanted;
 mod watch;
 
+pub use changes::{Change, changes};
 pub use events::Events;
 pub use gate::{Findings, Gate};
 pub use guard::Post;

@@ -68,13 +68,13 @@ pub enum Past {
 }
 
 /// A service that should be healthy.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Wanted {
     /// Its name in the compose file.
     pub service: String,
     /// The id of the image that each of its containers must run, `sha256:…`; `None` if any will do.
     pub image_id: Option<String>,
-    /// How many containers it must have; at least one.
+    /// How many containers it must have; 0 where it was scaled to none.
     pub replicas: u32,
     /// Whether it is a job: good when it has ended with 0, and not before. Ignored
     /// for a container that Docker restarts, or that has a health check, unless
@@ -90,13 +90,30 @@ pub struct Wanted {
     pub depends_on: Vec<String>,
 }
 
+impl Default for Wanted {
+    fn default() -> Self {
+        Wanted {
+            service: String::new(),
+            image_id: None,
+            replicas: 1,
+            one_shot: false,
+            probe: None,
+            own: ServiceHealth::default(),
+            past: Past::Nothing,
+            depends_on: Vec::new(),
+        }
+    }
+}
+
 impl Wanted {
     /// What the project says about `service`.
     ///
-    /// A service is taken for a job if `cm.toml` says so, or if nothing says that it
-    /// stays: no restart policy, no health check, no probe and no published port.
+    /// A service is a job if `cm.toml` says so, or if another service waits for its end; it is taken
+    /// for one if nothing says that it stays: no restart policy, no health check, no probe and no
+    /// published port.
     pub fn of(project: &Project, service: &str) -> Self {
-        let rules = project.rules(service);
+        let mut rules = project.rules(service);
+        rules.health.one_shot = rules.health.one_shot.or(project.is_job(service).then_some(true));
         let known = project.compose.service(service);
         let one_shot = project.may_end(service);
         Wanted {
@@ -123,6 +140,11 @@ impl Wanted {
     pub fn past(mut self, past: Past) -> Self {
         self.past = past;
         self
+    }
+
+    /// Whether it is a job, as far as the compose file and `cm.toml` say.
+    pub(crate) fn is_job(&self) -> bool {
+        self.own.one_shot.unwrap_or(self.one_shot && self.probe.is_none())
     }
 
     pub(crate) fn parsed_probe(&self) -> Result<Option<Probe>> {

@@ -10,7 +10,7 @@
 use super::assess::{Assessment, Assessor, cause};
 use super::probe::Answer;
 use super::verdict::{Cause, Moment, Outcome, State};
-use super::wanted::{Settings, Wanted};
+use super::wanted::{Past, Settings, Wanted};
 use cm_core::time::{milliseconds, span};
 use cm_engine::Container;
 use std::time::Duration;
@@ -122,6 +122,13 @@ impl Watch {
 
     fn take(&mut self, now: Duration, reading: &Reading<'_>) {
         self.blind = false;
+        if let Some(reason) = self.needs_none(reading) {
+            return self.decide(State::Healthy, cause("finished", reason), now);
+        }
+        if self.wanted.replicas == 0 {
+            let count = reading.containers.len();
+            return self.reset(cause("unwanted", format!("was scaled to 0, and has {count} still")));
+        }
         let assessed: Vec<Assessment> =
             reading.containers.iter().map(|container| self.containers.assess(now, container, reading.probes)).collect();
         let mut waiting = self.missing(now, reading.containers.len());
@@ -239,9 +246,20 @@ impl Watch {
         }
     }
 
+    /// Why it is right that there is no container, if it is.
+    fn needs_none(&self, reading: &Reading<'_>) -> Option<&'static str> {
+        let unchanged = self.wanted.past == Past::Unchanged;
+        match () {
+            () if !reading.containers.is_empty() || !self.containers.is_empty() => None,
+            () if self.wanted.replicas == 0 => Some("has no container, as it should: it was scaled to 0"),
+            () if unchanged && self.wanted.is_job() => Some("a job; the container in which it ended was removed"),
+            () => None,
+        }
+    }
+
     /// Too few containers: a moment's patience, because one may just be replaced.
     fn missing(&mut self, now: Duration, present: usize) -> Option<Cause> {
-        let wanted = self.wanted.replicas.max(1) as usize;
+        let wanted = self.wanted.replicas as usize;
         if present >= wanted {
             self.containers.complete = true;
             self.missing_since = None;

@@ -36,7 +36,7 @@ pub fn unwell(host: &str, containers: &[Container]) -> Vec<Unwell> {
     let state = |container: &Container| match container.status.as_str() {
         "running" if container.health == Health::Unhealthy => Some("unhealthy".to_owned()),
         "running" | "created" => None,
-        "exited" if container.exit_code == 0 && !container.restarts => None,
+        _ if container.has_finished() => None,
         "exited" => Some(format!("exited with {}", container.exit_code)),
         other => Some(other.to_owned()),
     };
@@ -105,6 +105,8 @@ mod tests {
             ("running", 0, "always", "healthy", None),
             ("running", 0, "always", "", None),
             ("exited", 0, "no", "", None),
+            ("exited", 0, "on-failure", "", None),
+            ("exited", 1, "on-failure", "", Some("exited with 1")),
             ("created", 0, "no", "", None),
             ("running", 0, "always", "unhealthy", Some("unhealthy")),
             ("exited", 0, "always", "", Some("exited with 0")),

@@ -2,9 +2,9 @@
 //! everything. A deployment that changed nothing still ends with the word "healthy",
 //! and that word is only said about what was looked at.
 
-use crate::Args;
-use cm_core::{Action, Document, Exit, Failure, Result, Run};
-use cm_gate::Wanted;
+use crate::args::Args;
+use cm_core::{Exit, Failure, Result, Run};
+use cm_gate::{Change, Past, Wanted, changes};
 use cm_project::Project;
 use serde_json::{Value, json};
 
@@ -38,10 +38,12 @@ impl Selection {
     /// # Errors
     /// [`Exit::Usage`] for a name that is unknown; [`Exit::Config`] if there is nothing to watch.
     pub fn choose(project: &Project, args: &Args, run: &Run) -> Result<Selection> {
-        let mut selection = match named(project, args)? {
-            Some(pairs) => Selection::of(project, &run.doc, pairs),
-            None => Selection::of_document(project, args, run),
+        let changes = changes(&run.doc)?;
+        let pairs = match named(project, args)? {
+            Some(pairs) => pairs,
+            None => of_document(project, args, &changes, run),
         };
+        let mut selection = Selection::of(project, &changes, pairs)?;
         selection.flags_first(args);
         selection.not_empty()
     }
@@ -52,7 +54,7 @@ impl Selection {
     /// As [`Selection::choose`].
     pub fn of_flags(project: &Project, args: &Args) -> Result<Selection> {
         let pairs = named(project, args)?.unwrap_or_else(|| all(project));
-        Selection::of(project, &Document::start("cm-health", "", false), pairs).not_empty()
+        Selection::of(project, &[], pairs)?.not_empty()
     }
 
     fn not_empty(self) -> Result<Selection> {
@@ -73,34 +75,22 @@ impl Selection {
         }
     }
 
-    fn of_document(project: &Project, args: &Args, run: &Run) -> Selection {
-        let mut changed = changed(&run.doc);
-        changed.retain(|(_, service)| project.replicas(service) > 0);
-        if !args.all && !changed.is_empty() {
-            return Selection::of(project, &run.doc, changed);
-        }
-        if !args.all && !run.started_here {
-            run.log.info("no service was changed; looking at all of them");
-        }
-        Selection::of(project, &run.doc, all(project))
-    }
-
-    fn of(project: &Project, doc: &Document, pairs: Vec<(String, String)>) -> Selection {
+    fn of(project: &Project, changes: &[Change], pairs: Vec<(String, String)>) -> Result<Selection> {
         let mut selection = Selection::default();
         for (host, service) in pairs {
-            let built = built(doc, &host);
-            let image = built.pointer(&format!("/services/{}/image_id", service.replace('~', "~0").replace('/', "~1")));
-            let wanted = Wanted::of(project, &service).image(image.and_then(Value::as_str).map(str::to_owned));
+            let change = changes.iter().find(|change| change.host == host && change.service == service);
+            let image = change.map(image_of).transpose()?.flatten();
+            let wanted = Wanted::of(project, &service).image(image).past(past_of(change));
             match selection.hosts.iter_mut().find(|watch| watch.host == host) {
                 Some(watch) => watch.wanted.push(wanted),
                 None => selection.hosts.push(HostWatch {
+                    compose_project: changes.iter().find(|change| change.host == host).and_then(|c| c.project.clone()),
                     host,
-                    compose_project: built.get("project").and_then(Value::as_str).map(str::to_owned),
                     wanted: vec![wanted],
                 }),
             }
         }
-        selection
+        Ok(selection)
     }
 
     /// How many services are watched; one that runs on two hosts counts twice.
@@ -134,14 +124,38 @@ fn named(project: &Project, args: &Args) -> Result<Option<Vec<(String, String)>>
     Ok(Some(pairs))
 }
 
-/// What the document says was changed and is still there. A job that was run has no container that runs.
-fn changed(doc: &Document) -> Vec<(String, String)> {
-    let planned = doc.planned().into_iter().filter(|service| service.action != Action::Remove);
-    let is = |host: &str, service: &str, what: &str| built(doc, host)["services"][service][what] == true;
-    planned
-        .filter(|service| !is(&service.host, &service.name, "removed") && !is(&service.host, &service.name, "job"))
-        .map(|service| (service.host, service.name))
-        .collect()
+/// What the document says was changed and is still there; everything where nothing was.
+fn of_document(project: &Project, args: &Args, changes: &[Change], run: &Run) -> Vec<(String, String)> {
+    let stay = changes.iter().filter(|change| change.stays());
+    let changed: Vec<_> = stay.map(|change| (change.host.clone(), change.service.clone())).collect();
+    if args.all || changed.is_empty() {
+        if !args.all && !run.started_here {
+            run.log.info("no service was changed; looking at all of them");
+        }
+        return all(project);
+    }
+    changed
+}
+
+/// The image that a changed service has to run. Where the document does not say it any more, the
+/// service cannot be judged: it may as well run the old one.
+fn image_of(change: &Change) -> Result<Option<String>> {
+    let known = change.image_id.as_ref().filter(|id| !change.is_built() || !id.is_empty());
+    if change.done && known.is_none() {
+        let message = format!("the document does not say which image {} has to run on {}", change.service, change.host);
+        return Err(Failure::new(Exit::HealthUnknown, "health.no-image", message)
+            .hint("pipe in the whole output of cm-build; without a document: cm-health --all </dev/null"));
+    }
+    Ok(known.cloned())
+}
+
+/// A changed service may have new containers, and one that was reloaded has old ones.
+fn past_of(change: Option<&Change>) -> Past {
+    match change {
+        None => Past::Unchanged,
+        Some(change) if change.keeps_containers() => Past::Nothing,
+        Some(_) => Past::Containers,
+    }
 }
 
 /// Every service that should run: those without a profile, or with one that is on,
@@ -160,17 +174,11 @@ fn all(project: &Project) -> Vec<(String, String)> {
     pairs
 }
 
-/// What `cm-build` says about a host; null if it says nothing.
-fn built(doc: &Document, host: &str) -> Value {
-    let facts = doc.facts("build").and_then(|facts| facts.get("hosts")).and_then(|hosts| hosts.get(host));
-    facts.cloned().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use clap::Parser;
-    use cm_core::{Format, Level, Log};
+    use cm_core::{Document, Format, Level, Log};
 
     const COMPOSE: &str = "name: shop
 services:
@@ -274,5 +282,95 @@ probe = \"http://127.0.0.1:80/\"
     fn unknown_names_are_refused() {
         let failure = choose(&["--service", "wep"], &run(json!([]), json!({}))).expect_err("unknown");
         assert_eq!(failure.exit, Exit::Usage);
+    }
+
+    /// A deployment of a built, a reloaded and a restarted service, as cm-build passes it on.
+    fn deployment() -> Value {
+        let service = |name: &str, host: &str, action: &str| json!({"name": name, "host": host, "action": action});
+        let built = |action: &str, id: &str| json!({"action": action, "image_id": id, "removed": false});
+        json!({
+            "schema": cm_core::SCHEMA, "run": {"id": "01980e5c-7b1a-7c3e-8a52-2f6f8f1f2a10", "actor": "ada", "dry_run": false},
+            "project": "shop", "commit": "0123456789012345678901234567890123456789", "status": "ok",
+            "services": [service("web", "one", "build"), service("api", "one", "reload"), service("worker", "two", "build")],
+            "stages": [],
+            "facts": {"build": {"hosts": {
+                "one": {"project": "shop", "services": {"web": built("build", "sha256:aa"), "api": built("reload", "sha256:bb")}},
+                "two": {"project": "shop", "services": {"worker": built("build", "sha256:cc")}},
+            }}},
+            "undo": [
+                {"kind": "release", "host": "one", "services": {"web": {"action": "build"}, "api": {"action": "reload"}}},
+                {"kind": "release", "host": "two", "services": {"worker": {"action": "build"}}},
+            ],
+            "error": null,
+        })
+    }
+
+    /// Every path to a value in `value`.
+    fn paths(value: &Value, at: &str, all: &mut Vec<String>) {
+        let below: Vec<(String, &Value)> = match value {
+            Value::Object(map) => map.iter().map(|(key, value)| (key.clone(), value)).collect(),
+            Value::Array(list) => list.iter().enumerate().map(|(index, value)| (index.to_string(), value)).collect(),
+            _ => Vec::new(),
+        };
+        for (key, value) in below {
+            let path = format!("{at}/{key}");
+            paths(value, &path, all);
+            all.push(path);
+        }
+    }
+
+    fn without(path: &str) -> Value {
+        let mut value = deployment();
+        let (parent, key) = path.rsplit_once('/').expect("a path");
+        match value.pointer_mut(parent).expect("its parent") {
+            Value::Object(map) => drop(map.shift_remove(key)),
+            Value::Array(list) => drop(list.remove(key.parse().expect("an index"))),
+            _ => unreachable!("{path}"),
+        }
+        value
+    }
+
+    /// What is watched with which image and past; `None` where the document is refused.
+    fn judged(value: &Value) -> Option<Vec<(String, Wanted)>> {
+        let doc = Document::parse("cm-health", value.to_string().as_bytes()).ok()?;
+        let run = Run { doc, log: Log::new("test", Format::Text, Level::Fail), started_here: false };
+        let (_directory, project) = project();
+        let selection = Selection::choose(&project, &Args::parse_from(["cm-health"]), &run).ok()?;
+        let of = |watch: HostWatch| watch.wanted.into_iter().map(move |wanted| (watch.host.clone(), wanted));
+        Some(selection.hosts.into_iter().flat_map(of).collect())
+    }
+
+    #[test]
+    fn losing_a_field_never_turns_a_no_into_a_yes() {
+        let whole = judged(&deployment()).expect("a good document");
+        assert_eq!(whole.len(), 3);
+        let mut all = Vec::new();
+        paths(&deployment(), "", &mut all);
+        assert!(all.len() > 40, "{all:?}");
+        for path in all {
+            let Some(found) = judged(&without(&path)) else { continue };
+            for (host, wanted) in &whole {
+                let same = |other: &&(String, Wanted)| other.0 == *host && other.1.service == wanted.service;
+                let (_, found) =
+                    found.iter().find(same).unwrap_or_else(|| panic!("{path}: {} is not watched", wanted.service));
+                assert!(found.image_id == wanted.image_id, "{path}: any image of {} will do", wanted.service);
+                assert!(found.past == wanted.past || found.past == Past::Nothing, "{path}: {:?}", found.past);
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_plan_leaves_out_and_was_changed_is_watched() {
+        for path in ["/services/0", "/facts", "/facts/build", "/undo"] {
+            let found = judged(&without(path));
+            let watched = found.map(|all| all.iter().any(|(_, wanted)| wanted.service == "web"));
+            assert_ne!(watched, Some(false), "{path}");
+        }
+        let mut value = deployment();
+        value["services"] = json!([]);
+        value["facts"]["build"]["hosts"]["one"]["services"]["api"]["removed"] = json!(true);
+        let found = judged(&value).expect("watched");
+        let names: Vec<_> = found.iter().map(|(_, wanted)| wanted.service.as_str()).collect();
+        assert_eq!(names, ["web", "worker"], "what was removed is not there");
     }
 }

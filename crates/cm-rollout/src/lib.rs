@@ -34,7 +34,7 @@ pub use order::Order;
 
 use cm_core::{Exit, Log, Result};
 use cm_engine::{BESIDE_LABEL, Beside, Compose, Config, Container, UpOptions};
-use cm_gate::{Gate, Settings, State, Verdict, Wanted};
+use cm_gate::{Gate, Past, Settings, State, Verdict, Wanted};
 use cm_host::Host;
 use cm_lease::Guard;
 use cm_project::Project;
@@ -405,7 +405,7 @@ impl Rollout<'_> {
         let wanted = |name: &String| Wanted {
             replicas: u32::try_from(replicas(name)).unwrap_or(u32::MAX),
             one_shot: false,
-            ..Wanted::of(self.project, name)
+            ..Wanted::of(self.project, name).past(Past::Containers)
         };
         let wanted: Vec<Wanted> = services.iter().map(wanted).collect();
         let gate = Gate::new(settings);

@@ -204,6 +204,61 @@ fn jobs_are_good_when_they_ended_with_0() {
     assert_eq!(play(wanted(), false, &["exited:0"]), (BAD, "exited", 0), "no job, but ended");
 }
 
+/// A job with `restart: on-failure`, known by the service that waits for its end.
+fn play_retried(readings: &[&str]) -> (State, &'static str, u64) {
+    let own = ServiceHealth { one_shot: Some(true), ..ServiceHealth::default() };
+    let mut watch = Watch::new(Wanted { own, ..wanted() }, settings());
+    for second in 0..60 {
+        let now = Duration::from_secs(second);
+        let mut container = container("c1", readings[readings.len().min(second as usize + 1) - 1], true);
+        container.retries = true;
+        watch.observe(now, &Reading { containers: vec![&container], probes: &[] });
+        watch.expire(now);
+        if let Some(outcome) = &watch.outcome {
+            return (outcome.state, outcome.cause.code, outcome.at.as_secs());
+        }
+    }
+    panic!("never decided: {readings:?}");
+}
+
+#[test]
+fn a_job_may_be_tried_again_until_it_ends_with_0() {
+    for (what, readings, outcome) in [
+        ("done at once", &["exited:0"][..], (GOOD, "finished", 0)),
+        (
+            "at the second try",
+            &["running", "restarting:1@t0+1", "running@t1+1", "exited:0@t1+1"],
+            (GOOD, "finished", 3),
+        ),
+        ("never", &["restarting:1@t0+3"], (BAD, "not-finished", 20)),
+        ("given up on", &["running@t1+5", "exited:1@t1+5"], (BAD, "exited", 1)),
+    ] {
+        assert_eq!(play_retried(readings), outcome, "{what}");
+    }
+}
+
+#[test]
+fn where_no_container_is_right_none_is_waited_for() {
+    let job = Wanted { one_shot: true, ..wanted() };
+    let none = Wanted { replicas: 0, ..wanted() };
+    for (what, wanted, readings, outcome) in [
+        ("a job that ended and was removed", job.clone().past(Past::Unchanged), &["-"][..], (GOOD, "finished", 0)),
+        ("a job of this deployment must be there", job.clone().past(Past::Containers), &["-"], (BAD, "missing", 5)),
+        (
+            "a job that failed is seen as long as it is there",
+            job.past(Past::Unchanged),
+            &["exited:1"],
+            (BAD, "exited", 0),
+        ),
+        ("a service that stays", wanted().past(Past::Unchanged), &["-"], (BAD, "missing", 5)),
+        ("scaled to 0", none.clone(), &["-"], (GOOD, "finished", 0)),
+        ("scaled to 0, and on its way", none.clone(), &["running", "-"], (GOOD, "finished", 1)),
+        ("scaled to 0, and still there", none, &["running"], (BAD, "unwanted", 20)),
+    ] {
+        assert_eq!(play(wanted, false, readings), outcome, "{what}");
+    }
+}
+
 #[test]
 fn cm_toml_has_the_last_word_on_jobs() {
     let said =

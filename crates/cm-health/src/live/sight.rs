@@ -146,7 +146,7 @@ fn condition(container: &Container) -> (Condition, String) {
             Health::Healthy => (Condition::Well, "healthy".to_owned()),
             Health::None => (Condition::Well, "running".to_owned()),
         },
-        "exited" if container.exit_code == 0 && !container.restarts => (Condition::Well, "done".to_owned()),
+        _ if container.has_finished() => (Condition::Well, "done".to_owned()),
         "exited" if container.oom_killed => (Condition::Sick, "out of memory".to_owned()),
         "created" => (Condition::Starting, "created".to_owned()),
         status => (Condition::Sick, format!("{status} ({})", container.exit_code)),

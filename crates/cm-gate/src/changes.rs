@@ -1,0 +1,137 @@
+//! What a document says was done to services: by its plan, by what cm-build reports, and by
+//! the undo entries that were written before each change.
+//!
+//! The three say the same as long as nobody has edited the document. Where they differ, the
+//! union counts: what one of them leaves out was changed all the same, and has to be watched.
+
+use cm_core::{Action, Document, Exit, Failure, Result};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// What was done to a service on a host.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Change {
+    /// The host, by its name in `cm.toml`.
+    pub host: String,
+    /// The service.
+    pub service: String,
+    /// What was done, by each of those that say it.
+    pub actions: Vec<Action>,
+    /// The compose project's name on the host, if cm-build says it.
+    pub project: Option<String>,
+    /// The id of the image that it has to run, as cm-build says it: empty for any.
+    pub image_id: Option<String>,
+    /// Whether it was removed, or is a job that was run and has no container any more.
+    pub gone: bool,
+    /// Whether cm-build, or what takes its work back, says that something was done.
+    pub done: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Build {
+    hosts: BTreeMap<String, BuiltHost>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct BuiltHost {
+    project: Option<String>,
+    services: BTreeMap<String, BuiltService>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct BuiltService {
+    action: Option<Action>,
+    image_id: Option<String>,
+    removed: bool,
+    job: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Undo {
+    kind: String,
+    host: String,
+    services: BTreeMap<String, UndoneService>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct UndoneService {
+    action: Option<Action>,
+}
+
+impl Change {
+    /// Whether it should run: what everybody who speaks of it calls removed does not.
+    pub fn stays(&self) -> bool {
+        !self.gone && (self.actions.is_empty() || self.actions.iter().any(|action| *action != Action::Remove))
+    }
+
+    /// Whether its containers may be older than the change.
+    pub fn keeps_containers(&self) -> bool {
+        self.actions.is_empty() || self.actions.contains(&Action::Reload)
+    }
+
+    /// Whether an image was made for it.
+    pub fn is_built(&self) -> bool {
+        self.actions.contains(&Action::Build)
+    }
+}
+
+/// Everything that was changed, the plan's order first.
+///
+/// # Errors
+/// [`Exit::BadInput`] where what cm-build wrote cannot be read.
+pub fn changes(doc: &Document) -> Result<Vec<Change>> {
+    let mut changes = Vec::new();
+    for service in doc.planned() {
+        entry(&mut changes, &service.host, &service.name).actions.push(service.action);
+    }
+    let build: Build = doc.facts("build").map(|facts| typed(facts, "facts.build")).transpose()?.unwrap_or_default();
+    for (host, built) in build.hosts {
+        for (service, built_service) in built.services {
+            let change = entry(&mut changes, &host, &service);
+            change.actions.extend(built_service.action);
+            change.project = built.project.clone();
+            change.image_id = built_service.image_id;
+            (change.gone, change.done) = (built_service.removed || built_service.job, true);
+        }
+    }
+    for undo in doc.undo() {
+        let undo: Undo = typed(undo, "undo")?;
+        for (service, undone) in undo.services.into_iter().filter(|_| undo.kind == "release") {
+            let change = entry(&mut changes, &undo.host, &service);
+            change.actions.extend(undone.action);
+            change.done = true;
+        }
+    }
+    changes.retain(|change| change.actions.iter().any(|action| *action != Action::None) || change.actions.is_empty());
+    Ok(changes)
+}
+
+fn entry<'a>(changes: &'a mut Vec<Change>, host: &str, service: &str) -> &'a mut Change {
+    let known = changes.iter().position(|change| change.host == host && change.service == service);
+    let index = known.unwrap_or_else(|| {
+        changes.push(Change {
+            host: host.to_owned(),
+            service: service.to_owned(),
+            actions: Vec::new(),
+            project: None,
+            image_id: None,
+            gone: false,
+            done: false,
+        });
+        changes.len() - 1
+    });
+    &mut changes[index]
+}
+
+fn typed<T: DeserializeOwned>(value: &Value, what: &str) -> Result<T> {
+    T::deserialize(value).map_err(|error| {
+        Failure::new(Exit::BadInput, "input.shape", format!("{what} of the document cannot be read")).cause(error)
+    })
+}
