@@ -8,11 +8,15 @@ use super::verdict::Verdict;
 use super::watch;
 use cm_core::Result;
 use cm_project::{Canary, Severity};
+use futures_util::{StreamExt, stream};
 use std::time::{Duration, Instant};
 
-/// An old and a new release are asked beside each other for as long as this at most: the
+/// An old and a new release are asked alongside each other for as long as this at most: the
 /// deployment waits, and what is that slow is judged by what came until then.
 const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Pairs of requests under way at the same time.
+const PAIRS: usize = 4;
 
 /// Asks what runs now, before it is replaced. It ends early where nothing answers.
 pub async fn baseline(target: &Target, canary: &Canary) -> Side {
@@ -46,7 +50,7 @@ pub async fn run(
     }
 }
 
-/// Asks an old and a new release beside each other, in turns, so that nothing but the
+/// Asks an old and a new release alongside each other, in turns, so that nothing but the
 /// release differs: not the hour, not the load. This is the canary of a rolling
 /// deployment, where the first new container stands beside an old one. `changed` is as in [`run`].
 pub async fn side_by_side(
@@ -60,16 +64,17 @@ pub async fn side_by_side(
     let (mut look, began) = (Look::First, Instant::now());
     loop {
         let asking = async {
-            for _ in 0..canary.requests {
+            let pair = |_| async { tokio::join!(old.clone().ask(), new.clone().ask()) };
+            let mut pairs = stream::iter(0..canary.requests).map(pair).buffered(PAIRS);
+            while let Some((one, other)) = pairs.next().await {
+                before.add(one);
+                after.add(other);
                 // Until the old one is known well enough, a row says nothing where it fails, too.
                 let unsure = before.failures > 0 && before.requests < canary.min_requests;
                 let row = if unsure { u32::MAX } else { none.row(Some(&before)) };
                 if none.is_decided(&after, row) || began.elapsed() > PATIENCE {
                     break;
                 }
-                let (one, other) = tokio::join!(old.clone().ask(), new.clone().ask());
-                before.add(one);
-                after.add(other);
             }
         };
         let changes = watch::while_asking(asking, &changed).await;

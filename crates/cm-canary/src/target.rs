@@ -10,8 +10,9 @@ use cm_project::Canary;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// Requests under way at the same time: a few users, not a load test.
-const AT_ONCE: usize = 4;
+/// Requests under way at the same time: a few users on a real link, not a load test. It is the
+/// same for the old and the new release, so that what they are compared by is.
+const AT_ONCE: usize = 16;
 
 /// What is asked: the public address, or a container itself. Cheap to clone.
 #[derive(Clone, Debug)]

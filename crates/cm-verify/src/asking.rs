@@ -2,9 +2,9 @@
 //! the switch is compared with it. How it is judged is in `cm-canary`.
 
 use cm_canary::{self as canary, Report, Side, Target, Verdict, traffic};
-use cm_core::{Action, Document, Failure, Log, Result, Step};
+use cm_core::{Document, Failure, Log, Result, Step};
 use cm_engine::Container;
-use cm_gate::Wanted;
+use cm_gate::{Change, Wanted, changes};
 use cm_host::Host;
 use cm_project::Project;
 use jiff::{SignedDuration, Timestamp};
@@ -23,7 +23,7 @@ pub struct Before {
 
 impl Before {
     /// Asks what runs now. Nothing that goes wrong here fails a deployment: it may be
-    /// the one that mends it.
+    /// the one that fixes it.
     pub async fn ask(project: &Project, log: &Log) -> Before {
         let canary = project.canary();
         let requests = match Target::public(canary, project.verify().timeout) {
@@ -85,16 +85,20 @@ async fn real_traffic(project: &Project, since: Timestamp, log: &Log) -> Option<
 }
 
 /// Asks what runs now and compares it with what ran before.
-pub async fn after(project: &Project, doc: &Document, before: &Before, log: &Log) -> Option<Report> {
+///
+/// # Errors
+/// [`Exit::BadInput`](cm_core::Exit::BadInput) where the document does not say what was changed.
+pub async fn after(project: &Project, doc: &Document, before: &Before, log: &Log) -> Result<Option<Report>> {
     let canary = project.canary();
-    let template = canary.url.as_ref()?;
+    let Some(template) = &canary.url else { return Ok(None) };
     let target = match Target::public(canary, project.verify().timeout) {
-        Ok(target) => target?,
-        Err(failure) => return Some(canary::not_asked(template.as_written(), failure.to_string(), canary)),
+        Ok(Some(target)) => target,
+        Ok(None) => return Ok(None),
+        Err(failure) => return Ok(Some(canary::not_asked(template.as_written(), failure.to_string(), canary))),
     };
-    let containers = Containers::look(project, doc, log).await;
+    let containers = Containers::look(project, doc, log).await?;
     let report = canary::run(&target, canary, before.requests.as_ref(), async || containers.changes().await).await;
-    Some(with_traffic(project, doc, before, report, log).await)
+    Ok(Some(with_traffic(project, doc, before, report, log).await))
 }
 
 /// What users got. A canary that failed waits for nothing.
@@ -114,9 +118,12 @@ fn switched_at(doc: &Document) -> Timestamp {
 }
 
 /// The commit that each service was just built from.
-pub fn deployed(doc: &Document) -> BTreeMap<String, String> {
-    let built = doc.planned().into_iter().filter(|service| service.action == Action::Build);
-    built.filter_map(|service| Some((service.name, doc.commit()?.to_owned()))).collect()
+///
+/// # Errors
+/// As [`after`].
+pub fn deployed(doc: &Document) -> Result<BTreeMap<String, String>> {
+    let built = changes(doc)?.into_iter().filter(Change::is_built);
+    Ok(built.filter_map(|change| Some((change.service, doc.commit()?.to_owned()))).collect())
 }
 
 /// The containers of the deployed services, as they were when the canary began.
@@ -131,10 +138,10 @@ struct Containers {
 
 impl Containers {
     /// Those that run for good: a job is expected to end.
-    async fn look(project: &Project, doc: &Document, log: &Log) -> Containers {
-        let planned = doc.planned();
-        let names: BTreeSet<_> = planned.iter().map(|service| service.host.clone()).collect();
-        let services = planned.into_iter().map(|service| service.name);
+    async fn look(project: &Project, doc: &Document, log: &Log) -> Result<Containers> {
+        let changes = changes(doc)?;
+        let names: BTreeSet<_> = changes.iter().map(|change| change.host.clone()).collect();
+        let services = changes.into_iter().filter(Change::stays).map(|change| change.service);
         let mut containers = Containers {
             hosts: Vec::new(),
             services: services.filter(|name| !Wanted::of(project, name).one_shot).collect(),
@@ -151,7 +158,7 @@ impl Containers {
             Ok(seen) => containers.seen = seen,
             Err(failure) => containers.unseen = Some(failure),
         }
-        containers
+        Ok(containers)
     }
 
     async fn now(&self) -> Result<Vec<Container>> {
@@ -207,6 +214,6 @@ mod tests {
             {"name": "db", "host": "h", "action": "none"}
         ]);
         let doc = Document::parse("cm-verify", value.to_string().as_bytes()).expect("valid");
-        assert_eq!(deployed(&doc), [("web".to_owned(), "abc".to_owned())].into());
+        assert_eq!(deployed(&doc).expect("read"), [("web".to_owned(), "abc".to_owned())].into());
     }
 }

@@ -3,47 +3,44 @@
 use crate::results::Results;
 use cm_canary::Verdict;
 use cm_checks::Outcome;
-use cm_core::{Exit, OrFail, Result, redact};
-use std::fmt::Write as _;
+use cm_core::{Exit, Failure, OrFail, Result, redact};
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use std::path::Path;
+use std::time::Duration;
 
 /// Writes the report.
 ///
 /// # Errors
 /// [`Exit::Config`] if the file cannot be written.
 pub fn write(path: &Path, project: &str, results: &Results) -> Result<()> {
-    let text = redact(&report(project, results)).into_owned();
+    let text = report(project, results).to_string();
+    let text = text.map_err(|error| Failure::bug("the JUnit report cannot be written down").cause(error))?;
     std::fs::write(path, text).or_fail(Exit::Config, "junit.write", format!("cannot write {}", path.display()))
 }
 
 /// One test.
 struct Case<'a> {
     name: &'a str,
-    seconds: f64,
+    time: Duration,
     outcome: Outcome,
     kind: String,
     message: &'a str,
 }
 
-fn report(project: &str, results: &Results) -> String {
+fn report(project: &str, results: &Results) -> Report {
     let cases = cases(results);
-    let count = |outcome| cases.iter().filter(|case| case.outcome == outcome).count();
-    let (failures, errors) = (count(Outcome::Fail), count(Outcome::Unknown));
-    let seconds: f64 = cases.iter().map(|case| case.seconds).sum();
-    let totals = format!(r#"tests="{}" failures="{failures}" errors="{errors}" time="{seconds:.3}""#, cases.len());
-    let mut xml = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites {totals}>\n");
-    let _ = writeln!(xml, r#"  <testsuite name="{}" {totals}>"#, escape(project));
-    for case in &cases {
-        let _ = writeln!(xml, "    {}", case.element(project));
-    }
-    xml.push_str("  </testsuite>\n</testsuites>\n");
-    xml
+    let time = cases.iter().map(|case| case.time).sum();
+    let mut suite = TestSuite::new(redact(project));
+    suite.set_time(time).add_test_cases(cases.iter().map(|case| case.element(project)));
+    let mut report = Report::new(redact(project));
+    report.set_time(time).add_test_suite(suite);
+    report
 }
 
 fn cases(results: &Results) -> Vec<Case<'_>> {
     let canary = results.canary.as_ref().map(|canary| Case {
         name: "Canary",
-        seconds: 0.0,
+        time: Duration::ZERO,
         outcome: match canary.verdict {
             Verdict::Pass => Outcome::Pass,
             Verdict::Fail => Outcome::Fail,
@@ -54,7 +51,7 @@ fn cases(results: &Results) -> Vec<Case<'_>> {
     });
     let checks = results.checks.iter().map(|check| Case {
         name: &check.name,
-        seconds: check.latency_ms.unwrap_or_default() as f64 / 1_000.0,
+        time: Duration::from_millis(check.latency_ms.unwrap_or_default()),
         outcome: check.verdict,
         kind: check.severity.map_or(check.code.to_owned(), |severity| format!("{} {}", severity.word(), check.code)),
         message: &check.message,
@@ -64,38 +61,25 @@ fn cases(results: &Results) -> Vec<Case<'_>> {
 
 impl Case<'_> {
     /// A warning is a pass that says something.
-    fn element(&self, project: &str) -> String {
-        let (message, kind) = (escape(self.message), escape(&self.kind));
-        let open = format!(
-            r#"<testcase classname="{}" name="{}" time="{:.3}""#,
-            escape(project),
-            escape(self.name),
-            self.seconds
-        );
-        match self.outcome {
-            Outcome::Pass => format!("{open}/>"),
-            Outcome::Warn => format!("{open}><system-out>{kind}: {message}</system-out></testcase>"),
-            Outcome::Fail => format!(r#"{open}><failure message="{message}" type="{kind}"/></testcase>"#),
-            Outcome::Unknown => format!(r#"{open}><error message="{message}" type="{kind}"/></testcase>"#),
+    fn element(&self, project: &str) -> TestCase {
+        let (message, kind) = (redact(self.message), redact(&self.kind));
+        let not = |what: NonSuccessKind| {
+            let mut status = TestCaseStatus::non_success(what);
+            status.set_message(message.as_ref()).set_type(kind.as_ref());
+            status
+        };
+        let status = match self.outcome {
+            Outcome::Pass | Outcome::Warn => TestCaseStatus::success(),
+            Outcome::Fail => not(NonSuccessKind::Failure),
+            Outcome::Unknown => not(NonSuccessKind::Error),
+        };
+        let mut case = TestCase::new(redact(self.name), status);
+        case.set_classname(redact(project)).set_time(self.time);
+        if self.outcome == Outcome::Warn {
+            case.set_system_out(format!("{kind}: {message}"));
         }
+        case
     }
-}
-
-/// For attributes and text; characters that XML does not know are left out.
-fn escape(text: &str) -> String {
-    let mut escaped = String::new();
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\n' => escaped.push_str("&#10;"),
-            c if c.is_control() => {}
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]
@@ -108,9 +92,15 @@ mod tests {
         let mut failed = check(Outcome::Fail);
         failed.message = "\"a\" < b & c".to_owned();
         let checks = vec![check(Outcome::Pass), failed, check(Outcome::Unknown), check(Outcome::Warn)];
-        let xml = report("shop", &Results { checks, ..Results::default() });
-        assert!(xml.contains(r#"<testsuite name="shop" tests="4" failures="1" errors="1" time="0.000">"#), "{xml}");
-        assert!(xml.contains(r#"<failure message="&quot;a&quot; &lt; b &amp; c" type="P1 x"/>"#), "{xml}");
+        let xml = report("shop", &Results { checks, ..Results::default() }).to_string().expect("XML");
+        let suite = xml.lines().find(|line| line.contains("<testsuite ")).expect("a suite");
+        assert!(
+            [r#"name="shop""#, r#"tests="4""#, r#"failures="1""#, r#"errors="1""#]
+                .iter()
+                .all(|part| suite.contains(part)),
+            "{suite}"
+        );
+        assert!(xml.contains(r#"<failure message="&quot;a&quot; &lt; b &amp; c" type="P1 x""#), "{xml}");
         assert_eq!((xml.matches("<testcase").count(), xml.matches("<error ").count()), (4, 1));
     }
 }

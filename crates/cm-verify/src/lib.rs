@@ -17,6 +17,7 @@ use cm_notify::{Message, Told};
 use cm_project::Project;
 use results::Results;
 use serde_json::json;
+use tokio::sync::Notify;
 
 /// The program.
 pub struct Tool;
@@ -209,15 +210,30 @@ impl<'a> Plan<'a> {
             inconclusive: Some(self.project.canary().inconclusive),
             ..Results::default()
         };
-        if self.canary {
-            results.canary = asking::after(self.project, doc, &Before::read(doc), log).await;
-            results.say_canary(log);
-        }
-        let failed = results.canary.as_ref().is_some_and(|canary| canary.verdict == Verdict::Fail);
-        if self.checks && (self.alone || !failed) {
-            results.checks = checks::run(self.project, &asking::deployed(doc), log).await?;
-            results.say_checks(log);
-        }
+        let deployed = asking::deployed(doc)?;
+        // Side by side: the verdict is that of the later one.
+        let given_up = Notify::new();
+        let canary = async {
+            let before = Before::read(doc);
+            let canary = if self.canary { asking::after(self.project, doc, &before, log).await? } else { None };
+            if !self.alone && canary.as_ref().is_some_and(|canary| canary.verdict == Verdict::Fail) {
+                given_up.notify_one();
+            }
+            Ok(canary)
+        };
+        let checks = async {
+            if !self.checks {
+                return Ok(Vec::new());
+            }
+            tokio::select! {
+                () = given_up.notified() => Ok(Vec::new()),
+                results = checks::run(self.project, &deployed, log) => results,
+            }
+        };
+        let (canary, checks) = tokio::join!(canary, checks);
+        (results.canary, results.checks) = (canary?, checks?);
+        results.say_canary(log);
+        results.say_checks(log);
         Ok(results)
     }
 }
