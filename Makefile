@@ -67,8 +67,8 @@ lint: ## Check formats, lints, shell scripts, spelling, dependencies, and that n
 faults: programs ## Try every attack and fault in its long version: what SECURITY.md promises
 	CM_SUSPENSIONS=100 CM_BUILD_KILLS=10 CM_LOCK_KILLS=50 $(NEXTEST) --filterset 'binary(attacks) or binary(lock) or binary(lock_link) or binary(build) or binary(health_faults) or binary(trouble)'
 
-bench: dist ## Measure ratios against named peers; nothing else should be running
-	for script in scripts/bench/*.sh; do CM_BIN_DIR=$(CURDIR)/target/dist $$script || exit 1; done
+bench: dist ## Measure against named peers: one table, in the README too; nothing else should be running
+	CM_BIN_DIR=$(CURDIR)/target/dist scripts/bench/run.sh
 
 man: ## Write manual pages and schemas again from the programs' definitions
 	$(CARGO) run -q -p cm-docs -- man

@@ -58,3 +58,47 @@ fn every_page_has_the_sections_that_readers_look_for() {
         }
     }
 }
+
+/// A number of the table as people read it, and as `scripts/bench/table.py` writes it.
+fn number(value: f64, unit: &str) -> String {
+    if unit == "ms" && value >= 1_000.0 {
+        return format!("{:.1} s", value / 1_000.0);
+    }
+    let digits = usize::from(value < 100.0 && value.fract() != 0.0);
+    format!("{value:.digits$} {unit}").trim_end().to_owned()
+}
+
+#[test]
+fn the_readme_shows_what_was_measured_last() {
+    let read = |path: &str| std::fs::read_to_string(repository().join(path)).expect(path);
+    let results: serde_json::Value = serde_json::from_str(&read("scripts/bench/results.json")).expect("JSON");
+    let readme = read("README.md");
+    let table = readme.split("<!-- bench -->").nth(1).and_then(|rest| rest.split("<!-- /bench -->").next());
+    let table = table.expect("the table's marks");
+    let text = |key: &str| results[key].as_str().unwrap_or_else(|| panic!("{key}"));
+    for about in [text("date"), text("machine"), text("programs")] {
+        assert!(table.contains(about), "{about}");
+    }
+    let lines: Vec<Vec<&str>> = table
+        .lines()
+        .filter(|line| line.starts_with('|'))
+        .skip(2)
+        .map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect())
+        .collect();
+    let rows = results["rows"].as_array().expect("rows");
+    assert_eq!(lines.len(), rows.len(), "a row for each, and none besides");
+    assert!(!rows.is_empty());
+    for (line, row) in lines.iter().zip(rows) {
+        let unit = row["unit"].as_str().expect("a unit");
+        let three = |key: &str| {
+            let at = |index: usize| number(row[key][index].as_f64().expect("a number"), unit);
+            format!("{} ({} – {})", at(0), at(1), at(2))
+        };
+        assert_eq!((line[0], line[1]), (row["row"].as_str().expect("a name"), three("ours").as_str()));
+        if row["judged"] == "ratio" {
+            assert_eq!(line[2], format!("{}: {}", row["peer"].as_str().expect("a peer"), three("theirs")));
+            assert_eq!(line[3], format!("{:.2} ×", row["ratio"].as_f64().expect("a ratio")));
+        }
+        assert_eq!(line[5] == "yes", row["holds"] == true, "{line:?}");
+    }
+}

@@ -1,5 +1,5 @@
 //! The canary: the same requests to the old release and to the new one, and what they
-//! prove. The old one is asked before the build, or alongside the new one where both run;
+//! show. The old one is asked before the build, or alongside the new one where both run;
 //! the new one right after the switch.
 //!
 //! A handful of good answers proves little, so the report says what it would have

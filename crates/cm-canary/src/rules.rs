@@ -31,7 +31,7 @@ const TOLERABLE: f64 = 0.01;
 /// A probability that a rate would have shown.
 const CONFIDENCE: f64 = 0.95;
 
-/// A slowdown counts from here on: by this factor, and by this many milliseconds.
+/// A slowdown counts from this on: by this factor, and by this many milliseconds.
 const MATERIAL: (f64, f64) = (1.25, 20.0);
 
 /// The levels of one look.
@@ -39,7 +39,7 @@ struct Levels {
     errors: f64,
     ranks: f64,
     tail: f64,
-    /// From here on a comparison is worth a second look.
+    /// From this on a comparison is worth a second look.
     doubt: f64,
 }
 
@@ -72,7 +72,7 @@ pub struct Judgement {
     pub in_doubt: bool,
 }
 
-/// What a judgement rests on, beside the samples.
+/// What a judgement rests on, apart from the samples.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {
     /// `[canary]` of `cm.toml`.
@@ -97,7 +97,7 @@ impl Rules<'_> {
         new.failing_now() >= row || new.silent_now() >= IN_A_ROW || too_many
     }
 
-    /// The judgement on `new`; `old` is what ran before, or runs beside it.
+    /// The judgement on `new`; `old` is what ran before, or runs alongside it.
     pub fn judge(&self, new: &Side, old: Option<&Side>, look: Look) -> Judgement {
         let enough = |side: &&Side| side.requests >= self.canary.min_requests;
         if let Some(gross) = self.gross(new, old) {
@@ -222,7 +222,7 @@ fn critical(total: u32, old: Share, level: f64) -> u32 {
     (at_least..=total).find(|hits| stats::fisher(Share { hits: *hits, total }, old) < level).unwrap_or(total)
 }
 
-/// Nothing to compare with: an error is no proof against the release, unless there are many.
+/// Nothing to compare with: an error alone does not condemn the release, unless there are many.
 fn alone(new: &Side, old: Option<&Side>) -> Judgement {
     let because = new.first_failure.as_ref().map_or(String::new(), |why| format!(": {why}"));
     let nothing = match old {

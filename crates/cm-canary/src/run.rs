@@ -52,7 +52,7 @@ pub async fn run(
 
 /// Asks an old and a new release alongside each other, in turns, so that nothing but the
 /// release differs: not the hour, not the load. This is the canary of a rolling
-/// deployment, where the first new container stands beside an old one. `changed` is as in [`run`].
+/// deployment, where the first new container runs alongside an old one. `changed` is as in [`run`].
 pub async fn side_by_side(
     old: &Target,
     new: &Target,
@@ -86,7 +86,7 @@ pub async fn side_by_side(
     }
 }
 
-/// Good answers alone are no pass where it was not seen whether a container restarted.
+/// Good answers alone are not a pass where it was not seen whether a container restarted.
 fn judge(canary: &Canary, changes: &Result<Vec<String>>, new: &Side, old: Option<&Side>, look: Look) -> Judgement {
     let changed = changes.as_deref().unwrap_or_default();
     let judgement = Rules { canary, changed }.judge(new, old, look);

@@ -25,14 +25,14 @@ impl Target {
     /// The canary's URL, as every user reaches it. Each request takes at most `limit`.
     ///
     /// # Errors
-    /// [`Exit::Config`] for a variable that is not set, or what is no URL.
+    /// [`Exit::Config`] for a variable that is not set, or what is not a URL.
     pub fn public(canary: &Canary, limit: Duration) -> Result<Option<Target>> {
         let Some(template) = &canary.url else { return Ok(None) };
         let request = Request { url: template.expand()?, headers: secrets(&canary.header_env)?, ..Request::default() };
         Ok(Some(Target { client: Client::new(limit)?, request }))
     }
 
-    /// A container on a host, whatever stands before it: the new one beside the old one,
+    /// A container on a host, whatever stands before it: the new one alongside the old one,
     /// for instance. The URL's host is any name; the tunnel must live as long as the target.
     ///
     /// # Errors

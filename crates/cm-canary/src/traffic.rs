@@ -1,4 +1,4 @@
-//! Real traffic, from Caddy's access log: what users got, beside what the canary's own
+//! Real traffic, from Caddy's access log: what users got, alongside what the canary's own
 //! requests got. The log is a service's output or a file on its host, one JSON object
 //! a line; it is read as it comes, and what is no access is passed over.
 

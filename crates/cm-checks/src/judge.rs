@@ -22,7 +22,7 @@ pub struct Finding {
     pub message: String,
 }
 
-/// What an answer is compared with, beside the check itself.
+/// What an answer is compared with, apart from the check itself.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
     /// A slower answer is worth a warning.
@@ -162,7 +162,7 @@ fn doubts(check: &Check, answer: &Answer, attempts: u32, wanted: &Wanted) -> Vec
         doubts.push(("certificate-expires", format!("the certificate expires in {days} days")));
     }
     if let Some(Err(why)) = &wanted.revision {
-        doubts.push(("revision-unknown", format!("which commit should answer is not known here: {why}")));
+        doubts.push(("revision-unknown", format!("which commit should answer is not known: {why}")));
     }
     if check.security_headers {
         doubts.extend(browser::missing(answer).map(|names| ("security-headers", format!("without {names}"))));

@@ -3,7 +3,7 @@
 //!
 //! `fail` means that production answered wrongly or refused to answer; `unknown`
 //! means that nothing was learned about it, for instance because a name does not
-//! resolve here. The two are never mixed up: one asks for a rollback, the other for
+//! resolve on this machine. The two are never mixed up: one asks for a rollback, the other for
 //! somebody who looks. Which is which is decided by [`NoAnswer`].
 
 mod browser;

@@ -70,7 +70,7 @@ pub fn doubt_silence(results: &mut [CheckResult]) {
     }
     for result in results.iter_mut().filter(|result| result.verdict == Outcome::Fail) {
         result.verdict = Outcome::Unknown;
-        result.message.push_str("; nothing at all answered from here");
+        result.message.push_str("; nothing at all answered this machine");
     }
 }
 
@@ -79,8 +79,8 @@ pub fn doubt_silence(results: &mut [CheckResult]) {
 pub fn believe_resolver(results: &mut [CheckResult], no_such_name: &[bool]) {
     let named = |result: &CheckResult| {
         let host = cm_http::host(&result.url).unwrap_or_default();
-        let here = host == "localhost" || host.ends_with(".localhost") || host.starts_with('[');
-        result.status.is_some() && !here && host.parse::<std::net::IpAddr>().is_err()
+        let local = host == "localhost" || host.ends_with(".localhost") || host.starts_with('[');
+        result.status.is_some() && !local && host.parse::<std::net::IpAddr>().is_err()
     };
     if !results.iter().any(named) {
         return;

@@ -21,7 +21,7 @@ const AT_ONCE: usize = 16;
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(400);
 
-/// Why `check` could not be made from here and now, if so: a variable that is not
+/// Why `check` could not be made now, if so: a variable that is not
 /// set, or a URL that is none. Nothing is asked.
 pub fn obstacle(check: &Check) -> Option<String> {
     request::of(check, &Verify::default()).err().map(|failure| failure.to_string())

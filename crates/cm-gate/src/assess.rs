@@ -117,7 +117,7 @@ impl Assessor {
                 let times = container.restart_count.saturating_sub(baseline.restart_count);
                 let message = match times {
                     0 | 1 => "ended, and Docker restarted it".to_owned(),
-                    _ => format!("ended, and Docker restarted it, {times} times so far"),
+                    _ => format!("ended, and Docker restarted it, {times} times by now"),
                 };
                 Some(about("restarted", message))
             }

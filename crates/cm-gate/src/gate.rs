@@ -44,8 +44,8 @@ impl Gate {
         Ok(self.watch_all(vec![post], log).await?.verdicts)
     }
 
-    /// Watches the containers with these `ids` alone, such as new ones that run beside those
-    /// of their services; otherwise as [`Gate::watch`], and without a word about its course.
+    /// Watches the containers with these `ids` alone, such as new ones that run alongside those
+    /// of their services; otherwise as [`Gate::watch`], and without a word about its progress.
     ///
     /// # Errors
     /// As [`Gate::watch`].

@@ -189,7 +189,7 @@ impl Watch {
         self.decide(state, cause, now);
     }
 
-    /// When it must be good. A start goes on beyond the timeout while its `start_period` lasts.
+    /// When it must be good. A start may take longer than the timeout while its `start_period` lasts.
     fn limit(&self) -> Duration {
         if self.settings.strict { self.settings.timeout } else { self.settings.timeout.max(self.containers.grace) }
     }

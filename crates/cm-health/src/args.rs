@@ -14,7 +14,7 @@ use std::time::Duration;
 /// (exit 41, not 40).
 ///
 /// With --preflight it looks at the servers before a deployment instead. With --watch it
-/// is no filter: it shows how the services are now, until Ctrl-C.
+/// is not a filter: it shows how the services are now, until Ctrl-C.
 #[derive(Clone, Debug, Parser)]
 pub struct Args {
     /// Watch every service of the project, whatever the document says
@@ -37,7 +37,7 @@ pub struct Args {
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub window: Option<Duration>,
 
-    /// Go on after the first failure, and report every service
+    /// Continue after the first failure, and report every service
     #[arg(long)]
     pub keep_going: bool,
 

@@ -3,18 +3,18 @@
 
 mod args;
 mod live;
-mod neighbours;
+mod others;
 pub mod preflight;
 mod report;
 mod selection;
 
 pub use args::Args;
 
-use cm_core::{CommonArgs, Done, Exit, Io, Log, Result, Run, Step};
+use cm_core::{CommonArgs, Done, Exit, Io, Log, Result, Run, Step, plural};
 use cm_gate::{Gate, Post, Settings, Verdict};
 use cm_host::{Host, Target, connect_all};
 use cm_project::Project;
-use selection::{HostWatch, Selection};
+use selection::Selection;
 use serde_json::{Value, json};
 
 /// The program.
@@ -23,7 +23,7 @@ pub struct Tool;
 impl cm_core::Tool for Tool {
     const NAME: &'static str = "cm-health";
     const EXAMPLES: [(&'static str, &'static str); 2] = [
-        ("cm-health --all </dev/null", "are all services well?"),
+        ("cm-health --all </dev/null", "are all services healthy?"),
         ("cm-health --preflight </dev/null", "are the servers ready?"),
     ];
     const SCHEMAS: &'static [&'static str] = &[cm_ledger::SCHEMA];
@@ -82,18 +82,18 @@ fn describe(project: &Project, args: &Args, selection: &Selection, run: &mut Run
         run.log.info(format!("would wait on {} up to {} s for: {names}", watch.host, settings.timeout.as_secs()));
     }
     set_facts(run, json!({"would_watch": selection.to_json()}));
-    Done::ok(format!("would watch {} services", selection.count()))
+    Done::ok(format!("would watch {}", plural(selection.count() as u64, "service")))
 }
 
 async fn gate(project: &Project, args: &Args, selection: &Selection, run: &mut Run) -> Result<Done> {
     let hosts = connect(project, selection, &run.log).await?;
     let posts = posts(project, selection, &hosts, &run.log).await?;
-    run.log.info(format!("waiting for {} services…", selection.count()));
+    run.log.info(format!("waiting for {}…", plural(selection.count() as u64, "service")));
     let findings = Gate::new(settings(project, args)).watch_all(posts.clone(), &run.log).await?;
-    let neighbours = neighbours::find(&posts, &findings.containers, preflight::unwell_before(&run.doc));
-    set_facts(run, facts(&findings.verdicts, &neighbours));
-    neighbours::warn(&neighbours, &run.log);
-    report::conclude(&findings.verdicts, &hosts, &neighbours, &run.log)
+    let others = others::find(&posts, &findings.containers, preflight::unhealthy_before(&run.doc));
+    set_facts(run, facts(&findings.verdicts, &others));
+    others::warn(&others, &run.log);
+    report::conclude(&findings.verdicts, &hosts, &others, &run.log)
 }
 
 async fn connect(project: &Project, selection: &Selection, log: &Log) -> Result<Vec<Host>> {
@@ -105,31 +105,21 @@ async fn connect(project: &Project, selection: &Selection, log: &Log) -> Result<
 async fn posts(project: &Project, selection: &Selection, hosts: &[Host], log: &Log) -> Result<Vec<Post>> {
     let mut posts = Vec::new();
     for (watch, host) in selection.hosts.iter().zip(hosts) {
-        let name = compose_project(project, watch, host, log).await?;
+        let name = watch.compose_project_on(project, host, log).await?;
         posts.push(Post { host: host.clone(), project: name, wanted: watch.wanted.clone() });
     }
     Ok(posts)
 }
 
-/// The compose project's name on the host: what was built says it, else Compose there.
-async fn compose_project(project: &Project, watch: &HostWatch, host: &Host, log: &Log) -> Result<String> {
-    if let Some(name) = &watch.compose_project {
-        return Ok(name.clone());
-    }
-    log.debug(format!("asking Compose on {} for the project's name", host.name()));
-    let checkout = project.host(&watch.host)?.checkout()?;
-    cm_engine::project_name(project, host, &checkout).await
-}
-
-fn facts(verdicts: &[Verdict], neighbours: &[neighbours::Neighbour]) -> Value {
+fn facts(verdicts: &[Verdict], others: &[others::Other]) -> Value {
     json!({
         "verdict": cm_gate::overall(verdicts),
         "services": verdicts,
-        "unwell_neighbours": neighbours,
+        "unwell_neighbours": others,
     })
 }
 
-/// Writes the facts; what a preflight of this run found stays beside them.
+/// Writes the facts; what a preflight of this run found stays alongside.
 fn set_facts(run: &mut Run, mut facts: Value) {
     if let Some(preflight) = run.doc.facts("health").and_then(|facts| facts.get("preflight")) {
         facts["preflight"] = preflight.clone();

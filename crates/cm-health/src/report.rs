@@ -1,7 +1,7 @@
 //! The gate's verdicts in the runbook's words, and as the end of the program.
 
-use crate::neighbours::Neighbour;
-use cm_core::{Done, Exit, Failure, Log, Result, all_healthy};
+use crate::others::Other;
+use cm_core::{Done, Exit, Failure, Log, Result, all_healthy, plural};
 use cm_gate::{State, Verdict};
 use cm_host::Host;
 
@@ -11,14 +11,14 @@ const NAMED: usize = 3;
 /// Reports every verdict and ends the program accordingly.
 ///
 /// # Errors
-/// [`Exit::Unhealthy`] if a service was looked at and is not well; [`Exit::HealthUnknown`]
+/// [`Exit::Unhealthy`] if a service was looked at and is not healthy; [`Exit::HealthUnknown`]
 /// if one could not be looked at.
-pub fn conclude(verdicts: &[Verdict], hosts: &[Host], neighbours: &[Neighbour], log: &Log) -> Result<Done> {
+pub fn conclude(verdicts: &[Verdict], hosts: &[Host], others: &[Other], log: &Log) -> Result<Done> {
     let count = verdicts.len();
     if cm_gate::overall(verdicts) == State::Healthy {
         let summary = all_healthy(count);
         log.success(format!("{summary}!"));
-        return Ok(if neighbours.is_empty() { Done::ok(summary) } else { Done::warned(summary) });
+        return Ok(if others.is_empty() { Done::ok(summary) } else { Done::warned(summary) });
     }
     log.warn("Some services may not be fully healthy yet");
     for verdict in verdicts.iter().filter(|verdict| verdict.state != State::Healthy) {
@@ -64,13 +64,14 @@ fn failure(verdicts: &[Verdict]) -> Failure {
     };
     let count = verdicts.len();
     if bad > 0 {
-        let message = format!("{bad} of {count} services not healthy: {}", lines(State::Unhealthy));
+        let message = format!("{bad} of {} not healthy: {}", plural(count as u64, "service"), lines(State::Unhealthy));
         return Failure::new(Exit::Unhealthy, "health.unhealthy", message)
-            .hint("its log is above; `cm-rollback` goes back to the last verified release");
+            .hint("its log is above; `cm-rollback` rolls back to the last verified release");
     }
-    let message = format!("{unknown} of {count} services could not be judged: {}", lines(State::Unknown));
+    let message =
+        format!("{unknown} of {} could not be judged: {}", plural(count as u64, "service"), lines(State::Unknown));
     Failure::new(Exit::HealthUnknown, "health.unknown", message)
-        .hint("this says nothing about the services; when the host answers again: `cm-health --all`")
+        .hint("could not check, which is not a verdict on the services; when the host answers again: `cm-health --all`")
         .retryable()
 }
 

@@ -3,8 +3,9 @@
 //! and that word is only said about what was looked at.
 
 use crate::args::Args;
-use cm_core::{Exit, Failure, Result, Run};
+use cm_core::{Exit, Failure, Log, Result, Run};
 use cm_gate::{Change, Past, Wanted, changes};
+use cm_host::Host;
 use cm_project::Project;
 use serde_json::{Value, json};
 
@@ -29,6 +30,16 @@ impl HostWatch {
     /// The services' names.
     pub fn services(&self) -> Vec<&str> {
         self.wanted.iter().map(|wanted| wanted.service.as_str()).collect()
+    }
+
+    /// The compose project's name on the host: what was built says it, else Compose on the host.
+    pub async fn compose_project_on(&self, project: &Project, host: &Host, log: &Log) -> Result<String> {
+        if let Some(name) = &self.compose_project {
+            return Ok(name.clone());
+        }
+        log.debug(format!("asking Compose on {} for the project's name", host.name()));
+        let checkout = project.host(&self.host)?.checkout()?;
+        cm_engine::project_name(project, host, &checkout).await
     }
 }
 

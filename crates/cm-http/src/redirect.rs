@@ -1,7 +1,7 @@
 //! Following redirects, as far as a request allows it. A loop is told apart from a
 //! chain that is too long, and what is secret does not go to another server.
 
-use crate::{Answer, No, Request};
+use super::message::{Answer, No, Request};
 use reqwest::Url;
 
 /// The way of one request.
@@ -12,7 +12,7 @@ pub struct Hops {
 
 impl Hops {
     pub fn of(request: &Request) -> Result<Hops, No> {
-        let url = Url::parse(&request.url).map_err(|_| No::Words("builder error: this is no URL"))?;
+        let url = Url::parse(&request.url).map_err(|_| No::Words("builder error: this is not a URL"))?;
         Ok(Hops { request: request.clone(), seen: vec![url] })
     }
 
@@ -29,7 +29,7 @@ impl Hops {
             return Ok(false);
         };
         let here = &self.seen[self.seen.len() - 1];
-        let next = here.join(location).map_err(|_| No::Words("it redirects to what is no URL"))?;
+        let next = here.join(location).map_err(|_| No::Words("it redirects to what is not a URL"))?;
         if self.seen.contains(&next) {
             return Err(No::Words("redirect loop"));
         }

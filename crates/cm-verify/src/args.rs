@@ -10,11 +10,11 @@ use std::path::PathBuf;
 /// platform would. `cm-verify --baseline` before the build asks what runs until then,
 /// and the canary compares: errors by an exact test, latency by a rank test, with enough
 /// requests only. Its verdict is pass, fail or inconclusive, with what would have shown. In a pipe (`cm-health | cm-verify`) a failed canary ends it at
-/// once, so that the way back is not delayed; alone (`cm-verify </dev/null`) it always
+/// once, so that the rollback is not delayed; alone (`cm-verify </dev/null`) it always
 /// makes everything.
 ///
 /// A check that production answers wrongly, or refuses to answer, fails (exit 50). One
-/// that says nothing about production, because a name does not resolve here or the
+/// that says nothing about production, because a name does not resolve on this machine or the
 /// variable with its key is not set, is unknown (exit 51): neither passes. How bad a
 /// failed check is, its severity says (P0 to P3, the runbook's escalation table): in a
 /// deployment P2 and P3 are warnings, because they are fixed forward.

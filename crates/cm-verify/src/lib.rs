@@ -93,7 +93,7 @@ fn load(args: &Args, doc: Option<&Document>) -> Result<Project> {
     Ok(project)
 }
 
-/// The report for CI. A deployment is not taken back because a file cannot be written.
+/// The report for CI. A deployment is not rolled back because a file cannot be written.
 fn write_junit(args: &Args, project: &Project, results: &Results, run: &Run) -> Result<()> {
     let Some(path) = &args.junit else { return Ok(()) };
     match junit::write(path, &project.name(), results) {
@@ -199,7 +199,7 @@ impl<'a> Plan<'a> {
             asked.push(json!({"check": check.name, "url": url(&check.url)}));
             run.log.info(format!("would check {}: {}", check.name, url(&check.url)));
         }
-        let summary = format!("would ask {} times", asked.len());
+        let summary = format!("would send {} requests", asked.len());
         run.doc.set_facts(json!({"would_ask": asked}));
         Done::ok(summary)
     }

@@ -2,7 +2,7 @@
 
 use cm_canary::{Report, Verdict};
 use cm_checks::{self as checks, CheckResult, Outcome};
-use cm_core::{Done, Exit, Failure, Log, Result};
+use cm_core::{Done, Exit, Failure, Log, Result, plural};
 use cm_project::{Consequence, Severity};
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ pub struct Results {
     pub canary: Option<Report>,
     /// The checks'; empty if they were not made.
     pub checks: Vec<CheckResult>,
-    /// Whether a deployment waits for the verdict: it is not taken back for what the
+    /// Whether a deployment waits for the verdict: it is not rolled back for what the
     /// runbook fixes forward. Alone, a check that fails is a failure.
     pub deploying: bool,
     /// What `cm.toml` makes of an inconclusive canary.
@@ -133,7 +133,7 @@ impl Results {
                 Failure::new(Exit::VerifyFailed, "canary.failed", format!("the canary failed: {}", canary.message));
             let checks = self.names(Outcome::Fail);
             let failure = if checks.is_empty() { failure } else { failure.cause(format!("also: {checks}")) };
-            return Some(failure.hint("`cm-rollback` goes back to the last verified release"));
+            return Some(failure.hint("`cm-rollback` rolls back to the last verified release"));
         }
         match self.verdict() {
             Outcome::Pass | Outcome::Warn => None,
@@ -146,7 +146,7 @@ impl Results {
                     self.names(Outcome::Fail)
                 );
                 Some(Failure::new(Exit::VerifyFailed, "verify.failed", message).hint(format!(
-                    "{}: {}; `cm-rollback` goes back to the last verified release",
+                    "{}: {}; `cm-rollback` rolls back to the last verified release",
                     severity.word(),
                     severity.response()
                 )))
@@ -165,14 +165,14 @@ impl Results {
 
     fn unknown(&self, count: usize) -> Failure {
         let message = match (&self.canary, count) {
-            (Some(canary), 0) => format!("the canary says nothing: {}", canary.message),
+            (Some(canary), 0) => format!("the canary is inconclusive: {}", canary.message),
             _ => {
                 let unknown = self.with(Outcome::Unknown).count();
                 format!("{unknown} of {count} checks could not be made: {}", self.names(Outcome::Unknown))
             }
         };
         Failure::new(Exit::VerifyUnknown, "verify.unknown", message)
-            .hint("this says nothing about production; mend it here, then: cm-verify </dev/null")
+            .hint("could not verify (a local problem, not production's): fix it on this machine, then: cm-verify </dev/null")
             .retryable()
     }
 
@@ -195,13 +195,14 @@ impl Results {
             return Ok(Done::skipped("the canary passed; no checks were made"));
         }
         if self.verdict() == Outcome::Pass {
-            log.success(format!("all {count} checks passed"));
-            return Ok(Done::ok(format!("{count} checks passed")));
+            let checks = plural(count as u64, "check");
+            log.success(format!("all {checks} passed"));
+            return Ok(Done::ok(format!("{checks} passed")));
         }
         let canary = self.canary.as_ref().filter(|canary| canary.verdict == Verdict::Inconclusive);
         let canary = canary.map_or("", |_| ", canary inconclusive");
         let summary = match self.severity().filter(|_| failed > 0) {
-            None => format!("{count} checks passed, {warnings} of them with a warning{canary}"),
+            None => format!("{} passed, {warnings} of them with a warning{canary}", plural(count as u64, "check")),
             Some(class) => format!(
                 "{} of {count} checks passed; {} ({}): {}{canary}",
                 count - failed,
@@ -298,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deployment_is_taken_back_for_p0_and_p1_alone() {
+    fn a_deployment_is_rolled_back_for_p0_and_p1_alone() {
         let log = Log::new("test", Format::Json, Level::Fail);
         for (severity, deploying, wanted) in [
             (Severity::P0, true, 50),

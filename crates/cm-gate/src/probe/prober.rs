@@ -215,8 +215,8 @@ mod tests {
     use cm_core::{Format, Level, Log};
     use cm_host::Target;
 
-    async fn here() -> Host {
-        let target = Target { name: "here".to_owned(), address: "local".to_owned(), ssh_config: None };
+    async fn local() -> Host {
+        let target = Target { name: "local".to_owned(), address: "local".to_owned(), ssh_config: None };
         Host::connect(&target, &Log::new("test", Format::Text, Level::Fail)).await.expect("local")
     }
 
@@ -236,7 +236,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let port = listener.local_addr().expect("address").port();
         tokio::spawn(async move { drop(listener.accept().await) });
-        let mut prober = Prober::new(here().await);
+        let mut prober = Prober::new(local().await);
         let container = container("127.0.0.1");
         let answers = prober.ask(vec![(&container, probe(&format!("http://127.0.0.1:{port}/")))]).await;
         assert!(matches!(answers["c1"], Answer::Bad(_)), "{answers:?}");
@@ -247,7 +247,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let port = listener.local_addr().expect("address").port();
         let (container, probe) = (container("127.0.0.1"), probe(&format!("http://127.0.0.1:{port}/")));
-        let mut prober = Prober::new(here().await);
+        let mut prober = Prober::new(local().await);
         let began = Instant::now();
         let answers = prober.ask(vec![(&container, probe.clone())]).await;
         assert_eq!(answers["c1"], Answer::Pending);
@@ -262,14 +262,14 @@ mod tests {
     async fn a_port_is_open_although_its_server_says_nothing() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let port = listener.local_addr().expect("address").port();
-        assert_eq!(connect(&here().await, "127.0.0.1", port).await, Answer::Content);
+        assert_eq!(connect(&local().await, "127.0.0.1", port).await, Answer::Content);
         drop(listener);
-        assert!(matches!(connect(&here().await, "127.0.0.1", port).await, Answer::Bad(_)));
+        assert!(matches!(connect(&local().await, "127.0.0.1", port).await, Answer::Bad(_)));
     }
 
     #[tokio::test]
     async fn a_command_that_hangs_rests_longer_each_time() {
-        let mut prober = Prober::new(here().await);
+        let mut prober = Prober::new(local().await);
         let hung = question::ran("ready", Some(124), "");
         for seconds in [4, 8, 16] {
             prober.rest("c1", &hung);

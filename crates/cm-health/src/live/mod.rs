@@ -5,8 +5,8 @@
 mod sight;
 mod table;
 
+use crate::args::Args;
 use crate::selection::{HostWatch, Selection};
-use crate::{Args, compose_project};
 use cm_core::{Exit, Io, Log, Result};
 use cm_gate::Events;
 use cm_host::{Host, Target};
@@ -24,7 +24,7 @@ const LIMIT: Duration = Duration::from_secs(15);
 /// Before a host that could not be reached is tried again.
 const PAUSE: Duration = Duration::from_secs(3);
 
-/// How often the table is drawn, so that its times go on.
+/// How often the table is drawn, so that its times advance.
 const TICK: Duration = Duration::from_secs(1);
 
 /// One stream of events lasts this long.
@@ -70,9 +70,9 @@ async fn until(end: Option<Instant>) {
 /// What scripts are told by a watch that ends by itself.
 fn verdict(rows: &[Row]) -> Exit {
     match rows.iter().map(|row| row.condition).max() {
-        Some(Condition::Well) => Exit::Done,
+        Some(Condition::Healthy) => Exit::Done,
         Some(Condition::Unknown) | None => Exit::HealthUnknown,
-        Some(Condition::Starting | Condition::Sick) => Exit::Unhealthy,
+        Some(Condition::Starting | Condition::Unhealthy) => Exit::Unhealthy,
     }
 }
 
@@ -97,7 +97,7 @@ async fn look(project: Project, watch: HostWatch, sender: Sender<(String, Seen)>
 /// Readings, at the interval and at each event, until one fails.
 async fn follow(project: &Project, watch: &HostWatch, sender: &Sender<(String, Seen)>, log: &Log) -> Result<()> {
     let host = Host::connect(&Target::of(project, project.host(&watch.host)?)?, log).await?;
-    let name = compose_project(project, watch, &host, log).await?;
+    let name = watch.compose_project_on(project, &host, log).await?;
     let events = Events::follow(&host, &name, EVENTS);
     loop {
         let read = timeout(LIMIT, cm_engine::containers(&host, &name)).await;
@@ -154,9 +154,9 @@ impl Drop for Screen {
 fn title(rows: &[Row]) -> String {
     let count = |condition| rows.iter().filter(|row| row.condition == condition).count();
     let parts = [
-        (count(Condition::Well), "well"),
+        (count(Condition::Healthy), "healthy"),
         (count(Condition::Starting), "starting"),
-        (count(Condition::Sick), "not well"),
+        (count(Condition::Unhealthy), "unhealthy"),
         (count(Condition::Unknown), "not seen"),
     ];
     let parts = parts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}"));

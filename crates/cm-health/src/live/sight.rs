@@ -10,13 +10,13 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Condition {
     /// Nothing is wrong at this moment.
-    Well,
+    Healthy,
     /// On its way.
     Starting,
-    /// Not seen; never the same as well.
+    /// Not seen; never the same as healthy.
     Unknown,
     /// Something is wrong.
-    Sick,
+    Unhealthy,
 }
 
 /// One line of the table.
@@ -45,7 +45,7 @@ pub type Seen = Result<Vec<Container>, String>;
 pub struct Sight {
     hosts: BTreeMap<String, Seen>,
     /// Restart count and start of each container when it was first seen.
-    births: BTreeMap<String, (u64, String)>,
+    baselines: BTreeMap<String, (u64, String)>,
     said: BTreeMap<(String, String), String>,
 }
 
@@ -53,8 +53,8 @@ impl Sight {
     /// Takes a host's answer.
     pub fn take(&mut self, host: &str, seen: Seen) {
         for container in seen.iter().flatten() {
-            let birth = (container.restart_count, container.started_at.clone());
-            self.births.entry(container.id.clone()).or_insert(birth);
+            let baseline = (container.restart_count, container.started_at.clone());
+            self.baselines.entry(container.id.clone()).or_insert(baseline);
         }
         self.hosts.insert(host.to_owned(), seen);
     }
@@ -90,7 +90,7 @@ impl Sight {
             Some(Ok(containers)) => {
                 let own = containers.iter().filter(|container| container.service == service);
                 let rows: Vec<Row> = own.map(|container| self.row(host, container, now)).collect();
-                if rows.is_empty() { vec![empty(Condition::Sick, "no container", "")] } else { rows }
+                if rows.is_empty() { vec![empty(Condition::Unhealthy, "no container", "")] } else { rows }
             }
         }
     }
@@ -114,7 +114,7 @@ impl Sight {
 
     /// Docker's own count, or at least one if it was started again by hand.
     fn restarts(&self, container: &Container) -> u64 {
-        let Some((count, started_at)) = self.births.get(&container.id) else { return 0 };
+        let Some((count, started_at)) = self.baselines.get(&container.id) else { return 0 };
         let counted = container.restart_count.saturating_sub(*count);
         if counted == 0 && container.started_at != *started_at { 1 } else { counted }
     }
@@ -141,15 +141,15 @@ impl Sight {
 fn condition(container: &Container) -> (Condition, String) {
     match container.status.as_str() {
         "running" => match container.health {
-            Health::Unhealthy => (Condition::Sick, format!("unhealthy ({})", container.failing_streak)),
+            Health::Unhealthy => (Condition::Unhealthy, format!("unhealthy ({})", container.failing_streak)),
             Health::Starting => (Condition::Starting, "starting".to_owned()),
-            Health::Healthy => (Condition::Well, "healthy".to_owned()),
-            Health::None => (Condition::Well, "running".to_owned()),
+            Health::Healthy => (Condition::Healthy, "healthy".to_owned()),
+            Health::None => (Condition::Healthy, "running".to_owned()),
         },
-        _ if container.has_finished() => (Condition::Well, "done".to_owned()),
-        "exited" if container.oom_killed => (Condition::Sick, "out of memory".to_owned()),
+        _ if container.has_finished() => (Condition::Healthy, "done".to_owned()),
+        "exited" if container.oom_killed => (Condition::Unhealthy, "out of memory".to_owned()),
         "created" => (Condition::Starting, "created".to_owned()),
-        status => (Condition::Sick, format!("{status} ({})", container.exit_code)),
+        status => (Condition::Unhealthy, format!("{status} ({})", container.exit_code)),
     }
 }
 
@@ -182,15 +182,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_or_was_not_seen_has_a_row_and_is_not_well() {
+    fn what_is_not_there_or_was_not_seen_has_a_row_and_is_not_healthy() {
         let mut sight = Sight::default();
         assert!(words(&sight).iter().all(|(_, _, condition)| *condition == Condition::Unknown));
         sight.take("one", Ok(vec![container("running", 0)]));
         assert_eq!(
             words(&sight),
             [
-                ("web".to_owned(), "running".to_owned(), Condition::Well),
-                ("api".to_owned(), "no container".to_owned(), Condition::Sick)
+                ("web".to_owned(), "running".to_owned(), Condition::Healthy),
+                ("api".to_owned(), "no container".to_owned(), Condition::Unhealthy)
             ]
         );
         sight.take("one", Err("connection lost".to_owned()));

@@ -22,7 +22,7 @@ const GAP: usize = 2;
 const LEAST: usize = 12;
 
 /// The table of `rows`, each line at most `width` characters; with colours if `color`.
-/// Where `height` is too little for all, those that are not well stay.
+/// Where `height` is too little for all, those that are not healthy stay.
 pub fn render(title: &str, rows: &[Row], (width, height): (usize, usize), color: bool) -> Vec<String> {
     let widths = fit(&cells(rows), width);
     let mut lines = vec![cut(title, width), line(&COLUMNS.map(|(title, _)| title.to_owned()), &widths)];
@@ -94,9 +94,9 @@ fn cut(text: &str, width: usize) -> String {
 
 fn paint(condition: Condition, text: &str) -> String {
     let color = match condition {
-        Condition::Well => return text.to_owned(),
+        Condition::Healthy => return text.to_owned(),
         Condition::Starting => 33,
-        Condition::Sick | Condition::Unknown => 31,
+        Condition::Unhealthy | Condition::Unknown => 31,
     };
     format!("\u{1b}[{color}m{text}\u{1b}[0m")
 }
@@ -143,7 +143,8 @@ mod tests {
 
     #[test]
     fn no_line_is_wider_than_the_terminal_and_the_service_stays() {
-        let rows = [row("web", Condition::Well, &"long ".repeat(40)), row(&"x".repeat(60), Condition::Sick, "")];
+        let rows =
+            [row("web", Condition::Healthy, &"long ".repeat(40)), row(&"x".repeat(60), Condition::Unhealthy, "")];
         for width in [20, 40, 80, 132, 200, 400] {
             let lines = render(&"t".repeat(300), &rows, (width, 40), false);
             assert_eq!(lines.len(), 4, "{width}");
@@ -157,9 +158,9 @@ mod tests {
     }
 
     #[test]
-    fn where_rows_do_not_fit_those_that_are_not_well_stay() {
-        let mut rows: Vec<Row> = (0..20).map(|n| row(&format!("s{n}"), Condition::Well, "")).collect();
-        rows[17].condition = Condition::Sick;
+    fn where_rows_do_not_fit_those_that_are_not_healthy_stay() {
+        let mut rows: Vec<Row> = (0..20).map(|n| row(&format!("s{n}"), Condition::Healthy, "")).collect();
+        rows[17].condition = Condition::Unhealthy;
         let lines = render("t", &rows, (80, 8), false);
         assert_eq!(lines.len(), 8);
         assert!(lines.iter().any(|line| line.starts_with("s17")), "{lines:#?}");
@@ -168,7 +169,7 @@ mod tests {
 
     #[test]
     fn what_a_check_printed_cannot_move_the_cursor() {
-        let lines = render("t", &[row("web", Condition::Sick, "a\u{1b}[2Jb")], (80, 9), false);
+        let lines = render("t", &[row("web", Condition::Unhealthy, "a\u{1b}[2Jb")], (80, 9), false);
         assert!(lines.iter().all(|line| !line.contains('\u{1b}')), "{lines:#?}");
     }
 }

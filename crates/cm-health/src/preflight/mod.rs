@@ -18,7 +18,7 @@ mod tunnels;
 
 pub use script::script;
 
-use crate::neighbours::Unwell;
+use crate::others::Unhealthy;
 use cm_core::{Action, Done, Failure, Result, Run};
 use cm_project::{HostSpec, Project};
 use coming::Coming;
@@ -61,10 +61,10 @@ pub async fn run(project: &Project, run: &mut Run) -> Result<Done> {
 }
 
 /// What was unhealthy when a preflight of this run looked; `None` if none did.
-pub fn unwell_before(doc: &cm_core::Document) -> Option<Vec<Unwell>> {
+pub fn unhealthy_before(doc: &cm_core::Document) -> Option<Vec<Unhealthy>> {
     let hosts = doc.facts("health")?.get("preflight")?.get("hosts")?.as_object()?;
     let lists =
-        hosts.values().filter_map(|host| serde_json::from_value::<Vec<Unwell>>(host.get("unwell")?.clone()).ok());
+        hosts.values().filter_map(|host| serde_json::from_value::<Vec<Unhealthy>>(host.get("unwell")?.clone()).ok());
     Some(lists.flatten().collect())
 }
 

@@ -8,7 +8,7 @@ use super::finding::Finding;
 use super::findings::{Expected, judge, size};
 use super::tunnels::Tunnels;
 use super::{LIMIT, here, needs};
-use crate::neighbours::{Unwell, unwell};
+use crate::others::{Unhealthy, unhealthy};
 use cm_core::{Exit, Log, Result};
 use cm_engine::Container;
 use cm_engine::effective::{Model, absent};
@@ -41,7 +41,7 @@ pub struct Report {
     /// What its own look said.
     pub facts: Facts,
     /// What is not healthy now.
-    pub unwell: Vec<Unwell>,
+    pub unwell: Vec<Unhealthy>,
     /// How far its clock is ahead, in seconds, if that is certain.
     pub ahead: Option<f64>,
     /// What is not as it should be.
@@ -184,7 +184,7 @@ impl Report {
     async fn now(&mut self, project: &Project, host: &Host, checkout: &str, name: Option<String>) -> Result<()> {
         let name = name.or_else(|| project.compose.name.clone()).unwrap_or_else(|| project.name());
         let containers = cm_engine::containers(host, &name).await?;
-        self.unwell = unwell(host.name(), &containers);
+        self.unwell = unhealthy(host.name(), &containers);
         self.stale_mounts(host, &containers).await?;
         if let Some(stray) = cm_engine::stray(host, (checkout, &project.prefix), &[], &containers).await? {
             self.findings.push(Finding::warn(&needs::ELSEWHERE, cm_engine::stray_words(&stray, checkout)));

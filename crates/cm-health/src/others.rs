@@ -1,4 +1,4 @@
-//! Services of the project that were not watched. That one of them is not well does
+//! Services of the project that were not watched. That one of them is unhealthy does
 //! not veto a deployment that did not touch it, but people should hear of it.
 
 use cm_core::Log;
@@ -7,9 +7,9 @@ use cm_gate::Post;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// A container that is not well.
+/// A container that is not healthy.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Unwell {
+pub struct Unhealthy {
     /// Its service.
     pub service: String,
     /// The host.
@@ -20,19 +20,19 @@ pub struct Unwell {
     pub state: String,
 }
 
-/// An unwell service that was not watched.
+/// An unhealthy service that was not watched.
 #[derive(Clone, Debug, Serialize)]
-pub struct Neighbour {
+pub struct Other {
     /// Who and what.
     #[serde(flatten)]
-    pub unwell: Unwell,
-    /// Whether it was not well before the deployment; `None` if nobody looked then.
+    pub unhealthy: Unhealthy,
+    /// Whether it was unhealthy before the deployment; `None` if nobody looked then.
     pub before: Option<bool>,
 }
 
-/// The containers that are not well. One that ended with 0 and is not restarted was
+/// The containers that are not healthy. One that ended with 0 and is not restarted was
 /// a job, and one that was never started may be meant so.
-pub fn unwell(host: &str, containers: &[Container]) -> Vec<Unwell> {
+pub fn unhealthy(host: &str, containers: &[Container]) -> Vec<Unhealthy> {
     let state = |container: &Container| match container.status.as_str() {
         "running" if container.health == Health::Unhealthy => Some("unhealthy".to_owned()),
         "running" | "created" => None,
@@ -41,7 +41,7 @@ pub fn unwell(host: &str, containers: &[Container]) -> Vec<Unwell> {
         other => Some(other.to_owned()),
     };
     let one = |container: &Container| {
-        state(container).map(|state| Unwell {
+        state(container).map(|state| Unhealthy {
             service: container.service.clone(),
             host: host.to_owned(),
             container: container.name.clone(),
@@ -53,34 +53,34 @@ pub fn unwell(host: &str, containers: &[Container]) -> Vec<Unwell> {
 
 /// Those among the containers of each host that the gate did not watch. What a host
 /// that did not answer has is not known, and nothing is said of it.
-pub fn find(posts: &[Post], containers: &[(String, Vec<Container>)], before: Option<Vec<Unwell>>) -> Vec<Neighbour> {
+pub fn find(posts: &[Post], containers: &[(String, Vec<Container>)], before: Option<Vec<Unhealthy>>) -> Vec<Other> {
     let mut found = Vec::new();
     for (post, (host, containers)) in posts.iter().zip(containers) {
         let watched: BTreeSet<_> = post.wanted.iter().map(|wanted| wanted.service.as_str()).collect();
-        let unwatched = unwell(host, containers).into_iter();
-        found.extend(unwatched.filter(|unwell| !watched.contains(unwell.service.as_str())));
+        let unwatched = unhealthy(host, containers).into_iter();
+        found.extend(unwatched.filter(|unhealthy| !watched.contains(unhealthy.service.as_str())));
     }
-    let was = |unwell: &Unwell| before.as_ref().map(|before| before.iter().any(|other| other.is_same(unwell)));
-    found.into_iter().map(|unwell| Neighbour { before: was(&unwell), unwell }).collect()
+    let was = |unhealthy: &Unhealthy| before.as_ref().map(|before| before.iter().any(|other| other.is_same(unhealthy)));
+    found.into_iter().map(|unhealthy| Other { before: was(&unhealthy), unhealthy }).collect()
 }
 
 /// One line for each.
-pub fn warn(neighbours: &[Neighbour], log: &Log) {
-    for Neighbour { unwell, before } in neighbours {
+pub fn warn(others: &[Other], log: &Log) {
+    for Other { unhealthy, before } in others {
         let since = match before {
             Some(true) => " (as before the deployment)",
-            Some(false) => " (it was well before the deployment)",
+            Some(false) => " (it was healthy before the deployment)",
             None => "",
         };
         log.warn(format!(
             "not part of this: {} on {}: {}{since}; container {}",
-            unwell.service, unwell.host, unwell.state, unwell.container
+            unhealthy.service, unhealthy.host, unhealthy.state, unhealthy.container
         ));
     }
 }
 
-impl Unwell {
-    fn is_same(&self, other: &Unwell) -> bool {
+impl Unhealthy {
+    fn is_same(&self, other: &Unhealthy) -> bool {
         self.service == other.service && self.host == other.host
     }
 }
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn jobs_that_are_done_are_well() {
+    fn jobs_that_are_done_are_healthy() {
         for (status, exit, restarts, health, state) in [
             ("running", 0, "always", "healthy", None),
             ("running", 0, "always", "", None),
@@ -114,8 +114,12 @@ mod tests {
             ("restarting", 1, "always", "", Some("restarting")),
             ("paused", 0, "always", "", Some("paused")),
         ] {
-            let found = unwell("one", &[container(status, exit, restarts, health)]);
-            assert_eq!(found.first().map(|unwell| unwell.state.as_str()), state, "{status} {exit} {restarts} {health}");
+            let found = unhealthy("one", &[container(status, exit, restarts, health)]);
+            assert_eq!(
+                found.first().map(|unhealthy| unhealthy.state.as_str()),
+                state,
+                "{status} {exit} {restarts} {health}"
+            );
         }
     }
 }
