@@ -79,8 +79,8 @@ version() { # version TEXT - a commit that changes the documentation's page alon
 over() { ssh -F "$directory/ssh_config" -S "$directory/peer" -o ControlMaster=auto -o ControlPersist=60 "$DEPLOY_USER@$PLATFORM_VPS_IP" "$@"; }
 
 cd "$laptop"
-page=$(git ls-files 'apps/docs/*.html' | head -n 1)
-[[ -n $page ]] || fail 'the sample platform has no page of documentation'
+page=apps/docs/content/api.md
+[[ -f $page ]] || fail "the sample platform has no $page"
 git push -q origin HEAD:develop
 version warm
 timed "$directory/warm" deploy-to-vps.sh --no-backup

@@ -11,9 +11,9 @@ mod cures;
 pub mod effective;
 mod gap;
 mod job;
+mod memory;
 mod port;
 mod replace;
-mod memory;
 
 pub use beside::{BESIDE_LABEL, beside, remove_beside};
 pub use compose::{Beside, BuildOptions, Compose, UpOptions};
