@@ -48,6 +48,10 @@ function learn(name, value,    lines, i, n, coded) {
     if (length(value) < 3 || value ~ /^(true|false|yes|no|on|off|none|null|[0-9][0-9][0-9])$/) return
     if (length(value) < 16 && index(plain, value)) return
     add(value, name)
+    # A value that is made of several, as in a list of arguments.
+    if (value ~ /[ \t]/ && split(value, lines, /[ \t\n]+/) < 100)
+        for (i = 1; i in lines; i++) if (length(lines[i]) >= 5) pieces_of[++loose] = name SUBSEP lines[i]
+    split("", lines)
     n = split(value, lines, "\n")
     if (n > 1) for (i = 1; i <= n; i++) if (length(lines[i]) >= 6) add(lines[i], name)
     add(chain(chain(chain(value, "\\", "\\\\"), "\"", "\\\""), "\n", "\\n"), name)
@@ -164,6 +168,10 @@ function hidden(line,    i, k, form, size) {
 }
 function ready(    i, j, size) {
     for (i = 1; i <= pairs; i++) learn(kept[i], values[i])
+    for (i = 1; i <= loose; i++) {
+        split(pieces_of[i], j_parts, SUBSEP)
+        learn(j_parts[1], j_parts[2])
+    }
     for (i = 2; i <= sizes; i++) {
         size = lengths[i]
         for (j = i - 1; j && lengths[j] < size; j--) lengths[j + 1] = lengths[j]
