@@ -339,7 +339,7 @@ fn servers_that_are_not_reached(sandbox: &mut Sandbox) {
     let public = public.split(' ').take(2).collect::<Vec<_>>().join(" ");
     std::fs::write(directory.join("changed"), format!("elsewhere {public}\n")).expect("write");
     let cases = [
-        ("Port 1".to_owned(), "Connection refused", "try: ssh"),
+        ("Port 1".to_owned(), "Connection refused", "is it the right port"),
         (
             format!("IdentityFile {}\n  IdentitiesOnly yes", key.display()),
             "Permission denied",

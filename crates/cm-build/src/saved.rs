@@ -127,6 +127,8 @@ mod tests {
         );
     }
 
+    const COMMIT: &str = "0123456789012345678901234567890123456789";
+
     #[test]
     fn only_a_whole_dry_run_is_a_plan() {
         let dir = tempfile::tempdir().expect("dir");
@@ -135,7 +137,7 @@ mod tests {
         let plan = |dry, hosts: Value| {
             let mut doc = Document::start("cm-build", "ada", dry).as_value();
             doc["project"] = "shop".into();
-            doc["commit"] = "abc".into();
+            doc["commit"] = COMMIT.into();
             doc["services"] = json!([{"name": "web", "host": "one", "action": "build"}]);
             doc["facts"] = json!({"build": {"plan": {"full": true}, "hosts": hosts}});
             doc
@@ -153,7 +155,7 @@ mod tests {
         std::fs::write(&path, plan(true, whole).to_string()).expect("write");
         let mut now = run();
         assert!(read(&path, &mut now).expect("a plan").selection.full);
-        assert_eq!((now.doc.commit(), now.doc.dry_run(), now.doc.planned().len()), (Some("abc"), false, 1));
+        assert_eq!((now.doc.commit(), now.doc.dry_run(), now.doc.planned().len()), (Some(COMMIT), false, 1));
         now.started_here = false;
         assert_eq!(read(&path, &mut now).expect_err("two").exit, Exit::Usage);
     }

@@ -32,7 +32,8 @@ pub async fn remove_containers(host: &Fenced, ids: &[String], exit: Exit) -> Res
     if ids.is_empty() {
         return Ok(());
     }
-    host.script(REMOVE, ids.to_vec()).limit(STOP_LIMIT).to_its_end().text(exit, "build.remove").await.map(drop)
+    let code = if exit == Exit::RollbackFailed { "rollback.remove" } else { "build.remove" };
+    host.script(REMOVE, ids.to_vec()).limit(STOP_LIMIT).to_its_end().text(exit, code).await.map(drop)
 }
 
 /// Stops the container with this `id`, so that its ports are free, and takes its `name` away

@@ -142,9 +142,10 @@ impl Wanted {
         self
     }
 
-    /// Whether it is a job, as far as the compose file and `cm.toml` say.
-    pub(crate) fn is_job(&self) -> bool {
-        self.own.one_shot.unwrap_or(self.one_shot && self.probe.is_none())
+    /// Whether it is known to be a job, and not only taken for one: without a container, a service that merely has no
+    /// restart policy is missing.
+    pub(crate) fn is_proven_job(&self) -> bool {
+        self.own.one_shot == Some(true)
     }
 
     pub(crate) fn parsed_probe(&self) -> Result<Option<Probe>> {

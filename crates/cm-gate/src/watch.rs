@@ -252,7 +252,9 @@ impl Watch {
         match () {
             () if !reading.containers.is_empty() || !self.containers.is_empty() => None,
             () if self.wanted.replicas == 0 => Some("has no container, as it should: it was scaled to 0"),
-            () if unchanged && self.wanted.is_job() => Some("a job; the container in which it ended was removed"),
+            () if unchanged && self.wanted.is_proven_job() => {
+                Some("a job; the container in which it ended was removed")
+            }
             () => None,
         }
     }

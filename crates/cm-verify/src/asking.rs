@@ -207,13 +207,14 @@ mod tests {
     #[test]
     fn only_what_was_built_runs_the_new_commit() {
         let mut value = Document::start("cm-verify", "ada", false).as_value();
-        value["commit"] = "abc".into();
+        let commit = "0123456789012345678901234567890123456789";
+        value["commit"] = commit.into();
         value["services"] = json!([
             {"name": "web", "host": "h", "action": "build"},
             {"name": "caddy", "host": "h", "action": "reload"},
             {"name": "db", "host": "h", "action": "none"}
         ]);
         let doc = Document::parse("cm-verify", value.to_string().as_bytes()).expect("valid");
-        assert_eq!(deployed(&doc).expect("read"), [("web".to_owned(), "abc".to_owned())].into());
+        assert_eq!(deployed(&doc).expect("read"), [("web".to_owned(), commit.to_owned())].into());
     }
 }

@@ -239,10 +239,13 @@ fn a_job_may_be_tried_again_until_it_ends_with_0() {
 
 #[test]
 fn where_no_container_is_right_none_is_waited_for() {
-    let job = Wanted { one_shot: true, ..wanted() };
+    let supposed = Wanted { one_shot: true, ..wanted() };
+    let mut job = supposed.clone();
+    job.own.one_shot = Some(true);
     let none = Wanted { replicas: 0, ..wanted() };
     for (what, wanted, readings, outcome) in [
         ("a job that ended and was removed", job.clone().past(Past::Unchanged), &["-"][..], (GOOD, "finished", 0)),
+        ("what is only taken for a job is missing", supposed.past(Past::Unchanged), &["-"], (BAD, "missing", 5)),
         ("a job of this deployment must be there", job.clone().past(Past::Containers), &["-"], (BAD, "missing", 5)),
         (
             "a job that failed is seen as long as it is there",
