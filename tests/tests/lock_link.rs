@@ -49,10 +49,15 @@ impl Asking {
         Asking { child, code: at("code") }
     }
 
-    /// Its answer, and how the run ended.
-    fn ask(mut self) -> String {
+    /// Lets it ask; how the run ended.
+    fn end(&mut self) -> i32 {
         fs::write(self.code.with_file_name("go"), "").expect("write");
-        assert_eq!(end(&mut self.child), 0);
+        end(&mut self.child)
+    }
+
+    /// The answer of a run that ends well.
+    fn ask(mut self) -> String {
+        assert_eq!(self.end(), 0);
         fs::read_to_string(&self.code).expect("an answer").trim().to_owned()
     }
 }
@@ -88,9 +93,9 @@ fn a_cut_in_the_middle_of_an_attempt_lasts_one_lease(relay: &Relay, far: &Laptop
 }
 
 /// It sleeps for longer than its lease, and its link is silent. Somebody else deploys meanwhile. When it wakes, it
-/// makes no further change: exit 11.
+/// makes no further change: what runs under the lock is ended, exit 11.
 fn a_laptop_that_slept_past_its_lease_has_lost_the_lock(relay: &Relay, far: &Laptop, near: &Laptop) {
-    let asking = Asking::start(far);
+    let mut asking = Asking::start(far);
     send("-STOP", &asking.child, true);
     relay.stall();
     let slept = Instant::now();
@@ -100,7 +105,7 @@ fn a_laptop_that_slept_past_its_lease_has_lost_the_lock(relay: &Relay, far: &Lap
     assert!(slept.elapsed() > LEASE - Duration::from_secs(1), "taken too early: {:?}", slept.elapsed());
     relay.restore();
     send("-CONT", &asking.child, true);
-    assert_eq!(asking.ask(), "11");
+    assert_eq!(asking.end(), 11, "a lost lock ends the command that ran under it");
     assert_eq!(end(&mut other), 0);
     assert_eq!(state(near), "free");
 }

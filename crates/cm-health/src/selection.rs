@@ -4,6 +4,7 @@
 
 use crate::args::Args;
 use cm_core::{Exit, Failure, Log, Result, Run};
+use cm_engine::Compose;
 use cm_gate::{Change, Past, Wanted, changes};
 use cm_host::Host;
 use cm_project::Project;
@@ -38,8 +39,14 @@ impl HostWatch {
             return Ok(name.clone());
         }
         log.debug(format!("asking Compose on {} for the project's name", host.name()));
-        let checkout = project.host(&self.host)?.checkout()?;
-        cm_engine::project_name(project, host, &checkout).await
+        match project.effective(host.name()) {
+            Some(known) => Ok(known.project.clone()),
+            // Without a checkout nothing was deployed there: that is said, and not that containers are missing.
+            None => {
+                let checkout = project.host(&self.host)?.checkout()?;
+                Ok(Compose::of(project, host, &checkout).config().await?.project)
+            }
+        }
     }
 }
 

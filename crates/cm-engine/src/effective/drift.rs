@@ -19,11 +19,14 @@ impl Answer {
     }
 
     /// What `service` runs otherwise than the version that is to run says, as names of settings. Empty
-    /// also where nobody can tell.
+    /// also where nobody can tell, and of a job: it ran once for its release, and what is left of it is history.
     pub fn drift(&self, service: &str) -> BTreeSet<String> {
         let (Ok(head), true) = (&self.head, self.containers.is_some()) else { return BTreeSet::new() };
         let config = head.config();
         let Some(definition) = config.services.get(service) else { return BTreeSet::new() };
+        if config.jobs().contains(service) {
+            return BTreeSet::new();
+        }
         let mut own = self.own(&config.project, service).peekable();
         if own.peek().is_none() {
             return (definition.replicas > 0).then(|| NO_CONTAINER.to_owned()).into_iter().collect();
