@@ -88,6 +88,8 @@ impl Change {
 /// [`Exit::BadInput`] where what cm-build wrote cannot be read.
 pub fn changes(doc: &Document) -> Result<Vec<Change>> {
     let mut changes = Vec::new();
+    // A dry run reports what it would do in the same words.
+    let carried_out = !doc.dry_run();
     for service in doc.planned() {
         entry(&mut changes, &service.host, &service.name).actions.push(service.action);
     }
@@ -98,7 +100,7 @@ pub fn changes(doc: &Document) -> Result<Vec<Change>> {
             change.actions.extend(built_service.action);
             change.project = built.project.clone();
             change.image_id = built_service.image_id;
-            (change.gone, change.done) = (built_service.removed || built_service.job, true);
+            (change.gone, change.done) = (built_service.removed || built_service.job, carried_out);
         }
     }
     for undo in doc.undo() {
@@ -106,7 +108,7 @@ pub fn changes(doc: &Document) -> Result<Vec<Change>> {
         for (service, undone) in undo.services.into_iter().filter(|_| undo.kind == "release") {
             let change = entry(&mut changes, &undo.host, &service);
             change.actions.extend(undone.action);
-            change.done = true;
+            change.done = carried_out;
         }
     }
     changes.retain(|change| change.actions.iter().any(|action| *action != Action::None) || change.actions.is_empty());
