@@ -130,7 +130,10 @@ pub async fn project_name(project: &Project, host: &Host, checkout: &str) -> Res
         return Ok(known.project.clone());
     }
     match Compose::of(project, host, checkout).config().await {
-        Err(failure) if failure.code == "checkout.missing" || has_no_file(&failure) => {
+        // What lies there may be a version that Compose refuses: the one that repairs it must get through.
+        Err(failure)
+            if ["checkout.missing", "compose.config"].contains(&failure.code.as_str()) || has_no_file(&failure) =>
+        {
             let named = project.compose.name.clone().filter(|name| !name.contains('$'));
             Ok(named.unwrap_or_else(|| directory_name(project, checkout)))
         }
