@@ -152,7 +152,7 @@ fn a_bad_release_gets_no_request_and_a_killed_one_leaves_nothing() {
     let answer = build(&sandbox);
     assert_eq!(answer.code, 40, "{}", answer.stderr);
     assert_eq!(answer.document()["error"]["code"], "rollout.unhealthy");
-    assert!(answer.stderr.contains("what served before still serves"), "{}", answer.stderr);
+    assert!(answer.stderr.contains("the old container is still serving"), "{}", answer.stderr);
     assert_eq!(
         (containers(&sandbox).len(), dashboard(&sandbox)),
         (before.len(), served.clone()),
@@ -193,7 +193,7 @@ fn a_bad_release_gets_no_request_and_a_killed_one_leaves_nothing() {
         assert_eq!((canary["verdict"].as_str(), canary["code"].as_str()), (Some("fail"), Some(code)), "{canary:#}");
         let message = canary["message"].as_str().expect("a message");
         assert!(says.iter().any(|says| message.starts_with(says)), "{canary:#}");
-        assert!(answer.stderr.contains("what served before still serves"), "{}", answer.stderr);
+        assert!(answer.stderr.contains("the old container is still serving"), "{}", answer.stderr);
         assert_eq!((containers(&sandbox).len(), dashboard(&sandbox)), (before.len(), served.clone()), "it serves on");
         sandbox.change(SERVER, &to, from, "dashboard: mended");
     }

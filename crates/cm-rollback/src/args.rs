@@ -3,23 +3,23 @@
 use clap::Parser;
 use cm_core::CommonArgs;
 
-/// Go back to the last verified release
+/// Roll back to the last verified release
 ///
 /// At the end of a pipe (`--on-failure`) it acts on a failed document: every host
-/// that was switched goes back to its last verified release, by the images that were
-/// kept, without a build. Used alone it takes back the newest release, on the hosts
-/// that it changed. What it went back to is gated and verified like a deployment.
+/// that was switched is rolled back to its last verified release, by the images that were
+/// kept, without a build. Used alone it rolls back the newest release, on the hosts
+/// that it changed. What it rolled back to is gated and verified like a deployment.
 #[derive(Debug, Parser)]
 pub struct Args {
     /// Act on a failed document only, and pass any other one on
     #[arg(long)]
     pub on_failure: bool,
 
-    /// Go on with the journal of this run, whose programs were killed
+    /// Resume from the journal of this run, whose programs were killed
     #[arg(long, value_name = "ID", requires = "on_failure")]
     pub run: Option<String>,
 
-    /// Go back to how things were with this release or commit (as cm-rollback --list shows it),
+    /// Roll back to how things were with this release or commit (as cm-rollback --list shows it),
     /// also to one that is marked failed
     #[arg(long, value_name = "RELEASE|COMMIT", conflicts_with = "on_failure")]
     pub to: Option<String>,
@@ -40,7 +40,7 @@ pub struct Args {
     #[arg(long)]
     pub rebuild: bool,
 
-    /// Go back further after a rollback, and across releases that changed data for good
+    /// Roll back further after a rollback, and across releases with irreversible migrations
     /// (`migrations` in [rollback] of cm.toml)
     #[arg(long)]
     pub confirm: bool,

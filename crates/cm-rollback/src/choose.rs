@@ -160,7 +160,7 @@ fn none_verified(host: &str, ledger: &Ledger, services: &[String]) -> Failure {
     };
     match ledger.records()[..newest].iter().rev().find(healthy) {
         Some(record) => failure.hint(format!(
-            "release {} of commit {} was healthy, and no check of [[verify.checks]] has verified it: `cm-rollback --to {}` goes back to it",
+            "release {} of commit {} was healthy, and no check of [[verify.checks]] has verified it: `cm-rollback --to {}` rolls back to it",
             record.id,
             record.commit.get(..12).unwrap_or(&record.commit),
             record.id
@@ -196,7 +196,7 @@ fn to_named(ledger: &Ledger, to: &Named, wanted: &Wanted<'_>) -> Option<Choice> 
         }
     }
     if records[at].id == to.id && !records[at].verdict.did_well() {
-        let why = records[at].cause.as_deref().unwrap_or("nobody found it good");
+        let why = records[at].cause.as_deref().unwrap_or("it was never found healthy");
         choice.notes.push(format!("release {} is {}: {why}", to.id, records[at].verdict.word()));
     }
     Some(choice)
@@ -290,7 +290,7 @@ fn good_record<'a>(ledger: &'a Ledger, run: &str) -> Option<&'a Record> {
 
 fn identical(host: &str, services: &[String]) -> Failure {
     nothing(format!(
-        "on {host}: {} failed with what was verified before; going back to it changes nothing",
+        "on {host}: {} failed with what was verified before; rolling back to it changes nothing",
         services.join(", ")
     ))
     .hint("something else has changed: the host, its env file, a database. `cm-rollback --list` shows older releases")

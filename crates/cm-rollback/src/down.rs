@@ -88,7 +88,7 @@ fn failed(host: &str, name: &str, state: &JobState, tail: &[String]) -> Failure 
         (None, Some(code)) => format!(" (exit code {code})"),
         (None, None) => String::new(),
     };
-    let message = format!("on {host}: what takes back {name} failed{why}; no container was touched");
+    let message = format!("on {host}: the command that undoes {name} failed{why}; no container was touched");
     let failure = Failure::new(Exit::RollbackFailed, "rollback.down", message);
     let failure =
         if tail.is_empty() { failure } else { failure.cause(format!("its last lines:\n{}", tail.join("\n"))) };

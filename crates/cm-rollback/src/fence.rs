@@ -32,7 +32,7 @@ pub fn backup(crossed: &[&Record]) -> Option<String> {
 pub fn judge(project: &Project, host: &str, crossed: &[&Record], args: &Args) -> Result<Option<String>> {
     let Some(first) = crossed.first() else { return Ok(None) };
     let message = format!(
-        "on {host}: release {} changed data for good ({}), and this would put older code before it",
+        "on {host}: release {} contains irreversible migrations ({}), and this would run older code on the data they changed",
         first.id,
         first.irreversible.join(", ")
     );
@@ -57,7 +57,7 @@ fn way(project: &Project, backup: Option<&str>) -> String {
             cm_rollout::restore_line(project, backup)
         ),
         None => {
-            "no backup was recorded with it; --confirm goes back all the same and leaves the data as it is".to_owned()
+            "no backup was recorded with it; --confirm rolls back all the same and leaves the data as it is".to_owned()
         }
     }
 }

@@ -39,8 +39,8 @@ pub struct Tool;
 impl cm_core::Tool for Tool {
     const NAME: &'static str = "cm-rollback";
     const EXAMPLES: [(&'static str, &'static str); 2] = [
-        ("cm-rollback --list", "what there is to go back to"),
-        ("cm-rollback --service web </dev/null", "take one service back"),
+        ("cm-rollback --list", "which releases there are to roll back to"),
+        ("cm-rollback --service web </dev/null", "roll one service back"),
     ];
     const SCHEMAS: &'static [&'static str] = &[cm_ledger::SCHEMA];
     const ACCEPTS: Accepts = Accepts::Any;
@@ -94,7 +94,7 @@ async fn roll_back(project: &Project, args: &Args, run: &mut Run) -> Result<Done
     }
     let targets = target::choose(project, args, run, &hosts, &ledgers).await?;
     if targets.is_empty() {
-        run.log.info("later releases took the place of this one on every host; nothing to take back");
+        run.log.info("later releases took the place of this one on every host; nothing to roll back");
         return Ok(Done::skipped("later releases took its place"));
     }
     if run.started_here && args.run.is_none() {

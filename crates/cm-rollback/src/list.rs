@@ -76,7 +76,7 @@ fn note(record: &Record) -> String {
     }
     if !record.taken_back.is_empty() {
         let names: Vec<_> = record.taken_back.keys().map(String::as_str).collect();
-        notes.push(format!("taken back: {}", names.join(",")));
+        notes.push(format!("rolled back: {}", names.join(",")));
     }
     notes.extend(record.cause.as_ref().map(|cause| cause.chars().take(60).collect()));
     notes.join("; ")

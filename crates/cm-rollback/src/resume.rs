@@ -29,12 +29,12 @@ pub fn nothing_to_do(run: &Run) -> Option<Done> {
         (Status::Ok, _) => Some(Done::skipped("nothing failed")),
         (Status::RolledBack, _) => Some(Done::skipped("already rolled back")),
         (Status::Failed, _) if target::undo_entries(&run.doc).is_empty() => {
-            run.log.info("nothing was changed on any host; nothing to take back");
+            run.log.info("nothing was changed on any host; nothing to roll back");
             Some(Done::skipped("nothing was changed"))
         }
         (Status::Failed, Some(exit @ (Exit::HealthUnknown | Exit::VerifyUnknown | Exit::LockLost))) => {
-            run.log.warn(format!("not rolling back: {}, and that says nothing about the release", exit.meaning()));
-            run.log.warn("look at it; then `cm-verify` again, or `cm-rollback` to go back");
+            run.log.warn(format!("not rolling back: {}, which does not mean that the release is bad", exit.meaning()));
+            run.log.warn("look into it; then run `cm-verify` again, or `cm-rollback` to roll back");
             Some(Done::warned(format!("left in place: {}", exit.meaning())))
         }
         (Status::Failed, _) => None,

@@ -55,7 +55,8 @@ pub async fn look(project: &Project, host: &Host, target: &HostTarget, log: &Log
 
 fn describe(found: Option<&Container>, wanted: Option<&str>) -> String {
     let Some(found) = found else { return "has no container".to_owned() };
-    let image = if Some(found.image_id.as_str()) == wanted { "the release gone back to" } else { "another image" };
+    let image =
+        if Some(found.image_id.as_str()) == wanted { "the release that was rolled back to" } else { "another image" };
     format!("is {} and made from {image} ({})", found.status, found.image_id.get(..19).unwrap_or(&found.image_id))
 }
 

@@ -175,7 +175,7 @@ fn cross(
 fn no_match(args: &Args) -> Failure {
     match &args.to {
         Some(to) => nothing(format!("every service that ran with {to} runs the same already")),
-        None => nothing("no host has another verified release to go back to"),
+        None => nothing("no host has another verified release to roll back to"),
     }
 }
 
@@ -224,7 +224,7 @@ async fn missing(host: &Host, choice: &Choice) -> Result<BTreeMap<String, bool>>
 /// What is gone, and how each can come back: what was built here by `--rebuild`, what was pulled by pulling it.
 fn images_gone(host: &str, gone: &BTreeMap<String, bool>, choice: &Choice) -> Failure {
     let names: Vec<_> = gone.keys().map(String::as_str).collect();
-    let message = format!("on {host}: the images to go back to are gone: {}", names.join(", "));
+    let message = format!("on {host}: the images to roll back to are gone: {}", names.join(", "));
     let pulled: Vec<_> = gone.iter().filter(|(_, built)| !**built).map(|(name, _)| name.as_str()).collect();
     if pulled.is_empty() {
         return nothing(message).hint(
@@ -235,7 +235,7 @@ fn images_gone(host: &str, gone: &BTreeMap<String, bool>, choice: &Choice) -> Fa
         |name: &&str| choice.services.get(*name)?.as_ref().map(|state| format!("{} ({})", state.image, state.image_id));
     let images: Vec<_> = pulled.iter().filter_map(image).collect();
     nothing(message).hint(format!(
-        "{} was pulled, not built here, so nothing can build it again: bring {} back with `docker pull` or `docker load` on {host},          or go to another release: `cm-rollback --list`",
+        "{} was pulled, not built here, so nothing can build it again: bring {} back with `docker pull` or `docker load` on {host}, or roll back to another release: `cm-rollback --list`",
         pulled.join(", "),
         images.join(", ")
     ))

@@ -95,7 +95,8 @@ impl Rollout<'_> {
                 self.log.warn(format!("no canary of {service}: {NOTHING_RUNS}"));
                 continue;
             };
-            self.log.info(format!("on {}: asking the new {service} beside the old one", self.host.name()));
+            self.log
+                .info(format!("on {}: sending requests to the new {service} alongside the old one", self.host.name()));
             let report = tokio::select! {
                 report = self.ask(url, old, new) => report?,
                 exit = Stop::wait() => return Err(interruption(exit)),
@@ -149,7 +150,7 @@ fn failed(service: &str, report: &Report) -> Failure {
         None => failure,
     };
     failure.hint(format!(
-        "what served before still serves; mend the release, or what [services.{service}] in cm.toml asks, and deploy again"
+        "the old container is still serving; fix the release, or the canary in [services.{service}] of cm.toml, and deploy again"
     ))
 }
 

@@ -167,9 +167,8 @@ impl Rollout<'_> {
                 true
             }
             Err(failure) => {
-                return Err(
-                    failure.hint("the job goes on by itself: deploy again, and the next run follows it to its end")
-                );
+                return Err(failure
+                    .hint("the job keeps running by itself: deploy again, and the next run follows it to its end"));
             }
         };
         let state = state_of(run, commit);

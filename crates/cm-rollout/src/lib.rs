@@ -354,7 +354,7 @@ impl Rollout<'_> {
         let replicas = |name: &str| self.config.services.get(name).map_or(1, |definition| definition.replicas);
         let well = self.well(services, &ids, self.at_first_sight(services), replicas).await;
         well.map_err(|failure| {
-            failure.hint("a container of the new release serves beside it; `cm-rollback` goes back")
+            failure.hint("a container of the new release is serving alongside it; `cm-rollback` rolls back")
         })?;
         let bridges = cm_engine::beside(self.host, &self.config.project).await?;
         self.drain(bridges.iter().filter(|bridge| bridge.beside == BRIDGE).filter(of)).await?;

@@ -46,7 +46,7 @@ fn decide(service: &str, rules: &ServiceSection, definition: &Definition) -> Res
         (Some(Update::Rolling), None) => Ok(Order::Rolling(None)),
         (Some(Update::Rolling), Some(why)) => {
             let message = format!(
-                "service {service} cannot be updated rolling: {why}, so no second container can run beside the first"
+                "service {service} cannot be updated rolling: {why}, so no second container can run alongside the first"
             );
             Err(Failure::new(Exit::Config, "config.update", message)
                 .hint(format!("put a proxy in front of it, or set update = \"stop-first\" in [services.{service}]")))

@@ -36,7 +36,7 @@ pub fn not_well(verdict: &Verdict) -> Failure {
     if !verdict.log_tail.is_empty() {
         failure = failure.cause(format!("its last lines:\n{}", verdict.log_tail.join("\n")));
     }
-    failure.hint("what served before still serves; mend it and deploy again")
+    failure.hint("the old container is still serving; fix the release and deploy again")
 }
 
 #[cfg(test)]
@@ -69,7 +69,9 @@ mod tests {
             assert_eq!((failure.exit, failure.code.as_str()), (exit, code));
             let said = format!("{failure:?}");
             assert!(
-                ["connection refused", "last words", "still serves"].iter().all(|text| said.contains(text)),
+                ["connection refused", "last words", "the old container is still serving"]
+                    .iter()
+                    .all(|text| said.contains(text)),
                 "{said}"
             );
         }
