@@ -173,7 +173,7 @@ struct Entries<'a> {
 impl<'a> Entries<'a> {
     fn of(object: Option<&'a git2::OdbObject>) -> Result<Self, Error> {
         match object {
-            Some(object) if object.kind() != ObjectType::Tree => Err(Error::from_str("this is no tree")),
+            Some(object) if object.kind() != ObjectType::Tree => Err(Error::from_str("this is not a tree")),
             object => Ok(Entries { rest: object.map_or(&[], |object| object.data()) }),
         }
     }

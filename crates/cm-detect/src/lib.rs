@@ -248,13 +248,13 @@ impl Detection {
         match relation {
             Relation::Before => {}
             Relation::After => {
-                notes.warn(format!("{name}, which runs, is newer than {head}: this deploys an older commit"));
+                notes.warn(format!("running commit {name} is newer than the target {head}: this deploys an older commit"));
             }
             Relation::Diverged | Relation::Unrelated => notes.warn(format!(
-                "{name}, which runs, is not in the history of {head}: its changes are undone by this deploy"
+                "running commit {name} is not in the history of the target {head}: its changes are undone by this deploy"
             )),
             Relation::Unknown => notes.warn(format!(
-                "cannot tell whether {name}, which runs, is in the history of {head}: {}",
+                "cannot tell whether running commit {name} is in the history of the target {head}: {}",
                 self.repository.fetch_hint()
             )),
         }
@@ -345,7 +345,7 @@ impl Detection {
                 }
                 python::judge(&blocking, &version)?;
                 let files = plural((sources.len() - other.len()) as u64, "changed Python file");
-                notes.log.info(format!("the syntax of {files} is right (Python {version})"));
+                notes.log.info(format!("syntax of {files} OK (Python {version})"));
                 Ok(())
             }
         }

@@ -138,7 +138,7 @@ impl Repository {
     /// [`Exit::Usage`] for what is no revision; [`Exit::Detect`] if it names several.
     pub fn find(&self, rev: &str) -> Result<Option<Oid>> {
         if rev.is_empty() || rev.starts_with('-') {
-            let message = format!("{rev:?} is no revision");
+            let message = format!("{rev:?} is not a valid revision");
             return Err(Failure::new(Exit::Usage, "usage.revision", message).hint("name a commit, a branch or a tag"));
         }
         let object = match self.git.revparse_single(rev) {
@@ -151,7 +151,7 @@ impl Repository {
                 .hint("give more of its digits"));
             }
             Err(error) if error.code() == ErrorCode::InvalidSpec => {
-                let message = format!("{rev:?} is no revision");
+                let message = format!("{rev:?} is not a valid revision");
                 let failure = Failure::new(Exit::Usage, "usage.revision", message).cause(error.message());
                 return Err(failure.hint("name a commit, a branch or a tag"));
             }

@@ -108,7 +108,7 @@ fn say(survey: &Survey, target: &Path, io: &Io) {
         ));
     }
     io.log.info(
-        "look at the file, commit it, and go on:\n\
+        "review the file, commit it, and continue:\n\
         cm-health --preflight </dev/null    what the server still lacks\n\
         cm-detect | cm-build --dry-run      what a first deployment would do\n\
         deploy-to-vps.sh                    deploy",

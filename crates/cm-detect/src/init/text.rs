@@ -150,7 +150,7 @@ fn services(survey: &Survey) -> Option<String> {
     }
     if !unknown.is_empty() {
         text.push_str(&format!(
-            "# Nothing checks these, so they count as well while they run without restarting: {}.\n\
+            "# Nothing checks these, so they count as healthy while they run without restarting: {}.\n\
              # Better: a healthcheck in the compose file, or here\n\
              # [services.NAME]\n# probe = \"http://127.0.0.1:PORT/\"\n",
             plain(&unknown.join(", "))
@@ -169,7 +169,7 @@ fn services(survey: &Survey) -> Option<String> {
 
 fn suggestion(name: &str, at: &Endpoint) -> String {
     format!(
-        "# Nothing checks {}. {} names {}; if that says whether it is well, switch this on.\n\
+        "# Nothing checks {}. {} names {}; if that says whether it is healthy, switch this on.\n\
          # [services.{}]\n# probe = \"http://127.0.0.1:{}{}\"     # 127.0.0.1 is the container\n\n",
         plain(name),
         plain(&at.from),
@@ -197,7 +197,7 @@ fn server(survey: &Survey) -> String {
 
 fn outside(survey: &Survey) -> Option<String> {
     let mut text =
-        String::from("# Asked after every deployment, from the machine that deploys. A failure takes it back.\n");
+        String::from("# Asked after every deployment, from the machine that deploys. A failure rolls it back.\n");
     let url = |port: u16, at: &Endpoint| {
         let port = if port == 80 { String::new() } else { format!(":{port}") };
         quoted(&format!("http://{}{port}{}", server(survey), at.path.replace('$', "$$")))

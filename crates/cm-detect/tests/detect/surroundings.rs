@@ -136,7 +136,7 @@ fn python_is_judged_as_committed_and_only_where_it_is_used() {
         "{}",
         detected.stderr
     );
-    assert!(detected.stderr.contains("the syntax of 1 changed Python file is right (Python 3"), "{}", detected.stderr);
+    assert!(detected.stderr.contains("syntax of 1 changed Python file OK (Python 3"), "{}", detected.stderr);
 }
 
 #[test]
