@@ -231,12 +231,16 @@ fn slack_is_told_once_of_each_and_a_slack_that_is_down_fails_nothing() {
     document["run"]["id"] = "01980e5c-7b1a-7c3e-8a52-2f6f8f1f2a12".into();
     let down = home.run("cm-record", &[""; 0], "", Some(document.to_string().as_bytes()));
     assert_eq!(down.code, 0, "{down:?}");
-    assert!(down.stderr.contains("[WARN] Slack was not told") && !down.stderr.contains("secret"), "{}", down.stderr);
+    assert!(
+        down.stderr.contains("[WARN] could not notify Slack") && !down.stderr.contains("secret"),
+        "{}",
+        down.stderr
+    );
     home.set("SLACK_DEPLOY_WEBHOOK", &format!("{slack}/no-such-hook"));
     document["run"]["id"] = "01980e5c-7b1a-7c3e-8a52-2f6f8f1f2a13".into();
     let refused = home.run("cm-record", &[""; 0], "", Some(document.to_string().as_bytes()));
     assert_eq!(refused.code, 0, "{refused:?}");
-    assert!(refused.stderr.contains("Slack was not told: it answered 503"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("could not notify Slack: it answered 503"), "{}", refused.stderr);
     // The kernel takes the connection, and nobody ever reads from it.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = silent.local_addr().expect("an address").port();
@@ -244,7 +248,11 @@ fn slack_is_told_once_of_each_and_a_slack_that_is_down_fails_nothing() {
     document["run"]["id"] = "01980e5c-7b1a-7c3e-8a52-2f6f8f1f2a14".into();
     let hangs = home.run("cm-record", &[""; 0], "", Some(document.to_string().as_bytes()));
     assert_eq!(hangs.code, 0, "{hangs:?}");
-    assert!(hangs.stderr.contains("[WARN] Slack was not told") && !hangs.stderr.contains("secret"), "{}", hangs.stderr);
+    assert!(
+        hangs.stderr.contains("[WARN] could not notify Slack") && !hangs.stderr.contains("secret"),
+        "{}",
+        hangs.stderr
+    );
 }
 
 #[test]

@@ -100,7 +100,7 @@ pub async fn tell(project: &Project, doc: &Document, message: Message<'_>, log: 
             Told::Now
         }
         Err(failure) => {
-            log.warn(format!("Slack was not told: {failure}"));
+            log.warn(format!("could not notify Slack: {failure}"));
             Told::Not
         }
     }

@@ -82,7 +82,7 @@ pub enum Sub {
     /// Begin a deployment for a script: reconcile what interrupted runs left, resume the one that
     /// was the same, and print the run's ID, for CM_RUN_ID
     Begin(BeginArgs),
-    /// Print the document that the run named by CM_RUN_ID goes on with: the newest of its journal,
+    /// Print the document that the run named by CM_RUN_ID resumes with: the newest of its journal,
     /// or a new one
     Open,
     /// Print the options that a run of this machine was begun with, one a line

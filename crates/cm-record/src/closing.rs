@@ -16,7 +16,7 @@ pub fn unfinished(codes: &[u8], io: &Io) -> Result<()> {
     if recorded || codes.last().is_some_and(|code| wrote_a_document(*code)) {
         return Ok(());
     }
-    io.log.warn("a program was stopped partway; going on from the journal");
+    io.log.warn("a program was stopped partway; resuming from the journal");
     io.print(doc.run_id())
 }
 

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 const DAY: i64 = 86_400;
 
 /// Where there is no lead time.
-const NO_LEAD_TIME: &str = "not known: no deployment went well whose commit's time is recorded";
+const NO_LEAD_TIME: &str = "not known: no deployment succeeded whose commit's time is recorded";
 
 /// What the ledgers know of a span of time.
 #[derive(Debug, Default, PartialEq)]

@@ -283,8 +283,8 @@ fn remove(path: &Path, sent: &Value) {
 
 fn read(path: &Path) -> Result<Value, String> {
     let bytes = fs::read(path).map_err(|error| format!("it cannot be read: {error}"))?;
-    let event: Value = serde_json::from_slice(&bytes).map_err(|error| format!("it is no event: {error}"))?;
-    if event["id"].is_string() { Ok(event) } else { Err("it is no event: it has no id".to_owned()) }
+    let event: Value = serde_json::from_slice(&bytes).map_err(|error| format!("it is not a valid event: {error}"))?;
+    if event["id"].is_string() { Ok(event) } else { Err("it is not a valid event: it has no id".to_owned()) }
 }
 
 /// A document's run id is a UUID.

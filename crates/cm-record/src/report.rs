@@ -44,7 +44,8 @@ pub async fn report(common: &CommonArgs, run: Option<&str>, file: &Path, io: &Io
 fn write(file: &Path, bytes: &[u8]) -> Result<()> {
     let cannot = || format!("cannot write {}", file.display());
     let name = file.file_name().and_then(|name| name.to_str());
-    let name = name.ok_or_else(|| Failure::new(Exit::Usage, "usage.file", format!("{} is no file", file.display())))?;
+    let name =
+        name.ok_or_else(|| Failure::new(Exit::Usage, "usage.file", format!("{} is not a file", file.display())))?;
     let directory = file.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
     write_whole(directory, name, bytes).or_fail(Exit::Config, "report.write", cannot())
 }

@@ -89,7 +89,7 @@ fn text(host: &str, answer: &Answer, service: &str) -> String {
         ("verdict", last.verdict.word().to_owned()),
     ]);
     rows.extend(last.cause.clone().map(|cause| ("cause", cause)));
-    rows.extend(last.taken_back.get(service).map(|why| ("taken back", why.clone())));
+    rows.extend(last.taken_back.get(service).map(|why| ("rolled back", why.clone())));
     if since.id != last.id {
         rows.push(("unchanged since", format!("{}, {} by {}", since.id, begin(&since.at, 19), since.actor)));
     }

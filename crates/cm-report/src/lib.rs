@@ -197,7 +197,7 @@ fn images(service: &Service) -> Markup {
             @else if service.before.is_empty() && service.after.is_empty() { span.quiet { "not got to" } }
             @else if service.before == service.after { div { (id(&service.after)) span.quiet { " as before" } } }
             @else { div { (id(&service.before)) " → " (id(&service.after)) } }
-            @if service.taken_back { div { span.mark.warn { "↩ taken back" } @if !service.before.is_empty() { " to " (id(&service.before)) } } }
+            @if service.taken_back { div { span.mark.warn { "↩ rolled back" } @if !service.before.is_empty() { " to " (id(&service.before)) } } }
         }
     }
 }
@@ -217,7 +217,7 @@ fn health(report: &Report) -> Markup {
                 ol.rows { @for watched in &report.health { (reading(watched, longest)) } }
             }
             @if !report.remarks.is_empty() {
-                h3 { "Beside that" }
+                h3 { "Other services" }
                 ul { @for remark in &report.remarks { li { (remark) } } }
             }
             @for watched in report.health.iter().filter(|watched| !watched.log.is_empty() || !watched.said.is_empty()) {
@@ -279,7 +279,7 @@ fn of_canary(canary: &Canary) -> Markup {
         }
     };
     html! {
-        h3 { "Canary" @if !canary.of.is_empty() { ": the new " (canary.of) " beside the old one" } }
+        h3 { "Canary" @if !canary.of.is_empty() { ": the new " (canary.of) " alongside the old one" } }
         p {
             span class={ "mark " (class(canary.tone)) } { (sign(canary.tone)) } (canary.message)
             @if !canary.severity.is_empty() { " (" (canary.severity) ")" }
@@ -303,7 +303,7 @@ fn rollback(hosts: &[WentBack]) -> Markup {
             h2 { "Rollback" }
             @for host in hosts {
                 p {
-                    strong { (host.host) } " went back to commit " code { (host.commit) }
+                    strong { (host.host) } " rolled back to commit " code { (host.commit) }
                     @if !host.outcome.is_empty() { ": " (host.outcome) }
                     "; services: " (Text::new(&host.services.iter().map(Text::word).collect::<Vec<_>>().join(", ")))
                 }
@@ -316,14 +316,14 @@ fn backed_up(backup: &Backup) -> Markup {
     html! {
         section {
             h2 { "Backup" }
-            @if backup.proved {
-                p { span.mark.good { (sign(Tone::Good)) "proved: " } code { (backup.place) } }
+            @if backup.verified {
+                p { span.mark.good { (sign(Tone::Good)) "verified: " } code { (backup.place) } }
                 p.quiet {
                     @if let Some(bytes) = backup.bytes { (bytes_of(bytes)) ", " }
                     (backup.collections) " collections, " (backup.documents) " documents"
                 }
             } @else {
-                p { span.mark.warn { (sign(Tone::Warn)) "no proved backup" } @if !backup.reason.is_empty() { ": " (backup.reason) } }
+                p { span.mark.warn { (sign(Tone::Warn)) "no verified backup" } @if !backup.reason.is_empty() { ": " (backup.reason) } }
             }
         }
     }
@@ -434,7 +434,7 @@ mod tests {
             page.split("<h2>Verification</h2>").nth(1).expect("it is there").split("</section>").next().expect("text");
         assert_eq!(section.matches("<h3>").count(), 2, "what was not asked is not there: {section}");
         for wanted in [
-            "Canary: the new web on h beside the old one",
+            "Canary: the new web on h alongside the old one",
             "67 of 200 requests failed (P1)",
             r#"<td>before</td><td class="number">201</td><td class="number">0</td>"#,
             r#"<td>new</td><td class="number">200</td><td class="number">67</td><td class="number">4.2 ms</td>"#,

@@ -151,7 +151,7 @@ pub struct WentBack {
 
 #[derive(Debug)]
 pub struct Backup {
-    pub proved: bool,
+    pub verified: bool,
     pub place: Text,
     pub reason: Text,
     pub bytes: Option<u64>,
@@ -430,7 +430,7 @@ fn went_back(facts: &Value) -> Vec<WentBack> {
 fn backup(value: &Value) -> Option<Backup> {
     let (file, host) = (value["file"].as_str(), value["host"].as_str().unwrap_or("this machine"));
     (file.is_some() || value["reason"].is_string()).then(|| Backup {
-        proved: value["verified"] == true,
+        verified: value["verified"] == true,
         place: Text::new(&file.map_or(String::new(), |file| format!("{host}:{file}"))),
         reason: Text::of(&value["reason"]),
         bytes: milliseconds(&value["bytes"]),

@@ -135,7 +135,7 @@ async fn alert(project: &Project, results: &Results, doc: &Document, asked: bool
     match cm_notify::tell(project, doc, message, log).await {
         Told::Now => log.info("told Slack"),
         Told::NotWanted if asked => log.warn(format!(
-            "nobody was told: the variable {} is not set, which holds the Slack webhook",
+            "Slack was not notified: the variable {}, which holds its webhook, is not set",
             project.notify().slack_webhook_env
         )),
         Told::NotWanted | Told::Before | Told::Not => {}
