@@ -141,7 +141,7 @@ fn a_build_outlives_its_program_and_its_connection_and_is_not_doubled() {
     child.wait().expect("its end");
     let answer = build(&sandbox, &["dashboard"]);
     assert_eq!(answer.code, 0, "{}", answer.stderr);
-    let adopted = ["went on with the build of a run that ended", "took the build of a run that ended"];
+    let adopted = ["resumed the build of a run that ended", "took the build of a run that ended"];
     assert!(adopted.iter().any(|words| answer.stderr.contains(words)), "{}", answer.stderr);
     // Another build could have begun only when the lock had lapsed.
     assert!(stamp(&sandbox) < began + 8 + 4, "it was built once: {} s after it began", stamp(&sandbox) - began);

@@ -173,7 +173,7 @@ impl<'a> Observed<'a> {
         };
         match built.map_err(|failure| if failure.exit == Exit::Build { said.explain(failure) } else { failure })? {
             Begun::Now => {}
-            Begun::Before => log.info(format!("on {host}: went on with the build of a run that ended")),
+            Begun::Before => log.info(format!("on {host}: resumed the build of a run that ended")),
             Begun::AndEnded => log.info(format!("on {host}: took the build of a run that ended")),
         }
         parts.images = true;

@@ -194,7 +194,7 @@ fn tell_unverifiable(project: &Project, log: &Log) {
     if project.verify().checks.is_empty() {
         log.warn(
             "cm.toml has no [[verify.checks]], so nothing can verify this release: no later rollback will choose it by itself, \
-             only `cm-rollback --to RELEASE` goes back to it",
+             only `cm-rollback --to RELEASE` rolls back to it",
         );
     }
 }

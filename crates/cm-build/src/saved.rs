@@ -36,7 +36,7 @@ pub fn read(path: &Path, run: &mut Run) -> Result<Saved> {
         Failure::new(Exit::BadInput, "plan.read", message).cause(error).hint(hint)
     })?;
     let no_plan = |why: &str| {
-        Failure::new(Exit::BadInput, "plan.shape", format!("{} is no plan: {why}", path.display())).hint(hint)
+        Failure::new(Exit::BadInput, "plan.shape", format!("{} is not a valid plan: {why}", path.display())).hint(hint)
     };
     let plan = Document::parse("cm-build", &bytes)
         .map_err(|failure| no_plan(&failure.to_string().replacen("stdin", "it", 1)))?;

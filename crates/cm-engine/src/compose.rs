@@ -196,10 +196,10 @@ impl<'a> Compose<'a> {
             let mut missing = Failure::new(Exit::Config, "checkout.missing", message);
             missing.causes = failure.causes;
             return missing
-                .hint(format!("a deployment makes {}; if it is elsewhere, mend `checkout` in cm.toml", self.checkout));
+                .hint(format!("a deployment makes {}; if it is elsewhere, fix `checkout` in cm.toml", self.checkout));
         }
         failure.hint(format!(
-            "mend the file, or bring Docker Compose on {} up to date: `docker compose version` there",
+            "fix the file, or bring Docker Compose on {} up to date: `docker compose version` there",
             self.host.name()
         ))
     }

@@ -201,7 +201,7 @@ pub async fn stray(
 pub fn stray_words((name, directory): &(String, String), checkout: &str) -> String {
     format!(
         "{name} was made from {directory}, not from {checkout}: paths in the compose file that begin with \".\" lead elsewhere \
-         when it is replaced; if that is not meant, mend `checkout` in cm.toml"
+         when it is replaced; if that is not meant, fix `checkout` in cm.toml"
     )
 }
 
