@@ -33,7 +33,7 @@ Description: deploy tools that compose
  Eight small programs that deploy a Docker Compose repository to a few servers
  over SSH: each does one step, reads a JSON document and writes it, extended.
  They touch only what changed, take a verified backup first, watch what they
- started, and go back by themselves when a release is bad.
+ started, and roll back by themselves when a release is bad.
 CONTROL
 }
 

@@ -15,8 +15,9 @@ Usage: deploy.sh COMMAND
   logs [SERVICE...]    The last 100 lines of every service, or of those named;
                        -f follows, -n LINES shows another number
   status               What runs: service, container, state, since when, image
-  health               The same as a verdict: which service is not well, and its last
-                       check; exit status 0 all well, 40 not, 41 could not look
+  health               The same as a verdict: which service is unhealthy, and its
+                       last check; exit status 0 all healthy, 40 not,
+                       41 could not check
 
 CM_COMPOSE_FILE and CM_ENV_FILE name the compose file and its env file where they are
 not docker-compose.production.yml and .env.production.
@@ -76,7 +77,7 @@ inspect() {
     docker inspect --type container --format '{{index .Config.Labels "com.docker.compose.service"}}	{{slice .Name 1}}	{{.State.Status}}	{{if .State.Health}}{{.State.Health.Status}}{{else}}-{{end}}	{{.State.ExitCode}}	{{.RestartCount}}	{{.HostConfig.RestartPolicy.Name}}	{{.State.StartedAt}}	{{.Config.Image}}' "$@"
 }
 
-rows() { # fills $rows, or ends: what could not be looked at is not well
+rows() { # fills $rows, or ends: what could not be checked is not healthy
     local name ids
     name=$(project)
     ids=$(containers "$name") || die 41 "the Docker engine does not answer" "docker info"
@@ -95,8 +96,8 @@ status() {
     ' <<<"$rows"
 }
 
-# well STATUS HEALTH EXIT POLICY - a job that ended with 0 is well
-well() {
+# healthy STATUS HEALTH EXIT POLICY - a job that ended with 0 is healthy
+healthy() {
     case $1 in
     running) [ "$2" != unhealthy ] ;;
     exited) [ "$3" = 0 ] && { [ "$4" = no ] || [ -z "$4" ]; } ;;
@@ -113,19 +114,19 @@ health() {
         if [ "$state,$health" = running,starting ]; then
             starting=$((starting + 1))
             say WARN "$service is still starting ($name)"
-        elif ! well "$state" "$health" "$exit" "$policy"; then
+        elif ! healthy "$state" "$health" "$exit" "$policy"; then
             bad=$((bad + 1))
-            say FAIL "$service is not well: $state, health $health, exit code $exit, $restarts restarts ($name)"
+            say FAIL "$service is unhealthy: $state, health $health, exit code $exit, $restarts restarts ($name)"
             docker inspect --type container --format '{{if .State.Health}}{{range .State.Health.Log}}{{println .Output}}{{end}}{{end}}' "$name" |
                 sed -n '/./s/^/       last check: /p' | tail -n 1 >&2
             printf '       look at it: docker logs --tail=200 %s\n' "$name" >&2
         fi
     done <<<"$rows"
     if [ "$bad" -gt 0 ]; then
-        die 40 "$bad of $count containers are not well" "this is one look; \`cm-health --all\` watches for a while"
+        die 40 "$bad of $count containers are unhealthy" "this is one look; \`cm-health --all\` watches for a while"
     fi
     [ "$starting" -eq 0 ] || die 40 "$starting of $count containers are still starting" "look again in a moment"
-    say SUCCESS "$count containers are well at this moment"
+    say SUCCESS "$count containers are healthy at this moment"
 }
 
 logs() {

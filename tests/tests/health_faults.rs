@@ -191,7 +191,7 @@ fn the_preflight_and_the_servers_own_script_see_what_is_wrong() {
             .server("platform", &[&format!("cd platform && bash deploy/vps/deploy.sh {words} 2>&1; echo \"exit $?\"")])
     };
     let said = vps("health");
-    assert!(said.contains("redis is not well: paused") && said.ends_with("exit 40"), "{said}");
+    assert!(said.contains("redis is unhealthy: paused") && said.ends_with("exit 40"), "{said}");
     sandbox.server("platform", &["docker unpause curateme-redis"]);
     let began = Instant::now();
     while !vps("health").ends_with("exit 0") {
