@@ -86,7 +86,7 @@ pub struct RunArgs {
 #[derive(Clone, Debug, clap::Args)]
 pub struct Taking {
     /// Wait this long for the lock, such as 10m; without it, refuse at once, or wait for the rest of
-    /// the lease of a holder that is proved gone
+    /// the lease of a holder that is known to be gone
     #[arg(long, value_name = "TIME", value_parser = length_of_time)]
     pub wait: Option<Duration>,
 
