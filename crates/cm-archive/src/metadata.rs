@@ -42,7 +42,7 @@ pub fn parse(metadata: &str) -> Result<Described, String> {
     let mut parsed: Map<String, Value> = serde_json::from_str(metadata).map_err(|error| error.to_string())?;
     let document = |value: Value| match Bson::try_from(value) {
         Ok(Bson::Document(document)) => Ok(document),
-        Ok(other) => Err(format!("{other} is no document")),
+        Ok(other) => Err(format!("{other} is not a document")),
         Err(error) => Err(error.to_string()),
     };
     let options = parsed.remove("options").filter(|options| !options.is_null()).map(document).transpose()?;

@@ -134,7 +134,7 @@ impl<'a> Checkout<'a> {
         let output = self.host.script(HEAD, [self.host.path(&self.path)]).output().await?;
         match output.success() {
             true => Ok(Some(output.text().trim().to_owned()).filter(|head| !head.is_empty())),
-            false => Err(self.failed("cannot be looked at", &output.stderr)),
+            false => Err(self.failed("cannot be read", &output.stderr)),
         }
     }
 

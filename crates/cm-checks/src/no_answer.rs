@@ -123,7 +123,7 @@ impl NoAnswer {
             NoAnswer::Broken => "the connection broke",
             NoAnswer::CertificateExpired => "the certificate is not valid at this time",
             NoAnswer::CertificateName => "the certificate is for another name",
-            NoAnswer::CertificateUntrusted => "nobody trusted signed the certificate",
+            NoAnswer::CertificateUntrusted => "the certificate is not signed by a trusted authority",
             NoAnswer::Certificate => "the certificate is not valid",
             NoAnswer::Tls => "no TLS connection",
             NoAnswer::Dns => "the name does not resolve on this machine",

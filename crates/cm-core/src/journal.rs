@@ -41,8 +41,8 @@ impl Journal {
     /// [`Exit::Usage`] for what is no run's id.
     pub fn named(id: &str) -> Result<Self> {
         if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') {
-            return Err(Failure::new(Exit::Usage, "usage.run", format!("{id:?} is no run id"))
-                .hint("a run id looks like 01980e5c-7b1a-7c3e-8a52-2f6f8f1f2a10; `cm-record history` shows them"));
+            return Err(Failure::new(Exit::Usage, "usage.run", format!("{id:?} is not a valid run ID"))
+                .hint("a run ID looks like 01980e5c-7b1a-7c3e-8a52-2f6f8f1f2a10; `cm-record history` shows them"));
         }
         Ok(Journal::of(id))
     }
@@ -92,7 +92,7 @@ impl Journal {
         let missing = || {
             let message = format!("the journal of this run is not there: {}", self.dir.display());
             Failure::new(Exit::BadInput, "journal.missing", message).hint(
-                "it is on the machine that began the run, for whoever began it; cm-rollback without --run goes back by \
+                "it is on the machine that began the run, for whoever began it; cm-rollback without --run rolls back by \
                  what the servers know",
             )
         };

@@ -519,7 +519,7 @@ fn keep(run: &Run, step: Step) {
         return;
     }
     if let Err(failure) = Journal::of(run.doc.run_id()).keep(&run.doc, step) {
-        run.log.warn(format!("{failure}; going on without it"));
+        run.log.warn(format!("{failure}; continuing without it"));
     }
 }
 

@@ -70,7 +70,7 @@ impl Watch {
             read_at: Duration::ZERO,
             only_readings_lack: false,
             missing_since: None,
-            pending: Cause { code: "no-data", message: "not looked at yet".to_owned(), ..Cause::default() },
+            pending: Cause { code: "no-data", message: "not checked yet".to_owned(), ..Cause::default() },
             blind: true,
             readings: 0,
             timeline: Vec::new(),
@@ -167,7 +167,7 @@ impl Watch {
     /// Notes that a reading could not be made. The good readings before it count no more.
     pub fn could_not_look(&mut self, now: Duration, why: &str) {
         if self.is_open() {
-            self.reset(cause("no-data", format!("could not be looked at: {why}")));
+            self.reset(cause("no-data", format!("could not be checked: {why}")));
             self.blind = true;
             self.note(now);
         }

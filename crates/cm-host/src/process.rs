@@ -226,6 +226,6 @@ fn lost(host: &str, error: openssh::Error) -> Failure {
         format!("the connection to host {host:?} was lost while a command ran there"),
     )
     .source(error)
-    .hint("the command may have gone on there; look at the host before you try again")
+    .hint("the command may still be running there; look at the host before you try again")
     .retryable()
 }

@@ -302,7 +302,7 @@ impl JsonSchema for Pattern {
 impl<'de> Deserialize<'de> for Pattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let wrong = |error| D::Error::custom(format!("{text:?} is no regular expression: {error}"));
+        let wrong = |error| D::Error::custom(format!("{text:?} is not a valid regular expression: {error}"));
         Regex::new(&text).map(Pattern).map_err(wrong)
     }
 }
@@ -448,7 +448,7 @@ mod tests {
     #[test]
     fn what_cannot_be_sent_or_matched_is_refused_where_it_stands() {
         for (lines, wanted) in [
-            ("status = 200\nmatches = \"(\"", "is no regular expression"),
+            ("status = 200\nmatches = \"(\"", "is not a valid regular expression"),
             ("status = 200\nmethod = \"FETCH\"", "unknown variant `FETCH`"),
             ("status = 200\nseverity = \"P9\"", "unknown variant `P9`"),
             ("status = 200\ntimeout = \"soon\"", "is not a length of time"),

@@ -253,7 +253,7 @@ impl Reader<'_> {
         for wanted in service.depends_on.iter().chain(built) {
             if !names().any(|name| name == wanted) {
                 let at = &all.get(&service.name).unwrap_or(all).at;
-                let message = format!("the service {:?} needs {wanted:?}, which is no service", service.name);
+                let message = format!("the service {:?} needs {wanted:?}, which is not a service", service.name);
                 return Err(self
                     .loader
                     .failure("compose.unknown-service", at, message)
