@@ -1,7 +1,7 @@
 //! What ran after one release and after another, on every host. A release names only the
 //! services it touched, so what ran is added up from the ledger's begin.
 
-use crate::history::{begin, read_all};
+use crate::history::{begin, local, read_all};
 use crate::show::{find, image_id};
 use cm_core::{Io, Result, table};
 use cm_ledger::{Ledger, Record, ServiceState};
@@ -44,7 +44,7 @@ pub async fn diff(project: &Project, runs: [&str; 2], as_json: bool, io: &Io) ->
 
 fn headline(record: &Record) -> String {
     let commit = begin(&record.commit, 12);
-    format!("{}: {commit}, {} at {} by {}", record.id, record.verdict.word(), begin(&record.at, 19), record.actor)
+    format!("{}: {commit}, {} at {} by {}", record.id, record.verdict.word(), local(&record.at), record.actor)
 }
 
 fn record<'a>(ledgers: &'a [(String, Ledger)], id: &str) -> Option<&'a Record> {

@@ -3,8 +3,10 @@
 use crate::abandoned;
 use cm_core::{Io, Result};
 use cm_host::{Target, connect_all};
-use cm_ledger::{Ledger, Record};
+use cm_ledger::{Ledger, Record, Verdict};
 use cm_project::Project;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
 /// Lists the newest releases of every host.
@@ -39,12 +41,31 @@ fn row(host: &str, record: &Record) -> [String; 7] {
     [
         host.to_owned(),
         record.id.clone(),
-        begin(&record.at, 19),
-        begin(&record.commit, 12),
+        local(&record.at),
+        begin(tried(record), 12),
         record.verdict.word().to_owned(),
         record.actor.clone(),
         services.join(","),
     ]
+}
+
+/// The commit that a release tried: the record of one that was rolled back or interrupted has the
+/// one that runs since in the place of its own. A rollback that a person asked for tried its target.
+pub fn tried(record: &Record) -> &str {
+    let mut attempted =
+        record.attempted.values().map(|state| state.commit.as_str()).filter(|commit| !commit.is_empty());
+    attempted.next().filter(|_| !is_asked_for(record)).unwrap_or(&record.commit)
+}
+
+/// Whether it is a rollback that a person asked for, and no deployment.
+pub fn is_asked_for(record: &Record) -> bool {
+    !record.took_back.is_empty() || (record.verdict == Verdict::RolledBack && record.cause.is_none())
+}
+
+/// A time of a record for people: local, with its offset from UTC. What is not a time stays as it is.
+pub fn local(at: &str) -> String {
+    let time = at.parse::<Timestamp>().map(|at| at.to_zoned(TimeZone::system()));
+    time.map_or_else(|_| at.to_owned(), |time| time.strftime("%Y-%m-%d %H:%M:%S %:z").to_string())
 }
 
 /// The ledgers of all hosts, by host.
@@ -65,4 +86,36 @@ pub async fn read_all(project: &Project, io: &Io) -> Result<Vec<(String, Ledger)
         ledgers.push((host.name().to_owned(), ledger));
     }
     Ok(ledgers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cm_ledger::ServiceState;
+
+    fn state(commit: &str) -> ServiceState {
+        ServiceState { commit: commit.to_owned(), ..ServiceState::default() }
+    }
+
+    #[test]
+    fn a_release_that_was_rolled_back_shows_the_commit_it_tried() {
+        let mut record = Record::new("1", "ada", "main", "good");
+        assert_eq!(row("h", &record)[3], "good");
+        (record.verdict, record.cause) = (Verdict::RolledBack, Some("web is not healthy".to_owned()));
+        record.services = [("web".to_owned(), state("good"))].into();
+        record.attempted = [("new".to_owned(), state("")), ("web".to_owned(), state("bad"))].into();
+        assert_eq!(row("h", &record)[3], "bad");
+        record.verdict = Verdict::Failed;
+        assert_eq!(row("h", &record)[3], "bad", "a rollback that failed");
+        record.took_back = vec!["0".to_owned()];
+        assert_eq!(row("h", &record)[3], "good", "a rollback that a person asked for");
+    }
+
+    #[test]
+    fn a_time_says_how_far_from_utc_it_is_and_is_the_same_moment() {
+        let shown = local("2026-05-04T09:30:00.123Z");
+        let read = jiff::fmt::strtime::parse("%Y-%m-%d %H:%M:%S %:z", &shown).and_then(|time| time.to_timestamp());
+        assert_eq!(read.expect(&shown).to_string(), "2026-05-04T09:30:00Z");
+        assert_eq!(local("yesterday"), "yesterday");
+    }
 }

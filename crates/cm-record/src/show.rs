@@ -1,6 +1,6 @@
 //! One release, on every host that has it.
 
-use crate::history::{begin, read_all};
+use crate::history::{begin, local, read_all, tried};
 use cm_core::{Exit, Failure, Io, Result, table};
 use cm_ledger::{Ledger, Record};
 use cm_project::Project;
@@ -51,10 +51,11 @@ fn head(host: &str, record: &Record) -> String {
     let rows = [
         ("host", host.to_owned()),
         ("release", record.id.clone()),
-        ("at", record.at.clone()),
+        ("at", local(&record.at)),
         ("by", record.actor.clone()),
         ("branch", record.branch.clone()),
-        ("commit", record.commit.clone()),
+        ("commit", tried(record).to_owned()),
+        ("runs now", if tried(record) == record.commit { String::new() } else { record.commit.clone() }),
         ("verdict", record.verdict.word().to_owned()),
         ("cause", some(&record.cause)),
         ("backup", some(&record.backup)),
@@ -111,8 +112,9 @@ mod tests {
         record.services.insert("web".to_owned(), state("aaaa"));
         record.attempted.insert("web".to_owned(), state("bbbb"));
         let text = text(&[("h", &record)]);
-        assert!(text.starts_with("host     h\nrelease  1\n"), "{text}");
-        assert!(text.contains("cause    it was slow"), "{text}");
+        assert!(text.contains("commit    bbbb\nruns now  0123456789abcdef"), "{text}");
+        assert!(text.starts_with("host      h\nrelease   1\n"), "{text}");
+        assert!(text.contains("cause     it was slow"), "{text}");
         assert!(text.ends_with("web      aaaa           aaaa  tried bbbb"), "{text}");
         assert!(!text.contains("backup"), "{text}");
     }

@@ -1,6 +1,6 @@
 //! Why a service runs what it runs: the release that put it there, on every host that has it.
 
-use crate::history::{begin, read_all};
+use crate::history::{begin, local, read_all};
 use crate::show::image_id;
 use cm_core::{Exit, Failure, Io, Result, table};
 use cm_ledger::{Ledger, Record, ServiceState};
@@ -84,14 +84,14 @@ fn text(host: &str, answer: &Answer, service: &str) -> String {
         ("commit", state.commit.clone()),
         ("image", format!("{} {}", state.image, image_id(&state.image_id)).trim().to_owned()),
         ("release", last.id.clone()),
-        ("at", last.at.clone()),
+        ("at", local(&last.at)),
         ("by", format!("{}, branch {}", last.actor, last.branch)),
         ("verdict", last.verdict.word().to_owned()),
     ]);
     rows.extend(last.cause.clone().map(|cause| ("cause", cause)));
     rows.extend(last.taken_back.get(service).map(|why| ("rolled back", why.clone())));
     if since.id != last.id {
-        rows.push(("unchanged since", format!("{}, {} by {}", since.id, begin(&since.at, 19), since.actor)));
+        rows.push(("unchanged since", format!("{}, {} by {}", since.id, local(&since.at), since.actor)));
     }
     let reasons = reasons(answer, service);
     let known = if reasons.is_empty() { vec!["not recorded".to_owned()] } else { reasons };
