@@ -3,19 +3,23 @@
 //! so `acquire` starts a small holder in a session of its own, which keeps the kernel lock,
 //! renews the leases, and ends when the owner does or `release` asks it to.
 
-use crate::args::AcquireArgs;
+use crate::args::{AcquireArgs, Where};
 use crate::breaking;
 use crate::place::Place;
 use crate::wait;
-use cm_core::{CommonArgs, Done, Exit, Failure, Io, Log, OrFail, Result, Run, Signals, parse_strict};
+use cm_core::{
+    CommonArgs, Done, Exit, Failure, Io, Journal, Log, OrFail, Result, Run, Signals, parse_strict, write_whole,
+};
 use cm_lease::{Held, Life, Process, Record, local};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -51,6 +55,10 @@ pub async fn acquire(common: &CommonArgs, args: &AcquireArgs, run: &mut Run) -> 
     record.reason = args.taking.reason.clone();
     let order = Order { place, record, wait: args.taking.wait, owner };
     let record = start_holder(&order).await?;
+    if let Err(failure) = remember(run.doc.run_id(), &order.place.file) {
+        breaking::end(&record.process).await?;
+        return Err(failure);
+    }
     let names = order.place.host_names();
     run.doc.set_facts(json!({
         "nonce": record.nonce,
@@ -213,21 +221,41 @@ async fn end_of(process: &Process) {
     }
 }
 
+/// What the journal of a run calls the path of the lock file that was taken for it.
+const FILE_OF_RUN: &str = "lock-file";
+
+fn remember(run_id: &str, file: &Path) -> Result<()> {
+    let journal = Journal::of(run_id);
+    let written = write_whole(journal.dir(), FILE_OF_RUN, file.as_os_str().as_bytes());
+    written.or_fail(Exit::Config, "journal.write", format!("cannot write the journal in {}", journal.dir().display()))
+}
+
+/// The lock file of a run, by this machine alone: whose process is ended is nothing that a document
+/// decides, because anybody may have written it and the files that it names.
+fn file_of(common: &CommonArgs, run_id: &str) -> Result<PathBuf> {
+    match fs::read(Journal::of(run_id).dir().join(FILE_OF_RUN)) {
+        Ok(path) => Ok(PathBuf::from(OsString::from_vec(path))),
+        Err(_) => Ok(Place::new(common, &Where { file: None, host: Vec::new(), local: true })?.file),
+    }
+}
+
 /// Ends the holder that `acquire` of this run started, whatever became of the run.
 ///
 /// # Errors
-/// [`Exit::LockHeld`] if the holder does not end.
-pub async fn release(run: &mut Run) -> Result<Done> {
+/// [`Exit::LockHeld`] if the holder does not end; those of reading `cm.toml` if this machine has no
+/// journal of the run.
+pub async fn release(common: &CommonArgs, run: &mut Run) -> Result<Done> {
     let Some(facts) = run.doc.facts("lock").cloned() else {
         return Ok(Done::skipped("no lock was acquired in this run"));
     };
     let text = |key: &str| facts.get(key).and_then(Value::as_str);
-    let (Some(nonce), Some(file)) = (text("nonce"), text("file")) else {
+    let (Some(nonce), Some(_)) = (text("nonce"), text("file")) else {
         return Ok(Done::skipped("the lock of this run was released already"));
     };
-    let record = local::holder_of(Path::new(file), nonce);
+    let file = file_of(common, run.doc.run_id())?;
+    let record = local::holder_of(&file, nonce);
     if run.dry_run() {
-        return Ok(Done::ok(format!("would give back {file}")));
+        return Ok(Done::ok(format!("would give back {}", file.display())));
     }
     let done = match &record {
         Some(record) => {

@@ -64,7 +64,7 @@ impl cm_core::Tool for Tool {
 
     async fn run(args: Args, run: &mut Run) -> Result<Done> {
         match &args.command {
-            Some(Command::Release) => detached::release(run).await,
+            Some(Command::Release) => detached::release(&args.common, run).await,
             _ if run.doc.status() != Status::Ok => Ok(Done::refused("an earlier stage failed")),
             Some(Command::Acquire(flags)) => detached::acquire(&args.common, flags, run).await,
             _ => check(&args.common, run).await,

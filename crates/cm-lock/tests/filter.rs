@@ -69,6 +69,49 @@ fn acquired_checked_and_released_by_one_pipe() {
 }
 
 #[test]
+fn release_ends_no_process_of_a_file_that_only_the_document_names() {
+    let world = World::new();
+    let (owner, mut bystander) = (Owner::new(), Owner::new());
+    let acquired = feed(world.lock("ada@laptop", &["acquire", "--owner-pid", &owner.pid()]), &document("ok"));
+    assert!(acquired.status.success(), "{}", stderr(&acquired));
+    // A record like the holder's own, of a process that has nothing to do with it.
+    let holder = |lock: &std::path::Path| {
+        let mut path = lock.as_os_str().to_owned();
+        path.push(format!(".holder-{}", rustix::process::geteuid().as_raw()));
+        std::path::PathBuf::from(path)
+    };
+    let bytes = fs::read(holder(&world.lock_file("ada@laptop"))).expect("the holder's record");
+    let mut record: Value = serde_json::from_slice(&bytes).expect("JSON");
+    let stat = fs::read_to_string(format!("/proc/{}/stat", bystander.pid())).expect("stat");
+    let start = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(19)).expect("a start time");
+    record["process"]["pid"] = bystander.0.id().into();
+    record["process"]["start"] = start.parse::<u64>().expect("a number").into();
+    fs::write(holder(&world.path("planted.lock")), record.to_string()).expect("write");
+    let mut forged = out(&acquired);
+    forged["facts"]["lock"]["file"] = json!(world.path("planted.lock"));
+    for run in ["01980e5c-7b1a-7c3e-8a52-2f6f8f1f2a10", "01980e5c-7b1a-7c3e-8a52-2f6f8f1f2aff"] {
+        forged["run"]["id"] = run.into();
+        let released = feed(world.lock("ada@laptop", &["release"]), forged.to_string().as_bytes());
+        assert!(released.status.success(), "{}", stderr(&released));
+        assert!(bystander.0.try_wait().expect("wait").is_none(), "a process that the document chose was ended");
+    }
+    world.assert_free("ada@laptop");
+}
+
+#[test]
+fn a_lock_file_that_was_named_is_released_without_naming_it_again() {
+    let world = World::new();
+    let owner = Owner::new();
+    let file = world.path("named.lock").display().to_string();
+    let arguments = ["acquire", "--local", "--file", &file, "--owner-pid", &owner.pid()];
+    let acquired = feed(world.lock("ada@laptop", &arguments), &document("ok"));
+    assert!(acquired.status.success(), "{}", stderr(&acquired));
+    let released = feed(world.lock("ada@laptop", &["release"]), &acquired.stdout);
+    assert_eq!(out(&released)["stages"][1]["status"], "ok", "{}", stderr(&released));
+    assert_eq!(world.status("ada@laptop", &["--local", "--file", &file])["local"]["state"], "free");
+}
+
+#[test]
 fn the_owners_end_frees_the_lock() {
     let world = World::new();
     let owner = Owner::new();
