@@ -4,6 +4,9 @@
 //! fails nothing and delays little. The webhook's address is a secret.
 
 mod line;
+mod urls;
+
+pub use urls::{plain, plain_all};
 
 use cm_core::{Document, Exit, Failure, Journal, Log, Result, add_secret, private_dir, write_whole};
 use cm_http::{Client, Request};

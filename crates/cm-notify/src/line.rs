@@ -1,6 +1,7 @@
 //! A message's text, in the runbook's words and Slack's markup. Pure.
 
 use crate::Message;
+use crate::urls::{plain, without_user_info};
 use cm_core::{Action, Document, redact};
 use cm_project::Project;
 use jiff::Timestamp;
@@ -20,8 +21,9 @@ pub fn of(project: &Project, doc: &Document, message: &Message<'_>) -> String {
     };
     let link =
         link.map(|link| link.replace("{commit}", doc.commit().unwrap_or_default()).replace("{run}", doc.run_id()));
-    let link = link.map_or(String::new(), |link| format!("\n{}", escape(&link)));
-    redact(&format!("{}{link}", subject.say(message))).into_owned()
+    // Its query is what somebody wrote to be sent.
+    let link = link.map_or(String::new(), |link| format!("\n{}", escape(&without_user_info(&link))));
+    redact(&format!("{}{link}", plain(&subject.say(message)))).into_owned()
 }
 
 struct Subject {
@@ -153,6 +155,16 @@ mod tests {
             "Rolling back to previous version `fedcba9` — investigating: web of shop — commit `0123456`, \
              rolled back, healthy and verified after 0 s. Where else to go: `cm-rollback --list`"
         );
+    }
+
+    #[test]
+    fn what_urls_hold_beside_host_and_path_is_not_told() {
+        let reason = "https://ada:s3cret@shop.example/health?token=s3cret answered 500";
+        for message in [Message::Failed { reason }, Message::VerificationFailed { reason, severity: None }] {
+            let text = say("[notify]\nlink = \"https://ada:s3cret@git.example/c?id={commit}\"", &["web"], message);
+            assert!(text.contains(": https://shop.example/health answered 500. To roll back"), "{text}");
+            assert!(text.ends_with("\nhttps://git.example/c?id=0123456789abcdef"), "{text}");
+        }
     }
 
     #[test]
