@@ -109,6 +109,53 @@ fn a_failing_program_writes_its_document_and_then_exits_with_its_code() {
 }
 
 #[test]
+fn the_document_of_another_project_is_refused_by_every_program() {
+    let configuration = "project = \"shop\"\n[compose]\nfiles = [\"compose.yml\"]\n[hosts.h]\naddress = \"ada@nowhere.invalid\"\n[backup]\nservice = \"db\"\nuri_env = \"URI\"\ndatabase = \"shop\"\ndirectory = \"/backups\"\n";
+    let home = Home::new();
+    std::fs::write(home.path().join("tmp/cm.toml"), configuration).expect("write");
+    std::fs::write(home.path().join("tmp/compose.yml"), "services: {web: {image: web}, db: {image: mongo}}\n")
+        .expect("write");
+    for arguments in [
+        &["-C", "tmp", "init", "-q"][..],
+        &[
+            "-C",
+            "tmp",
+            "-c",
+            "user.name=ada",
+            "-c",
+            "user.email=ada@example.org",
+            "commit",
+            "-q",
+            "--allow-empty",
+            "-m",
+            "x",
+        ],
+    ] {
+        home.run("git", arguments, "", None).assert().success();
+    }
+    let mut document = sample_document();
+    document["project"] = "other".into();
+    let failed = json!({"stage": "cm-build", "code": "build.failed", "message": "m", "causes": [], "hint": null, "retryable": false, "exit": 30});
+    for program in ALL {
+        let mut document = document.clone();
+        let mut arguments: &[&str] = &[];
+        if program == "cm-rollback" {
+            document["status"] = "failed".into();
+            document["error"] = failed.clone();
+            document["undo"] = json!([{"kind": "release", "host": "h", "from": "", "to": document["commit"], "services": {"web": {}}}]);
+            arguments = &["--on-failure"];
+        }
+        let answer = home.run(program, arguments, "tmp", Some(document.to_string().as_bytes()));
+        answer.assert().append_context("program", program).code(4).stderr(contains("is of project \"other\""));
+        let out = answer.document();
+        assert_eq!((&out["status"], &out["stages"][0]["status"]), (&json!("failed"), &json!("failed")), "{program}");
+        if program != "cm-rollback" {
+            assert_eq!((&out["error"]["code"], &out["error"]["exit"]), (&json!("input.name"), &json!(4)), "{program}");
+        }
+    }
+}
+
+#[test]
 fn a_closed_pipe_ends_a_program_without_a_panic() {
     let home = Home::new();
     let script =

@@ -106,6 +106,7 @@ impl Plan {
             },
             (_, to) => {
                 let project = Project::load(&flags.common)?;
+                project.check_project(&run.doc)?;
                 if run.started_here {
                     run.doc.set_target(&project.name(), Some(&project.branch()), None);
                 }

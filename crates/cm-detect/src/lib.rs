@@ -78,6 +78,7 @@ impl cm_core::Tool for Tool {
     async fn run(args: Args, run: &mut Run) -> Result<Done> {
         let notes = Notes::new(&run.log);
         let opened = open(&args)?;
+        opened.0.check_project(&run.doc)?;
         // Looked for while the rest is found out: it costs what the working tree holds.
         let scan = args.repo.is_none().then(|| Scan::start(&opened.1));
         let detection = Detection::new(&args, opened, run.doc.commit(), &notes).await?;

@@ -5,7 +5,7 @@
 
 use crate::args::{AcquireArgs, Where};
 use crate::breaking;
-use crate::place::Place;
+use crate::place::{self, Place};
 use crate::wait;
 use cm_core::{
     CommonArgs, Done, Exit, Failure, Io, Journal, Log, OrFail, Result, Run, Signals, parse_strict, write_whole,
@@ -45,6 +45,7 @@ struct Order {
 pub async fn acquire(common: &CommonArgs, args: &AcquireArgs, run: &mut Run) -> Result<Done> {
     let owner = owner(args.owner_pid)?;
     let place = Place::new(common, &args.place)?;
+    place::check_project(common, &run.doc)?;
     if run.dry_run() {
         return Ok(Done::ok(format!("would hold {}", place.describe())));
     }

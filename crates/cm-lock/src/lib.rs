@@ -78,6 +78,7 @@ async fn check(common: &CommonArgs, run: &mut Run) -> Result<Done> {
         return Ok(Done::skipped("a dry run needs no lock"));
     }
     let place = Place::of_run(common, &run.doc)?;
+    place::check_project(common, &run.doc)?;
     let hosts = place.connect(&run.log).await?;
     let project = place.project.as_deref().unwrap_or_default();
     match Guard::inside(project, &place.file, &hosts, &(&*run).into()).await? {

@@ -119,6 +119,14 @@ impl Place {
     }
 }
 
+/// Refuses the document of another project than that of `cm.toml`.
+///
+/// # Errors
+/// [`Exit::BadInput`].
+pub fn check_project(common: &CommonArgs, document: &Document) -> Result<()> {
+    find_project(common).map_or(Ok(()), |project| project.check_project(document))
+}
+
 /// The project, without its compose file where that has no say in the project's name.
 fn find_project(common: &CommonArgs) -> Result<Project> {
     let start = common.directory.clone().unwrap_or_else(|| PathBuf::from("."));

@@ -3,7 +3,7 @@
 //! environment is in it.
 
 use crate::Project;
-use cm_core::{CommonArgs, Document, Result};
+use cm_core::{CommonArgs, Document, Exit, Failure, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,11 +77,29 @@ impl Project {
     /// The project of a run: what its document knows of the hosts' own Compose counts.
     ///
     /// # Errors
-    /// As [`Project::load`].
+    /// As [`Project::load`]; [`Exit::BadInput`] for the document of another project.
     pub fn of_run(common: &CommonArgs, doc: &Document) -> Result<Self> {
         let mut project = Project::load(common)?;
+        project.check_project(doc)?;
         project.effective = EffectiveHost::known(doc);
         Ok(project)
+    }
+
+    /// Refuses the document of another project: its plan is not for the hosts of this `cm.toml`. Where that
+    /// does not name the project, nothing says that another name is another one.
+    ///
+    /// # Errors
+    /// [`Exit::BadInput`].
+    pub fn check_project(&self, doc: &Document) -> Result<()> {
+        match (doc.project(), self.config.project.as_deref()) {
+            (Some(other), Some(own)) if other != own => {
+                let message =
+                    format!("the document is of project {other:?}, and cm.toml is of {own:?}; nothing was done");
+                Err(Failure::new(Exit::BadInput, "input.name", message)
+                    .hint(format!("work in the directory of {other:?}, or begin anew: cm-detect </dev/null")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What the Compose of `host` says, if it was asked in this run.
