@@ -3,25 +3,35 @@
 //! and failures are those of `cm-document`, under one roof with the rest here. It knows no
 //! network, no Docker and no configuration file.
 
+mod args;
+mod command_line;
+mod done;
+mod filter;
 mod input;
 mod journal;
 mod log;
+mod output;
 mod redact;
 mod signal;
 mod table;
 mod tool;
 
+pub use args::CommonArgs;
 pub use cm_document::{
     Action, BranchName, CommitId, Document, Exit, Failure, HostName, MAX_BYTES, OrFail, Part, ProjectName, Reason,
     Result, RunError, RunId, SCHEMA, Service, ServiceName, Skip, Stage, StageStatus, Status, Step, all_healthy, codes,
     cut, decapitalized, facts, parse_strict, plural, time,
 };
+pub use command_line::{COMPLETE, command, introduction};
+pub use done::Done;
+pub use filter::{interruption, main};
 pub use journal::{Journal, private_dir, runtime_dir, state_dir, write_whole};
 pub use log::{Format, Level, Log, clean};
+pub use output::Io;
 pub use redact::{add_secret, hide, redact};
 pub use signal::{Signals, Stop, is_ignored};
 pub use table::table;
-pub use tool::{Accepts, COMPLETE, CommonArgs, Done, Io, Run, Tool, command, interruption, introduction, main};
+pub use tool::{Accepts, Run, Tool};
 
 /// Who deploys: `$CM_ACTOR`, else `USER@HOSTNAME`.
 pub fn actor() -> String {

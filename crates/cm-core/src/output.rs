@@ -1,0 +1,46 @@
+//! What a program writes to stdout: in whole or not at all, and never a secret.
+
+use crate::log::Log;
+use crate::redact::redact;
+use crate::{Exit, Failure, Result};
+use serde_json::Value;
+use std::io::{IsTerminal, Write};
+
+/// stdout and stderr of a use that is no filter.
+#[derive(Debug)]
+pub struct Io {
+    /// Messages for people.
+    pub log: Log,
+}
+
+impl Io {
+    /// Writes `text` and a newline to stdout, without secrets and without what a terminal would obey:
+    /// part of it may come from a server.
+    ///
+    /// # Errors
+    /// [`Exit::Undelivered`] if stdout is closed.
+    pub fn print(&self, text: &str) -> Result<()> {
+        write_stdout(&redact(&format!("{}\n", crate::clean(text))))
+    }
+
+    /// Writes JSON to stdout: one line, or indented on a terminal.
+    ///
+    /// # Errors
+    /// As [`Io::print`].
+    pub fn print_json(&self, value: &Value) -> Result<()> {
+        let text = if std::io::stdout().is_terminal() { format!("{value:#}") } else { value.to_string() };
+        self.print(&text)
+    }
+}
+
+/// Writes all of `text`; that nobody reads it is a failure of its own.
+pub(crate) fn write_stdout(text: &str) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| {
+        let hint = match error.kind() {
+            std::io::ErrorKind::BrokenPipe => "the work was done; the program that should read the document is gone",
+            _ => "the work was done; the run's journal has the document as well: look at where stdout goes",
+        };
+        Failure::new(Exit::Undelivered, "output.closed", "cannot write to stdout").cause(error).hint(hint)
+    })
+}
