@@ -1,6 +1,7 @@
 //! A server, as the configuration or a flag names it.
 
-use crate::config::{HostSection, Template};
+use crate::sections::HostSection;
+use crate::value::Template;
 use cm_core::{Exit, Failure, Result};
 
 /// A server. Its address is expanded when it is wanted: a machine that never talks

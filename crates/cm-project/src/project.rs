@@ -8,15 +8,13 @@ use crate::found::{default_files, find, read_config, repository_of};
 use crate::host::HostSpec;
 use crate::nearest;
 use crate::pattern::Patterns;
-use crate::source::{self, Position};
+use crate::references;
 use crate::tracked::Committed;
 use crate::tree::{self, Dir, Place, Tree};
 use cm_core::{CommonArgs, Exit, Failure, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
-use toml::Spanned;
 
 /// A project on this machine.
 #[derive(Clone, Debug)]
@@ -155,7 +153,7 @@ impl Project {
     }
 
     fn checked(self) -> Result<Self> {
-        check_references(&self.config, &self.compose)?;
+        references::check(&self.config, &self.compose)?;
         Ok(self)
     }
 
@@ -383,31 +381,4 @@ fn normal_name(name: &str) -> String {
     let kept = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
     let name: String = name.to_lowercase().chars().filter(kept).collect();
     name.trim_start_matches(['-', '_']).to_owned()
-}
-
-/// Every service and host that `cm.toml` names is there.
-fn check_references(config: &Config, compose: &Compose) -> Result<()> {
-    let (file, text): (Arc<str>, &str) = (config.file.as_str().into(), &config.text);
-    let check = |name: &Spanned<String>, (what, code): (&str, &str), known: Vec<&str>| -> Result<()> {
-        if known.contains(&name.as_ref().as_str()) || name.span().is_empty() {
-            return Ok(());
-        }
-        let at = Position::of_byte(&file, text, name.span().start);
-        let hint = nearest::hint(name.as_ref(), known);
-        Err(source::failure(code, &at, text, format!("there is no {what} {:?}", name.as_ref())).hint(hint))
-    };
-    let hosts = config.hosts.values().flat_map(|host| &host.services);
-    let groups = config.groups.values().flatten();
-    let backup = config.backup.as_ref();
-    let checks = config.verify.checks.iter().filter_map(|check| check.service.as_ref());
-    let checks = checks.chain(config.release.iter().map(|release| &release.service));
-    let services =
-        hosts.chain(groups).chain(config.services.keys()).chain(backup.map(|backup| &backup.service)).chain(checks);
-    for service in services {
-        check(service, ("service", "config.unknown-service"), compose.names())?;
-    }
-    if let Some(host) = backup.and_then(|backup| backup.host.as_ref()) {
-        check(host, ("host", "config.unknown-host"), config.hosts.keys().map(String::as_str).collect())?;
-    }
-    Ok(())
 }

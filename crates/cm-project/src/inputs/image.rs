@@ -1,7 +1,7 @@
 //! The images that the project's services are built into, by all their names, and who
 //! takes something from them or runs them.
 
-use super::build::{BuildInputs, Origin};
+use super::built_from::{BuildInputs, Origin};
 use crate::compose::Service;
 use crate::dockerfile::Step;
 use crate::pattern::UNKNOWN;

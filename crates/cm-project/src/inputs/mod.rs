@@ -3,18 +3,20 @@
 //! touches. Where something cannot be known here, more is taken rather than less.
 
 mod build;
+mod built_from;
 mod directory;
 mod image;
 mod reach;
 pub mod rule;
 mod scope;
+mod walk;
 
 use crate::compose::{Compose, Service};
-use crate::config::ServiceSection;
 use crate::pattern::{Patterns, Source, UNKNOWN};
+use crate::service_section::ServiceSection;
 use crate::template;
 use crate::tree::{self, Kind, Place, Tree};
-use build::{BuildInputs, Origin, Triggers};
+use built_from::{BuildInputs, Origin, Triggers};
 use cm_core::{Action, Failure};
 use image::Built;
 use rule::PathRule;
