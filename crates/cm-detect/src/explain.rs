@@ -1,9 +1,10 @@
 //! `--explain SERVICE`: why something is to be done to a service, in words.
 
 use crate::bases::Base;
-use crate::plan::{Plan, reason};
+use crate::detection::Detection;
+use crate::plan::Plan;
+use crate::reason;
 use crate::repository::short;
-use crate::{Detection, plan};
 use cm_core::{Action, Reason, Service};
 use cm_project::inputs::rule;
 
@@ -88,10 +89,7 @@ fn words(name: &str, other: &str) -> String {
 
 /// A line about a service for the log: its action and its first reason.
 pub fn summary(service: &Service) -> String {
-    let first = service
-        .reasons
-        .iter()
-        .find(|reason| !matches!(reason.rule.as_str(), plan::reason::SELECTED | plan::reason::FULL));
+    let first = service.reasons.iter().find(|reason| !matches!(reason.rule.as_str(), reason::SELECTED | reason::FULL));
     let first = first.or(service.reasons.first()).map(because).unwrap_or_default();
     let more = match service.reasons.len() {
         0 | 1 => String::new(),
