@@ -5,6 +5,7 @@
 
 mod chart;
 mod model;
+mod read;
 mod text;
 
 use base64::Engine;
