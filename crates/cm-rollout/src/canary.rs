@@ -2,7 +2,8 @@
 //! new one are asked the same questions beside each other. Nobody else talks to the new
 //! one then, so that a release that is worse has cost no request.
 
-use crate::{Order, Rollout};
+use crate::order::Order;
+use crate::rollout::Rollout;
 use cm_canary::{Report, Target, Verdict, changes, not_asked, side_by_side};
 use cm_core::{Exit, Failure, Result, Stop, interruption};
 use cm_engine::Container;

@@ -1,6 +1,6 @@
 //! An old container is asked to take no more work before it is stopped, while another one serves.
 
-use crate::Rollout;
+use crate::rollout::Rollout;
 use cm_core::{Exit, Result, Stop};
 use cm_engine::Container;
 use std::time::Duration;

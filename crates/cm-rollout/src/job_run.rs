@@ -6,8 +6,8 @@
 //! written before the container is made. A job that was started and did not come to its end by
 //! itself is not run again unless a person says so: nobody knows how far it got.
 
-use crate::Rollout;
 use crate::job_log::JobLog;
+use crate::rollout::Rollout;
 use cm_core::{Exit, Failure, Result, plural};
 use cm_engine::{Container, JobRun, JobSight, UpOptions};
 use cm_ledger::{JobOutcome, JobState, Ledger, Record, state_dir};

@@ -1,6 +1,6 @@
 //! Containers that stay, and read their files again.
 
-use crate::Rollout;
+use crate::rollout::Rollout;
 use cm_core::{Exit, Result};
 use cm_engine::Container;
 

@@ -1,0 +1,105 @@
+//! The whole change of one host, in its order: what is in the way, what did not run yet,
+//! what is replaced, and what leaves.
+
+use crate::canary::Canaries;
+use crate::collision::{self, Collision};
+use crate::rollout::{Change, Options, Replaced, Rollout};
+use cm_core::{Exit, Result};
+use cm_engine::Container;
+use std::collections::{BTreeMap, BTreeSet};
+
+impl Rollout<'_> {
+    /// Starts or replaces the containers of `change` from the images that are there now, and removes
+    /// those that leave: what holds what another one takes goes first, the others when all the rest is
+    /// there. `before` is what ran; what canaries came to is added to `canaries`, also where it fails.
+    ///
+    /// # Errors
+    /// [`Exit::Unhealthy`] if a new container is not healthy, [`Exit::VerifyFailed`] if its canary
+    /// fails, and then the old ones serve on; [`Exit::Config`], [`Exit::Build`] with Compose's words; [`Exit::LockLost`], [`Exit::Unreachable`].
+    pub async fn replace(
+        &self,
+        change: &Change,
+        before: &[Container],
+        options: Options,
+        canaries: &mut Canaries,
+    ) -> Result<BTreeMap<String, Replaced>> {
+        let services = &change.start;
+        let collisions = collision::collisions(self.config, services, &change.remove, before);
+        let parties = collision::parties(&collisions);
+        let free: Vec<String> = services.iter().filter(|name| !parties.contains(*name)).cloned().collect();
+        let rolling = if options.full { BTreeMap::new() } else { self.rolling(&free, before).await? };
+        let names: Vec<String> = rolling.keys().cloned().collect();
+        let runs = |name: &String| before.iter().any(|container| container.service == *name && container.is_running());
+        let questions = match options.trial {
+            true => self.questions(services, &names, runs, options.full)?,
+            false => BTreeMap::new(),
+        };
+        let later = |name: &String| runs(name) || parties.contains(name);
+        let (running, idle): (Vec<_>, Vec<_>) =
+            services.iter().filter(|name| !names.contains(name)).cloned().partition(later);
+        if !names.is_empty() {
+            // Nothing else meets them: they go at the end.
+            self.clear_trials().await?;
+        }
+        self.finish_renames(services, before).await?;
+        let mut replaced = BTreeMap::new();
+        // What did not run yet may be what the new containers need.
+        let (first, second) = if names.is_empty() { (Vec::new(), services.clone()) } else { (idle, running) };
+        replaced.extend(self.up(&first, options).await?);
+        if options.trial {
+            self.trial(&names, &questions, before, canaries).await?;
+        }
+        self.make_way(&collisions, change).await?;
+        replaced.extend(self.up(&second, options).await?);
+        replaced.extend(self.roll(&names, before, options).await?);
+        self.clear(Exit::Build).await?;
+        self.remove_services(&change.remove, before).await?;
+        Ok(replaced)
+    }
+
+    /// Lets go of what other services take.
+    async fn make_way(&self, collisions: &[Collision<'_>], change: &Change) -> Result<()> {
+        let mut gone = BTreeSet::new();
+        for Collision { holder, taker, name, what } in collisions {
+            if !gone.insert((&holder.id, *name)) {
+                continue;
+            }
+            let host = self.guard.fenced(self.host)?;
+            self.log.info(format!("on {}: {} leaves first: {taker} takes {what}", self.host.name(), holder.name));
+            if change.remove.contains(&holder.service) {
+                cm_engine::remove_containers(&host, std::slice::from_ref(&holder.id), Exit::Build).await?;
+            } else {
+                let name = name.then_some(holder.name.as_str());
+                cm_engine::make_way(&host, &holder.id, name, Exit::Build).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the containers of services that leave.
+    async fn remove_services(&self, services: &[String], before: &[Container]) -> Result<()> {
+        for container in before.iter().filter(|container| services.contains(&container.service)) {
+            let host = self.guard.fenced(self.host)?;
+            self.log.info(format!("on {}: removing {}", self.host.name(), container.name));
+            cm_engine::remove_containers(&host, std::slice::from_ref(&container.id), Exit::Build).await?;
+        }
+        Ok(())
+    }
+
+    /// Compose takes a container that was left under its name on the way for a whole one.
+    async fn finish_renames(&self, services: &[String], before: &[Container]) -> Result<()> {
+        for container in before.iter().filter(|container| services.contains(&container.service)) {
+            let definition = self.config.services.get(&container.service);
+            let Some(name) = definition.and_then(|definition| definition.unfinished_name(&container.name)) else {
+                continue;
+            };
+            // Where the old one is still there, Compose removes one of the two.
+            if before.iter().all(|other| other.name != name) {
+                let host = self.guard.fenced(self.host)?;
+                cm_engine::rename(&host, &container.id, name, Exit::Build).await?;
+                self.log.info(format!("on {}: {} is {name} again", self.host.name(), container.name));
+            }
+        }
+        Ok(())
+    }
+}
