@@ -73,16 +73,7 @@ impl<'a> Observed<'a> {
                 (cm_checkout::State::default(), Some(project.origin()?))
             }
         };
-        for file in &state.upstream {
-            log.warn(format!(
-                "on {}: the repository's {file} differs from the commit before; the host keeps its own",
-                host.name()
-            ));
-        }
-        if !state.modes.is_empty() {
-            let files = state.modes.join(", ");
-            log.warn(format!("on {}: the mode of {files} was changed by hand and becomes the commit's", host.name()));
-        }
+        warn_of_state(host, &state, log);
         if !discard {
             checkout.nothing_lost(&state)?;
         }
@@ -151,6 +142,20 @@ impl<'a> Observed<'a> {
             "image": container.map(|container| &container.image),
             "image_id": container.map(|container| &container.image_id),
         })
+    }
+}
+
+/// Says which files the host keeps its own of, and which modes it does not.
+fn warn_of_state(host: &Host, state: &cm_checkout::State, log: &Log) {
+    for file in &state.upstream {
+        log.warn(format!(
+            "on {}: the repository's {file} differs from the commit before; the host keeps its own",
+            host.name()
+        ));
+    }
+    if !state.modes.is_empty() {
+        let files = state.modes.join(", ");
+        log.warn(format!("on {}: the mode of {files} was changed by hand and becomes the commit's", host.name()));
     }
 }
 

@@ -105,14 +105,7 @@ pub async fn look<'a>(
         }
     }
     let head = head.unwrap_or_default();
-    let (kept, files) = match changed {
-        Some(files) => {
-            let (kept, files): (Vec<_>, Vec<_>) =
-                files.into_iter().partition(|file| project.protected().contains(file));
-            (kept, Some(files))
-        }
-        None => (Vec::new(), None),
-    };
+    let (kept, files) = without_protected(project, changed);
     // Where there is nothing, nothing is replaced.
     let config = match &origin {
         None => config_to_come(project, host, plan, commit).await,
@@ -138,6 +131,14 @@ pub async fn look<'a>(
         basis: basis(plan, &head, &containers, &ledger),
         plan,
     })
+}
+
+/// The files that the host keeps its own of, and those that it gets, if anybody knows which change.
+fn without_protected(project: &Project, changed: Option<Vec<String>>) -> (Vec<String>, Option<Vec<String>>) {
+    let Some(files) = changed else { return (Vec::new(), None) };
+    let protected = project.protected();
+    let (kept, files) = files.into_iter().partition(|file| protected.contains(file));
+    (kept, Some(files))
 }
 
 /// What Compose there makes of the commit's file, which is not there yet.
