@@ -10,10 +10,10 @@ const STOP_LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// SIGTERM first. What is gone already, by whoever's hand, is no error. Unnamed volumes stay.
 const REMOVE: &str = r#"# Removes containers.
-docker stop -- "$@" >/dev/null 2>&1
+stopped=$(docker stop -- "$@" 2>&1 >/dev/null)
 for id do
     said=$(docker rm -- "$id" 2>&1) || { left=$(docker ps -aq --no-trunc --filter "id=$id") && [ -z "$left" ]; } ||
-        { printf '%s\n' "$said" >&2; failed=1; }
+        { printf '%s\n' "$stopped" "$said" >&2; failed=1; }
 done
 exit ${failed:-0}"#;
 

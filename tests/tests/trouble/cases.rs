@@ -238,8 +238,8 @@ pub const OF_THE_ENGINE_AND_FILES: &[Trouble] = &[
         repairs: "rm ~/platform/.git/index.lock",
         call: "cm-build <~/build.json",
         exit: 30,
-        code: "checkout.git",
-        words: "remove ~/platform/.git/index.lock",
+        code: "checkout.blocked",
+        words: ".git/index.lock",
         ..NOTHING
     },
     Trouble {
