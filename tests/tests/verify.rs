@@ -282,7 +282,9 @@ fn a_canary_is_compared_with_what_ran_before() {
     assert!(same.stderr.contains("] Canary  ") && same.stderr.contains("0 of 120 requests failed"), "{}", same.stderr);
     let worse = run(&["--canary"], "/flaky", before.stdout.as_bytes());
     assert_eq!(worse.code, 50, "{worse:?}");
-    assert_eq!(worse.document()["facts"]["verify"]["canary"]["code"], "errors", "{worse:?}");
+    // Requests are sent side by side: which rule of the canary sees it first depends on the order of the answers.
+    let rule = worse.document()["facts"]["verify"]["canary"]["code"].clone();
+    assert!(rule == "errors" || rule == "row", "{worse:?}");
     let broken = run(&["--canary"], "/nowhere", before.stdout.as_bytes());
     assert_eq!(broken.document()["facts"]["verify"]["canary"]["code"], "row", "{broken:?}");
     // Before the build everything may be broken: the deployment may be what mends it.

@@ -181,7 +181,9 @@ fn judge(failures: &[Failure], verdict: &proof::Outside, run: &Run) -> Result<Do
     let hint = "what runs where is above and in facts.rollback of the document. Next: look (`cm-health --all </dev/null`), then \
         `cm-rollback </dev/null` again, or to another release: `cm-rollback --list`, `cm-rollback --to RELEASE </dev/null`";
     if let Some(first) = failures.first() {
-        return Err(Failure { exit: Exit::RollbackFailed, ..first.clone() }.hint(hint));
+        // The same containers, on the way back.
+        let code = if first.code == "build.remove" { "rollback.remove".to_owned() } else { first.code.clone() };
+        return Err(Failure { exit: Exit::RollbackFailed, code, ..first.clone() }.hint(hint));
     }
     if let proof::Outside::Failing(checks) = verdict {
         let message = format!("rolled back and healthy, but these checks fail: {}", checks.join(", "));
