@@ -37,9 +37,9 @@ needed_by_tests=(
   openssl:openssl # certificates for checks to distrust
   mandoc:mandoc   # two readers of manual pages, which must both be content
   man:man-db
-  sudo:sudo # one lock, two users
+  sudo:sudo              # one lock, two users
   busybox:busybox-static # a server with the commands of a small system
-  bash:bash # three shells that complete names,
+  bash:bash              # three shells that complete names,
   zsh:zsh
   fish:fish
   script:bsdutils   # and a terminal that nobody sits at
