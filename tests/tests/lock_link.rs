@@ -39,7 +39,8 @@ impl Asking {
         for name in ["in", "go", "code"] {
             let _old = fs::remove_file(at(name));
         }
-        fs::write(at("work/document"), sample_document().to_string().replace("\"h\"", "\"platform\"")).expect("write");
+        let document = sample_document().to_string().replace("\"h\"", "\"platform\"").replace("\"shop\"", "\"link\"");
+        fs::write(at("work/document"), document).expect("write");
         let script = "touch ../in; while [ ! -e ../go ]; do sleep 0.05; done; cm-lock <document >/dev/null; echo $? >../code.new; mv ../code.new ../code";
         let mut command = laptop.command("cm-lock", &["run", "--", "sh", "-c", script]);
         // A group of its own, so that all of it can sleep.

@@ -61,7 +61,7 @@ pub fn judge(facts: &Facts, expected: &Expected<'_>) -> Vec<Finding> {
     if facts.get("no-checkout").is_some() {
         return vec![to_be_made(facts, expected)];
     }
-    if facts.get("head").is_none() {
+    if facts.get("head").is_none() && facts.get("unborn").is_none() {
         let why = facts.get("head-error").unwrap_or("no answer");
         let finding = Finding::fail(Exit::Config, &needs::CHECKOUT, format!("{path} is not a usable checkout: {why}"));
         let hint = match why.contains("dubious ownership") {
@@ -72,6 +72,10 @@ pub fn judge(facts: &Facts, expected: &Expected<'_>) -> Vec<Finding> {
     }
     let mut findings = expected.moving.to_vec();
     findings.extend(fetching(facts, expected));
+    if facts.get("unborn").is_some() {
+        let message = format!("{path} has its repository and no files yet: what made it was ended before it was done");
+        findings.push(Finding::warn(&needs::CHECKOUT, message).hint("this deployment goes on there"));
+    }
     // `HEAD`: none is checked out.
     let branch = facts.get("branch").filter(|branch| !["HEAD", expected.branch].contains(branch));
     if let Some(branch) = branch {
@@ -121,8 +125,8 @@ fn to_be_made(facts: &Facts, expected: &Expected<'_>) -> Finding {
 /// Judges the files that are the server's own.
 pub fn files(facts: &Facts, expected: &Expected<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let is_brought =
-        |path: &str| facts.get("no-checkout").is_some() && expected.brought.iter().any(|brought| brought == path);
+    let is_new = facts.get("no-checkout").or(facts.get("unborn")).is_some();
+    let is_brought = |path: &str| is_new && expected.brought.iter().any(|brought| brought == path);
     if let (Some(file), None) = (expected.env_file.filter(|file| !is_brought(file)), facts.get("env-file")) {
         let why = facts.get("env-file-error").unwrap_or("not there");
         let finding = Finding::fail(Exit::Config, &needs::ENV_FILE, format!("{file} in {}: {why}", expected.checkout));

@@ -264,6 +264,18 @@ mod tests {
     }
 
     #[test]
+    fn a_checkout_whose_making_was_ended_is_gone_on_with() {
+        let unborn = [
+            ("head=abc\n", "unborn=yes\nhead-error=fatal: ambiguous argument 'HEAD'\n"),
+            ("branch=develop", "branch-error=fatal: ambiguous argument 'HEAD'"),
+            ("protected=Caddyfile", "protected-missing=Caddyfile"),
+        ];
+        assert_eq!(found(&unborn, 0.0), [("checkout", Weight::Warn, 0)], "the commit brings a Caddyfile");
+        let broken = [("head=abc\n", "head-error=fatal: bad object HEAD\n")];
+        assert_eq!(found(&broken, 0.0), [("checkout", Weight::Fail, 6)]);
+    }
+
+    #[test]
     fn what_the_commit_does_not_bring_has_to_be_there() {
         let change =
             [("head=abc\n", "no-checkout=/x\norigin=readable\n"), ("env-file=600", "env-file-error=not there")];

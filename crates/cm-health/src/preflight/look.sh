@@ -67,6 +67,10 @@ if [ ! -e "$checkout/.git" ]; then
 else
     fact remote readable "$checkout" "$remote"
 fi
+# Made, and never moved: its deployment was ended in between.
+if [ -e "$checkout/.git" ] && git -C "$checkout" symbolic-ref -q HEAD >/dev/null 2>&1 && ! git -C "$checkout" rev-parse -q --verify HEAD >/dev/null 2>&1; then
+    echo unborn=yes
+fi
 fact head git -C "$checkout" rev-parse HEAD
 fact branch git -C "$checkout" rev-parse --abbrev-ref HEAD
 git --no-optional-locks -C "$checkout" status --porcelain --untracked-files=no 2>/dev/null |

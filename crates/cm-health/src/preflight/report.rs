@@ -225,6 +225,7 @@ impl Report {
         let versions = format!("Docker {}, Compose {}", get("docker"), get("compose"));
         let checkout = match self.facts.get("head") {
             Some(_) => format!("checkout at {head} ({})", get("branch")),
+            None if self.facts.get("unborn").is_some() => "a checkout without files".to_owned(),
             None => "no checkout".to_owned(),
         };
         format!("{}: {versions}, {disk} of disk free, {checkout}", self.host)
