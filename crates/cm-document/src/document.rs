@@ -241,6 +241,12 @@ impl Document {
         }
     }
 
+    /// Forgets the failure.
+    pub(crate) fn clear_error(&mut self) {
+        self.value.insert("error".to_owned(), Value::Null);
+        self.set_status(Status::Ok);
+    }
+
     /// The document as JSON: one line, or indented for a terminal.
     pub fn to_text(&self, indented: bool) -> String {
         let text =

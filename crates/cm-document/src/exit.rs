@@ -134,6 +134,12 @@ impl Exit {
         }
     }
 
+    /// Whether it says nothing about the release: nobody looked, or nobody may go on. Nothing is
+    /// rolled back for it, and a resumed run does that step again.
+    pub fn is_no_verdict(self) -> bool {
+        matches!(self, Exit::HealthUnknown | Exit::VerifyUnknown | Exit::LockLost)
+    }
+
     /// The exit code with this number. An unknown number is a failure nobody
     /// classified, which is what [`Exit::Bug`] says.
     pub fn from_code(code: u64) -> Exit {

@@ -108,9 +108,13 @@ impl Document {
         self.at("/run/resumed") == Some(&Value::Bool(true))
     }
 
-    /// Says that the run was interrupted and resumes.
-    pub fn set_resumed(&mut self) {
+    /// Says that the run was interrupted and resumes. A failure that says nothing about the
+    /// release, such as a lost lock, goes: its step is done again.
+    pub fn resume(&mut self) {
         self.set_run("resumed", true.into());
+        if self.error().is_some_and(|error| error.exit().is_no_verdict()) {
+            self.clear_error();
+        }
     }
 
     /// Whether this run was past `step` before it was interrupted: the step, or a later one,
@@ -125,7 +129,7 @@ impl Document {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Exit, StageStatus};
+    use crate::{Exit, Failure, StageStatus, Status};
 
     fn document() -> Document {
         Document::start("cm-detect", "ada", false)
@@ -153,8 +157,19 @@ mod tests {
         doc.push_stage(&stage(Step::Health, StageStatus::Skipped, Exit::Refused));
         doc.push_stage(&stage(Step::Verify, StageStatus::Failed, Exit::VerifyFailed));
         assert!(!doc.is_past(Step::Detect), "it was not interrupted");
-        doc.set_resumed();
+        doc.resume();
         let past: Vec<_> = Step::ALL.into_iter().filter(|step| doc.is_past(*step)).collect();
         assert_eq!(past, [Step::Detect, Step::Push, Step::Preflight, Step::Backup, Step::Baseline, Step::Build]);
+    }
+
+    #[test]
+    fn a_resumed_run_keeps_only_a_failure_of_its_release() {
+        for exit in Exit::ALL.into_iter().filter(|exit| exit.code() != 0) {
+            let mut doc = document();
+            doc.fail(Step::Record, &Failure::new(exit, "some.code", "why"));
+            doc.resume();
+            let is_gone = [Exit::LockLost, Exit::HealthUnknown, Exit::VerifyUnknown].contains(&exit);
+            assert_eq!((doc.error().is_none(), doc.status() == Status::Ok), (is_gone, is_gone), "{exit:?}");
+        }
     }
 }

@@ -104,7 +104,7 @@ fn interrupted(command: &str) -> Option<String> {
 pub fn open(io: &Io) -> Result<()> {
     let doc = match this_run()?.newest("cm-record") {
         Ok(mut doc) => {
-            doc.set_resumed();
+            doc.resume();
             doc
         }
         Err(failure) if failure.code == "journal.missing" => Document::start("cm-record", &actor(), false),

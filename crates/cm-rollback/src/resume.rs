@@ -1,7 +1,7 @@
 //! What a failed or killed run left: whether there is anything to take back.
 
 use crate::target;
-use cm_core::{Done, Exit, Journal, Result, Run, Status, Step};
+use cm_core::{Done, Exit, Journal, Result, Run, Stage, Status, Step};
 
 /// The last document of a run whose programs were killed. It says nothing of a
 /// failure yet: the kill is the failure, unless all was verified by then.
@@ -16,10 +16,13 @@ pub fn killed_run(id: &str) -> Result<cm_core::Document> {
     Ok(doc)
 }
 
-/// Whether this program saw the run before, and nothing to take back: what was killed
-/// after that only cleans and records.
+/// Whether this program saw the run before, and nothing to roll back: what was killed after
+/// that only cleans and records. What it saw before a step that came to no verdict is over.
 fn was_found_good(doc: &cm_core::Document) -> bool {
-    doc.stages().iter().any(|stage| stage.step == Some(Step::Rollback))
+    let stages = doc.stages();
+    let no_verdict = |stage: &Stage| stage.exit.is_some_and(|code| Exit::from_code(code.into()).is_no_verdict());
+    let mut since = stages.iter().rev().take_while(|stage| !no_verdict(stage));
+    since.any(|stage| stage.step == Some(Step::Rollback))
 }
 
 /// Why `--on-failure` does nothing, if it does nothing.
@@ -32,7 +35,7 @@ pub fn nothing_to_do(run: &Run) -> Option<Done> {
             run.log.info("nothing was changed on any host; nothing to roll back");
             Some(Done::skipped("nothing was changed"))
         }
-        (Status::Failed, Some(exit @ (Exit::HealthUnknown | Exit::VerifyUnknown | Exit::LockLost))) => {
+        (Status::Failed, Some(exit)) if exit.is_no_verdict() => {
             run.log.warn(format!("not rolling back: {}, which does not mean that the release is bad", exit.meaning()));
             run.log.warn("look into it; then run `cm-verify` again, or `cm-rollback` to roll back");
             Some(Done::warned(format!("left in place: {}", exit.meaning())))
