@@ -1,7 +1,7 @@
 //! The journal of a run: every document a program wrote, and every change that
 //! can be taken back, on disk before it happens. It is what is left when a
 //! program is killed. One directory a run, in the user's state directory:
-//! `$XDG_STATE_HOME/cm/runs/RUN/{NNN-TOOL[-STEP].json, undo.jsonl}`.
+//! `$XDG_STATE_HOME/cm/runs/RUN/{NNN-TOOL[-STEP].json, undo.jsonl, rolling-back}`.
 
 use crate::redact::redact;
 use crate::{Document, Exit, Failure, OrFail, Result, Step, parse_strict};
@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 
 /// The changes that can be taken back, one a line.
 const UNDO_FILE: &str = "undo.jsonl";
+
+/// There once a rollback of the run has begun.
+const GOING_BACK_FILE: &str = "rolling-back";
 
 /// The directory of one run.
 #[derive(Clone, Debug)]
@@ -112,6 +115,25 @@ impl Journal {
             }
         }
         Ok(document)
+    }
+
+    /// The newest document of the run, as the run resumes with it.
+    ///
+    /// # Errors
+    /// As [`Journal::newest`].
+    pub fn resumed(&self, tool: &str) -> Result<Document> {
+        let mut document = self.newest(tool)?;
+        document.resume(self.dir.join(GOING_BACK_FILE).exists());
+        Ok(document)
+    }
+
+    /// Notes that what the run changed begins to be rolled back: whoever resumes it finds a release
+    /// that is partly gone.
+    ///
+    /// # Errors
+    /// As [`Journal::keep`].
+    pub fn keep_going_back(&self) -> Result<()> {
+        write_whole(&self.dir, GOING_BACK_FILE, b"").map_err(|error| self.unwritable(error))
     }
 
     /// Every undo entry, oldest first. A last line that was cut by a crash was

@@ -2,7 +2,7 @@
 //! leaves out, whether it builds everything from scratch, whether it was interrupted before.
 //! Words that this version does not know are left alone, and leave nothing out.
 
-use crate::{Document, Stage, Step};
+use crate::{Document, Exit, Stage, Status, Step};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -109,11 +109,17 @@ impl Document {
     }
 
     /// Says that the run was interrupted and resumes. A failure that says nothing about the
-    /// release, such as a lost lock, goes: its step is done again.
-    pub fn resume(&mut self) {
+    /// release, such as a lost lock or a lost connection, goes: its step is done again. Where
+    /// going back had begun, the release stays a failed one.
+    pub fn resume(&mut self, was_going_back: bool) {
         self.set_run("resumed", true.into());
-        if self.error().is_some_and(|error| error.exit().is_no_verdict()) {
-            self.clear_error();
+        let is_of_the_run = |exit: Exit| {
+            exit.is_no_verdict() || matches!(exit, Exit::Unreachable | Exit::Interrupted | Exit::Terminated)
+        };
+        match self.error() {
+            Some(error) if !was_going_back && is_of_the_run(error.exit()) => self.clear_error(),
+            None if was_going_back && self.status() == Status::Ok => self.set_status(Status::Failed),
+            _ => {}
         }
     }
 
@@ -129,7 +135,7 @@ impl Document {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Exit, Failure, StageStatus, Status};
+    use crate::{Failure, StageStatus};
 
     fn document() -> Document {
         Document::start("cm-detect", "ada", false)
@@ -157,7 +163,7 @@ mod tests {
         doc.push_stage(&stage(Step::Health, StageStatus::Skipped, Exit::Refused));
         doc.push_stage(&stage(Step::Verify, StageStatus::Failed, Exit::VerifyFailed));
         assert!(!doc.is_past(Step::Detect), "it was not interrupted");
-        doc.resume();
+        doc.resume(false);
         let past: Vec<_> = Step::ALL.into_iter().filter(|step| doc.is_past(*step)).collect();
         assert_eq!(past, [Step::Detect, Step::Push, Step::Preflight, Step::Backup, Step::Baseline, Step::Build]);
     }
@@ -167,9 +173,15 @@ mod tests {
         for exit in Exit::ALL.into_iter().filter(|exit| exit.code() != 0) {
             let mut doc = document();
             doc.fail(Step::Record, &Failure::new(exit, "some.code", "why"));
-            doc.resume();
-            let is_gone = [Exit::LockLost, Exit::HealthUnknown, Exit::VerifyUnknown].contains(&exit);
+            let mut going_back = doc.clone();
+            doc.resume(false);
+            let is_gone = matches!(exit.code(), 7 | 11 | 41 | 51 | 130 | 143);
             assert_eq!((doc.error().is_none(), doc.status() == Status::Ok), (is_gone, is_gone), "{exit:?}");
+            going_back.resume(true);
+            assert!(going_back.error().is_some() && going_back.status() == Status::Failed, "{exit:?}");
         }
+        let mut killed = document();
+        killed.resume(true);
+        assert_eq!(killed.status(), Status::Failed, "what had begun to go back is not called good");
     }
 }

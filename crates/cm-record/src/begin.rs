@@ -102,11 +102,8 @@ fn interrupted(command: &str) -> Option<String> {
 /// # Errors
 /// [`Exit::BadInput`] for a journal that cannot be read.
 pub fn open(io: &Io) -> Result<()> {
-    let doc = match this_run()?.newest("cm-record") {
-        Ok(mut doc) => {
-            doc.resume();
-            doc
-        }
+    let doc = match this_run()?.resumed("cm-record") {
+        Ok(doc) => doc,
         Err(failure) if failure.code == "journal.missing" => Document::start("cm-record", &actor(), false),
         Err(failure) => return Err(failure),
     };

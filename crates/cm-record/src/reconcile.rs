@@ -92,7 +92,7 @@ fn line(record: &Record) -> String {
 /// The newest document of a run that has not come to its end.
 fn unended(id: &str, project: &Project) -> Result<Document> {
     let journal = Journal::named(id)?;
-    let mut doc = journal.newest(TOOL)?;
+    let doc = journal.resumed(TOOL)?;
     let refused = |code, why: String| {
         Failure::new(Exit::Usage, code, format!("run {id} cannot be resumed: {why}"))
             .hint("a deployment without --resume deploys again from what the servers run")
@@ -108,7 +108,6 @@ fn unended(id: &str, project: &Project) -> Result<Document> {
         return Err(refused("resume.ended", format!("it has ended, {}", event::status(&doc))));
     }
     // Where the ledgers could not be written, writing them is what is left to do.
-    doc.resume();
     Ok(doc)
 }
 

@@ -24,7 +24,7 @@ mod target;
 pub use args::Args;
 
 use back::{Back, Outcome};
-use cm_core::{Accepts, CommonArgs, Done, Exit, Failure, Io, Result, Run, Status, Step};
+use cm_core::{Accepts, CommonArgs, Done, Exit, Failure, Io, Journal, Result, Run, Status, Step};
 use cm_host::{Host, Target, connect_all};
 use cm_lease::Guard;
 use cm_ledger::Ledger;
@@ -111,6 +111,12 @@ async fn roll_back(project: &Project, args: &Args, run: &mut Run) -> Result<Done
     }
     let lock = project.lock();
     let guard = Guard::enter(&project.name(), lock.lease, &lock.file, &hosts, &*run).await?;
+    if args.on_failure
+        && let Err(failure) = Journal::of(run.doc.run_id()).keep_going_back()
+    {
+        // Going back matters more.
+        run.log.warn(failure.to_string());
+    }
     let to = targets.first().map(|target| target.choice.commit.clone());
     let result = go_back_on_all(project, args, &hosts, &ledgers, targets, &guard, run).await;
     tell(project, to.as_deref(), &result, run).await;
