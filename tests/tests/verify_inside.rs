@@ -2,7 +2,8 @@
 //! commit of their images, Caddy's access log; and two releases beside each other. Real
 //! containers on a real server, reached over SSH.
 
-use cm_canary::{Target, Verdict, side_by_side};
+use cm_canary::{Target, side_by_side};
+use cm_core::facts::{CanaryReport, CanaryVerdict};
 use cm_core::{Format, Level, Log};
 use cm_host::Host;
 use cm_project::Canary;
@@ -100,12 +101,12 @@ fn what_stands_behind_no_public_address_is_asked_through_its_server() {
     // an old and a new container beside each other
     serve("docs", "docs-2", COMMIT, "0.06");
     let (slower, same) = beside(&sandbox);
-    assert_eq!((slower.verdict, slower.code), (Verdict::Fail, "latency"), "{slower:?}");
-    assert_eq!(same.verdict, Verdict::Pass, "{same:?}");
+    assert_eq!((slower.verdict, slower.code.as_str()), (CanaryVerdict::Fail, "latency"), "{slower:?}");
+    assert_eq!(same.verdict, CanaryVerdict::Pass, "{same:?}");
 }
 
 /// docs-2 beside docs-1, and docs-1 beside itself.
-fn beside(sandbox: &Sandbox) -> (cm_canary::Report, cm_canary::Report) {
+fn beside(sandbox: &Sandbox) -> (CanaryReport, CanaryReport) {
     let read = |name: &str| sandbox.laptop("printenv", &[name]).stdout.trim().to_owned();
     let server = cm_host::Target {
         name: "platform".to_owned(),

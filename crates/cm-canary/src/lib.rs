@@ -16,13 +16,11 @@ mod simulation;
 mod stats;
 mod target;
 pub mod traffic;
-mod verdict;
 mod watch;
 
-pub use report::{Baseline, Report, Traffic, not_asked};
+pub use report::not_asked;
 pub use rules::{Judgement, Look, Rules};
 pub use run::{baseline, run, side_by_side};
 pub use side::{Sample, Side};
 pub use target::Target;
-pub use verdict::Verdict;
 pub use watch::changes;

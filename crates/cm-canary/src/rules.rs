@@ -13,7 +13,7 @@
 
 use super::side::Side;
 use super::stats::{self, Share};
-use super::verdict::Verdict;
+use cm_core::facts::CanaryVerdict;
 use cm_project::{Canary, Consequence, Severity};
 
 /// As many errors in a row decide at once where the old release makes none.
@@ -59,7 +59,7 @@ pub enum Look {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judgement {
     /// The verdict.
-    pub verdict: Verdict,
+    pub verdict: CanaryVerdict,
     /// For scripts: `row`, `gross`, `errors`, `latency`, `restart`, `few`, …
     pub code: &'static str,
     /// Why, for people.
@@ -85,21 +85,21 @@ impl Rules<'_> {
     /// As many failures in a row as decide at once. An old release that fails now and
     /// then makes short rows by chance.
     pub fn row(&self, old: Option<&Side>) -> u32 {
-        let Some(old) = old.filter(|old| old.requests >= self.canary.min_requests) else { return IN_A_ROW };
-        let rate = f64::from(old.failures + 1) / f64::from(old.requests + 2);
+        let Some(old) = old.filter(|old| old.samples.requests >= self.canary.min_requests) else { return IN_A_ROW };
+        let rate = f64::from(old.samples.failures + 1) / f64::from(old.samples.requests + 2);
         let by_chance = |row: &u32| f64::from(self.canary.requests) * rate.powf(f64::from(*row)) > ROW_BY_CHANCE;
         (IN_A_ROW..30).find(|row| !by_chance(row)).unwrap_or(30)
     }
 
     /// Whether more requests would change nothing.
     pub fn is_decided(&self, new: &Side, row: u32) -> bool {
-        let too_many = self.canary.max_failures.is_some_and(|most| new.failures > most);
+        let too_many = self.canary.max_failures.is_some_and(|most| new.samples.failures > most);
         new.failing_now() >= row || new.silent_now() >= IN_A_ROW || too_many
     }
 
     /// The judgement on `new`; `old` is what ran before, or runs alongside it.
     pub fn judge(&self, new: &Side, old: Option<&Side>, look: Look) -> Judgement {
-        let enough = |side: &&Side| side.requests >= self.canary.min_requests;
+        let enough = |side: &&Side| side.samples.requests >= self.canary.min_requests;
         if let Some(gross) = self.gross(new, old) {
             return gross;
         }
@@ -113,25 +113,29 @@ impl Rules<'_> {
     }
 
     fn gross(&self, new: &Side, old: Option<&Side>) -> Option<Judgement> {
-        let because = new.first_failure.as_ref().map_or(String::new(), |why| format!(": {why}"));
+        let because = new.samples.first_failure.as_ref().map_or(String::new(), |why| format!(": {why}"));
         let counted = counted(new);
         if !self.changed.is_empty() {
             let message = format!("{} while it was asked; {counted}{because}", self.changed.join(", "));
             return Some(fail("restart", Severity::P1, message));
         }
-        if new.longest_row >= self.row(old) {
-            return Some(fail("row", Severity::P0, format!("{counted}, {} in a row{because}", new.longest_row)));
+        if new.samples.longest_row >= self.row(old) {
+            return Some(fail(
+                "row",
+                Severity::P0,
+                format!("{counted}, {} in a row{because}", new.samples.longest_row),
+            ));
         }
-        if new.requests >= IN_A_ROW && new.errors().rate() > GROSS {
+        if new.samples.requests >= IN_A_ROW && new.errors().rate() > GROSS {
             return Some(fail("gross", Severity::P0, format!("{counted}{because}")));
         }
-        let most = self.canary.max_failures.filter(|most| new.failures > *most)?;
+        let most = self.canary.max_failures.filter(|most| new.samples.failures > *most)?;
         Some(fail("too-many", Severity::P1, format!("{counted}, {most} may{because}")))
     }
 
     fn compare(&self, new: &Side, old: &Side, look: Look) -> Judgement {
         let levels = if look == Look::First { FIRST } else { LAST };
-        let because = new.first_failure.as_ref().map_or(String::new(), |why| format!(": {why}"));
+        let because = new.samples.first_failure.as_ref().map_or(String::new(), |why| format!(": {why}"));
         let errors = stats::fisher(new.errors(), old.errors());
         if errors < levels.errors {
             let message = format!("{}, {}{because}", counted(new), before(old));
@@ -147,9 +151,9 @@ impl Rules<'_> {
             };
         }
         let slow_counts = self.canary.latency != Consequence::Pass;
-        let in_doubt = errors < levels.doubt && new.failures > 0 || slow_counts && slow.in_doubt(&levels);
-        let critical = critical(new.requests, old.errors(), levels.errors);
-        let detectable = stats::smallest_seen(critical.saturating_sub(1), new.requests, CONFIDENCE);
+        let in_doubt = errors < levels.doubt && new.samples.failures > 0 || slow_counts && slow.in_doubt(&levels);
+        let critical = critical(new.samples.requests, old.errors(), levels.errors);
+        let detectable = stats::smallest_seen(critical.saturating_sub(1), new.samples.requests, CONFIDENCE);
         let latency = slow.words();
         let seen = detectable
             .map_or(String::new(), |rate| format!("; an error rate of {} or more would have shown", percent(rate)));
@@ -224,55 +228,62 @@ fn critical(total: u32, old: Share, level: f64) -> u32 {
 
 /// Nothing to compare with: an error alone does not condemn the release, unless there are many.
 fn alone(new: &Side, old: Option<&Side>) -> Judgement {
-    let because = new.first_failure.as_ref().map_or(String::new(), |why| format!(": {why}"));
+    let because = new.samples.first_failure.as_ref().map_or(String::new(), |why| format!(": {why}"));
     let nothing = match old {
         None => "nothing to compare with".to_owned(),
-        Some(old) => format!("only {} requests to compare with", old.requests),
+        Some(old) => format!("only {} requests to compare with", old.samples.requests),
     };
-    let detectable = stats::smallest_seen(0, new.requests, CONFIDENCE);
-    if new.failures == 0 {
+    let detectable = stats::smallest_seen(0, new.samples.requests, CONFIDENCE);
+    if new.samples.failures == 0 {
         let rate = detectable
             .map_or(String::new(), |rate| format!("; an error rate of {} or more would have shown", percent(rate)));
         let median =
             stats::quantile(&new.sorted(), 0.5).map_or(String::new(), |median| format!("; median {}", ms(median)));
         return pass(format!("{}{rate}{median}; {nothing}", counted(new)), detectable);
     }
-    if 1.0 - stats::at_most(new.failures - 1, new.requests, TOLERABLE) < LAST.errors {
+    if 1.0 - stats::at_most(new.samples.failures - 1, new.samples.requests, TOLERABLE) < LAST.errors {
         return fail("errors", Severity::P1, format!("{}; {nothing}{because}", counted(new)));
     }
     undecided("nothing-to-compare", format!("{}; {nothing}{because}", counted(new)), true)
 }
 
 fn few(new: &Side, wanted: u32) -> Judgement {
-    let excuse = new.excuse.as_ref().map_or(String::new(), |why| format!(": {why}"));
-    let because = new.first_failure.as_ref().map_or(String::new(), |why| format!(": {why}"));
-    if new.requests == 0 {
+    let excuse = new.samples.excuse.as_ref().map_or(String::new(), |why| format!(": {why}"));
+    let because = new.samples.first_failure.as_ref().map_or(String::new(), |why| format!(": {why}"));
+    if new.samples.requests == 0 {
         return undecided("few", format!("no request could be judged{excuse}"), false);
     }
-    let seen = stats::smallest_seen(0, new.requests, CONFIDENCE).filter(|_| new.failures == 0);
+    let seen = stats::smallest_seen(0, new.samples.requests, CONFIDENCE).filter(|_| new.samples.failures == 0);
     let seen = seen.map_or(String::new(), |rate| format!(", an error rate below {} would not show", percent(rate)));
-    let message = format!("{}{because}; {} are fewer than {wanted}{seen}{excuse}", counted(new), new.requests);
+    let message = format!("{}{because}; {} are fewer than {wanted}{seen}{excuse}", counted(new), new.samples.requests);
     undecided("few", message, false)
 }
 
 fn fail(code: &'static str, severity: Severity, message: String) -> Judgement {
-    Judgement { verdict: Verdict::Fail, code, message, severity, detectable: None, in_doubt: false }
+    Judgement { verdict: CanaryVerdict::Fail, code, message, severity, detectable: None, in_doubt: false }
 }
 
 fn undecided(code: &'static str, message: String, in_doubt: bool) -> Judgement {
-    Judgement { verdict: Verdict::Inconclusive, code, message, severity: Severity::P2, detectable: None, in_doubt }
+    Judgement {
+        verdict: CanaryVerdict::Inconclusive,
+        code,
+        message,
+        severity: Severity::P2,
+        detectable: None,
+        in_doubt,
+    }
 }
 
 fn pass(message: String, detectable: Option<f64>) -> Judgement {
-    Judgement { verdict: Verdict::Pass, code: "ok", message, severity: Severity::P3, detectable, in_doubt: false }
+    Judgement { verdict: CanaryVerdict::Pass, code: "ok", message, severity: Severity::P3, detectable, in_doubt: false }
 }
 
 fn counted(side: &Side) -> String {
-    format!("{} of {} requests failed", side.failures, side.requests)
+    format!("{} of {} requests failed", side.samples.failures, side.samples.requests)
 }
 
 fn before(old: &Side) -> String {
-    format!("before {} of {}", old.failures, old.requests)
+    format!("before {} of {}", old.samples.failures, old.samples.requests)
 }
 
 fn percent(rate: f64) -> String {
@@ -313,7 +324,7 @@ mod tests {
         Canary { requests: 200, ..Canary::default() }
     }
 
-    fn verdict(canary: &Canary, new: &str, old: Option<&str>) -> (Verdict, &'static str) {
+    fn verdict(canary: &Canary, new: &str, old: Option<&str>) -> (CanaryVerdict, &'static str) {
         let rules = Rules { canary, changed: &[] };
         let old = old.map(side);
         let judgement = rules.judge(&side(new), old.as_ref(), Look::Last);
@@ -325,20 +336,20 @@ mod tests {
         let strict = Canary { max_failures: Some(1), ..canary() };
         let good = ".".repeat(200);
         for (canary, new, wanted) in [
-            (&canary(), "...xxx", (Verdict::Fail, "row")),
-            (&canary(), "xx.", (Verdict::Fail, "gross")),
-            (&strict, "..x..x", (Verdict::Fail, "too-many")),
-            (&strict, &format!("{good}x"), (Verdict::Inconclusive, "nothing-to-compare")),
-            (&canary(), "..xx..", (Verdict::Inconclusive, "few")),
-            (&canary(), "", (Verdict::Inconclusive, "few")),
-            (&canary(), "???", (Verdict::Inconclusive, "few")),
+            (&canary(), "...xxx", (CanaryVerdict::Fail, "row")),
+            (&canary(), "xx.", (CanaryVerdict::Fail, "gross")),
+            (&strict, "..x..x", (CanaryVerdict::Fail, "too-many")),
+            (&strict, &format!("{good}x"), (CanaryVerdict::Inconclusive, "nothing-to-compare")),
+            (&canary(), "..xx..", (CanaryVerdict::Inconclusive, "few")),
+            (&canary(), "", (CanaryVerdict::Inconclusive, "few")),
+            (&canary(), "???", (CanaryVerdict::Inconclusive, "few")),
         ] {
             assert_eq!(verdict(canary, new, None), wanted, "{new}");
             assert_eq!(verdict(canary, new, Some("....")), wanted, "{new}");
         }
         let (canary, changed) = (canary(), ["web restarted".to_owned()]);
         let judgement = Rules { canary: &canary, changed: &changed }.judge(&side(&good), None, Look::First);
-        assert_eq!((judgement.verdict, judgement.code), (Verdict::Fail, "restart"));
+        assert_eq!((judgement.verdict, judgement.code), (CanaryVerdict::Fail, "restart"));
     }
 
     #[test]
@@ -349,7 +360,7 @@ mod tests {
             Some(&side(&".".repeat(60))),
             Look::Last,
         );
-        assert_eq!(judgement.verdict, Verdict::Inconclusive);
+        assert_eq!(judgement.verdict, CanaryVerdict::Inconclusive);
         assert_eq!(
             judgement.message,
             "0 of 20 requests failed; 20 are fewer than 100, an error rate below 14 % would not show"
@@ -362,7 +373,7 @@ mod tests {
         let rules = Rules { canary: &canary, changed: &[] };
         let (new, old) = (side(&".".repeat(200)), side(&".".repeat(600)));
         let judgement = rules.judge(&new, Some(&old), Look::Last);
-        assert_eq!(judgement.verdict, Verdict::Pass);
+        assert_eq!(judgement.verdict, CanaryVerdict::Pass);
         assert_eq!(
             judgement.message,
             "0 of 200 requests failed, before 0 of 600; an error rate of 3.1 % or more would have shown; median 10 ms, before 10 ms"
@@ -392,10 +403,10 @@ mod tests {
             side
         };
         for (latency, new, wanted) in [
-            (Consequence::Fail, 160, (Verdict::Fail, "latency")),
-            (Consequence::Warn, 160, (Verdict::Inconclusive, "latency")),
-            (Consequence::Pass, 160, (Verdict::Pass, "ok")),
-            (Consequence::Fail, 115, (Verdict::Pass, "ok")),
+            (Consequence::Fail, 160, (CanaryVerdict::Fail, "latency")),
+            (Consequence::Warn, 160, (CanaryVerdict::Inconclusive, "latency")),
+            (Consequence::Pass, 160, (CanaryVerdict::Pass, "ok")),
+            (Consequence::Fail, 115, (CanaryVerdict::Pass, "ok")),
         ] {
             let canary = Canary { latency, ..canary() };
             let judgement = Rules { canary: &canary, changed: &[] }.judge(&at(new), Some(&at(100)), Look::Last);
@@ -404,6 +415,6 @@ mod tests {
         // Twice as slow, and nobody would notice.
         let canary = canary();
         let judgement = Rules { canary: &canary, changed: &[] }.judge(&at(12), Some(&at(2)), Look::Last);
-        assert_eq!(judgement.verdict, Verdict::Pass);
+        assert_eq!(judgement.verdict, CanaryVerdict::Pass);
     }
 }

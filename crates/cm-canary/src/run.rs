@@ -1,12 +1,13 @@
 //! The course of a canary: who is asked how often, and when it ends early.
 
-use super::report::{Report, report};
+use super::report::report;
+
 use super::rules::{Judgement, Look, Rules};
 use super::side::Side;
 use super::target::Target;
-use super::verdict::Verdict;
 use super::watch;
 use cm_core::Result;
+use cm_core::facts::{CanaryReport, CanaryVerdict};
 use cm_project::{Canary, Severity};
 use futures_util::{StreamExt, stream};
 use std::time::{Duration, Instant};
@@ -21,7 +22,9 @@ const PAIRS: usize = 4;
 /// Asks what runs now, before it is replaced. It ends early where nothing answers.
 pub async fn baseline(target: &Target, canary: &Canary) -> Side {
     let mut side = Side::default();
-    let hopeless = |side: &Side| side.silent_now() >= 3 || (side.requests >= 20 && side.failures == side.requests);
+    let hopeless = |side: &Side| {
+        side.silent_now() >= 3 || (side.samples.requests >= 20 && side.samples.failures == side.samples.requests)
+    };
     target.ask_many(canary.baseline_requests(), &mut side, hopeless).await;
     side.thinned()
 }
@@ -34,7 +37,7 @@ pub async fn run(
     canary: &Canary,
     old: Option<&Side>,
     changed: impl AsyncFn() -> Result<Vec<String>>,
-) -> Report {
+) -> CanaryReport {
     let mut new = Side::default();
     let mut look = Look::First;
     loop {
@@ -58,7 +61,7 @@ pub async fn side_by_side(
     new: &Target,
     canary: &Canary,
     changed: impl AsyncFn() -> Result<Vec<String>>,
-) -> Report {
+) -> CanaryReport {
     let none = Rules { canary, changed: &[] };
     let (mut before, mut after) = (Side::default(), Side::default());
     let (mut look, began) = (Look::First, Instant::now());
@@ -70,7 +73,7 @@ pub async fn side_by_side(
                 before.add(one);
                 after.add(other);
                 // Until the old one is known well enough, a row says nothing where it fails, too.
-                let unsure = before.failures > 0 && before.requests < canary.min_requests;
+                let unsure = before.samples.failures > 0 && before.samples.requests < canary.min_requests;
                 let row = if unsure { u32::MAX } else { none.row(Some(&before)) };
                 if none.is_decided(&after, row) || began.elapsed() > PATIENCE {
                     break;
@@ -91,8 +94,8 @@ fn judge(canary: &Canary, changes: &Result<Vec<String>>, new: &Side, old: Option
     let changed = changes.as_deref().unwrap_or_default();
     let judgement = Rules { canary, changed }.judge(new, old, look);
     match changes {
-        Err(failure) if judgement.verdict == Verdict::Pass => Judgement {
-            verdict: Verdict::Inconclusive,
+        Err(failure) if judgement.verdict == CanaryVerdict::Pass => Judgement {
+            verdict: CanaryVerdict::Inconclusive,
             code: "unseen",
             message: format!("{}; whether a container restarted was not seen: {failure}", judgement.message),
             severity: Severity::P2,

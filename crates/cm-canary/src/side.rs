@@ -1,8 +1,9 @@
 //! One side of a canary: what requests came to. A side can be kept in a document, so
 //! that what ran before the build can be compared with what runs after it.
 
+use super::stats;
+use cm_core::facts::{self, Samples};
 use cm_core::redact;
-use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// The first answers of a service that was just started are slower than it is; as
@@ -26,28 +27,20 @@ pub enum Sample {
 }
 
 /// The samples of one release, in the order in which they came.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Side {
-    /// How many requests were judged.
-    pub requests: u32,
-    /// How many of them failed.
-    pub failures: u32,
-    /// How many said nothing.
-    pub not_judged: u32,
-    /// The most failures one after the other.
-    pub longest_row: u32,
+    /// What they come to.
+    pub samples: Samples,
     /// How the last samples ended: as many failed (or said nothing) in a row.
-    #[serde(skip)]
     row: (u32, u32),
-    /// The latencies of good answers, in milliseconds; those of the warm-up left out.
-    pub latencies_ms: Vec<f64>,
-    /// The first failure, or else why a request said nothing.
-    pub first_failure: Option<String>,
-    /// Why requests said nothing.
-    pub excuse: Option<String>,
-    #[serde(skip)]
     good: usize,
+}
+
+impl From<Samples> for Side {
+    /// The side that was kept in a document; no row goes on.
+    fn from(samples: Samples) -> Side {
+        Side { samples, ..Side::default() }
+    }
 }
 
 impl Side {
@@ -56,10 +49,10 @@ impl Side {
         match sample {
             Sample::Good(latency) => self.add_good(latency.as_secs_f64() * 1_000.0),
             Sample::Failed(why) => {
-                (self.requests, self.failures) = (self.requests + 1, self.failures + 1);
+                (self.samples.requests, self.samples.failures) = (self.samples.requests + 1, self.samples.failures + 1);
                 self.row = (self.row.0 + 1, 0);
-                self.longest_row = self.longest_row.max(self.row.0);
-                self.first_failure.get_or_insert_with(|| redact(&why).into_owned());
+                self.samples.longest_row = self.samples.longest_row.max(self.row.0);
+                self.samples.first_failure.get_or_insert_with(|| redact(&why).into_owned());
             }
             Sample::TurnedAway => self.add_nothing("turned away for asking too often (429)"),
             Sample::NotMade(why) => self.add_nothing(&redact(&why)),
@@ -67,19 +60,19 @@ impl Side {
     }
 
     fn add_good(&mut self, latency_ms: f64) {
-        self.requests += 1;
+        self.samples.requests += 1;
         self.good += 1;
         self.row = (0, 0);
         if self.good > WARM_UP {
             // Two decimals: finer than any clock between two machines.
-            self.latencies_ms.push((latency_ms * 100.0).round() / 100.0);
+            self.samples.latencies_ms.push((latency_ms * 100.0).round() / 100.0);
         }
     }
 
     fn add_nothing(&mut self, why: &str) {
-        self.not_judged += 1;
+        self.samples.not_judged += 1;
         self.row = (0, self.row.1 + 1);
-        self.excuse.get_or_insert_with(|| why.to_owned());
+        self.samples.excuse.get_or_insert_with(|| why.to_owned());
     }
 
     /// How many failed one after the other, up to the last one.
@@ -93,33 +86,46 @@ impl Side {
     }
 
     /// The share that failed.
-    pub fn errors(&self) -> super::stats::Share {
-        super::stats::Share { hits: self.failures, total: self.requests }
+    pub fn errors(&self) -> stats::Share {
+        stats::Share { hits: self.samples.failures, total: self.samples.requests }
     }
 
     /// The latencies, sorted.
     pub fn sorted(&self) -> Vec<f64> {
-        let mut sorted = self.latencies_ms.clone();
+        let mut sorted = self.samples.latencies_ms.clone();
         sorted.sort_by(f64::total_cmp);
         sorted
     }
 
+    /// What the samples come to, for a report.
+    pub fn figures(&self) -> facts::Side {
+        let sorted = self.sorted();
+        let percentile = |step: u8| stats::quantile(&sorted, f64::from(step) / 20.0);
+        facts::Side {
+            requests: self.samples.requests,
+            failures: self.samples.failures,
+            median_ms: stats::quantile(&sorted, 0.5),
+            p95_ms: stats::quantile(&sorted, 0.95),
+            percentiles_ms: (0..=20).filter_map(percentile).collect(),
+        }
+    }
+
     /// Both samples in one.
     pub fn and(mut self, later: Side) -> Side {
-        self.requests += later.requests;
-        self.failures += later.failures;
-        self.not_judged += later.not_judged;
-        self.longest_row = self.longest_row.max(later.longest_row);
-        self.latencies_ms.extend(later.latencies_ms);
-        self.first_failure = self.first_failure.or(later.first_failure);
-        self.excuse = self.excuse.or(later.excuse);
+        self.samples.requests += later.samples.requests;
+        self.samples.failures += later.samples.failures;
+        self.samples.not_judged += later.samples.not_judged;
+        self.samples.longest_row = self.samples.longest_row.max(later.samples.longest_row);
+        self.samples.latencies_ms.extend(later.samples.latencies_ms);
+        self.samples.first_failure = self.samples.first_failure.or(later.samples.first_failure);
+        self.samples.excuse = self.samples.excuse.or(later.samples.excuse);
         self
     }
 
     /// The same, no larger than a document should be.
     pub fn thinned(mut self) -> Side {
-        let step = self.latencies_ms.len().div_ceil(KEPT).max(1);
-        self.latencies_ms = self.latencies_ms.into_iter().step_by(step).collect();
+        let step = self.samples.latencies_ms.len().div_ceil(KEPT).max(1);
+        self.samples.latencies_ms = self.samples.latencies_ms.into_iter().step_by(step).collect();
         self
     }
 }
@@ -133,10 +139,10 @@ mod tests {
         let mut side = Side::default();
         (0..10).for_each(|n| side.add(Sample::Good(Duration::from_micros(1_234 + n))));
         side.add(Sample::Failed("answered 503".to_owned()));
-        let text = serde_json::to_string(&side).expect("JSON");
-        let read: Side = serde_json::from_str(&text).expect("read");
-        assert_eq!((read.requests, read.failures, read.longest_row), (11, 1, 1));
-        assert_eq!(read.latencies_ms, [1.24; 5]);
+        let text = serde_json::to_string(&side.samples).expect("JSON");
+        let read = Side::from(serde_json::from_str::<Samples>(&text).expect("read"));
+        assert_eq!((read.samples.requests, read.samples.failures, read.samples.longest_row), (11, 1, 1));
+        assert_eq!(read.samples.latencies_ms, [1.24; 5]);
     }
 
     #[test]
@@ -150,7 +156,7 @@ mod tests {
                 _ => Sample::NotMade("the name does not resolve here".to_owned()),
             });
         }
-        assert_eq!((side.requests, side.failures, side.not_judged), (10, 6, 3));
-        assert_eq!((side.longest_row, side.failing_now(), side.silent_now()), (3, 3, 0));
+        assert_eq!((side.samples.requests, side.samples.failures, side.samples.not_judged), (10, 6, 3));
+        assert_eq!((side.samples.longest_row, side.failing_now(), side.silent_now()), (3, 3, 0));
     }
 }

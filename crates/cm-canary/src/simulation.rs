@@ -5,7 +5,7 @@
 
 use super::rules::{Look, Rules};
 use super::side::{Sample, Side};
-use super::verdict::Verdict;
+use cm_core::facts::CanaryVerdict;
 use cm_project::Canary;
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ impl Release {
 }
 
 /// One deployment, asked as [`super::run`] asks.
-fn deploy(canary: &Canary, old: Release, new: Release, seed: u64) -> Verdict {
+fn deploy(canary: &Canary, old: Release, new: Release, seed: u64) -> CanaryVerdict {
     let dice = &mut Dice(0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(seed + 1));
     let rules = Rules { canary, changed: &[] };
     let mut before = Side::default();
@@ -75,7 +75,7 @@ fn deploy(canary: &Canary, old: Release, new: Release, seed: u64) -> Verdict {
 }
 
 /// The share of deployments with this verdict, in percent.
-fn share(verdict: Verdict, requests: u32, old: Release, new: Release) -> f64 {
+fn share(verdict: CanaryVerdict, requests: u32, old: Release, new: Release) -> f64 {
     let canary = Canary { requests, ..Canary::default() };
     let found = (0..DEPLOYMENTS).filter(|seed| deploy(&canary, old, new, *seed) == verdict).count();
     found as f64 * 100.0 / DEPLOYMENTS as f64
@@ -86,7 +86,7 @@ fn a_release_that_is_no_worse_is_hardly_ever_failed() {
     for errors in [0.0, 0.01, 0.05, 0.10] {
         let same = Release { errors, ..SAME };
         for requests in [200, 500] {
-            let alarms = share(Verdict::Fail, requests, same, same);
+            let alarms = share(CanaryVerdict::Fail, requests, same, same);
             println!("false alarms at {requests} requests and {:.1} % errors: {alarms:.1} %", errors * 100.0);
             assert!(alarms <= 2.0, "{alarms} % at {errors}");
         }
@@ -96,7 +96,7 @@ fn a_release_that_is_no_worse_is_hardly_ever_failed() {
 #[test]
 fn a_doubled_error_rate_is_found() {
     let (old, new) = (Release { errors: 0.05, ..SAME }, Release { errors: 0.10, ..SAME });
-    let found = share(Verdict::Fail, 500, old, new);
+    let found = share(CanaryVerdict::Fail, 500, old, new);
     println!("errors from 5 to 10 % at 500 requests: found in {found:.1} %");
     assert!(found >= 95.0, "{found} %");
 }
@@ -107,7 +107,7 @@ fn a_slower_release_is_found_also_where_only_the_slowest_answers_are_slower() {
         ("every answer slower by half", Release { slower: 1.5, ..SAME }),
         ("the slowest tenth slower by half", Release { tail: 1.5, ..SAME }),
     ] {
-        let found = share(Verdict::Fail, 500, SAME, new);
+        let found = share(CanaryVerdict::Fail, 500, SAME, new);
         println!("{what}, at 500 requests: found in {found:.1} %");
         assert!(found >= 95.0, "{what}: {found} %");
     }
@@ -116,7 +116,7 @@ fn a_slower_release_is_found_also_where_only_the_slowest_answers_are_slower() {
 #[test]
 fn twenty_requests_never_pass() {
     for new in [SAME, Release { errors: 0.05, ..SAME }] {
-        assert_eq!(share(Verdict::Pass, 20, SAME, new), 0.0);
+        assert_eq!(share(CanaryVerdict::Pass, 20, SAME, new), 0.0);
     }
-    assert_eq!(share(Verdict::Inconclusive, 20, SAME, SAME), 100.0);
+    assert_eq!(share(CanaryVerdict::Inconclusive, 20, SAME, SAME), 100.0);
 }

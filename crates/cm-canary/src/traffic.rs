@@ -2,10 +2,9 @@
 //! requests got. The log is a service's output or a file on its host, one JSON object
 //! a line; it is read as it comes, and what is no access is passed over.
 
-use super::report::{Baseline, Report, Traffic};
 use super::rules::{Look, Rules};
 use super::side::{Sample, Side};
-use super::verdict::Verdict;
+use cm_core::facts::{CanaryReport, CanaryVerdict, Traffic};
 use cm_core::{Exit, Failure, Log, Result};
 use cm_host::{Host, Target};
 use cm_project::{Canary, Project};
@@ -26,28 +25,28 @@ exec tail -c "$2" -- "$1""#;
 
 /// The canary's report with what users got, which can only make it worse, and only where
 /// there are enough of them before and since.
-pub fn join(report: Report, canary: &Canary, new: &Side, old: &Side) -> Report {
-    let traffic = |verdict, code| {
+pub fn join(report: CanaryReport, canary: &Canary, new: &Side, old: &Side) -> CanaryReport {
+    let traffic = |verdict, code: &str| {
         let access_log = canary.access_log.clone().unwrap_or_default();
-        Some(Traffic { access_log, verdict, code, new: Baseline::of(new), old: Baseline::of(old) })
+        Some(Traffic { access_log, verdict, code: code.to_owned(), new: new.figures(), old: old.figures() })
     };
-    if new.requests < canary.min_requests || old.requests < canary.min_requests {
-        let (now, before, wanted) = (new.requests, old.requests, canary.min_requests);
+    if new.samples.requests < canary.min_requests || old.samples.requests < canary.min_requests {
+        let (now, before, wanted) = (new.samples.requests, old.samples.requests, canary.min_requests);
         let message = format!(
             "{}; real traffic is too little to count: {now} requests, before {before}, wanted {wanted}",
             report.message
         );
-        return Report { message, traffic: traffic(Verdict::Inconclusive, "few"), ..report };
+        return CanaryReport { message, traffic: traffic(CanaryVerdict::Inconclusive, "few"), ..report };
     }
     let judgement = Rules { canary, changed: &[] }.judge(new, Some(old), Look::Last);
     let traffic = traffic(judgement.verdict, judgement.code);
-    if judgement.verdict == Verdict::Pass {
+    if judgement.verdict == CanaryVerdict::Pass {
         let message = format!("{}; real traffic: {}", report.message, judgement.message);
-        return Report { message, traffic, ..report };
+        return CanaryReport { message, traffic, ..report };
     }
-    Report {
+    CanaryReport {
         verdict: judgement.verdict,
-        code: judgement.code,
+        code: judgement.code.to_owned(),
         severity: judgement.severity,
         message: format!("real traffic: {}; {}", judgement.message, report.message),
         traffic,
@@ -121,7 +120,7 @@ mod tests {
         let mut side = Side::default();
         let begin = Timestamp::from_second(1_700_000_000).expect("a time");
         LOG.lines().filter_map(|line| access(line, begin)).for_each(|sample| side.add(sample));
-        assert_eq!((side.requests, side.failures), (8, 1), "{side:?}");
+        assert_eq!((side.samples.requests, side.samples.failures), (8, 1), "{side:?}");
         let later = Timestamp::from_second(4_000_000_000).expect("a time");
         assert_eq!(LOG.lines().filter_map(|line| access(line, later)).count(), 0);
     }
@@ -144,7 +143,7 @@ mod tests {
             (
                 side(200, 0),
                 side(120, 0),
-                Verdict::Pass,
+                CanaryVerdict::Pass,
                 "ok",
                 "; real traffic: 0 of 120 requests failed, before 0 of 120",
                 "ok",
@@ -152,7 +151,7 @@ mod tests {
             (
                 side(200, 0),
                 side(90, 30),
-                Verdict::Fail,
+                CanaryVerdict::Fail,
                 "errors",
                 "real traffic: 30 of 120 requests failed, before 0 of 120: users were answered 500; 0 of 200",
                 "errors",
@@ -160,25 +159,43 @@ mod tests {
             (
                 side(200, 0),
                 side(5, 0),
-                Verdict::Pass,
+                CanaryVerdict::Pass,
                 "ok",
                 "; real traffic is too little to count: 5 requests, before 120, wanted 100",
                 "few",
             ),
             // Two errors of five say nothing yet, and five good answers do not make up for too few requests.
-            (side(200, 0), side(3, 2), Verdict::Pass, "ok", "; real traffic is too little to count", "few"),
-            (side(20, 0), side(5, 0), Verdict::Inconclusive, "few", "; real traffic is too little to count", "few"),
-            (side(20, 0), side(120, 0), Verdict::Inconclusive, "few", "; real traffic: 0 of 120 requests failed", "ok"),
+            (side(200, 0), side(3, 2), CanaryVerdict::Pass, "ok", "; real traffic is too little to count", "few"),
+            (
+                side(20, 0),
+                side(5, 0),
+                CanaryVerdict::Inconclusive,
+                "few",
+                "; real traffic is too little to count",
+                "few",
+            ),
+            (
+                side(20, 0),
+                side(120, 0),
+                CanaryVerdict::Inconclusive,
+                "few",
+                "; real traffic: 0 of 120 requests failed",
+                "ok",
+            ),
         ] {
             let judgement = Rules { canary: &canary, changed: &[] }.judge(&asked, None, Look::Last);
             let report = crate::report::report("http://x/", &asked, None, judgement);
             let report = join(report, &canary, &new, &side(120, 0));
-            assert_eq!((report.verdict, report.code), (verdict, code), "{report:?}");
+            assert_eq!((report.verdict, report.code.as_str()), (verdict, code), "{report:?}");
             assert!(report.message.contains(says), "{}", report.message);
-            assert_eq!((report.requests, report.failures), (asked.requests, asked.failures), "its own figures stay");
+            assert_eq!(
+                (report.requests, report.failures),
+                (asked.samples.requests, asked.samples.failures),
+                "its own figures stay"
+            );
             let traffic = report.traffic.expect("the log was read");
-            assert_eq!((traffic.access_log.as_str(), traffic.code), ("caddy", of_traffic));
-            assert_eq!((traffic.new.requests, traffic.new.failures), (new.requests, new.failures));
+            assert_eq!((traffic.access_log.as_str(), traffic.code.as_str()), ("caddy", of_traffic));
+            assert_eq!((traffic.new.requests, traffic.new.failures), (new.samples.requests, new.samples.failures));
             assert_eq!((traffic.old.requests, traffic.old.failures), (120, 0));
         }
     }

@@ -1,7 +1,7 @@
 //! Whether an answer is the one a check wants. Pure.
 
-use super::result::Outcome;
 use super::{browser, certificate};
+use cm_core::facts::CheckVerdict;
 use cm_core::time::span;
 use cm_http::{Answer, MAX_BODY};
 use cm_project::Check;
@@ -17,7 +17,7 @@ const COMMIT_DIGITS: usize = 7;
 
 /// What was found.
 pub struct Finding {
-    pub verdict: Outcome,
+    pub verdict: CheckVerdict,
     pub code: &'static str,
     pub message: String,
 }
@@ -37,14 +37,14 @@ pub struct Wanted {
 pub fn judge(check: &Check, answer: &Answer, attempts: u32, wanted: &Wanted) -> Finding {
     let took = format!("{} in {}", answer.status, span(answer.latency));
     if let Some((code, message)) = wrong(check, answer, wanted) {
-        return Finding { verdict: Outcome::Fail, code, message };
+        return Finding { verdict: CheckVerdict::Fail, code, message };
     }
     let doubts = doubts(check, answer, attempts, wanted);
     match doubts.first() {
-        None => Finding { verdict: Outcome::Pass, code: "ok", message: took },
+        None => Finding { verdict: CheckVerdict::Pass, code: "ok", message: took },
         Some((code, _)) => {
             let all = doubts.iter().map(|(_, why)| why.as_str()).collect::<Vec<_>>().join(", ");
-            Finding { verdict: Outcome::Warn, code, message: format!("{took}: {all}") }
+            Finding { verdict: CheckVerdict::Warn, code, message: format!("{took}: {all}") }
         }
     }
 }

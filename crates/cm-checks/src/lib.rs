@@ -19,5 +19,5 @@ mod servers;
 pub use network::client;
 pub use no_answer::NoAnswer;
 pub use request::secrets;
-pub use result::{CheckResult, Outcome, overall};
+pub use result::overall;
 pub use run::{obstacle, run};

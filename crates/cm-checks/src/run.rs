@@ -3,8 +3,9 @@
 use super::judge::{self, Wanted};
 use super::no_answer::NoAnswer;
 use super::request;
-use super::result::{CheckResult, Outcome, believe_resolver, class, doubt_silence};
+use super::result::{believe_resolver, class, doubt_silence};
 use super::servers::{self, Servers};
+use cm_core::facts::{CheckResult, CheckVerdict};
 use cm_core::time::milliseconds;
 use cm_core::{Exit, Failure, Log, Result, redact};
 use cm_http::{Answer, Client, Request};
@@ -155,7 +156,7 @@ fn judged(check: &Check, request: &Request, answer: &Answer, attempts: u32, want
         name: check.name.clone(),
         url: redact(&request.url).into_owned(),
         verdict: finding.verdict,
-        code: finding.code,
+        code: finding.code.to_owned(),
         message: finding.message,
         severity: Some(check.severity),
         response: None,
@@ -172,8 +173,8 @@ fn silent(check: &Check, request: &Request, reason: NoAnswer, failure: &Failure,
     CheckResult {
         name: check.name.clone(),
         url: redact(&request.url).into_owned(),
-        verdict: if reason.says_nothing() { Outcome::Unknown } else { Outcome::Fail },
-        code: reason.code(),
+        verdict: if reason.says_nothing() { CheckVerdict::Unknown } else { CheckVerdict::Fail },
+        code: reason.code().to_owned(),
         message: format!("{} ({cause}){tried}", reason.description()),
         severity: Some(check.severity),
         response: None,
@@ -184,12 +185,12 @@ fn silent(check: &Check, request: &Request, reason: NoAnswer, failure: &Failure,
     }
 }
 
-fn not_made(check: &Check, code: &'static str, why: String) -> CheckResult {
+fn not_made(check: &Check, code: &str, why: String) -> CheckResult {
     CheckResult {
         name: check.name.clone(),
         url: check.url.as_written().to_owned(),
-        verdict: Outcome::Unknown,
-        code,
+        verdict: CheckVerdict::Unknown,
+        code: code.to_owned(),
         message: why,
         severity: None,
         response: None,

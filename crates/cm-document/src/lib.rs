@@ -14,6 +14,7 @@ mod names;
 mod options;
 mod plan;
 mod reading;
+mod severity;
 mod stage;
 mod step;
 pub mod time;
@@ -29,6 +30,7 @@ pub use names::{BranchName, CommitId, HostName, ProjectName, RunId, ServiceName}
 pub use options::Skip;
 pub use plan::{Action, Reason, Service};
 pub use reading::MAX_BYTES;
+pub use severity::Severity;
 pub use stage::{RunError, Stage, StageStatus};
 pub use step::Step;
 pub use words::{all_healthy, decapitalized, plural};

@@ -34,6 +34,7 @@ pub mod variables;
 mod verification;
 pub mod yaml;
 
+pub use cm_core::Severity;
 pub use config::{
     Backup, Config, Health, Notify, OnChange, OnDrift, OnFailure, Ops, Probe, Prune, ServiceHealth, ServiceSection,
     Template, Update,
@@ -45,4 +46,4 @@ pub use inputs::Inputs;
 pub use jobs::{JOB_TIMEOUT, Job};
 pub use project::{Lock, Project};
 pub use release::{Drain, ReleaseCommand};
-pub use verification::{Canary, Check, Consequence, Method, Pattern, Severity, Statuses, Verify};
+pub use verification::{Canary, Check, Consequence, Method, Pattern, Statuses, Verify};

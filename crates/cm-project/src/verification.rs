@@ -5,6 +5,7 @@
 use crate::duration;
 pub use crate::statuses::Statuses;
 use crate::value::Template;
+use cm_core::Severity;
 use regex::Regex;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserializer, Error};
@@ -103,47 +104,6 @@ impl Default for Verify {
             certificate_days: 14,
             profiles: BTreeMap::new(),
             checks: Vec::new(),
-        }
-    }
-}
-
-/// How bad a failed check is, by the runbook's escalation table.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
-pub enum Severity {
-    /// Nobody can work.
-    P0,
-    /// One service is down.
-    #[default]
-    P1,
-    /// Slow, or wrong now and then.
-    P2,
-    /// Something that can wait.
-    P3,
-}
-
-impl Severity {
-    /// What the runbook does about it.
-    pub fn response(self) -> &'static str {
-        match self {
-            Severity::P0 => "immediate rollback, page on-call",
-            Severity::P1 => "targeted rollback of the affected service",
-            Severity::P2 => "investigate the logs, no immediate rollback",
-            Severity::P3 => "fix forward in the next deploy",
-        }
-    }
-
-    /// Whether the release goes back for it.
-    pub fn takes_back(self) -> bool {
-        self <= Severity::P1
-    }
-
-    /// `P0` to `P3`.
-    pub fn word(self) -> &'static str {
-        match self {
-            Severity::P0 => "P0",
-            Severity::P1 => "P1",
-            Severity::P2 => "P2",
-            Severity::P3 => "P3",
         }
     }
 }

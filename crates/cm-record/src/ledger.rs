@@ -89,7 +89,7 @@ fn reasons(doc: &Document, host: &str) -> BTreeMap<String, Vec<String>> {
 pub fn verdict(doc: &Document) -> Verdict {
     let (health, verify): (HealthFacts, VerifyFacts) = (doc.part(), doc.part());
     let healthy = health.verdict == Some(HealthState::Healthy);
-    let verified = matches!(verify.verdict, Some(CheckVerdict::Pass | CheckVerdict::Warn));
+    let verified = matches!(verify.verdict(), Some(CheckVerdict::Pass | CheckVerdict::Warn));
     match doc.status() {
         Status::Failed => Verdict::Failed,
         Status::RolledBack => Verdict::RolledBack,
@@ -124,7 +124,7 @@ fn state(commit: &str, built: BuiltService) -> ServiceState {
         config_hash: built.config_hash.unwrap_or_default(),
         removed: built.removed == Some(true),
         update_ms: built.update_ms,
-        canary: built.canary.and_then(|canary| canary.verdict),
+        canary: built.canary.as_ref().and_then(|canary| Some(canary.report()?.verdict.as_str().to_owned())),
     }
 }
 

@@ -2,6 +2,7 @@
 //! after a deployment.
 
 use cm_checks as checks;
+use cm_core::facts::CheckVerdict;
 use cm_core::{Exit, Failure, Log, Result, Run};
 use cm_gate::{Gate, Settings, State, Wanted};
 use cm_host::Host;
@@ -66,12 +67,12 @@ pub async fn outside(project: &Project, log: &Log) -> Outside {
         Ok(results) => results,
         Err(failure) => return Outside::Unknown(failure.to_string()),
     };
-    let with = |outcome: checks::Outcome| {
+    let with = |outcome: CheckVerdict| {
         results.iter().filter(move |result| result.verdict == outcome).map(|result| result.name.clone())
     };
     match checks::overall(&results) {
-        checks::Outcome::Fail => Outside::Failing(with(checks::Outcome::Fail).collect()),
-        checks::Outcome::Unknown => Outside::Unknown(with(checks::Outcome::Unknown).collect::<Vec<_>>().join(", ")),
-        checks::Outcome::Pass | checks::Outcome::Warn => Outside::Passing,
+        CheckVerdict::Fail => Outside::Failing(with(CheckVerdict::Fail).collect()),
+        CheckVerdict::Unknown => Outside::Unknown(with(CheckVerdict::Unknown).collect::<Vec<_>>().join(", ")),
+        CheckVerdict::Pass | CheckVerdict::Warn => Outside::Passing,
     }
 }

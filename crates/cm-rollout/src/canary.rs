@@ -4,14 +4,15 @@
 
 use crate::order::Order;
 use crate::rollout::Rollout;
-use cm_canary::{Report, Target, Verdict, changes, not_asked, side_by_side};
+use cm_canary::{Target, changes, not_asked, side_by_side};
+use cm_core::facts::{CanaryReport, CanaryVerdict};
 use cm_core::{Exit, Failure, Result, Stop, interruption};
 use cm_engine::Container;
 use cm_project::{Consequence, Project};
 use std::collections::BTreeMap;
 
 /// By service, what the first new container came to beside the old one.
-pub type Canaries = BTreeMap<String, Report>;
+pub type Canaries = BTreeMap<String, CanaryReport>;
 
 const NOTHING_RUNS: &str = "nothing of it runs that the new one could be compared with";
 
@@ -106,10 +107,10 @@ impl Rollout<'_> {
             canaries.insert(service.clone(), report.clone());
             let text = format!("Canary  {service}: {}", report.message);
             match (report.verdict, consequence) {
-                (Verdict::Pass, _) => self.log.pass(text),
-                (Verdict::Fail, _) => self.log.fail(text),
-                (Verdict::Inconclusive, Consequence::Fail) => self.log.fail(format!("{text} (inconclusive)")),
-                (Verdict::Inconclusive, _) => self.log.warn(format!("{text} (inconclusive)")),
+                (CanaryVerdict::Pass, _) => self.log.pass(text),
+                (CanaryVerdict::Fail, _) => self.log.fail(text),
+                (CanaryVerdict::Inconclusive, Consequence::Fail) => self.log.fail(format!("{text} (inconclusive)")),
+                (CanaryVerdict::Inconclusive, _) => self.log.warn(format!("{text} (inconclusive)")),
             }
             if consequence == Consequence::Fail {
                 return Err(failed(service, &report));
@@ -118,16 +119,16 @@ impl Rollout<'_> {
         Ok(())
     }
 
-    fn consequence(&self, report: &Report) -> Consequence {
+    fn consequence(&self, report: &CanaryReport) -> Consequence {
         match report.verdict {
-            Verdict::Pass => Consequence::Pass,
-            Verdict::Fail => Consequence::Fail,
-            Verdict::Inconclusive => self.project.canary().inconclusive,
+            CanaryVerdict::Pass => Consequence::Pass,
+            CanaryVerdict::Fail => Consequence::Fail,
+            CanaryVerdict::Inconclusive => self.project.canary().inconclusive,
         }
     }
 
     /// What cannot be asked is inconclusive.
-    async fn ask(&self, url: &str, old: &Container, new: &Container) -> Result<Report> {
+    async fn ask(&self, url: &str, old: &Container, new: &Container) -> Result<CanaryReport> {
         let (canary, limit) = (self.project.canary(), self.project.verify().timeout);
         let way = async |container| Target::container(self.host, container, url, canary, limit).await;
         let ((before, _old_tunnel), (after, _new_tunnel)) = match (way(old).await, way(new).await) {
@@ -143,7 +144,7 @@ impl Rollout<'_> {
     }
 }
 
-fn failed(service: &str, report: &Report) -> Failure {
+fn failed(service: &str, report: &CanaryReport) -> Failure {
     let message = format!("the new container of {service} does worse than the old one: {}", report.message);
     let failure = Failure::new(Exit::VerifyFailed, "rollout.canary", message);
     let failure = match report.baseline.as_ref().filter(|old| old.failures > 0) {

@@ -1,14 +1,14 @@
 //! The canary as part of a deployment: what is asked before the build, and what after
 //! the switch is compared with it. How it is judged is in `cm-canary`.
 
-use cm_canary::{self as canary, Report, Side, Target, Verdict, traffic};
+use cm_canary::{self as canary, Side, Target, traffic};
+use cm_core::facts::{Baseline, CanaryReport, CanaryVerdict, VerifyFacts};
 use cm_core::{Document, Failure, Log, Result, Step};
 use cm_engine::Container;
 use cm_gate::{Change, Wanted, changes};
 use cm_host::Host;
 use cm_project::Project;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// As much of the real traffic before the build is looked at, in minutes.
@@ -40,22 +40,19 @@ impl Before {
 
     /// What an earlier program of this run asked.
     pub fn read(doc: &Document) -> Before {
-        let baseline = doc.facts("verify").and_then(|facts| facts.get("baseline"));
-        let side = |key: &str| {
-            let value = baseline?.get(key).filter(|value| !value.is_null())?;
-            serde_json::from_value(value.clone()).ok()
-        };
-        Before { requests: side("requests"), traffic: side("traffic") }
+        let baseline = doc.part::<VerifyFacts>().baseline.unwrap_or_default();
+        Before { requests: baseline.requests.map(Side::from), traffic: baseline.traffic.map(Side::from) }
     }
 
     /// For the document.
-    pub fn to_json(&self) -> Value {
-        json!({"requests": self.requests, "traffic": self.traffic})
+    pub fn facts(&self) -> Baseline {
+        let samples = |side: &Option<Side>| side.as_ref().map(|side| side.samples.clone());
+        Baseline { requests: samples(&self.requests), traffic: samples(&self.traffic) }
     }
 
     /// What was seen, for people.
     pub fn summary(&self) -> String {
-        match &self.requests {
+        match self.requests.as_ref().map(|side| &side.samples) {
             None => "nothing was asked".to_owned(),
             Some(side) if side.requests == 0 => {
                 let why = side.excuse.as_ref().map_or(String::new(), |why| format!(": {why}"));
@@ -70,7 +67,7 @@ impl Before {
 
     /// Whether what runs now answers as it should.
     pub fn is_good(&self) -> bool {
-        self.requests.as_ref().is_some_and(|side| side.requests > 0 && side.failures == 0)
+        self.requests.as_ref().is_some_and(|side| side.samples.requests > 0 && side.samples.failures == 0)
     }
 }
 
@@ -88,7 +85,7 @@ async fn real_traffic(project: &Project, since: Timestamp, log: &Log) -> Option<
 ///
 /// # Errors
 /// [`Exit::BadInput`](cm_core::Exit::BadInput) where the document does not say what was changed.
-pub async fn after(project: &Project, doc: &Document, before: &Before, log: &Log) -> Result<Option<Report>> {
+pub async fn after(project: &Project, doc: &Document, before: &Before, log: &Log) -> Result<Option<CanaryReport>> {
     let canary = project.canary();
     let Some(template) = &canary.url else { return Ok(None) };
     let target = match Target::public(canary, project.verify().timeout) {
@@ -102,8 +99,14 @@ pub async fn after(project: &Project, doc: &Document, before: &Before, log: &Log
 }
 
 /// What users got. A canary that failed waits for nothing.
-async fn with_traffic(project: &Project, doc: &Document, before: &Before, report: Report, log: &Log) -> Report {
-    let Some(old) = before.traffic.as_ref().filter(|_| report.verdict != Verdict::Fail) else { return report };
+async fn with_traffic(
+    project: &Project,
+    doc: &Document,
+    before: &Before,
+    report: CanaryReport,
+    log: &Log,
+) -> CanaryReport {
+    let Some(old) = before.traffic.as_ref().filter(|_| report.verdict != CanaryVerdict::Fail) else { return report };
     let Some(new) = real_traffic(project, switched_at(doc), log).await else { return report };
     traffic::join(report, project.canary(), &new, old)
 }
@@ -190,15 +193,17 @@ async fn connect(project: &Project, name: &str, log: &Log) -> Result<(Host, Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cm_core::facts::Samples;
+    use serde_json::json;
 
     #[test]
     fn a_baseline_travels_in_the_document() {
         let mut doc = Document::start("cm-verify", "ada", false);
         assert!(Before::read(&doc).requests.is_none());
         let kept = json!({"requests": 600, "failures": 2, "longest_row": 1, "latencies_ms": [1.5, 2.25]});
-        let side: Side = serde_json::from_value(kept).expect("a side");
+        let side = Side::from(serde_json::from_value::<Samples>(kept).expect("samples"));
         let before = Before { requests: Some(side.clone()), traffic: None };
-        doc.set_facts(json!({"baseline": before.to_json()}));
+        doc.set_part(&VerifyFacts { baseline: Some(before.facts()), ..VerifyFacts::default() });
         let doc = Document::parse("cm-verify", doc.to_text(false).as_bytes()).expect("valid");
         let read = Before::read(&doc);
         assert_eq!((read.requests, read.traffic), (Some(side), None));

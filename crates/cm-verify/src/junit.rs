@@ -1,8 +1,7 @@
 //! The results as a JUnit report, which every CI shows as a list of tests.
 
 use crate::results::Results;
-use cm_canary::Verdict;
-use cm_checks::Outcome;
+use cm_core::facts::{CanaryVerdict, CheckVerdict};
 use cm_core::{Exit, Failure, OrFail, Result, redact};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use std::path::Path;
@@ -22,7 +21,7 @@ pub fn write(path: &Path, project: &str, results: &Results) -> Result<()> {
 struct Case<'a> {
     name: &'a str,
     time: Duration,
-    outcome: Outcome,
+    outcome: CheckVerdict,
     kind: String,
     message: &'a str,
 }
@@ -42,9 +41,9 @@ fn cases(results: &Results) -> Vec<Case<'_>> {
         name: "Canary",
         time: Duration::ZERO,
         outcome: match canary.verdict {
-            Verdict::Pass => Outcome::Pass,
-            Verdict::Fail => Outcome::Fail,
-            Verdict::Inconclusive => Outcome::Warn,
+            CanaryVerdict::Pass => CheckVerdict::Pass,
+            CanaryVerdict::Fail => CheckVerdict::Fail,
+            CanaryVerdict::Inconclusive => CheckVerdict::Warn,
         },
         kind: "canary".to_owned(),
         message: &canary.message,
@@ -53,7 +52,7 @@ fn cases(results: &Results) -> Vec<Case<'_>> {
         name: &check.name,
         time: Duration::from_millis(check.latency_ms.unwrap_or_default()),
         outcome: check.verdict,
-        kind: check.severity.map_or(check.code.to_owned(), |severity| format!("{} {}", severity.word(), check.code)),
+        kind: check.severity.map_or(check.code.clone(), |severity| format!("{} {}", severity.word(), check.code)),
         message: &check.message,
     });
     canary.into_iter().chain(checks).collect()
@@ -69,13 +68,13 @@ impl Case<'_> {
             status
         };
         let status = match self.outcome {
-            Outcome::Pass | Outcome::Warn => TestCaseStatus::success(),
-            Outcome::Fail => not(NonSuccessKind::Failure),
-            Outcome::Unknown => not(NonSuccessKind::Error),
+            CheckVerdict::Pass | CheckVerdict::Warn => TestCaseStatus::success(),
+            CheckVerdict::Fail => not(NonSuccessKind::Failure),
+            CheckVerdict::Unknown => not(NonSuccessKind::Error),
         };
         let mut case = TestCase::new(redact(self.name), status);
         case.set_classname(redact(project)).set_time(self.time);
-        if self.outcome == Outcome::Warn {
+        if self.outcome == CheckVerdict::Warn {
             case.set_system_out(format!("{kind}: {message}"));
         }
         case
@@ -89,9 +88,9 @@ mod tests {
 
     #[test]
     fn a_report_tells_failures_from_what_is_unknown() {
-        let mut failed = check(Outcome::Fail);
+        let mut failed = check(CheckVerdict::Fail);
         failed.message = "\"a\" < b & c".to_owned();
-        let checks = vec![check(Outcome::Pass), failed, check(Outcome::Unknown), check(Outcome::Warn)];
+        let checks = vec![check(CheckVerdict::Pass), failed, check(CheckVerdict::Unknown), check(CheckVerdict::Warn)];
         let xml = report("shop", &Results { checks, ..Results::default() }).to_string().expect("XML");
         let suite = xml.lines().find(|line| line.contains("<testsuite ")).expect("a suite");
         assert!(

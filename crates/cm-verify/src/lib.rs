@@ -10,13 +10,12 @@ mod results;
 pub use args::Args;
 
 use asking::Before;
-use cm_canary::Verdict;
 use cm_checks as checks;
+use cm_core::facts::{CanaryVerdict, VerifyFacts, WouldAsk};
 use cm_core::{CommonArgs, Document, Done, Exit, Io, Log, Result, Run, Skip, Step, redact};
 use cm_notify::{Message, Told};
 use cm_project::Project;
 use results::Results;
-use serde_json::json;
 use tokio::sync::Notify;
 
 /// The program.
@@ -59,7 +58,12 @@ impl cm_core::Tool for Tool {
             return Ok(baseline(&project, run).await);
         }
         if !plan.canary && !plan.checks {
-            run.doc.set_facts(json!({"verdict": null, "canary": null, "checks": []}));
+            run.doc.set_part(&VerifyFacts {
+                verdict: Some(None),
+                canary: Some(None),
+                checks: Some(Vec::new()),
+                ..VerifyFacts::default()
+            });
             if !plan.skipped {
                 run.log.warn(format!("nothing was asked from outside: {}", plan.nothing()));
             }
@@ -67,7 +71,7 @@ impl cm_core::Tool for Tool {
             return Ok(Done::skipped(plan.nothing()));
         }
         let results = plan.carry_out(&run.doc, &run.log).await?;
-        run.doc.set_facts(results.to_json());
+        run.doc.set_part(&results.facts());
         write_junit(&args, &project, &results, run)?;
         alert(&project, &results, &run.doc, args.notify, &run.log).await;
         results.conclude(plan.checks, &run.log)
@@ -114,7 +118,7 @@ async fn baseline(project: &Project, run: &mut Run) -> Done {
         return Done::skipped("nothing changes");
     }
     let before = Before::ask(project, &run.log).await;
-    run.doc.set_facts(json!({"baseline": before.to_json()}));
+    run.doc.set_part(&VerifyFacts { baseline: Some(before.facts()), ..VerifyFacts::default() });
     let summary = before.summary();
     if before.is_good() {
         run.log.info(format!("before the build: {summary}"));
@@ -148,7 +152,7 @@ async fn print_results(args: &Args, io: &Io) -> Result<Exit> {
     let project = load(args, None)?;
     let doc = Document::start(Tool::NAME, &cm_core::actor(), false);
     let results = Plan::of(&project, args, true).carry_out(&doc, &io.log).await?;
-    io.print(&redact(&results.to_json().to_string()))?;
+    io.print(&redact(&serde_json::json!(results.facts()).to_string()))?;
     if let Some(path) = &args.junit {
         junit::write(path, &project.name(), &results)?;
     }
@@ -190,17 +194,22 @@ impl<'a> Plan<'a> {
         let requests = if args.baseline { canary.baseline_requests() } else { canary.requests };
         let mut asked = Vec::new();
         if let (true, Some(template)) = (self.canary, &canary.url) {
-            asked.push(json!({"canary": url(template), "requests": requests, "access_log": canary.access_log}));
+            asked.push(WouldAsk {
+                canary: Some(url(template)),
+                requests: Some(requests),
+                access_log: Some(canary.access_log.clone()),
+                ..WouldAsk::default()
+            });
             let log =
                 canary.access_log.as_ref().map_or(String::new(), |log| format!(", and read the access log of {log}"));
             run.log.info(format!("would send {requests} canary requests to {}{log}", url(template)));
         }
         for check in self.project.verify().checks.iter().filter(|_| self.checks && !args.baseline) {
-            asked.push(json!({"check": check.name, "url": url(&check.url)}));
+            asked.push(WouldAsk { check: Some(check.name.clone()), url: Some(url(&check.url)), ..WouldAsk::default() });
             run.log.info(format!("would check {}: {}", check.name, url(&check.url)));
         }
         let summary = format!("would send {} requests", asked.len());
-        run.doc.set_facts(json!({"would_ask": asked}));
+        run.doc.set_part(&VerifyFacts { would_ask: Some(asked), ..VerifyFacts::default() });
         Done::ok(summary)
     }
 
@@ -216,7 +225,7 @@ impl<'a> Plan<'a> {
         let canary = async {
             let before = Before::read(doc);
             let canary = if self.canary { asking::after(self.project, doc, &before, log).await? } else { None };
-            if !self.alone && canary.as_ref().is_some_and(|canary| canary.verdict == Verdict::Fail) {
+            if !self.alone && canary.as_ref().is_some_and(|canary| canary.verdict == CanaryVerdict::Fail) {
                 given_up.notify_one();
             }
             Ok(canary)

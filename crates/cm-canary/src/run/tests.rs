@@ -52,32 +52,32 @@ async fn a_release_is_judged_by_the_one_before_it() {
     let (good, bad) = (release(0, Duration::ZERO).await, release(8, Duration::ZERO).await);
     let settings = canary(&good);
     let before = baseline(&target(&good), &settings).await;
-    assert_eq!((before.requests, before.failures), (360, 0));
+    assert_eq!((before.samples.requests, before.samples.failures), (360, 0));
     let same = run(&target(&good), &settings, Some(&before), nothing_restarted).await;
-    assert_eq!((same.verdict, same.requests), (Verdict::Pass, 120), "{}", same.message);
+    assert_eq!((same.verdict, same.requests), (CanaryVerdict::Pass, 120), "{}", same.message);
     let (now, then) = (&same.percentiles_ms, &same.baseline.as_ref().expect("a baseline").percentiles_ms);
     assert!(now.is_sorted() && now.len() == 21 && then.len() == 21, "{now:?} {then:?}");
     assert_eq!((Some(now[10]), Some(now[19])), (same.median_ms, same.p95_ms));
     let worse = run(&target(&bad), &settings, Some(&before), nothing_restarted).await;
-    assert_eq!((worse.verdict, worse.code), (Verdict::Fail, "errors"), "{}", worse.message);
+    assert_eq!((worse.verdict, worse.code.as_str()), (CanaryVerdict::Fail, "errors"), "{}", worse.message);
     assert_eq!(worse.severity, Severity::P1);
     // The same errors are nothing new where the old release makes them too.
     let before = baseline(&target(&bad), &settings).await;
     let same = run(&target(&bad), &settings, Some(&before), nothing_restarted).await;
-    assert_eq!(same.verdict, Verdict::Pass, "{}", same.message);
+    assert_eq!(same.verdict, CanaryVerdict::Pass, "{}", same.message);
 }
 
 #[tokio::test]
 async fn gross_failure_ends_it_at_once_and_a_restart_too() {
     let broken = release(1, Duration::ZERO).await;
     let report = run(&target(&broken), &canary(&broken), None, nothing_restarted).await;
-    assert_eq!((report.verdict, report.code, report.severity), (Verdict::Fail, "row", Severity::P0));
+    assert_eq!((report.verdict, report.code.as_str(), report.severity), (CanaryVerdict::Fail, "row", Severity::P0));
     assert!(report.requests < 10, "{report:?}");
     assert_eq!(report.message, "3 of 3 requests failed, 3 in a row: answered 503");
     let good = release(0, Duration::ZERO).await;
     let restarted = async || Ok(vec!["web restarted".to_owned()]);
     let report = run(&target(&good), &canary(&good), None, restarted).await;
-    assert_eq!((report.verdict, report.code), (Verdict::Fail, "restart"), "{}", report.message);
+    assert_eq!((report.verdict, report.code.as_str()), (CanaryVerdict::Fail, "restart"), "{}", report.message);
 }
 
 #[tokio::test]
@@ -85,45 +85,50 @@ async fn a_slower_release_beside_the_old_one_is_found() {
     let (old, new) = (release(0, Duration::from_millis(2)).await, release(0, Duration::from_millis(60)).await);
     let settings = Canary { latency: cm_project::Consequence::Fail, ..canary(&new) };
     let report = side_by_side(&target(&old), &target(&new), &settings, nothing_restarted).await;
-    assert_eq!((report.verdict, report.code), (Verdict::Fail, "latency"), "{}", report.message);
+    assert_eq!((report.verdict, report.code.as_str()), (CanaryVerdict::Fail, "latency"), "{}", report.message);
     let report = side_by_side(&target(&old), &target(&old), &settings, nothing_restarted).await;
-    assert_eq!(report.verdict, Verdict::Pass, "{}", report.message);
+    assert_eq!(report.verdict, CanaryVerdict::Pass, "{}", report.message);
 }
 
 #[tokio::test]
 async fn beside_the_old_one_errors_a_restart_and_silence_count() {
     let (good, bad) = (release(0, Duration::ZERO).await, release(5, Duration::ZERO).await);
     let report = side_by_side(&target(&good), &target(&bad), &canary(&bad), nothing_restarted).await;
-    assert_eq!((report.verdict, report.code), (Verdict::Fail, "errors"), "{}", report.message);
+    assert_eq!((report.verdict, report.code.as_str()), (CanaryVerdict::Fail, "errors"), "{}", report.message);
     let old = report.baseline.expect("the old one");
     assert_eq!((report.requests, report.failures, old.requests, old.failures), (120, 24, 120, 0));
     // The old one makes the same errors.
     let other = release(5, Duration::ZERO).await;
     let report = side_by_side(&target(&other), &target(&bad), &canary(&bad), nothing_restarted).await;
-    assert_eq!(report.verdict, Verdict::Pass, "{}", report.message);
+    assert_eq!(report.verdict, CanaryVerdict::Pass, "{}", report.message);
     // Three in a row end it at once, unless the old one fails, too.
     let down = release(1, Duration::ZERO).await;
     let report = side_by_side(&target(&good), &target(&down), &canary(&down), nothing_restarted).await;
-    assert_eq!((report.verdict, report.code, report.requests), (Verdict::Fail, "row", 3), "{}", report.message);
+    assert_eq!(
+        (report.verdict, report.code.as_str(), report.requests),
+        (CanaryVerdict::Fail, "row", 3),
+        "{}",
+        report.message
+    );
     let report = side_by_side(&target(&down), &target(&down), &canary(&down), nothing_restarted).await;
-    assert_eq!((report.verdict, report.requests), (Verdict::Fail, 100), "{}", report.message);
+    assert_eq!((report.verdict, report.requests), (CanaryVerdict::Fail, 100), "{}", report.message);
     let restarted = async || Ok(vec!["web restarted".to_owned()]);
     let report = side_by_side(&target(&good), &target(&good), &canary(&good), restarted).await;
-    assert_eq!((report.verdict, report.code), (Verdict::Fail, "restart"), "{}", report.message);
+    assert_eq!((report.verdict, report.code.as_str()), (CanaryVerdict::Fail, "restart"), "{}", report.message);
     let nowhere = "http://no-such-name.invalid/";
     let report = side_by_side(&target(&good), &target(nowhere), &canary(nowhere), nothing_restarted).await;
-    assert_eq!((report.verdict, report.requests), (Verdict::Inconclusive, 0), "{}", report.message);
+    assert_eq!((report.verdict, report.requests), (CanaryVerdict::Inconclusive, 0), "{}", report.message);
 }
 
 #[tokio::test]
 async fn what_cannot_be_asked_is_no_pass() {
     let nowhere = "http://no-such-name.invalid/";
     let report = run(&target(nowhere), &canary(nowhere), None, nothing_restarted).await;
-    assert_eq!((report.verdict, report.requests), (Verdict::Inconclusive, 0), "{}", report.message);
+    assert_eq!((report.verdict, report.requests), (CanaryVerdict::Inconclusive, 0), "{}", report.message);
     let report = not_asked("${X}", "the variable X is not set".to_owned(), &Canary::default());
     assert_eq!(report.message, "no request could be judged: the variable X is not set");
     let before = baseline(&target(nowhere), &canary(nowhere)).await;
-    assert_eq!((before.requests, before.not_judged), (0, 3));
+    assert_eq!((before.samples.requests, before.samples.not_judged), (0, 3));
 }
 
 #[tokio::test]
@@ -137,11 +142,15 @@ async fn a_restart_ends_it_at_once_although_every_answer_is_good() {
         Ok(Vec::from_iter(second.then(|| "web ended with exit code 9".to_owned())))
     };
     let report = run(&target(&good), &settings, None, &restarted).await;
-    assert_eq!((report.verdict, report.code, report.failures), (Verdict::Fail, "restart", 0), "{report:?}");
+    assert_eq!(
+        (report.verdict, report.code.as_str(), report.failures),
+        (CanaryVerdict::Fail, "restart", 0),
+        "{report:?}"
+    );
     assert!(report.message.starts_with("web ended with exit code 9 while it was asked; 0 of "), "{}", report.message);
     looks.store(0, Ordering::Relaxed);
     let report = side_by_side(&target(&good), &target(&good), &settings, &restarted).await;
-    assert_eq!((report.verdict, report.code), (Verdict::Fail, "restart"), "{report:?}");
+    assert_eq!((report.verdict, report.code.as_str()), (CanaryVerdict::Fail, "restart"), "{report:?}");
 }
 
 #[tokio::test]
@@ -152,7 +161,12 @@ async fn good_answers_are_no_pass_where_restarts_were_not_seen() {
         run(&target(&good), &canary(&good), None, unseen).await,
         side_by_side(&target(&good), &target(&good), &canary(&good), unseen).await,
     ] {
-        assert_eq!((report.verdict, report.code), (Verdict::Inconclusive, "unseen"), "{}", report.message);
+        assert_eq!(
+            (report.verdict, report.code.as_str()),
+            (CanaryVerdict::Inconclusive, "unseen"),
+            "{}",
+            report.message
+        );
         assert!(report.requests >= 120, "what was seen is still told: {report:?}");
         assert!(
             report.message.ends_with("whether a container restarted was not seen: no engine"),
@@ -161,5 +175,5 @@ async fn good_answers_are_no_pass_where_restarts_were_not_seen() {
         );
     }
     let report = run(&target(&down), &canary(&down), None, unseen).await;
-    assert_eq!((report.verdict, report.code), (Verdict::Fail, "row"), "{}", report.message);
+    assert_eq!((report.verdict, report.code.as_str()), (CanaryVerdict::Fail, "row"), "{}", report.message);
 }

@@ -1,9 +1,11 @@
 //! What `cm-build` did, host by host, and what of it can be undone.
 
-use super::{CanaryFacts, known, known_list, known_word};
+use super::{CanaryReport, known, known_list, known_word};
 use crate::Action;
 use schemars::JsonSchema;
+use serde::de::{Deserializer, Error};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// What was built and switched.
@@ -11,12 +13,13 @@ use std::collections::BTreeMap;
 #[serde(default)]
 pub struct BuildFacts {
     /// In a dry run: the flags that the plan was made with.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<BuildPlan>,
     /// By host.
-    #[serde(deserialize_with = "known")]
+    #[serde(deserialize_with = "known", skip_serializing_if = "Option::is_none")]
     pub hosts: Option<BTreeMap<String, BuiltHost>>,
     /// By host the image names that cm-build prune removed.
-    #[serde(deserialize_with = "known")]
+    #[serde(deserialize_with = "known", skip_serializing_if = "Option::is_none")]
     pub pruned: Option<BTreeMap<String, Vec<String>>>,
 }
 
@@ -120,12 +123,57 @@ pub struct BuiltService {
     pub update_ms: Option<u64>,
     /// How long nothing of it ran meanwhile, in milliseconds, without its own start; null where nobody knows, or there was no gap.
     pub gap_ms: Option<u64>,
-    /// What its first new container came to beside the old one, as `facts.verify.canary`; null where cm.toml has no
-    /// canary for it. In a dry run what it would be asked, `url` and `requests`, or why it is not: `not_asked`.
+    /// Its canary; null where cm.toml has none for it.
     #[serde(deserialize_with = "known_word")]
-    pub canary: Option<CanaryFacts>,
+    pub canary: Option<ServiceCanary>,
     /// In a dry run: how long it took the last time.
     pub last_update_ms: Option<u64>,
+}
+
+/// The canary of a service whose new containers come before its old ones leave.
+#[derive(Clone, Debug, JsonSchema, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum ServiceCanary {
+    /// What its first new container came to alongside the old one, as `facts.verify.canary`.
+    Report(Box<CanaryReport>),
+    /// In a dry run: why it would not be asked.
+    NotAsked {
+        /// For people.
+        not_asked: String,
+    },
+    /// In a dry run: what it would be asked, and how often.
+    Asked {
+        /// The URL.
+        url: String,
+        /// How many requests.
+        requests: u32,
+    },
+}
+
+impl ServiceCanary {
+    /// What it came to, if it was asked.
+    pub fn report(&self) -> Option<&CanaryReport> {
+        if let ServiceCanary::Report(report) = self { Some(report) } else { None }
+    }
+}
+
+impl<'de> Deserialize<'de> for ServiceCanary {
+    /// A report has a verdict; what would be asked has none.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        if value.get("verdict").is_some_and(Value::is_string) {
+            return Ok(ServiceCanary::Report(Box::new(CanaryReport::deserialize(value).map_err(Error::custom)?)));
+        }
+        let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+        if let Some(not_asked) = text("not_asked") {
+            return Ok(ServiceCanary::NotAsked { not_asked });
+        }
+        let requests = value.get("requests").and_then(Value::as_u64).and_then(|count| u32::try_from(count).ok());
+        let (Some(url), Some(requests)) = (text("url"), requests) else {
+            return Err(Error::custom("neither a canary's report nor what it would be asked"));
+        };
+        Ok(ServiceCanary::Asked { url, requests })
+    }
 }
 
 /// A job or release command of a release.

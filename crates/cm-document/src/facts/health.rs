@@ -11,16 +11,19 @@ use std::collections::BTreeMap;
 #[serde(default)]
 pub struct HealthFacts {
     /// The worst of all services.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<HealthState>,
     /// Every service that was watched.
-    #[serde(deserialize_with = "known_list")]
+    #[serde(deserialize_with = "known_list", skip_serializing_if = "Option::is_none")]
     pub services: Option<Vec<ServiceVerdict>>,
     /// Services that were not watched and are unhealthy.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub unwell_neighbours: Option<Vec<Neighbour>>,
     /// In a dry run: by host the services that would be watched.
-    #[serde(deserialize_with = "known")]
+    #[serde(deserialize_with = "known", skip_serializing_if = "Option::is_none")]
     pub would_watch: Option<BTreeMap<String, Vec<String>>>,
     /// What `cm-health --preflight` of the same run found.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub preflight: Option<Preflight>,
 }
 

@@ -1,7 +1,8 @@
 //! `facts` of the document: one part per program, written by that program alone, and read by
 //! others through these types, from which the committed schemas are made, too. A part may hold
 //! more than is named here: it comes out as it went in. What is named keeps its meaning, and what
-//! is missing reads as "not said".
+//! is missing reads as "not said". Where a part says null for "there is none", its field is an
+//! option of an option: left out, null, or a value.
 
 mod backup;
 mod build;
@@ -14,14 +15,16 @@ mod state;
 mod verify;
 
 pub use backup::BackupFacts;
-pub use build::{Basis, BuildFacts, BuildPlan, BuiltHost, BuiltService, JobRun, Protected};
+pub use build::{Basis, BuildFacts, BuildPlan, BuiltHost, BuiltService, JobRun, Protected, ServiceCanary};
 pub use detect::{Commit, DetectFacts, Dirty};
 pub use health::{Finding, HealthFacts, HealthState, Moment, Neighbour, Preflight, ServiceVerdict};
 pub use lock::LockFacts;
 pub use record::RecordFacts;
 pub use rollback::{RollbackFacts, RolledBackHost};
 pub use state::ServiceState;
-pub use verify::{CanaryFacts, CheckFacts, CheckVerdict, Side, Traffic, VerifyFacts};
+pub use verify::{
+    Baseline, CanaryReport, CanaryVerdict, CheckResult, CheckVerdict, Samples, Side, Traffic, VerifyFacts, WouldAsk,
+};
 
 use crate::Document;
 use crate::bounds::{MAX_STRING, cut_strings};
@@ -32,7 +35,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// What one program says in `facts`.
-pub trait Part: Default + DeserializeOwned + Serialize {
+pub trait Part: Default + DeserializeOwned + JsonSchema + Serialize {
     /// Its key: the program's name without `cm-`.
     const TOOL: &'static str;
 }
@@ -66,19 +69,40 @@ impl Document {
         self.facts(P::TOOL).and_then(|facts| P::deserialize(facts).ok()).unwrap_or_default()
     }
 
-    /// Writes what this program found out. What it does not name stays as it is: the words of
-    /// another step of the same program, and those of a version that knows more.
+    /// Writes what this program found out, in place of what it said before. What this version does
+    /// not know stays as it is.
     pub fn set_part<P: Part>(&mut self, part: &P) {
-        let Ok(mut said) = serde_json::to_value(part) else { return };
-        cut_strings(&mut said, MAX_STRING);
-        let Value::Object(said) = said else { return };
-        let said: Map<String, Value> = said.into_iter().filter(|(_, value)| !value.is_null()).collect();
-        let mut facts = self.facts(P::TOOL).and_then(Value::as_object).cloned().unwrap_or_default();
-        facts.extend(said);
-        if let Some(Value::Object(all)) = self.value.get_mut("facts") {
-            all.insert(P::TOOL.to_owned(), Value::Object(facts));
+        let known = schemars::schema_for!(P);
+        let known = known.get("properties").and_then(Value::as_object);
+        if let Some(Value::Object(said)) = self.value.get_mut("facts").and_then(|facts| facts.get_mut(P::TOOL)) {
+            said.retain(|key, _| !known.is_some_and(|known| known.contains_key(key)));
+        }
+        self.add_part(part);
+    }
+
+    /// Adds what this step found out to what an earlier step of the same program said.
+    pub fn add_part<P: Part>(&mut self, part: &P) {
+        let Ok(mut added) = serde_json::to_value(part) else { return };
+        cut_strings(&mut added, MAX_STRING);
+        let (Value::Object(added), Some(Value::Object(all))) = (added, self.value.get_mut("facts")) else { return };
+        match all.get_mut(P::TOOL) {
+            Some(Value::Object(said)) => said.extend(added),
+            _ => drop(all.insert(P::TOOL.to_owned(), Value::Object(added))),
         }
     }
+}
+
+/// Left out, null, or a value; one that this version does not know is as good as left out.
+fn nullable<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::Null => Some(None),
+        value => T::deserialize(value).ok().map(Some),
+    })
+}
+
+/// A value that is the usual one where this version does not know it.
+fn known_or_default<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(deserializer: D) -> Result<T, D::Error> {
+    Ok(T::deserialize(Value::deserialize(deserializer)?).unwrap_or_default())
 }
 
 /// A map whose keys are free: entries that are not of the known shape are somebody else's.
@@ -136,11 +160,22 @@ mod tests {
     }
 
     #[test]
-    fn a_program_changes_what_it_names_and_nothing_else_of_its_part() {
+    fn a_step_adds_to_what_its_program_said_and_changes_no_other_part() {
         let mut doc = document(json!({"health": {"preflight": {"findings": []}, "x": 1}, "build": {"y": 2}}));
-        doc.set_part(&HealthFacts { verdict: Some(HealthState::Healthy), ..HealthFacts::default() });
+        doc.add_part(&HealthFacts { verdict: Some(HealthState::Healthy), ..HealthFacts::default() });
         let wanted =
             json!({"health": {"preflight": {"findings": []}, "x": 1, "verdict": "healthy"}, "build": {"y": 2}});
         assert_eq!(doc.as_value()["facts"], wanted);
+    }
+
+    #[test]
+    fn what_a_program_says_takes_the_place_of_what_it_said_but_for_what_it_does_not_know() {
+        let mut doc = document(json!({"lock": {"nonce": "n", "x": {"deep": null}, "hosts": ["one"]}, "verify": 7}));
+        doc.set_part(&LockFacts { released: Some("n".to_owned()), ..LockFacts::default() });
+        doc.set_part(&VerifyFacts { verdict: Some(None), checks: Some(Vec::new()), ..VerifyFacts::default() });
+        let wanted = json!({"lock": {"x": {"deep": null}, "released": "n"}, "verify": {"verdict": null, "checks": []}});
+        assert_eq!(doc.as_value()["facts"], wanted);
+        let read: VerifyFacts = doc.part();
+        assert_eq!((read.verdict, read.canary), (Some(None), None), "null is not the same as left out");
     }
 }
