@@ -10,12 +10,12 @@ mod selection;
 
 pub use args::Args;
 
+use cm_core::facts::HealthFacts;
 use cm_core::{CommonArgs, Done, Exit, Io, Log, Result, Run, Step, plural};
-use cm_gate::{Gate, Post, Settings, Verdict};
+use cm_gate::{Gate, Post, Settings};
 use cm_host::{Host, Target, connect_all};
 use cm_project::Project;
 use selection::Selection;
-use serde_json::{Value, json};
 
 /// The program.
 pub struct Tool;
@@ -81,7 +81,7 @@ fn describe(project: &Project, args: &Args, selection: &Selection, run: &mut Run
         let names = watch.services().join(", ");
         run.log.info(format!("would wait on {} up to {} s for: {names}", watch.host, settings.timeout.as_secs()));
     }
-    set_facts(run, json!({"would_watch": selection.to_json()}));
+    run.doc.add_part(&HealthFacts { would_watch: Some(selection.facts()), ..HealthFacts::default() });
     Done::ok(format!("would watch {}", plural(selection.count() as u64, "service")))
 }
 
@@ -91,7 +91,12 @@ async fn gate(project: &Project, args: &Args, selection: &Selection, run: &mut R
     run.log.info(format!("waiting for {}…", plural(selection.count() as u64, "service")));
     let findings = Gate::new(settings(project, args)).watch_all(posts.clone(), &run.log).await?;
     let others = others::find(&posts, &findings.containers, preflight::unhealthy_before(&run.doc));
-    set_facts(run, facts(&findings.verdicts, &others));
+    run.doc.add_part(&HealthFacts {
+        verdict: Some(cm_gate::overall(&findings.verdicts)),
+        services: Some(findings.verdicts.clone()),
+        unwell_neighbours: Some(others.clone()),
+        ..HealthFacts::default()
+    });
     others::warn(&others, &run.log);
     report::conclude(&findings.verdicts, &hosts, &others, &run.log)
 }
@@ -109,20 +114,4 @@ async fn posts(project: &Project, selection: &Selection, hosts: &[Host], log: &L
         posts.push(Post { host: host.clone(), project: name, wanted: watch.wanted.clone() });
     }
     Ok(posts)
-}
-
-fn facts(verdicts: &[Verdict], others: &[others::Other]) -> Value {
-    json!({
-        "verdict": cm_gate::overall(verdicts),
-        "services": verdicts,
-        "unwell_neighbours": others,
-    })
-}
-
-/// Writes the facts; what a preflight of this run found stays alongside.
-fn set_facts(run: &mut Run, mut facts: Value) {
-    if let Some(preflight) = run.doc.facts("health").and_then(|facts| facts.get("preflight")) {
-        facts["preflight"] = preflight.clone();
-    }
-    run.doc.set_facts(facts);
 }

@@ -2,33 +2,10 @@
 //! not veto a deployment that did not touch it, but people should hear of it.
 
 use cm_core::Log;
+use cm_core::facts::{Neighbour, Unhealthy};
 use cm_engine::{Container, Health};
 use cm_gate::Post;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-
-/// A container that is not healthy.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Unhealthy {
-    /// Its service.
-    pub service: String,
-    /// The host.
-    pub host: String,
-    /// Its name.
-    pub container: String,
-    /// What is wrong: `unhealthy`, `restarting`, `exited with 1`, …
-    pub state: String,
-}
-
-/// An unhealthy service that was not watched.
-#[derive(Clone, Debug, Serialize)]
-pub struct Other {
-    /// Who and what.
-    #[serde(flatten)]
-    pub unhealthy: Unhealthy,
-    /// Whether it was unhealthy before the deployment; `None` if nobody looked then.
-    pub before: Option<bool>,
-}
 
 /// The containers that are not healthy. One that ended with 0 and is not restarted was
 /// a job, and one that was never started may be meant so.
@@ -53,35 +30,36 @@ pub fn unhealthy(host: &str, containers: &[Container]) -> Vec<Unhealthy> {
 
 /// Those among the containers of each host that the gate did not watch. What a host
 /// that did not answer has is not known, and nothing is said of it.
-pub fn find(posts: &[Post], containers: &[(String, Vec<Container>)], before: Option<Vec<Unhealthy>>) -> Vec<Other> {
+pub fn find(posts: &[Post], containers: &[(String, Vec<Container>)], before: Option<Vec<Unhealthy>>) -> Vec<Neighbour> {
     let mut found = Vec::new();
     for (post, (host, containers)) in posts.iter().zip(containers) {
         let watched: BTreeSet<_> = post.wanted.iter().map(|wanted| wanted.service.as_str()).collect();
         let unwatched = unhealthy(host, containers).into_iter();
         found.extend(unwatched.filter(|unhealthy| !watched.contains(unhealthy.service.as_str())));
     }
-    let was = |unhealthy: &Unhealthy| before.as_ref().map(|before| before.iter().any(|other| other.is_same(unhealthy)));
-    found.into_iter().map(|unhealthy| Other { before: was(&unhealthy), unhealthy }).collect()
+    let is_same = |one: &Unhealthy, other: &Unhealthy| one.service == other.service && one.host == other.host;
+    let was =
+        |unhealthy: &Unhealthy| before.as_ref().map(|before| before.iter().any(|other| is_same(other, unhealthy)));
+    let neighbour = |found: Unhealthy| {
+        let before = was(&found);
+        let Unhealthy { service, host, container, state } = found;
+        Neighbour { service, host, container, state, before }
+    };
+    found.into_iter().map(neighbour).collect()
 }
 
 /// One line for each.
-pub fn warn(others: &[Other], log: &Log) {
-    for Other { unhealthy, before } in others {
-        let since = match before {
+pub fn warn(others: &[Neighbour], log: &Log) {
+    for other in others {
+        let since = match other.before {
             Some(true) => " (as before the deployment)",
             Some(false) => " (it was healthy before the deployment)",
             None => "",
         };
         log.warn(format!(
             "not part of this: {} on {}: {}{since}; container {}",
-            unhealthy.service, unhealthy.host, unhealthy.state, unhealthy.container
+            other.service, other.host, other.state, other.container
         ));
-    }
-}
-
-impl Unhealthy {
-    fn is_same(&self, other: &Unhealthy) -> bool {
-        self.service == other.service && self.host == other.host
     }
 }
 

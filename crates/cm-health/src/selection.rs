@@ -8,7 +8,7 @@ use cm_engine::Compose;
 use cm_gate::{Change, Past, Wanted, changes};
 use cm_host::Host;
 use cm_project::Project;
-use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// What is watched, host by host.
 #[derive(Clone, Debug, Default)]
@@ -117,8 +117,9 @@ impl Selection {
     }
 
     /// For the document: host to services.
-    pub fn to_json(&self) -> Value {
-        self.hosts.iter().map(|watch| (watch.host.clone(), json!(watch.services()))).collect()
+    pub fn facts(&self) -> BTreeMap<String, Vec<String>> {
+        let names = |watch: &HostWatch| watch.services().into_iter().map(str::to_owned).collect();
+        self.hosts.iter().map(|watch| (watch.host.clone(), names(watch))).collect()
     }
 }
 
@@ -197,6 +198,7 @@ mod tests {
     use super::*;
     use clap::Parser;
     use cm_core::{Document, Format, Level, Log};
+    use serde_json::{Value, json};
 
     const COMPOSE: &str = "name: shop
 services:

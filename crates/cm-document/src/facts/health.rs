@@ -1,9 +1,8 @@
 //! What `cm-health` saw: the servers before a deployment, the services after it.
 
-use super::{known, known_list};
+use super::{known, known_list, known_or_default};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// What the health gate saw.
@@ -17,7 +16,7 @@ pub struct HealthFacts {
     #[serde(deserialize_with = "known_list", skip_serializing_if = "Option::is_none")]
     pub services: Option<Vec<ServiceVerdict>>,
     /// Services that were not watched and are unhealthy.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "known_list", skip_serializing_if = "Option::is_none")]
     pub unwell_neighbours: Option<Vec<Neighbour>>,
     /// In a dry run: by host the services that would be watched.
     #[serde(deserialize_with = "known", skip_serializing_if = "Option::is_none")]
@@ -43,15 +42,76 @@ pub struct Neighbour {
     pub before: Option<bool>,
 }
 
+/// A container that was not healthy before a deployment.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Unhealthy {
+    /// Its service.
+    pub service: String,
+    /// The host.
+    pub host: String,
+    /// Its name.
+    pub container: String,
+    /// What is wrong: `unhealthy`, `restarting`, `exited with 1`, …
+    pub state: String,
+}
+
 /// The look at the servers before a deployment.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Preflight {
     /// By host: versions, room, checkout, what is unhealthy now.
     #[serde(deserialize_with = "known")]
-    pub hosts: Option<BTreeMap<String, Value>>,
+    pub hosts: Option<BTreeMap<String, PreflightHost>>,
     /// What is not as it should be.
+    #[serde(deserialize_with = "known_list")]
     pub findings: Option<Vec<Finding>>,
+}
+
+/// A server before a deployment; null is what could not be found out.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(default)]
+pub struct PreflightHost {
+    /// The version of Docker.
+    pub docker: Option<String>,
+    /// The version of Compose.
+    pub compose: Option<String>,
+    /// Room where Docker keeps its images, in KiB.
+    pub docker_disk_kib: Option<Room>,
+    /// Room where the checkout is, in KiB.
+    pub checkout_disk_kib: Option<Room>,
+    /// Free memory, in KiB.
+    pub memory_available_kib: Option<u64>,
+    /// The commit of the checkout.
+    pub head: Option<String>,
+    /// The branch of the checkout.
+    pub branch: Option<String>,
+    /// How far its clock is ahead of the deploying machine's, in seconds, if that is certain.
+    pub clock_ahead_s: Option<f64>,
+    /// What was not healthy.
+    pub unwell: Vec<Unhealthy>,
+}
+
+/// Room on a disk, in the unit that its name says.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Room {
+    /// What is free.
+    pub free: u64,
+    /// What there is.
+    pub total: u64,
+}
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Weight {
+    /// People should know.
+    Warn,
+    /// The deployment must not start. So reads a word that this version does not know.
+    #[default]
+    #[serde(other)]
+    Fail,
 }
 
 /// Something that is not as it should be.
@@ -62,8 +122,8 @@ pub struct Finding {
     pub host: Option<String>,
     /// Stable, for scripts.
     pub code: String,
-    /// `warn`, or `fail`: the deployment must not start.
-    pub weight: String,
+    /// How much it matters.
+    pub weight: Weight,
     /// For people.
     pub message: String,
     /// What to do about it.
@@ -93,6 +153,7 @@ pub struct ServiceVerdict {
     /// The host, by its name in `cm.toml`.
     pub host: String,
     /// What it was found to be.
+    #[serde(deserialize_with = "known_or_default")]
     pub state: HealthState,
     /// Why, for scripts: `healthy`, `finished`, or the code of what is wrong.
     pub code: String,

@@ -17,7 +17,10 @@ mod verify;
 pub use backup::BackupFacts;
 pub use build::{Basis, BuildFacts, BuildPlan, BuiltHost, BuiltService, JobRun, Protected, ServiceCanary};
 pub use detect::{Commit, DetectFacts, Dirty};
-pub use health::{Finding, HealthFacts, HealthState, Moment, Neighbour, Preflight, ServiceVerdict};
+pub use health::{
+    Finding, HealthFacts, HealthState, Moment, Neighbour, Preflight, PreflightHost, Room, ServiceVerdict, Unhealthy,
+    Weight,
+};
 pub use lock::LockFacts;
 pub use record::RecordFacts;
 pub use rollback::{RollbackFacts, RolledBackHost};
@@ -29,7 +32,7 @@ pub use verify::{
 use crate::Document;
 use crate::bounds::{MAX_STRING, cut_strings};
 use schemars::JsonSchema;
-use serde::de::{DeserializeOwned, Deserializer};
+use serde::de::{DeserializeOwned, Deserializer, Error};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -105,19 +108,37 @@ fn known_or_default<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(de
     Ok(T::deserialize(Value::deserialize(deserializer)?).unwrap_or_default())
 }
 
-/// A map whose keys are free: entries that are not of the known shape are somebody else's.
-fn known<'de, D: Deserializer<'de>, T: DeserializeOwned>(
-    deserializer: D,
-) -> Result<Option<BTreeMap<String, T>>, D::Error> {
-    let map = Option::<Map<String, Value>>::deserialize(deserializer)?;
-    let read = |(key, value): (String, Value)| Some((key, T::deserialize(value).ok()?));
-    Ok(map.map(|map| map.into_iter().filter_map(read).collect()))
+/// Whether an entry is somebody else's: it has none of the fields that `T` names, if it names any.
+fn foreign<T: JsonSchema>() -> impl Fn(&Value) -> bool {
+    let schema = schemars::schema_for!(T);
+    let fields = schema.get("properties").and_then(Value::as_object).map(|fields| fields.keys().cloned().collect());
+    move |value| match (&fields, value) {
+        (None::<Vec<String>>, _) => false,
+        (Some(fields), Value::Object(value)) => !fields.iter().any(|field| value.contains_key(field)),
+        (Some(_), _) => true,
+    }
 }
 
-/// A list whose entries that are not of the known shape are somebody else's.
-fn known_list<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<Vec<T>>, D::Error> {
-    let list = Option::<Vec<Value>>::deserialize(deserializer)?;
-    Ok(list.map(|list| list.into_iter().filter_map(|value| T::deserialize(value).ok()).collect()))
+/// A map whose keys are free: an entry of another shape is somebody else's, and one that is ours
+/// and cannot be read makes the whole part one that cannot be.
+fn known<'de, D: Deserializer<'de>, T: DeserializeOwned + JsonSchema>(
+    deserializer: D,
+) -> Result<Option<BTreeMap<String, T>>, D::Error> {
+    let Some(map) = Option::<Map<String, Value>>::deserialize(deserializer)? else { return Ok(None) };
+    let foreign = foreign::<T>();
+    let ours = map.into_iter().filter(|(_, value)| !foreign(value));
+    let read = |(key, value)| T::deserialize(value).map(|value| (key, value)).map_err(Error::custom);
+    ours.map(read).collect::<Result<_, _>>().map(Some)
+}
+
+/// The same of a list.
+fn known_list<'de, D: Deserializer<'de>, T: DeserializeOwned + JsonSchema>(
+    deserializer: D,
+) -> Result<Option<Vec<T>>, D::Error> {
+    let Some(list) = Option::<Vec<Value>>::deserialize(deserializer)? else { return Ok(None) };
+    let foreign = foreign::<T>();
+    let ours = list.into_iter().filter(|value| !foreign(value));
+    ours.map(|value| T::deserialize(value).map_err(Error::custom)).collect::<Result<_, _>>().map(Some)
 }
 
 /// A value that reads as nothing where this version does not know it.
@@ -141,13 +162,14 @@ mod tests {
         let more = json!({"deep": [1.5, null]});
         let facts = json!({"build": {"x": more, "hosts": {
             "x": more,
-            "platform": {"x": more, "reached": "done", "services": {"x": more, "web": {"image_id": "sha256:1", "x": more}}},
-        }}, "other": [1]});
+            "platform": {"x": more, "reached": "done", "services": {"x": more, "y": 7, "web": {"image_id": "sha256:1", "x": more}}},
+        }, "pruned": {"x": ["a"], "platform": ["b"]}}, "other": [1]});
         let doc = document(facts.clone());
         let build: BuildFacts = doc.part();
         let hosts = build.hosts.expect("hosts");
         assert_eq!(hosts["platform"].reached.as_deref(), Some("done"));
         let services = hosts["platform"].services.as_ref().expect("services");
+        assert_eq!((hosts.len(), services.len(), build.pruned.map(|pruned| pruned.len())), (1, 1, Some(2)));
         assert_eq!(services["web"].image_id.as_deref(), Some("sha256:1"));
         assert_eq!(doc.as_value()["facts"], facts);
     }
@@ -156,6 +178,9 @@ mod tests {
     fn a_part_that_cannot_be_understood_says_nothing() {
         let doc = document(json!({"health": {"verdict": {"of": "tomorrow"}}, "build": 7}));
         assert_eq!(doc.part::<HealthFacts>(), HealthFacts::default());
+        let unreadable =
+            json!({"health": {"verdict": "healthy", "services": [{"host": "one", "state": "healthy"}, {"host": 1}]}});
+        assert_eq!(document(unreadable).part::<HealthFacts>(), HealthFacts::default(), "a part of it is no answer");
         assert_eq!(doc.part::<BuildFacts>(), BuildFacts::default());
     }
 

@@ -1,7 +1,8 @@
 //! What a preflight comes to: every finding is told, and the gravest decides.
 
-use super::finding::{Finding, Weight};
+use super::finding::Finding;
 use super::report::Report;
+use cm_core::facts::Weight;
 use cm_core::{Done, Exit, Failure, Log, Result};
 
 /// The end of a preflight: what was found is told, and the gravest of it is the failure.

@@ -1,20 +1,12 @@
 //! What was found on a server, as values. Pure: the answer of `look.sh` goes in.
 
+use cm_core::facts::Room;
 use std::collections::BTreeMap;
 
 /// The facts of one server.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     values: BTreeMap<String, Vec<String>>,
-}
-
-/// Room on a disk.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Room {
-    /// What is free.
-    pub free: u64,
-    /// What there is.
-    pub total: u64,
 }
 
 impl Facts {

@@ -1,26 +1,15 @@
 //! One thing that is not as it should be: what it is about, how much it matters, what to do.
 
 use super::needs::Subject;
+use cm_core::facts::{self, Weight};
 use cm_core::{Exit, Failure};
-use serde::{Serialize, Serializer};
-
-/// How much a finding matters.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Weight {
-    /// People should know.
-    Warn,
-    /// The deployment must not start.
-    Fail,
-}
 
 /// Something that is not as it should be.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Finding {
     /// The host; `None` for this machine.
     pub host: Option<String>,
     /// What it is about; the code is stable, for scripts.
-    #[serde(rename = "code", serialize_with = "name_of")]
     pub about: &'static Subject,
     /// How much it matters.
     pub weight: Weight,
@@ -29,7 +18,6 @@ pub struct Finding {
     /// What to do about it.
     pub hint: Option<String>,
     /// How the program exits because of it.
-    #[serde(skip)]
     pub exit: Exit,
 }
 
@@ -56,6 +44,17 @@ impl Finding {
         Finding { hint: failure.hint.clone(), ..Finding::fail(exit, about, failure.to_string()) }
     }
 
+    /// For the document.
+    pub fn facts(&self) -> facts::Finding {
+        facts::Finding {
+            host: self.host.clone(),
+            code: self.about.name().to_owned(),
+            weight: self.weight,
+            message: self.message.clone(),
+            hint: self.hint.clone(),
+        }
+    }
+
     /// `HOST: MESSAGE`.
     pub fn line(&self) -> String {
         match &self.host {
@@ -63,8 +62,4 @@ impl Finding {
             None => self.message.clone(),
         }
     }
-}
-
-fn name_of<S: Serializer>(about: &&'static Subject, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(about.name())
 }

@@ -1,8 +1,9 @@
 //! What the facts of a server mean for a deployment. Pure.
 
-use super::facts::{Facts, Room};
+use super::facts::Facts;
 use super::finding::Finding;
 use super::{checkout, needs};
+use cm_core::facts::Room;
 use cm_core::{Exit, Failure};
 
 /// Less than this on the disk of Docker, in KiB, and a build is likely to fail.
@@ -184,7 +185,7 @@ pub fn size(kib: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::preflight::finding::Weight;
+    use cm_core::facts::Weight;
 
     const GOOD: &str = "docker=28.2.2\ncompose=2.40.3\ndocker-disk-kib=50000000 100000000\ndocker-disk-inodes=900 1000\n\
         memory-kib=4000000\nhead=abc\nbranch=develop\nenv-file=600\nprotected=Caddyfile\n";

@@ -3,6 +3,7 @@
 use super::LIMIT;
 use super::finding::Finding;
 use super::needs;
+use cm_core::facts::LockFacts;
 use cm_core::{Exit, Run};
 use cm_host::Host;
 use cm_lease::{Holder, NONCE_VARIABLE, Place, local, remote};
@@ -90,7 +91,7 @@ async fn git(project: &Project, arguments: &[&str]) -> Option<String> {
 /// Whether this run is inside a lock, which its programs then ask themselves.
 pub fn has_lock(run: &Run) -> bool {
     let set = std::env::var_os(NONCE_VARIABLE).is_some_and(|value| !value.is_empty());
-    set || run.doc.facts("lock").is_some_and(|facts| facts.get("nonce").is_some())
+    set || run.doc.part::<LockFacts>().nonce.is_some()
 }
 
 fn lock(project: &Project, run: &Run) -> Option<Finding> {

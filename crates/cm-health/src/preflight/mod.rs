@@ -18,14 +18,13 @@ mod tunnels;
 
 pub use script::script;
 
-use crate::others::Unhealthy;
+use cm_core::facts::{HealthFacts, Preflight, Unhealthy};
 use cm_core::{Action, Done, Failure, Result, Run};
 use cm_project::{HostSpec, Project};
 use coming::Coming;
 use conclude::conclude;
 use finding::Finding;
 use report::{Lock, Report, look};
-use serde_json::{Map, Value, json};
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -53,19 +52,14 @@ pub async fn run(project: &Project, run: &mut Run) -> Result<Done> {
     let mut own = here::findings(project, run).await;
     let facts: Vec<_> = reports.iter().map(|report| (report.host.as_str(), &report.facts)).collect();
     own.extend(keys::missing(project, &facts, facts.len() == project.hosts().len()));
-    let previous = run.doc.facts("health").cloned().unwrap_or_else(|| json!({}));
-    let mut all = previous;
-    all["preflight"] = to_json(&reports, &own);
-    run.doc.set_facts(all);
+    run.doc.add_part(&HealthFacts { preflight: Some(facts_of(&reports, &own)), ..HealthFacts::default() });
     conclude(&reports, own, &run.log)
 }
 
 /// What was unhealthy when a preflight of this run looked; `None` if none did.
 pub fn unhealthy_before(doc: &cm_core::Document) -> Option<Vec<Unhealthy>> {
-    let hosts = doc.facts("health")?.get("preflight")?.get("hosts")?.as_object()?;
-    let lists =
-        hosts.values().filter_map(|host| serde_json::from_value::<Vec<Unhealthy>>(host.get("unwell")?.clone()).ok());
-    Some(lists.flatten().collect())
+    let hosts = doc.part::<HealthFacts>().preflight?.hosts?;
+    Some(hosts.into_values().flat_map(|host| host.unwell).collect())
 }
 
 fn hosts<'a>(project: &'a Project, run: &Run) -> Result<Vec<&'a HostSpec>> {
@@ -81,8 +75,10 @@ fn hosts<'a>(project: &'a Project, run: &Run) -> Result<Vec<&'a HostSpec>> {
     }
 }
 
-fn to_json(reports: &[Report], own: &[Finding]) -> Value {
-    let hosts: Map<String, Value> = reports.iter().map(|report| (report.host.clone(), report.to_json())).collect();
-    let findings: Vec<&Finding> = own.iter().chain(reports.iter().flat_map(|report| &report.findings)).collect();
-    json!({"hosts": hosts, "findings": findings})
+fn facts_of(reports: &[Report], own: &[Finding]) -> Preflight {
+    let findings = own.iter().chain(reports.iter().flat_map(|report| &report.findings));
+    Preflight {
+        hosts: Some(reports.iter().map(|report| (report.host.clone(), report.facts())).collect()),
+        findings: Some(findings.map(Finding::facts).collect()),
+    }
 }

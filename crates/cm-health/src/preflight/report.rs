@@ -8,14 +8,14 @@ use super::finding::Finding;
 use super::findings::{Expected, judge, size};
 use super::tunnels::Tunnels;
 use super::{LIMIT, here, needs};
-use crate::others::{Unhealthy, unhealthy};
+use crate::others::unhealthy;
+use cm_core::facts::{PreflightHost, Unhealthy};
 use cm_core::{Exit, Log, Result};
 use cm_engine::Container;
 use cm_engine::effective::{Model, absent};
 use cm_host::{Host, Output, Target};
 use cm_project::{HostSpec, Project};
 use jiff::Timestamp;
-use serde_json::{Value, json};
 use std::time::Instant;
 
 const LOOK: &str = concat!(cm_project::env_keys_sh!(), include_str!("look.sh"));
@@ -231,19 +231,20 @@ impl Report {
         format!("{}: {versions}, {disk} of disk free, {checkout}", self.host)
     }
 
-    pub fn to_json(&self) -> Value {
-        let room = |name: &str| self.facts.room(name).map(|room| json!({"free": room.free, "total": room.total}));
-        json!({
-            "docker": self.facts.get("docker"),
-            "compose": self.facts.get("compose"),
-            "docker_disk_kib": room("docker-disk-kib"),
-            "checkout_disk_kib": room("checkout-disk-kib"),
-            "memory_available_kib": self.facts.get("memory-kib").and_then(|kib| kib.parse::<u64>().ok()),
-            "head": self.facts.get("head"),
-            "branch": self.facts.get("branch"),
-            "clock_ahead_s": self.ahead.map(|ahead| (ahead * 1000.0).round() / 1000.0),
-            "unwell": self.unwell,
-        })
+    /// For the document.
+    pub fn facts(&self) -> PreflightHost {
+        let text = |name: &str| self.facts.get(name).map(str::to_owned);
+        PreflightHost {
+            docker: text("docker"),
+            compose: text("compose"),
+            docker_disk_kib: self.facts.room("docker-disk-kib"),
+            checkout_disk_kib: self.facts.room("checkout-disk-kib"),
+            memory_available_kib: self.facts.get("memory-kib").and_then(|kib| kib.parse().ok()),
+            head: text("head"),
+            branch: text("branch"),
+            clock_ahead_s: self.ahead.map(|ahead| (ahead * 1000.0).round() / 1000.0),
+            unwell: self.unwell.clone(),
+        }
     }
 }
 
