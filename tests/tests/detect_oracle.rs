@@ -12,12 +12,13 @@ mod world;
 
 use clap::Parser;
 use cm_core::{Action, Format, Level, Log, Service};
-use cm_testkit::Sandbox;
+use cm_testkit::{Sandbox, history};
+use history::Random;
 use shapes::{FILES, Hashes, KNOBS, Written};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use world::{Random, World};
+use world::World;
 
 /// A number from the environment.
 fn number(name: &str, default: usize) -> usize {
@@ -104,7 +105,7 @@ fn what_is_to_be_built_is_what_the_images_are_built_from() {
     let states = history(&mut World::new(FILES, KNOBS), &mut random, steps, &[]);
     let directory = tempfile::TempDir::new().expect("a directory");
     let files: Vec<_> = states.iter().map(|state| state.files.clone()).collect();
-    let commits = world::write(directory.path(), &files);
+    let commits = history::write(directory.path(), &files);
     let pairs = pairs(states.len(), &mut random);
     let tally = Tally::default();
     let judge = |(before, after): &(usize, usize)| {
@@ -141,7 +142,7 @@ fn the_program_says_the_same() {
     let states = history(&mut World::new(FILES, KNOBS), &mut random, 8, &[]);
     let home = cm_testkit::Home::new();
     let directory = tempfile::TempDir::new().expect("a directory");
-    let commits = world::write(directory.path(), &states.iter().map(|state| state.files.clone()).collect::<Vec<_>>());
+    let commits = history::write(directory.path(), &states.iter().map(|state| state.files.clone()).collect::<Vec<_>>());
     let repository = directory.path().display().to_string();
     for index in 1..states.len() {
         let (base, head) = (commits[index - 1].as_str(), commits[index].as_str());
@@ -209,7 +210,7 @@ fn what_is_left_out_builds_to_the_same_image() {
     ["base.name", "base.present", "add.url", "words.text", "module"].iter().for_each(|knob| world.fix(knob, 0));
     let states = history(&mut world, &mut Random::new(seed as u64), steps, NOT_BUILT);
     let directory = tempfile::TempDir::new().expect("a directory");
-    let commits = world::write(directory.path(), &states.iter().map(|state| state.files.clone()).collect::<Vec<_>>());
+    let commits = history::write(directory.path(), &states.iter().map(|state| state.files.clone()).collect::<Vec<_>>());
     // Asked before the sandbox is there, which would stay if this failed.
     let _programs = cm_testkit::bin_dir();
     let sandbox = Sandbox::up("oracle");

@@ -3,7 +3,10 @@
 
 #[path = "effective/differential.rs"]
 mod differential;
+#[path = "effective/made.rs"]
+mod made;
 
+use cm_testkit::history::Files;
 use cm_testkit::{Answer, Sandbox};
 use serde_json::Value;
 use std::io::Write;
@@ -208,7 +211,7 @@ fn tell(line: &str) {
 #[test]
 fn what_the_servers_compose_says_counts() {
     let shop = Shop::open();
-    let cases: [(&str, Case); 12] = [
+    let cases: [(&str, Case); 13] = [
         ("names, profiles, replicas and jobs are the server's", names_profiles_replicas),
         ("what was deployed once is deployed again", second_deployment),
         ("another spelling changes nothing", spelling),
@@ -218,6 +221,7 @@ fn what_the_servers_compose_says_counts() {
         ("what others make and is missing is found before the build", external),
         ("a file that Compose refuses is refused in its words", refused),
         ("an old Compose is told which version it takes", old_compose),
+        ("a compose file in a directory of its own is read as Compose reads it", subdirectory),
         ("a second checkout with the same project is refused", staging),
         ("made-up projects are judged as Compose judges them", differs_as_compose_says),
         ("a Compose that hangs is given up", hangs),
@@ -372,17 +376,99 @@ fn with_compose(shop: &Shop, body: &str, case: impl FnOnce()) {
 }
 
 fn old_compose(shop: &Shop) {
-    let body = "case \"$*\" in *version*) echo 2.18.1 ;; *) echo 'validating compose.yml: (root) Additional property include is not allowed'; exit 15 ;; esac";
-    with_compose(shop, body, || {
-        let answer = shop.run("cm-detect </dev/null");
-        assert_eq!(
-            (answer.code, &answer.document()["error"]["code"]),
-            (6, &"compose.config".into()),
-            "{}",
-            answer.stderr
-        );
-        assert!(answer.stderr.contains("Docker Compose 2.20.3 or later; web has 2.18.1"), "{}", answer.stderr);
+    // What the server's own Compose would say is handed through, unless one of these is asked for.
+    let own = "exec $(ls /usr/libexec/docker/cli-plugins/docker-compose /usr/lib/docker/cli-plugins/docker-compose 2>/dev/null | head -n 1) \"$@\"";
+    let old = |pattern: &str, says: &str, code: u8| {
+        format!(
+            "case \"$*\" in *'version --short'*) echo 2.18.1 ;; {pattern}) echo '{says}' >&2; exit {code} ;; *) {own} ;; esac"
+        )
+    };
+    for (pattern, says, words) in [
+        (
+            "*--format*",
+            "unknown flag: --format\nRun docker compose config --help for more information",
+            "the flag --format takes Docker Compose 2.20.0 or later; web has 2.18.1",
+        ),
+        (
+            "*config*",
+            "validating compose.yml: (root) Additional property include is not allowed",
+            "include takes Docker Compose 2.20.3 or later; web has 2.18.1",
+        ),
+        (
+            "*config*",
+            "services.web.env_file.0 must be a string",
+            "env_file takes Docker Compose 2.24.0 or later; web has 2.18.1",
+        ),
+        (
+            "*config*",
+            "services.web Additional property pre_start is not allowed",
+            "later versions of Docker Compose have pre_start; web has 2.18.1",
+        ),
+    ] {
+        with_compose(shop, &old(pattern, says, 15), || {
+            let answer = shop.run("cm-detect </dev/null");
+            let error = &answer.document()["error"]["code"];
+            assert_eq!((answer.code, error), (6, &"compose.config".into()), "{}", answer.stderr);
+            assert!(answer.stderr.contains(words), "{words}: {}", answer.stderr);
+        });
+    }
+    with_compose(shop, &old("*--hash*", "unknown flag: --hash", 16), || {
+        let plan = shop.detect("");
+        assert!(plan.said.contains("Docker Compose 2.18.1 there has no `config --hash`"), "{}", plan.said);
     });
+    // One that reads past them would deploy something else than what is written.
+    shop.change("compose.yml", "    ports: ['127.0.0.1:18080:80']", "    ports: !override ['127.0.0.1:18081:80']");
+    shop.commit("a tag");
+    with_compose(shop, &old("no such call", "", 1), || {
+        let answer = shop.run("cm-detect </dev/null");
+        assert_eq!(answer.code, 6, "{}", answer.stderr);
+        assert!(answer.stderr.contains("take Docker Compose 2.24.4 or later"), "{}", answer.stderr);
+    });
+    shop.reset();
+}
+
+/// A project whose compose file stands below `cm.toml`, beside an env file and files of its own.
+fn subdirectory(shop: &Shop) {
+    let toml = TOML.replace("shop", "sub").replace("compose.yml", "deploy/compose.yml").replace(".env", "deploy/.env");
+    let compose = "services:\n  web:\n    image: curateme/redis:1\n    entrypoint: [sleep, '3600']\n    init: true\n    \
+        restart: always\n    stop_grace_period: 1s\n    env_file: app.env\n    environment: {TAG: '${TAG}'}\n    \
+        volumes: ['./conf:/conf:ro']\n";
+    shop.on("git init -q --bare -b main sub.git && mkdir -p sub/deploy && echo TAG=server >sub/deploy/.env");
+    for (path, text) in [
+        ("cm.toml", toml.as_str()),
+        ("deploy/compose.yml", compose),
+        ("deploy/app.env", "A=1\n"),
+        ("deploy/conf/a", "1\n"),
+        (".env", "TAG=root\nCOMPOSE_PROJECT_NAME=root\n"),
+    ] {
+        shop.write(&format!("../sub/{path}"), text);
+    }
+    let run = |line: &str| {
+        let answer = shop.run(&format!("cd ../sub && {line}"));
+        assert_eq!(answer.code, 0, "{line}: {answer:?}");
+        answer
+    };
+    run("git init -q -b main . && git add -A && git commit -qm begin");
+    run("git remote add origin ssh://curateme@$PLATFORM_VPS_IP/home/curateme/sub.git && git push -q origin HEAD:main");
+    run("cm-detect </dev/null | cm-build | cm-health | cm-record");
+    let own = "cd sub && docker compose -f deploy/compose.yml";
+    let id = shop.on(&format!("{own} ps -q --no-trunc web"));
+    let seen = "docker inspect -f '{{.Config.Env}} {{range .Mounts}}{{.Source}}{{end}}'";
+    let seen = shop.on(&format!("{seen} {id}"));
+    assert!(seen.contains("TAG=server") && seen.ends_with("/home/curateme/sub/deploy/conf"), "{seen}");
+    shop.on(&format!("{own} up -d"));
+    assert_eq!(shop.on(&format!("{own} ps -q --no-trunc web")), id, "it is to Compose what it was to cm");
+    for (path, action) in [("deploy/conf/a", "restart"), ("deploy/app.env", "recreate"), ("conf/a", "none")] {
+        shop.write(&format!("../sub/{path}"), "A=2\n");
+        run("git add -A && git commit -qm change");
+        for flags in ["", "--base HEAD~1"] {
+            let document = run(&format!("cm-detect {flags} </dev/null")).document();
+            assert_eq!(document["services"][0]["action"], action, "{path} {flags}: {document}");
+        }
+        run("git reset -q --hard HEAD~1");
+    }
+    run("cm-health --all </dev/null");
+    shop.on(&format!("{own} down -t 1 2>/dev/null && cd && rm -rf sub sub.git"));
 }
 
 fn staging(shop: &Shop) {
@@ -414,33 +500,40 @@ const PROJECTS: usize = 24;
 
 fn differs_as_compose_says(shop: &Shop) {
     let made = shop.sandbox.home.path().join("made");
-    differential::write(&made, PROJECTS);
+    let projects = differential::make(PROJECTS);
+    differential::write(&made, &projects);
     let ssh = "ssh -F \"$CM_SSH_CONFIG\" curateme@$PLATFORM_VPS_IP";
     shop.local(&format!("tar -C {} -cf - . | {ssh} 'mkdir /tmp/made && tar -C /tmp/made -xf -'", made.display()));
     let ask = ["sh", "-c", differential::ASK, "sh", "/tmp/made", "docker", "compose"];
     let answer = shop.sandbox.server("platform", &ask);
     shop.on("rm -r /tmp/made");
-    judge(PROJECTS, &answer);
+    judge(&projects, &answer);
 }
 
 #[test]
 #[ignore = "takes minutes: CM_COMPOSE=/path/to/docker-compose, CM_EFFECTIVE_PROJECTS=2000"]
 fn thousands_of_projects_are_judged_as_compose_judges_them() {
     let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
-    let count = variable("CM_EFFECTIVE_PROJECTS").parse().expect("a number");
+    let projects = differential::make(variable("CM_EFFECTIVE_PROJECTS").parse().expect("a number"));
     let made = tempfile::tempdir().expect("directory");
-    differential::write(made.path(), count);
+    differential::write(made.path(), &projects);
     let ask = ["-c", differential::ASK, "sh"];
     let output = Command::new("sh").args(ask).arg(made.path()).arg(variable("CM_COMPOSE")).output().expect("sh");
-    judge(count, &String::from_utf8(output.stdout).expect("text"));
+    judge(&projects, &String::from_utf8(output.stdout).expect("text"));
 }
 
-fn judge(count: usize, answer: &str) {
-    let tally = differential::compare(answer);
-    let (missed, extra) = (&tally.missed, &tally.extra);
-    let counts = (tally.services, tally.replaced, missed.len(), extra.len());
-    tell(&format!("{count} projects; services, replaced, missed, extra: {counts:?}"));
-    assert!(tally.services >= count && tally.replaced * 20 > tally.services, "{tally:?}");
-    assert_eq!(*missed, [""; 0]);
-    assert!(extra.len() * 100 < tally.services, "{extra:?}");
+fn judge(projects: &[(Files, Files)], answer: &str) {
+    let (with, without, refused) = differential::compare(projects, answer);
+    for (tally, how) in [(with, "with a server"), (without, "from the commits alone")] {
+        let (missed, extra) = (&tally.missed, &tally.extra);
+        let counts = (tally.services, tally.replaced, missed.len(), extra.len());
+        tell(&format!(
+            "{} projects, {refused} of them refused, {how}; services, replaced, missed, extra: {counts:?}",
+            projects.len()
+        ));
+        assert!(tally.services >= projects.len() && tally.replaced * 20 > tally.services, "{tally:?}");
+        assert_eq!(*missed, [""; 0], "{how}");
+        assert!(extra.len() * 100 < tally.services, "{how}: {extra:#?}");
+    }
+    assert!(refused * 20 <= projects.len(), "{:?}", differential::refusals(answer));
 }

@@ -144,7 +144,7 @@ async fn check_host(
 /// The env file that Compose reads on a host, relative to the checkout.
 fn env_file_of(project: &Project) -> String {
     let outside = || {
-        let file = project.config.compose.env_file.clone().unwrap_or_else(|| ".env".to_owned());
+        let file = project.env_file().unwrap_or_else(|| ".env".to_owned());
         if file.starts_with('/') { file } else { tree::join(&project.prefix, &file) }
     };
     project.variable_files().into_iter().next().unwrap_or_else(outside)

@@ -60,16 +60,17 @@ impl<'a> Observed<'a> {
             room_left(host, &site.plan),
         );
         let (found, ledger, before, free) = (found?, ledger?, before?, free?);
+        let directory = project.compose_directory();
         let (state, origin) = match found {
             Found::Checkout(state) => {
-                let here = (&*site.plan.checkout, &*project.prefix);
+                let here = (&*site.plan.checkout, &*directory);
                 if let Some(stray) = cm_engine::stray(host, here, &state.places, &before).await? {
-                    log.warn(format!("on {}: {}", host.name(), cm_engine::stray_words(&stray, &site.plan.checkout)));
+                    log.warn(format!("on {}: {}", host.name(), cm_engine::stray_words(&stray, here)));
                 }
                 (state, None)
             }
             Found::Nothing(path) => {
-                not_elsewhere(host, &path, &project.prefix, &before)?;
+                not_elsewhere(host, &path, &directory, &before)?;
                 (cm_checkout::State::default(), Some(project.origin()?))
             }
         };

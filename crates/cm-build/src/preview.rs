@@ -87,10 +87,12 @@ pub async fn look<'a>(
         tokio::join!(checkout.head(), cm_engine::containers(host, &name), Ledger::read(host, &ledger_name),);
     let (head, containers, ledger) = (head?, containers?, ledger?);
     let (mut origin, mut changed) = (None, None);
+    let directory = project.compose_directory();
     match &head {
         Some(head) => {
-            if let Some(stray) = cm_engine::stray(host, (&plan.checkout, &project.prefix), &[], &containers).await? {
-                log.warn(format!("on {}: {}", host.name(), cm_engine::stray_words(&stray, &plan.checkout)));
+            let here = (&*plan.checkout, &*directory);
+            if let Some(stray) = cm_engine::stray(host, here, &[], &containers).await? {
+                log.warn(format!("on {}: {}", host.name(), cm_engine::stray_words(&stray, here)));
             }
             changed = crate::commit::changed(&project.repository, head, commit);
             if changed.is_none() {
@@ -99,7 +101,7 @@ pub async fn look<'a>(
         }
         None => {
             if let Found::Nothing(path) = checkout.look(Some(&project.branch()), commit).await? {
-                not_elsewhere(host, &path, &project.prefix, &containers)?;
+                not_elsewhere(host, &path, &directory, &containers)?;
                 origin = Some(project.origin()?);
             }
         }

@@ -148,7 +148,8 @@ impl Comparison {
         if build_of(was, &before.project) != build_of(service, project) {
             return Configuration::Build;
         }
-        let same = was.configuration == service.configuration;
+        // Under another name everything is made again.
+        let same = was.configuration == service.configuration && before.project == project;
         if same { Configuration::Same } else { Configuration::Container }
     }
 

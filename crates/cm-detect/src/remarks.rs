@@ -34,6 +34,13 @@ impl Detection {
                 notes.warn(format!("the image of {} cannot be built: {}", inputs.name, failure.message));
             }
             inputs.warnings.iter().for_each(|warning| notes.warn(format!("{}: {warning}", inputs.name)));
+            if inputs.is_exhausted() {
+                notes.warn(format!(
+                    "{}: not all patterns of its ignore file could be tried, there are too many for so many files: files that it \
+                     ignores may count as changed",
+                    inputs.name
+                ));
+            }
         }
     }
 

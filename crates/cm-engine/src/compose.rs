@@ -1,6 +1,7 @@
 //! `docker compose` in a project's checkout on a host. `config` there is the
 //! truth about the compose file, because only the server has its env files.
 
+use crate::effective::Refusal;
 use crate::{Config, Definition};
 use cm_core::{Exit, Failure, Result};
 use cm_host::{Begun, Change, Command, Fenced, Host, Secrets};
@@ -22,6 +23,7 @@ pub struct Compose<'a> {
     root: String,
     prefix: String,
     checkout: String,
+    directory: String,
     files: Vec<String>,
     env_file: Option<String>,
     profiles: Vec<String>,
@@ -64,7 +66,7 @@ pub struct UpOptions {
 impl<'a> Compose<'a> {
     /// The project in its `checkout` on `host`, with the files and profiles of `cm.toml`.
     pub fn of(project: &Project, host: &'a Host, checkout: &str) -> Self {
-        let directory = match project.prefix.as_str() {
+        let place = match project.prefix.as_str() {
             "" => checkout.to_owned(),
             prefix => format!("{checkout}/{prefix}"),
         };
@@ -73,9 +75,10 @@ impl<'a> Compose<'a> {
             host,
             root: checkout.to_owned(),
             prefix: project.prefix.clone(),
-            checkout: directory,
+            checkout: place,
+            directory: directory_of(&config.files),
             files: config.files.clone(),
-            env_file: config.env_file.clone(),
+            env_file: project.env_file(),
             profiles: config.profiles.clone(),
             secrets: secrets(project),
         }
@@ -123,8 +126,8 @@ impl<'a> Compose<'a> {
     /// What stands between `docker compose` and its command: files, env file and profiles.
     pub(crate) fn options(&self, more_files: &[String]) -> Vec<String> {
         let mut argv = Vec::new();
-        // The first file alone would decide the project's directory; say it.
-        argv.extend(["--project-directory".to_owned(), ".".to_owned()]);
+        // What Compose takes by itself from the first file, said because that may be stdin.
+        argv.extend(["--project-directory".to_owned(), self.directory.clone()]);
         for file in self.files.iter().chain(more_files) {
             argv.extend(["-f".to_owned(), file.clone()]);
         }
@@ -198,10 +201,15 @@ impl<'a> Compose<'a> {
             return missing
                 .hint(format!("a deployment makes {}; if it is elsewhere, fix `checkout` in cm.toml", self.checkout));
         }
-        failure.hint(format!(
-            "fix the file, or bring Docker Compose on {} up to date: `docker compose version` there",
-            self.host.name()
-        ))
+        let host = self.host.name();
+        match (Refusal { status: 1, lines: failure.causes.clone() }).takes("") {
+            Some((feature, Some(since))) => {
+                failure.hint(format!("{feature} takes Docker Compose {since} or later: update it on {host}"))
+            }
+            _ => failure.hint(format!(
+                "fix the file, or bring Docker Compose on {host} up to date: `docker compose version` there"
+            )),
+        }
     }
 
     /// Compose's hash of every service's configuration. Two hashes compare only if
@@ -338,6 +346,12 @@ fn up_arguments<S: AsRef<str>>(services: &[S], options: UpOptions) -> Vec<String
     arguments.into_iter().map(str::to_owned).collect()
 }
 
+/// The directory of the first of `files`, relative to where Compose runs.
+fn directory_of(files: &[String]) -> String {
+    let parent = files.first().and_then(|file| file.rsplit_once('/')).map(|(parent, _)| parent.to_owned());
+    parent.filter(|parent| !parent.is_empty()).unwrap_or_else(|| ".".to_owned())
+}
+
 /// The files on a server whose values its answers must not show, as the project's directory sees
 /// them: the one of the compose file's variables, and those of its services. What stands in the
 /// compose files is public.
@@ -348,7 +362,8 @@ fn secrets(project: &Project) -> Secrets {
     let of_services = services.filter_map(|file| file.place.inside());
     let of_root = of_services.chain(project.compose.include_env_files.iter().map(String::as_str));
     let public = config.files.iter().fold(Secrets::default(), |secrets, file| secrets.public(file));
-    let own = public.file(config.env_file.as_deref().unwrap_or(".env"));
+    let beside = format!("{}/.env", directory_of(&config.files));
+    let own = public.file(project.env_file().as_deref().unwrap_or(&beside));
     of_root.fold(own, |secrets, file| secrets.file(&format!("{to_root}{file}")))
 }
 
@@ -386,8 +401,22 @@ fn has_no_directory(failure: &Failure) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_missing;
+    use super::{directory_of, is_missing};
     use cm_core::{Exit, Failure};
+
+    #[test]
+    fn the_project_s_directory_is_that_of_the_first_file() {
+        for (files, directory) in [
+            (vec![], "."),
+            (vec!["compose.yml", "deploy/more.yml"], "."),
+            (vec!["./compose.yml"], "."),
+            (vec!["deploy/compose.yml", "compose.yml"], "deploy"),
+            (vec!["../a/compose.yml"], "../a"),
+        ] {
+            let files: Vec<String> = files.into_iter().map(str::to_owned).collect();
+            assert_eq!(directory_of(&files), directory, "{files:?}");
+        }
+    }
 
     #[test]
     fn a_compose_that_is_not_installed_is_known_by_what_docker_says() {

@@ -153,15 +153,15 @@ pub async fn project_containers(project: &Project, host: &Host) -> Result<Vec<Co
 /// The name that Compose takes from the directory of `project` in its `checkout`, where neither
 /// the compose file nor the environment has one.
 pub fn directory_name(project: &Project, checkout: &str) -> String {
-    let directory =
-        [checkout, &project.prefix].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
+    let own = project.compose_directory();
+    let directory = [checkout, &own].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
     let name = directory.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_lowercase();
     let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')).collect();
     name.trim_start_matches(['-', '_']).to_owned()
 }
 
-/// A container that was made from another directory than the `prefix` of the checkout at `path`,
-/// an absolute one: its name, and the checkout it seems to come from.
+/// A container that was made from another directory than `prefix`, Compose's project directory, of the checkout
+/// at `path`, an absolute one: its name, and the checkout it seems to come from.
 pub fn elsewhere<'a>(path: &str, prefix: &str, containers: &'a [Container]) -> Option<(&'a str, &'a str)> {
     let directory = format!("{path}/{prefix}");
     let other = |container: &&Container| {
@@ -197,11 +197,13 @@ pub async fn stray(
     Ok(others.get(other.as_str()).map(|name| ((*name).to_owned(), other.clone())))
 }
 
-/// What people are told of a [`stray`].
-pub fn stray_words((name, directory): &(String, String), checkout: &str) -> String {
+/// What people are told of a [`stray`] of the `prefix` of `checkout`.
+pub fn stray_words((name, directory): &(String, String), (checkout, prefix): (&str, &str)) -> String {
+    let own = format!("{checkout}/{prefix}");
     format!(
-        "{name} was made from {directory}, not from {checkout}: paths in the compose file that begin with \".\" lead elsewhere \
-         when it is replaced; if that is not meant, fix `checkout` in cm.toml"
+        "{name} was made from {directory}, not from {}: paths in the compose file that begin with \".\" lead elsewhere \
+         when it is replaced; if that is not meant, fix `checkout` in cm.toml",
+        own.trim_end_matches('/')
     )
 }
 

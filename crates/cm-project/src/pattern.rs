@@ -209,6 +209,12 @@ impl Patterns {
         self.tried.get() > MAX_TRIED
     }
 
+    /// As after too many tries.
+    #[cfg(test)]
+    pub(crate) fn exhaust(&self) {
+        self.tried.set(MAX_TRIED + 1);
+    }
+
     /// Which patterns match a directory or one above it.
     fn directory(&self, path: &[u8]) -> Vec<bool> {
         if let Some(known) = self.known.borrow().get(path) {
@@ -298,7 +304,7 @@ mod tests {
         let files = (0..500).map(|i| format!("dir{}/aaaaaabbbbbbcccccc{i}", i % 40));
         assert_eq!(files.filter(|file| patterns.matches(file.as_bytes())).count(), 0);
         assert!(begun.elapsed().as_secs() < 120, "{:?}", begun.elapsed());
-        patterns.tried.set(MAX_TRIED + 1);
+        patterns.exhaust();
         assert!(patterns.is_exhausted() && !patterns.matches(b"xabc1d"), "what is too dear ignores nothing");
     }
 

@@ -16,6 +16,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// The env file that Compose takes by itself.
+const ENV_FILE: &str = ".env";
+
 /// A project on this machine.
 #[derive(Clone, Debug)]
 pub struct Project {
@@ -163,11 +166,27 @@ impl Project {
         files.filter_map(|file| Place::at(&self.prefix, file).inside().map(str::to_owned)).collect()
     }
 
+    /// Compose's project directory: that of the first compose file, which its paths are relative to and
+    /// its name is taken from. Relative to the repository's root.
+    pub fn compose_directory(&self) -> String {
+        self.compose_files().first().map_or_else(|| self.prefix.clone(), |file| tree::parent(file).to_owned())
+    }
+
+    /// The env file that Compose has to be told of, relative to the directory of `cm.toml`; `None` where it is
+    /// the `.env` of the project's directory, which Compose takes by itself.
+    pub fn env_file(&self) -> Option<String> {
+        // `COMPOSE_FILE` leads elsewhere, and stands in the `.env` of where Compose runs.
+        let led = self.takes_defaults && self.compose_directory() != self.prefix;
+        self.config.compose.env_file.clone().or_else(|| led.then(|| ENV_FILE.to_owned()))
+    }
+
     /// The files that hold the values of the compose file's variables, relative to the
     /// repository's root. Most are not in the repository: they are the servers' own.
     pub fn variable_files(&self) -> Vec<String> {
-        let file = self.config.compose.env_file.as_deref().unwrap_or(".env");
-        Place::at(&self.prefix, file).inside().map(str::to_owned).into_iter().collect()
+        match self.env_file() {
+            Some(file) => Place::at(&self.prefix, &file).inside().map(str::to_owned).into_iter().collect(),
+            None => vec![tree::join(&self.compose_directory(), ENV_FILE)],
+        }
     }
 
     /// The project's name: `cm.toml`'s, else the compose file's, else the directory's.

@@ -62,6 +62,26 @@ fn a_project_can_be_a_part_of_a_repository() {
 }
 
 #[test]
+fn a_compose_file_in_a_directory_of_its_own_has_its_paths_and_its_env_file_there() {
+    let of = |toml: &str, more: &[(&str, &str)]| {
+        let compose = "services:\n  web: {image: 'app:${TAG}', volumes: ['./conf:/c']}\n";
+        let files = [("cm.toml", toml), ("deploy/compose.yml", compose), ("deploy/.env", "TAG=1\n"), (".git/HEAD", "")];
+        let directory = directory(&[&files[..], more].concat());
+        let project = Project::open(directory.path(), None).expect("found");
+        let mount = project.compose.services[0].mounts[0].source.inside().map(str::to_owned);
+        (project.compose_directory(), project.env_file(), project.variable_files(), mount)
+    };
+    let (deploy, mount) = ("deploy".to_owned(), Some("deploy/conf".to_owned()));
+    let named = of("[compose]\nfiles = [\"deploy/compose.yml\"]\n", &[(".env", "TAG=2\n")]);
+    assert_eq!(named, (deploy.clone(), None, vec!["deploy/.env".to_owned()], mount.clone()));
+    let env_file = of("[compose]\nfiles = [\"./deploy/compose.yml\"]\nenv_file = \".env.production\"\n", &[]);
+    let file = ".env.production".to_owned();
+    assert_eq!(env_file, (deploy.clone(), Some(file.clone()), vec![file], mount.clone()));
+    let led = of("", &[(".env", "COMPOSE_FILE=deploy/compose.yml\n")]);
+    assert_eq!(led, (deploy, Some(".env".to_owned()), vec![".env".to_owned()], mount));
+}
+
+#[test]
 fn nothing_is_looked_for_outside_the_repository() {
     let directory = directory(&[("cm.toml", ""), ("compose.yml", COMPOSE), ("repo/.git/HEAD", ""), ("repo/a/x", "")]);
     let failure = Project::open(&directory.path().join("repo/a"), None).expect_err("nothing in the repository");

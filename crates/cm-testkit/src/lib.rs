@@ -2,6 +2,7 @@
 //! environment, sandboxes are made and removed by the test that wants one, and a relay is
 //! the link to a server where a test wants a real one or a broken one.
 
+pub mod history;
 mod home;
 mod laptop;
 mod load;

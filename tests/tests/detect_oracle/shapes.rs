@@ -3,7 +3,8 @@
 //! out by hand from Docker's documentation. The second must never be derived from the
 //! first: it is what the first is judged by.
 
-use super::world::{File, Files, World};
+use super::world::World;
+use cm_testkit::history::{File, Files};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 

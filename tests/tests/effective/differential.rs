@@ -1,9 +1,14 @@
 //! Made-up projects and changes of them, judged by Compose itself: which services it would replace is what
-//! its own hash of the resolved configuration says, and what cm says has to be the same.
+//! its own hash of the resolved configuration says, and what cm says has to be the same, with a server's
+//! answer and from the commits alone.
 
+use super::made::{self, FILES, Project};
+use clap::Parser;
+use cm_core::{Action, Format, Level, Log, Service};
 use cm_engine::effective::{Difference, Model, differences};
-use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use cm_testkit::history::{self, Files, Random};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Prints, for both versions of each project below the directory `$1`, what Compose (`$2`…) resolves it to,
@@ -15,170 +20,34 @@ for project in [0-9]*; do
         ln -sfn "$version" "$project/now"
         directory=$PWD/$project/now
         echo "J $project $version"
-        json=$("$@" --project-directory "$directory" -f "$directory/compose.yml" config --format json 2>/dev/null)
+        json=$("$@" --project-directory "$directory" -f "$directory/compose.yml" -f "$directory/compose.override.yml" config --format json 2>"$project/said")
+        [ -n "$json" ] || sed 's/^/E /' "$project/said"
         printf '%s\n' "$json"
-        printf '%s\n' "$json" | "$@" --project-directory "$directory" --env-file /dev/null --profile '*' -f - config --hash '*' 2>/dev/null |
+        [ -z "$json" ] || printf '%s\n' "$json" | "$@" --project-directory "$directory" --env-file /dev/null --profile '*' -f - config --hash '*' 2>/dev/null |
             sed "s/^/H $project $version /"
     done
 done"#;
 
-/// Numbers that look random and are the same in each run.
-pub struct Dice(u64);
-
-impl Dice {
-    pub fn new(seed: u64) -> Self {
-        Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % sides as u64) as usize
-    }
-
-    fn once_in(&mut self, times: usize) -> bool {
-        self.roll(times) == 0
-    }
-}
-
-/// One version of a project.
-#[derive(Clone)]
-struct Project {
-    compose: Value,
-    env: BTreeMap<String, String>,
-    env_file: String,
-}
-
-const DURATIONS: [(&str, &str); 3] = [("60s", "1m"), ("90s", "1m30s"), ("2s", "2000ms")];
-
-fn service(dice: &mut Dice, names: &[String], index: usize) -> Value {
-    let mut service = Map::new();
-    service.insert("image".to_owned(), json!(["app", "app:${TAG}", "cache:7"][dice.roll(3)]));
-    if dice.once_in(2) {
-        service.insert("environment".to_owned(), json!({"A": "1", "B": "${B:-b}", "TAG": null, "D": "x$$y"}));
-    }
-    let rarely: [(&str, Value); 14] = [
-        ("env_file", json!(["app.env"])),
-        ("command", json!(["run", "--port", "80"])),
-        ("ports", json!(["8080:80", "127.0.0.1:9090:90/udp"])),
-        ("volumes", json!(["./conf:/conf:ro", "data:/data"])),
-        ("healthcheck", json!({"test": ["CMD", "true"], "interval": "60s", "timeout": "2s"})),
-        ("labels", json!({"a": "1", "b": "${B}"})),
-        ("deploy", json!({"replicas": 2, "resources": {"limits": {"memory": "100M"}}})),
-        ("networks", json!(["back"])),
-        ("restart", json!("unless-stopped")),
-        ("stop_grace_period", json!("90s")),
-        ("extra_hosts", json!(["a:10.0.0.1"])),
-        ("secrets", json!(["key"])),
-        ("logging", json!({"driver": "json-file", "options": {"max-size": "10m"}})),
-        ("build", json!({"context": "./app", "args": {"V": "1", "TAG": "${TAG}"}})),
-    ];
-    for (key, value) in rarely {
-        if dice.once_in(3) {
-            service.insert(key.to_owned(), value);
-        }
-    }
-    if index > 0 && dice.once_in(2) {
-        service.insert("depends_on".to_owned(), json!([names[dice.roll(index)]]));
-    }
-    Value::Object(service)
-}
-
-fn project(dice: &mut Dice) -> Project {
-    let names: Vec<String> =
-        ["web", "api", "worker", "db"].iter().take(1 + dice.roll(4)).map(|name| (*name).to_owned()).collect();
-    let services: Map<String, Value> =
-        names.iter().enumerate().map(|(index, name)| (name.clone(), service(dice, &names, index))).collect();
-    let compose = json!({
-        "name": "made", "services": services, "volumes": {"data": {}}, "networks": {"back": {"labels": {"n": "1"}}},
-        "secrets": {"key": {"file": "./key"}},
-    });
-    let env = [("TAG", "1"), ("B", "two")].map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    Project { compose, env, env_file: "E=1\nF=${TAG}\n".to_owned() }
-}
-
-/// Changes something, or only how it is written.
-fn mutate(dice: &mut Dice, project: &mut Project) {
-    match dice.roll(12) {
-        0 => drop(project.env.insert("TAG".to_owned(), "2".to_owned())),
-        1 => drop(project.env.insert("B".to_owned(), "three".to_owned())),
-        2 => project.env_file.push_str(["# a comment\n", "G=1\n", "\n"][dice.roll(3)]),
-        3 => drop(project.env.insert("UNUSED".to_owned(), "1".to_owned())),
-        _ => {}
-    }
-    let services = project.compose["services"].as_object_mut().expect("services");
-    let at = dice.roll(services.len());
-    let service = services.values_mut().nth(at).and_then(Value::as_object_mut).expect("a service");
-    for _ in 0..=dice.roll(2) {
-        mutate_service(dice, service);
-    }
-}
-
-fn mutate_service(dice: &mut Dice, service: &mut Map<String, Value>) {
-    match dice.roll(14) {
-        0 => drop(service.insert("environment".to_owned(), json!({"A": "2"}))),
-        1 => respell(service, "environment", |value| {
-            let pair = |(key, value): (&String, &Value)| match value.as_str() {
-                Some(text) => format!("{key}={text}"),
-                None => key.clone(),
-            };
-            value.as_object().map(|map| map.iter().map(pair).collect::<Vec<_>>().into())
-        }),
-        2 => respell(service, "ports", |value| {
-            (value.as_array()?.first()?.as_str()? == "8080:80")
-                .then(|| json!([{"target": 80, "published": "8080", "mode": "ingress"}, "127.0.0.1:9090:90/udp"]))
-        }),
-        3 => durations(service),
-        4 => drop(service.insert("scale".to_owned(), json!(dice.roll(3)))),
-        5 => drop(service.insert("profiles".to_owned(), json!([]))),
-        6 => drop(service.insert("labels".to_owned(), json!({"a": "2"}))),
-        7 => drop(service.insert("command".to_owned(), json!("run --port 80"))),
-        8 => drop(service.remove("healthcheck")),
-        9 => drop(service.insert("restart".to_owned(), json!("always"))),
-        10 => drop(service.insert("build".to_owned(), json!({"context": "./app", "args": ["V=2"]}))),
-        11 => respell(service, "volumes", |_| {
-            Some(
-                json!([{"type": "bind", "source": "./conf", "target": "/conf", "read_only": true, "bind": {"create_host_path": true}}, "data:/data"]),
-            )
-        }),
-        12 => {
-            let mut pairs: Vec<_> = std::mem::take(service).into_iter().collect();
-            pairs.reverse();
-            service.extend(pairs);
-        }
-        _ => drop(service.insert("cap_add".to_owned(), json!(["NET_ADMIN"]))),
-    }
-}
-
-fn respell(service: &mut Map<String, Value>, key: &str, other: impl FnOnce(&Value) -> Option<Value>) {
-    if let Some(value) = service.get(key).and_then(other) {
-        service.insert(key.to_owned(), value);
-    }
-}
-
-fn durations(service: &mut Map<String, Value>) {
-    let text = Value::Object(service.clone()).to_string();
-    let text =
-        DURATIONS.iter().fold(text, |text, (long, short)| text.replace(&format!("{long:?}"), &format!("{short:?}")));
-    *service = serde_json::from_str(&text).expect("an object");
-}
-
-/// Writes so many projects, each with its two versions, below `directory`.
-pub fn write(directory: &Path, count: usize) {
-    for number in 0..count {
-        let dice = &mut Dice::new(number as u64 + 1);
-        let before = project(dice);
+/// So many projects, each as it was and as it is.
+pub fn make(count: usize) -> Vec<(Files, Files)> {
+    let pair = |number: usize| {
+        let dice = &mut Random::new(number as u64 + 1);
+        let before: Project = made::project(dice);
         let mut after = before.clone();
-        mutate(dice, &mut after);
-        for (version, project) in [("a", before), ("b", after)] {
-            let own = directory.join(format!("{number}/{version}"));
-            std::fs::create_dir_all(&own).expect("directory");
-            let env: String = project.env.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
-            for (name, text) in
-                [("compose.yml", project.compose.to_string()), (".env", env), ("app.env", project.env_file)]
-            {
-                std::fs::write(own.join(name), text).expect(name);
+        made::mutate(dice, &mut after);
+        (before.files(), after.files())
+    };
+    (0..count).map(pair).collect()
+}
+
+/// Writes them below `directory`, for [`ASK`].
+pub fn write(directory: &Path, projects: &[(Files, Files)]) {
+    for (number, (before, after)) in projects.iter().enumerate() {
+        for (version, files) in [("a", before), ("b", after)] {
+            for (path, file) in files {
+                let path = directory.join(format!("{number}/{version}/{path}"));
+                std::fs::create_dir_all(path.parent().expect("parent")).expect("directory");
+                std::fs::write(path, &file.text).expect("written");
             }
         }
     }
@@ -196,55 +65,151 @@ pub struct Tally {
     pub extra: Vec<String>,
 }
 
+impl Tally {
+    fn count(&mut self, what: &str, wanted: bool, found: bool, why: impl FnOnce() -> String) {
+        self.services += 1;
+        self.replaced += usize::from(wanted);
+        match (wanted, found) {
+            (true, false) => self.missed.push(format!("{what}: {}", why())),
+            (false, true) => self.extra.push(format!("{what}: {}", why())),
+            _ => {}
+        }
+    }
+}
+
 /// One version as Compose answered.
 #[derive(Default)]
 struct Answered {
     json: String,
+    said: String,
     hashes: BTreeMap<String, String>,
 }
 
-/// Compares what Compose answered to [`ASK`] with what cm makes of it.
-pub fn compare(answer: &str) -> Tally {
-    let mut all: BTreeMap<(String, String), Answered> = BTreeMap::new();
+impl Answered {
+    fn value(&self) -> Value {
+        serde_json::from_str(&self.json).unwrap_or_default()
+    }
+}
+
+/// By project and version.
+type Answers = BTreeMap<(usize, String), Answered>;
+
+fn read(answer: &str) -> Answers {
+    let mut all = Answers::new();
     let mut current = None;
     for line in answer.lines() {
         let words: Vec<&str> = line.split(' ').collect();
+        let number = |text: &str| text.parse::<usize>().expect("a number");
         match words.as_slice() {
-            ["J", project, version] => current = Some(((*project).to_owned(), (*version).to_owned())),
+            ["J", project, version] => current = Some((number(project), (*version).to_owned())),
             ["H", project, version, service, hash] => {
-                let of = all.entry(((*project).to_owned(), (*version).to_owned())).or_default();
+                let of = all.entry((number(project), (*version).to_owned())).or_default();
                 of.hashes.insert((*service).to_owned(), (*hash).to_owned());
             }
             _ => {
                 let of = all.entry(current.clone().expect("a head")).or_default();
-                of.json.push_str(line);
-                of.json.push('\n');
+                let text = if line.starts_with("E ") { &mut of.said } else { &mut of.json };
+                text.push_str(line);
+                text.push('\n');
             }
         }
     }
-    let mut tally = Tally::default();
-    for ((project, version), before) in all.iter().filter(|((_, version), _)| version == "a") {
-        assert_eq!(version, "a");
-        let after = &all[&(project.clone(), "b".to_owned())];
-        let model = |one: &Answered| Model::new(serde_json::from_str(&one.json).expect("Compose takes it"));
-        let (was, is) = (model(before), model(after));
-        assert!(!before.hashes.is_empty() && before.hashes.len() == after.hashes.len(), "{project}");
-        for (service, hash) in &before.hashes {
-            judge(&mut tally, project, service, after.hashes[service] != *hash, &was, &is);
-        }
-    }
-    tally
+    all
 }
 
-fn judge(tally: &mut Tally, project: &str, service: &str, replaced: bool, was: &Model, is: &Model) {
-    let differences = differences(was, is, service).expect("both have it");
-    let seen: Vec<_> = differences.iter().filter(|one| matches!(one, Difference::Container(_))).collect();
-    tally.services += 1;
-    tally.replaced += usize::from(replaced);
-    let what = format!("{project}/{service}: {seen:?}");
-    match (replaced, seen.is_empty()) {
-        (true, true) => tally.missed.push(what),
-        (false, false) => tally.extra.push(what),
-        _ => {}
+/// What Compose answered to [`ASK`] about `projects`, with what cm makes of it, and with what it makes of the
+/// commits alone; how many of them Compose refuses.
+pub fn compare(projects: &[(Files, Files)], answer: &str) -> (Tally, Tally, usize) {
+    let answers = read(answer);
+    let repository = tempfile::tempdir().expect("directory");
+    let states: Vec<Files> = projects.iter().flat_map(|(before, after)| [before.clone(), marked(after)]).collect();
+    let commits = history::write(repository.path(), &states);
+    let (mut with, mut without, mut refused) = (Tally::default(), Tally::default(), 0);
+    for number in 0..projects.len() {
+        let of = |version: &str| answers.get(&(number, version.to_owned())).expect("asked");
+        let (was, is) = (of("a"), of("b"));
+        if was.hashes.is_empty() || is.hashes.is_empty() {
+            refused += 1;
+            continue;
+        }
+        let found = detected(repository.path(), &commits[2 * number], &commits[2 * number + 1]);
+        judge(number, was, is, &mut with);
+        judge_offline(number, was, is, &found, &mut without);
     }
+    (with, without, refused)
+}
+
+/// A state is another one than the state before it, also where nothing changed.
+fn marked(files: &Files) -> Files {
+    let mut files = files.clone();
+    files.insert("README".to_owned(), files[FILES[0]].clone());
+    files
+}
+
+fn detected(repository: &Path, base: &str, head: &str) -> Vec<Service> {
+    let directory = repository.display().to_string();
+    let flags = ["cm-detect", "--repo", &directory, "--base", base, "--head", head];
+    let args =
+        cm_detect::Args::parse_from(flags.into_iter().chain(FILES.iter().flat_map(|file| ["--compose-file", file])));
+    let log = Log::new("cm-detect", Format::Text, Level::Fail);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let services = runtime.block_on(cm_detect::services(&args, &log));
+    services.unwrap_or_else(|failure| panic!("{base}..{head}: {failure}: {:?}", failure.causes))
+}
+
+/// Whether `up` has something to do with a service that is there before and after: its hash is another one, or
+/// how many containers it has, the project's name, or a network that it is in.
+fn acts(service: &str, was: &Answered, is: &Answered) -> bool {
+    let (before, after) = (was.value(), is.value());
+    let replicas = |value: &Value| {
+        let service = &value["services"][service];
+        service["scale"].as_u64().or_else(|| service["deploy"]["replicas"].as_u64()).unwrap_or(1)
+    };
+    let networks = |value: &Value| {
+        let own = value["services"][service]["networks"].as_object().cloned().unwrap_or_default();
+        own.keys().map(|name| value["networks"][name].clone()).collect::<Vec<_>>()
+    };
+    was.hashes[service] != is.hashes[service]
+        || before["name"] != after["name"]
+        || replicas(&before) != replicas(&after)
+        || networks(&before) != networks(&after)
+}
+
+/// What Compose resolves, compared service by service.
+fn judge(number: usize, was: &Answered, is: &Answered, tally: &mut Tally) {
+    let (before, after) = (Model::new(was.value()), Model::new(is.value()));
+    for service in was.hashes.keys().filter(|service| is.hashes.contains_key(*service)) {
+        let differences = differences(&before, &after, service).expect("both have it");
+        let seen: Vec<_> = differences.iter().filter(|one| matches!(one, Difference::Container(_))).collect();
+        let wanted = acts(service, was, is);
+        tally.count(&format!("{number}/{service}"), wanted, !seen.is_empty(), || format!("{seen:?}"));
+    }
+}
+
+/// What is decided without a server. A service that was not there is new, and one whose image is built from
+/// something else is replaced, too, whoever builds it.
+fn judge_offline(number: usize, was: &Answered, is: &Answered, found: &[Service], tally: &mut Tally) {
+    let (before, after) = (was.value(), is.value());
+    let services = |value: &Value| value["services"].as_object().cloned().unwrap_or_default();
+    let image = |name: &str, service: &Value, project: &Value| match service["image"].as_str() {
+        Some(image) => image.to_owned(),
+        None => format!("{}-{name}", project.as_str().unwrap_or_default()),
+    };
+    let other = |(name, service): (&String, &Value)| {
+        let changed = !service["build"].is_null() && before["services"][name]["build"] != service["build"];
+        changed.then(|| image(name, service, &after["name"]))
+    };
+    let built: BTreeSet<String> = services(&after).iter().filter_map(other).collect();
+    for service in is.hashes.keys() {
+        let own = image(service, &after["services"][service], &after["name"]);
+        let wanted = !was.hashes.contains_key(service) || acts(service, was, is) || built.contains(&own);
+        let one = found.iter().find(|one| one.name == *service);
+        let found = one.is_some_and(|one| one.action != Action::None);
+        tally.count(&format!("{number}/{service}"), wanted, found, || format!("{:?}", one.map(|one| &one.reasons)));
+    }
+}
+
+/// What Compose says of the projects that it refuses.
+pub fn refusals(answer: &str) -> BTreeSet<String> {
+    read(answer).into_values().filter(|one| one.hashes.is_empty()).map(|one| one.said).collect()
 }

@@ -59,12 +59,27 @@ impl Known {
     /// [`cm_core::Exit::Config`] if another checkout there has the same project.
     pub fn check(&self, host: &str, project: &Project, running: &BTreeSet<String>, notes: &Notes) -> Result<()> {
         let answer = &self.answer;
-        if let Some((other, theirs)) = answer.other_checkout(&project.prefix, running) {
+        let own = [&*project.compose_directory(), &*project.prefix];
+        if let Some((other, theirs)) = answer.other_checkout(&own, running) {
             return Err(shared(host, project, &answer.path, other, theirs, &self.fact.project));
         }
         if answer.containers.is_none() {
             notes.warn(format!(
                 "{host}: Docker there does not answer: what drifted since the last deployment is not known"
+            ));
+        }
+        if !answer.has_hashes() {
+            notes.warn(format!(
+                "{host}: Docker Compose {} there has no `config --hash` (2.20.0 and later do): of what drifted since the last \
+                 deployment only images and environments are seen",
+                answer.version
+            ));
+        }
+        for former in answer.former_names() {
+            notes.warn(format!(
+                "{host}: the compose project was {former} and is {} with this commit: every service is made again, and the containers \
+                 of {former} stay and keep their ports; `docker compose -p {former} down` there removes them",
+                self.fact.project
             ));
         }
         for line in &answer.warnings {

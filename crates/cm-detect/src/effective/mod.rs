@@ -55,7 +55,7 @@ impl Effective {
         let mut effective = Effective::default();
         for ((host, _, asking), answer) in asked.iter().zip(answers) {
             match answer? {
-                Asked::Nothing => {}
+                Asked::Nothing => no_checkout(project, host.name(), !services(bases, host.name()).is_empty(), notes)?,
                 Asked::Unknown(why) => notes.warn(format!(
                     "{}: Compose there could not be asked what the project is ({why}): decided from the commit alone",
                     host.name()
@@ -106,6 +106,21 @@ fn running(bases: &Bases, host: &str) -> Vec<Oid> {
 fn services(bases: &Bases, host: &str) -> BTreeSet<String> {
     let Bases::Hosts(hosts) = bases else { return BTreeSet::new() };
     hosts.get(host).into_iter().flat_map(BTreeMap::keys).cloned().collect()
+}
+
+/// Nobody could be asked. Before the first deployment that is as it should be.
+fn no_checkout(project: &Project, host: &str, deployed: bool, notes: &Notes) -> Result<()> {
+    let checkout = project.host(host)?.checkout()?;
+    match deployed {
+        true => notes.warn(format!(
+            "{host}: there is no directory {checkout}, although releases ran there: Compose could not be asked what the project is, \
+             and everything is decided from the commit alone; if the checkout was moved, fix `checkout` in cm.toml"
+        )),
+        false => notes.log.info(format!(
+            "{host}: there is no directory {checkout} yet: what the project is there is decided from the commit alone"
+        )),
+    }
+    Ok(())
 }
 
 /// Two checkouts on one host that would take each other's containers or releases for their own.

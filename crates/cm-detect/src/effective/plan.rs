@@ -73,7 +73,7 @@ impl Effective {
         let changed = known.differences(base, service).is_none_or(|differences| !differences.is_empty());
         let drift = known.answer.drift(service);
         // Where the commit changes the configuration as well, the container cannot be as it says.
-        drift.into_iter().filter(|what| !changed || what == "image" || what == "no container").collect()
+        drift.into_iter().filter(|what| !changed || ["image", "no container", "replicas"].contains(&&**what)).collect()
     }
 
     /// Whether the container differs from what is to run, and nobody knows what the commit before said.

@@ -29,6 +29,11 @@ impl Model {
         model
     }
 
+    /// The project's name.
+    pub fn name(&self) -> &str {
+        self.0.get("name").and_then(Value::as_str).unwrap_or_default()
+    }
+
     /// The services that Compose starts.
     pub fn services(&self) -> impl Iterator<Item = &str> {
         self.0.get("services").and_then(Value::as_object).into_iter().flatten().map(|(name, _)| name.as_str())

@@ -45,10 +45,17 @@ lay_out() {
     while IFS= read -r path; do rm -f -- "$root$top/$path"; done <"$work/gone.$1"
 }
 
-# Messages may quote a line of an env file, or a value of one.
+# Messages may quote a line of an env file, or a value of one. The arguments are Compose's options, the project's
+# directory first.
 cleaned() {
-    for file in .env .env.* *.env; do [ -f "$file" ] && [ -r "$file" ] && printf '%s\n' "$file"; done >"$work/list"
-    sed 's/\(in variable name\) ".*/\1 (the line is not shown)/' | awk -v list="$work/list" '
+    {
+        printf '%s\n' .env .env.* *.env "$2"/.env "$2"/.env.* "$2"/*.env
+        while [ $# -gt 1 ]; do
+            [ "$1" != --env-file ] || printf '%s\n' "$2"
+            shift
+        done
+    } | while IFS= read -r file; do [ -f "$file" ] && [ -r "$file" ] && printf '%s\n' "$file"; done >"$work/list.$number"
+    sed 's/\(in variable name\) ".*/\1 (the line is not shown)/' | awk -v list="$work/list.$number" '
         BEGIN {
             while ((getline file <list) > 0) while ((getline line <file) > 0) {
                 if (!match(line, /^[ \t]*(export[ \t]+)?[A-Za-z_][A-Za-z0-9_.-]*[ \t]*[=:][ \t]*/)) continue
@@ -87,7 +94,7 @@ config() {
         said=$(printf '%s\n' "$said" | sed '/^{$/,$d')
     fi
     printf 'cm said %s\n' "$number"
-    printf '%s\n' "$said" | sed "s|$work/root$number$top/||g; s|$work/root$number||g" | cleaned
+    printf '%s\n' "$said" | sed "s|$work/root$number$top/||g; s|$work/root$number||g" | cleaned "$@"
 }
 
 # Of the resolved model, env files included: what `up` puts on containers. Older versions hash the

@@ -23,6 +23,9 @@ impl Difference {
     }
 }
 
+/// How many containers a service has, whichever way that is written.
+pub(super) const REPLICAS: &str = "replicas";
+
 /// Settings that no container is made with; Compose leaves them out of its hash, too.
 const NOT_OF_THE_CONTAINER: [&str; 7] =
     ["build", "pull_policy", "scale", "depends_on", "profiles", "develop", "attach"];
@@ -34,6 +37,11 @@ const BY_NAME: [&str; 7] = ["environment", "labels", "deploy", "healthcheck", "l
 pub fn differences(before: &Model, after: &Model, service: &str) -> Option<BTreeSet<Difference>> {
     let (was, is) = (before.service(service)?, after.service(service)?);
     let mut found = BTreeSet::new();
+    // Under another name everything is made again.
+    found.extend((before.name() != after.name()).then(|| Difference::Container("name".to_owned())));
+    // No container is made otherwise, and there are more of them, or fewer.
+    let replicas = |model: &Model| model.config().services.get(service).map(|service| service.replicas);
+    found.extend((replicas(before) != replicas(after)).then(|| Difference::Container(REPLICAS.to_owned())));
     if is.get("build").is_some() {
         let image = |model: &Model| model.config().services.get(service).map(|service| service.image.clone());
         let build = changed(was.get("build"), is.get("build"), "build", 2);
@@ -149,6 +157,8 @@ mod tests {
             ),
             (json!({"image": "a:1"}), json!({"image": "a:2"}), vec!["Container(\"image\")"]),
             (json!({"command": ["a"]}), json!({"command": ["b"]}), vec!["Container(\"command\")"]),
+            (json!({"scale": 0}), json!({}), vec!["Container(\"replicas\")"]),
+            (json!({}), json!({"deploy": {"replicas": 3}}), vec!["Container(\"replicas\")"]),
         ] {
             assert_eq!(keys_of(before, after), wanted);
         }
@@ -157,13 +167,20 @@ mod tests {
     #[test]
     fn what_no_container_is_made_with_differs_in_vain() {
         for (before, after) in [
-            (json!({"deploy": {"replicas": 1, "placement": {}}}), json!({"deploy": {"replicas": 3}})),
-            (json!({"scale": 0}), json!({})),
+            (json!({"deploy": {"replicas": 1, "placement": {}}}), json!({"deploy": {"replicas": 1}})),
+            (json!({"scale": 3}), json!({"deploy": {"replicas": 3}})),
             (json!({"depends_on": {"db": {}}, "profiles": ["a"]}), json!({})),
             (json!({"command": null}), json!({})),
         ] {
             assert_eq!(keys_of(before.clone(), after.clone()), [""; 0], "{before} {after}");
         }
+    }
+
+    #[test]
+    fn under_another_name_every_service_is_made_again() {
+        let model = |name: &str| Model(json!({"name": name, "services": {"web": {"network_mode": "host"}}}));
+        let found = differences(&model("shop"), &model("store"), "web").expect("both have it");
+        assert_eq!(found.iter().map(Difference::key).collect::<Vec<_>>(), ["name"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What runs, held against what its configuration says now: Compose's hash on the container, the
 //! image that the tag names, and the container's own environment.
 
+use super::difference::REPLICAS;
 use super::{Answer, Model, Runs};
 use crate::Definition;
 use std::collections::BTreeSet;
@@ -27,11 +28,15 @@ impl Answer {
         if config.jobs().contains(service) {
             return BTreeSet::new();
         }
-        let mut own = self.own(&config.project, service).peekable();
-        if own.peek().is_none() {
+        let own: Vec<&Runs> = self.own(&config.project, service).collect();
+        if own.is_empty() {
             return (definition.replicas > 0).then(|| NO_CONTAINER.to_owned()).into_iter().collect();
         }
-        own.flat_map(|container| self.drift_of(head, service, definition, container)).collect()
+        let other_number = (own.len() as u64 != definition.replicas).then(|| REPLICAS.to_owned());
+        own.iter()
+            .flat_map(|container| self.drift_of(head, service, definition, container))
+            .chain(other_number)
+            .collect()
     }
 
     fn drift_of(&self, head: &Model, service: &str, definition: &Definition, container: &Runs) -> BTreeSet<String> {
@@ -54,6 +59,12 @@ impl Answer {
         }
         found.extend(variables.into_iter().map(|name| format!("environment.{name}")));
         found
+    }
+
+    /// Whether Compose there says hashes of configurations. Without them only images and environments compare.
+    pub fn has_hashes(&self) -> bool {
+        let started = self.head.as_ref().is_ok_and(|head| head.services().next().is_some());
+        !started || self.hashes.iter().any(|hashes| !hashes.is_empty())
     }
 
     /// Whether what runs is by Compose's own hash what the version that is to run says; `None` where
@@ -79,18 +90,28 @@ impl Answer {
     }
 
     /// Why this checkout's containers cannot be told from those of another one that is still there:
-    /// the other's directory and its compose project. `prefix` is the project's directory in the checkout.
-    pub fn other_checkout(&self, prefix: &str, services: &BTreeSet<String>) -> Option<(&str, &str)> {
+    /// the other's directory and its compose project. `own` are directories in this checkout that Compose may
+    /// have been told to be the project's, that of the compose file and that of `cm.toml`.
+    pub fn other_checkout(&self, own: &[&str], services: &BTreeSet<String>) -> Option<(&str, &str)> {
         let project = self.head.as_ref().ok()?.config().project;
-        let here = format!("{}/{prefix}", self.path);
-        let here = here.trim_end_matches('/');
+        let below = |prefix: &&str| format!("{}/{prefix}", self.path).trim_end_matches('/').to_owned();
+        let here: BTreeSet<String> = own.iter().map(below).collect();
         let others = self.containers.iter().flatten().filter(|one| services.contains(&one.service));
         let mut others = others.filter(|one| {
-            !one.working_dir.is_empty() && one.working_dir != here && self.places.contains(&one.working_dir)
+            !one.working_dir.is_empty() && !here.contains(&one.working_dir) && self.places.contains(&one.working_dir)
         });
-        let ours = || services.iter().any(|service| self.own(&project, service).any(|one| one.working_dir == here));
+        let ours =
+            || services.iter().any(|service| self.own(&project, service).any(|one| here.contains(&one.working_dir)));
         let found = others.find(|one| one.project == project || (!ours() && self.is_of_a_release(&one.image_id)))?;
         Some((&found.working_dir, &found.project))
+    }
+
+    /// The names of the project in versions that run, where that is another one now and has containers.
+    pub fn former_names(&self) -> BTreeSet<&str> {
+        let Ok(head) = &self.head else { return BTreeSet::new() };
+        let names = self.bases.iter().flatten().map(Model::name).filter(|name| *name != head.name());
+        let has = |name: &&str| self.containers.iter().flatten().any(|one| one.project == *name);
+        names.filter(has).collect()
     }
 
     /// Whether a deployment has kept the image by a tag.
@@ -152,6 +173,10 @@ mod tests {
         assert_eq!(drift(&answer("x", "i", "A=1", &[])), ["configuration"]);
         assert_eq!(drift(&answer("x", "i", "A=1", &["db", "mq"])), [""; 0], "started with one of its dependencies");
         assert_eq!(drift(&answer("h0", "old", "A=1", &[])), ["image"]);
+        let mut twice = answer("h0", "i", "A=1", &[]);
+        let again = twice.containers.clone().unwrap_or_default();
+        twice.containers.iter_mut().for_each(|all| all.extend(again.clone()));
+        assert_eq!(drift(&twice), ["replicas"]);
         let mut other = answer("x", "i", "A=1", &[]);
         other.version = "2.40.3".to_owned();
         assert_eq!((drift(&other), other.is_unchanged("web")), (Vec::new(), None), "two versions' hashes say nothing");
@@ -159,20 +184,28 @@ mod tests {
         assert_eq!(drift(&other), ["no container"]);
         other.containers = None;
         assert_eq!(drift(&other), [""; 0], "nobody could look");
+        assert!(other.has_hashes());
+        other.hashes = Default::default();
+        assert!(!other.has_hashes());
     }
 
     #[test]
     fn another_checkout_that_is_still_there_is_seen() {
         let services = BTreeSet::from(["web".to_owned()]);
         let mut answer = answer("h0", "i", "A=1", &[]);
-        assert_eq!(answer.other_checkout("", &services), None);
+        assert_eq!(answer.other_checkout(&[""], &services), None);
         answer.path = "/srv/staging".to_owned();
-        assert_eq!(answer.other_checkout("", &services), Some(("/srv/app", "shop")));
+        assert_eq!(answer.other_checkout(&[""], &services), Some(("/srv/app", "shop")));
         answer.containers.iter_mut().flatten().for_each(|one| one.project = "prod".to_owned());
-        assert_eq!(answer.other_checkout("", &services), Some(("/srv/app", "prod")), "a release of this ledger");
+        assert_eq!(answer.other_checkout(&[""], &services), Some(("/srv/app", "prod")), "a release of this ledger");
         answer.images.remove("web:cm-1");
-        assert_eq!(answer.other_checkout("", &services), None, "somebody else's");
+        assert_eq!(answer.other_checkout(&[""], &services), None, "somebody else's");
         answer.places.clear();
-        assert_eq!(answer.other_checkout("", &services), None, "it was moved");
+        assert_eq!(answer.other_checkout(&[""], &services), None, "it was moved");
+        answer.path = "/srv".to_owned();
+        answer.containers.iter_mut().flatten().for_each(|one| one.project = "shop".to_owned());
+        answer.places.insert("/srv/app".to_owned());
+        assert_eq!(answer.other_checkout(&["", "app"], &services), None, "the directory of the compose file");
+        assert!(answer.other_checkout(&[""], &services).is_some());
     }
 }

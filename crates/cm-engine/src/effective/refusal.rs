@@ -2,6 +2,7 @@
 //! about, and which version would take it.
 
 use cm_core::{Exit, Failure};
+use cm_project::compose::is_key;
 
 /// Why Compose does not take a version.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -12,8 +13,11 @@ pub struct Refusal {
     pub lines: Vec<String>,
 }
 
-/// What Compose says of a part of the file that it is too old for, and the version that has it.
-const FEATURES: [(&str, &str); 20] = [
+/// Parts of the file, with where they stand if that matters, and the first version of Compose that has them.
+const FEATURES: [(&str, &str); 23] = [
+    ("watch.include", "2.34.0"),
+    ("provenance", "2.39.0"),
+    ("sbom", "2.39.0"),
     ("include", "2.20.3"),
     ("develop", "2.22.0"),
     ("dockerfile_inline", "2.17.0"),
@@ -35,6 +39,12 @@ const FEATURES: [(&str, &str); 20] = [
     ("interface_name", "2.36.0"),
     ("restart", "2.17.0"),
 ];
+
+/// How Compose begins to say that it does not know a flag.
+const UNKNOWN_FLAG: &str = "unknown flag: ";
+
+/// Every flag that cm uses is in versions from this one on.
+const FLAGS_SINCE: &str = "2.20.0";
 
 /// The first version that has `!reset` and `!override`; older ones read past them.
 pub const TAGS_SINCE: &str = "2.24.4";
@@ -73,23 +83,31 @@ impl Refusal {
     /// The line that says what is wrong, warnings left out.
     fn message(&self) -> Option<String> {
         let lines = self.lines.iter().filter(|line| !line.contains("level=warning"));
-        lines.clone().next_back().or(self.lines.last()).cloned()
+        let flag = lines.clone().find(|line| line.contains(UNKNOWN_FLAG));
+        flag.or(lines.clone().next_back()).or(self.lines.last()).cloned()
     }
 
-    /// The version that would take the file, if this one is too old for it.
-    pub fn takes(&self, version: &str) -> Option<(&'static str, &'static str)> {
-        let text = self.text().to_lowercase();
-        if text.contains("unknown flag: --format") || text.contains("unknown flag: --hash") {
-            return Some(("`config --format json`", "2.0.0"));
+    /// What this version of Compose is too old for, and the version that has it, if that is known.
+    pub fn takes(&self, version: &str) -> Option<(String, Option<&'static str>)> {
+        let text = self.text();
+        if let Some((_, rest)) = text.split_once(UNKNOWN_FLAG) {
+            let flag = rest.split_whitespace().next().unwrap_or_default();
+            return Some((format!("the flag {flag}"), Some(FLAGS_SINCE)));
         }
-        let refused = |name: &str| {
-            text.contains(&format!("additional property {name} is not allowed"))
-                || text.contains(&format!("additional properties '{name}' not allowed"))
-                || text.contains(&format!("{name} contains an invalid type"))
-                || text.contains(&format!("{name}.0 must be a string"))
+        let text = text.to_lowercase();
+        let refused = |path: &str| {
+            let (within, name) = path.rsplit_once('.').unwrap_or(("", path));
+            text.contains(within)
+                && (text.contains(&format!("additional property {name} is not allowed"))
+                    || text.contains(&format!("additional properties '{name}' not allowed"))
+                    || text.contains(&format!("{name} contains an invalid type"))
+                    || text.contains(&format!("{name}.0 must be a string")))
         };
-        let known = FEATURES.iter().find(|(name, since)| refused(name) && is_older(version, since));
-        known.copied()
+        let known = FEATURES.iter().find(|(path, _)| refused(path));
+        match known {
+            Some((path, since)) => is_older(version, since).then(|| ((*path).to_owned(), Some(*since))),
+            None => refused_key(&text).filter(|key| is_key(key)).map(|key| (key.to_owned(), None)),
+        }
     }
 
     /// The failure, with what there is to do.
@@ -103,12 +121,21 @@ impl Refusal {
             format!("on {host}: Docker Compose {version} refuses the file: {about}{message}"),
         );
         match self.takes(version) {
-            Some((feature, since)) => failure.hint(format!(
+            Some((feature, Some(since))) => failure.hint(format!(
                 "{feature} takes Docker Compose {since} or later; {host} has {version}: update it there, or leave {feature} out"
+            )),
+            Some((feature, None)) => failure.hint(format!(
+                "later versions of Docker Compose have {feature}; {host} has {version}: update it there, or leave {feature} out where it stands"
             )),
             None => failure.hint("fix the file; nothing was changed"),
         }
     }
+}
+
+/// The key that Compose does not take, by the words of its versions.
+fn refused_key(text: &str) -> Option<&str> {
+    let between = |start: &str, end: &str| Some(text.split_once(start)?.1.split_once(end)?.0);
+    between("additional property ", " is not allowed").or_else(|| between("additional properties '", "' not allowed"))
 }
 
 /// Whether a version is older than another, by its numbers.
@@ -131,9 +158,40 @@ mod tests {
     #[test]
     fn an_old_compose_is_told_apart_from_a_wrong_file() {
         let include = refusal("validating compose.yml: (root) Additional property include is not allowed");
-        assert_eq!(include.takes("2.18.1"), Some(("include", "2.20.3")));
+        assert_eq!(include.takes("2.18.1"), Some(("include".to_owned(), Some("2.20.3"))));
         assert_eq!(include.takes("2.40.3"), None, "a typo elsewhere");
-        assert_eq!(refusal("unknown flag: --format").takes("1.29").map(|known| known.1), Some("2.0.0"));
+        for (line, version, wanted) in [
+            (
+                "unknown flag: --hash\n\nUsage:  docker compose config",
+                "2.18.1",
+                Some(("the flag --hash", Some("2.20.0"))),
+            ),
+            (
+                "services.web.build Additional property provenance is not allowed",
+                "2.26.1",
+                Some(("provenance", Some("2.39.0"))),
+            ),
+            (
+                "services.web.develop.watch.0 Additional property include is not allowed",
+                "2.26.1",
+                Some(("watch.include", Some("2.34.0"))),
+            ),
+            (
+                "services.web.build additional properties 'no_cache_filter' not allowed",
+                "2.40.3",
+                Some(("no_cache_filter", None)),
+            ),
+            ("services.web Additional property imge is not allowed", "2.26.1", None),
+            ("services.web additional properties 'imge' not allowed", "2.40.3", None),
+        ] {
+            let takes = refusal(line).takes(version);
+            assert_eq!(takes.as_ref().map(|(name, since)| (name.as_str(), *since)), wanted, "{line}");
+        }
+        let flag = Refusal {
+            status: 1,
+            lines: ["unknown flag: --format", "Run 'docker compose config --help'"].map(str::to_owned).into(),
+        };
+        assert_eq!(flag.message().as_deref(), Some("unknown flag: --format"));
         let failure = include.failure("web", "2.18.1", &["compose.yml".to_owned()]);
         assert!(
             failure.message.ends_with(

@@ -135,7 +135,7 @@ impl Report {
         let Some(path) = self.facts.get("no-checkout") else { return Ok(()) };
         let name = cm_engine::project_name(project, host, checkout).await?;
         let containers = cm_engine::containers(host, &name).await?;
-        if let Some((name, elsewhere)) = cm_engine::elsewhere(path, &project.prefix, &containers) {
+        if let Some((name, elsewhere)) = cm_engine::elsewhere(path, &project.compose_directory(), &containers) {
             let message = format!("there is no checkout at {path}, and {name} runs from {elsewhere}");
             self.findings.push(
                 Finding::fail(Exit::Config, &needs::ELSEWHERE, message)
@@ -186,8 +186,9 @@ impl Report {
         let containers = cm_engine::containers(host, &name).await?;
         self.unwell = unhealthy(host.name(), &containers);
         self.stale_mounts(host, &containers).await?;
-        if let Some(stray) = cm_engine::stray(host, (checkout, &project.prefix), &[], &containers).await? {
-            self.findings.push(Finding::warn(&needs::ELSEWHERE, cm_engine::stray_words(&stray, checkout)));
+        let here = (checkout, &*project.compose_directory());
+        if let Some(stray) = cm_engine::stray(host, here, &[], &containers).await? {
+            self.findings.push(Finding::warn(&needs::ELSEWHERE, cm_engine::stray_words(&stray, here)));
         }
         for unwell in &self.unwell {
             let message =

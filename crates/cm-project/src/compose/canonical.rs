@@ -18,7 +18,8 @@ pub fn service(mut configuration: Value, variables: &Variables) -> Value {
             "ports" => each(plain, port),
             "volumes" => each(plain, volume),
             "configs" | "secrets" => each(plain, resource),
-            "env_file" => each(plain, env_file),
+            "env_file" => each(listed(plain), env_file),
+            "dns" | "dns_search" | "tmpfs" | "label_file" => listed(plain),
             "command" | "entrypoint" => command(plain),
             "healthcheck" => healthcheck(plain),
             "extra_hosts" => sorted(each(plain, host)),
@@ -26,7 +27,26 @@ pub fn service(mut configuration: Value, variables: &Variables) -> Value {
             _ => plain,
         };
     }
+    count(keys);
     configuration
+}
+
+/// How many containers there are is said in one place: nowhere, where it is one.
+fn count(keys: &mut Map<String, Value>) {
+    let deploy = keys.get_mut("deploy").and_then(Value::as_object_mut);
+    let deployed = deploy.and_then(|deploy| {
+        let deployed = deploy.remove("replicas");
+        deploy.retain(|_, part| part.as_object().is_none_or(|part| !part.is_empty()));
+        deployed
+    });
+    if keys.get("deploy").and_then(Value::as_object).is_some_and(Map::is_empty) {
+        keys.remove("deploy");
+    }
+    let scale = keys.remove("scale");
+    let text = |count: Value| count.as_str().map_or_else(|| count.to_string(), str::to_owned);
+    if let Some(count) = deployed.or(scale).filter(|count| !count.is_null()).map(text).filter(|count| count != "1") {
+        keys.insert("scale".to_owned(), count.into());
+    }
 }
 
 /// The configuration of a build with its paths in one spelling: `app`, `./app` and
@@ -54,6 +74,11 @@ pub fn build(build: &Build) -> Value {
         }
     }
     configuration
+}
+
+/// One text is a list of one.
+fn listed(value: Value) -> Value {
+    if value.is_string() { Value::Array(vec![value]) } else { value }
 }
 
 fn each(value: Value, change: fn(Value) -> Value) -> Value {
@@ -301,6 +326,12 @@ mod tests {
         same("stop_grace_period", json!("1m30s"), json!("90s"));
         same("extra_hosts", json!(["a=1.1.1.1", "b:2.2.2.2"]), json!(["b=2.2.2.2", "a=1.1.1.1"]));
         same("env_file", json!(["./a.env"]), json!([{"path": "a.env", "required": "true"}]));
+        same("env_file", json!("a.env"), json!(["./a.env"]));
+        same("dns", json!("1.1.1.1"), json!(["1.1.1.1"]));
+        other("deploy", json!({"replicas": "2"}), json!({"replicas": "3"}));
+        let count = |value: Value| service(value, &Variables::default());
+        assert_eq!(count(json!({"scale": "3"})), count(json!({"deploy": {"replicas": "3"}})));
+        assert_eq!(count(json!({"scale": "1"})), count(json!({"deploy": {"replicas": "1", "resources": {}}})));
         same("configs", json!(["c"]), json!([{"source": "c"}]));
         other("ports", json!(["8080:80"]), json!(["80:80"]));
         other("ports", json!(["127.0.0.1:80:80"]), json!(["80:80"]));

@@ -23,6 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use crate::yaml::Template;
 pub use canonical::nanoseconds;
 pub use context::is_remote;
+pub use schema::is_key;
 
 /// The names under which Compose looks for its file, in its order.
 pub const FILE_NAMES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"];

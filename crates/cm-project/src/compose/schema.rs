@@ -47,6 +47,11 @@ pub fn check(root: &Node, loader: &mut Loader) {
     Check { loader, service: None }.object("file", root, "");
 }
 
+/// Whether anything in a compose file has such a key.
+pub fn is_key(key: &str) -> bool {
+    OBJECTS.lines().flat_map(|line| line.split(' ').skip(1)).any(|pair| pair.split('=').next() == Some(key))
+}
+
 struct Check<'a, 'b> {
     loader: &'a mut Loader<'b>,
     service: Option<String>,

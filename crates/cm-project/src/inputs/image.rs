@@ -33,10 +33,9 @@ impl<'a> Built<'a> {
         self.built(own, &|index| build.services.contains(&self.all[index].name) || self.is_called(index, &wanted))
     }
 
-    /// The services whose images the service number `own`, which is not built, runs.
+    /// The services that build the image which the service number `own` runs, itself left out.
     pub fn run_by(&self, own: usize) -> BTreeSet<String> {
-        let service = &self.all[own];
-        let Some(image) = service.image.as_ref().filter(|_| service.build.is_none()) else { return BTreeSet::new() };
+        let Some(image) = &self.all[own].image else { return BTreeSet::new() };
         let wanted = [Name::of(&known(image))];
         // A whole name without anything known says nothing.
         let says = |name: &Name| !matches!(name, Name::Start(start) if start.is_empty());

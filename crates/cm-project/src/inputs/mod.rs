@@ -42,7 +42,7 @@ pub struct ServiceInputs {
     pub is_built: bool,
     /// The services whose images its own image is built on.
     pub built_on: BTreeSet<String>,
-    /// The services whose images it runs, without building one of its own.
+    /// The other services that build the image it runs.
     pub runs: BTreeSet<String>,
     /// Why its image cannot be built.
     pub broken: Option<Failure>,
@@ -165,6 +165,11 @@ impl ServiceInputs {
     pub fn takes(&self, path: &[u8]) -> bool {
         let mut rules = self.image.iter().filter(|rule| rule.name != rule::DOCKERIGNORE);
         rules.any(|rule| rule.applies(path, false)) && !self.narrowed.matches(path)
+    }
+
+    /// Whether an ignore file was given up on: so many patterns for so many files that those it ignores count, too.
+    pub fn is_exhausted(&self) -> bool {
+        self.narrowed.is_exhausted() || self.image.iter().any(PathRule::is_exhausted)
     }
 
     /// The directories that everything the image is built from is in.

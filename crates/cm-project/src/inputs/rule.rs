@@ -99,6 +99,12 @@ impl PathRule {
         format!("{} ({})", path.strip_prefix("./").filter(|rest| !rest.is_empty()).unwrap_or(&path), self.name)
     }
 
+    /// Whether one of its lists of patterns was given up on, so that what it leaves out counts.
+    pub fn is_exhausted(&self) -> bool {
+        let lists = [&self.exclude, &self.ignore].into_iter().chain(&self.include);
+        lists.into_iter().any(|list| list.is_exhausted())
+    }
+
     /// Whether a change of `path` is a change of what the rule is about. A change of
     /// a `module` is one of everything below its path.
     pub fn applies(&self, path: &[u8], module: bool) -> bool {

@@ -54,6 +54,22 @@ fn only_what_is_copied_is_an_input() {
 }
 
 #[test]
+fn an_ignore_file_that_was_given_up_on_is_known() {
+    let files = [
+        ("compose.yml", "services:\n  web: {build: .}\n"),
+        ("Dockerfile", "FROM x\nCOPY . .\n"),
+        (".dockerignore", "*.md\n"),
+    ];
+    let tree = Memory::of(&files);
+    let compose = compose::load(&tree, &["compose.yml".to_owned()], &[]).expect("valid");
+    let inputs = Inputs::of(&tree, &compose, &["shop".to_owned()], "", &|_| ServiceSection::default());
+    let web = &inputs.services[0];
+    assert!(web.effect(b"a.md", false).is_none() && !web.is_exhausted());
+    web.image.iter().for_each(|rule| rule.ignore.exhaust());
+    assert!(web.effect(b"a.md", false).is_some() && web.is_exhausted());
+}
+
+#[test]
 fn the_ignore_file_of_the_dockerfile_comes_first() {
     let ignores = [(".dockerignore", "*.md\n"), ("Dockerfile.dockerignore", "*.txt\n")];
     let dockerfile = "FROM x\nCOPY . .\n";
