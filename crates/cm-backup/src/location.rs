@@ -163,7 +163,7 @@ pub async fn local_store(flags: &Flags, directory: &Path, log: &Log) -> Result<S
 /// # Errors
 /// [`Exit::Config`].
 pub fn project_if_any(flags: &Flags, optional: bool) -> Result<Option<Project>> {
-    match Project::load(&flags.common) {
+    match Project::load(&flags.common, cm_git::tracked) {
         Ok(project) => Ok(Some(project)),
         Err(failure) if optional && failure.code == NO_PROJECT => Ok(None),
         Err(failure) => Err(failure),
@@ -175,7 +175,7 @@ pub fn project_if_any(flags: &Flags, optional: bool) -> Result<Option<Project>> 
 /// # Errors
 /// [`Exit::Config`], [`Exit::Unreachable`].
 pub async fn configured_store(flags: &Flags, log: &Log) -> Result<Store> {
-    let project = Project::load(&flags.common)?;
+    let project = Project::load(&flags.common, cm_git::tracked)?;
     let section = Section::read(flags, &project)?;
     let host = Host::connect(&Target::of(&project, &section.host)?, log).await?;
     Ok(Store::new(host, &section.directory))
@@ -186,7 +186,7 @@ pub async fn configured_store(flags: &Flags, log: &Log) -> Result<Store> {
 /// # Errors
 /// [`Exit::Config`], [`Exit::Unreachable`].
 pub async fn host_named(flags: &Flags, name: &str, log: &Log) -> Result<Host> {
-    let project = Project::load(&flags.common)?;
+    let project = Project::load(&flags.common, cm_git::tracked)?;
     Host::connect(&Target::of(&project, project.host(name)?)?, log).await
 }
 
@@ -208,7 +208,7 @@ pub async fn destination(flags: &Flags, log: &Log) -> Result<Destination> {
         let source = Source::from_environment(variable, Some(ReadFrom::Primary)).await.map_err(not_reached)?;
         return Ok(Destination { source, owner: None });
     }
-    let project = Project::load(&flags.common)?;
+    let project = Project::load(&flags.common, cm_git::tracked)?;
     let section = Section::read(flags, &project)?;
     let host = Host::connect(&Target::of(&project, &section.host)?, log).await?;
     let from = Deployment { project, host: section.host, service: section.service, uri_env: section.uri_env };

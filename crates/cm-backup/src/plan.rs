@@ -105,7 +105,7 @@ impl Plan {
                 request,
             },
             (_, to) => {
-                let project = Project::load(&flags.common)?;
+                let project = Project::load(&flags.common, cm_git::tracked)?;
                 project.check_project(&run.doc)?;
                 if run.started_here {
                     run.doc.set_target(&project.name(), Some(&project.branch()), None);

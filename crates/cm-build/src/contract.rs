@@ -4,9 +4,9 @@
 //! for; values stay where they are.
 
 use crate::HostPlan;
-use crate::commit::Commit;
 use crate::needs::{Lacking, Needs, names_in};
 use cm_core::{Exit, Failure, Log, Result};
+use cm_git::{CommitTree, Repository};
 use cm_host::Host;
 use cm_project::compose::{Compose, Service};
 use cm_project::{Project, env_file, tree};
@@ -23,7 +23,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// [`Exit::Build`] with `build.env-keys`, or `build.env-file` where there is none: what the
 /// first host lacks, and after it the others; [`Exit::Unreachable`].
 pub async fn check(project: &Project, hosts: &[Host], plans: &[HostPlan], commit: &str, log: &Log) -> Result<()> {
-    let coming = match Release::read(project, commit) {
+    let repository = Repository::open(&project.repository);
+    let coming = match repository.as_ref().map_err(Clone::clone).and_then(|git| Release::read(project, git, commit)) {
         Ok(release) => release,
         Err(why) => {
             log.warn(format!("could not check which keys the env files need: {why}"));
@@ -43,16 +44,17 @@ pub async fn check(project: &Project, hosts: &[Host], plans: &[HostPlan], commit
 }
 
 /// One commit: its files and what its compose file says.
-struct Release {
-    files: Commit,
+struct Release<'a> {
+    repository: &'a Repository,
+    files: CommitTree<'a>,
     compose: Compose,
 }
 
-impl Release {
-    fn read(project: &Project, commit: &str) -> Result<Self, String> {
-        let files = Commit::open(&project.repository, commit).map_err(|error| error.to_string())?;
-        let compose = project.read_compose(&files);
-        Ok(Release { compose: compose.map_err(|failure| failure.to_string())?, files })
+impl<'a> Release<'a> {
+    fn read(project: &Project, repository: &'a Repository, commit: &str) -> Result<Self> {
+        let files = repository.tree(repository.commit(commit)?)?;
+        let compose = project.read_compose(&files)?;
+        Ok(Release { repository, files, compose })
     }
 
     /// The keys of a file of the commit; `None` if it has no such file.
@@ -93,7 +95,7 @@ async fn check_host(
     project: &Project,
     host: &Host,
     plan: &HostPlan,
-    coming: &Release,
+    coming: &Release<'_>,
     log: &Log,
 ) -> Result<Option<Failure>> {
     let own = env_file_of(project);
@@ -124,7 +126,7 @@ async fn check_host(
         });
     }
     keys.extend(answer.keys.iter().cloned());
-    let bases = bases(project, plan, &answer.head);
+    let bases = bases(project, coming.repository, plan, &answer.head);
     tell_changed_keys(host, &own, coming, bases.as_deref().unwrap_or_default(), log);
     let before: Option<BTreeSet<String>> =
         bases.as_ref().map(|bases| bases.iter().flat_map(|base| names_in(&base.compose)).collect());
@@ -152,12 +154,12 @@ fn env_file_of(project: &Project) -> String {
 
 /// What the services ran so far; what is checked out where that is not known; `None`
 /// if one of them is not here.
-fn bases(project: &Project, plan: &HostPlan, head: &str) -> Option<Vec<Release>> {
+fn bases<'a>(project: &Project, repository: &'a Repository, plan: &HostPlan, head: &str) -> Option<Vec<Release<'a>>> {
     let mut commits: BTreeSet<&str> = plan.services.iter().filter_map(|service| service.base.as_deref()).collect();
     if commits.is_empty() {
         commits.insert(head);
     }
-    commits.into_iter().map(|commit| Release::read(project, commit).ok()).collect()
+    commits.into_iter().map(|commit| Release::read(project, repository, commit).ok()).collect()
 }
 
 fn runs_on(project: &Project, plan: &HostPlan, service: &Service) -> bool {
@@ -169,7 +171,7 @@ fn runs_on(project: &Project, plan: &HostPlan, service: &Service) -> bool {
 
 /// Keys that the repository's env file and its example gained or lost: a host's own
 /// file does not follow by itself.
-fn tell_changed_keys(host: &Host, own: &str, coming: &Release, bases: &[Release], log: &Log) {
+fn tell_changed_keys(host: &Host, own: &str, coming: &Release<'_>, bases: &[Release<'_>], log: &Log) {
     for file in [own.to_owned(), format!("{own}.example")] {
         let now = coming.keys(&file).unwrap_or_default();
         let then: Vec<_> = bases.iter().filter_map(|base| base.keys(&file)).collect();

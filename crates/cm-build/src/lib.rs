@@ -6,7 +6,6 @@
 mod args;
 mod build_log;
 mod built;
-mod commit;
 mod contract;
 mod decide;
 mod deployment;
@@ -65,7 +64,7 @@ impl cm_core::Tool for Tool {
     }
 
     async fn run(mut args: Args, run: &mut Run) -> Result<Done> {
-        let project = Project::of_run(&args.common, &run.doc)?;
+        let project = Project::of_run(&args.common, &run.doc, cm_git::tracked)?;
         args.selection.full |= run.doc.full();
         match &args.command {
             Some(Sub::Push) => return unless_stopped(push::run(&project, run)).await,

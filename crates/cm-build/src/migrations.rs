@@ -27,7 +27,7 @@ pub async fn changed(
         return Ok(None);
     }
     let base = ledger.good_commit().unwrap_or(head);
-    let mut changed = crate::commit::changed(&project.repository, base, commit);
+    let mut changed = cm_git::changed(&project.repository, base, commit);
     if changed.is_none() {
         changed = checkout.changed(base, commit).await?;
     }

@@ -71,7 +71,7 @@ impl<'a> Observed<'a> {
             }
             Found::Nothing(path) => {
                 not_elsewhere(host, &path, &directory, &before)?;
-                (cm_checkout::State::default(), Some(project.origin()?))
+                (cm_checkout::State::default(), Some(cm_git::origin(project)?))
             }
         };
         warn_of_state(host, &state, log);
@@ -114,7 +114,7 @@ impl<'a> Observed<'a> {
         if branch.is_empty() {
             return Ok(None);
         }
-        let tip = self.site.checkout(self.site.host).remote_tip(branch, &self.site.project.origin()).await?;
+        let tip = self.site.checkout(self.site.host).remote_tip(branch, &cm_git::origin(self.site.project)).await?;
         let words = || format!("{branch} was at {} and is at {}", release.short(), tip.get(..12).unwrap_or(&tip));
         Ok((tip != commit).then(words))
     }

@@ -120,8 +120,9 @@ pub async fn start_without_document(project: &Project, selection: &Selection, ru
     let first = services.first().map(|service: &Service| service.host.clone()).unwrap_or_default();
     let spec = project.host(&first)?;
     let host = Host::connect(&Target::of(project, spec)?, &run.log).await?;
-    let tip =
-        Checkout::new(&host, &spec.checkout()?, project.remote(), &[]).remote_tip(&branch, &project.origin()).await?;
+    let tip = Checkout::new(&host, &spec.checkout()?, project.remote(), &[])
+        .remote_tip(&branch, &cm_git::origin(project))
+        .await?;
     run.doc.set_target(&project.name(), Some(&branch), Some(&tip));
     run.doc.set_services(&services);
     Ok(())

@@ -94,7 +94,7 @@ pub async fn look<'a>(
             if let Some(stray) = cm_engine::stray(host, here, &[], &containers).await? {
                 log.warn(format!("on {}: {}", host.name(), cm_engine::stray_words(&stray, here)));
             }
-            changed = crate::commit::changed(&project.repository, head, commit);
+            changed = cm_git::changed(&project.repository, head, commit);
             if changed.is_none() {
                 changed = checkout.changed(head, commit).await?;
             }
@@ -102,7 +102,7 @@ pub async fn look<'a>(
         None => {
             if let Found::Nothing(path) = checkout.look(Some(&project.branch()), commit).await? {
                 not_elsewhere(host, &path, &directory, &containers)?;
-                origin = Some(project.origin()?);
+                origin = Some(cm_git::origin(project)?);
             }
         }
     }
@@ -147,10 +147,7 @@ fn without_protected(project: &Project, changed: Option<Vec<String>>) -> (Vec<St
 async fn config_to_come(project: &Project, host: &Host, plan: &HostPlan, commit: &str) -> Result<Config> {
     let compose = Compose::of(project, host, &plan.checkout);
     let [file] = project.compose_files().try_into().unwrap_or_else(|_| [String::new()]);
-    match crate::commit::Commit::open(&project.repository, commit)
-        .ok()
-        .and_then(|tree| cm_project::tree::read(&tree, &file).ok().flatten())
-    {
+    match cm_git::file(&project.repository, commit, &file) {
         Some(text) => compose.from_files(&["-".to_owned()]).config_of(text).await,
         // Several files, or a commit that is not here: what is checked out now is the best there is.
         None => compose.config().await,

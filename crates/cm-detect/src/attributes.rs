@@ -1,7 +1,7 @@
 //! `.gitattributes`: a changed line can change what a file is on a server's disk while
 //! the file in Git stays the same: line endings, filters, encodings.
 
-use crate::commit::CommitTree;
+use cm_git::CommitTree;
 use cm_project::pattern::Patterns;
 use cm_project::tree::{self, Tree};
 use std::collections::BTreeSet;

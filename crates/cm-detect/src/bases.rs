@@ -3,12 +3,11 @@
 
 use crate::args::OnUnknownBase;
 use crate::notes::Notes;
-use crate::repository::Repository;
 use cm_core::{Exit, Failure, Result};
+use cm_git::{Oid, Repository};
 use cm_host::{Host, Target};
 use cm_ledger::Ledger;
 use cm_project::{HostSpec, Project};
-use git2::Oid;
 use std::collections::BTreeMap;
 
 /// What a service runs.

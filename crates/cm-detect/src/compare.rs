@@ -2,16 +2,13 @@
 //! what it means for each service, and the compose file as it was.
 
 use crate::attributes::Conversion;
-use crate::changes::Change;
-use crate::commit::CommitTree;
 use crate::effective::{Values, resolve};
-use crate::repository::Repository;
 use cm_core::{Action, Result};
+use cm_git::{Change, CommitTree, Oid, Repository};
 use cm_project::compose::{Compose, Service};
 use cm_project::inputs::{Effect, Inputs, Reach, ServiceInputs, rule};
 use cm_project::tree::Tree;
 use cm_project::{Config, Project, tree};
-use git2::Oid;
 use serde_json::Value;
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashSet};

@@ -8,11 +8,10 @@ use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::question::Question;
 use crate::reason;
-use crate::repository::display;
 use cm_core::{Action, Service};
+use cm_git::{Oid, display};
 use cm_project::inputs::{Effect, rule};
 use cm_project::{OnChange, OnDrift, compose};
-use git2::Oid;
 use std::collections::BTreeSet;
 
 impl Question<'_> {

@@ -3,19 +3,17 @@
 
 use crate::args::Args;
 use crate::bases::{Base, Bases};
-use crate::changes::{Change, Started};
 use crate::compare::{After, Comparison};
 use crate::effective::{Effective, Values};
 use crate::notes::Notes;
 use crate::opened::{read_inputs, wanted_hosts};
 use crate::plan::Plan;
 use crate::question::Question;
-use crate::repository::{self, Relation, Repository, short};
 use crate::target::Target;
 use cm_core::Result;
+use cm_git::{Change, Oid, Relation, Repository, Started, short};
 use cm_project::Project;
 use cm_project::inputs::Inputs;
-use git2::Oid;
 use serde_json::{Value, json};
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -128,7 +126,7 @@ impl Detection {
 
     fn changes(&self, base: Oid) -> Result<Vec<Change>> {
         match self.started.take() {
-            Some(started) if started.base == base => started.changes().map_err(repository::broken),
+            Some(started) if started.base == base => started.changes().map_err(cm_git::broken),
             _ => self.repository.changes(base, self.head),
         }
     }
@@ -164,6 +162,16 @@ impl Detection {
         self.bases.of(host, service)
     }
 
+    /// What comes with this deployment, for the document.
+    fn commits(&self) -> Vec<Value> {
+        let lines = self.repository.commits_since(self.head, &self.bases.commits(), MAX_COMMITS);
+        let told = lines.iter().map(|line| {
+            let at = line.at.map(|at| at.to_string());
+            json!({"id": line.id.to_string(), "at": at, "author": line.author, "subject": line.subject})
+        });
+        told.collect()
+    }
+
     /// The facts of the document.
     pub fn facts(&self, plan: &Plan, uncommitted: Value) -> Value {
         let bases = match &self.bases {
@@ -195,7 +203,7 @@ impl Detection {
             "effective": self.effective.facts(&self.project, &plan.drift),
             "unpushed": self.target.unpushed,
             "dirty": uncommitted,
-            "commits": self.repository.subjects(self.head, &Vec::from_iter(self.bases.commits()), MAX_COMMITS),
+            "commits": self.commits(),
         })
     }
 }

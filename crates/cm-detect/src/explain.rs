@@ -4,8 +4,8 @@ use crate::bases::Base;
 use crate::detection::Detection;
 use crate::plan::Plan;
 use crate::reason;
-use crate::repository::short;
 use cm_core::{Action, Reason, Service};
+use cm_git::short;
 use cm_project::inputs::rule;
 
 /// The text about `name`, which is a service of the plan.

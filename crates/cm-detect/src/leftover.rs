@@ -2,13 +2,12 @@
 //! changed paths that are no input of any.
 
 use crate::bases::Bases;
-use crate::changes::Change;
 use crate::compare::Comparison;
 use crate::plan::Plan;
 use crate::question::Question;
 use crate::reason;
-use crate::repository::display;
 use cm_core::{Action, Reason, Service};
+use cm_git::{Change, display};
 use cm_project::compose::Compose;
 use std::collections::BTreeSet;
 

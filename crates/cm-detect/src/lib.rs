@@ -5,8 +5,6 @@
 mod args;
 mod attributes;
 mod bases;
-mod changes;
-mod commit;
 mod compare;
 mod decide;
 mod detection;
@@ -21,8 +19,8 @@ mod plan;
 mod python;
 mod question;
 mod reason;
+mod recorded;
 mod remarks;
-mod repository;
 mod spread;
 mod syntax;
 mod target;

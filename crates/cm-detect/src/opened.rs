@@ -2,13 +2,12 @@
 //! any two revisions of a repository that need not be checked out.
 
 use crate::args::Args;
-use crate::commit::Recorded;
 use crate::effective::{Values, resolve};
-use crate::repository::{Repository, short};
+use crate::recorded::Recorded;
 use cm_core::{Exit, Failure, Result};
+use cm_git::{Oid, Repository, short};
 use cm_project::inputs::Inputs;
 use cm_project::{Config, HostSpec, Project, config, tree};
-use git2::Oid;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -20,7 +19,7 @@ pub fn open(args: &Args) -> Result<(Project, Repository)> {
     let project = match args.compose_file.is_empty() {
         true => {
             let start = args.common.directory.clone().unwrap_or_else(|| Path::new(".").to_owned());
-            Project::open_without_compose(&start, args.common.config.as_deref())?
+            Project::open_without_compose(&start, args.common.config.as_deref(), cm_git::tracked)?
         }
         false => named_compose(args)?,
     };
@@ -31,7 +30,7 @@ pub fn open(args: &Args) -> Result<(Project, Repository)> {
 /// A project whose compose file the flags name, with or without a `cm.toml`.
 fn named_compose(args: &Args) -> Result<Project> {
     let start = args.common.directory.clone().unwrap_or_else(|| Path::new(".").to_owned());
-    let found = Project::open_without_compose(&start, args.common.config.as_deref());
+    let found = Project::open_without_compose(&start, args.common.config.as_deref(), cm_git::tracked);
     let mut project = match found {
         Err(failure) if failure.code == "config.no-project" => {
             let root = start.canonicalize().unwrap_or(start);

@@ -1,9 +1,9 @@
 //! Everything that decides about a deployment, and the plain questions to it.
 
 use crate::bases::{Base, Bases};
-use crate::changes::Change;
 use crate::compare::Comparison;
 use crate::effective::Effective;
+use cm_git::Change;
 use cm_project::compose::Compose;
 use cm_project::inputs::Inputs;
 use cm_project::{Project, compose};

@@ -8,8 +8,8 @@ use crate::leftover::is_python;
 use crate::notes::Notes;
 use crate::plan::Plan;
 use crate::python::{self, Checked, Source};
-use crate::repository::display;
 use cm_core::{Action, Result, plural};
+use cm_git::display;
 
 impl Detection {
     /// Checks the changed Python files.

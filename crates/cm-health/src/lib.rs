@@ -45,7 +45,7 @@ impl cm_core::Tool for Tool {
     }
 
     async fn run(args: Args, run: &mut Run) -> Result<Done> {
-        let project = Project::of_run(&args.common, &run.doc)?;
+        let project = Project::of_run(&args.common, &run.doc, cm_git::tracked)?;
         if run.started_here {
             run.doc.set_target(&project.name(), Some(&project.branch()), None);
         }
@@ -61,7 +61,7 @@ impl cm_core::Tool for Tool {
 }
 
 fn print_script(args: &Args, io: &Io) -> Result<Exit> {
-    io.print(&preflight::script(&Project::load(&args.common)?)?)?;
+    io.print(&preflight::script(&Project::load(&args.common, cm_git::tracked)?)?)?;
     Ok(Exit::Done)
 }
 

@@ -225,7 +225,8 @@ probe = \"http://127.0.0.1:80/\"
         let directory = tempfile::tempdir().expect("directory");
         std::fs::write(directory.path().join("compose.yml"), COMPOSE).expect("write");
         std::fs::write(directory.path().join("cm.toml"), CONFIG).expect("write");
-        let project = Project::open(directory.path(), None).unwrap_or_else(|failure| panic!("{failure}"));
+        let project =
+            Project::open(directory.path(), None, cm_git::tracked).unwrap_or_else(|failure| panic!("{failure}"));
         (directory, project)
     }
 

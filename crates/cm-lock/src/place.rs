@@ -130,8 +130,12 @@ pub fn check_project(common: &CommonArgs, document: &Document) -> Result<()> {
 /// The project, without its compose file where that has no say in the project's name.
 fn find_project(common: &CommonArgs) -> Result<Project> {
     let start = common.directory.clone().unwrap_or_else(|| PathBuf::from("."));
-    let project = Project::open_without_compose(&start, common.config.as_deref())?;
-    if project.config.project.is_some() { Ok(project) } else { Project::open(&start, common.config.as_deref()) }
+    let project = Project::open_without_compose(&start, common.config.as_deref(), cm_git::tracked)?;
+    if project.config.project.is_some() {
+        Ok(project)
+    } else {
+        Project::open(&start, common.config.as_deref(), cm_git::tracked)
+    }
 }
 
 fn is_none(failure: &Failure) -> bool {

@@ -6,10 +6,9 @@ use crate::child;
 use crate::place::Place;
 use crate::wait;
 use cm_core::{CommonArgs, Exit, Failure, Log, OrFail, Result, Signals, actor};
+use cm_git::Repository;
 use cm_lease::{FILE_VARIABLE, Held, NONCE_VARIABLE, Record, local, remote};
 use std::path::Path;
-use std::process::Stdio;
-use std::time::Duration;
 use tokio::process::Command;
 
 /// Runs the command under the lock. It does not come back when the command was run:
@@ -65,20 +64,15 @@ async fn record(common: &CommonArgs, place: &Place, args: &RunArgs) -> Result<Re
     record.reason = args.taking.reason.clone();
     record.run = std::env::var("CM_RUN_ID").ok().filter(|id| !id.is_empty());
     if !place.targets().is_empty() {
-        record.commit = commit(common).await;
+        record.commit = commit(common);
     }
     Ok(record)
 }
 
 /// The commit that is checked out: news for whoever is refused meanwhile, so that no answer is no failure.
-async fn commit(common: &CommonArgs) -> Option<String> {
-    let mut git = Command::new("git");
-    git.args(["rev-parse", "--quiet", "--verify", "HEAD"]).stdin(Stdio::null()).stderr(Stdio::null());
-    git.current_dir(common.directory.as_deref().unwrap_or(Path::new("."))).kill_on_drop(true);
-    let output = tokio::time::timeout(Duration::from_secs(2), git.output()).await.ok()?.ok()?;
-    let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
-    let is_hash = text.len() >= 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_hash.then_some(text)
+fn commit(common: &CommonArgs) -> Option<String> {
+    let repository = Repository::discover(common.directory.as_deref().unwrap_or(Path::new("."))).ok()?;
+    repository.head().ok().map(|head| head.commit.to_string())
 }
 
 /// A command that ended by itself has a code of its own, whatever becomes of the lock.

@@ -1,7 +1,7 @@
 //! Names for completions on the command line: what `cm.toml` and the compose file of the
 //! directory call things. Whoever presses Tab wants names or silence, never a message.
 
-use crate::Project;
+use crate::{Project, all_tracked};
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -33,6 +33,7 @@ fn names(of: impl Fn(&Project) -> Vec<String> + Send + Sync + 'static) -> ArgVal
 /// The project of this directory. A compose file with a mistake in it leaves hosts and groups.
 fn project() -> Option<Project> {
     let config = std::env::var_os("CM_CONFIG").map(PathBuf::from);
-    let here = Path::new(".");
-    Project::open(here, config.as_deref()).or_else(|_| Project::open_without_compose(here, config.as_deref())).ok()
+    let (directory, config) = (Path::new("."), config.as_deref());
+    let whole = Project::open(directory, config, all_tracked);
+    whole.or_else(|_| Project::open_without_compose(directory, config, all_tracked)).ok()
 }

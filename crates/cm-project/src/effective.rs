@@ -2,7 +2,7 @@
 //! document, and used by every later program in the place of deriving it again. No value of an
 //! environment is in it.
 
-use crate::Project;
+use crate::{Project, Tracked};
 use cm_core::{CommonArgs, Document, Exit, Failure, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -78,8 +78,8 @@ impl Project {
     ///
     /// # Errors
     /// As [`Project::load`]; [`Exit::BadInput`] for the document of another project.
-    pub fn of_run(common: &CommonArgs, doc: &Document) -> Result<Self> {
-        let mut project = Project::load(common)?;
+    pub fn of_run(common: &CommonArgs, doc: &Document, tracked: Tracked) -> Result<Self> {
+        let mut project = Project::load(common, tracked)?;
         project.check_project(doc)?;
         project.effective = EffectiveHost::known(doc);
         Ok(project)

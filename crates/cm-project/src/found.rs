@@ -3,7 +3,7 @@
 
 use crate::compose::{FILE_NAMES, OVERRIDE_NAMES};
 use crate::config::{Config, FILE_NAME};
-use crate::tracked::Committed;
+use crate::tracked::{Committed, Tracked};
 use crate::tree::{self, Place, Tree};
 use crate::variables::Variables;
 use cm_core::{Exit, Failure, Result};
@@ -110,7 +110,7 @@ pub fn default_files(tree: &dyn Tree, directory: &str, env_file: Option<&str>) -
 }
 
 /// The same for the working tree in `directory`, without the files that only this machine has.
-pub fn committed_files(repository: &Path, directory: &Path) -> Vec<String> {
+pub fn committed_files(repository: &Path, directory: &Path, tracked: Tracked) -> Vec<String> {
     let prefix = directory.strip_prefix(repository).unwrap_or(Path::new("")).to_string_lossy().into_owned();
-    default_files(&Committed::new(repository, &prefix), &prefix, None)
+    default_files(&Committed::new(repository, &prefix, tracked), &prefix, None)
 }

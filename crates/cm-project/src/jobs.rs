@@ -95,7 +95,8 @@ mod tests {
         let directory = tempfile::tempdir().expect("directory");
         std::fs::write(directory.path().join("compose.yml"), compose).expect("write");
         std::fs::write(directory.path().join("cm.toml"), config).expect("write");
-        let project = Project::open(directory.path(), None).unwrap_or_else(|failure| panic!("{failure}"));
+        let project =
+            Project::open(directory.path(), None, crate::all_tracked).unwrap_or_else(|failure| panic!("{failure}"));
         (directory, project)
     }
 
@@ -140,7 +141,7 @@ mod tests {
         std::fs::write(directory.path().join("compose.yml"), COMPOSE).expect("write");
         std::fs::write(directory.path().join("cm.toml"), "[[release]]\nservice = \"wep\"\ncommand = [\"x\"]\n")
             .expect("write");
-        let failure = Project::open(directory.path(), None).expect_err("unknown");
+        let failure = Project::open(directory.path(), None, crate::all_tracked).expect_err("unknown");
         assert_eq!(
             (failure.code.as_str(), failure.hint.as_deref()),
             ("config.unknown-service", Some("did you mean \"web\"?"))

@@ -9,7 +9,7 @@ use crate::host::HostSpec;
 use crate::nearest;
 use crate::pattern::Patterns;
 use crate::references;
-use crate::tracked::Committed;
+use crate::tracked::{Committed, Tracked};
 use crate::tree::{self, Dir, Place, Tree};
 use cm_core::{CommonArgs, Exit, Failure, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,21 +51,21 @@ pub struct Lock {
 }
 
 impl Project {
-    /// The project that a program was started in.
+    /// The project that a program was started in; `tracked` says which files Git knows.
     ///
     /// # Errors
     /// [`Exit::Config`]: no project, or a mistake in `cm.toml` or the compose file.
-    pub fn load(common: &CommonArgs) -> Result<Self> {
+    pub fn load(common: &CommonArgs, tracked: Tracked) -> Result<Self> {
         let start = common.directory.clone().unwrap_or_else(|| PathBuf::from("."));
-        Project::open(&start, common.config.as_deref())
+        Project::open(&start, common.config.as_deref(), tracked)
     }
 
     /// The project of the directory `start`, with the configuration `config` if given.
     ///
     /// # Errors
     /// As [`Project::load`].
-    pub fn open(start: &Path, config: Option<&Path>) -> Result<Self> {
-        let project = Project::open_without_compose(start, config)?;
+    pub fn open(start: &Path, config: Option<&Path>, tracked: Tracked) -> Result<Self> {
+        let project = Project::open_without_compose(start, config, tracked)?;
         let compose = project.read_compose(&Dir(project.repository.clone()))?;
         Project { compose, ..project }.checked()
     }
@@ -75,7 +75,7 @@ impl Project {
     ///
     /// # Errors
     /// As [`Project::load`].
-    pub fn open_without_compose(start: &Path, config: Option<&Path>) -> Result<Self> {
+    pub fn open_without_compose(start: &Path, config: Option<&Path>, tracked: Tracked) -> Result<Self> {
         let start = start.canonicalize().map_err(|error| {
             let message = format!("cannot work in {}", start.display());
             Failure::new(Exit::Config, "config.no-directory", message).cause(error)
@@ -90,7 +90,8 @@ impl Project {
         let takes_defaults = config.compose.files.is_empty();
         if takes_defaults {
             let env_file = config.compose.env_file.clone();
-            config.compose.files = default_files(&Committed::new(&repository, &prefix), &prefix, env_file.as_deref());
+            let tree = Committed::new(&repository, &prefix, tracked);
+            config.compose.files = default_files(&tree, &prefix, env_file.as_deref());
         }
         Ok(Project { takes_defaults, ..Project::of(found.root, repository, prefix, config) })
     }

@@ -1,12 +1,19 @@
 //! The working tree without the files that are nobody's but this machine's: what is
 //! deployed is a commit, so that a developer's own `.env` or `compose.override.yaml`
-//! decides nothing. Git is asked only where such a file is there.
+//! decides nothing. Whether Git knows such a file is asked of whoever can say it, and only where one is there.
 
 use crate::compose::OVERRIDE_NAMES;
 use crate::tree::{self, Dir, Kind, Tree};
 use std::io;
 use std::path::Path;
-use std::process::{Command, Stdio};
+
+/// Says which of the given paths of a repository Git knows.
+pub type Tracked = fn(&Path, &[String]) -> Vec<String>;
+
+/// Where nobody asks Git: every file counts.
+pub fn all_tracked(_: &Path, paths: &[String]) -> Vec<String> {
+    paths.to_vec()
+}
 
 /// A working tree, of the files that developers like to have for themselves only those that Git knows.
 pub struct Committed {
@@ -16,7 +23,7 @@ pub struct Committed {
 
 impl Committed {
     /// The files of `repository`, where Compose runs in `directory`.
-    pub fn new(repository: &Path, directory: &str) -> Self {
+    pub fn new(repository: &Path, directory: &str, tracked: Tracked) -> Self {
         let tree = Dir(repository.to_owned());
         let own = OVERRIDE_NAMES.iter().chain([&".env"]).map(|name| tree::join(directory, name));
         let there: Vec<String> = own.filter(|path| tree.kind(path).is_some()).collect();
@@ -33,19 +40,5 @@ impl Tree for Committed {
 
     fn content(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
         if self.kind(path).is_none() { Ok(None) } else { self.tree.content(path) }
-    }
-}
-
-/// Those of `paths` that are in the index; all where there is no repository. It reads one
-/// local file, and waits for nobody.
-fn tracked(repository: &Path, paths: &[String]) -> Vec<String> {
-    let mut git = Command::new("git");
-    git.arg("-C").arg(repository).args(["--no-optional-locks", "ls-files", "-z", "--"]).args(paths);
-    match git.stdin(Stdio::null()).stderr(Stdio::null()).output() {
-        Ok(output) if output.status.success() => {
-            let listed = output.stdout.split(|byte| *byte == 0).map(|path| String::from_utf8_lossy(path).into_owned());
-            listed.filter(|path| !path.is_empty()).collect()
-        }
-        _ => paths.to_vec(),
     }
 }

@@ -1,7 +1,7 @@
 //! Projects on disk: where they are found, what they default to, what they refuse.
 
 use cm_core::Exit;
-use cm_project::{OnChange, Project};
+use cm_project::{OnChange, Project, all_tracked};
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -20,7 +20,7 @@ const COMPOSE: &str = "services:\n  web: {image: w}\n  job: {image: j}\n  redis:
 #[test]
 fn the_sample_platform_loads() {
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/platform");
-    let project = Project::open(&sample, None).expect("it loads");
+    let project = Project::open(&sample, None, all_tracked).expect("it loads");
     assert_eq!((project.name().as_str(), project.remote()), ("curateme", "origin"));
     let hosts: Vec<&str> = project.hosts().iter().map(|host| host.name.as_str()).collect();
     assert_eq!(hosts, ["platform", "runners"]);
@@ -42,7 +42,7 @@ fn the_sample_platform_loads() {
 fn a_project_is_found_from_a_directory_inside_it() {
     let directory =
         directory(&[("cm.toml", "project = \"x\"\n"), ("compose.yaml", COMPOSE), ("a/b/c", ""), (".git/HEAD", "")]);
-    let project = Project::open(&directory.path().join("a/b"), None).expect("found above");
+    let project = Project::open(&directory.path().join("a/b"), None, all_tracked).expect("found above");
     assert_eq!(project.root, directory.path().canonicalize().expect("there"));
     assert_eq!((project.name().as_str(), project.prefix.as_str()), ("x", ""));
     assert_eq!(project.compose.names(), ["web", "job", "redis"]);
@@ -53,7 +53,7 @@ fn a_project_can_be_a_part_of_a_repository() {
     let toml = "[protect]\nfiles = [\"Caddyfile\"]\n";
     let compose = "services:\n  web: {build: ../lib, volumes: ['./Caddyfile:/c']}\n";
     let directory = directory(&[("deploy/cm.toml", toml), ("deploy/compose.yml", compose), (".git/HEAD", "")]);
-    let project = Project::open(&directory.path().join("deploy"), None).expect("found");
+    let project = Project::open(&directory.path().join("deploy"), None, all_tracked).expect("found");
     assert_eq!(project.prefix, "deploy");
     assert_eq!(project.compose_files(), ["deploy/compose.yml"]);
     assert_eq!(project.protected(), ["deploy/Caddyfile"]);
@@ -84,7 +84,8 @@ fn a_compose_file_in_a_directory_of_its_own_has_its_paths_and_its_env_file_there
 #[test]
 fn nothing_is_looked_for_outside_the_repository() {
     let directory = directory(&[("cm.toml", ""), ("compose.yml", COMPOSE), ("repo/.git/HEAD", ""), ("repo/a/x", "")]);
-    let failure = Project::open(&directory.path().join("repo/a"), None).expect_err("nothing in the repository");
+    let failure =
+        Project::open(&directory.path().join("repo/a"), None, all_tracked).expect_err("nothing in the repository");
     assert_eq!((failure.exit, failure.code.as_str()), (Exit::Config, "config.no-project"));
     assert!(failure.message.contains("repo/a, ") && failure.message.ends_with("/repo"), "{}", failure.message);
     assert!(failure.hint.expect("a hint").contains("-C DIR"));
@@ -93,7 +94,7 @@ fn nothing_is_looked_for_outside_the_repository() {
 #[test]
 fn a_compose_file_alone_is_a_project_without_hosts() {
     let directory = directory(&[("docker-compose.yml", COMPOSE)]);
-    let mut project = Project::open(directory.path(), None).expect("found");
+    let mut project = Project::open(directory.path(), None, all_tracked).expect("found");
     assert!(project.hosts().is_empty() && project.host_of("web").is_none());
     assert_eq!((project.branch().as_str(), project.remote()), ("main", "origin"));
     project.use_hosts(&["me@server:~/x".to_owned()]).expect("an address");
@@ -105,7 +106,7 @@ fn a_compose_file_alone_is_a_project_without_hosts() {
 fn the_first_host_without_services_takes_the_rest() {
     let toml = "[hosts.jobs]\naddress = \"j\"\nservices = [\"job\"]\n[hosts.main]\naddress = \"m\"\n[hosts.spare]\naddress = \"s\"\n";
     let directory = directory(&[("cm.toml", toml), ("compose.yml", COMPOSE)]);
-    let project = Project::open(directory.path(), None).expect("found");
+    let project = Project::open(directory.path(), None, all_tracked).expect("found");
     assert_eq!(project.services_on("jobs"), ["job"]);
     assert_eq!(project.services_on("main"), ["web", "redis"]);
     assert!(project.services_on("spare").is_empty());
@@ -125,7 +126,7 @@ fn names_that_the_compose_file_does_not_have_are_refused() {
         ),
     ] {
         let directory = directory(&[("cm.toml", toml), ("compose.yml", COMPOSE)]);
-        let failure = Project::open(directory.path(), None).expect_err(toml);
+        let failure = Project::open(directory.path(), None, all_tracked).expect_err(toml);
         assert_eq!((failure.exit, failure.code.as_str()), (Exit::Config, code), "{failure}");
         assert_eq!(failure.hint, Some(format!("did you mean {hint:?}?")), "{failure}");
         assert!(failure.message.starts_with("cm.toml:"), "{failure}");
@@ -139,8 +140,8 @@ fn a_configuration_can_be_named() {
         ("cm.toml", "project = \"x\"\n"),
         ("compose.yml", COMPOSE),
     ]);
-    let project = Project::open(directory.path(), Some(Path::new("other.toml"))).expect("found");
+    let project = Project::open(directory.path(), Some(Path::new("other.toml")), all_tracked).expect("found");
     assert_eq!(project.name(), "named");
-    let failure = Project::open(directory.path(), Some(Path::new("none.toml"))).expect_err("not there");
+    let failure = Project::open(directory.path(), Some(Path::new("none.toml")), all_tracked).expect_err("not there");
     assert_eq!(failure.code, "config.unreadable");
 }

@@ -3,8 +3,9 @@
 //! run's ID is known before its first program starts, so that the script finds its way back
 //! when one of them is killed.
 
-use crate::{git, reconcile};
+use crate::reconcile;
 use cm_core::{CommonArgs, Document, Exit, Failure, Io, Journal, OrFail, Result, Step, actor, write_whole};
+use cm_git::Repository;
 use cm_project::Project;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -41,13 +42,13 @@ pub struct BeginArgs {
 /// Those of [`reconcile::reconcile`]; [`Exit::Unreachable`] if the remote does not answer.
 pub async fn begin(project: &Project, common: &CommonArgs, args: &BeginArgs, io: &Io) -> Result<()> {
     if args.pushed {
-        git::fetch(project).await?;
+        cm_git::fetch(&project.repository, project.remote()).await?;
     }
     if let Some(id) = &args.resume {
         reconcile::reconcile(project, common, &args.host, Some(id), io).await?;
         return io.print(id);
     }
-    let command = command(project, args).await;
+    let command = command(project, args);
     let same = if common.dry_run { None } else { interrupted(&command) };
     match same {
         Some(id) => match reconcile::reconcile(project, common, &args.host, Some(&id), io).await {
@@ -69,14 +70,15 @@ pub async fn begin(project: &Project, common: &CommonArgs, args: &BeginArgs, io:
 }
 
 /// What was asked for: the commit, then the options.
-async fn command(project: &Project, args: &BeginArgs) -> String {
+fn command(project: &Project, args: &BeginArgs) -> String {
     let branch = args.branch.clone().unwrap_or_else(|| project.branch());
     let revision = match (&args.branch, args.pushed) {
         (_, true) => format!("refs/remotes/{}/{branch}", project.remote()),
         (Some(branch), false) => branch.clone(),
         (None, false) => "HEAD".to_owned(),
     };
-    let commit = git::commit(&project.repository, &revision).await;
+    let repository = Repository::open(&project.repository).ok();
+    let commit = repository.and_then(|repository| repository.find(&revision).ok()?).map(|commit| commit.to_string());
     let options = args.command.iter().skip(1).map(|option| format!("{option}\n"));
     format!("{}\n{}", commit.as_deref().unwrap_or("unknown"), options.collect::<String>())
 }

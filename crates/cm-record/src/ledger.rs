@@ -1,13 +1,12 @@
 //! The outcome in the ledgers of the hosts that were changed.
 
-use crate::git;
 use cm_core::facts::{BuildFacts, BuiltHost, BuiltService, CheckVerdict, HealthFacts, HealthState, VerifyFacts};
 use cm_core::{Document, Failure, Result, Run, Status};
+use cm_git::Repository;
 use cm_host::{Host, Target};
 use cm_lease::{Guard, with_lock};
 use cm_ledger::{Ledger, Record, ServiceState, Verdict};
 use cm_project::Project;
-use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -21,7 +20,7 @@ use std::path::Path;
 pub async fn record(project: &Project, run: &Run) -> Result<(Vec<String>, Option<Failure>)> {
     let changed = changed(&run.doc);
     let (mut written, mut failure) = (Vec::new(), None);
-    let committed_at = committed_at(&project.root, run.doc.commit()).await;
+    let committed_at = committed_at(&project.repository, run.doc.commit());
     if run.doc.status() == Status::RolledBack {
         return Ok((written, failure));
     }
@@ -54,9 +53,10 @@ async fn append(project: &Project, target: &Target, record: &Record, run: &Run) 
 }
 
 /// When a commit was made, by the local repository; without one nobody knows, and nothing fails.
-async fn committed_at(root: &Path, commit: Option<&str>) -> Option<String> {
-    let seconds = git::line(root, &["show", "-s", "--format=%ct", "--end-of-options", commit?]).await?;
-    Some(Timestamp::from_second(seconds.parse().ok()?).ok()?.to_string())
+fn committed_at(directory: &Path, commit: Option<&str>) -> Option<String> {
+    let repository = Repository::open(directory).ok()?;
+    let commit = repository.find(commit?).ok()??;
+    repository.committed_at(commit).map(|at| at.to_string())
 }
 
 /// For a dry run.

@@ -10,7 +10,6 @@ mod closing;
 mod diff;
 mod dora;
 mod event;
-mod git;
 mod history;
 mod ledger;
 mod outbox;
@@ -63,7 +62,7 @@ impl cm_core::Tool for Tool {
             run.log.debug("it failed before any server was looked at; nothing to record");
             return Ok(Done::skipped("nothing was begun"));
         }
-        let project = Project::of_run(&args.common, &run.doc)?;
+        let project = Project::of_run(&args.common, &run.doc, cm_git::tracked)?;
         let event = event::of(&run.doc);
         if run.dry_run() {
             run.log.info(format!("would record on {} and tell the ops API and Slack", ledger::describe(&run.doc)));
@@ -88,7 +87,7 @@ impl cm_core::Tool for Tool {
 }
 
 async fn answer(args: &Args, command: &Sub, io: &Io) -> Result<Exit> {
-    let load = || Project::load(&args.common);
+    let load = || Project::load(&args.common, cm_git::tracked);
     match command {
         Sub::History { json, last } => history::history(&load()?, *json, *last, io).await?,
         Sub::Show { run, json } => show::show(&load()?, run, *json, io).await?,

@@ -26,7 +26,7 @@ pub async fn report(common: &CommonArgs, run: Option<&str>, file: &Path, io: &Io
         Some("-") => (read_stdin()?, None),
         Some(run) => match kept(run)? {
             Some(id) => (journalled(&id)?, None),
-            None => (from_ledgers(&Project::load(common)?, run, io).await?, Some(ONLY_LEDGERS)),
+            None => (from_ledgers(&Project::load(common, cm_git::tracked)?, run, io).await?, Some(ONLY_LEDGERS)),
         },
         None => (journalled(&newest()?)?, None),
     };

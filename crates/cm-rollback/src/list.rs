@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 /// # Errors
 /// [`Exit::Unreachable`], or a ledger that cannot be read.
 pub async fn list(common: &CommonArgs, as_json: bool, io: &Io) -> Result<()> {
-    let project = Project::load(common)?;
+    let project = Project::load(common, cm_git::tracked)?;
     let targets: Vec<_> = project.hosts().iter().map(|host| Target::of(&project, host)).collect::<Result<_>>()?;
     let (mut hosts, mut rows) = (Map::new(), vec![HEAD.map(str::to_owned)]);
     for host in connect_all(&targets, &io.log).await? {

@@ -87,8 +87,8 @@ fn with_skips(mut args: Args, doc: &Document) -> Args {
 
 fn load(args: &Args, doc: Option<&Document>) -> Result<Project> {
     let mut project = match doc {
-        Some(doc) => Project::of_run(&args.common, doc)?,
-        None => Project::load(&args.common)?,
+        Some(doc) => Project::of_run(&args.common, doc, cm_git::tracked)?,
+        None => Project::load(&args.common, cm_git::tracked)?,
     };
     let production = args.production.then_some("production");
     if let Some(profile) = args.profile.as_deref().or(production) {

@@ -1,12 +1,10 @@
 //! The files of a commit that Compose reads, to be sent along with the question.
 
-use crate::commit::CommitTree;
-use crate::repository::Repository;
 use cm_core::Result;
 use cm_engine::effective::{Question, Version};
+use cm_git::{CommitTree, Oid, Repository};
 use cm_project::compose::Compose;
 use cm_project::{Project, template, tree};
-use git2::Oid;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// More commits of one host than this are not asked about: what runs them is judged by its hash.

@@ -5,8 +5,8 @@ use super::shared;
 use crate::notes::Notes;
 use cm_core::Result;
 use cm_engine::effective::{Answer, Difference, Model, differences};
+use cm_git::Oid;
 use cm_project::{EffectiveHost, Project};
-use git2::Oid;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One host's answer.

@@ -12,15 +12,14 @@ pub use resolve::Values;
 
 use crate::bases::{Base, Bases};
 use crate::notes::Notes;
-use crate::repository::Repository;
 use cm_core::{Exit, Failure, Result};
 use cm_engine::Compose;
 use cm_engine::effective::Asked;
+use cm_git::{Oid, Repository};
 use cm_host::Host;
 use cm_project::{EffectiveHost, Project};
 use files::Asking;
 use futures_util::future::join_all;
-use git2::Oid;
 use known::Known;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,8 +3,8 @@
 use super::Effective;
 use crate::compare::Configuration;
 use cm_engine::effective::Difference;
+use cm_git::Oid;
 use cm_project::inputs::rule;
-use git2::Oid;
 use std::collections::BTreeSet;
 
 /// More settings than this are counted in a reason, not named.

@@ -112,7 +112,7 @@ fn choose(directory: &Path, repository: &Path) -> Option<Vec<String>> {
     let plain = FILE_NAMES.iter().find(|name| directory.join(name).is_file()).map(|name| (*name).to_owned());
     let Some(production) = production(directory) else {
         // What Compose takes by itself, of the files that servers have, too.
-        let files = cm_project::committed_files(repository, directory);
+        let files = cm_project::committed_files(repository, directory, cm_git::tracked);
         return plain.map(|plain| if files.is_empty() { vec![plain] } else { files });
     };
     let prefix = directory.strip_prefix(repository).unwrap_or(Path::new("")).to_string_lossy().into_owned();

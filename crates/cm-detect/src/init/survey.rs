@@ -6,6 +6,7 @@ use super::environment::{Environment, shown};
 use super::files::Found;
 use super::groups;
 use cm_core::Result;
+use cm_git::Repository;
 use cm_project::HostSpec;
 use cm_project::compose::Service;
 use cm_project::tree::{self, Dir, Kind, Tree};
@@ -86,10 +87,10 @@ impl Survey {
     /// # Errors
     /// [`cm_core::Exit::Usage`] for a flag that is no address.
     pub fn of(found: &Found, host: Option<&str>) -> Result<Survey> {
-        let git = git2::Repository::open(&found.repository).ok();
+        let git = Repository::open(&found.repository).ok();
         let index = git.as_ref().and_then(|git| git.index().ok());
         let tracked = |path: &str| match &index {
-            Some(index) => index.get_path(std::path::Path::new(path), 0).is_some(),
+            Some(index) => index(path),
             None => Dir(found.repository.clone()).kind(path).is_some() && !path.contains(".env"),
         };
         let project = project_name(found);
@@ -105,7 +106,7 @@ impl Survey {
         let health: Vec<(&Service, Health)> = started.map(|service| (service, Health::of(found, service))).collect();
         let (protect, perhaps_protect) = protected(found, &environment, &tracked);
         Ok(Survey {
-            branch: git.as_ref().and_then(branch).unwrap_or_else(|| "main".to_owned()),
+            branch: git.as_ref().and_then(Repository::default_branch).unwrap_or_else(|| "main".to_owned()),
             remote: git.as_ref().and_then(remote),
             compose_files: found.files.clone(),
             services: compose.names().into_iter().map(str::to_owned).collect(),
@@ -144,21 +145,9 @@ fn host_of(flag: &str, project: &str) -> Result<(String, String, Option<String>)
     Ok((name, host.address()?, checkout))
 }
 
-/// The branch that the remote calls its own, else the one checked out.
-fn branch(git: &git2::Repository) -> Option<String> {
-    let remote_head = git.find_reference("refs/remotes/origin/HEAD").ok();
-    let of_remote = remote_head.and_then(|head| head.symbolic_target().ok().flatten().map(str::to_owned));
-    let of_remote = of_remote.and_then(|name| name.strip_prefix("refs/remotes/origin/").map(str::to_owned));
-    let own = || {
-        let head = git.find_reference("HEAD").ok()?;
-        head.symbolic_target().ok().flatten()?.strip_prefix("refs/heads/").map(str::to_owned)
-    };
-    of_remote.or_else(own)
-}
-
-fn remote(git: &git2::Repository) -> Option<String> {
-    let remotes = git.remotes().ok()?;
-    let names: Vec<String> = remotes.iter().flatten().flatten().map(str::to_owned).collect();
+/// The remote to deploy from, where none is called as everybody expects.
+fn remote(git: &Repository) -> Option<String> {
+    let names = git.remotes();
     match names.iter().any(|name| name == "origin") {
         true => None,
         false => names.into_iter().next(),

@@ -65,6 +65,9 @@ fn a_branch_that_is_asked_for_is_deployed_from_its_tip() {
     repo.git(&["update-ref", "refs/remotes/origin/theirs", &feature]);
     let remote = repo.detect(&["--base", &develop, "--branch", "theirs"]).done();
     assert_eq!(remote.document["commit"], json!(feature));
+    repo.git(&["tag", "v1"]);
+    let tag = repo.detect(&["--base", &develop, "--branch", "v1"]);
+    assert!(tag.exit == 2 && tag.stderr.contains("cm-detect --head v1"), "{}", tag.stderr);
     let unknown = repo.detect(&["--base", &develop, "--branch", "feture"]);
     assert_eq!(unknown.exit, 2);
     assert!(unknown.stderr.contains("did you mean \"feature\"?"), "{}", unknown.stderr);

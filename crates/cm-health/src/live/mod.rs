@@ -35,7 +35,7 @@ const EVENTS: Duration = Duration::from_secs(600);
 /// # Errors
 /// [`Exit::Config`], [`Exit::Usage`]; [`Exit::Undelivered`] if nobody reads any more.
 pub async fn run(args: &Args, io: &Io) -> Result<Exit> {
-    let project = Project::load(&args.common)?;
+    let project = Project::load(&args.common, cm_git::tracked)?;
     let selection = Selection::of_flags(&project, args)?;
     let (sender, mut seen) = channel(16);
     for watch in selection.hosts.clone() {

@@ -4,8 +4,10 @@ use super::finding::Finding;
 use super::{LIMIT, needs};
 use cm_core::{Exit, Result};
 use cm_engine::Compose;
+use cm_git::Repository;
 use cm_host::{Host, Output};
 use cm_project::Project;
+use cm_project::tree::Tree;
 
 /// The compose file that is tried out on the hosts.
 #[derive(Clone, Debug)]
@@ -29,43 +31,28 @@ pub struct Coming {
 
 impl Coming {
     /// Reads it off the repository on this machine.
-    pub async fn read(project: &Project, commit: Option<&str>) -> Coming {
-        let mut arguments =
-            vec!["ls-tree", "-z", "--name-only", "--full-tree", "--end-of-options", commit.unwrap_or("HEAD")];
-        let protected = project.protected();
-        arguments.extend(protected.iter().map(String::as_str));
-        let listed = if protected.is_empty() { None } else { git(project, &arguments).await };
-        let listed = listed.unwrap_or_default();
-        let names = listed.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+    pub fn read(project: &Project, commit: Option<&str>) -> Coming {
+        let repository = Repository::open(&project.repository).ok();
+        let head = || Some(repository.as_ref()?.head().ok()?.commit.to_string());
+        let coming = commit.map(str::to_owned).or_else(head);
+        let tree = repository.as_ref().zip(coming.as_deref());
+        let tree = tree.and_then(|(repository, commit)| repository.tree(repository.commit(commit).ok()?).ok());
+        let has = |file: &String| tree.as_ref().is_some_and(|tree| tree.kind(file).is_some());
         Coming {
-            compose: ComposeFile::coming(project, commit).await,
-            protected: names.map(|name| String::from_utf8_lossy(name).into_owned()).collect(),
-            commit: match commit {
-                Some(commit) => Some(commit.to_owned()),
-                None => git(project, &["rev-parse", "--verify", "--quiet", "HEAD"])
-                    .await
-                    .map(|said| String::from_utf8_lossy(&said).trim().to_owned()),
-            },
+            compose: ComposeFile::coming(project, commit),
+            protected: project.protected().into_iter().filter(has).collect(),
+            commit: coming.clone(),
         }
     }
-}
-
-/// What git says of the repository here, if it can.
-async fn git(project: &Project, arguments: &[&str]) -> Option<Vec<u8>> {
-    let mut git = tokio::process::Command::new("git");
-    git.arg("-C").arg(&project.repository).args(arguments).kill_on_drop(true);
-    let output = tokio::time::timeout(LIMIT, git.output()).await.ok()?.ok()?;
-    output.status.success().then_some(output.stdout)
 }
 
 impl ComposeFile {
     /// Compose reads one file from stdin; where there are several, those of the
     /// present checkout must do.
-    async fn coming(project: &Project, commit: Option<&str>) -> ComposeFile {
+    fn coming(project: &Project, commit: Option<&str>) -> ComposeFile {
         let files = project.compose_files();
         let (Some(commit), [file]) = (commit, files.as_slice()) else { return ComposeFile::Present };
-        let shown = git(project, &["show", "--end-of-options", &format!("{commit}:{file}")]).await;
-        shown.map_or(ComposeFile::Present, ComposeFile::Coming)
+        cm_git::file(&project.repository, commit, file).map_or(ComposeFile::Present, ComposeFile::Coming)
     }
 
     /// What Compose there says to it.

@@ -5,6 +5,7 @@ use super::finding::Finding;
 use super::needs;
 use cm_core::facts::LockFacts;
 use cm_core::{Exit, Run};
+use cm_git::Repository;
 use cm_host::Host;
 use cm_lease::{Holder, NONCE_VARIABLE, Place, local, remote};
 use cm_project::Project;
@@ -60,16 +61,19 @@ fn jobs(project: &Project) -> Option<Finding> {
 }
 
 async fn tree(project: &Project) -> Vec<Finding> {
+    let Ok(repository) = Repository::open(&project.repository) else { return Vec::new() };
     let mut findings = Vec::new();
-    let branch = git(project, &["symbolic-ref", "-q", "--short", "HEAD"]).await;
+    let branch = repository.head().ok().and_then(|head| head.branch);
     if let Some(branch) = branch.filter(|branch| *branch != project.branch()) {
         findings.push(
             Finding::warn(&needs::BRANCH, format!("this is {branch}, and {} is what is deployed", project.branch()))
                 .hint(format!("git switch {}", project.branch())),
         );
     }
-    let changed = git(project, &["--no-optional-locks", "status", "--porcelain", "--untracked-files=no"]).await;
-    let count = changed.map_or(0, |changed| changed.lines().count());
+    // Large trees take their time, and a file system that hangs takes all of it.
+    let look = tokio::task::spawn_blocking(move || repository.uncommitted(false));
+    let changed = tokio::time::timeout(LIMIT, look).await;
+    let count = changed.ok().and_then(Result::ok).and_then(Result::ok).map_or(0, |changed| changed.len());
     if count > 0 {
         let files = cm_core::plural(count as u64, "changed file");
         findings.push(
@@ -78,14 +82,6 @@ async fn tree(project: &Project) -> Vec<Finding> {
         );
     }
     findings
-}
-
-/// What git says here; `None` if it cannot.
-async fn git(project: &Project, arguments: &[&str]) -> Option<String> {
-    let mut git = tokio::process::Command::new("git");
-    git.arg("-C").arg(&project.repository).args(arguments).kill_on_drop(true);
-    let output = tokio::time::timeout(LIMIT, git.output()).await.ok()?.ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
 }
 
 /// Whether this run is inside a lock, which its programs then ask themselves.

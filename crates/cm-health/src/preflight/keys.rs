@@ -57,7 +57,8 @@ mod tests {
              services = [\"web\"]\n[backup]\nuri_env = \"MONGODB_URI\"\n",
         );
         write(".env.example", "API_KEY=\nMONGODB_URI=\nGATEWAY=\n");
-        let project = Project::open(directory.path(), None).unwrap_or_else(|failure| panic!("{failure}"));
+        let project =
+            Project::open(directory.path(), None, cm_git::tracked).unwrap_or_else(|failure| panic!("{failure}"));
         let (one, two) = (Facts::parse(one), Facts::parse(two));
         missing(&project, &[("one", &one), ("two", &two)], complete).iter().map(Finding::line).collect()
     }

@@ -35,7 +35,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// The gravest finding: [`cm_core::Exit::Unreachable`], [`cm_core::Exit::HealthUnknown`] or [`cm_core::Exit::Config`].
 pub async fn run(project: &Project, run: &mut Run) -> Result<Done> {
     let mut looking = Vec::new();
-    let coming = Coming::read(project, run.doc.commit()).await;
+    let coming = Coming::read(project, run.doc.commit());
     let lock = match (here::has_lock(run), run.dry_run()) {
         (true, _) => Lock::Ours,
         (false, dry) => Lock::Look { dry },

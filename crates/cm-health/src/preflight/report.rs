@@ -73,7 +73,7 @@ impl Report {
         let env_file = project.config.compose.env_file.as_deref();
         let env_file = env_file.map(|file| variables.first().map_or(file, String::as_str));
         let asked = (Instant::now(), Timestamp::now());
-        let origin = project.origin();
+        let origin = cm_git::origin(project);
         let arguments = [
             host.path(&checkout),
             origin.as_deref().unwrap_or_default().to_owned(),

@@ -76,7 +76,8 @@ mod tests {
              checkout = \"/srv/it's $(id)\"\n[hosts.two]\naddress = \"u@two\"\nservices = [\"web\"]\n\
              [backup]\nservice = \"db\"\nuri_env = \"URI\"\ndirectory = \"/srv/backups\"\n",
         );
-        let project = Project::open(directory.path(), None).unwrap_or_else(|failure| panic!("{failure}"));
+        let project =
+            Project::open(directory.path(), None, cm_git::tracked).unwrap_or_else(|failure| panic!("{failure}"));
         let text = script(&project).unwrap_or_else(|failure| panic!("{failure}"));
         let one = "'one')\n    user='ada'\n    checkout='/srv/it'\\''s $(id)'\n    backups='/srv/backups'\n    env_file='.env'\n";
         assert!(text.contains(one), "{text}");

@@ -1,6 +1,6 @@
 //! The files of one commit, read from Git without a checkout.
 
-use crate::repository::broken;
+use crate::failure::broken;
 use cm_core::Result;
 use cm_project::tree::{self, Kind, Tree};
 use git2::{FileMode, ObjectType, Oid, TreeEntry};
@@ -156,41 +156,5 @@ impl Tree for CommitTree<'_> {
         }
         let blob = self.git.find_blob(entry.id()).map_err(|error| std::io::Error::other(error.message().to_owned()))?;
         Ok(Some(blob.content().to_vec()))
-    }
-}
-
-/// Files of a commit, and which paths were asked for, with what stands there.
-pub struct Recorded<'a> {
-    tree: CommitTree<'a>,
-    asked: RefCell<HashMap<String, Option<Kind>>>,
-}
-
-impl<'a> Recorded<'a> {
-    /// Nothing was asked yet.
-    pub fn new(tree: CommitTree<'a>) -> Self {
-        Recorded { tree, asked: RefCell::default() }
-    }
-
-    /// Every path that was asked for.
-    pub fn asked(self) -> BTreeSet<String> {
-        self.asked.into_inner().into_keys().collect()
-    }
-}
-
-impl Tree for Recorded<'_> {
-    fn kind(&self, path: &str) -> Option<Kind> {
-        if let Some(known) = self.asked.borrow().get(path) {
-            return *known;
-        }
-        let kind = self.tree.kind(path);
-        self.asked.borrow_mut().insert(path.to_owned(), kind);
-        kind
-    }
-
-    fn content(&self, path: &str) -> std::io::Result<Option<Vec<u8>>> {
-        match self.kind(path) {
-            Some(Kind::File | Kind::Link) => self.tree.content(path),
-            _ => Ok(None),
-        }
     }
 }

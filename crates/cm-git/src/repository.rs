@@ -1,13 +1,12 @@
-//! The Git repository, read and never written: revisions, and ways to the files of a
+//! The repository, read and never written: revisions, and ways to the files of a
 //! commit and to what differs between two.
 
 use crate::changes::{self, Change, Started};
 use crate::commit::CommitTree;
+use crate::failure::{broken, unopened};
 use cm_core::{Exit, Failure, Result};
 use git2::{ErrorCode, ObjectType, Oid, RepositoryState};
-use jiff::Timestamp;
-use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A repository on this machine.
 pub struct Repository {
@@ -25,30 +24,6 @@ pub struct Head {
 
 fn failure(code: &str, message: impl Into<String>) -> Failure {
     Failure::new(Exit::Detect, code, message)
-}
-
-/// The failure that an error of the library is.
-pub fn broken(error: git2::Error) -> Failure {
-    let failure = failure("detect.git", "cannot read the repository").cause(error.message());
-    match error.code() {
-        ErrorCode::NotFound => failure.hint("objects are missing: git fetch --refetch gets them, git fsck names them"),
-        _ => failure,
-    }
-}
-
-/// How the history of one commit lies to that of another.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Relation {
-    /// It is in the other's history.
-    Before,
-    /// The other is in its history.
-    After,
-    /// They have a commit in common.
-    Diverged,
-    /// They have none.
-    Unrelated,
-    /// The clone has too little of the history to tell.
-    Unknown,
 }
 
 impl Repository {
@@ -75,39 +50,18 @@ impl Repository {
         git2::opts::strict_hash_verification(false);
         // Nearly every object is read once; keeping them all would only take memory.
         git2::opts::enable_caching(false);
-        let git = git.map_err(|error| {
-            let failure =
-                failure("detect.no-repository", format!("cannot open a Git repository in {}", path.display()));
-            match error.code() {
-                ErrorCode::NotFound => failure.hint("work in a clone of the repository to deploy, or name it: -C DIR"),
-                ErrorCode::Owner => failure
-                    .cause(error.message())
-                    .hint("it belongs to somebody else; git config --global --add safe.directory DIR trusts it"),
-                _ => failure.cause(error.message()),
-            }
-        })?;
-        Ok(Repository { git })
+        Ok(Repository { git: git.map_err(|error| unopened(&error, path))? })
     }
 
-    /// What came to `head` since `bases`, newest first, at most `most` commits of it; `head`
-    /// alone where nothing ran before. For people: what cannot be read is left out.
-    pub fn subjects(&self, head: Oid, bases: &[Oid], most: usize) -> Vec<Value> {
-        let most = if bases.is_empty() { 1 } else { most };
-        let Ok(mut walk) = self.git.revwalk() else { return Vec::new() };
-        if walk.push(head).is_err() {
-            return Vec::new();
-        }
-        for base in bases {
-            let _not_here = walk.hide(*base);
-        }
-        let commits = walk.flatten().take(most).filter_map(|id| self.git.find_commit(id).ok());
-        let told = commits.map(|commit| {
-            let subject = String::from_utf8_lossy(commit.summary_bytes().unwrap_or_default()).into_owned();
-            let author = String::from_utf8_lossy(commit.author().name_bytes()).into_owned();
-            let at = Timestamp::from_second(commit.time().seconds()).map(|at| at.to_string()).ok();
-            json!({"id": commit.id().to_string(), "at": at, "author": author, "subject": subject})
-        });
-        told.collect()
+    /// The working tree; `None` where the repository has none.
+    pub fn directory(&self) -> Option<PathBuf> {
+        self.git.workdir().map(Path::to_owned)
+    }
+
+    /// What the user's configuration says of `name`, such as `core.sshCommand`.
+    pub fn setting(&self, name: &str) -> Option<String> {
+        let value = self.git.config().and_then(|mut config| config.snapshot()?.get_string(name));
+        value.ok().filter(|value| !value.is_empty())
     }
 
     /// Whether the history was cut when it was cloned.
@@ -174,7 +128,8 @@ impl Repository {
     /// How a commit that is not here could be got.
     pub fn fetch_hint(&self) -> &'static str {
         if self.is_shallow() {
-            "the clone is shallow; git fetch --unshallow gets the rest"
+            "the clone is shallow: git fetch --unshallow gets the rest; in CI, fetch-depth: 0 of actions/checkout \
+             (GIT_DEPTH: 0 of GitLab) clones it whole"
         } else {
             "git fetch gets what others pushed; a typing mistake?"
         }
@@ -195,33 +150,15 @@ impl Repository {
         reference.peel(ObjectType::Commit).ok().map(|commit| commit.id())
     }
 
+    /// The commit of the tag `name`.
+    pub fn tag(&self, name: &str) -> Option<Oid> {
+        self.tip(&format!("refs/tags/{name}"))
+    }
+
     /// The names of the local branches.
     pub fn branches(&self) -> Vec<String> {
         let Ok(branches) = self.git.branches(Some(git2::BranchType::Local)) else { return Vec::new() };
         branches.flatten().filter_map(|(branch, _)| branch.name().ok().flatten().map(str::to_owned)).collect()
-    }
-
-    /// How many commits `a` has that `b` has not, and the other way round.
-    pub fn ahead_behind(&self, a: Oid, b: Oid) -> Option<(usize, usize)> {
-        self.git.graph_ahead_behind(a, b).ok()
-    }
-
-    /// How the history of `commit` lies to that of `other`.
-    pub fn relation(&self, commit: Oid, other: Oid) -> Relation {
-        let is_in = |ancestor: Oid, commit: Oid| {
-            ancestor == commit || self.git.graph_descendant_of(commit, ancestor) == Ok(true)
-        };
-        if is_in(commit, other) {
-            return Relation::Before;
-        }
-        if is_in(other, commit) {
-            return Relation::After;
-        }
-        match self.git.merge_base(commit, other) {
-            Ok(_) => Relation::Diverged,
-            Err(error) if error.code() == ErrorCode::NotFound && !self.is_shallow() => Relation::Unrelated,
-            Err(_) => Relation::Unknown,
-        }
     }
 
     /// The files of a commit.
@@ -246,6 +183,26 @@ impl Repository {
         Started::new(self.git.path().to_owned(), base, head)
     }
 
+    /// The branch that the remote `origin` calls its own, else the one checked out.
+    pub fn default_branch(&self) -> Option<String> {
+        let leads_to = |name: &str| {
+            let reference = self.git.find_reference(name).ok()?;
+            reference.symbolic_target().ok().flatten().map(str::to_owned)
+        };
+        let of_remote = leads_to("refs/remotes/origin/HEAD");
+        let of_remote = of_remote.and_then(|name| name.strip_prefix("refs/remotes/origin/").map(str::to_owned));
+        of_remote.or_else(|| leads_to("HEAD")?.strip_prefix("refs/heads/").map(str::to_owned))
+    }
+
+    /// Says of a path whether Git knows it.
+    ///
+    /// # Errors
+    /// [`Exit::Detect`] if the index cannot be read.
+    pub fn index(&self) -> Result<impl Fn(&str) -> bool + use<>> {
+        let index = self.git.index().map_err(broken)?;
+        Ok(move |path: &str| index.get_path(Path::new(path), 0).is_some())
+    }
+
     /// What Git is in the middle of, in words.
     pub fn unfinished(&self) -> Option<&'static str> {
         match self.git.state() {
@@ -259,40 +216,5 @@ impl Repository {
             }
             RepositoryState::ApplyMailbox | RepositoryState::ApplyMailboxOrRebase => Some("git am"),
         }
-    }
-}
-
-/// A path for people and documents: as it is, or quoted as Git quotes it where it is
-/// not UTF-8 or holds control characters.
-pub fn display(path: &[u8]) -> String {
-    match std::str::from_utf8(path) {
-        Ok(text) if !text.chars().any(|c| c.is_control() || c == '"') => text.to_owned(),
-        _ => {
-            let escaped = path.iter().map(|byte| match byte {
-                b'"' | b'\\' => format!("\\{}", char::from(*byte)),
-                b'\n' => "\\n".to_owned(),
-                b'\t' => "\\t".to_owned(),
-                0x20..=0x7e => char::from(*byte).to_string(),
-                byte => format!("\\{byte:03o}"),
-            });
-            format!("\"{}\"", escaped.collect::<String>())
-        }
-    }
-}
-
-/// The first twelve digits of a commit's id, as people write it.
-pub fn short(commit: Oid) -> String {
-    commit.to_string()[..12].to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::display;
-
-    #[test]
-    fn odd_paths_are_quoted_as_git_quotes_them() {
-        assert_eq!(display("a/é.txt".as_bytes()), "a/é.txt");
-        assert_eq!(display(b"caf\xe9"), "\"caf\\351\"");
-        assert_eq!(display(b"a\nb\"c"), "\"a\\nb\\\"c\"");
     }
 }
