@@ -2,7 +2,8 @@
 //! all are built and every job is done: data changes first, and its failure leaves everything running. Without
 //! jobs, each host goes on as soon as it is built.
 
-use crate::built::{Built, not_stopped};
+use crate::building::not_stopped;
+use crate::built::Built;
 use crate::observed::Observed;
 use crate::stopped::{Reached, Stopped};
 use crate::switched::Switched;

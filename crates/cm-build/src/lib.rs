@@ -4,7 +4,9 @@
 //! does not stop another one partway, but it fails the deployment.
 
 mod args;
+mod basis;
 mod build_log;
+mod building;
 mod built;
 mod contract;
 mod decide;

@@ -1,9 +1,10 @@
 //! A host before anything of it is changed: its checkout, its containers, its ledger, and what the move to the
 //! release would mean. [`Observed::look`] only reads; [`Observed::build`] is the first change.
 
+use crate::basis::basis;
 use crate::release::Release;
 use crate::site::Site;
-use crate::{HostPlan, Selection, migrations, preview, room};
+use crate::{HostPlan, Selection, migrations, room};
 use cm_checkout::Found;
 use cm_core::{Action, Exit, Failure, Log, Result};
 use cm_engine::Container;
@@ -101,7 +102,7 @@ impl<'a> Observed<'a> {
     /// [`Exit::Unreachable`], or a ledger that cannot be read.
     pub async fn basis(&self) -> Result<Value> {
         let ledger = Ledger::read(self.site.host, &self.site.release.project).await?;
-        Ok(preview::basis(&self.site.plan, &self.head, &self.before, &ledger))
+        Ok(basis(&self.site.plan, &self.head, &self.before, &ledger))
     }
 
     /// Whether the remote branch is no longer at the commit, in words.

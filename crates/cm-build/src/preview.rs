@@ -2,6 +2,7 @@
 //! host, changing nothing. The same goes into the document, so that it can be applied later,
 //! and to people.
 
+use crate::basis::basis;
 use crate::observed::not_elsewhere;
 use crate::{HostPlan, Selection, prune, room};
 use cm_checkout::{Checkout, Found};
@@ -50,22 +51,6 @@ struct Planned {
     canary: Option<(Question, u32)>,
     /// How long that took last.
     last: Option<Duration>,
-}
-
-/// What a plan rests on: where the checkout is, which containers the planned services have
-/// and which release was the last. If one of it is another one, so may be the plan.
-pub fn basis(plan: &HostPlan, head: &str, containers: &[Container], ledger: &Ledger) -> Value {
-    let of = |service: &Service| {
-        let own = containers.iter().filter(|container| container.service == service.name);
-        let mut ids: Vec<&str> = own.map(|container| container.id.as_str()).collect();
-        ids.sort_unstable();
-        (service.name.clone(), json!(ids))
-    };
-    json!({
-        "head": head,
-        "release": ledger.records().last().map(|record| &record.id),
-        "containers": plan.services.iter().map(of).collect::<Map<_, _>>(),
-    })
 }
 
 /// Looks.

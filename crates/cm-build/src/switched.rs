@@ -1,6 +1,7 @@
 //! From a host with new images to one that runs them.
 
-use crate::built::{Built, Parts, not_stopped};
+use crate::building::not_stopped;
+use crate::built::{Built, Parts};
 use crate::stopped::{Reached, Replacing, Stopped, facts};
 use crate::{join_all, room};
 use cm_core::{Action, Exit, Failure, Log, Result};

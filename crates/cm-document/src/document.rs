@@ -2,7 +2,7 @@
 //! deployment. It stays a `serde_json::Value` and is read through typed views, so
 //! that fields this version does not know come out as they went in.
 
-use crate::bounds::{MAX_CAUSES, MAX_STRING, cut_strings, with_few_reasons};
+use crate::cut::{MAX_CAUSES, MAX_STRING, cut_strings, with_few_reasons};
 use crate::{Action, Failure, RunError, Service, Stage, StageStatus, Step, time};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;

@@ -5,6 +5,7 @@
 
 mod bounds;
 pub mod codes;
+mod cut;
 mod document;
 mod exit;
 pub mod facts;
@@ -20,7 +21,7 @@ mod step;
 pub mod time;
 mod words;
 
-pub use bounds::{MAX_STRING, cut};
+pub use cut::{MAX_STRING, cut};
 pub use document::{Document, SCHEMA, Status};
 pub use exit::Exit;
 pub use facts::{Part, ServiceState};

@@ -1,13 +1,11 @@
 //! Containers that run beside those of a service while it is replaced. A label marks
 //! them, so that those of a run that was killed are found by whoever comes next.
 
+use crate::container::BESIDE_LABEL;
 use crate::{Container, inspected};
 use cm_core::{Exit, Result};
 use cm_host::{Fenced, Host};
 use std::time::Duration;
-
-/// The label; its value says what the container is for.
-pub const BESIDE_LABEL: &str = "cm.beside";
 
 /// A container has its own grace period; beyond that the engine is stuck.
 const STOP_LIMIT: Duration = Duration::from_secs(15 * 60);

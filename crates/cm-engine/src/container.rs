@@ -5,6 +5,9 @@ use crate::memory::{self, Clocks};
 use serde_json::Value;
 use std::time::Duration;
 
+/// The label of a container that runs alongside those of a service while it is replaced; its value says what for.
+pub const BESIDE_LABEL: &str = "cm.beside";
+
 /// What Docker's own health check says.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Health {
@@ -117,7 +120,7 @@ impl Container {
             ran: None,
             checks_passed: None,
             addresses: addresses(value),
-            beside: label(crate::BESIDE_LABEL),
+            beside: label(BESIDE_LABEL),
             restarts: !matches!(text("/HostConfig/RestartPolicy/Name").as_str(), "" | "no"),
             retries: text("/HostConfig/RestartPolicy/Name") == "on-failure",
         }

@@ -15,11 +15,11 @@ mod memory;
 mod port;
 mod replace;
 
-pub use beside::{BESIDE_LABEL, beside, remove_beside};
+pub use beside::{beside, remove_beside};
 pub use compose::{Beside, BuildOptions, Compose, UpOptions};
 pub use condition::Condition;
 pub use config::{Config, Definition};
-pub use container::{Container, Health, Mount};
+pub use container::{BESIDE_LABEL, Container, Health, Mount};
 pub use cures::cured;
 pub use gap::gaps;
 pub use job::{JobRun, JobSight, find_job, follow_job, forget_job, keep_job_log, running_jobs, stop_job};

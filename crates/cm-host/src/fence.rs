@@ -1,7 +1,7 @@
 //! A question that every command asks on the host right before it begins, in the same round
 //! trip: whether it may. Between the answer and the change there is no line that could be slow.
 
-use crate::Output;
+use crate::output::Output;
 use cm_core::Failure;
 use std::fmt;
 use std::os::unix::process::ExitStatusExt;

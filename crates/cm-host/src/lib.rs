@@ -17,6 +17,7 @@ mod forward;
 mod hiding;
 mod job;
 mod json;
+mod output;
 mod process;
 mod running;
 mod shell;
@@ -31,7 +32,7 @@ pub use forward::Forward;
 pub use hiding::Secrets;
 pub use job::{Begun, END_JOB};
 pub use json::parse as parse_json;
-pub use running::Output;
+pub use output::Output;
 
 use cm_core::{Log, Result};
 use std::path::PathBuf;

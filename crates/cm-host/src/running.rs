@@ -4,6 +4,7 @@
 
 use crate::budget::{self, Lines, MAX_OUTPUT};
 use crate::command::{Command, Life};
+use crate::output::Output;
 use crate::process::{Process, Reader};
 use crate::shell::{Request, Taking};
 use crate::{faults, job, verbs};
@@ -16,29 +17,6 @@ use tokio::sync::mpsc::{Sender, channel};
 
 /// How many lines of streamed output an error shows.
 const TAIL_LINES: usize = 20;
-
-/// What a command answered.
-#[derive(Clone, Debug)]
-pub struct Output {
-    /// How it ended.
-    pub status: ExitStatus,
-    /// All it wrote to stdout.
-    pub stdout: Vec<u8>,
-    /// All it wrote to stderr.
-    pub stderr: String,
-}
-
-impl Output {
-    /// Whether it exited with 0.
-    pub fn success(&self) -> bool {
-        self.status.success()
-    }
-
-    /// stdout as text, without the newline at its end.
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.stdout).trim_end().to_owned()
-    }
-}
 
 impl<Kind> Command<'_, Kind> {
     /// Runs it to its end and keeps what it says.

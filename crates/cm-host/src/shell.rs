@@ -15,8 +15,8 @@
 //! command had been killed, or as the connection that was lost.
 
 use crate::budget::{Lines, is_too_much, too_much};
+use crate::output::Output;
 use crate::process::{Process, Reader, Transport, after_cut};
-use crate::running::Output;
 use cm_core::{Failure, Result};
 use std::fmt;
 use std::fs::File;

@@ -4,7 +4,7 @@
 
 use crate::Target;
 use crate::address::Destination;
-use crate::unreachable;
+use crate::unreachable::{self, CONNECT_TIMEOUT};
 use cm_core::{Exit, Failure, Result, private_dir, runtime_dir};
 use openssh::Session;
 use rustix::fs::{FlockOperation, flock};
@@ -17,9 +17,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
-
-/// The runbook's `ssh -o ConnectTimeout=5`, in seconds.
-pub const CONNECT_TIMEOUT: u64 = 5;
 
 /// For the whole handshake; a server that accepts and then stays silent must not hold a deploy.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(20);

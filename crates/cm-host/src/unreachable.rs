@@ -3,10 +3,12 @@
 
 use crate::Target;
 use crate::address::Destination;
-use crate::ssh::CONNECT_TIMEOUT;
 use cm_core::{Exit, Failure};
 use std::process::Stdio;
 use std::time::Duration;
+
+/// The runbook's `ssh -o ConnectTimeout=5`, in seconds.
+pub const CONNECT_TIMEOUT: u64 = 5;
 
 /// `ssh -G` asks nobody.
 const CONFIGURATION_LIMIT: Duration = Duration::from_secs(5);

@@ -17,6 +17,7 @@ mod host;
 pub mod inputs;
 mod jobs;
 pub mod nearest;
+mod of_run;
 pub mod pattern;
 mod project;
 mod references;

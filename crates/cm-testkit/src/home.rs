@@ -1,7 +1,7 @@
 //! A hermetic home: nothing of the developer's own configuration is seen, nothing
 //! outside a temporary directory is written.
 
-use crate::document_holds;
+use crate::schema::document_holds;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -12,12 +12,6 @@ use std::time::Duration;
 
 /// How long a program that is fed a document may take; one that hangs is a failed test.
 const PATIENCE: Duration = Duration::from_secs(1200);
-
-/// The repository this test belongs to.
-pub fn repository() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors().nth(2).expect("crates/cm-testkit is two floors below the root").to_owned()
-}
 
 /// Where the programs under test are: `CM_BIN_DIR`, which the Makefile sets.
 ///

@@ -2,6 +2,7 @@
 //! environment, sandboxes are made and removed by the test that wants one, and a relay is
 //! the link to a server where a test wants a real one or a broken one.
 
+mod checkout;
 pub mod history;
 mod home;
 mod laptop;
@@ -11,7 +12,8 @@ mod sandbox;
 mod schema;
 mod wait;
 
-pub use home::{Answer, Home, bin_dir, repository};
+pub use checkout::repository;
+pub use home::{Answer, Home, bin_dir};
 pub use laptop::Laptop;
 pub use load::{Counts, Load};
 pub use relay::Relay;

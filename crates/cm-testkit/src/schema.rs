@@ -1,6 +1,6 @@
 //! The JSON Schemas of `man/schemas`, to which every document that a test reads must hold.
 
-use crate::repository;
+use crate::checkout::repository;
 use jsonschema::Validator;
 use serde_json::Value;
 

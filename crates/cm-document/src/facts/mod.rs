@@ -30,7 +30,7 @@ pub use verify::{
 };
 
 use crate::Document;
-use crate::bounds::{MAX_STRING, cut_strings};
+use crate::cut::{MAX_STRING, cut_strings};
 use schemars::JsonSchema;
 use serde::de::{DeserializeOwned, Deserializer, Error};
 use serde::{Deserialize, Serialize};

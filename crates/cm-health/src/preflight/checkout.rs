@@ -2,9 +2,9 @@
 //! files are there that no commit brings.
 
 use super::coming::Coming;
+use super::expected::Expected;
 use super::facts::Facts;
 use super::finding::Finding;
-use super::findings::Expected;
 use super::needs::{self, Subject};
 use cm_checkout::{Checkout, fetch_hint};
 use cm_core::{Exit, Failure};

@@ -1,5 +1,6 @@
 //! What the facts of a server mean for a deployment. Pure.
 
+use super::expected::Expected;
 use super::facts::Facts;
 use super::finding::Finding;
 use super::{checkout, needs};
@@ -23,27 +24,6 @@ const CLOCK_OFF: f64 = 5.0;
 
 /// The oldest engine that the tests have seen.
 const OLDEST_DOCKER: (u32, u32) = (20, 10);
-
-/// What was expected of a server.
-#[derive(Clone, Copy, Debug)]
-pub struct Expected<'a> {
-    /// The checkout, as `cm.toml` says it.
-    pub checkout: &'a str,
-    /// The branch that is deployed.
-    pub branch: &'a str,
-    /// The env file, relative to the checkout.
-    pub env_file: Option<&'a str>,
-    /// The protected files, relative to the checkout.
-    pub protected: &'a [String],
-    /// Those of them that the commit has: a first deployment brings them.
-    pub brought: &'a [String],
-    /// What a checkout that is not there is made from, or why that is not known.
-    pub origin: Result<&'a str, &'a Failure>,
-    /// What moving the checkout would meet.
-    pub moving: &'a [Finding],
-    /// How far the server's clock is ahead of ours, in seconds, if that is certain.
-    pub ahead: Option<f64>,
-}
 
 /// Judges the facts of a server.
 pub fn judge(facts: &Facts, expected: &Expected<'_>) -> Vec<Finding> {

@@ -6,6 +6,7 @@
 mod checkout;
 mod coming;
 mod conclude;
+mod expected;
 mod facts;
 mod finding;
 mod findings;

@@ -3,9 +3,10 @@
 
 use super::checkout;
 use super::coming::{Coming, ComposeFile};
+use super::expected::Expected;
 use super::facts::Facts;
 use super::finding::Finding;
-use super::findings::{Expected, judge, size};
+use super::findings::{judge, size};
 use super::tunnels::Tunnels;
 use super::{LIMIT, here, needs};
 use crate::others::unhealthy;
