@@ -4,14 +4,15 @@
 use crate::build_log::BuildLog;
 use crate::built::{Built, Parts};
 use crate::observed::{Observed, room_left};
+use crate::room;
 use crate::stopped::{Reached, Stopped};
-use crate::{join_all, room};
 use cm_checkout::is_unmoved;
 use cm_core::{Action, Exit, Failure, Journal, Log, Result, Stop, interruption};
 use cm_engine::{BuildOptions, Compose, Config};
 use cm_host::{Begun, Fenced};
 use cm_lease::Guard;
 use cm_ledger::{Ledger, Record, Verdict};
+use cm_rollout::keep_old_images;
 use std::time::Instant;
 
 impl<'a> Observed<'a> {
@@ -62,7 +63,9 @@ impl<'a> Observed<'a> {
         parts.job_services = names.filter(|name| self.site.project.is_job_of(name, &awaited)).collect();
         self.site.plan.jobs.clone_from(&parts.job_services);
         not_stopped()?;
-        self.keep_old_images(guard).await?;
+        let plan = &self.site.plan;
+        let replaced = plan.to_start().into_iter().chain(plan.with(Action::Remove)).collect();
+        keep_old_images(&guard.fenced(host)?, &self.before, &replaced, release.id()).await?;
         self.build_images(parts, &compose, guard, log).await?;
         if parts.images {
             *reached = Reached::Built;
@@ -90,23 +93,6 @@ impl<'a> Observed<'a> {
         let branch = Some(release.branch()).filter(|branch| !branch.is_empty());
         let state = checkout.prepare(branch, release.commit()).await?;
         if self.site.discard { Ok(()) } else { checkout.nothing_lost(&state) }
-    }
-
-    /// An image that only a container's id holds is lost to a cleaning cron job once the
-    /// container is replaced, be it built or pulled; a name keeps it for the rollback.
-    async fn keep_old_images(&self, guard: &Guard) -> Result<()> {
-        let host = &guard.fenced(self.site.host)?;
-        let (starts, leaves) = (self.site.plan.to_start(), self.site.plan.with(Action::Remove));
-        let replaced = |container: &&cm_engine::Container| {
-            let planned = starts.contains(&container.service) || leaves.contains(&container.service);
-            planned && !container.image_id.is_empty() && !container.image.starts_with("sha256:")
-        };
-        let keep = self.before.iter().filter(replaced).map(|container| async move {
-            let name = format!("{}:cm-before-{}", repository(&container.image), self.site.release.id());
-            // Once: a run that is resumed may see its own container here.
-            cm_engine::tag_once(host, &container.image_id, &name, Exit::Build).await
-        });
-        join_all(keep).await.into_iter().collect()
     }
 
     async fn build_images(&self, parts: &mut Parts, compose: &Compose<'_>, guard: &Guard, log: &Log) -> Result<()> {

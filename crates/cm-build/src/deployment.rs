@@ -4,13 +4,14 @@
 
 use crate::building::not_stopped;
 use crate::built::Built;
+use crate::jobs;
 use crate::observed::Observed;
 use crate::stopped::{Reached, Stopped};
 use crate::switched::Switched;
-use crate::{jobs, join_all};
 use cm_core::{Failure, Log};
 use cm_lease::Guard;
 use cm_rollout::jobs_of;
+use futures_util::future::join_all;
 
 /// How a host ended.
 pub type End<'a> = Result<Switched<'a>, Box<Stopped<'a>>>;

@@ -34,6 +34,7 @@ use cm_host::{Host, Target, connect_all};
 use cm_lease::Guard;
 use cm_project::Project;
 use explain::explain;
+use futures_util::future::join_all;
 use observed::Observed;
 use plan::{HostPlan, plans};
 use saved::Saved;
@@ -272,21 +273,6 @@ async fn still_as_planned(saved: &Saved, hosts: &[Observed<'_>]) -> Result<()> {
         moved.extend(host.branch_moved().await?);
     }
     if moved.is_empty() { Ok(()) } else { Err(saved::refused(&moved)) }
-}
-
-/// Waits for all, in order; none is dropped when another one fails.
-async fn join_all<T>(futures: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
-    let mut waiting: Vec<_> = futures.into_iter().map(|future| (Box::pin(future), None)).collect();
-    std::future::poll_fn(|cx| {
-        for (future, end) in waiting.iter_mut().filter(|(_, end)| end.is_none()) {
-            if let std::task::Poll::Ready(value) = future.as_mut().poll(cx) {
-                *end = Some(value);
-            }
-        }
-        if waiting.iter().all(|(_, end)| end.is_some()) { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-    })
-    .await;
-    waiting.into_iter().filter_map(|(_, end)| end).collect()
 }
 
 #[cfg(test)]

@@ -3,13 +3,13 @@
 //! service stay. Docker's own prune is never called: it knows no releases.
 
 use crate::HostPlan;
-use crate::release::repository;
 use cm_core::{Done, Exit, Result, Run};
 use cm_engine::Container;
 use cm_host::{Host, Target, connect_all};
 use cm_lease::{Guard, Identity, with_lock};
 use cm_ledger::{Ledger, Record, ServiceState, Verdict};
 use cm_project::Project;
+use cm_rollout::repository;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 

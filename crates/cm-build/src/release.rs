@@ -56,33 +56,6 @@ impl Release {
 
     /// The immutable name of an image of this release.
     pub fn tag(&self, image: &str) -> String {
-        format!("{}:cm-{}", repository(image), self.short())
-    }
-}
-
-/// An image's name without its tag or digest.
-pub fn repository(image: &str) -> &str {
-    let name = image.split_once('@').map_or(image, |(name, _)| name);
-    match name.rsplit_once(':') {
-        Some((repository, tag)) if !tag.contains('/') => repository,
-        _ => name,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::repository;
-
-    #[test]
-    fn an_images_repository_is_found_behind_ports_tags_and_digests() {
-        for (image, wanted) in [
-            ("web", "web"),
-            ("acme/web:1.2", "acme/web"),
-            ("registry:5000/acme/web", "registry:5000/acme/web"),
-            ("registry:5000/acme/web:1", "registry:5000/acme/web"),
-            ("acme/web@sha256:00", "acme/web"),
-        ] {
-            assert_eq!(repository(image), wanted);
-        }
+        format!("{}:cm-{}", cm_rollout::repository(image), self.short())
     }
 }

@@ -2,14 +2,15 @@
 
 use crate::building::not_stopped;
 use crate::built::{Built, Parts};
+use crate::room;
 use crate::stopped::{Reached, Replacing, Stopped, facts};
-use crate::{join_all, room};
 use cm_core::{Action, Exit, Failure, Log, Result};
 use cm_engine::Definition;
 use cm_host::Fenced;
 use cm_lease::Guard;
 use cm_ledger::{Ledger, ServiceState, Verdict};
 use cm_rollout::{Change, Options, Rollout};
+use futures_util::future::join_all;
 use serde_json::Value;
 use std::time::Instant;
 

@@ -67,7 +67,7 @@ fn a_compose_file_in_a_directory_of_its_own_has_its_paths_and_its_env_file_there
         let compose = "services:\n  web: {image: 'app:${TAG}', volumes: ['./conf:/c']}\n";
         let files = [("cm.toml", toml), ("deploy/compose.yml", compose), ("deploy/.env", "TAG=1\n"), (".git/HEAD", "")];
         let directory = directory(&[&files[..], more].concat());
-        let project = Project::open(directory.path(), None).expect("found");
+        let project = Project::open(directory.path(), None, all_tracked).expect("found");
         let mount = project.compose.services[0].mounts[0].source.inside().map(str::to_owned);
         (project.compose_directory(), project.env_file(), project.variable_files(), mount)
     };

@@ -1,7 +1,8 @@
 //! A sandbox for one test: two real servers, an origin and a laptop's checkout,
 //! removed again when the test ends, however it ends.
 
-use crate::home::{Answer, Home, repository};
+use crate::checkout::repository;
+use crate::home::{Answer, Home};
 use crate::relay::Relay;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -4,8 +4,8 @@ use super::expected::Expected;
 use super::facts::Facts;
 use super::finding::Finding;
 use super::{checkout, needs};
+use cm_core::Exit;
 use cm_core::facts::Room;
-use cm_core::{Exit, Failure};
 
 /// Less than this on the disk of Docker, in KiB, and a build is likely to fail.
 const LITTLE_DISK: u64 = 5 << 20;

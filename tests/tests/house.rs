@@ -1,0 +1,116 @@
+//! The house: no two files of a crate import each other, on whatever way round. Where they do, what both need wants
+//! a file of its own. A file that only holds modules together (`lib.rs`, `mod.rs`) may be imported by those below
+//! it. That no crates go round in a circle, cargo sees to.
+
+use cm_testkit::repository;
+use regex::Regex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// A module by its path in the crate: `preflight::checkout`; the root is empty.
+type Module = Vec<String>;
+
+#[test]
+fn no_files_import_each_other() {
+    let crates = std::fs::read_dir(repository().join("crates")).expect("crates");
+    let mut circles = Vec::new();
+    for directory in crates.map(|entry| entry.expect("an entry").path()) {
+        let left = without_ends(imports(&modules(&directory.join("src"))));
+        circles.extend(left.into_iter().map(|(from, to)| format!("{}: {from:?} -> {to:?}", directory.display())));
+    }
+    assert!(circles.is_empty(), "these files are in circles, or between two:\n{}", circles.join("\n"));
+}
+
+#[test]
+fn a_circle_is_seen_also_through_what_is_exported_again() {
+    let module = |path: &str| path.split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect::<Module>();
+    let file = |path: &str, text: &str| (module(path), text.to_owned());
+    let mut files = BTreeMap::from([
+        file("", "pub use b::{Other, Thing};"),
+        file("a", "use crate::{Thing, x};"),
+        file("b", "use super::c::d;"),
+        file("c", "use crate::a;\n#[cfg(test)]\nuse crate::b;"),
+    ]);
+    assert_eq!(without_ends(imports(&files)).len(), 3, "a -> b -> c -> a");
+    files.insert(module("c"), "use crate::root; // crate::a".to_owned());
+    assert!(without_ends(imports(&files)).is_empty());
+}
+
+/// The files below `directory`, without their tests.
+fn modules(directory: &Path) -> BTreeMap<Module, String> {
+    let (mut found, mut open) = (BTreeMap::new(), vec![PathBuf::new()]);
+    while let Some(below) = open.pop() {
+        for entry in std::fs::read_dir(directory.join(&below)).expect("a directory") {
+            let path = below.join(entry.expect("an entry").file_name());
+            if directory.join(&path).is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("tests.rs") {
+                let text = std::fs::read_to_string(directory.join(&path)).expect("a file");
+                let parts = path.with_extension("").iter().map(|part| part.to_string_lossy().into_owned()).collect();
+                found.insert(strip(parts), text);
+            }
+        }
+    }
+    found
+}
+
+fn strip(mut parts: Module) -> Module {
+    parts.pop_if(|last| ["lib", "mod", "main"].contains(&last.as_str()));
+    parts
+}
+
+/// Which module imports which other one that is not above it.
+fn imports(files: &BTreeMap<Module, String>) -> BTreeSet<(Module, Module)> {
+    let path = Regex::new(r"\b(crate|super(?:::super)*)::(\w+(?:::\w+)*)?(?:(?:::)?\{([^;]*?)\})?").expect("valid");
+    let export = Regex::new(r"pub(?:\(crate\))? use (\w+(?:::\w+)*)::(?:\{([^;]*)\}|(\w+));").expect("valid");
+    let exported: BTreeMap<(Module, String), Module> = files
+        .iter()
+        .flat_map(|(module, text)| export.captures_iter(text).map(move |found| (module, found)))
+        .flat_map(|(module, found)| {
+            let to = [module.clone(), found[1].split("::").map(str::to_owned).collect()].concat();
+            let names = found.get(2).or(found.get(3)).map_or("", |names| names.as_str());
+            let names = names.split(',').map(|name| name.trim().to_owned()).collect::<Vec<_>>();
+            names.into_iter().map(move |name| ((module.clone(), name), to.clone()))
+        })
+        .collect();
+    let mut edges = BTreeSet::new();
+    for (module, text) in files {
+        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let code: String = text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
+        for found in path.captures_iter(&code) {
+            let up = if &found[1] == "crate" { module.len() } else { found[1].matches("super").count() };
+            let root = &module[..module.len().saturating_sub(up)];
+            let head = found.get(2).map_or("", |head| head.as_str()).split("::").filter(|part| !part.is_empty());
+            let head: Module = root.iter().cloned().chain(head.map(str::to_owned)).collect();
+            let tails = found.get(3).map_or("", |tails| tails.as_str()).split(',').map(|tail| tail.trim().split("::"));
+            for tail in tails {
+                let whole = head.iter().cloned().chain(tail.map(str::to_owned)).collect::<Module>();
+                let to = resolve(&whole, files, &exported);
+                if to != *module && !module.starts_with(&to) {
+                    edges.insert((module.clone(), to));
+                }
+            }
+        }
+    }
+    edges
+}
+
+/// The file that a path leads to.
+fn resolve(path: &[String], files: &BTreeMap<Module, String>, exported: &BTreeMap<(Module, String), Module>) -> Module {
+    let length = (0..=path.len()).rev().find(|length| files.contains_key(&path[..*length])).unwrap_or_default();
+    let name = path.get(length).cloned().unwrap_or_default();
+    let home = exported.get(&(path[..length].to_vec(), name)).filter(|home| files.contains_key(*home));
+    home.cloned().unwrap_or_else(|| path[..length].to_vec())
+}
+
+/// The imports that are left once every module that imports nothing, or nothing that is left, is taken away.
+fn without_ends(mut edges: BTreeSet<(Module, Module)>) -> BTreeSet<(Module, Module)> {
+    loop {
+        let before = edges.len();
+        let (from, to): (BTreeSet<_>, BTreeSet<_>) = edges.iter().cloned().unzip();
+        edges.retain(|(start, end)| from.contains(end) && to.contains(start));
+        if edges.len() == before {
+            return edges;
+        }
+    }
+}
