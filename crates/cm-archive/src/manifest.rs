@@ -83,6 +83,17 @@ pub enum Consistency {
     Transaction,
 }
 
+impl Consistency {
+    /// The word in a manifest.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Consistency::None => "none",
+            Consistency::Snapshot => "snapshot",
+            Consistency::Transaction => "transaction",
+        }
+    }
+}
+
 /// The users and roles that a database has of its own.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct UsersAndRoles {

@@ -30,12 +30,12 @@ use backup::{Backup, Outcome};
 use check::Check;
 use cm_archive::manifest::{self, Deploy, Manifest};
 use cm_archive::text;
+use cm_core::facts::BackupFacts;
 use cm_core::{CommonArgs, Done, Exit, Io, Log, Result, Run, Step};
 use file::BackupFile;
 use location::Flags;
 use plan::{Plan, Route};
 use prune::Retention;
-use serde_json::{Value, json};
 use source::Source;
 use std::path::Path;
 use std::time::Instant;
@@ -90,7 +90,7 @@ impl cm_core::Tool for Tool {
     async fn run(args: Args, run: &mut Run) -> Result<Done> {
         let retention = args.retention();
         let Some(plan) = Plan::make(args.request()?, run)? else {
-            run.doc.set_facts(json!({"verified": false, "reason": "not configured"}));
+            run.doc.set_part(&no_backup("not configured"));
             return Ok(Done::skipped("cm.toml has no [backup]"));
         };
         if run.dry_run() {
@@ -116,7 +116,7 @@ async fn remove_old(flags: &Flags, wanted: Retention, store: &Store, run: &mut R
         let project = location::project_if_any(flags, true)?;
         match wanted.or_of(project.as_ref()) {
             retention if retention.is_set() => {
-                let made = run.doc.facts("backup").and_then(|facts| facts["file"].as_str().map(str::to_owned));
+                let made = run.doc.part::<BackupFacts>().file;
                 let made = made.as_deref().and_then(|path| path.rsplit('/').next());
                 prune::prune(project.as_ref(), store, (retention, made), run).await
             }
@@ -126,9 +126,7 @@ async fn remove_old(flags: &Flags, wanted: Retention, store: &Store, run: &mut R
     match removed.await {
         Ok(removed) if removed.is_empty() => done,
         Ok(removed) => {
-            let mut facts = run.doc.facts("backup").cloned().unwrap_or_default();
-            facts["removed"] = json!(removed);
-            run.doc.set_facts(facts);
+            run.doc.add_part(&BackupFacts { removed: Some(removed), ..BackupFacts::default() });
             done
         }
         Err(failure) => {
@@ -191,12 +189,12 @@ fn report(run: &mut Run, (outcome, store): CarriedOut, clock: &Instant) -> Done 
         (Outcome::Verified { manifest, warnings }, Some(store)) => (manifest, warnings, store),
         (Outcome::NothingYet(why), _) => {
             run.log.warn(&why);
-            run.doc.set_facts(json!({"verified": false, "reason": why}));
+            run.doc.set_part(&no_backup(&why));
             return Done::warned(why);
         }
         (Outcome::Verified { .. }, None) => unreachable!("a verified backup is in a store"),
     };
-    run.doc.set_facts(facts(&manifest, &store, &warnings, clock));
+    run.doc.set_part(&facts(&manifest, &store, &warnings, clock));
     let summary = summary(&manifest, &store, clock);
     run.log.success(format!("backup verified: {summary}"));
     warn(&run.log, &warnings);
@@ -221,22 +219,28 @@ fn summary(manifest: &Manifest, store: &Store, clock: &Instant) -> String {
     )
 }
 
-fn facts(manifest: &Manifest, store: &Store, warnings: &[String], clock: &Instant) -> Value {
-    json!({
-        "verified": true,
-        "file": store.path(&manifest.file),
-        "host": store.host_name(),
-        "manifest": store.path(&manifest::name_for(&manifest.file)),
-        "sha256": manifest.sha256,
-        "bytes": manifest.bytes,
-        "database": manifest.database,
-        "namespaces": manifest.namespaces.len(),
-        "documents": manifest.documents,
-        "duration_ms": u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX),
-        "consistency": manifest.consistency,
-        "partial": manifest.selection.is_some(),
-        "warnings": warnings,
-    })
+fn no_backup(why: &str) -> BackupFacts {
+    BackupFacts { verified: Some(false), reason: Some(why.to_owned()), ..BackupFacts::default() }
+}
+
+fn facts(manifest: &Manifest, store: &Store, warnings: &[String], clock: &Instant) -> BackupFacts {
+    BackupFacts {
+        verified: Some(true),
+        reason: None,
+        file: Some(store.path(&manifest.file)),
+        host: Some(store.host_name().map(str::to_owned)),
+        manifest: Some(store.path(&manifest::name_for(&manifest.file))),
+        sha256: Some(manifest.sha256.clone()),
+        bytes: Some(manifest.bytes),
+        database: Some(manifest.database.clone()),
+        namespaces: Some(manifest.namespaces.len() as u64),
+        documents: Some(manifest.documents),
+        duration_ms: Some(cm_core::time::milliseconds(clock.elapsed())),
+        consistency: Some(manifest.consistency.as_str().to_owned()),
+        partial: Some(manifest.selection.is_some()),
+        warnings: Some(warnings.to_vec()),
+        removed: None,
+    }
 }
 
 async fn list(flags: &Flags, directory: Option<&Path>, json: bool, io: &Io) -> Result<Exit> {

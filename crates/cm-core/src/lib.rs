@@ -18,9 +18,10 @@ mod tool;
 
 pub use args::CommonArgs;
 pub use cm_document::{
-    Action, BranchName, CommitId, Document, Exit, Failure, HostName, MAX_BYTES, OrFail, Part, ProjectName, Reason,
-    Result, RunError, RunId, SCHEMA, Service, ServiceName, Severity, Skip, Stage, StageStatus, Status, Step,
-    all_healthy, codes, cut, decapitalized, facts, parse_strict, plural, time,
+    Action, BranchName, CommitId, Document, EVENT_SCHEMA, Event, EventError, EventService, EventStage, EventStatus,
+    Exit, Failure, HostName, MAX_BYTES, OrFail, Part, ProjectName, Reason, Result, RunError, RunId, SCHEMA, Service,
+    ServiceName, Severity, Skip, Stage, StageStatus, Status, Step, all_healthy, codes, cut, decapitalized, facts,
+    parse_strict, plural, time,
 };
 pub use command_line::{COMPLETE, command, introduction};
 pub use done::Done;

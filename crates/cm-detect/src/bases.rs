@@ -3,7 +3,7 @@
 
 use crate::args::OnUnknownBase;
 use crate::notes::Notes;
-use cm_core::{Exit, Failure, Result};
+use cm_core::{Exit, Failure, Result, facts};
 use cm_git::{Oid, Repository};
 use cm_host::{Host, Target};
 use cm_ledger::Ledger;
@@ -109,6 +109,19 @@ impl Bases {
             Bases::Hosts(hosts) => {
                 let services = hosts.get(host)?;
                 Some(services.get(service).cloned().unwrap_or(Base::Never { first: services.is_empty() }))
+            }
+        }
+    }
+
+    /// For the document.
+    pub fn facts(&self) -> BTreeMap<String, facts::Bases> {
+        match self {
+            Bases::Revision(base) => BTreeMap::from([("all".to_owned(), facts::Bases::All(base.commit()))]),
+            Bases::Hosts(hosts) => {
+                let services = |services: &BTreeMap<String, Base>| {
+                    facts::Bases::Services(services.iter().map(|(name, base)| (name.clone(), base.commit())).collect())
+                };
+                hosts.iter().map(|(host, of)| (host.clone(), services(of))).collect()
             }
         }
     }

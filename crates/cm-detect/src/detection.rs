@@ -11,10 +11,10 @@ use crate::plan::Plan;
 use crate::question::Question;
 use crate::target::Target;
 use cm_core::Result;
+use cm_core::facts::{self, DetectFacts, Dirty};
 use cm_git::{Change, Oid, Relation, Repository, Started, short};
 use cm_project::Project;
 use cm_project::inputs::Inputs;
-use serde_json::{Value, json};
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
@@ -163,48 +163,39 @@ impl Detection {
     }
 
     /// What comes with this deployment, for the document.
-    fn commits(&self) -> Vec<Value> {
+    fn commits(&self) -> Vec<facts::Commit> {
         let lines = self.repository.commits_since(self.head, &self.bases.commits(), MAX_COMMITS);
-        let told = lines.iter().map(|line| {
-            let at = line.at.map(|at| at.to_string());
-            json!({"id": line.id.to_string(), "at": at, "author": line.author, "subject": line.subject})
+        let told = lines.into_iter().map(|line| facts::Commit {
+            id: line.id.to_string(),
+            at: line.at.map(|at| at.to_string()),
+            author: line.author,
+            subject: line.subject,
         });
         told.collect()
     }
 
     /// The facts of the document.
-    pub fn facts(&self, plan: &Plan, uncommitted: Value) -> Value {
-        let bases = match &self.bases {
-            Bases::Revision(base) => json!({"all": base.commit()}),
-            Bases::Hosts(hosts) => hosts
-                .iter()
-                .map(|(host, services)| {
-                    let services = services.iter().map(|(name, base)| (name.clone(), json!(base.commit())));
-                    (host.clone(), Value::Object(services.collect()))
-                })
-                .collect::<serde_json::Map<_, _>>()
-                .into(),
-        };
-        json!({
-            "head": self.head.to_string(),
-            "branch": self.target.branch,
-            "branch_named": self.target.named,
-            "bases": bases,
-            "full": self.full,
-            "selected": self.selected,
-            "not_selected": plan.left_out,
-            "selected_hosts": self.hosts,
-            "changed_files": plan.changed_files,
-            "unmapped": plan.unmapped.iter().take(MAX_LISTED).collect::<Vec<_>>(),
-            "unmapped_count": plan.unmapped.len(),
-            "protected": plan.protected,
-            "broken": plan.broken,
-            "removed": plan.removed,
-            "effective": self.effective.facts(&self.project, &plan.drift),
-            "unpushed": self.target.unpushed,
-            "dirty": uncommitted,
-            "commits": self.commits(),
-        })
+    pub fn facts(&self, plan: &Plan, uncommitted: Dirty) -> DetectFacts {
+        DetectFacts {
+            head: Some(self.head.to_string()),
+            branch: Some(self.target.branch.clone()),
+            branch_named: Some(self.target.named),
+            bases: Some(self.bases.facts()),
+            full: Some(self.full),
+            selected: self.selected.clone(),
+            not_selected: Some(plan.left_out.clone()),
+            selected_hosts: self.hosts.clone(),
+            changed_files: Some(plan.changed_files as u64),
+            unmapped: Some(plan.unmapped.iter().take(MAX_LISTED).cloned().collect()),
+            unmapped_count: Some(plan.unmapped.len() as u64),
+            protected: Some(plan.protected.clone()),
+            broken: Some(plan.broken.clone()),
+            removed: Some(plan.removed.clone()),
+            effective: Some(self.effective.facts(&self.project, &plan.drift)),
+            unpushed: self.target.unpushed.map(|count| count as u64),
+            dirty: Some(uncommitted),
+            commits: Some(self.commits()),
+        }
     }
 }
 

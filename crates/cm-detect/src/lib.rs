@@ -89,7 +89,7 @@ impl cm_core::Tool for Tool {
         if args.full {
             run.doc.set_full();
         }
-        run.doc.set_facts(detection.facts(&plan, uncommitted));
+        run.doc.set_part(&detection.facts(&plan, uncommitted));
         let summary = say(&plan, &notes);
         // The process ends next; to free every path and object first would be a noticeable part of its time.
         std::mem::forget(detection);

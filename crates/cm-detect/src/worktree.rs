@@ -1,10 +1,10 @@
 //! What is in the working tree and would not be deployed, with the services that miss it.
 
 use crate::notes::Notes;
+use cm_core::facts::Dirty;
 use cm_core::{Failure, Result};
 use cm_git::{Repository, display};
 use cm_project::inputs::Inputs;
-use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -29,7 +29,7 @@ impl Scan {
     }
 
     /// Says what is uncommitted, and which services it would have changed; the same for the document.
-    pub async fn report(self, inputs: &Inputs, notes: &Notes) -> Value {
+    pub async fn report(self, inputs: &Inputs, notes: &Notes) -> Dirty {
         let found = match tokio::time::timeout(LIMIT, self.0).await {
             Err(_) => Err(format!("that takes longer than {} s", LIMIT.as_secs())),
             Ok(ended) => ended
@@ -41,18 +41,18 @@ impl Scan {
             Ok(files) => uncommitted(&files, inputs, notes),
             Err(why) => {
                 notes.warn(format!("could not look for uncommitted changes ({why}); what is deployed is the commit"));
-                json!({"count": null, "files": [], "services": []})
+                Dirty { count: None, ..Dirty::default() }
             }
         }
     }
 }
 
 /// Nothing is uncommitted.
-pub fn clean() -> Value {
-    json!({"count": 0, "files": [], "services": []})
+pub fn clean() -> Dirty {
+    Dirty { count: Some(0), ..Dirty::default() }
 }
 
-fn uncommitted(files: &[Vec<u8>], inputs: &Inputs, notes: &Notes) -> Value {
+fn uncommitted(files: &[Vec<u8>], inputs: &Inputs, notes: &Notes) -> Dirty {
     let mut services = BTreeSet::new();
     for file in files {
         let effects = inputs.classify(file, false);
@@ -61,7 +61,7 @@ fn uncommitted(files: &[Vec<u8>], inputs: &Inputs, notes: &Notes) -> Value {
     }
     let named: Vec<String> = files.iter().take(MAX_NAMED).map(|file| display(file)).collect();
     notes.warn(text(&named, files.len(), &services));
-    json!({"count": files.len(), "files": named, "services": services})
+    Dirty { count: Some(files.len() as u64), files: named, services: services.into_iter().collect() }
 }
 
 fn text(named: &[String], count: usize, services: &BTreeSet<String>) -> String {

@@ -81,6 +81,19 @@ impl Failure {
         json!(self.entry(tool, None))
     }
 
+    /// The failure that [`Failure::to_json`] of another process told.
+    pub fn of_json(told: &Value) -> Failure {
+        let error = RunError::read(told);
+        Failure {
+            exit: error.exit(),
+            code: error.code,
+            message: error.message,
+            causes: error.causes,
+            hint: error.hint,
+            retryable: error.retryable,
+        }
+    }
+
     /// As the document's `error` tells it: `tool` failed, at `step`.
     pub fn entry(&self, tool: &str, step: Option<Step>) -> RunError {
         RunError {

@@ -7,6 +7,7 @@ mod bounds;
 pub mod codes;
 mod cut;
 mod document;
+mod event;
 mod exit;
 pub mod facts;
 mod failure;
@@ -23,6 +24,7 @@ mod words;
 
 pub use cut::{MAX_STRING, cut};
 pub use document::{Document, SCHEMA, Status};
+pub use event::{EVENT_SCHEMA, Event, EventError, EventService, EventStage, EventStatus};
 pub use exit::Exit;
 pub use facts::{Part, ServiceState};
 pub use failure::{Failure, OrFail, Result};

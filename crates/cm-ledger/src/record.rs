@@ -136,7 +136,7 @@ impl Record {
         let branch = doc.branch().unwrap_or_default();
         let mut record = Record::new(doc.run_id(), doc.actor(), branch, doc.commit().unwrap_or_default());
         let backup: BackupFacts = doc.part();
-        record.backup = backup.file.map(|file| format!("{}:{file}", backup.host.unwrap_or_default()));
+        record.backup = backup.file.map(|file| format!("{}:{file}", backup.host.flatten().unwrap_or_default()));
         record
     }
 

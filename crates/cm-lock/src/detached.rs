@@ -7,8 +7,9 @@ use crate::args::{AcquireArgs, Where};
 use crate::breaking;
 use crate::place::{self, Place};
 use crate::wait;
+use cm_core::facts::LockFacts;
 use cm_core::{
-    CommonArgs, Done, Exit, Failure, Io, Journal, Log, OrFail, Result, Run, Signals, parse_strict, write_whole,
+    CommonArgs, Done, Exit, Failure, Io, Journal, Log, OrFail, Part, Result, Run, Signals, parse_strict, write_whole,
 };
 use cm_lease::{Held, Life, Process, Record, local};
 use rustix::process::{Pid, Signal, kill_process};
@@ -60,14 +61,14 @@ pub async fn acquire(common: &CommonArgs, args: &AcquireArgs, run: &mut Run) -> 
         breaking::end(&record.process).await?;
         return Err(failure);
     }
-    let names = order.place.host_names();
-    run.doc.set_facts(json!({
-        "nonce": record.nonce,
-        "file": order.place.file,
-        "hosts": names,
-        "holder_pid": record.process.pid,
-        "owner_pid": order.owner.pid,
-    }));
+    run.doc.set_part(&LockFacts {
+        nonce: Some(record.nonce),
+        file: Some(order.place.file.display().to_string()),
+        hosts: Some(order.place.host_names().into_iter().map(str::to_owned).collect()),
+        holder_pid: Some(record.process.pid),
+        owner_pid: Some(order.owner.pid),
+        released: None,
+    });
     Ok(Done::ok(format!("the deploy lock is held: {}", order.place.describe())))
 }
 
@@ -143,26 +144,10 @@ async fn pass_on(stderr: &mut ChildStderr) -> io::Result<()> {
 fn parse_answer(answer: &[u8]) -> Result<Record> {
     let early = || Failure::new(Exit::Bug, "lock.holder", "the holder of the lock ended early");
     let value = parse_strict(answer).map_err(|error| early().cause(error))?;
-    if value.get("error").is_some() {
-        return Err(failure_of(&value["error"]));
+    if let Some(told) = value.get("error") {
+        return Err(Failure::of_json(told));
     }
     Record::parse(answer, "of the holder")
-}
-
-/// A failure as the holder told it.
-fn failure_of(value: &Value) -> Failure {
-    let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
-    let exit = Exit::from_code(value["exit"].as_u64().unwrap_or_default());
-    let mut failure = Failure::new(exit, text("code"), text("message"));
-    failure.causes = value["causes"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|cause| cause.as_str().map(str::to_owned))
-        .collect();
-    failure.hint = value["hint"].as_str().map(str::to_owned);
-    failure.retryable = value["retryable"].as_bool().unwrap_or_default();
-    failure
 }
 
 /// The holder itself, in the background.
@@ -246,15 +231,14 @@ fn file_of(common: &CommonArgs, run_id: &str) -> Result<PathBuf> {
 /// [`Exit::LockHeld`] if the holder does not end; those of reading `cm.toml` if this machine has no
 /// journal of the run.
 pub async fn release(common: &CommonArgs, run: &mut Run) -> Result<Done> {
-    let Some(facts) = run.doc.facts("lock").cloned() else {
+    if run.doc.facts(LockFacts::TOOL).is_none() {
         return Ok(Done::skipped("no lock was acquired in this run"));
-    };
-    let text = |key: &str| facts.get(key).and_then(Value::as_str);
-    let (Some(nonce), Some(_)) = (text("nonce"), text("file")) else {
+    }
+    let LockFacts { nonce: Some(nonce), file: Some(_), .. } = run.doc.part() else {
         return Ok(Done::skipped("the lock of this run was released already"));
     };
     let file = file_of(common, run.doc.run_id())?;
-    let record = local::holder_of(&file, nonce);
+    let record = local::holder_of(&file, &nonce);
     if run.dry_run() {
         return Ok(Done::ok(format!("would give back {}", file.display())));
     }
@@ -265,6 +249,6 @@ pub async fn release(common: &CommonArgs, run: &mut Run) -> Result<Done> {
         }
         None => Done::warned("the deploy lock was not held any more"),
     };
-    run.doc.set_facts(json!({"released": nonce}));
+    run.doc.set_part(&LockFacts { released: Some(nonce), ..LockFacts::default() });
     Ok(done)
 }

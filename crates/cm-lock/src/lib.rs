@@ -16,6 +16,7 @@ mod wait;
 pub use args::Args;
 
 use args::Command;
+use cm_core::facts::LockFacts;
 use cm_core::{Accepts, CommonArgs, Document, Done, Exit, Failure, Io, Result, Run, Status, Step};
 use cm_lease::Guard;
 use place::Place;
@@ -94,6 +95,5 @@ fn none_held() -> Failure {
 
 /// The hosts that an earlier `cm-lock acquire` of this run locked.
 pub(crate) fn acquired_hosts(document: &Document) -> Option<Vec<String>> {
-    let hosts = document.facts("lock")?.get("hosts")?.as_array()?;
-    Some(hosts.iter().filter_map(|host| host.as_str().map(str::to_owned)).collect())
+    document.part::<LockFacts>().hosts
 }

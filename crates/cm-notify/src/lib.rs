@@ -6,7 +6,7 @@
 mod line;
 mod urls;
 
-pub use urls::{plain, plain_all};
+pub use urls::plain;
 
 use cm_core::{Document, Exit, Failure, Journal, Log, Result, add_secret, private_dir, write_whole};
 use cm_http::{Client, Request};

@@ -8,7 +8,6 @@ pub mod config;
 pub mod dockerfile;
 pub mod dotenv;
 mod duration;
-mod effective;
 pub mod env_file;
 mod environment;
 mod found;
@@ -35,11 +34,11 @@ mod verification;
 pub mod yaml;
 
 pub use cm_core::Severity;
+pub use cm_core::facts::{EffectiveHost, EffectiveService, External};
 pub use config::{
     Backup, Config, Health, Notify, OnChange, OnDrift, OnFailure, Ops, Probe, Prune, ServiceHealth, ServiceSection,
     Template, Update,
 };
-pub use effective::{EffectiveHost, EffectiveService, External};
 pub use found::{committed_files, default_files, read_config};
 pub use host::HostSpec;
 pub use inputs::Inputs;

@@ -2,7 +2,16 @@
 //! cm-detect, which counts where the two differ.
 
 use crate::{EffectiveHost, EffectiveService, Project, Tracked};
+use cm_core::facts::DetectFacts;
 use cm_core::{CommonArgs, Document, Exit, Failure, Result};
+use std::collections::BTreeMap;
+
+/// What the document of a run knows of the commit that is deployed, by host.
+fn known(doc: &Document) -> BTreeMap<String, EffectiveHost> {
+    let hosts = doc.part::<DetectFacts>().effective.unwrap_or_default().into_iter();
+    let counts = |fact: &EffectiveHost| Some(fact.commit.as_str()) == doc.commit() && !fact.project.is_empty();
+    hosts.filter(|(_, fact)| counts(fact)).collect()
+}
 
 impl Project {
     /// The project of a run: what its document knows of the hosts' own Compose counts.
@@ -12,7 +21,7 @@ impl Project {
     pub fn of_run(common: &CommonArgs, doc: &Document, tracked: Tracked) -> Result<Self> {
         let mut project = Project::load(common, tracked)?;
         project.check_project(doc)?;
-        project.effective = EffectiveHost::known(doc);
+        project.effective = known(doc);
         Ok(project)
     }
 
@@ -74,10 +83,10 @@ mod tests {
         doc.set_target("shop", None, Some("c1"));
         let services = json!({"worker": {"replicas": 0, "later": 1}, "migrate": {"replicas": 1, "job": true}});
         doc.set_facts(json!({"effective": {"web": {"project": "shop-y", "commit": "c1", "services": services}}}));
-        project.effective = EffectiveHost::known(&doc);
+        project.effective = known(&doc);
         assert_eq!((project.replicas("worker"), project.may_end("migrate")), (0, true));
         assert_eq!(project.effective("web").map(|host| host.project.as_str()), Some("shop-y"));
         doc.set_target("shop", None, Some("c2"));
-        assert!(EffectiveHost::known(&doc).is_empty(), "another commit");
+        assert!(known(&doc).is_empty(), "another commit");
     }
 }

@@ -3,7 +3,6 @@
 
 use crate::compose::{self, Compose};
 use crate::config::{Backup, Canary, Config, Health, Notify, OnChange, OnFailure, Ops, Prune, ServiceSection, Verify};
-use crate::effective::EffectiveHost;
 use crate::found::{default_files, find, read_config, repository_of};
 use crate::host::HostSpec;
 use crate::nearest;
@@ -11,6 +10,7 @@ use crate::pattern::Patterns;
 use crate::references;
 use crate::tracked::{Committed, Tracked};
 use crate::tree::{self, Dir, Place, Tree};
+use cm_core::facts::EffectiveHost;
 use cm_core::{CommonArgs, Exit, Failure, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

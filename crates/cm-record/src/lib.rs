@@ -22,10 +22,10 @@ mod why;
 
 pub use args::{Args, Sub};
 
-use cm_core::{Accepts, CommonArgs, Done, Exit, Io, OrFail, Result, Run, Status, Step};
+use cm_core::facts::{RecordFacts, RecordedEvent};
+use cm_core::{Accepts, CommonArgs, Done, Event, Exit, Io, OrFail, Result, Run, Status, Step};
 use cm_project::Project;
 use outbox::Outbox;
-use serde_json::json;
 
 /// The program.
 pub struct Tool;
@@ -36,7 +36,7 @@ impl cm_core::Tool for Tool {
         ("cm-record history", "what ran when, and how it ended"),
         ("cm-record report --html r.html", "a page about the last deployment"),
     ];
-    const SCHEMAS: &'static [&'static str] = &[cm_ledger::SCHEMA, event::SCHEMA];
+    const SCHEMAS: &'static [&'static str] = &[cm_ledger::SCHEMA, cm_core::EVENT_SCHEMA];
     const ACCEPTS: Accepts = Accepts::Any;
     const FINISHES_ON_INTERRUPT: bool = true;
     type Args = Args;
@@ -66,22 +66,20 @@ impl cm_core::Tool for Tool {
         let event = event::of(&run.doc);
         if run.dry_run() {
             run.log.info(format!("would record on {} and tell the ops API and Slack", ledger::describe(&run.doc)));
-            run.doc.set_facts(json!({"event": event}));
+            run.doc.set_part(&RecordFacts { hosts: None, event: Some(RecordedEvent::ToSend(Box::new(event))) });
             return Ok(Done::ok("would record the outcome"));
         }
         let (hosts, failure) = ledger::record(&project, run).await?;
         let sent = tell(&project, &event, run).await;
-        run.doc.set_facts(json!({"hosts": hosts, "event": sent.word()}));
+        run.doc.set_part(&RecordFacts {
+            hosts: Some(hosts.clone()),
+            event: Some(RecordedEvent::Sent(sent.word().to_owned())),
+        });
         if let Some(failure) = failure {
             return Err(failure);
         }
         announce(run);
-        let summary = format!(
-            "{} in {} ledgers; event {}",
-            event["status"].as_str().unwrap_or_default(),
-            hosts.len(),
-            sent.word()
-        );
+        let summary = format!("{} in {} ledgers; event {}", event.status.as_str(), hosts.len(), sent.word());
         Ok(if sent.is_worrying() { Done::warned(summary) } else { Done::ok(summary) }.changed(true))
     }
 }
@@ -128,7 +126,7 @@ async fn flush(project: &Project, rejected: bool, io: &Io) -> Result<()> {
     Ok(())
 }
 
-async fn tell(project: &Project, event: &serde_json::Value, run: &Run) -> outbox::Sent {
+async fn tell(project: &Project, event: &Event, run: &Run) -> outbox::Sent {
     told::outcome(project, run).await;
     Outbox::of(project).send(project, event, &run.log).await
 }

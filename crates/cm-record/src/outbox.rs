@@ -6,9 +6,10 @@
 //! with the reason, and blocks nothing.
 
 use crate::post::{LIMIT, Posted, post};
-use cm_core::{Log, private_dir, state_dir, write_whole};
+use cm_core::{Event, Log, private_dir, state_dir, write_whole};
 use cm_project::Project;
 use fs2::FileExt;
+use serde::Deserialize;
 use serde_json::Value;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -67,10 +68,11 @@ impl Outbox {
     }
 
     /// Keeps `event`, then sends everything that waits, the oldest first.
-    pub async fn send(&self, project: &Project, event: &Value, log: &Log) -> Sent {
+    pub async fn send(&self, project: &Project, event: &Event, log: &Log) -> Sent {
         if project.ops().is_none() {
             return Sent::NotWanted;
         }
+        let Ok(event) = &serde_json::to_value(event).and_then(Letter::of) else { return Sent::Lost };
         if self.is_delivered(event) {
             log.info("the ops API has the event of this run already; it is not sent again");
             return Sent::Delivered;
@@ -126,7 +128,7 @@ impl Outbox {
                 }
             };
             if !self.is_delivered(&event) {
-                match post(project, &event, &self.key(&event)).await {
+                match post(project, &event.whole, &self.key(&event)).await {
                     Posted::Taken => self.mark(&event, log),
                     Posted::Refused(why) => {
                         self.set_aside(&path, &format!("the ops API refuses it: {why}"), log);
@@ -147,8 +149,8 @@ impl Outbox {
 
     /// An event that no disk holds: this is its only chance. What waits is left alone, for a
     /// disk that takes no event takes no mark that it was sent either.
-    async fn send_unkept(&self, project: &Project, event: &Value, log: &Log) -> Sent {
-        match post(project, event, &self.key(event)).await {
+    async fn send_unkept(&self, project: &Project, event: &Letter, log: &Log) -> Sent {
+        match post(project, &event.whole, &self.key(event)).await {
             Posted::Taken => {
                 self.mark(event, log);
                 Sent::Delivered
@@ -158,24 +160,24 @@ impl Outbox {
         }
     }
 
-    fn fate(&self, event: &Value) -> Sent {
+    fn fate(&self, event: &Letter) -> Sent {
         if self.is_delivered(event) {
             Sent::Delivered
         } else if self.file(event).exists() {
             Sent::Waits
-        } else if self.rejected().join(name(event)).exists() {
+        } else if self.rejected().join(event.name()).exists() {
             Sent::Rejected
         } else {
             Sent::Delivered // and the mark could not be written
         }
     }
 
-    fn keep(&self, event: &Value) -> io::Result<()> {
-        write_whole(&self.dir, &name(event), event.to_string().as_bytes())
+    fn keep(&self, event: &Letter) -> io::Result<()> {
+        write_whole(&self.dir, &event.name(), event.whole.to_string().as_bytes())
     }
 
-    fn file(&self, event: &Value) -> PathBuf {
-        self.dir.join(name(event))
+    fn file(&self, event: &Letter) -> PathBuf {
+        self.dir.join(event.name())
     }
 
     fn rejected(&self) -> PathBuf {
@@ -183,31 +185,31 @@ impl Outbox {
     }
 
     /// The outcome that the API has of this event's run.
-    fn delivered(&self, event: &Value) -> Option<String> {
-        fs::read_to_string(self.dir.join("delivered").join(id(event))).ok()
+    fn delivered(&self, event: &Letter) -> Option<String> {
+        fs::read_to_string(self.dir.join("delivered").join(&event.id)).ok()
     }
 
-    fn is_delivered(&self, event: &Value) -> bool {
-        self.delivered(event).is_some_and(|outcome| outcome == outcome_of(event))
+    fn is_delivered(&self, event: &Letter) -> bool {
+        self.delivered(event).is_some_and(|outcome| outcome == event.outcome)
     }
 
-    fn mark(&self, event: &Value, log: &Log) {
-        let made = write_whole(&self.dir.join("delivered"), id(event), outcome_of(event).as_bytes());
+    fn mark(&self, event: &Letter, log: &Log) {
+        let made = write_whole(&self.dir.join("delivered"), &event.id, event.outcome.as_bytes());
         if let Err(error) = made {
-            log.warn(format!("cannot keep in mind that the event of {} was delivered: {error}", id(event)));
+            log.warn(format!("cannot keep in mind that the event of {} was delivered: {error}", event.id));
         }
         // Refused once, and taken now.
-        let refused = self.rejected().join(name(event));
+        let refused = self.rejected().join(event.name());
         let _gone = fs::remove_file(refused.with_extension("reason"));
         let _gone = fs::remove_file(refused);
     }
 
     /// The run's id; with another outcome than the one it knows, such as a rollback that came
     /// later, the API must not take it for the same request.
-    fn key(&self, event: &Value) -> String {
+    fn key(&self, event: &Letter) -> String {
         match self.delivered(event) {
-            Some(_) => format!("{}-{}", id(event), outcome_of(event)),
-            None => id(event).to_owned(),
+            Some(_) => format!("{}-{}", &event.id, event.outcome),
+            None => event.id.clone(),
         }
     }
 
@@ -275,29 +277,43 @@ fn lost(log: &Log, why: &str) -> Sent {
 }
 
 /// Removes what was sent, unless a newer outcome of the same run took its place meanwhile.
-fn remove(path: &Path, sent: &Value) {
-    if read(path).is_ok_and(|now| outcome_of(&now) == outcome_of(sent)) {
+fn remove(path: &Path, sent: &Letter) {
+    if read(path).is_ok_and(|now| now.outcome == sent.outcome) {
         let _gone = fs::remove_file(path);
     }
 }
 
-fn read(path: &Path) -> Result<Value, String> {
+fn read(path: &Path) -> Result<Letter, String> {
     let bytes = fs::read(path).map_err(|error| format!("it cannot be read: {error}"))?;
-    let event: Value = serde_json::from_slice(&bytes).map_err(|error| format!("it is not a valid event: {error}"))?;
-    if event["id"].is_string() { Ok(event) } else { Err("it is not a valid event: it has no id".to_owned()) }
+    let whole: Value = serde_json::from_slice(&bytes).map_err(|error| format!("it is not a valid event: {error}"))?;
+    Letter::of(whole).map_err(|error| format!("it is not a valid event: {error}"))
 }
 
-/// A document's run id is a UUID.
-fn id(event: &Value) -> &str {
-    event["id"].as_str().filter(|id| !id.contains('/')).unwrap_or("event")
+/// An event on its way, also one that another version has written: all of it, and what tells it
+/// from others.
+struct Letter {
+    whole: Value,
+    id: String,
+    outcome: String,
 }
 
-fn name(event: &Value) -> String {
-    format!("{}.json", id(event))
-}
+impl Letter {
+    fn of(whole: Value) -> serde_json::Result<Letter> {
+        #[derive(Deserialize)]
+        struct Head {
+            id: String,
+            #[serde(default)]
+            status: String,
+        }
+        let Head { id, status } = Head::deserialize(&whole)?;
+        // A document's run id is a UUID.
+        let id = if id.contains('/') { "event".to_owned() } else { id };
+        Ok(Letter { whole, id, outcome: status })
+    }
 
-fn outcome_of(event: &Value) -> &str {
-    event["status"].as_str().unwrap_or_default()
+    fn name(&self) -> String {
+        format!("{}.json", self.id)
+    }
 }
 
 fn events_in(dir: &Path) -> Vec<PathBuf> {

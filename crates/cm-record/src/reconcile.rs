@@ -105,7 +105,7 @@ fn unended(id: &str, project: &Project) -> Result<Document> {
         return Err(refused("resume.dry-run", "it was a dry run".to_owned()));
     }
     if has_ended(&doc) {
-        return Err(refused("resume.ended", format!("it has ended, {}", event::status(&doc))));
+        return Err(refused("resume.ended", format!("it has ended, {}", event::status(&doc).as_str())));
     }
     // Where the ledgers could not be written, writing them is what is left to do.
     Ok(doc)

@@ -1,9 +1,11 @@
 //! One host goes back: env file, checkout, image names, data, containers, gate, ledger.
 
 use crate::record::Words;
+use crate::runs::Runs;
 use crate::target::HostTarget;
 use crate::{Args, database, down, env, proof, rebuild, runs};
 use cm_checkout::Checkout;
+use cm_core::facts::RolledBackHost;
 use cm_core::{Exit, Failure, Result, Run};
 use cm_engine::{Compose, Container};
 use cm_host::{Fenced, Host};
@@ -11,29 +13,21 @@ use cm_lease::Guard;
 use cm_ledger::{JobState, Ledger, Record, ServiceState, state_dir};
 use cm_project::Project;
 use cm_rollout::{Canaries, Change, Options, Rollout, in_the_way};
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How it ended on a host.
 pub struct Outcome {
     /// Why it did not get there, if it did not: else it runs what it ran, and the gate saw it healthy.
     pub failure: Option<Failure>,
-    /// What runs there now, for the document; only of a rollback that failed.
-    pub runs: Value,
+    /// What runs there now; only of a rollback that failed.
+    pub runs: Runs,
 }
 
 impl Outcome {
     /// For the document.
-    pub fn to_json(&self, target: &HostTarget) -> Value {
-        let (_, mut value) = target.to_json();
-        value["outcome"] = match &self.failure {
-            None => "healthy".into(),
-            Some(failure) => failure.message.clone().into(),
-        };
-        if !self.runs.is_null() {
-            value["runs"] = self.runs.clone();
-        }
-        value
+    pub fn facts(&self, target: &HostTarget) -> RolledBackHost {
+        let outcome = self.failure.as_ref().map_or_else(|| "healthy".to_owned(), |failure| failure.message.clone());
+        RolledBackHost { outcome: Some(outcome), runs: self.runs.facts(), ..target.facts() }
     }
 }
 
@@ -68,14 +62,14 @@ impl Back<'_> {
         }
         let runs = match &failure {
             Some(_) => runs::look(self.project, self.host, target, &self.run.log).await,
-            None => runs::Runs::default(),
+            None => Runs::default(),
         };
         // Who holds the lock now writes the ledger now.
         let recorded = match &failure {
             Some(lost) if lost.exit == Exit::LockLost => Ok(()),
             _ => self.append(self.words(target).outcome(failure.as_ref(), &runs, self.switched)).await,
         };
-        Outcome { failure: failure.or(recorded.err()), runs: runs.to_json() }
+        Outcome { failure: failure.or(recorded.err()), runs }
     }
 
     fn words<'b>(&'b self, target: &'b HostTarget) -> Words<'b> {

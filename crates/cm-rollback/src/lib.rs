@@ -24,12 +24,13 @@ mod target;
 pub use args::Args;
 
 use back::{Back, Outcome};
+use cm_core::facts::RollbackFacts;
 use cm_core::{Accepts, CommonArgs, Done, Exit, Failure, Io, Journal, Result, Run, Status, Step};
 use cm_host::{Host, Target, connect_all};
 use cm_lease::Guard;
 use cm_ledger::Ledger;
 use cm_project::Project;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use target::HostTarget;
 
@@ -103,7 +104,8 @@ async fn roll_back(project: &Project, args: &Args, run: &mut Run) -> Result<Done
     }
     announce(&targets, run);
     if run.dry_run() {
-        run.doc.set_facts(json!({"hosts": targets.iter().map(HostTarget::to_json).collect::<Map<_, _>>()}));
+        let hosts = targets.iter().map(|target| (target.host.clone(), target.facts()));
+        run.doc.set_part(&RollbackFacts { hosts: Some(hosts.collect()), verify: None });
         return Ok(Done::ok("would roll back"));
     }
     if let Some(name) = target::other_backup_host(&targets, &hosts) {
@@ -151,7 +153,7 @@ async fn go_back_on_all(
     guard: &Guard,
     run: &mut Run,
 ) -> Result<Done> {
-    let mut facts = Map::new();
+    let mut facts = BTreeMap::new();
     let mut failures: Vec<Failure> = Vec::new();
     for mut target in targets {
         let Some((host, ledger)) = hosts.iter().zip(ledgers).find(|(host, _)| host.name() == target.host) else {
@@ -159,7 +161,7 @@ async fn go_back_on_all(
         };
         let mut back = Back { project, args, host, ledger, guard, run, switched: false, undone: BTreeMap::new() };
         let outcome = back.carry_out(&mut target).await;
-        facts.insert(target.host.clone(), outcome.to_json(&target));
+        facts.insert(target.host.clone(), outcome.facts(&target));
         if let Outcome { failure: Some(failure), .. } = outcome {
             run.log.failure(&failure);
             failures.push(failure);
@@ -170,7 +172,7 @@ async fn go_back_on_all(
     } else {
         proof::Outside::Skipped
     };
-    run.doc.set_facts(json!({"hosts": facts, "verify": verdict.word()}));
+    run.doc.set_part(&RollbackFacts { hosts: Some(facts), verify: Some(verdict.word().to_owned()) });
     judge(&failures, &verdict, run)
 }
 

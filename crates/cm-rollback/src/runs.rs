@@ -1,11 +1,11 @@
 //! After a rollback that failed: what runs where, by Docker's own word.
 
 use crate::target::HostTarget;
+use cm_core::facts::RunsNow;
 use cm_core::{Log, Result};
 use cm_engine::Container;
 use cm_host::Host;
 use cm_project::Project;
-use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// The containers of the services that should have gone back.
@@ -18,15 +18,11 @@ impl Runs {
         self.0.get(service).map(|container| container.image_id.as_str())
     }
 
-    /// For the document; null if nothing is known.
-    pub fn to_json(&self) -> Value {
-        if self.0.is_empty() {
-            return Value::Null;
-        }
-        let one = |(name, found): (&String, &Container)| {
-            (name.clone(), json!({"image_id": found.image_id, "status": found.status}))
-        };
-        Value::Object(self.0.iter().map(one).collect::<Map<_, _>>())
+    /// For the document; nothing if nothing is known.
+    pub fn facts(&self) -> Option<BTreeMap<String, RunsNow>> {
+        let one = |found: &Container| RunsNow { image_id: found.image_id.clone(), status: found.status.clone() };
+        let all: BTreeMap<_, _> = self.0.iter().map(|(name, found)| (name.clone(), one(found))).collect();
+        Some(all).filter(|all| !all.is_empty())
     }
 }
 

@@ -4,11 +4,12 @@
 use crate::choose::{self, Choice, FailedRun, Named, Wanted, nothing};
 use crate::{Args, database, env, fence, text};
 use cm_checkout::Checkout;
+use cm_core::facts::RolledBackHost;
 use cm_core::{Document, Exit, Failure, Result, Run, Step};
 use cm_host::Host;
 use cm_ledger::Ledger;
 use cm_project::{OnFailure, Project};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What one host goes back to.
@@ -36,11 +37,15 @@ impl HostTarget {
         self.choice.commit.get(..12).unwrap_or(&self.choice.commit)
     }
 
-    /// The host's name and what it goes back to, for the document.
-    pub fn to_json(&self) -> (String, Value) {
-        let choice = &self.choice;
-        let value = json!({"commit": choice.commit, "release": choice.release, "services": choice.services, "rebuilt": self.gone});
-        (self.host.clone(), value)
+    /// What it goes back to, for the document.
+    pub fn facts(&self) -> RolledBackHost {
+        RolledBackHost {
+            commit: Some(self.choice.commit.clone()),
+            release: self.choice.release.clone(),
+            services: Some(self.choice.services.clone()),
+            rebuilt: Some(self.gone.clone()),
+            ..RolledBackHost::default()
+        }
     }
 }
 
@@ -284,6 +289,7 @@ pub fn other_backup_host<'a>(targets: &'a [HostTarget], hosts: &[Host]) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn failed(step: &str, facts: Value) -> Document {
         let mut value = Document::start("cm-build", "ada", false).as_value();

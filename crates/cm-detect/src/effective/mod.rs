@@ -21,7 +21,6 @@ use cm_project::{EffectiveHost, Project};
 use files::Asking;
 use futures_util::future::join_all;
 use known::Known;
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the hosts that answered say.
@@ -75,15 +74,19 @@ impl Effective {
     }
 
     /// For the document: what later programs need, by host. `drift` is what the plan found.
-    pub fn facts(&self, project: &Project, drift: &BTreeMap<(String, String), BTreeSet<String>>) -> Value {
+    pub fn facts(
+        &self,
+        project: &Project,
+        drift: &BTreeMap<(String, String), BTreeSet<String>>,
+    ) -> BTreeMap<String, EffectiveHost> {
         let fact = |(host, known): (&String, &Known)| {
             let mut fact: EffectiveHost = known.fact.clone();
             fact.services.retain(|service, _| project.host_of(service).is_none_or(|of| of.name == *host));
             let own = drift.iter().filter(|((of, _), _)| of == host);
             fact.drift = own.map(|((_, service), keys)| (service.clone(), keys.clone())).collect();
-            (host.clone(), serde_json::to_value(fact).unwrap_or_default())
+            (host.clone(), fact)
         };
-        self.hosts.iter().map(fact).collect::<serde_json::Map<_, _>>().into()
+        self.hosts.iter().map(fact).collect()
     }
 }
 

@@ -1,9 +1,9 @@
-//! The document `cm.deployment/1` and the deploy event, as types. Programs keep the document as
+//! The document `cm.deployment/1` as types. Programs keep the document as
 //! JSON, so that unknown fields survive; these types exist to describe it, and what
 //! programs write is held against them by tests.
 
 use cm_core::facts::Facts;
-use cm_core::{RunError, Service, Stage, Step};
+use cm_core::{RunError, Service, Stage};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -68,90 +68,4 @@ pub struct Undo {
     pub to: Option<String>,
     /// By service: what was done, and the image it ran before.
     pub services: Option<Value>,
-}
-
-/// A finished deployment, as the ops API gets it: what a reader of a timeline wants.
-#[derive(JsonSchema, Serialize)]
-#[schemars(title = "cm.deploy-event/1")]
-pub struct Event {
-    /// `cm.deploy-event/1`.
-    #[schemars(regex(pattern = r"^cm\.deploy-event/1(\..*)?$"))]
-    pub schema: String,
-    /// The run's id.
-    pub id: String,
-    /// The project's name.
-    pub project: Option<String>,
-    /// The branch.
-    pub branch: Option<String>,
-    /// The full commit id.
-    pub commit: Option<String>,
-    /// How it ended.
-    pub status: Outcome,
-    /// Who deployed.
-    pub actor: String,
-    /// When it began, RFC 3339 in UTC.
-    pub started_at: String,
-    /// When it was recorded, RFC 3339 in UTC.
-    pub finished_at: String,
-    /// How long it took, in seconds.
-    pub duration_s: u64,
-    /// The services that were planned to change.
-    pub services: Vec<EventService>,
-    /// What each program did.
-    pub stages: Vec<EventStage>,
-    /// What failed first, if anything did.
-    pub error: Option<EventError>,
-    /// The backup's file, if there is one.
-    pub backup: Option<String>,
-}
-
-/// How a deployment ended.
-#[derive(JsonSchema, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// It worked.
-    Succeeded,
-    /// It failed.
-    Failed,
-    /// It failed, and what ran before runs again.
-    RolledBack,
-    /// It was cut off and nobody went on with it.
-    Abandoned,
-}
-
-/// A service in an event.
-#[derive(JsonSchema, Serialize)]
-pub struct EventService {
-    /// Its name.
-    pub name: String,
-    /// Its host.
-    pub host: String,
-    /// What was planned.
-    pub action: cm_core::Action,
-}
-
-/// A stage in an event.
-#[derive(JsonSchema, Serialize)]
-pub struct EventStage {
-    /// The program.
-    pub tool: String,
-    /// Which step of the deployment it was.
-    pub step: Option<Step>,
-    /// How it ended.
-    pub status: String,
-    /// How long it took, in milliseconds.
-    pub duration_ms: u64,
-    /// One line for people.
-    pub summary: String,
-}
-
-/// The failure in an event.
-#[derive(JsonSchema, Serialize)]
-pub struct EventError {
-    /// The program that failed.
-    pub stage: String,
-    /// Its code.
-    pub code: String,
-    /// Its message.
-    pub message: String,
 }

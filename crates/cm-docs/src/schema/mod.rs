@@ -2,7 +2,6 @@
 //! `cm.toml`, the record of a ledger, the deploy event. Editors complete `cm.toml` with
 //! one of them, and tests hold everything that programs write against them.
 
-#[expect(dead_code, reason = "types that describe and are never made")]
 mod document;
 
 use crate::Files;
@@ -19,7 +18,7 @@ const TIME: &str = r"^\s*([0-9]+(ms|s|m|h))+\s*$";
 pub fn all() -> Vec<(String, Value)> {
     let mut all = vec![
         ("cm.deployment-1".to_owned(), document()),
-        ("cm.deploy-event-1".to_owned(), of::<document::Event>()),
+        ("cm.deploy-event-1".to_owned(), of::<cm_core::Event>()),
         ("cm.release-1".to_owned(), of::<cm_ledger::Record>()),
         ("cm.toml".to_owned(), configuration()),
     ];

@@ -1,5 +1,6 @@
 //! What `cm-backup` says: the backup, or why there is none.
 
+use super::nullable;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -8,29 +9,50 @@ use serde::{Deserialize, Serialize};
 #[serde(default)]
 pub struct BackupFacts {
     /// Whether there is a backup that was read back whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub verified: Option<bool>,
     /// Why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Its path.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
     /// The host it is on, null for this machine.
-    pub host: Option<String>,
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
+    pub host: Option<Option<String>>,
     /// The path of what proves it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub manifest: Option<String>,
     /// SHA-256 of the file, in hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
     /// The length of the file, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
     /// The database.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
     /// How many collections and views are in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub namespaces: Option<u64>,
     /// How many documents.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub documents: Option<u64>,
     /// How long it took, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
+    /// Whether all of it is from one moment: `none`, `snapshot` or `transaction`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consistency: Option<String>,
+    /// Whether only a part of the database was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partial: Option<bool>,
     /// What people should look at.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub warnings: Option<Vec<String>>,
+    /// The files of older backups that were removed afterwards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub removed: Option<Vec<String>>,
 }
 
 impl super::Part for BackupFacts {

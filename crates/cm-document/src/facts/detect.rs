@@ -1,8 +1,9 @@
 //! What `cm-detect` found out: what is deployed, and what it was compared with.
 
+use super::{EffectiveHost, known_if_readable, known_list, known_word};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is deployed, and what it was compared with.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -15,15 +16,16 @@ pub struct DetectFacts {
     /// Whether a person named the branch, which then need not be checked out.
     pub branch_named: Option<bool>,
     /// By host and service the commit that runs, null where nothing is known to; with --base only `all`.
-    pub bases: Option<Value>,
+    #[serde(deserialize_with = "known_word")]
+    pub bases: Option<BTreeMap<String, Bases>>,
     /// Whether everything is rebuilt.
     pub full: Option<bool>,
     /// The services that flags named, null for all.
-    pub selected: Option<Vec<String>>,
+    pub selected: Option<BTreeSet<String>>,
     /// Services that changed and were not asked for.
     pub not_selected: Option<Vec<String>>,
-    /// Services that changed and whose images cannot be built.
-    pub broken: Option<Vec<String>>,
+    /// The hosts that flags named, null for all.
+    pub selected_hosts: Option<BTreeSet<String>>,
     /// How many files differ.
     pub changed_files: Option<u64>,
     /// Changed files that no service depends on, at most 500 of them.
@@ -32,16 +34,30 @@ pub struct DetectFacts {
     pub unmapped_count: Option<u64>,
     /// Changed files that the servers keep their own version of.
     pub protected: Option<Vec<String>>,
+    /// Services that changed and whose images cannot be built.
+    pub broken: Option<Vec<String>>,
     /// Services that are gone from the compose file.
     pub removed: Option<Vec<String>>,
+    /// By host what its own Compose says of the project, where it was asked. Later programs go by it.
+    #[serde(deserialize_with = "known_if_readable")]
+    pub effective: Option<BTreeMap<String, EffectiveHost>>,
     /// How many commits the remote branch does not have yet, if it is known.
     pub unpushed: Option<u64>,
     /// Uncommitted files, which are not deployed.
     pub dirty: Option<Dirty>,
-    /// By host what its own Compose says of the project, where it was asked. Later programs go by it.
-    pub effective: Option<Value>,
     /// What came since the oldest of the bases, newest first, at most 50 commits of it.
+    #[serde(deserialize_with = "known_list")]
     pub commits: Option<Vec<Commit>>,
+}
+
+/// The commit of what runs: of the services of a host, or with --base of all.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Bases {
+    /// Of all.
+    All(Option<String>),
+    /// By service.
+    Services(BTreeMap<String, Option<String>>),
 }
 
 /// A commit that is deployed.
@@ -62,8 +78,8 @@ pub struct Commit {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Dirty {
-    /// How many.
-    pub count: u64,
+    /// How many; null where nobody could look.
+    pub count: Option<u64>,
     /// The first of them.
     pub files: Vec<String>,
     /// The services they would have changed.

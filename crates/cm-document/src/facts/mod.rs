@@ -7,6 +7,7 @@
 mod backup;
 mod build;
 mod detect;
+mod effective;
 mod health;
 mod lock;
 mod record;
@@ -16,14 +17,15 @@ mod verify;
 
 pub use backup::BackupFacts;
 pub use build::{Basis, BuildFacts, BuildPlan, BuiltHost, BuiltService, JobRun, Protected, ServiceCanary};
-pub use detect::{Commit, DetectFacts, Dirty};
+pub use detect::{Bases, Commit, DetectFacts, Dirty};
+pub use effective::{EffectiveHost, EffectiveService, External};
 pub use health::{
     Finding, HealthFacts, HealthState, Moment, Neighbour, Preflight, PreflightHost, Room, ServiceVerdict, Unhealthy,
     Weight,
 };
 pub use lock::LockFacts;
-pub use record::RecordFacts;
-pub use rollback::{RollbackFacts, RolledBackHost};
+pub use record::{RecordFacts, RecordedEvent};
+pub use rollback::{RollbackFacts, RolledBackHost, RunsNow};
 pub use state::ServiceState;
 pub use verify::{
     Baseline, CanaryReport, CanaryVerdict, CheckResult, CheckVerdict, Samples, Side, Traffic, VerifyFacts, WouldAsk,
@@ -129,6 +131,13 @@ fn known<'de, D: Deserializer<'de>, T: DeserializeOwned + JsonSchema>(
     let ours = map.into_iter().filter(|(_, value)| !foreign(value));
     let read = |(key, value)| T::deserialize(value).map(|value| (key, value)).map_err(Error::custom);
     ours.map(read).collect::<Result<_, _>>().map(Some)
+}
+
+/// The same, where others do without it: a map that cannot be read is as good as left out.
+fn known_if_readable<'de, D: Deserializer<'de>, T: DeserializeOwned + JsonSchema>(
+    deserializer: D,
+) -> Result<Option<BTreeMap<String, T>>, D::Error> {
+    Ok(known(Value::deserialize(deserializer)?).unwrap_or_default())
 }
 
 /// The same of a list.

@@ -1,17 +1,30 @@
 //! What `cm-record` wrote down, and whom it told.
 
+use super::known_word;
+use crate::Event;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// What was recorded.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default)]
 pub struct RecordFacts {
     /// The hosts whose ledger has the outcome.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub hosts: Option<Vec<String>>,
-    /// `delivered`, `waits`, `rejected`, `lost` or `not configured`; in a dry run the event itself.
-    pub event: Option<Value>,
+    /// What became of the deploy event.
+    #[serde(deserialize_with = "known_word", skip_serializing_if = "Option::is_none")]
+    pub event: Option<RecordedEvent>,
+}
+
+/// The deploy event of a run.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum RecordedEvent {
+    /// `delivered`, `waits`, `rejected`, `lost` or `not configured`.
+    Sent(String),
+    /// In a dry run: what would be sent.
+    ToSend(Box<Event>),
 }
 
 impl super::Part for RecordFacts {

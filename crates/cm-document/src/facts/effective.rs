@@ -1,8 +1,6 @@
-//! What a host's own Compose says of the project: decided once a run by cm-detect, carried in the
-//! document, and used by every later program in the place of deriving it again. No value of an
-//! environment is in it.
+//! What a host's own Compose says of the project: asked once a run by cm-detect, and used by every
+//! later program in the place of deriving it again. No value of an environment is in it.
 
-use cm_core::Document;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,17 +55,4 @@ pub struct External {
     pub volumes: BTreeSet<String>,
     /// The files of configs and secrets.
     pub files: BTreeSet<String>,
-}
-
-impl EffectiveHost {
-    /// What the document of a run knows, by host, of the commit that is deployed.
-    pub(crate) fn known(doc: &Document) -> BTreeMap<String, Self> {
-        let hosts = doc.facts("detect").and_then(|facts| facts.get("effective")).and_then(|hosts| hosts.as_object());
-        let read = hosts.into_iter().flatten().filter_map(|(host, fact)| {
-            let fact: EffectiveHost = serde_json::from_value(fact.clone()).ok()?;
-            let counts = Some(fact.commit.as_str()) == doc.commit() && !fact.project.is_empty();
-            counts.then(|| (host.clone(), fact))
-        });
-        read.collect()
-    }
 }
