@@ -72,24 +72,15 @@ impl Progress {
     /// Tells people how far it is for as long as it is waited for; never ends.
     pub async fn report<T>(&self, log: &Log, goal: Goal<'_>) -> T {
         let clock = Instant::now();
-        let _line = Line(log);
+        let shown = log.is_live().then(|| log.task(goal.what));
         loop {
             tokio::time::sleep(if log.is_live() { DRAW_INTERVAL } else { REPORT_INTERVAL }).await;
             let reached = self.reached(clock);
-            match log.is_live() {
-                true => log.status(&goal.line(reached, log.width())),
-                false => log.info(goal.message(reached)),
+            match &shown {
+                Some(task) => task.note(&goal.line(reached, usize::MAX)),
+                None => log.info(goal.message(reached)),
             }
         }
-    }
-}
-
-/// The line on the terminal, which goes when nobody waits any more.
-struct Line<'a>(&'a Log);
-
-impl Drop for Line<'_> {
-    fn drop(&mut self) {
-        self.0.end_status();
     }
 }
 
@@ -127,10 +118,11 @@ impl Goal<'_> {
             Some(cm_core::plural(reached.documents, "document")),
             Some(format!("{}/s", text::bytes(speed as u64))),
         ];
-        let mut line = self.what.to_owned();
+        let mut line = String::new();
         for part in parts.into_iter().flatten() {
-            if line.len() + 2 + part.len() <= width {
-                line.push_str("  ");
+            let between = if line.is_empty() { "" } else { "  " };
+            if line.len() + between.len() + part.len() <= width {
+                line.push_str(between);
                 line.push_str(&part);
             }
         }
@@ -160,25 +152,21 @@ mod tests {
 
     #[test]
     fn a_line_fits_its_terminal() {
-        let line = GOAL.line(reached(460_000_000, 4), 119);
-        let whole =
-            "backup  [#########-----------]  46 %  460 MB  4.7 s left  2/7 collections  1234567 documents  115 MB/s";
+        let line = GOAL.line(reached(460_000_000, 4), 111);
+        let whole = "[#########-----------]  46 %  460 MB  4.7 s left  2/7 collections  1234567 documents  115 MB/s";
         assert_eq!(line, whole);
-        let line = GOAL.line(reached(460_000_000, 4), 79);
-        assert_eq!(line, "backup  [#########-----------]  46 %  460 MB  4.7 s left  2/7 collections");
+        let line = GOAL.line(reached(460_000_000, 4), 71);
+        assert_eq!(line, "[#########-----------]  46 %  460 MB  4.7 s left  2/7 collections");
         assert!(GOAL.line(reached(460_000_000, 4), 10).len() <= 10);
     }
 
     #[test]
     fn what_is_not_known_is_not_said() {
         let unknown = Goal { bytes: None, ..GOAL };
-        assert_eq!(
-            unknown.line(reached(5_000_000, 1), 60),
-            "backup  5.0 MB  2/7 collections  1234567 documents  5.0 MB/s"
-        );
+        assert_eq!(unknown.line(reached(5_000_000, 1), 60), "5.0 MB  2/7 collections  1234567 documents  5.0 MB/s");
         assert!(!GOAL.message(reached(0, 9)).contains("left"));
         let unknown = Goal { bytes: None, collections: 0, ..GOAL };
-        assert_eq!(unknown.line(reached(5_000_000, 1), 60), "backup  5.0 MB  1234567 documents  5.0 MB/s");
+        assert_eq!(unknown.line(reached(5_000_000, 1), 60), "5.0 MB  1234567 documents  5.0 MB/s");
         assert_eq!(unknown.message(reached(5_000_000, 1)), "backup: 5.0 MB, 1234567 documents");
         // More than was thought: no time is left, and no more than all is done.
         assert!(GOAL.line(reached(2_000_000_000, 9), 79).contains("100 %  2.0 GB  2/7"));

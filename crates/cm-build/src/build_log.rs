@@ -19,6 +19,8 @@ pub struct BuildLog {
     /// Which service a step belongs to.
     steps: BTreeMap<String, String>,
     failed: Option<String>,
+    /// The steps that run, with their titles, in the order they began.
+    running: Vec<(String, String)>,
 }
 
 struct Lines {
@@ -37,7 +39,7 @@ impl BuildLog {
             (service.clone(), Lines { path, file, tail: VecDeque::new() })
         };
         let services = services.iter().map(lines).collect();
-        BuildLog { host: host.to_owned(), services, steps: BTreeMap::new(), failed: None }
+        BuildLog { host: host.to_owned(), services, steps: BTreeMap::new(), failed: None, running: Vec::new() }
     }
 
     /// Takes one line. What belongs to no service in particular goes to all.
@@ -62,9 +64,32 @@ impl BuildLog {
         } else if let Some(name) = &named {
             self.failed.get_or_insert_with(|| name.clone());
         }
+        if let Some((step, rest)) = step {
+            self.follow(step, rest);
+        }
         let owner = step.and_then(|(step, _)| self.steps.get(step)).cloned().or(named);
         for (_, lines) in self.services.iter_mut().filter(|(name, _)| owner.as_ref().is_none_or(|own| own == *name)) {
             lines.add(&text);
+        }
+    }
+
+    /// What the build is at, such as `[web 4/9] RUN npm ci`: the step that began last and runs. A
+    /// service that is built alone is not named.
+    pub fn now(&self) -> String {
+        let title = self.running.last().map_or("", |(_, title)| title);
+        let mut names = self.services.keys();
+        let alone = names.next().filter(|_| names.next().is_none());
+        let without = alone.and_then(|name| title.strip_prefix(&format!("[{name} ")));
+        without.map_or_else(|| title.to_owned(), |rest| format!("[{rest}"))
+    }
+
+    fn follow(&mut self, step: &str, rest: &str) {
+        let known = self.running.iter().position(|(number, _)| number == step);
+        let ended = ["DONE", "CACHED", "ERROR", "CANCELED"].iter().any(|word| rest.starts_with(word));
+        match known {
+            Some(at) if ended => drop(self.running.remove(at)),
+            None if rest.starts_with('[') => self.running.push((step.to_owned(), rest.to_owned())),
+            _ => {}
         }
     }
 
@@ -138,6 +163,32 @@ target api: failed to solve: process \"/bin/sh -c make\" did not complete succes
         assert_eq!(failure.message, "on here: the image of api could not be built");
         assert!(failure.causes[0].contains("cc: no such file") && !failure.causes[0].contains("[web"), "{failure}");
         assert!(failure.hint.expect("hint").contains("build-here-api.log"));
+    }
+
+    #[test]
+    fn what_the_build_is_at_is_the_step_that_began_last() {
+        let dir = tempfile::tempdir().expect("dir");
+        let mut log = BuildLog::new(dir.path(), "one", &["web".to_owned(), "api".to_owned()]);
+        let seen: Vec<_> = SAID
+            .lines()
+            .take(7)
+            .map(|line| {
+                log.line(line);
+                log.now()
+            })
+            .collect();
+        let definition = "[web internal] load build definition from Dockerfile";
+        assert_eq!(
+            seen[1..],
+            [
+                definition,
+                "[api 2/3] RUN make",
+                "[web 2/2] COPY . .",
+                "[web 2/2] COPY . .",
+                "[api 2/3] RUN make",
+                definition
+            ]
+        );
     }
 
     #[test]

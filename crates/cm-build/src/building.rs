@@ -7,7 +7,7 @@ use crate::observed::{Observed, room_left};
 use crate::room;
 use crate::stopped::{Reached, Stopped};
 use cm_checkout::is_unmoved;
-use cm_core::{Action, Exit, Failure, Journal, Log, Result, Stop, interruption};
+use cm_core::{Action, Exit, Failure, Journal, Log, Result, Stop, interruption, plural};
 use cm_engine::{BuildOptions, Compose, Config};
 use cm_host::{Begun, Fenced};
 use cm_lease::Guard;
@@ -112,9 +112,12 @@ impl<'a> Observed<'a> {
         let options = BuildOptions { revision: release.commit(), state: &state, no_cache: self.site.full };
         let mut said = BuildLog::new(Journal::of(release.id()).dir(), host, &services);
         let fenced = guard.fenced(self.site.host)?;
+        let names = if services.len() > 2 { plural(services.len() as u64, "service") } else { services.join(", ") };
+        let task = log.task(&format!("{host}: {names}"));
         let building = compose.build(&fenced, &parts.config, &services, &options, |line| {
             log.debug(line);
             said.line(line);
+            task.note(&said.now());
         });
         let built = tokio::select! {
             built = building => built,

@@ -7,6 +7,8 @@ use cm_engine::Container;
 use cm_host::{Forward, Host};
 use cm_http::{Client, Request};
 use cm_project::Canary;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
@@ -19,6 +21,7 @@ const AT_ONCE: usize = 16;
 pub struct Target {
     client: Client,
     request: Request,
+    asked: Arc<AtomicU64>,
 }
 
 impl Target {
@@ -29,7 +32,7 @@ impl Target {
     pub fn public(canary: &Canary, limit: Duration) -> Result<Option<Target>> {
         let Some(template) = &canary.url else { return Ok(None) };
         let request = Request { url: template.expand()?, headers: secrets(&canary.header_env)?, ..Request::default() };
-        Ok(Some(Target { client: Client::new(limit)?, request }))
+        Ok(Some(Target { client: Client::new(limit)?, request, asked: Arc::default() }))
     }
 
     /// A container on a host, whatever stands before it: the new one alongside the old one,
@@ -52,11 +55,17 @@ impl Target {
                 .cause(why)
         })?;
         let request = Request { url: url.to_owned(), headers, ..Request::default() };
-        Ok((Target { client, request }, tunnel))
+        Ok((Target { client, request, asked: Arc::default() }, tunnel))
     }
 
     /// One request.
     pub async fn ask(self) -> Sample {
+        let sample = self.answer().await;
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        sample
+    }
+
+    async fn answer(&self) -> Sample {
         match self.client.send(&self.request, Exit::VerifyUnknown).await {
             Ok(answer) if answer.status == 429 => Sample::TurnedAway,
             Ok(answer) if answer.status >= 400 => Sample::Failed(format!("answered {}", answer.status)),
@@ -85,6 +94,11 @@ impl Target {
                 None => return,
             }
         }
+    }
+
+    /// How many requests have come to their end.
+    pub fn asked(&self) -> &Arc<AtomicU64> {
+        &self.asked
     }
 
     /// The URL that is asked.

@@ -7,6 +7,7 @@ use crate::command_line::{COMPLETE, command, introduction, is_first_contact, par
 use crate::done::Done;
 use crate::input::{self, Input};
 use crate::journal::Journal;
+use crate::live::Task;
 use crate::log::Log;
 use crate::output::{Io, write_stdout};
 use crate::redact::redact;
@@ -16,7 +17,7 @@ use crate::{Document, Exit, Failure, Result, Stage, StageStatus, Status, Step, a
 use std::future::Future;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 
 /// Runs a program: `main` is a call of this.
@@ -104,9 +105,19 @@ async fn filter<T: Tool>(args: T::Args, log: &Log, signals: &mut Signals) -> Exi
     let known = refusal::<T>(&run, interrupted).or_else(|| passing_on(&run, clock.step));
     let result = match known.or_else(|| run.doc.check_room(clock.step).err().map(Err)) {
         Some(known) => known,
-        None => work::<T>(args, &mut run, signals).await,
+        None => {
+            let _folded = log.group(clock.step.as_str());
+            let _shown = Task::of_step(log, clock.step, last_time(&run, clock.step));
+            work::<T>(args, &mut run, signals).await
+        }
     };
     finish(run, clock, result)
+}
+
+/// How long the step took the last time, if a person wants to know.
+fn last_time(run: &Run, step: Step) -> Option<Duration> {
+    let before = run.log.is_live().then(|| Journal::run_before(&run.doc, step)).flatten()?;
+    before.done(step).map(|stage| Duration::from_millis(stage.duration_ms))
 }
 
 /// Why the program does not act on this document, if it does not.

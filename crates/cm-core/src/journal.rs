@@ -15,6 +15,9 @@ use std::path::{Path, PathBuf};
 /// The changes that can be taken back, one a line.
 const UNDO_FILE: &str = "undo.jsonl";
 
+/// How many earlier runs are asked how long a step takes.
+const RUNS_LOOKED_AT: usize = 5;
+
 /// There once a rollback of the run has begun.
 const GOING_BACK_FILE: &str = "rolling-back";
 
@@ -36,6 +39,15 @@ impl Journal {
         let mut ids: Vec<_> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
         ids.sort();
         ids
+    }
+
+    /// The newest document of the last run before `doc`'s of the same project that this machine
+    /// knows of and that got as far as `step`.
+    pub fn run_before(doc: &Document, step: Step) -> Option<Document> {
+        let project = doc.project()?;
+        let earlier = Journal::runs().into_iter().rev().filter(|id| id.as_str() < doc.run_id()).take(RUNS_LOOKED_AT);
+        let mut documents = earlier.filter_map(|id| Journal::of(&id).newest(doc.tool()).ok());
+        documents.find(|other| other.project() == Some(project) && other.done(step).is_some())
     }
 
     /// The journal of the run that a person named.

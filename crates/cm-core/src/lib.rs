@@ -9,6 +9,7 @@ mod done;
 mod filter;
 mod input;
 mod journal;
+mod live;
 mod log;
 mod output;
 mod redact;
@@ -27,11 +28,12 @@ pub use command_line::{COMPLETE, command, introduction};
 pub use done::Done;
 pub use filter::{interruption, main};
 pub use journal::{Journal, private_dir, runtime_dir, state_dir, write_whole};
+pub use live::Task;
 pub use log::{Format, Level, Log, clean};
 pub use output::Io;
 pub use redact::{add_secret, hide, redact};
 pub use signal::{Signals, Stop, is_ignored};
-pub use table::table;
+pub use table::{Column, table};
 pub use tool::{Accepts, Run, Tool};
 
 /// Who deploys: `$CM_ACTOR`, else `USER@HOSTNAME`.

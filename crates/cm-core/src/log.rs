@@ -2,16 +2,10 @@
 //! JSON object per line for machines. stdout is never touched here, and a closed
 //! stderr is no reason to stop a deployment.
 
+use crate::live::{self, Task, Watcher};
 use crate::redact::redact;
 use serde_json::json;
 use std::io::{IsTerminal, Write};
-use std::sync::{Mutex, PoisonError};
-
-/// The line at the foot of the terminal that is rewritten in place; empty for none.
-static STATUS: Mutex<String> = Mutex::new(String::new());
-
-/// Takes what is in the terminal's last line away.
-const CLEAR: &str = "\r\u{1b}[K";
 
 /// How messages are written.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
@@ -70,7 +64,16 @@ pub struct Log {
     format: Format,
     least: Level,
     color: bool,
-    live: bool,
+    pub(crate) watcher: Watcher,
+}
+
+/// A part of the log of a GitHub job that is folded.
+pub(crate) struct Group(Log);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.0.emit("::endgroup::\n");
+    }
 }
 
 impl Log {
@@ -79,8 +82,34 @@ impl Log {
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let terminal = std::io::stderr().is_terminal() && !dumb;
-        let live = terminal && format == Format::Text && least <= Level::Info;
-        Log { tool, format, least, color: terminal && !no_color, live }
+        let in_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false");
+        let watcher = match format {
+            _ if least > Level::Info => Watcher::Nobody,
+            Format::Json => Watcher::Program,
+            Format::Text if in_ci => Watcher::Ci,
+            Format::Text if terminal && !no_color => Watcher::Person,
+            Format::Text => Watcher::Nobody,
+        };
+        Log { tool, format, least, color: terminal && !no_color, watcher }
+    }
+
+    pub(crate) fn watcher(&self) -> Watcher {
+        self.watcher
+    }
+
+    /// Something that takes a while, such as `on platform: building web`: people see it, with the
+    /// time that it has taken, until the answer is dropped.
+    #[must_use]
+    pub fn task(&self, what: &str) -> Task {
+        Task::new(self, what)
+    }
+
+    /// Folds what is said until the answer is dropped, in the log of a GitHub job.
+    pub(crate) fn group(&self, title: &str) -> Option<Group> {
+        let on_github = std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
+        let group = (on_github && self.watcher == Watcher::Ci).then(|| Group(self.clone()))?;
+        self.emit(&format!("::group::{title}\n"));
+        Some(group)
     }
 
     /// Detail that only `--verbose` shows.
@@ -129,41 +158,26 @@ impl Log {
         self.write(Level::Fail, &text);
     }
 
-    /// Whether [`Log::status`] shows anything: on a terminal that can move its cursor.
+    /// Whether a person watches: at a terminal that can move its cursor.
     pub fn is_live(&self) -> bool {
-        self.live
+        self.watcher == Watcher::Person
     }
 
-    /// How wide a line of [`Log::status`] may be, in columns.
-    pub fn width(&self) -> usize {
-        let columns = rustix::termios::tcgetwinsize(std::io::stderr()).map_or(0, |size| usize::from(size.ws_col));
-        // Some terminals do not know how wide they are; the last column may wrap.
-        (if columns == 0 { 80 } else { columns }) - 1
-    }
-
-    /// Shows how far something is in the terminal's last line, until the next call or
-    /// [`Log::end_status`]. Messages come above it.
-    pub fn status(&self, line: &str) {
-        if !self.live {
-            return;
+    /// Says how far a task is, to a program.
+    pub(crate) fn event(&self, facts: &serde_json::Value) {
+        let mut event = json!({"time": crate::time::now(), "level": "progress", "tool": self.tool});
+        for (key, value) in facts.as_object().into_iter().flatten() {
+            event[key] = value.clone();
         }
-        let line: String = redact(&clean(line)).chars().take(self.width()).collect();
-        let mut status = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
-        let _closed = std::io::stderr().lock().write_all(format!("{CLEAR}{line}").as_bytes());
-        *status = line;
-    }
-
-    /// Takes the line of [`Log::status`] away.
-    pub fn end_status(&self) {
-        let status = std::mem::take(&mut *STATUS.lock().unwrap_or_else(PoisonError::into_inner));
-        if !status.is_empty() {
-            let _closed = std::io::stderr().lock().write_all(CLEAR.as_bytes());
-        }
+        self.emit(&format!("{event}\n"));
     }
 
     fn write(&self, level: Level, message: &str) {
         if level < self.least {
             return;
+        }
+        if level == Level::Info {
+            live::heard(message);
         }
         let line = match self.format {
             Format::Text => self.text_line(level, message),
@@ -198,10 +212,11 @@ impl Log {
 
     /// One write per event, so that the lines of a pipe's programs do not mix.
     fn emit(&self, line: &str) {
-        let status = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
         let line = redact(line);
-        let whole = if status.is_empty() { line } else { format!("{CLEAR}{line}{status}").into() };
-        let _closed = std::io::stderr().lock().write_all(whole.as_bytes());
+        if self.is_live() {
+            return live::above(&line);
+        }
+        let _closed = std::io::stderr().lock().write_all(line.as_bytes());
     }
 }
 

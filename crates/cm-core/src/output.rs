@@ -2,6 +2,7 @@
 
 use crate::log::Log;
 use crate::redact::redact;
+use crate::table::{fitted, table};
 use crate::{Exit, Failure, Result};
 use serde_json::Value;
 use std::io::{IsTerminal, Write};
@@ -21,6 +22,24 @@ impl Io {
     /// [`Exit::Undelivered`] if stdout is closed.
     pub fn print(&self, text: &str) -> Result<()> {
         write_stdout(&redact(&format!("{}\n", crate::clean(text))))
+    }
+
+    /// Writes a table to stdout, as wide as the terminal at most unless `wide`; the first row has the
+    /// names of its columns.
+    ///
+    /// # Errors
+    /// As [`Io::print`].
+    pub fn print_table<const N: usize>(
+        &self,
+        rows: &[[String; N]],
+        columns: [crate::Column; N],
+        wide: bool,
+    ) -> Result<()> {
+        let terminal = rustix::termios::tcgetwinsize(std::io::stdout()).ok().filter(|size| size.ws_col > 0 && !wide);
+        self.print(&match terminal {
+            Some(size) => fitted(rows, columns, size.ws_col.into()),
+            None => table(rows),
+        })
     }
 
     /// Writes JSON to stdout: one line, or indented on a terminal.

@@ -1,25 +1,134 @@
-//! Tables on stdout, for people.
+//! Tables on stdout, for people. On a terminal a table fits the width that there is: IDs are
+//! shortened as far as they stay unique, what may be cut is cut with `…`, and what has no room even
+//! so is left out, the last column first. `--wide`, a pipe and JSON have everything.
+
+use std::collections::BTreeSet;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// What a column gives up where there is no room.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Column {
+    /// Nothing: it is what people look for.
+    Whole,
+    /// The end of IDs that are unique without it.
+    Id,
+    /// Its end.
+    Cut,
+}
+
+/// The least that a column is cut to, and an ID is shortened to.
+const LEAST: usize = 8;
+
+/// Between two columns.
+const GAP: usize = 2;
 
 /// Columns as wide as their widest cell; the last one has no trailing blanks.
 pub fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    text(&cleaned(rows), N)
+}
+
+/// [`table`] in `width` columns; the first row has the names of its columns.
+pub(crate) fn fitted<const N: usize>(rows: &[[String; N]], columns: [Column; N], width: usize) -> String {
+    let mut rows = cleaned(rows);
+    let fits = |rows: &[[String; N]], count: usize| total(&widths(rows)[..count]) <= width;
+    if !fits(&rows, N) {
+        for at in (0..N).filter(|at| columns[*at] == Column::Id) {
+            shorten(&mut rows, at);
+        }
+    }
+    while !fits(&rows, N) {
+        let widths = widths(&rows);
+        let cuttable = (0..N).filter(|at| columns[*at] == Column::Cut && widths[*at] > LEAST);
+        let Some(widest) = cuttable.max_by_key(|at| widths[*at]) else { break };
+        let room = widths[widest] - 1;
+        rows.iter_mut().for_each(|row| row[widest] = cut(&row[widest], room));
+    }
+    let count = (1..=N).rev().find(|count| fits(&rows, *count)).unwrap_or(1);
+    text(&rows, count)
+}
+
+/// `text` in `width` columns of a terminal, with a sign where something is missing.
+pub(crate) fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut columns = 0;
+    let fits = |c: &char| {
+        columns += c.width().unwrap_or_default();
+        columns < width
+    };
+    let kept: String = text.trim_end_matches('…').chars().take_while(fits).collect();
+    if width == 0 { String::new() } else { format!("{kept}…") }
+}
+
+fn cleaned<const N: usize>(rows: &[[String; N]]) -> Vec<[String; N]> {
     let one_line = |cell: &String| crate::clean(cell).replace(['\n', '\t'], " ");
-    let rows: Vec<[String; N]> = rows.iter().map(|row| row.each_ref().map(one_line)).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; N] = std::array::from_fn(width);
+    rows.iter().map(|row| row.each_ref().map(one_line)).collect()
+}
+
+fn widths<const N: usize>(rows: &[[String; N]]) -> [usize; N] {
+    std::array::from_fn(|column| rows.iter().map(|row| row[column].width()).max().unwrap_or(0))
+}
+
+fn total(widths: &[usize]) -> usize {
+    widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1)
+}
+
+fn text<const N: usize>(rows: &[[String; N]], count: usize) -> String {
+    let widths = widths(rows);
+    let cell = |(cell, width): (&String, usize)| format!("{cell}{}", " ".repeat(width - cell.width()));
     let line = |row: &[String; N]| {
-        let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        cells.join("  ").trim_end().to_owned()
+        let cells: Vec<_> = row.iter().zip(widths).take(count).map(cell).collect();
+        cells.join(&" ".repeat(GAP)).trim_end().to_owned()
     };
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// Shortens the IDs of a column to what tells them apart.
+fn shorten<const N: usize>(rows: &mut [[String; N]], at: usize) {
+    let ids: BTreeSet<String> = rows.iter().skip(1).map(|row| row[at].clone()).collect();
+    let begin = |id: &String, length: usize| id.chars().take(length).collect::<String>();
+    let is_unique =
+        |length: &usize| ids.iter().map(|id| begin(id, *length)).collect::<BTreeSet<_>>().len() == ids.len();
+    let longest = ids.iter().map(|id| id.chars().count()).max().unwrap_or(0);
+    let length = (LEAST..longest).find(is_unique).unwrap_or(longest);
+    rows.iter_mut().skip(1).for_each(|row| row[at] = begin(&row[at], length));
+}
+
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    fn rows<const N: usize>(rows: &[[&str; N]]) -> Vec<[String; N]> {
+        rows.iter().map(|row| row.map(str::to_owned)).collect()
+    }
+
     #[test]
     fn columns_line_up_and_lines_do_not_trail() {
-        let lying = [["a\u{1b}[2J\nb", "c"]].map(|row| row.map(str::to_owned));
-        assert_eq!(super::table(&lying), "a[2J b  c");
-        let rows = [["a", "é", ""], ["long", "b", "c"]].map(|row| row.map(str::to_owned));
-        assert_eq!(super::table(&rows), "a     é\nlong  b  c");
+        assert_eq!(table(&rows(&[["a\u{1b}[2J\nb", "c"]])), "a[2J b  c");
+        assert_eq!(table(&rows(&[["a", "é", ""], ["long", "b", "c"]])), "a     é\nlong  b  c");
+        assert_eq!(table(&rows(&[["漢字", "x"], ["a", "y"]])), "漢字  x\na     y");
+    }
+
+    #[test]
+    fn a_table_fits_its_terminal_and_what_matters_stays_whole() {
+        let columns = [Column::Whole, Column::Id, Column::Whole, Column::Cut];
+        let rows = rows(&[
+            ["HOST", "RELEASE", "VERDICT", "SERVICES"],
+            ["platform", "01a226fb-8454-733b", "rolled_back", "dashboard,docs,backend-gateway"],
+            ["runners", "01a226fb-8454-733b", "verified", "runner-agent"],
+            ["platform", "01a226fc-1111-733b", "verified", "docs"],
+        ]);
+        assert_eq!(fitted(&rows, columns, 200), table(&rows), "there is room");
+        let fitting = "HOST      RELEASE   VERDICT      SERVICES\n\
+                       platform  01a226fb  rolled_back  dashboard,docs,b…\n\
+                       runners   01a226fb  verified     runner-agent\n\
+                       platform  01a226fc  verified     docs";
+        assert_eq!(fitted(&rows, columns, 51), fitting);
+        let narrow = fitted(&rows, columns, 35);
+        assert_eq!(narrow.lines().next(), Some("HOST      RELEASE   VERDICT"));
+        for width in 8..120 {
+            assert!(fitted(&rows, columns, width).lines().all(|line| line.width() <= width), "{width}");
+        }
     }
 }

@@ -8,8 +8,8 @@ use super::probe::{Answer, Prober};
 use super::verdict::{Outcome, State, Verdict};
 use super::wanted::{Settings, Wanted};
 use super::watch::{Reading, Watch};
-use cm_core::Log;
 use cm_core::time::{milliseconds, span};
+use cm_core::{Log, Task};
 use cm_engine::{Container, Health};
 use cm_host::Host;
 use std::collections::{BTreeMap, BTreeSet};
@@ -91,15 +91,18 @@ impl Guard {
 
     /// Stands until every service is decided: the verdicts, the host, and its containers as last seen.
     pub async fn stand(mut self) -> (Vec<Verdict>, String, Vec<Container>) {
+        let task = self.log.task(self.host.name());
         while self.is_open() {
             self.read().await;
             self.expire();
             self.look_into();
             self.report();
+            self.show(&task);
             if self.is_open() {
                 self.pause().await;
             }
         }
+        drop(task);
         let verdicts = self.verdicts().await;
         self.prober.close().await;
         (verdicts, self.host.name().to_owned(), self.containers)
@@ -207,6 +210,19 @@ impl Guard {
             self.shown_at = self.began.elapsed();
             self.remind();
         }
+    }
+
+    /// What is known now, for those who watch: what waits for longest comes first.
+    fn show(&self, task: &Task) {
+        let now = self.began.elapsed();
+        let mut phases: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for watch in self.watches.iter().filter(|watch| watch.is_open()) {
+            let waits = watch.waits_for().map(|cause| cause.message.clone());
+            phases.entry(waits.unwrap_or_else(|| watch.progress(now))).or_default().push(&watch.wanted.service);
+        }
+        let phases: Vec<_> =
+            phases.iter().map(|(phase, services)| format!("{}: {phase}", services.join(", "))).collect();
+        task.note(&phases.join("; "));
     }
 
     /// Why it takes so long.

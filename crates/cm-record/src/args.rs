@@ -31,6 +31,9 @@ pub enum Sub {
         /// Print JSON instead of a table
         #[arg(long)]
         json: bool,
+        /// Print everything, however narrow the terminal
+        #[arg(long)]
+        wide: bool,
         /// How many releases a host
         #[arg(long, short = 'n', default_value_t = 20)]
         last: usize,
@@ -61,6 +64,9 @@ pub enum Sub {
         /// Print JSON instead of a table
         #[arg(long)]
         json: bool,
+        /// Print everything, however narrow the terminal
+        #[arg(long)]
+        wide: bool,
     },
     /// Deployment frequency, lead time, change failure rate and time to restore
     Dora {
@@ -78,6 +84,9 @@ pub enum Sub {
         /// The file to write; `-` is stdout
         #[arg(long, value_name = "FILE")]
         html: PathBuf,
+        /// Write it again every second until the run has ended; a browser that shows it loads it again
+        #[arg(long)]
+        follow: bool,
     },
     /// Begin a deployment for a script: reconcile what interrupted runs left, resume the one that
     /// was the same, and print the run's ID, for CM_RUN_ID

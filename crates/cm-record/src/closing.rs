@@ -2,8 +2,9 @@
 //! recorded, the exit status of the whole, and the closing line that people look for.
 
 use crate::begin::this_run;
+use crate::summary;
 use cm_core::facts::{HealthFacts, HealthState};
-use cm_core::{Document, Exit, Failure, Io, Result, Status, Step, all_healthy};
+use cm_core::{Document, Exit, Failure, Io, Journal, Result, Stage, StageStatus, Status, Step, all_healthy};
 
 /// Prints the run's ID if one of its programs was killed, so that no document came to the end
 /// of the pipe, and the journal has something to go on from.
@@ -48,9 +49,38 @@ pub fn end(codes: &[u8], io: &Io) -> Result<Exit> {
         if let Some(line) = doc.as_ref().and_then(healthy) {
             io.log.success(line);
         }
+        if let Some(doc) = doc.filter(|_| io.log.is_live()) {
+            let last = Journal::run_before(&doc, Step::Build);
+            summary::lines(&doc, last.as_ref()).iter().for_each(|line| io.log.info(line));
+        }
         return Ok(Exit::Done);
     }
-    let failure = if status == Exit::RolledBack.code() {
+    let failure = because(doc.as_ref(), failure(status));
+    if failure.exit.code() == status {
+        return Err(failure);
+    }
+    // A signal's number is not one of ours, and is still what happened.
+    io.log.failure(&failure);
+    std::process::exit(status.into())
+}
+
+/// What the first failure was, so that nobody has to look for it further up.
+fn because(doc: Option<&Document>, failure: Failure) -> Failure {
+    let Some((doc, error)) = doc.and_then(|doc| Some((doc, doc.error()?))) else { return failure };
+    let step = error.step.map_or(String::new(), |step| format!("{step}: "));
+    let failure = failure.cause(format!("{step}{}", error.message));
+    let is_failed = |stage: &&Stage| stage.step == Some(Step::Rollback) && stage.status == StageStatus::Failed;
+    match (doc.stages().iter().rev().find(is_failed), error.hint) {
+        (Some(rollback), _) => failure
+            .cause(format!("rollback: {}", rollback.summary))
+            .hint("`cm-health --all` says what runs now; `cm-rollback --list` what there is to go back to"),
+        (None, Some(hint)) => failure.hint(hint),
+        (None, None) => failure,
+    }
+}
+
+fn failure(status: u8) -> Failure {
+    if status == Exit::RolledBack.code() {
         Failure::new(
             Exit::RolledBack,
             "deployment.rolled-back",
@@ -60,13 +90,7 @@ pub fn end(codes: &[u8], io: &Io) -> Result<Exit> {
         let message = format!("the deployment failed (exit status {status})");
         Failure::new(Exit::from_code(status.into()), "deployment.failed", message)
             .hint("the first [FAIL] above says what and where")
-    };
-    if failure.exit.code() == status {
-        return Err(failure);
     }
-    // A signal's number is not one of ours, and is still what happened.
-    io.log.failure(&failure);
-    std::process::exit(status.into())
 }
 
 /// How a rollback ended says most; then the first program that failed; then that one was refused.
@@ -92,7 +116,6 @@ fn healthy(doc: &Document) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cm_core::{Stage, StageStatus};
 
     fn recorded(status: Status) -> Document {
         let mut doc = Document::start("cm-record", "ada", false);
@@ -119,6 +142,22 @@ mod tests {
         }
         assert_eq!(status(&[0, 0, 137, 4, 0, 0], Some(&recorded(Status::Ok))), 0, "verified before it was killed");
         assert_eq!(status(&[0, 137, 4], Some(&Document::start("cm-build", "ada", false))), 137, "not recorded");
+    }
+
+    #[test]
+    fn the_cause_is_said_last() {
+        let mut doc = recorded(Status::Failed);
+        let unhealthy = Failure::new(Exit::Unhealthy, "health.unhealthy", "web on platform is unhealthy").hint("look");
+        doc.fail(Step::Health, &unhealthy);
+        let said = because(Some(&doc), failure(40));
+        assert_eq!(
+            (said.causes, said.hint.as_deref()),
+            (vec!["health: web on platform is unhealthy".to_owned()], Some("look"))
+        );
+        let summary = "cannot go back".to_owned();
+        doc.push_stage(&Stage { step: Some(Step::Rollback), status: StageStatus::Failed, summary, ..Stage::default() });
+        let said = because(Some(&doc), failure(61));
+        assert_eq!(said.causes[1], "rollback: cannot go back");
     }
 
     #[test]

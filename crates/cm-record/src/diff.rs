@@ -3,7 +3,7 @@
 
 use crate::history::{begin, local, read_all};
 use crate::show::{find, image_id};
-use cm_core::{Io, Result, table};
+use cm_core::{Column, Io, Result};
 use cm_ledger::{Ledger, Record, ServiceState};
 use cm_project::Project;
 use serde_json::{Value, json};
@@ -18,11 +18,13 @@ struct Change {
     states: [Option<ServiceState>; 2],
 }
 
+const COLUMNS: [Column; 6] = [Column::Whole, Column::Whole, Column::Id, Column::Id, Column::Cut, Column::Cut];
+
 /// Prints the services that differ between the releases `runs`.
 ///
 /// # Errors
 /// Those of [`find`], and of reading the ledgers.
-pub async fn diff(project: &Project, runs: [&str; 2], as_json: bool, io: &Io) -> Result<()> {
+pub async fn diff(project: &Project, runs: [&str; 2], as_json: bool, wide: bool, io: &Io) -> Result<()> {
     let ledgers = read_all(project, io).await?;
     let ids = [find(&ledgers, runs[0])?, find(&ledgers, runs[1])?];
     let changes = changes(&ledgers, &ids);
@@ -39,7 +41,7 @@ pub async fn diff(project: &Project, runs: [&str; 2], as_json: bool, io: &Io) ->
     }
     let mut rows = vec![["HOST", "SERVICE", "COMMIT", "THEN", "IMAGE", "THEN"].map(str::to_owned)];
     rows.extend(changes.iter().map(row));
-    io.print(&table(&rows))
+    io.print_table(&rows, COLUMNS, wide)
 }
 
 fn headline(record: &Record) -> String {

@@ -1,7 +1,7 @@
 //! What the ledgers say, for people and for scripts.
 
 use crate::abandoned;
-use cm_core::{Io, Result};
+use cm_core::{Column, Io, Result};
 use cm_host::{Target, connect_all};
 use cm_ledger::{Ledger, Record, Verdict};
 use cm_project::Project;
@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 ///
 /// # Errors
 /// [`cm_core::Exit::Unreachable`], or a ledger that cannot be read.
-pub async fn history(project: &Project, as_json: bool, last: usize, io: &Io) -> Result<()> {
+pub async fn history(project: &Project, as_json: bool, wide: bool, last: usize, io: &Io) -> Result<()> {
     let ledgers = read_all(project, io).await?;
     if as_json {
         let hosts: Map<String, Value> =
@@ -24,8 +24,11 @@ pub async fn history(project: &Project, as_json: bool, last: usize, io: &Io) -> 
     for (host, ledger) in &ledgers {
         rows.extend(newest(ledger, last).into_iter().map(|record| row(host, record)));
     }
-    io.print(&cm_core::table(&rows))
+    io.print_table(&rows, COLUMNS, wide)
 }
+
+const COLUMNS: [Column; 7] =
+    [Column::Whole, Column::Id, Column::Whole, Column::Id, Column::Whole, Column::Cut, Column::Cut];
 
 /// How `text` begins: `length` characters of it.
 pub fn begin(text: &str, length: usize) -> String {

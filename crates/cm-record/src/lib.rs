@@ -17,6 +17,7 @@ mod post;
 mod reconcile;
 mod report;
 mod show;
+mod summary;
 mod told;
 mod why;
 
@@ -87,13 +88,14 @@ impl cm_core::Tool for Tool {
 async fn answer(args: &Args, command: &Sub, io: &Io) -> Result<Exit> {
     let load = || Project::load(&args.common, cm_git::tracked);
     match command {
-        Sub::History { json, last } => history::history(&load()?, *json, *last, io).await?,
+        Sub::History { json, wide, last } => history::history(&load()?, *json, *wide, *last, io).await?,
         Sub::Show { run, json } => show::show(&load()?, run, *json, io).await?,
         Sub::Why { service, json } => why::why(&load()?, service, *json, io).await?,
-        Sub::Diff { a, b, json } => diff::diff(&load()?, [a, b], *json, io).await?,
+        Sub::Diff { a, b, json, wide } => diff::diff(&load()?, [a, b], *json, *wide, io).await?,
         Sub::Dora { since, json } => dora::dora(&load()?, *since, *json, io).await?,
         // Of a run that this machine knows, also away from its project.
-        Sub::Report { run, html } => report::report(&args.common, run.as_deref(), html, io).await?,
+        Sub::Report { run, html, follow: true } => report::follow(run.as_deref(), html, io).await?,
+        Sub::Report { run, html, .. } => report::report(&args.common, run.as_deref(), html, io).await?,
         Sub::Begin(begin) => begin::begin(&load()?, &args.common, begin, io).await?,
         Sub::Open => begin::open(io)?,
         Sub::Options { run } => begin::options(run, io)?,

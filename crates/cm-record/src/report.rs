@@ -2,6 +2,7 @@
 //! on the machine that deployed; elsewhere, the servers' ledgers know less.
 
 use crate::history::read_all;
+use crate::reconcile;
 use crate::show::find;
 use cm_core::{CommonArgs, Document, Exit, Failure, Io, Journal, MAX_BYTES, OrFail, Result, redact, write_whole};
 use cm_ledger::{Record, Verdict};
@@ -10,10 +11,20 @@ use cm_report::Told;
 use serde_json::{Value, json};
 use std::io::Read;
 use std::path::Path;
+use std::time::Duration;
 
 /// What a page cannot show that was made of the ledgers alone.
 const ONLY_LEDGERS: &str =
     "This machine has no journal of the run: it shows what the servers' ledgers hold, which is less.";
+
+/// What such a page says.
+const GOES_ON: &str = "The deployment is not over. This page is written again every second.";
+
+/// How often the page of a run that goes on is written.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Lets a browser load such a page again.
+const LOADED_AGAIN: &str = "<head><meta http-equiv=\"refresh\" content=\"2\">";
 
 /// Writes the page of `run` (an id, or how it begins; `-` for a document on stdin; `None` for
 /// the newest that was recorded here) to `file`, readable by its owner alone; `-` is stdout.
@@ -39,6 +50,41 @@ pub async fn report(common: &CommonArgs, run: Option<&str>, file: &Path, io: &Io
     write(file, page.as_bytes())?;
     io.log.info(format!("the report of run {id} is in {}", file.display()));
     Ok(())
+}
+
+/// Writes the page of `run`, by default the newest that this machine knows of, again and again
+/// until the run has ended. Until then, a browser that shows it loads it again by itself.
+///
+/// # Errors
+/// As [`report`].
+pub async fn follow(run: Option<&str>, file: &Path, io: &Io) -> Result<()> {
+    if run == Some("-") || file == Path::new("-") {
+        return Err(Failure::new(Exit::Usage, "usage.follow", "`--follow` takes a run and writes a file"));
+    }
+    let id = match run {
+        Some(run) => kept(run)?,
+        None => Journal::runs().pop(),
+    };
+    let id = id.ok_or_else(|| {
+        Failure::new(Exit::Usage, "usage.no-run", "this machine has no journal of such a run")
+            .hint("follow a run on the machine that deploys, once it has begun")
+    })?;
+    io.log.info(format!("following run {id} in {}; Ctrl-C ends it", file.display()));
+    loop {
+        let doc = Journal::of(&id).newest("cm-record");
+        let has_ended = doc.as_ref().is_ok_and(reconcile::has_ended);
+        if let Ok(doc) = doc {
+            let note = Some(GOES_ON).filter(|_| !has_ended);
+            let page = cm_report::page(&doc.as_value(), &told(&id), note);
+            let head = if has_ended { "<head>" } else { LOADED_AGAIN };
+            write(file, redact(&page).replacen("<head>", head, 1).as_bytes())?;
+        }
+        if has_ended {
+            io.log.info(format!("run {id} has ended; its report is in {}", file.display()));
+            return Ok(());
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
 }
 
 fn write(file: &Path, bytes: &[u8]) -> Result<()> {

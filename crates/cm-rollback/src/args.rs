@@ -61,6 +61,10 @@ pub struct Args {
     #[arg(long, requires = "list")]
     pub json: bool,
 
+    /// With --list: print everything, however narrow the terminal
+    #[arg(long, requires = "list")]
+    pub wide: bool,
+
     /// Flags of every program
     #[command(flatten)]
     pub common: CommonArgs,

@@ -1,6 +1,6 @@
 //! `--list`: the releases of every host, and which of them can be gone back to.
 
-use cm_core::{CommonArgs, Exit, Io, Result};
+use cm_core::{Column, CommonArgs, Exit, Io, Result};
 use cm_host::{Host, Target, connect_all};
 use cm_ledger::{Ledger, Record};
 use cm_project::Project;
@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 ///
 /// # Errors
 /// [`Exit::Unreachable`], or a ledger that cannot be read.
-pub async fn list(common: &CommonArgs, as_json: bool, io: &Io) -> Result<()> {
+pub async fn list(common: &CommonArgs, as_json: bool, wide: bool, io: &Io) -> Result<()> {
     let project = Project::load(common, cm_git::tracked)?;
     let targets: Vec<_> = project.hosts().iter().map(|host| Target::of(&project, host)).collect::<Result<_>>()?;
     let (mut hosts, mut rows) = (Map::new(), vec![HEAD.map(str::to_owned)]);
@@ -25,10 +25,22 @@ pub async fn list(common: &CommonArgs, as_json: bool, io: &Io) -> Result<()> {
         rows.extend(records().map(|record| row(host.name(), record, &images)));
         hosts.insert(host.name().to_owned(), records().map(|record| describe(record, &images)).collect());
     }
-    if as_json { io.print_json(&Value::Object(hosts)) } else { io.print(&cm_core::table(&rows)) }
+    if as_json { io.print_json(&Value::Object(hosts)) } else { io.print_table(&rows, COLUMNS, wide) }
 }
 
 const HEAD: [&str; 9] = ["HOST", "RELEASE", "COMMIT", "AGE", "VERDICT", "SERVICES", "IMAGES", "BACKUP", "NOTE"];
+
+const COLUMNS: [Column; 9] = [
+    Column::Whole,
+    Column::Id,
+    Column::Id,
+    Column::Whole,
+    Column::Whole,
+    Column::Cut,
+    Column::Cut,
+    Column::Cut,
+    Column::Cut,
+];
 
 /// One release for scripts. `target` says whether `cm-rollback` would go back to it by itself.
 fn describe(record: &Record, images: &BTreeSet<String>) -> Value {

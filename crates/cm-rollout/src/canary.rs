@@ -140,6 +140,8 @@ impl Rollout<'_> {
             let now = cm_engine::containers_with_ids(self.host, std::slice::from_ref(&new.id)).await?;
             Ok(changes(std::slice::from_ref(new), &now))
         };
+        let task = self.log.task(&format!("on {}: the old and the new release side by side", self.host.name()));
+        task.counts(after.asked(), Some(canary.requests.into()), "requests");
         Ok(side_by_side(&before, &after, canary, changed).await)
     }
 }

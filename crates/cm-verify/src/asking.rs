@@ -27,7 +27,11 @@ impl Before {
     pub async fn ask(project: &Project, log: &Log) -> Before {
         let canary = project.canary();
         let requests = match Target::public(canary, project.verify().timeout) {
-            Ok(Some(target)) => Some(canary::baseline(&target, canary).await),
+            Ok(Some(target)) => {
+                let task = log.task("asking what runs now");
+                task.counts(target.asked(), Some(canary.baseline_requests().into()), "requests");
+                Some(canary::baseline(&target, canary).await)
+            }
             Ok(None) => None,
             Err(failure) => {
                 log.warn(format!("no baseline for the canary: {failure}"));
@@ -94,7 +98,10 @@ pub async fn after(project: &Project, doc: &Document, before: &Before, log: &Log
         Err(failure) => return Ok(Some(canary::not_asked(template.as_written(), failure.to_string(), canary))),
     };
     let containers = Containers::look(project, doc, log).await?;
+    let task = log.task("canary");
+    task.counts(target.asked(), Some(canary.requests.into()), "requests");
     let report = canary::run(&target, canary, before.requests.as_ref(), async || containers.changes().await).await;
+    drop(task);
     Ok(Some(with_traffic(project, doc, before, report, log).await))
 }
 

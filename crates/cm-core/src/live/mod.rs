@@ -1,0 +1,246 @@
+//! What is going on right now, for people who watch. Whatever takes a while is a [`Task`]; a task
+//! is a line of the live area at the foot of the terminal for as long as it lasts, and nothing
+//! afterwards: what is worth keeping is a message. All programs of a pipe share one terminal, so
+//! they share one area, too (`screen`). Where nobody watches, a task is silent; a CI job gets a
+//! line now and then, a program that reads `--log json` an event.
+
+mod line;
+mod screen;
+
+use crate::log::Log;
+use crate::{Step, redact};
+use line::{Amount, State};
+use serde_json::json;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+pub(crate) use screen::Screen;
+
+/// How often the area may be drawn: no more than ten times a second.
+const DRAW: Duration = Duration::from_millis(125);
+
+/// A line says for how many seconds something has been going on.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How often a CI job's log hears of a long task.
+const SAY_EVERY: Duration = Duration::from_secs(30);
+
+/// How often a program that reads events does.
+const EVENT_EVERY: Duration = Duration::from_secs(5);
+
+/// Who watches.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Watcher {
+    /// A person, at a terminal that can move its cursor.
+    Person,
+    /// A log that people read afterwards.
+    Ci,
+    /// A program.
+    Program,
+    /// Nobody.
+    Nobody,
+}
+
+/// How far a task is, for those who do not watch.
+enum News {
+    Line(String),
+    Event(serde_json::Value),
+}
+
+/// All tasks of this program.
+static TASKS: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
+
+/// Whether the thread that draws runs.
+static DRAWING: AtomicBool = AtomicBool::new(false);
+
+struct Entry {
+    id: u64,
+    log: Log,
+    state: State,
+    said: Instant,
+    changed: bool,
+}
+
+fn tasks() -> MutexGuard<'static, Vec<Entry>> {
+    TASKS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Something that takes a while. It is shown until this is dropped.
+#[derive(Debug)]
+pub struct Task {
+    id: u64,
+}
+
+impl Task {
+    /// A part of the step that is under way.
+    pub(crate) fn new(log: &Log, what: &str) -> Task {
+        let what = redact(&crate::clean(what)).into_owned();
+        let of = |entry: &Entry| entry.state.step.map(|step| (step, entry.state.last));
+        Task::begin(log, |tasks| State::new(tasks.iter().find_map(of), what))
+    }
+
+    /// A step as a whole, which took `last` the last time.
+    pub(crate) fn of_step(log: &Log, step: Step, last: Option<Duration>) -> Task {
+        Task::begin(log, |_| State::new(Some((step, last)), String::new()))
+    }
+
+    fn begin(log: &Log, state: impl FnOnce(&[Entry]) -> State) -> Task {
+        let mut tasks = tasks();
+        let id = tasks.iter().map(|entry| entry.id).max().unwrap_or_default() + 1;
+        if log.watcher() != Watcher::Nobody {
+            let state = state(&tasks);
+            tasks.push(Entry { id, log: log.clone(), state, said: Instant::now(), changed: true });
+            draw_in_background();
+        }
+        Task { id }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        if let Some(entry) = tasks().iter_mut().find(|entry| entry.id == self.id) {
+            change(&mut entry.state);
+            entry.changed = true;
+        }
+    }
+
+    /// What is going on in it now, such as the step of a build.
+    pub fn note(&self, note: &str) {
+        let note = redact(&crate::clean(note)).replace('\n', " ");
+        self.change(|state| state.note = note);
+    }
+
+    /// Shows how much of it is done: `done` counts `unit`s such as `bytes` or `requests`; of how many, if known.
+    pub fn counts(&self, done: &Arc<AtomicU64>, total: Option<u64>, unit: &'static str) {
+        let done = Arc::clone(done);
+        self.change(|state| state.amount = Some(Amount { done, total, unit }));
+    }
+}
+
+/// What a message says is what the step is at, where no task says more.
+pub(crate) fn heard(message: &str) {
+    if let Some(entry) = tasks().iter_mut().find(|entry| entry.state.is_bare()) {
+        entry.state.note = redact(message.lines().next().unwrap_or_default()).into_owned();
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        let mut tasks = tasks();
+        let Some(at) = tasks.iter().position(|entry| entry.id == self.id) else { return };
+        let entry = tasks.remove(at);
+        if entry.log.watcher() == Watcher::Person {
+            Screen::get().paint("", &lines(&tasks));
+        }
+    }
+}
+
+/// The lines of this program's tasks. One that only says which step it is makes way for the others.
+fn lines(tasks: &[Entry]) -> Vec<String> {
+    let width = screen::width();
+    let alone = tasks.len() == 1;
+    let shown = tasks.iter().filter(|entry| alone || !entry.state.is_bare());
+    shown.map(|entry| entry.state.line(width)).collect()
+}
+
+/// Writes `text` above the area; with `tasks`, the area as it is now.
+pub(crate) fn above(text: &str) {
+    Screen::get().paint(text, &lines(&tasks()));
+}
+
+fn draw_in_background() {
+    if !DRAWING.swap(true, Ordering::SeqCst) {
+        std::thread::spawn(draw);
+    }
+}
+
+/// Draws for as long as there are tasks.
+fn draw() {
+    let mut drawn = Instant::now();
+    loop {
+        std::thread::sleep(DRAW);
+        let mut tasks = tasks();
+        if tasks.is_empty() {
+            DRAWING.store(false, Ordering::SeqCst);
+            return;
+        }
+        let is_watched = tasks.iter().any(|entry| entry.log.watcher() == Watcher::Person);
+        let counts = |entry: &Entry| entry.changed || entry.state.amount.is_some();
+        if is_watched && (drawn.elapsed() >= TICK || tasks.iter().any(counts)) {
+            Screen::get().paint("", &lines(&tasks));
+            drawn = Instant::now();
+        }
+        for entry in tasks.iter_mut() {
+            match entry.news() {
+                Some(News::Line(line)) => entry.log.info(line),
+                Some(News::Event(event)) => entry.log.event(&event),
+                None => {}
+            }
+        }
+    }
+}
+
+impl Entry {
+    /// What those are told who do not see the area, if it is time.
+    fn news(&mut self) -> Option<News> {
+        self.changed = false;
+        let (every, news): (_, fn(&Entry) -> News) = match self.log.watcher() {
+            Watcher::Ci => (SAY_EVERY, |entry| News::Line(format!("still at it: {}", entry.state.line(usize::MAX)))),
+            Watcher::Program => (EVENT_EVERY, |entry| News::Event(entry.event())),
+            Watcher::Person | Watcher::Nobody => return None,
+        };
+        if self.said.elapsed() < every {
+            return None;
+        }
+        self.said = Instant::now();
+        Some(news(self))
+    }
+
+    fn event(&self) -> serde_json::Value {
+        let amount = self.state.amount.as_ref();
+        json!({
+            "step": self.state.step,
+            "message": self.state.text(),
+            "done": amount.map(Amount::done),
+            "total": amount.and_then(|amount| amount.total),
+            "unit": amount.map(|amount| amount.unit),
+            "seconds": self.state.since.elapsed().as_secs(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Format, Level};
+
+    fn entry(log: &Log) -> Entry {
+        let mut state = State::new(Some((Step::Verify, None)), "canary".to_owned());
+        state.amount = Some(Amount { done: Arc::new(AtomicU64::new(52)), total: Some(200), unit: "requests" });
+        let long_ago = Instant::now().checked_sub(SAY_EVERY).expect("a machine that has run for a minute");
+        Entry { id: 1, log: log.clone(), state, said: long_ago, changed: true }
+    }
+
+    #[test]
+    fn a_program_hears_of_a_long_task_in_an_event_once_in_a_while() {
+        let mut entry = entry(&Log::new("cm-verify", Format::Json, Level::Info));
+        let Some(News::Event(event)) = entry.news() else { panic!("an event") };
+        let facts = json!({"step": "verify", "message": "canary · 52 of 200 requests", "done": 52, "total": 200, "unit": "requests", "seconds": 0});
+        assert_eq!(event, facts);
+        assert!(entry.news().is_none(), "not again at once");
+    }
+
+    #[test]
+    fn who_asked_for_quiet_hears_nothing() {
+        for format in [Format::Text, Format::Json] {
+            assert!(entry(&Log::new("cm-verify", format, Level::Warn)).news().is_none());
+        }
+    }
+
+    #[test]
+    fn a_ci_job_reads_a_line() {
+        let mut log = Log::new("cm-verify", Format::Text, Level::Info);
+        log.watcher = Watcher::Ci;
+        let Some(News::Line(line)) = entry(&log).news() else { panic!("a line") };
+        assert_eq!(line, "still at it: verify 8/10  canary · 52 of 200 requests · 1 s");
+    }
+}

@@ -1,0 +1,233 @@
+//! The terminal that all programs of a pipe share. Each writes its own lines of the area, and any
+//! of them may draw: what all show, and what of it stands on the terminal, is in a file beside a
+//! lock, named after the terminal. Lines of a program that was killed go with the next drawing.
+//!
+//! The area stands above the cursor, which is always at the begin of a fresh line, so that a
+//! foreign line pushes the area up and harms nothing.
+
+use crate::journal::{private_dir, runtime_dir};
+use crate::table::cut;
+use rustix::fs::{FlockOperation, OFlags, flock, fstat};
+use rustix::process::{Pid, getpgrp, test_kill_process};
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+use unicode_width::UnicodeWidthStr;
+
+/// No more lines than this, all programs together.
+const MOST: usize = 8;
+
+/// Somebody draws every second. After a longer silence the programs were suspended, and what
+/// stands above the cursor may be anything.
+const SUSPENDED_MS: u64 = 4_000;
+
+/// The area as all programs know it.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+struct Area {
+    /// How wide each line is that stands on the terminal, in columns.
+    drawn: Vec<usize>,
+    drawn_at_ms: u64,
+    programs: Vec<Program>,
+}
+
+/// What one program shows.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+struct Program {
+    pid: i32,
+    lines: Vec<String>,
+}
+
+/// The terminal.
+pub struct Screen {
+    /// Without one, this program has the terminal for itself.
+    file: Option<Mutex<File>>,
+    alone: Mutex<Area>,
+}
+
+/// How many columns a line may have; the last one may wrap.
+pub fn width() -> usize {
+    let columns = rustix::termios::tcgetwinsize(std::io::stderr()).map_or(0, |size| usize::from(size.ws_col));
+    // Some terminals do not know how wide they are.
+    (if columns == 0 { 80 } else { columns }) - 1
+}
+
+impl Screen {
+    /// The terminal of stderr.
+    pub fn get() -> &'static Screen {
+        static SCREEN: OnceLock<Screen> = OnceLock::new();
+        SCREEN.get_or_init(|| Screen { file: shared().map(Mutex::new), alone: Mutex::default() })
+    }
+
+    /// Writes `text`, which ends with a newline or is empty, and below it the area with these
+    /// lines of this program.
+    pub fn paint(&self, text: &str, lines: &[String]) {
+        let Some(file) = &self.file else {
+            let mut area = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
+            return write(&area.paint(text, lines, width(), is_in_front(), now_ms()));
+        };
+        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+        let _locked = flock(&*file, FlockOperation::LockExclusive);
+        let mut area = read(&mut file).unwrap_or_default();
+        let known = area.programs.iter().any(|program| program.pid == pid());
+        if known || !lines.is_empty() || !area.programs.is_empty() {
+            let painted = area.paint(text, lines, width(), is_in_front(), now_ms());
+            let _kept = keep(&mut file, &area);
+            write(&painted);
+        } else {
+            write(text);
+        }
+        let _unlocked = flock(&*file, FlockOperation::Unlock);
+    }
+}
+
+/// The file of the terminal, if there can be one.
+fn shared() -> Option<File> {
+    let device = fstat(std::io::stderr()).ok()?.st_rdev;
+    let dir = runtime_dir();
+    private_dir(&dir).ok()?;
+    let flags = OFlags::NOFOLLOW.bits().try_into().ok()?;
+    let path = dir.join(format!("terminal-{device}"));
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(flags)
+        .open(path)
+        .ok()
+}
+
+fn read(file: &mut File) -> Option<Area> {
+    let mut bytes = Vec::new();
+    file.rewind().ok()?;
+    file.take(1 << 20).read_to_end(&mut bytes).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+fn keep(file: &mut File, area: &Area) -> std::io::Result<()> {
+    file.rewind()?;
+    let bytes = serde_json::to_vec(area)?;
+    file.write_all(&bytes)?;
+    file.set_len(bytes.len() as u64)
+}
+
+/// One write, so that no other program's comes in between.
+fn write(text: &str) {
+    let _closed = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+fn pid() -> i32 {
+    std::process::id().try_into().unwrap_or_default()
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+/// What runs in the background must not draw over what people type.
+fn is_in_front() -> bool {
+    rustix::termios::tcgetpgrp(std::io::stderr()).map_or(true, |group| group == getpgrp())
+}
+
+fn is_alive(pid: i32) -> bool {
+    Pid::from_raw(pid).is_some_and(|pid| test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
+}
+
+impl Area {
+    /// What to write, so that `text` and then the area stand there.
+    fn paint(&mut self, text: &str, lines: &[String], width: usize, in_front: bool, now_ms: u64) -> String {
+        self.programs.retain(|program| is_alive(program.pid));
+        if self.programs.is_empty() || now_ms.saturating_sub(self.drawn_at_ms) > SUSPENDED_MS {
+            self.drawn.clear();
+        }
+        match self.programs.iter_mut().find(|program| program.pid == pid()) {
+            Some(own) => own.lines = lines.to_vec(),
+            None if !lines.is_empty() => self.programs.push(Program { pid: pid(), lines: lines.to_vec() }),
+            None => {}
+        }
+        let mut painted = self.erased(width);
+        painted.push_str(text);
+        self.programs.retain(|program| !program.lines.is_empty());
+        let all: Vec<&String> = self.programs.iter().flat_map(|program| &program.lines).collect();
+        let shown = if in_front { all.len().min(MOST) } else { 0 };
+        // A terminal that became narrower since somebody wrote their line.
+        let shown: Vec<String> = all[all.len() - shown..].iter().map(|line| cut(line, width)).collect();
+        self.drawn = shown.iter().map(|line| line.width()).collect();
+        self.drawn_at_ms = now_ms;
+        shown.iter().for_each(|line| painted.push_str(&format!("\u{1b}[2m{line}\u{1b}[0m\n")));
+        painted
+    }
+
+    /// Takes away what stands there; lines may have wrapped since.
+    fn erased(&self, width: usize) -> String {
+        let rows: usize = self.drawn.iter().map(|columns| columns.div_ceil(width + 1).max(1)).sum();
+        if rows == 0 { String::new() } else { format!("\r\u{1b}[{rows}A\u{1b}[J") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(lines: &[&str]) -> Vec<String> {
+        lines.iter().map(|line| (*line).to_owned()).collect()
+    }
+
+    /// What a terminal of 20 columns shows after `bytes`.
+    fn shown(bytes: &str) -> String {
+        let size = |count| std::num::NonZeroU16::new(count).expect("more than none");
+        let mut terminal = vt100::Parser::new(size(12), size(20), 0);
+        terminal.process(bytes.replace('\n', "\r\n").as_bytes());
+        terminal.screen().contents().trim_end().to_owned()
+    }
+
+    #[test]
+    fn messages_stand_above_the_area_and_it_leaves_nothing() {
+        let mut area = Area::default();
+        let mut said = "$ deploy\n".to_owned();
+        said.push_str(&area.paint("[INFO] one\n", &lines(&["build 1 s"]), 19, true, 1));
+        assert_eq!(shown(&said), "$ deploy\n[INFO] one\nbuild 1 s");
+        said.push_str(&area.paint("[INFO] two\n", &lines(&["build 2 s", "more"]), 19, true, 1_001));
+        assert_eq!(shown(&said), "$ deploy\n[INFO] one\n[INFO] two\nbuild 2 s\nmore");
+        said.push_str(&area.paint("[SUCCESS] done\n", &[], 19, true, 1_200));
+        assert_eq!(shown(&said), "$ deploy\n[INFO] one\n[INFO] two\n[SUCCESS] done");
+    }
+
+    #[test]
+    fn two_programs_share_it_and_a_killed_one_is_forgotten() {
+        let mut area = Area::default();
+        area.programs.push(Program { pid: 1, lines: lines(&["theirs"]) });
+        area.programs.push(Program { pid: i32::MAX - 1, lines: lines(&["nobody's"]) });
+        let said = area.paint("", &lines(&["ours"]), 19, true, 1);
+        assert_eq!(shown(&said), "theirs\nours");
+    }
+
+    #[test]
+    fn after_a_suspension_nothing_above_is_touched() {
+        let mut area = Area::default();
+        let mut said = area.paint("", &lines(&["build 1 s"]), 19, true, 1);
+        said.push_str("$ ls\nfile\n$ fg\n");
+        said.push_str(&area.paint("", &lines(&["build 99 s"]), 19, true, 98_000));
+        assert_eq!(shown(&said), "build 1 s\n$ ls\nfile\n$ fg\nbuild 99 s");
+        let background = area.paint("", &lines(&["build 100 s"]), 19, false, 98_500);
+        assert_eq!(shown(&(said + &background)), "build 1 s\n$ ls\nfile\n$ fg");
+    }
+
+    #[test]
+    fn a_terminal_that_becomes_narrower_is_put_right() {
+        let mut area = Area::default();
+        area.paint("", &lines(&["a line of thirty columns, or so"]), 39, true, 1);
+        assert_eq!(area.erased(19), "\r\u{1b}[2A\u{1b}[J", "it takes two rows now");
+        assert_eq!(
+            shown(&area.paint("", &lines(&["a line of thirty columns, or so"]), 19, true, 2)),
+            "a line of thirty c…"
+        );
+    }
+}

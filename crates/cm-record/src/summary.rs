@@ -1,0 +1,110 @@
+//! The last lines of a deployment for whoever watched it: what changed where, how long the steps
+//! took and which took longer than the last time, and the way back. Only on a terminal: a log
+//! has all of it above already.
+
+use cm_core::facts::BuildFacts;
+use cm_core::time::span;
+use cm_core::{Document, Stage};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A step that is this much slower than the last time is named, and by so many milliseconds at least.
+const SLOWER: f64 = 1.5;
+const SLOWER_BY_MS: u64 = 2_000;
+
+/// Steps that took less are not worth a word.
+const WORTH_MS: u64 = 500;
+
+/// The lines; `last` is the document of the run before.
+pub fn lines(doc: &Document, last: Option<&Document>) -> Vec<String> {
+    let changed = changed(doc);
+    if changed.is_empty() {
+        return Vec::new();
+    }
+    let places: Vec<_> = changed.iter().map(|(host, names)| format!("{} on {host}", names.join(", "))).collect();
+    let mut lines = vec![format!("changed: {}", places.join("; ")), times(doc, last)];
+    let build: BuildFacts = doc.part();
+    let from = build.hosts.into_iter().flatten().find_map(|(_, host)| host.from);
+    let back = from.map_or("cm-rollback".to_owned(), |commit| {
+        format!("cm-rollback --to {}", commit.chars().take(12).collect::<String>())
+    });
+    lines.push(format!("release {}", doc.run_id()));
+    lines.push(format!("the way back: {back}"));
+    lines.push("the report: cm-record report --html report.html".to_owned());
+    lines
+}
+
+fn changed(doc: &Document) -> BTreeMap<String, Vec<String>> {
+    let mut changed: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for service in doc.planned() {
+        changed.entry(service.host.to_string()).or_default().push(service.name.to_string());
+    }
+    changed
+}
+
+/// `took 41 s: backup 1 s, build 12 s (last time 5 s), health 10 s`.
+fn times(doc: &Document, last: Option<&Document>) -> String {
+    let stages = doc.stages();
+    let before = last.map(Document::stages).unwrap_or_default();
+    let all: u64 = stages.iter().map(|stage| stage.duration_ms).sum();
+    let worth = stages.iter().filter(|stage| stage.duration_ms >= WORTH_MS);
+    let parts: Vec<_> = worth.filter_map(|stage| Some(format!("{} {}", stage.step?, time(stage, &before)))).collect();
+    let parts = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
+    format!("took {}{parts}", whole(all))
+}
+
+fn time(stage: &Stage, before: &[Stage]) -> String {
+    let usual = before.iter().find(|other| other.step == stage.step && other.did_its_work());
+    let is_slower = |usual: &&Stage| {
+        stage.duration_ms as f64 > usual.duration_ms as f64 * SLOWER
+            && stage.duration_ms > usual.duration_ms + SLOWER_BY_MS
+    };
+    let usual =
+        usual.filter(is_slower).map_or(String::new(), |usual| format!(" (last time {})", whole(usual.duration_ms)));
+    format!("{}{usual}", whole(stage.duration_ms))
+}
+
+/// In whole seconds.
+fn whole(ms: u64) -> String {
+    span(Duration::from_secs(ms.div_ceil(1_000)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cm_core::{StageStatus, Step};
+    use serde_json::json;
+
+    fn document(build_ms: u64) -> Document {
+        let mut value = Document::start("cm-record", "ada", false).as_value();
+        value["run"]["id"] = "01980e5c-7b1a-7c3e-8a52-2f6f8f1f2a10".into();
+        value["services"] = json!([
+            {"name": "web", "host": "platform", "action": "build", "reasons": []},
+            {"name": "docs", "host": "platform", "action": "none", "reasons": []},
+            {"name": "agent", "host": "runners", "action": "recreate", "reasons": []},
+        ]);
+        value["facts"]["build"] = json!({"hosts": {"platform": {"from": "0123456789abcdef", "to": "fedc"}}});
+        let mut doc = Document::parse("cm-record", value.to_string().as_bytes()).expect("valid");
+        for (step, duration_ms) in [(Step::Detect, 20), (Step::Build, build_ms), (Step::Health, 9_800)] {
+            doc.push_stage(&Stage { step: Some(step), status: StageStatus::Ok, duration_ms, ..Stage::default() });
+        }
+        doc
+    }
+
+    #[test]
+    fn who_watched_reads_what_changed_how_long_it_took_and_the_way_back() {
+        let lines = lines(&document(31_000), Some(&document(5_000)));
+        assert_eq!(
+            lines,
+            [
+                "changed: web on platform; agent on runners",
+                "took 41 s: build 31 s (last time 5 s), health 10 s",
+                "release 01980e5c-7b1a-7c3e-8a52-2f6f8f1f2a10",
+                "the way back: cm-rollback --to 0123456789ab",
+                "the report: cm-record report --html report.html",
+            ]
+        );
+        assert!(!super::lines(&document(5_100), Some(&document(5_000)))[1].contains("last time"), "as ever");
+        assert!(super::lines(&Document::start("cm-record", "ada", false), None).is_empty(), "nothing was changed");
+    }
+}
