@@ -121,7 +121,7 @@ mod tests {
         ]);
         assert_eq!(fitted(&rows, columns, 200), table(&rows), "there is room");
         let fitting = "HOST      RELEASE   VERDICT      SERVICES\n\
-                       platform  01a226fb  rolled_back  dashboard,docs,b…\n\
+                       platform  01a226fb  rolled_back  dashboard,docs,ba…\n\
                        runners   01a226fb  verified     runner-agent\n\
                        platform  01a226fc  verified     docs";
         assert_eq!(fitted(&rows, columns, 51), fitting);
