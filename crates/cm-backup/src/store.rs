@@ -36,7 +36,7 @@ dead() {
 for left in ./"$2"*.partial; do
   if dead "$left"; then rm -f -- "$left"; printf 'removed %s\n' "${left#./}"; fi
 done
-printf 'free %s\n' "$(df --output=avail -B1 -- . | tail -n 1 | tr -d ' ')"
+printf 'free %s\n' "$(df -Pk -- . | awk 'NR == 2 { printf "%.0f", $4 * 1024 }')"
 newest=
 # The time comes right after the prefix: `shop` is not `shop-2`.
 for manifest in ./"$2"-[0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9]T*.manifest.json; do
@@ -102,7 +102,7 @@ const LIST: &str = r#"# Lists the backups.
 set -eu
 [ -d "$1" ] || exit 44
 cd -- "$1"
-find . -maxdepth 1 -type f -printf '%s %f\0'
+find . -maxdepth 1 -type f -exec sh -c 'for one do printf "%s %s\0" "$(stat -c %s -- "$one")" "${one#./}"; done' sh {} +
 for manifest in ./*.manifest.json; do
   if [ -f "$manifest" ]; then cat -- "$manifest"; printf '\0'; fi
 done"#;

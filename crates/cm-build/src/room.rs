@@ -11,7 +11,7 @@ use cm_project::Project;
 /// Says how many bytes are free where Docker keeps its images. That directory itself may be closed to us.
 const FREE: &str = r#"# Looks how much room there is.
 directory=$(docker info --format '{{.DockerRootDir}}') || exit 1
-df -P -B1 -- "$directory" 2>/dev/null | awk 'NR == 2 { print $4 }'"#;
+df -Pk -- "$directory" 2>/dev/null | awk 'NR == 2 { printf "%.0f", $4 * 1024 }'"#;
 
 /// Room beyond the forecast, in bytes: a build is never the same twice.
 const SPARE: u64 = 256 << 20;

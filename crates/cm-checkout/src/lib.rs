@@ -20,9 +20,10 @@ use cm_core::Result;
 use cm_host::{END_JOB, Fenced, Host};
 use std::time::Duration;
 
-const MAKE: &str = include_str!("make.sh");
+const MAKE: &str = concat!("# Makes a checkout.\n", cm_host::small_sh!(), include_str!("make.sh"));
 const PREPARE: &str = concat!(
     "# Looks at a checkout.\n",
+    cm_host::small_sh!(),
     include_str!("git.sh"),
     include_str!("blocked.sh"),
     include_str!("modules.sh"),
@@ -33,6 +34,7 @@ const HEAD: &str = r#"cd -- "$1" 2>/dev/null && [ -e .git ] || exit 0
 git rev-parse -q --verify HEAD || git rev-parse --git-dir >/dev/null"#;
 const MOVE: &str = concat!(
     "# Moves a checkout.\n",
+    cm_host::small_sh!(),
     include_str!("git.sh"),
     include_str!("blocked.sh"),
     include_str!("modules.sh"),

@@ -12,7 +12,7 @@ mkdir -p -- "$path"
 cd -- "$path"
 exec 9<.
 if command -v flock >/dev/null; then
-    flock -w 240 9 || { echo "another command still runs in $path" >&2; exit 1; }
+    lock_within 240 9 || { echo "another command still runs in $path" >&2; exit 1; }
 fi
 [ ! -e .git ] || exit 0
 new=.git.cm-new

@@ -12,7 +12,7 @@ git_settings false
 sh -c "$5" sh "$(dirname -- "$3")/build" "$6"
 exec 9<.
 if command -v flock >/dev/null; then
-    flock -w 240 9 || { echo "another command still runs in $1" >&2; exit 1; }
+    lock_within 240 9 || { echo "another command still runs in $1" >&2; exit 1; }
 fi
 commit=$2
 case $3 in

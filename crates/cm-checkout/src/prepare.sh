@@ -6,7 +6,7 @@ set -eu
 git_settings input
 # Not inside another one, such as a home directory under version control.
 if [ ! -e "$1/.git" ]; then
-    readlink -m -- "$1" 2>/dev/null || printf '%s\n' "$1"
+    absolute "$1"
     exit 46
 fi
 cd -- "$1"

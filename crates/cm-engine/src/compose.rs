@@ -394,7 +394,7 @@ fn is_missing(failure: &Failure) -> bool {
     failure.causes.iter().any(|cause| said.iter().any(|words| cause.contains(words)))
 }
 
-/// What `env -C` says where there is no such directory.
+/// What a command says whose directory is not there.
 fn has_no_directory(failure: &Failure) -> bool {
     failure.causes.iter().any(|cause| cause.contains("cannot change directory to"))
 }

@@ -6,10 +6,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The engine's own times, so that no clock is compared with another one.
-const EVENTS: &str = r#"# Looks how long services were away.
-docker events --since "$2s" --until "$(date +%s.%N)" --filter type=container --filter event=die --filter event=start \
+const EVENTS: &str = concat!(
+    "# Looks how long services were away.\n",
+    cm_host::small_sh!(),
+    r#"docker events --since "$2s" --until "$(now)" --filter type=container --filter event=die --filter event=start \
     --filter "label=com.docker.compose.project=$1" --filter label=com.docker.compose.oneoff=False \
-    --format '{{.TimeNano}} {{.Action}} {{index .Actor.Attributes "com.docker.compose.service"}}'"#;
+    --format '{{.TimeNano}} {{.Action}} {{index .Actor.Attributes "com.docker.compose.service"}}'"#
+);
 
 /// By service, the time from the end of its container to the start of the next one, within the last
 /// `since`. The engine remembers its last events only; what it has forgotten is left out.

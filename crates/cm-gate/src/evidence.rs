@@ -25,11 +25,15 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// one line, if nothing came after its end, and whether the kernel took memory back in another (a running container
 /// has forgotten both, the engine's events have not: up to now, as `--until 0s` ends at a whole
 /// second that may lie before the death); and the log.
-const LOOK: &str = r#"ends=$(docker events --since 15m --until "$(date +%s.%N)" --filter "container=$1" --filter event=die --filter event=oom \
+const LOOK: &str = concat!(
+    "# Looks at the end of a container.\n",
+    cm_host::small_sh!(),
+    r#"ends=$(docker events --since 15m --until "$(now)" --filter "container=$1" --filter event=die --filter event=oom \
   --format '{{.Action}} {{index .Actor.Attributes "exitCode"}}' 2>/dev/null)
 printf '%s\n' "$ends" | tail -n 1 | sed -n 's/^die //p' | grep . || echo
 printf '%s\n' "$ends" | tail -n 3 | grep -o -m 1 '^oom' || echo
-docker logs --tail "$2" -- "$1" 2>&1 | tail -c 65536"#;
+docker logs --tail "$2" -- "$1" 2>&1 | tail -c 65536"#
+);
 
 /// What was found about a container that failed.
 #[derive(Clone, Debug, Default)]

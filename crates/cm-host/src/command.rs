@@ -9,6 +9,14 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+const KILL_ON_DISCONNECT: &str = concat!(crate::small_sh!(), include_str!("kill_on_disconnect.sh"));
+const FINISH: &str = concat!(crate::small_sh!(), include_str!("finish.sh"));
+
+/// Goes to a directory, where its links lead, and runs the rest there: `env -C` is not everywhere.
+const ENTER: &str = r#"CDPATH='' cd -P -- "$1" || { echo "cannot change directory to $1" >&2; exit 125; }
+shift
+exec "$@""#;
+
 /// Long enough for anything but builds and dumps.
 const DEFAULT_LIMIT: Duration = Duration::from_secs(60);
 
@@ -145,21 +153,21 @@ impl<'a, Kind> Command<'a, Kind> {
         }
     }
 
-    /// `env -C DIR NAME=VALUE…` in front: no shell needs to be trusted with them.
+    /// Its directory and `env NAME=VALUE…` in front: they are words, never text for a shell.
     pub(crate) fn full_argv(&self) -> Vec<String> {
         let mut argv = Vec::new();
-        if self.cwd.is_some() || !self.env.is_empty() {
+        if let Some(cwd) = &self.cwd {
+            argv.extend(["sh", "-c", ENTER, "sh", cwd].map(str::to_owned));
+        }
+        if !self.env.is_empty() {
             argv.push("env".to_owned());
-            if let Some(cwd) = &self.cwd {
-                argv.extend(["-C".to_owned(), cwd.clone()]);
-            }
             argv.extend(self.env.iter().map(|(name, value)| format!("{name}={value}")));
         }
         argv.extend(self.hides.iter().cloned());
         let around = match self.life {
-            Life::WithUs => Some([include_str!("kill_on_disconnect.sh"), "sh", "alone"].as_slice()),
-            Life::WithUsAlongsideOthers => Some([include_str!("kill_on_disconnect.sh"), "sh", "alongside"].as_slice()),
-            Life::ToItsEnd => Some([include_str!("finish.sh"), "sh"].as_slice()),
+            Life::WithUs => Some([KILL_ON_DISCONNECT, "sh", "alone"].as_slice()),
+            Life::WithUsAlongsideOthers => Some([KILL_ON_DISCONNECT, "sh", "alongside"].as_slice()),
+            Life::ToItsEnd => Some([FINISH, "sh"].as_slice()),
             Life::Plain | Life::Job => None,
         };
         if let Some(script) = around {

@@ -12,11 +12,11 @@ if [ -n "$2" ]; then
     "$2 "*) exit 0 ;;
     esac
 fi
-free() { flock -w "$1" "$dir/running" true; }
+free() { lock_within "$1" "$dir/running" true; }
 if ! free 0; then
     pid=$(cat "$dir/pid")
-    kill -s TERM -- "-$pid" 2>/dev/null
-    free 20 || kill -s KILL -- "-$pid" 2>/dev/null
+    kill -TERM "-$pid" 2>/dev/null
+    free 20 || kill -KILL "-$pid" 2>/dev/null
     free 10 || { echo "the command in $dir cannot be ended (session $pid)" >&2; exit 1; }
 fi
 rm -f -- "$dir/key" "$dir/status" "$dir/pid" "$dir/input"

@@ -2,7 +2,7 @@
 # stream that nobody reads any more. One such command at a time in a directory.
 exec 9<.
 if command -v flock >/dev/null; then
-    flock -w 120 9 || { echo "another command still runs in $(pwd)" >&2; exit 75; }
+    lock_within 120 9 || { echo "another command still runs in $(pwd)" >&2; exit 75; }
 fi
 said=$(mktemp) || exit 74
 trap 'rm -f -- "$said"' EXIT

@@ -7,9 +7,9 @@ use cm_core::{Exit, Result};
 
 /// Ends a job: see [`Fenced::end_job`]. For scripts that do it on their way; its arguments are
 /// the job's directory and the beginning of the key of one that may stay, or nothing.
-pub const END_JOB: &str = include_str!("end.sh");
+pub const END_JOB: &str = concat!("# Ends a long command.\n", crate::small_sh!(), include_str!("end.sh"));
 
-const JOB: &str = include_str!("job.sh");
+const JOB: &str = concat!("# Runs a long command.\n", crate::small_sh!(), include_str!("job.sh"));
 
 /// How a job came to run: the first line it is said in.
 const NEWS: [(&str, Begun); 3] =

@@ -17,7 +17,7 @@ for tool in flock setsid; do
 done
 mkdir -p -- "$dir" || exit 74
 exec 7>>"$dir/starting" 8>>"$dir/running"
-flock -w 120 7 || { echo "another program starts a command in $dir" >&2; exit 75; }
+lock_within 120 7 || { echo "another program starts a command in $dir" >&2; exit 75; }
 
 # Asks, and takes the words that do it off the front.
 may_begin() {
@@ -58,7 +58,7 @@ exec 7>&- 8>&-
 
 shown=0
 while :; do
-    flock -w 1 "$dir/running" true && ended=yes || ended=
+    lock_within 1 "$dir/running" true && ended=yes || ended=
     size=$(stat -c %s -- "$dir/log") || exit 74
     if [ "$size" -gt "$shown" ]; then
         tail -c "+$((shown + 1))" -- "$dir/log" | head -c "$((size - shown))" || exit 74

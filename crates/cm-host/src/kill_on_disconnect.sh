@@ -3,7 +3,7 @@
 # Arguments: alone|alongside COMMAND...
 exec 9<.
 if [ "$1" = alone ] && command -v flock >/dev/null; then
-    flock -w 120 9 || { echo "another command still runs in $(pwd)" >&2; exit 75; }
+    lock_within 120 9 || { echo "another command still runs in $(pwd)" >&2; exit 75; }
 fi
 shift
 exec 3<&0

@@ -21,6 +21,7 @@ mod output;
 mod process;
 mod running;
 mod shell;
+mod small;
 mod ssh;
 mod unreachable;
 mod verbs;

@@ -22,7 +22,8 @@ pub enum Transport {
 
 /// Programs that are where only a login shell looks, and an engine that is the user's own: for every
 /// command on a server, as a person who logs in has them.
-const SURROUNDINGS: &str = r#"PATH=${PATH:-/usr/bin:/bin}:$HOME/.local/bin:$HOME/bin:/usr/local/bin:/usr/sbin:/sbin:/snap/bin:/opt/homebrew/bin:/home/linuxbrew/.linuxbrew/bin
+const SURROUNDINGS: &str = r#"unset CDPATH
+PATH=${PATH:-/usr/bin:/bin}:$HOME/.local/bin:$HOME/bin:/usr/local/bin:/usr/sbin:/sbin:/snap/bin:/opt/homebrew/bin:/home/linuxbrew/.linuxbrew/bin
 export PATH
 if [ -z "${DOCKER_HOST-}" ] && [ ! -w /var/run/docker.sock ]; then
     own=${XDG_RUNTIME_DIR:-/run/user/$(id -u)}/docker.sock

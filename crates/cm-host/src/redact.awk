@@ -38,8 +38,8 @@ function base64(text, skip,    i, bits, held, out) {
         bits += 8
         while (bits >= 6) {
             bits -= 6
-            out = out substr(digits, int(held / 2 ^ bits) % 64 + 1, 1)
-            held = held % 2 ^ bits
+            out = out substr(digits, int(held / power[bits]) % 64 + 1, 1)
+            held = held % power[bits]
         }
     }
     return substr(out, skip ? skip + 2 : 1)
@@ -181,6 +181,9 @@ function ready(    i, j, size) {
 BEGIN {
     digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
     for (i = 1; i < 256; i++) code[sprintf("%c", i)] = i
+    # Not `2 ^ i`: there are builds of busybox without it.
+    power[0] = 1
+    for (i = 1; i <= 24; i++) power[i] = power[i - 1] * 2
 }
 shows { print hidden($0); fflush(); next }
 $0 == "\002" { ready(); shows = 1; next }

@@ -24,17 +24,23 @@ lock=$dir/lock.json step=$dir/lock.step aside=$dir/.lock.$nonce
 
 take_turn() {
     exec 9<"$dir"
-    flock -w 20 9 || { echo "another program uses $dir for too long" >&2; exit 75; }
+    lock_within 20 9 || { echo "another program uses $dir for too long" >&2; exit 75; }
 }
 
 absent() { [ ! -e "$lock" ] && [ ! -L "$lock" ]; }
 regular() { [ -f "$lock" ] && [ ! -L "$lock" ]; }
 holds() { regular && grep -qF -- "\"nonce\":\"$1\"" "$lock"; }
 
+# To the millisecond; where `stat` or `date` cannot, to the second.
 # A time stamp in the future means that this host's clock was set back: the lease starts again.
 look_at_age() {
-    renewed=$(stat -c %.3Y -- "$lock")
-    age=$(($(date +%s%3N) - ${renewed%.*}${renewed#*.}))
+    renewed=$(stat -c %.3Y -- "$lock") asked=$(date +%s.%3N)
+    case $renewed:$asked in
+    *[0-9].[0-9][0-9][0-9]:*[0-9].[0-9][0-9][0-9])
+        age=$((${asked%.*}${asked#*.} - ${renewed%.*}${renewed#*.}))
+        ;;
+    *) age=$((($(date +%s) - $(stat -c %Y -- "$lock")) * 1000)) ;;
+    esac
     if [ "$age" -lt 0 ]; then
         touch -c -- "$lock"
         age=0
@@ -74,7 +80,7 @@ acquire() {
         ln -T -- "$aside" "$lock"
         touch -c -- "$lock"
         # What a killed predecessor left aside.
-        find "$dir" -maxdepth 1 -name '.lock.*' -mmin +60 -delete
+        find "$dir" -maxdepth 1 -name '.lock.*' -mmin +60 -exec rm -f -- {} +
         echo taken
     elif holds "$nonce"; then
         echo taken

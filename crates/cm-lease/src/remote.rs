@@ -10,7 +10,7 @@ use cm_core::{Exit, Failure, Result};
 use cm_host::{Fence, Fenced, Host, Output, Unlocked};
 use std::time::Duration;
 
-const SCRIPT: &str = include_str!("lock.sh");
+const SCRIPT: &str = concat!("# Asks for the deploy lock.\n", cm_host::small_sh!(), include_str!("lock.sh"));
 
 /// The script's word for another sign of life.
 const RENEWED: &str = "renewed";

@@ -24,8 +24,8 @@ trap 'exit 143' TERM
 find /tmp -maxdepth 1 -name 'cm-compose.*' -user "$(id -u)" -mmin +60 -exec rm -rf -- {} + 2>/dev/null
 base64 -d | tar -xzf - -C "$work" || exit 1
 
-limited() {
-    if command -v timeout >/dev/null 2>&1; then timeout "$limit" "$@"; else "$@"; fi
+in_time() {
+    if command -v timeout >/dev/null 2>&1; then limited "$limit" "$@"; else "$@"; fi
 }
 
 # The version's files, and around them everything else of this machine under the same paths, as links:
@@ -85,7 +85,7 @@ config() {
         printf 'cm config %s 1\n| there is no such directory\n' "$number"
         return
     }
-    said=$(limited docker compose --ansi never "$@" -f "$work/variables.yml" config --format json 2>&1 </dev/null)
+    said=$(in_time docker compose --ansi never "$@" -f "$work/variables.yml" config --format json 2>&1 </dev/null)
     status=$?
     printf 'cm config %s %s\n' "$number" "$status"
     if [ "$status" -eq 0 ]; then
@@ -101,7 +101,7 @@ config() {
 # dependencies as well, and those only that were started along.
 hashes() {
     printf 'cm hash %s\n' "$1"
-    limited docker compose --ansi never --project-directory "$top/$prefix" --env-file /dev/null --profile '*' -f - config --hash '*' 2>/dev/null
+    in_time docker compose --ansi never --project-directory "$top/$prefix" --env-file /dev/null --profile '*' -f - config --hash '*' 2>/dev/null
 }
 
 dependent() {
@@ -174,7 +174,7 @@ while [ "$number" -lt "$versions" ]; do
     aside "out$number" config "$number" "$@"
     number=$((number + 1))
 done
-aside version limited docker compose version --short
+aside version in_time docker compose version --short
 printf 'cm path %s\n' "$top"
 answer=$(config 0 "$@")
 printf '%s\n' "$answer"

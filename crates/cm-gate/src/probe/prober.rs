@@ -24,11 +24,29 @@ const COMMANDS: usize = 4;
 /// is tried again, and each time twice as many.
 const REST: Duration = Duration::from_secs(4);
 
-/// Arguments: seconds, address, port. The words are `bash`'s: it connects by itself.
-const CONNECT: &str = r#"exec timeout "$1" bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$2" "$3""#;
+/// Arguments: seconds, address, port. The words are `bash`'s: it connects by itself. Where there is
+/// none, busybox has an `nc` that runs something once it is connected.
+const CONNECT: &str = concat!(
+    "# Connects to a port.\n",
+    cm_host::small_sh!(),
+    r#"if command -v bash >/dev/null; then
+    limited "$1" bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$2" "$3"
+elif nc --help 2>&1 | grep -q BusyBox; then
+    limited "$1" nc "$2" "$3" -e true </dev/null
+else
+    echo 'neither bash nor the nc of busybox is there' >&2
+    exit 127
+fi"#
+);
 
 /// Arguments: seconds, container, command. The client is ended, not what it started.
-const RUN: &str = r#"limit=$1; shift; exec timeout "$limit" docker exec "$@""#;
+const RUN: &str = concat!(
+    "# Runs a command in a container.\n",
+    cm_host::small_sh!(),
+    r#"limit=$1
+shift
+limited "$limit" docker exec "$@""#
+);
 
 /// How a question gets to the container.
 enum Way {

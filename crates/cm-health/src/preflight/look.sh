@@ -27,7 +27,7 @@ room() { # NAME PATH - free and total KiB, free and total inodes
 }
 
 readable() { # DIRECTORY REPOSITORY - whether it can be read from there; if not, why, in one line
-    if said=$(GIT_TERMINAL_PROMPT=0 timeout 20 git -C "$1" ls-remote -q -- "$2" HEAD 2>&1 </dev/null); then
+    if said=$(GIT_TERMINAL_PROMPT=0 limited 20 git -C "$1" ls-remote -q -- "$2" HEAD 2>&1 </dev/null); then
         echo readable
     elif [ $? -eq 124 ]; then
         echo 'no answer in 20 seconds' && false
@@ -43,13 +43,19 @@ lacks() { # WORDS COMMAND... - what small systems have in a smaller form, tried
     "$@" >/dev/null 2>&1 </dev/null || printf 'lacks=%s\n' "$words"
 }
 for tool in git awk sed xargs comm mktemp sha256sum stat setsid timeout; do lacks "$tool" command -v "$tool"; done
-lacks 'env -C (coreutils)' env -C / true
-lacks 'find -delete (findutils)' find /dev/null -maxdepth 0 -name none -delete
-lacks 'flock -w (util-linux)' flock -w 1 /dev/null true
-lacks 'stat -c (coreutils)' stat -c %U /
+knows() { # COMMAND... - whether it is not an option that it complains of
+    ! "$@" 2>&1 | grep -q option
+}
+lacks 'flock (util-linux, or busybox)' flock -n /dev/null true
+lacks 'find -mmin and -exec {} +' find /dev/null -maxdepth 0 -mmin +0 -name none -exec true {} +
+lacks 'stat -c (coreutils, or busybox)' stat -c %U /
+lacks 'mv -T (coreutils, or busybox 1.34)' knows mv -T -- /dev/null/1 /dev/null/2
+lacks 'ln -T (coreutils, or busybox 1.34)' knows ln -T -- /dev/null/1 /dev/null/2
 lacks 'git 2.25 or later (git restore)' sh -c 'git restore -h 2>&1 | grep -q -- --source'
 
-printf 'clock=%s\n' "$(date +%s.%N)"
+clock=$(date +%s.%N)
+case $clock in '' | *. | *[!0-9.]*) clock=$(date +%s) ;; esac
+printf 'clock=%s\n' "$clock"
 fact docker docker version --format '{{.Server.Version}}'
 docker version >/dev/null 2>&1 || ! sudo -n docker version >/dev/null 2>&1 || echo docker-sudo=yes
 fact compose docker compose version --short
@@ -61,7 +67,7 @@ room docker-disk "$root"
 awk '/^MemAvailable:/ { print "memory-kib=" $2 }' /proc/meminfo 2>/dev/null
 
 if [ ! -e "$checkout/.git" ]; then
-    printf 'no-checkout=%s\n' "$(readlink -m -- "$checkout" 2>/dev/null || printf '%s\n' "$checkout")"
+    printf 'no-checkout=%s\n' "$(absolute "$checkout")"
     [ -z "$origin" ] ||
         fact origin readable . "$origin"
 else

@@ -40,7 +40,7 @@ pub(super) const SESSIONS: Subject = need(
 );
 pub(super) const TOOLS: Subject = need(
     "preflight.tools",
-    "A POSIX shell with git 2.25 or later, `env -C`, `flock -w`, `find -delete`, setsid, sha256sum, stat, awk, sed, xargs, comm, mktemp, tar, gzip and base64. Debian and Ubuntu have all of them; for Alpine: `apk add git coreutils findutils util-linux`.",
+    "A POSIX shell with git 2.25 or later, flock, find, mv and ln with -T, setsid, timeout, sha256sum, stat, awk, sed, xargs, comm, mktemp, tar, gzip and base64. Debian and Ubuntu have all of them; the busybox of Alpine has all but git: `apk add git`.",
 );
 pub(super) const DOCKER: Subject = need(
     "preflight.docker",

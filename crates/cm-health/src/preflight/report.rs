@@ -19,7 +19,12 @@ use cm_project::{HostSpec, Project};
 use jiff::Timestamp;
 use std::time::Instant;
 
-const LOOK: &str = concat!(cm_project::env_keys_sh!(), include_str!("look.sh"));
+const LOOK: &str = concat!(
+    "# Looks at the server.\n",
+    cm_host::small_sh!(),
+    cm_project::env_keys_sh!(),
+    include_str!("look.sh")
+);
 
 const MOUNTS: &str = include_str!("mounts.sh");
 
