@@ -77,6 +77,7 @@ impl<'a> Observed<'a> {
     async fn record_started(&self, guard: &Guard) -> Result<()> {
         let mut record = Record { lock: guard.nonce(), ..self.site.release.record() };
         record.verdict = Verdict::Started;
+        record.directory.clone_from(&self.directory);
         Ledger::append(&guard.fenced(self.site.host)?, &self.site.release.project, &record).await
     }
 

@@ -21,6 +21,8 @@ pub struct Observed<'a> {
     pub head: String,
     /// What the checkout is made from, if there is none.
     pub origin: Option<String>,
+    /// The project's directory there, absolute and without symbolic links.
+    pub directory: String,
     /// The project's containers.
     pub before: Vec<Container>,
     /// Compose's name of the project.
@@ -62,19 +64,23 @@ impl<'a> Observed<'a> {
         );
         let (found, ledger, before, free) = (found?, ledger?, before?, free?);
         let directory = project.compose_directory();
-        let (state, origin) = match found {
+        let below = |place: &String| cm_ledger::directory_below(place, &directory);
+        let (state, directories, origin) = match found {
             Found::Checkout(state) => {
                 let here = (&*site.plan.checkout, &*directory);
                 if let Some(stray) = cm_engine::stray(host, here, &state.places, &before).await? {
                     log.warn(format!("on {}: {}", host.name(), cm_engine::stray_words(&stray, here)));
                 }
-                (state, None)
+                let directories = state.places.iter().map(below).collect();
+                (state, directories, None)
             }
             Found::Nothing(path) => {
                 not_elsewhere(host, &path, &directory, &before)?;
-                (cm_checkout::State::default(), Some(cm_git::origin(project)?))
+                (cm_checkout::State::default(), vec![below(&path)], Some(cm_git::origin(project)?))
             }
         };
+        cm_ledger::not_shared(host, &release.project, &ledger, &directories).await?;
+        let directory = directories.last().cloned().unwrap_or_default();
         warn_of_state(host, &state, log);
         if !discard {
             checkout.nothing_lost(&state)?;
@@ -93,7 +99,8 @@ impl<'a> Observed<'a> {
             before.len(),
             state.changes
         ));
-        Ok(Observed { site, head: state.head, origin, before, compose_project, changed, irreversible, ledger, free })
+        let head = state.head;
+        Ok(Observed { site, head, origin, directory, before, compose_project, changed, irreversible, ledger, free })
     }
 
     /// What a plan for this host rests on, as it is now.

@@ -1,14 +1,15 @@
 # Git as a deployment needs it, whatever the configuration of this server says: the commit's bytes,
 # no hook, no question, messages in English. Content that Git LFS keeps elsewhere is content, too.
-LC_ALL=C GIT_TERMINAL_PROMPT=0
+LC_ALL=C GIT_TERMINAL_PROMPT=0 GIT_ATTR_NOSYSTEM=1
 # What a commit names as a submodule is fetched, never run (`ext::`).
 GIT_ALLOW_PROTOCOL=${GIT_ALLOW_PROTOCOL-file:git:http:https:ssh}
-export LC_ALL GIT_TERMINAL_PROMPT GIT_ALLOW_PROTOCOL
+export LC_ALL GIT_TERMINAL_PROMPT GIT_ATTR_NOSYSTEM GIT_ALLOW_PROTOCOL
 unset GIT_LFS_SKIP_SMUDGE
 tab=$(printf '\t')
 # Line ends that only look different are nobody's change.
 git_settings() { # AUTOCRLF
     GIT_CONFIG_PARAMETERS="'core.autocrlf=$1' 'core.eol=lf' 'core.symlinks=true' 'core.hooksPath=/dev/null'"
+    GIT_CONFIG_PARAMETERS="$GIT_CONFIG_PARAMETERS 'core.attributesFile=/dev/null' 'core.fsmonitor=false' 'grep.patternType=basic'"
     GIT_CONFIG_PARAMETERS="$GIT_CONFIG_PARAMETERS 'core.quotePath=false' 'submodule.recurse=false' 'color.ui=false'"
     ! command -v git-lfs >/dev/null || GIT_CONFIG_PARAMETERS="$GIT_CONFIG_PARAMETERS \
 'filter.lfs.clean=git-lfs clean -- %f' 'filter.lfs.smudge=git-lfs smudge -- %f' \

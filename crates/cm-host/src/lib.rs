@@ -34,6 +34,7 @@ pub use hiding::Secrets;
 pub use job::{Begun, END_JOB};
 pub use json::parse as parse_json;
 pub use output::Output;
+pub use process::no_shell;
 
 use cm_core::{Log, Result};
 use std::path::PathBuf;

@@ -21,8 +21,10 @@ pub enum Transport {
 }
 
 /// Programs that are where only a login shell looks, and an engine that is the user's own: for every
-/// command on a server, as a person who logs in has them.
-const SURROUNDINGS: &str = r#"unset CDPATH
+/// command on a server, as a person who logs in has them. And the home directory, wherever the files
+/// of the login shell have gone, without what leads git and `cd` to another place.
+const SURROUNDINGS: &str = r#"unset CDPATH GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
+cd "${HOME:-/}" 2>/dev/null || cd /
 PATH=${PATH:-/usr/bin:/bin}:$HOME/.local/bin:$HOME/bin:/usr/local/bin:/usr/sbin:/sbin:/snap/bin:/opt/homebrew/bin:/home/linuxbrew/.linuxbrew/bin
 export PATH
 if [ -z "${DOCKER_HOST-}" ] && [ ! -w /var/run/docker.sock ]; then
@@ -217,6 +219,21 @@ fn no_session(host: &str, error: openssh::Error) -> Failure {
         .source(error)
         .hint("nothing was begun; other programs use the connection as well: wait for them, or raise MaxSessions of sshd there")
         .retryable()
+}
+
+/// The server lets us in, and what answers is not a shell: `said` is all that came.
+pub fn no_shell(host: &str, said: &str) -> Failure {
+    let failure = Failure::new(
+        Exit::Config,
+        "host.no-shell",
+        format!("host {host:?} accepts the login, and does not run commands as they are given"),
+    );
+    let said = said.trim().lines().take(5).collect::<Vec<_>>().join("\n");
+    let failure = if said.is_empty() { failure } else { failure.cause(said) };
+    failure.hint(
+        "the deploy user needs a login shell that is not csh (`getent passwd USER` there, `usermod -s /bin/sh USER` sets one), \
+         and no ForceCommand of sshd, or `command=` of authorized_keys, that is not `exec sh -c \"$SSH_ORIGINAL_COMMAND\"`",
+    )
 }
 
 /// The connection broke; what the command did on the host is unknown.

@@ -170,9 +170,7 @@ impl<Kind> Command<'_, Kind> {
         if let Some(request) = self.request() {
             let shells = &self.host.sessions;
             let answer = shells.run(&self.host.transport, self.host.name(), &request, Taking::All(MAX_OUTPUT)).await?;
-            if let Some(output) = answer.map_err(|error| self.broken(&error))? {
-                return Ok(output);
-            }
+            return answer.map_err(|error| self.broken(&error));
         }
         let mut process = self.start().await?;
         let (stdout, stderr) = process.read_both(MAX_OUTPUT).await.map_err(|error| self.broken(&error))?;
@@ -205,9 +203,7 @@ impl<Kind> Command<'_, Kind> {
         if let Some(request) = self.request() {
             let shells = &self.host.sessions;
             let answer = shells.run(&self.host.transport, self.host.name(), &request, Taking::Lines(&sender)).await?;
-            if let Some(output) = answer.map_err(|error| self.broken(&error))? {
-                return Ok(output.status);
-            }
+            return Ok(answer.map_err(|error| self.broken(&error))?.status);
         }
         let mut process = self.start().await?;
         let nothing = || Box::new(tokio::io::empty()) as Reader;

@@ -16,7 +16,7 @@
 
 use crate::budget::{Lines, is_too_much, too_much};
 use crate::output::Output;
-use crate::process::{Process, Reader, Transport, after_cut};
+use crate::process::{Process, Reader, Transport, after_cut, no_shell};
 use cm_core::{Failure, Result};
 use std::fmt;
 use std::fs::File;
@@ -31,6 +31,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 /// sshd allows 10 sessions a connection by default (`MaxSessions`). Half stay free: for the other
 /// programs of the pipe, and because sshd counts a session that has just ended for a moment more.
 pub const MAX_SESSIONS: usize = 5;
+
+/// So much is told of what is not a shell, in bytes.
+const MAX_SAID: usize = 2 << 10;
 
 /// A command's stdin is part of the request up to this size, in bytes.
 const MAX_INPUT: usize = 64 << 10;
@@ -71,18 +74,18 @@ impl Sessions {
         opened.into_iter().flatten().for_each(|shell| self.keep(shell));
     }
 
-    /// Runs a command in a shell. `None` if no shell could begin it: it has to be run in a
-    /// session of its own. The caller has a [`Sessions::permit`].
+    /// Runs a command in a shell. The caller has a [`Sessions::permit`].
     pub async fn run(
         &self,
         transport: &Transport,
         host: &str,
         request: &Request,
         taking: Taking<'_>,
-    ) -> Result<io::Result<Option<Output>>> {
+    ) -> Result<io::Result<Output>> {
+        let mut tries = 0;
         loop {
             let idle = self.idle().pop();
-            let first = idle.is_none();
+            tries += u32::from(idle.is_none());
             let mut shell = match idle {
                 Some(shell) => shell,
                 None => Shell::open(transport, host).await?,
@@ -90,14 +93,17 @@ impl Sessions {
             return Ok(match shell.run(request, taking).await {
                 Ok(Ended::Whole(output)) => {
                     self.keep(shell);
-                    Ok(Some(output))
+                    Ok(output)
                 }
-                // Those that are idle may all have died together.
-                Ok(Ended::Unbegun) if !first => continue,
-                Ok(Ended::Unbegun) => Ok(None),
+                // Those that are idle may all have died together, and a new one with its server.
+                Ok(Ended::Unbegun { .. }) if tries < 2 => continue,
+                Ok(Ended::Unbegun { said }) => {
+                    after_cut(transport, host).await?;
+                    return Err(no_shell(host, &said));
+                }
                 Ok(Ended::Cut { stdout, stderr }) => {
                     let status = after_cut(transport, host).await?;
-                    Ok(Some(Output { status, stdout, stderr: String::from_utf8_lossy(&stderr).into_owned() }))
+                    Ok(Output { status, stdout, stderr: String::from_utf8_lossy(&stderr).into_owned() })
                 }
                 Err(error) => Err(error),
             });
@@ -173,8 +179,8 @@ struct Shell {
 enum Ended {
     /// It was answered.
     Whole(Output),
-    /// The shell was gone before it began.
-    Unbegun,
+    /// The shell was gone before it began; what came instead.
+    Unbegun { said: String },
     /// The shell went away while the command ran; what it had said.
     Cut { stdout: Vec<u8>, stderr: Vec<u8> },
 }
@@ -193,10 +199,11 @@ impl Shell {
         self.count += 1;
         let word = |what| format!("cm-{}-{}-{what}", self.secret, self.count);
         let (begin, end) = (word("begin"), word("end"));
-        let Some(stdin) = &mut self.process.stdin else { return Ok(Ended::Unbegun) };
-        // Not all of it was written, so nothing of it is run.
-        if stdin.write_all(request.text(&begin, &end).as_bytes()).await.is_err() || stdin.flush().await.is_err() {
-            return Ok(Ended::Unbegun);
+        // If not all of it is written, nothing of it is run.
+        if let Some(stdin) = &mut self.process.stdin
+            && stdin.write_all(request.text(&begin, &end).as_bytes()).await.is_ok()
+        {
+            let _read_below = stdin.flush().await;
         }
         let Process { stdout, stderr, .. } = &mut self.process;
         let (out, err) = match taking {
@@ -212,7 +219,10 @@ impl Shell {
                 Ended::Whole(Output { status, stdout, stderr })
             }
             (out, err) if out.begun || err.begun => Ended::Cut { stdout: out.bytes, stderr: err.bytes },
-            _ => Ended::Unbegun,
+            (out, err) => {
+                let said = [out.bytes, err.bytes].concat();
+                Ended::Unbegun { said: String::from_utf8_lossy(&said[..said.len().min(MAX_SAID)]).into_owned() }
+            }
         })
     }
 }
@@ -279,6 +289,10 @@ async fn lines(reader: &mut Reader, begin: &str, end: &str, to: &Sender<String>)
         let text = String::from_utf8_lossy(line).trim_end().to_owned();
         if !part.begun {
             part.begun = text == begin;
+            if part.bytes.len() < MAX_SAID {
+                part.bytes.extend_from_slice(text.as_bytes());
+                part.bytes.push(b'\n');
+            }
             continue;
         }
         if line.ends_with(b"\n")

@@ -100,7 +100,8 @@ mod tests {
             let lock = file.display();
             let taken = format!("exec 9>>'{lock}'; lock_within 0 9 && (lock_within 1 '{lock}' true || echo busy)");
             assert_eq!(said(system, &taken), "busy\n");
-            let freed = format!("(exec 9>>'{lock}'; flock -n 9; sleep 0.5) & sleep 0.2; lock_within 5 '{lock}' echo mine");
+            let freed =
+                format!("(exec 9>>'{lock}'; flock -n 9; sleep 0.5) & sleep 0.2; lock_within 5 '{lock}' echo mine");
             assert_eq!(said(system, &freed), "mine\n");
             assert_eq!(said(system, "limited 1 sleep 9; echo $?; limited 9 sh -c 'exit 143'; echo $?"), "124\n143\n");
             assert_eq!(said(system, "cd /; absolute x/y; absolute /x"), "/x/y\n/x\n");

@@ -9,11 +9,13 @@
 
 mod job;
 mod record;
+mod whose;
 
 pub use cm_core::facts::ServiceState;
 pub use cm_host::state_dir;
 pub use job::{JobOutcome, JobState};
 pub use record::{Record, SCHEMA, Verdict};
+pub use whose::{directory_below, not_shared};
 
 use cm_core::{Exit, Failure, Result, parse_strict};
 use cm_host::{Fenced, Host};

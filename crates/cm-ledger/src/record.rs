@@ -111,6 +111,9 @@ pub struct Record {
     /// The jobs and release commands that were run for it, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub jobs: BTreeMap<String, JobState>,
+    /// The project's directory on the host, absolute and without symbolic links: one ledger is of one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub directory: String,
     /// When its commit was made, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub committed_at: Option<String>,
@@ -147,6 +150,9 @@ impl Record {
             self.committed_at = self.committed_at.take().or(before.committed_at);
         }
         self.build_bytes = self.build_bytes.or(before.build_bytes);
+        if self.directory.is_empty() {
+            self.directory = before.directory;
+        }
         for (name, job) in before.jobs {
             self.jobs.entry(name).or_insert(job);
         }

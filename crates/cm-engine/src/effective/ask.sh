@@ -12,7 +12,7 @@ top=$(cd -- "$checkout" 2>/dev/null && pwd -P) || {
     echo 'cm nothing'
     exit 0
 }
-work=$(mktemp -d /tmp/cm-compose.XXXXXXXXXX) && work=$(cd -- "$work" && pwd -P) || exit 1
+work=$(mktemp -d "${TMPDIR:-/tmp}/cm-compose.XXXXXXXXXX") && work=$(cd -- "$work" && pwd -P) || exit 1
 pids=
 # shellcheck disable=SC2086 # one word a process
 trap '[ -z "$pids" ] || kill $pids 2>/dev/null; rm -rf -- "$work"' EXIT
@@ -21,7 +21,7 @@ trap 'exit 130' INT
 trap 'exit 141' PIPE
 trap 'exit 143' TERM
 # What a killed one left: files of commits and links.
-find /tmp -maxdepth 1 -name 'cm-compose.*' -user "$(id -u)" -mmin +60 -exec rm -rf -- {} + 2>/dev/null
+find "${TMPDIR:-/tmp}" -maxdepth 1 -name 'cm-compose.*' -user "$(id -u)" -mmin +60 -exec rm -rf -- {} + 2>/dev/null
 base64 -d | tar -xzf - -C "$work" || exit 1
 
 in_time() {

@@ -13,8 +13,14 @@ const LITTLE_DISK: u64 = 5 << 20;
 /// Less than this, and it will fail.
 const NO_DISK: u64 = 512 << 10;
 
+/// Less than this where locks, ledgers and temporary files are, in KiB, and nothing can be written down.
+const NO_CORNER: u64 = 16 << 10;
+
 const ROOM: &str =
     "`cm-build prune` removes images that no release needs; `docker system df` shows what takes the room";
+
+const CORNER_ROOM: &str =
+    "make room there: `df -h` there shows the disks, `du -xh --max-depth=2 DIRECTORY | sort -h | tail` what takes one";
 
 /// Less free memory than this, in KiB, is worth a warning.
 const LITTLE_MEMORY: u64 = 256 << 10;
@@ -32,6 +38,13 @@ pub fn judge(facts: &Facts, expected: &Expected<'_>) -> Vec<Finding> {
     findings.extend(engine(facts));
     findings.extend(disk(facts, "docker-disk", "Docker's disk"));
     findings.extend(disk(facts, "checkout-disk", "the checkout's disk"));
+    findings.extend(corner(
+        facts,
+        "home-disk",
+        "the disk of the deploy user's home, where the lock and the ledger are,",
+    ));
+    findings.extend(corner(facts, "temporary-disk", "the disk of temporary files"));
+    findings.extend(temporary(facts));
     findings.extend(memory(facts));
     findings.extend(checkout::judge(facts, expected));
     findings.extend(checkout::files(facts, expected));
@@ -48,6 +61,16 @@ fn tools(facts: &Facts) -> Option<Finding> {
             "as root there: Alpine: apk add git coreutils findutils util-linux; Debian or Ubuntu: apt-get install git coreutils findutils util-linux",
         )
     })
+}
+
+/// Where nothing can be put aside, no script gets far.
+fn temporary(facts: &Facts) -> Option<Finding> {
+    let why = facts.get("no-temporary")?;
+    let message = format!("no temporary file can be made there: {why}");
+    Some(
+        Finding::fail(Exit::Config, &needs::TEMPORARY, message)
+            .hint("as root there: chmod 1777 /tmp, make room in it, or set TMPDIR for the deploy user"),
+    )
 }
 
 /// Why Docker cannot be used, by what it said and what else was found.
@@ -75,6 +98,11 @@ fn no_docker(facts: &Facts) -> Finding {
 }
 
 fn engine(facts: &Facts) -> Vec<Finding> {
+    if let Some(podman) = facts.get("podman") {
+        let message = format!("what is called docker there is {podman}");
+        let finding = Finding::fail(Exit::Config, &needs::DOCKER, message);
+        return vec![finding.hint("cm needs the Docker Engine: remove podman-docker, install docker-ce or docker.io")];
+    }
     let Some(version) = facts.get("docker") else { return vec![no_docker(facts)] };
     let why = |name: &str| facts.get(&format!("{name}-error")).unwrap_or("no answer").to_owned();
     let mut findings = Vec::new();
@@ -141,6 +169,12 @@ fn disk(facts: &Facts, name: &str, what: &str) -> Vec<Finding> {
     findings
 }
 
+/// A disk that takes small files only.
+fn corner(facts: &Facts, name: &str, what: &str) -> Option<Finding> {
+    let free = facts.room(&format!("{name}-kib")).map(|room| room.free).filter(|free| *free < NO_CORNER)?;
+    Some(Finding::fail(Exit::Config, &needs::DISK, format!("{what} is full: {} free", size(free))).hint(CORNER_ROOM))
+}
+
 fn memory(facts: &Facts) -> Option<Finding> {
     let free: u64 = facts.get("memory-kib")?.parse().ok()?;
     let finding = || Finding::warn(&needs::MEMORY, format!("little memory is left: {}", size(free)));
@@ -205,9 +239,13 @@ mod tests {
             ("compose=2.40.3", "compose-error=no such command", "compose", Weight::Fail, 41),
             ("compose=2.40.3", "compose=1.29.2", "compose", Weight::Fail, 6),
             ("docker=28.2.2", "docker=19.03.15", "docker", Weight::Warn, 0),
+            ("docker=28.2.2", "docker=5.4.2\npodman=podman version 5.4.2", "docker", Weight::Fail, 6),
             ("branch=develop", "branch=feature", "branch", Weight::Warn, 0),
             ("disk-kib=50000000", "disk-kib=100000", "disk", Weight::Fail, 6),
             ("disk-kib=50000000", "disk-kib=4000000", "disk", Weight::Warn, 0),
+            ("memory-kib", "home-disk-kib=900 100000\nmemory-kib", "disk", Weight::Fail, 6),
+            ("memory-kib", "temporary-disk-kib=0 100000\nmemory-kib", "disk", Weight::Fail, 6),
+            ("memory-kib", "no-temporary=Permission denied\nmemory-kib", "temporary", Weight::Fail, 6),
             ("inodes=900", "inodes=9", "inodes", Weight::Warn, 0),
             ("memory-kib=4000000", "memory-kib=1000", "memory", Weight::Warn, 0),
             ("head=abc", "head-error=not a git repository", "checkout", Weight::Fail, 6),

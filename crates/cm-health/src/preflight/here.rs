@@ -97,7 +97,7 @@ fn lock(project: &Project, run: &Run) -> Option<Finding> {
         Ok(local::Sight::Held(record)) => {
             Some(held(&Holder { place: Place::Here(path), record, step: None, renewed: None }, run.dry_run()))
         }
-        Err(failure) => Some(Finding::fail(failure.exit, &needs::LOCK, failure.to_string())),
+        Err(failure) => Some(Finding::of(&needs::LOCK, failure.exit, &failure)),
     }
 }
 
@@ -109,9 +109,9 @@ pub async fn lock_on(project: &Project, host: &Host, dry: bool) -> Option<Findin
         Ok(remote::Sight::There(there)) => there,
         Ok(remote::Sight::Odd) => {
             let failure = remote::odd(host, &dir);
-            return Some(Finding::fail(failure.exit, &needs::LOCK, failure.to_string()));
+            return Some(Finding::of(&needs::LOCK, failure.exit, &failure));
         }
-        Err(failure) => return Some(Finding::fail(failure.exit, &needs::LOCK, failure.to_string())),
+        Err(failure) => return Some(Finding::of(&needs::LOCK, failure.exit, &failure)),
     };
     if there.stealable().is_some() {
         return None;
@@ -124,8 +124,7 @@ pub async fn lock_on(project: &Project, host: &Host, dry: bool) -> Option<Findin
         }
         Err(failure) => {
             let failure = remote::unreadable(host, failure);
-            let finding = Finding::fail(failure.exit, &needs::LOCK, failure.to_string());
-            Some(failure.hint.into_iter().fold(finding, Finding::hint))
+            Some(Finding::of(&needs::LOCK, failure.exit, &failure))
         }
     }
 }

@@ -8,10 +8,14 @@ export LC_ALL
 checkout=$1 origin=$2 remote=$3 env_file=$4
 shift 4
 
+newline='
+'
 fact() { # NAME COMMAND... - the first line it says, or why it failed
     name=$1
     shift
     if said=$("$@" 2>&1); then
+        # More than one line: a warning or a wrapper's greeting may be among them.
+        case $said in *"$newline"*) said=$("$@" 2>/dev/null) || : ;; esac
         printf '%s=%s\n' "$name" "$(printf '%s\n' "$said" | head -n 1)"
     else
         # The reason, without where to read more.
@@ -46,6 +50,7 @@ for tool in git awk sed xargs comm mktemp sha256sum stat setsid timeout; do lack
 knows() { # COMMAND... - whether it is not an option that it complains of
     ! "$@" 2>&1 | grep -q option
 }
+lacks 'a /bin/sh that passes its files on to commands (dash, bash, busybox; no ksh)' sh -c 'exec 9</dev/null && sh -c ": <&9"'
 lacks 'flock (util-linux, or busybox)' flock -n /dev/null true
 lacks 'find -mmin and -exec {} +' find /dev/null -maxdepth 0 -mmin +0 -name none -exec true {} +
 lacks 'stat -c (coreutils, or busybox)' stat -c %U /
@@ -53,9 +58,11 @@ lacks 'mv -T (coreutils, or busybox 1.34)' knows mv -T -- /dev/null/1 /dev/null/
 lacks 'ln -T (coreutils, or busybox 1.34)' knows ln -T -- /dev/null/1 /dev/null/2
 lacks 'git 2.25 or later (git restore)' sh -c 'git restore -h 2>&1 | grep -q -- --source'
 
+temporary=$(mktemp -d 2>&1) && rmdir -- "$temporary" || printf 'no-temporary=%s\n' "$temporary"
 clock=$(date +%s.%N)
 case $clock in '' | *. | *[!0-9.]*) clock=$(date +%s) ;; esac
 printf 'clock=%s\n' "$clock"
+case $(docker --version 2>/dev/null) in podman*) printf 'podman=%s\n' "$(docker --version 2>/dev/null)" ;; esac
 fact docker docker version --format '{{.Server.Version}}'
 docker version >/dev/null 2>&1 || ! sudo -n docker version >/dev/null 2>&1 || echo docker-sudo=yes
 fact compose docker compose version --short
@@ -64,8 +71,11 @@ root=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null) || root=
 [ -d "$root" ] || root=/
 room docker-disk "$root"
 [ -d "$checkout" ] && room checkout-disk "$checkout"
+room home-disk "$HOME"
+room temporary-disk "${TMPDIR:-/tmp}"
 awk '/^MemAvailable:/ { print "memory-kib=" $2 }' /proc/meminfo 2>/dev/null
 
+(cd -- "$checkout" 2>/dev/null && printf 'place=%s\n' "$(pwd -P)")
 if [ ! -e "$checkout/.git" ]; then
     printf 'no-checkout=%s\n' "$(absolute "$checkout")"
     [ -z "$origin" ] ||
@@ -88,7 +98,7 @@ if [ -n "$env_file" ]; then
     *) env_file=$checkout/$env_file ;;
     esac
     if [ -r "$env_file" ]; then
-        fact env-file stat -c %a -- "$env_file"
+        fact env-file stat -L -c %a -- "$env_file"
         env_keys "$env_file"
     else
         printf 'env-file-error=not there, or not readable\n'

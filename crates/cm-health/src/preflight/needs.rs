@@ -42,6 +42,10 @@ pub(super) const TOOLS: Subject = need(
     "preflight.tools",
     "A POSIX shell with git 2.25 or later, flock, find, mv and ln with -T, setsid, timeout, sha256sum, stat, awk, sed, xargs, comm, mktemp, tar, gzip and base64. Debian and Ubuntu have all of them; the busybox of Alpine has all but git: `apk add git`.",
 );
+pub(super) const TEMPORARY: Subject = need(
+    "preflight.temporary",
+    "A directory for temporary files that the deploy user can write: /tmp, or what TMPDIR names.",
+);
 pub(super) const DOCKER: Subject = need(
     "preflight.docker",
     "The Docker Engine, 20.10 or later, which the deploy user may use without sudo: in the group docker, rootless, or through a Docker context. The program is found on the PATH of a shell that is no login shell, or in ~/bin, ~/.local/bin, /usr/local/bin, /snap/bin or Homebrew's.",
@@ -105,6 +109,10 @@ pub(super) const PROTECTED: Subject =
 pub(super) const ELSEWHERE: Subject =
     need("preflight.elsewhere", "No containers of the project that were made from another directory.");
 pub(super) const STALE_MOUNT: Subject = other("preflight.stale-mount");
+pub(super) const LEDGER: Subject = need(
+    "preflight.ledger",
+    "A project name that no other checkout on the server uses: `~/.local/state/cm/PROJECT` of the deploy user is one checkout's.",
+);
 pub(super) const UNWELL: Subject = other("preflight.unwell");
 pub(super) const LOCK: Subject = other("preflight.lock");
 pub(super) const CHECK: Subject = other("preflight.check");
@@ -113,11 +121,12 @@ pub(super) const JOB: Subject = other("preflight.job");
 pub(super) const TREE: Subject = other("preflight.tree");
 
 /// All of them, in the order in which a server gets them.
-pub const SUBJECTS: [&Subject; 35] = [
+pub const SUBJECTS: [&Subject; 37] = [
     &HOST,
     &SESSIONS,
     &TUNNELS,
     &TOOLS,
+    &TEMPORARY,
     &DOCKER,
     &COMPOSE,
     &BUILDX,
@@ -142,6 +151,7 @@ pub const SUBJECTS: [&Subject; 35] = [
     &UNSET_VARIABLE,
     &EXTERNAL,
     &ELSEWHERE,
+    &LEDGER,
     &STALE_MOUNT,
     &UNWELL,
     &LOCK,

@@ -14,17 +14,14 @@ use cm_core::facts::{PreflightHost, Unhealthy};
 use cm_core::{Exit, Log, Result};
 use cm_engine::Container;
 use cm_engine::effective::{Model, absent};
-use cm_host::{Host, Output, Target};
+use cm_host::{Host, Output, Target, no_shell};
+use cm_ledger::Ledger;
 use cm_project::{HostSpec, Project};
 use jiff::Timestamp;
 use std::time::Instant;
 
-const LOOK: &str = concat!(
-    "# Looks at the server.\n",
-    cm_host::small_sh!(),
-    cm_project::env_keys_sh!(),
-    include_str!("look.sh")
-);
+const LOOK: &str =
+    concat!("# Looks at the server.\n", cm_host::small_sh!(), cm_project::env_keys_sh!(), include_str!("look.sh"));
 
 const MOUNTS: &str = include_str!("mounts.sh");
 
@@ -93,14 +90,20 @@ impl Report {
                 Lock::Look { dry } => here::lock_on(project, &host, dry).await,
             }
         };
-        let (looked, config, lock, tunnels, moving) = tokio::join!(
+        let project_name = project.name();
+        let (looked, config, lock, tunnels, moving, ledger) = tokio::join!(
             script.output(),
             coming.compose.try_out(project, &host, &checkout),
             lock,
             Tunnels::to(project, &spec.name).judge(&host),
             checkout::moving(project, &host, &checkout, coming),
+            Ledger::read(&host, &project_name),
         );
-        self.facts = Facts::parse(&looked?.text());
+        let looked = looked?;
+        self.facts = Facts::parse(&looked.text());
+        if self.facts.get("clock").is_none() {
+            return Err(no_shell(host.name(), &format!("{}\n{}", looked.text(), looked.stderr)));
+        }
         self.ahead = ahead(&self.facts, asked);
         let branch = project.branch();
         let expected = Expected {
@@ -116,6 +119,7 @@ impl Report {
         self.findings = judge(&self.facts, &expected);
         self.findings.extend(lock);
         self.findings.extend(tunnels);
+        self.findings.extend(whose(project, &host, &self.facts, &ledger?).await?);
         self.findings.extend(host.needs_more_connections().then(few_sessions));
         self.containers(project, &host, &checkout, coming, config).await
     }
@@ -261,6 +265,16 @@ fn ahead(facts: &Facts, (asked, at): (Instant, Timestamp)) -> Option<f64> {
     let here = at.as_millisecond() as f64 / 1000.0 + took / 2.0;
     let ahead = facts.clock()? - here;
     Some(if ahead.abs() <= took / 2.0 { 0.0 } else { ahead })
+}
+
+/// A ledger that another checkout of the same name writes.
+async fn whose(project: &Project, host: &Host, facts: &Facts, ledger: &Ledger) -> Result<Option<Finding>> {
+    let Some(place) = facts.get("place").or(facts.get("no-checkout")) else { return Ok(None) };
+    let directory = cm_ledger::directory_below(place, &project.prefix);
+    match cm_ledger::not_shared(host, &project.name(), ledger, &[directory]).await {
+        Err(failure) if failure.exit == Exit::Config => Ok(Some(Finding::of(&needs::LEDGER, failure.exit, &failure))),
+        checked => checked.map(|()| None),
+    }
 }
 
 fn few_sessions() -> Finding {
