@@ -86,7 +86,7 @@ impl<'a> Observed<'a> {
         let Some(origin) = &self.origin else { return Ok(()) };
         let (host, release) = (self.site.host.name(), self.site.release);
         log.info(format!("on {host}: making the checkout {} from {origin}", self.site.plan.checkout));
-        let checkout = self.site.checkout(fenced);
+        let checkout = self.site.checkout(fenced).telling(log);
         tokio::select! {
             made = checkout.make(fenced, origin, release.branch(), release.commit()) => made?,
             exit = Stop::wait() => return Err(interruption(exit)),

@@ -52,7 +52,7 @@ impl<'a> Observed<'a> {
     ) -> Result<Observed<'a>> {
         let discard = selection.discard_local_changes;
         let site = Site { host, project, plan, release, full: selection.full, discard };
-        let checkout = site.checkout(host);
+        let checkout = site.checkout(host).telling(log);
         let branch = Some(release.branch()).filter(|branch| !branch.is_empty());
         let compose_project = cm_engine::project_name(project, host, &site.plan.checkout).await?;
         // None waits for another: over a long line each costs its time.

@@ -26,9 +26,9 @@ pub struct Site<'a> {
 
 impl<'a> Site<'a> {
     /// The checkout, through a handle of the host.
-    pub fn checkout<'b>(&self, host: &'b Host) -> Checkout<'b> {
+    pub fn checkout<'b>(&'b self, host: &'b Host) -> Checkout<'b> {
         let checkout = Checkout::new(host, &self.plan.checkout, self.project.remote(), &self.project.protected());
-        checkout.keeping_build(!self.plan.with(Action::Build).is_empty())
+        checkout.filtered(self.project.clone_filter()).keeping_build(!self.plan.with(Action::Build).is_empty())
     }
 
     /// The project's state directory on the host.

@@ -6,6 +6,12 @@ GIT_ALLOW_PROTOCOL=${GIT_ALLOW_PROTOCOL-file:git:http:https:ssh}
 export LC_ALL GIT_TERMINAL_PROMPT GIT_ATTR_NOSYSTEM GIT_ALLOW_PROTOCOL
 unset GIT_LFS_SKIP_SMUDGE
 tab=$(printf '\t')
+# What went wrong with a fetch, of all that it said to FILE; not how far it was.
+fetch_words() { # FILE
+    tr '\r' '\n' <"$1" |
+        grep -vE '^(remote: )?(Enumerating|Counting|Compressing|Receiving|Resolving|Unpacking|Updating) |^remote: Total |^$' || :
+    rm -f -- "$1"
+}
 # Line ends that only look different are nobody's change.
 git_settings() { # AUTOCRLF
     GIT_CONFIG_PARAMETERS="'core.autocrlf=$1' 'core.eol=lf' 'core.symlinks=true' 'core.hooksPath=/dev/null'"

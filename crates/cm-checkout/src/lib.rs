@@ -11,16 +11,18 @@
 //! checkout whose HEAD names no commit yet. The first move is then one like any other.
 
 mod failure;
+mod fetching;
 mod state;
 
 pub use failure::{fetch_hint, is_unmoved};
 pub use state::{Protected, State};
 
-use cm_core::Result;
+use cm_core::{Log, Result};
 use cm_host::{END_JOB, Fenced, Host};
 use std::time::Duration;
 
-const MAKE: &str = concat!("# Makes a checkout.\n", cm_host::small_sh!(), include_str!("make.sh"));
+const MAKE: &str =
+    concat!("# Makes a checkout.\n", cm_host::small_sh!(), include_str!("git.sh"), include_str!("make.sh"));
 const PREPARE: &str = concat!(
     "# Looks at a checkout.\n",
     cm_host::small_sh!(),
@@ -73,6 +75,8 @@ pub struct Checkout<'a> {
     remote: String,
     protected: Vec<String>,
     keeps_build: bool,
+    filter: Option<&'a str>,
+    log: Option<&'a Log>,
 }
 
 /// What there is to prepare.
@@ -93,6 +97,8 @@ impl<'a> Checkout<'a> {
             remote: remote.to_owned(),
             protected: protected.to_vec(),
             keeps_build: false,
+            filter: None,
+            log: None,
         }
     }
 
@@ -101,6 +107,19 @@ impl<'a> Checkout<'a> {
     #[must_use]
     pub fn keeping_build(self, keep: bool) -> Self {
         Checkout { keeps_build: keep, ..self }
+    }
+
+    /// Tells people how far a fetch is that takes long.
+    #[must_use]
+    pub fn telling(self, log: &'a Log) -> Self {
+        Checkout { log: Some(log), ..self }
+    }
+
+    /// Lets [`Checkout::make`] leave out of the clone what this filter of git leaves out, such as `blob:none`;
+    /// it comes when it is needed.
+    #[must_use]
+    pub fn filtered(self, filter: Option<&'a str>) -> Self {
+        Checkout { filter, ..self }
     }
 
     /// The commit that `branch` names on the remote now; where there is no checkout, at `origin`,
@@ -147,9 +166,11 @@ impl<'a> Checkout<'a> {
     /// [`cm_core::Exit::Unreachable`]; [`cm_core::Exit::Build`] with `checkout.clone` or `checkout.no-commit`.
     pub async fn make(&self, fenced: &Fenced, origin: &str, branch: &str, commit: &str) -> Result<()> {
         let branch = if branch.is_empty() { "main" } else { branch };
-        let arguments = [&*self.host.path(&self.path), origin, &self.remote, branch, commit];
+        let filter = self.filter.unwrap_or_default();
+        let path = self.host.path(&self.path);
+        let arguments = [&*path, origin, &self.remote, branch, commit, filter];
         let command = fenced.script(MAKE, arguments).cwd("~").ends_with_us().limit(CLONE_LIMIT);
-        let output = command.output().await?;
+        let output = fetching::told(self.host, &path, self.log, command.output()).await?;
         match output.status.code() {
             Some(0) => Ok(()),
             Some(NO_COMMIT) => Err(self.no_commit(Some(branch), commit, "")),
@@ -179,7 +200,8 @@ impl<'a> Checkout<'a> {
         let fixed =
             [self.host.path(&self.path), self.remote.clone(), branch.unwrap_or_default().to_owned(), commit.to_owned()];
         let arguments = fixed.into_iter().chain(self.protected.iter().cloned());
-        let output = self.host.script(PREPARE, arguments).limit(CLONE_LIMIT).output().await?;
+        let command = self.host.script(PREPARE, arguments).limit(CLONE_LIMIT);
+        let output = fetching::told(self.host, &self.host.path(&self.path), self.log, command.output()).await?;
         match output.status.code() {
             Some(0) => {
                 let state = State::read(&output.text());

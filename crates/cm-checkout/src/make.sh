@@ -1,11 +1,10 @@
 # Makes the repository of a checkout that is not there yet, all of it or nothing. No file of
 # the work tree is written: moving the checkout does that. What lies in the directory stays.
-# Arguments: CHECKOUT URL REMOTE BRANCH COMMIT
+# Arguments: CHECKOUT URL REMOTE BRANCH COMMIT FILTER
+# FILTER is of git, or empty. `git.sh` is before.
 set -eu
-LC_ALL=C
-export LC_ALL
 umask 022
-path=$1 url=$2 remote=$3 branch=$4 commit=$5
+path=$1 url=$2 remote=$3 branch=$4 commit=$5 filter=$6
 was=yes
 [ -d "$path" ] || was=no
 mkdir -p -- "$path"
@@ -31,10 +30,13 @@ git -C "$new" remote add -- "$remote" "$url"
 git -C "$new" config "branch.$branch.remote" "$remote"
 git -C "$new" config "branch.$branch.merge" "refs/heads/$branch"
 # Waited for in the background, so that a signal is heard at once.
-GIT_TERMINAL_PROMPT=0 git -C "$new" fetch -q -- "$remote" </dev/null &
+git -C "$new" fetch --progress ${filter:+"--filter=$filter"} -- "$remote" </dev/null 2>"$new/.git/cm-fetch" &
 fetching=$!
-wait "$fetching" || { fetching= && exit 48; }
+code=0
+wait "$fetching" || code=48
 fetching=
+fetch_words "$new/.git/cm-fetch" >&2
+[ "$code" -eq 0 ] || exit "$code"
 git -C "$new" cat-file -e "$commit^{commit}" 2>/dev/null || exit 45
 mv -- "$new/.git" .git
 was=yes

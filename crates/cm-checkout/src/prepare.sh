@@ -24,8 +24,11 @@ if [ -n "$blocked" ]; then
 fi
 there() { git cat-file -e "$commit^{commit}" 2>/dev/null; }
 fetch() {
-    git fetch -q --no-tags --no-recurse-submodules -- "$remote" ${branch:+"+refs/heads/$branch:refs/remotes/$remote/$branch"} \
-        </dev/null 2>"$work/said"
+    code=0
+    git fetch --progress --no-tags --no-recurse-submodules -- "$remote" ${branch:+"+refs/heads/$branch:refs/remotes/$remote/$branch"} \
+        </dev/null 2>"$repository_directory/cm-fetch" || code=$?
+    fetch_words "$repository_directory/cm-fetch" >"$work/said"
+    return "$code"
 }
 if ! there; then
     # A branch that is gone, `release`, keeps the name of `release/2`.
@@ -44,6 +47,10 @@ if base=$(git rev-parse -q --verify HEAD); then
     done
 else
     base=$(git hash-object -t tree /dev/null)
+fi
+# A clone without the content of files: what the move will write is fetched now, at once.
+if [ -n "$(git config --get-regexp '^remote\..*\.promisor$' true)" ]; then
+    git diff --numstat --no-renames "$base" "$commit" </dev/null >/dev/null 2>"$work/said" || { cat "$work/said" >&2 && exit 48; }
 fi
 # A protected file goes with its directory, where that becomes a link, a file or a submodule.
 for file do

@@ -5,7 +5,7 @@ mod scene;
 
 use cm_checkout::{Checkout, is_unmoved};
 use cm_host::Host;
-use scene::{checkout, commit, git, host, open, read, scene, write};
+use scene::{checkout, commit, git, host, open, protected, read, scene, write};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -313,4 +313,29 @@ async fn a_fetch_that_fails_says_why_and_a_branch_that_is_gone_is_in_nobodys_way
     let failure = checkout.prepare(Some("develop"), &target).await.expect_err("away");
     assert_eq!(failure.code, "checkout.fetch");
     assert!(failure.causes.concat().contains("does not appear to be a git repository"), "{failure:?}");
+}
+
+/// A clone that leaves out what files contain brings all that a move needs before it moves.
+#[tokio::test]
+async fn a_partial_clone_moves_without_its_origin() {
+    let (scene, host) = (scene(), host().await);
+    let origin = scene.server.with_file_name("origin.git");
+    for setting in ["uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant"] {
+        git(&origin, &["config", setting, "true"]);
+    }
+    write(&scene.laptop, "large.bin", &"x".repeat(50_000));
+    let target = commit(&scene.laptop, "large");
+    let path = scene.server.with_file_name("partial").display().to_string();
+    let url = format!("file://{}", origin.display());
+    let partial = Checkout::new(&host, &path, "origin", &protected()).filtered(Some("blob:none"));
+    partial.make(&open(&host), &url, "develop", &target).await.expect("made");
+    let lacks =
+        |path: &str| git(Path::new(path), &["rev-list", "--objects", "--missing=print", &target]).contains("\n?");
+    assert!(lacks(&path), "it was a clone of everything");
+    partial.look(Some("develop"), &target).await.expect("prepared");
+    std::fs::rename(&origin, origin.with_extension("away")).expect("moved away");
+    let snapshots = format!("{path}-snapshots");
+    partial.move_to(&open(&host), &target, &snapshots, "run1").await.expect("without its origin");
+    assert_eq!(read(Path::new(&path), "large.bin").len(), 50_000);
+    assert!(!Path::new(&path).join(".git/cm-fetch").exists());
 }

@@ -20,7 +20,7 @@ pub use compose::{Beside, BuildOptions, Compose, UpOptions};
 pub use condition::Condition;
 pub use config::{Config, Definition};
 pub use container::{BESIDE_LABEL, Container, Health, Mount};
-pub use cures::cured;
+pub use cures::{code as code_of, cured};
 pub use gap::gaps;
 pub use job::{JobRun, JobSight, find_job, follow_job, forget_job, keep_job_log, running_jobs, stop_job};
 pub use port::Port;

@@ -2,6 +2,7 @@
 //! and reports in the runbook's words. The gate itself is in `cm-gate`.
 
 mod args;
+mod cures;
 mod live;
 mod others;
 pub mod preflight;

@@ -1,5 +1,6 @@
 //! The gate's verdicts in the runbook's words, and as the end of the program.
 
+use crate::cures::cure;
 use cm_core::facts::Neighbour;
 use cm_core::{Done, Exit, Failure, Log, Result, all_healthy, plural};
 use cm_gate::{State, Verdict};
@@ -63,10 +64,10 @@ fn failure(verdicts: &[Verdict]) -> Failure {
         if more > 0 { format!("{named}; and {more} more") } else { named }
     };
     let count = verdicts.len();
-    if bad > 0 {
+    if let Some(first) = with(State::Unhealthy).next() {
         let message = format!("{bad} of {} not healthy: {}", plural(count as u64, "service"), lines(State::Unhealthy));
         return Failure::new(Exit::Unhealthy, "health.unhealthy", message)
-            .hint("its log is above; `cm-rollback` rolls back to the last verified release");
+            .hint(format!("{}; `cm-rollback` rolls back to the last verified release", cure(first)));
     }
     let message =
         format!("{unknown} of {} could not be judged: {}", plural(count as u64, "service"), lines(State::Unknown));

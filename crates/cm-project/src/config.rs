@@ -2,6 +2,7 @@
 //! hint: a misspelt limit must not silently be the default. Here are the file as a whole and
 //! what is checked when it is read; its sections are in files of their own.
 
+pub use crate::clone_filter::CloneFilter;
 use crate::nearest;
 pub use crate::release::{Drain, ReleaseCommand};
 pub use crate::sections::{
@@ -34,6 +35,9 @@ pub struct Config {
     /// The URL that a server without a checkout clones, as the servers see it; by itself
     /// that of the remote here.
     pub repository: Option<Template>,
+    /// What the first clone on a server leaves out, for a large repository: `blob:none` (the content of
+    /// files) or `blob:limit=1m` (of large files). It comes when it is needed; the repository's server must allow it.
+    pub clone_filter: Option<CloneFilter>,
     /// Where Compose's files are.
     pub compose: ComposeFiles,
     /// The servers.

@@ -2,6 +2,7 @@
 //! each image is built from. Files in, values out: nothing here talks to a network,
 //! to Git or to Docker, and what files there are is asked through [`tree::Tree`].
 
+mod clone_filter;
 pub mod complete;
 pub mod compose;
 pub mod config;

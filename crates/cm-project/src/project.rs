@@ -211,6 +211,11 @@ impl Project {
         self.config.remote.as_deref().unwrap_or("origin")
     }
 
+    /// What the first clone on a server leaves out, as git's `--filter` takes it.
+    pub fn clone_filter(&self) -> Option<&str> {
+        self.config.clone_filter.as_ref().map(crate::config::CloneFilter::as_str)
+    }
+
     /// The hosts, in the order of `cm.toml`.
     pub fn hosts(&self) -> &[HostSpec] {
         &self.hosts

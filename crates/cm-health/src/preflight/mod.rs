@@ -12,6 +12,7 @@ mod finding;
 mod findings;
 mod here;
 mod keys;
+mod names;
 pub mod needs;
 mod report;
 mod script;

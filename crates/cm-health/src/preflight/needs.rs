@@ -109,6 +109,8 @@ pub(super) const PROTECTED: Subject =
 pub(super) const ELSEWHERE: Subject =
     need("preflight.elsewhere", "No containers of the project that were made from another directory.");
 pub(super) const STALE_MOUNT: Subject = other("preflight.stale-mount");
+pub(super) const NAME: Subject =
+    need("preflight.name", "Container names (`container_name`) that no container of another compose project has.");
 pub(super) const LEDGER: Subject = need(
     "preflight.ledger",
     "A project name that no other checkout on the server uses: `~/.local/state/cm/PROJECT` of the deploy user is one checkout's.",
@@ -121,7 +123,7 @@ pub(super) const JOB: Subject = other("preflight.job");
 pub(super) const TREE: Subject = other("preflight.tree");
 
 /// All of them, in the order in which a server gets them.
-pub const SUBJECTS: [&Subject; 37] = [
+pub const SUBJECTS: [&Subject; 38] = [
     &HOST,
     &SESSIONS,
     &TUNNELS,
@@ -151,6 +153,7 @@ pub const SUBJECTS: [&Subject; 37] = [
     &UNSET_VARIABLE,
     &EXTERNAL,
     &ELSEWHERE,
+    &NAME,
     &LEDGER,
     &STALE_MOUNT,
     &UNWELL,

@@ -8,12 +8,12 @@ use super::facts::Facts;
 use super::finding::Finding;
 use super::findings::{judge, size};
 use super::tunnels::Tunnels;
-use super::{LIMIT, here, needs};
+use super::{LIMIT, here, names, needs};
 use crate::others::unhealthy;
 use cm_core::facts::{PreflightHost, Unhealthy};
 use cm_core::{Exit, Log, Result};
-use cm_engine::Container;
 use cm_engine::effective::{Model, absent};
+use cm_engine::{Config, Container};
 use cm_host::{Host, Output, Target, no_shell};
 use cm_ledger::Ledger;
 use cm_project::{HostSpec, Project};
@@ -138,9 +138,12 @@ impl Report {
         }
         if self.facts.get("head").is_some() {
             let config = config?;
-            let name = self.compose(&coming.compose, &config);
+            let known = self.compose(&coming.compose, &config);
             self.external(project, host, &config).await?;
-            self.now(project, host, checkout, name).await?;
+            if let Some(known) = &known {
+                self.findings.extend(names::taken(host, known).await?);
+            }
+            self.now(project, host, checkout, known.map(|known| known.project)).await?;
         }
         let Some(path) = self.facts.get("no-checkout") else { return Ok(()) };
         let name = cm_engine::project_name(project, host, checkout).await?;
@@ -155,8 +158,8 @@ impl Report {
         Ok(())
     }
 
-    /// Whether the compose file is understood there; gives the project's name.
-    fn compose(&mut self, file: &ComposeFile, config: &Output) -> Option<String> {
+    /// Whether the compose file is understood there, and what it says then.
+    fn compose(&mut self, file: &ComposeFile, config: &Output) -> Option<Config> {
         if !config.success() {
             let said = config.stderr.trim().lines().last().unwrap_or("no reason given").to_owned();
             self.findings.push(file.not_accepted(&said));
@@ -169,14 +172,14 @@ impl Report {
             ));
         }
         let value = cm_host::parse_json(&config.stdout).unwrap_or_default();
-        Some(cm_engine::Config::read(&value).project).filter(|name| !name.is_empty())
+        Some(Config::read(&value)).filter(|config| !config.project.is_empty())
     }
 
     /// What the project uses and does not make: `up` would fail for it, after everything was built.
     async fn external(&mut self, project: &Project, host: &Host, config: &Output) -> Result<()> {
         let wanted = match project.effective(host.name()) {
             Some(known) => known.missing.iter().cloned().collect(),
-            None => serde_json::from_slice(&config.stdout).map(|json| Model::new(json).wanted()).unwrap_or_default(),
+            None => cm_host::parse_json(&config.stdout).map(|json| Model::new(json).wanted()).unwrap_or_default(),
         };
         for missing in absent(host, &wanted).await? {
             let (kind, name) = missing.split_once(' ').unwrap_or(("", &missing));
@@ -270,7 +273,7 @@ fn ahead(facts: &Facts, (asked, at): (Instant, Timestamp)) -> Option<f64> {
 /// A ledger that another checkout of the same name writes.
 async fn whose(project: &Project, host: &Host, facts: &Facts, ledger: &Ledger) -> Result<Option<Finding>> {
     let Some(place) = facts.get("place").or(facts.get("no-checkout")) else { return Ok(None) };
-    let directory = cm_ledger::directory_below(place, &project.prefix);
+    let directory = cm_ledger::directory_below(place, &project.compose_directory());
     match cm_ledger::not_shared(host, &project.name(), ledger, &[directory]).await {
         Err(failure) if failure.exit == Exit::Config => Ok(Some(Finding::of(&needs::LEDGER, failure.exit, &failure))),
         checked => checked.map(|()| None),
