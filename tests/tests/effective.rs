@@ -387,7 +387,7 @@ fn old_compose(shop: &Shop) {
         (
             "*--format*",
             "unknown flag: --format\nRun docker compose config --help for more information",
-            "the flag --format takes Docker Compose 2.20.0 or later; web has 2.18.1",
+            "the flag --format takes Docker Compose 2.0.0 or later; web has 2.18.1",
         ),
         (
             "*config*",
@@ -506,8 +506,9 @@ fn differs_as_compose_says(shop: &Shop) {
     shop.local(&format!("tar -C {} -cf - . | {ssh} 'mkdir /tmp/made && tar -C /tmp/made -xf -'", made.display()));
     let ask = ["sh", "-c", differential::ASK, "sh", "/tmp/made", "docker", "compose"];
     let answer = shop.sandbox.server("platform", &ask);
+    let version = shop.sandbox.server("platform", &["docker", "compose", "version", "--short"]);
     shop.on("rm -r /tmp/made");
-    judge(&projects, &answer);
+    judge(&projects, &answer, &version);
 }
 
 #[test]
@@ -519,11 +520,13 @@ fn thousands_of_projects_are_judged_as_compose_judges_them() {
     differential::write(made.path(), &projects);
     let ask = ["-c", differential::ASK, "sh"];
     let output = Command::new("sh").args(ask).arg(made.path()).arg(variable("CM_COMPOSE")).output().expect("sh");
-    judge(&projects, &String::from_utf8(output.stdout).expect("text"));
+    let version = Command::new(variable("CM_COMPOSE")).args(["version", "--short"]).output().expect("a version");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    judge(&projects, &text(output.stdout), text(version.stdout).trim());
 }
 
-fn judge(projects: &[(Files, Files)], answer: &str) {
-    let (with, without, refused) = differential::compare(projects, answer);
+fn judge(projects: &[(Files, Files)], answer: &str, version: &str) {
+    let (with, without, refused) = differential::compare(projects, answer, version);
     for (tally, how) in [(with, "with a server"), (without, "from the commits alone")] {
         let (missed, extra) = (&tally.missed, &tally.extra);
         let counts = (tally.services, tally.replaced, missed.len(), extra.len());

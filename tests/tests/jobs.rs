@@ -28,7 +28,8 @@ services:
     image: shop/app
     build: app
     command: ['sh', '/migrate']
-    restart: on-failure
+    restart: on-failure:3
+    mem_limit: 96m
     environment: {GREETING: hello}
     depends_on: {store: {condition: service_healthy}}
     volumes: ['data:/data']
@@ -62,7 +63,8 @@ fn commit(sandbox: &Sandbox, version: &str, work: &str, config: &str) -> String 
     answer.stdout.trim().to_owned()
 }
 
-const PIPE: &str = "cm-detect </dev/null | cm-build | cm-health | cm-rollback --on-failure --skip-verify | cm-record";
+const PIPE: &str =
+    "cm-detect </dev/null | cm-build -v | cm-health | cm-rollback --on-failure --skip-verify | cm-record";
 
 /// The exit statuses of the programs, and what they said; the lock of one that was killed lapses.
 fn deploy(sandbox: &Sandbox) -> (Vec<i32>, Answer) {
@@ -147,8 +149,12 @@ fn a_job_runs_once_before_anything_is_replaced_and_its_failure_touches_nothing()
     let (statuses, answer) = deploy(&sandbox);
     assert_eq!((statuses[1], runs(&sandbox, "two")), (30, 2), "deployed again, it runs again: {}", answer.stderr);
 
-    println!("--- one that takes its time: web is there for all of it");
+    println!("--- one that takes its time: web is there for all of it; a dry run has said how it is run");
     commit(&sandbox, "three", "sleep 6", "");
+    let plan = sandbox.laptop("bash", &["-c", "cm-detect </dev/null | cm-build --dry-run"]);
+    assert_eq!((plan.code, runs(&sandbox, "three")), (0, 0), "{}", plan.stderr);
+    let (_, told) = plan.stderr.split_once("job migrate, once: ").expect("the job");
+    let told = told.lines().next().expect("a line").split("CM_RUN_ID=").next().expect("a command").to_owned();
     let gap = "while [ -n \"$(docker ps -q --filter label=cm.job=migrate)\" ]; do
         curl -sf -m 2 http://127.0.0.1:8080/ >/dev/null && echo there || echo gap; done";
     let watch = std::thread::scope(|scope| {
@@ -158,6 +164,7 @@ fn a_job_runs_once_before_anything_is_replaced_and_its_failure_touches_nothing()
         });
         let (statuses, answer) = deploy(&sandbox);
         assert_eq!(statuses, [0, 0, 0, 0, 0], "{}", answer.stderr);
+        assert!(told.starts_with("cd ") && answer.stderr.contains(&told), "{told}: {}", answer.stderr);
         watch.join().expect("what it saw")
     });
     assert!(watch.contains("there") && !watch.contains("gap"), "while the job ran: {watch}");
@@ -188,6 +195,11 @@ fn a_job_runs_once_before_anything_is_replaced_and_its_failure_touches_nothing()
     assert_eq!(statuses, [0, 0, 0, 0, 0], "{}", answer.stderr);
     assert_eq!((runs(&sandbox, "four"), served(&sandbox).as_str()), (2, "four"));
 
+    println!("--- ended from outside: said so, and not run again unasked");
+    interrupted(&sandbox, "out-of-memory", "[ -e /data/went ] || exec python3 -c 'x = bytearray(1 << 30)'", |_| ());
+    let power = |sandbox: &Sandbox| sandbox.restart("platform");
+    interrupted(&sandbox, "power", "[ -e /data/went ] || sleep 600", power);
+
     println!("--- killed at any moment, and deployed again: once each");
     let kills: u32 = std::env::var("CM_JOB_KILLS").ok().map_or(2, |text| text.parse().expect("a number"));
     for n in 0..kills {
@@ -202,6 +214,35 @@ fn a_job_runs_once_before_anything_is_replaced_and_its_failure_touches_nothing()
         assert_eq!(statuses, [0, 0, 0, 0, 0], "{n}: {}", answer.stderr);
         assert_eq!((runs(&sandbox, &version), served(&sandbox)), (1, version), "{n}: {}", answer.stderr);
     }
+}
+
+/// A job that does not come to its end by itself, because of what it does or of what is done meanwhile.
+fn interrupted(sandbox: &Sandbox, version: &str, work: &str, meanwhile: fn(&Sandbox)) {
+    on(sandbox, "docker exec shop-store-1 rm -f /data/went");
+    let before = on(sandbox, "docker inspect --format '{{.Id}}' shop-web-1");
+    commit(sandbox, version, work, "");
+    let statuses = std::thread::scope(|scope| {
+        let deployed = scope.spawn(|| deploy(sandbox));
+        until("the job", Duration::from_secs(90), || runs(sandbox, version) == 1);
+        meanwhile(sandbox);
+        deployed.join().expect("its end").0
+    });
+    assert_ne!(statuses[1], 0, "{version}");
+    until("the store", Duration::from_secs(60), || !on(sandbox, "docker ps -q --filter name=shop-store-1").is_empty());
+    for _ in 0..2 {
+        let (statuses, answer) = deploy(sandbox);
+        let error = &answer.document()["error"]["code"];
+        assert_eq!((statuses[1], error), (30, &"release.interrupted".into()), "{version}: {}", answer.stderr);
+        assert!(answer.stderr.contains("it is not run again unasked"), "{version}: {}", answer.stderr);
+    }
+    assert_eq!(runs(sandbox, version), 1, "{version}");
+    assert_eq!(on(sandbox, "docker inspect --format '{{.Id}}' shop-web-1"), before, "{version}: nothing was replaced");
+    on(sandbox, "docker exec shop-store-1 touch /data/went");
+    let again = sandbox.laptop("cm-build", &["job", "migrate", "--again"]);
+    assert_eq!(again.code, 0, "{}", again.stderr);
+    let (statuses, answer) = deploy(sandbox);
+    assert_eq!(statuses, [0, 0, 0, 0, 0], "{version}: {}", answer.stderr);
+    assert_eq!((runs(sandbox, version), served(sandbox).as_str()), (2, version));
 }
 
 /// Ends a process and all that it started, at once.
@@ -265,6 +306,78 @@ fn a_release_command_runs_where_its_files_change_and_a_rollback_takes_back_what_
     assert_eq!(runs(&sandbox, "down-four"), 1, "{}", answer.stderr);
     let (statuses, answer) = deploy(&sandbox);
     assert_eq!((statuses[1], runs(&sandbox, "up-four")), (0, 2), "taken back, it is done again: {}", answer.stderr);
+}
+
+/// One job on each of two hosts.
+const TWO: &str = "name: shop
+services:
+  first: {image: curateme/python:1, command: ['sh', '-c', 'echo first >>/runs/all; exit $FIRST'], volumes: ['/tmp/runs:/runs']}
+  second: {image: curateme/python:1, command: ['sh', '-c', 'echo second >>/runs/all; exit $SECOND'], volumes: ['/tmp/runs:/runs']}
+  web:
+    image: curateme/python:1
+    init: true
+    restart: always
+    stop_grace_period: 1s
+    command: [sleep, '$SECONDS']
+    depends_on: {first: {condition: service_completed_successfully}}
+  worker:
+    image: curateme/python:1
+    init: true
+    restart: always
+    stop_grace_period: 1s
+    command: [sleep, '$SECONDS']
+    depends_on: {second: {condition: service_completed_successfully}}
+";
+
+#[test]
+fn the_jobs_of_two_hosts_are_done_before_a_container_of_either_is_replaced() {
+    let sandbox = Sandbox::up("two-jobs");
+    let commit = |first: &str, second: &str, seconds: &str| {
+        let config = format!(
+            "{CONFIG}[hosts.runners]\naddress = \"${{DEPLOY_USER}}@${{RUNNERS_VPS_IP}}\"\ncheckout = \"~/platform\"\n\
+             services = [\"second\", \"worker\"]\n"
+        );
+        let compose = TWO.replace("$FIRST", first).replace("$SECOND", second).replace("$SECONDS", seconds);
+        fs::write(sandbox.laptop.join("cm.toml"), config).expect("write");
+        fs::write(sandbox.laptop.join("compose.yml"), compose).expect("write");
+        let line = "git add -A && git commit -qm change && git push -qf origin HEAD:develop";
+        assert_eq!(sandbox.laptop("bash", &["-c", line]).code, 0);
+    };
+    let counts = || {
+        ["platform", "runners"]
+            .map(|server| sandbox.server(server, &["sh", "-c", "cat /tmp/runs/all 2>/dev/null || :"]))
+    };
+    let services = || {
+        let list = "docker inspect --format '{{.Id}}' $(docker ps -q --filter label=com.docker.compose.project=shop --filter label=com.docker.compose.oneoff=False)";
+        ["platform", "runners"].map(|server| sandbox.server(server, &["sh", "-c", list]))
+    };
+    commit("0", "0", "600");
+    let (statuses, answer) = deploy(&sandbox);
+    assert_eq!(statuses, [0, 0, 0, 0, 0], "{}", answer.stderr);
+    assert_eq!(counts(), ["first", "second"]);
+    let before = services();
+
+    println!("--- the second one fails: nothing of either host is replaced, and the first one is not run again");
+    commit("0", "7", "700");
+    let (statuses, answer) = deploy(&sandbox);
+    assert_eq!(statuses, [0, 30, 3, 0, 0], "{}", answer.stderr);
+    assert_eq!(answer.document()["error"]["code"], "release.failed", "{}", answer.stderr);
+    assert_eq!(services(), before);
+    assert_eq!(counts(), ["first\nfirst", "second\nsecond"]);
+    let (statuses, answer) = deploy(&sandbox);
+    assert_eq!(statuses[1], 30, "{}", answer.stderr);
+    assert_eq!(
+        counts(),
+        ["first\nfirst", "second\nsecond\nsecond"],
+        "what is done is done, what failed is tried again"
+    );
+
+    println!("--- and when both are done, both hosts change");
+    commit("0", "0", "800");
+    let (statuses, answer) = deploy(&sandbox);
+    assert_eq!(statuses, [0, 0, 0, 0, 0], "{}", answer.stderr);
+    let now = services();
+    assert!(now[0] != before[0] && now[1] != before[1], "{now:?}");
 }
 
 fn commit_as(sandbox: &Sandbox, version: &str, work: &str, config: &str, compose: &str) {

@@ -33,11 +33,24 @@ fn commit(sandbox: &Sandbox, services: &[String], more: &str) {
 }
 
 fn deploy(sandbox: &Sandbox, options: &str) -> Answer {
-    let line = format!(
-        "set -o pipefail; cm-detect {options} </dev/null | cm-build {options} | cm-health | cm-record",
-        options = options
-    );
+    let line =
+        format!("set -o pipefail; cm-detect {options} </dev/null | cm-build -v {options} | cm-health | cm-record");
     sandbox.laptop("bash", &["-c", &line])
+}
+
+/// Every command of Compose that a dry run tells of, in its order, with what the moment decides left out.
+fn foreseen(sandbox: &Sandbox, options: &str) -> Vec<String> {
+    let line = format!("set -o pipefail; cm-detect {options} </dev/null | cm-build --dry-run {options}");
+    let answer = sandbox.laptop("bash", &["-c", &line]);
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    commands(&answer.stderr)
+}
+
+/// The lines of Compose in what was said.
+fn commands(said: &str) -> Vec<String> {
+    let line =
+        |line: &str| line.find("cd ").filter(|_| line.contains("docker compose")).map(|at| line[at..].to_owned());
+    said.lines().filter_map(line).collect()
 }
 
 /// What answers on each port of the server, in their order.
@@ -93,10 +106,11 @@ fn services_change_places_in_an_order_that_works_forward_and_backward() {
         service("new", "new-2", &port(8103)),
     ];
     commit(&sandbox, &second, volumes);
-    let plan = sandbox.laptop("bash", &["-c", "cm-detect </dev/null | cm-build --dry-run"]);
-    assert_eq!(plan.code, 0, "{}", plan.stderr);
+    let foreseen_commands = foreseen(&sandbox, "");
+    assert!(foreseen_commands.iter().any(|line| line.contains(" up -d ")), "{foreseen_commands:?}");
     let answer = deploy(&sandbox, "");
     assert_eq!(answer.code, 0, "{}", answer.stderr);
+    assert_eq!(commands(&answer.stderr), foreseen_commands, "word for word");
     assert_eq!(served(&sandbox, &[8080, 8101, 8102, 8103]), ["site-2", "b-2", "a-2", "new-2"]);
     assert_eq!(names(&sandbox), ["shop-a-1", "shop-b-1", "shop-database-1", "shop-front", "shop-new-1"]);
     assert!(answer.stderr.contains("shop-front leaves first: site takes the name shop-front"), "{}", answer.stderr);
@@ -109,8 +123,10 @@ fn services_change_places_in_an_order_that_works_forward_and_backward() {
     println!("--- --full with removed services, whose containers Compose removes by itself");
     let third = [service("a", "a-3", &port(8101)), service("b", "b-3", &port(8102))];
     commit(&sandbox, &third, "");
+    let foreseen_commands = foreseen(&sandbox, "--full");
     let answer = deploy(&sandbox, "--full");
     assert_eq!(answer.code, 0, "{}", answer.stderr);
+    assert_eq!(commands(&answer.stderr), foreseen_commands, "word for word");
     assert_eq!(served(&sandbox, &[8101, 8102]), ["a-3", "b-3"]);
     assert_eq!(names(&sandbox), ["shop-a-1", "shop-b-1"]);
 

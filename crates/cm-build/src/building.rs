@@ -8,6 +8,7 @@ use crate::room;
 use crate::stopped::{Reached, Stopped};
 use cm_checkout::is_unmoved;
 use cm_core::{Action, Exit, Failure, Journal, Log, Result, Stop, interruption, plural};
+use cm_engine::invocation::build_arguments;
 use cm_engine::{BuildOptions, Compose, Config};
 use cm_host::{Begun, Fenced};
 use cm_lease::Guard;
@@ -110,6 +111,7 @@ impl<'a> Observed<'a> {
         }
         log.info(format!("on {host}: building {}", services.join(", ")));
         let state = self.site.state_dir();
+        log.debug(compose.shown(&["-"], &build_arguments(&services, self.site.full)));
         let options = BuildOptions { revision: release.commit(), state: &state, no_cache: self.site.full };
         let mut said = BuildLog::new(Journal::of(release.id()).dir(), host, &services);
         let fenced = guard.fenced(self.site.host)?;

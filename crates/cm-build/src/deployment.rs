@@ -55,11 +55,13 @@ type Ready<'a> = Result<Built<'a>, Box<Stopped<'a>>>;
 
 /// Runs the jobs of all hosts, one after the other. If one fails, every host is left as it was.
 async fn run_jobs<'a>(mut built: Vec<Built<'a>>, guard: &Guard, log: &Log) -> Vec<Ready<'a>> {
-    let owners = jobs::owners(&built);
+    let Some(project) = built.first().map(|host| host.observed.site.project) else { return Vec::new() };
+    let hosts: Vec<_> = built.iter().map(|host| (&host.observed.site.plan, &host.parts.config)).collect();
+    let owners = jobs::owners(project, &hosts);
     for index in 0..built.len() {
         let host = &mut built[index];
         let changed = host.observed.changed.as_deref();
-        let planned = jobs::planned(host);
+        let planned = jobs::planned(&host.observed.site.plan);
         let release = cm_rollout::Release { planned: &planned, changed, own: &owners[index] };
         let jobs = jobs_of(host.observed.site.project, &host.parts.config, release);
         let ended = match jobs.is_empty() {

@@ -1,32 +1,32 @@
 //! The jobs and release commands of a deployment on one host: run in their order, written into the ledger, and
 //! judged.
 
+use crate::HostPlan;
 use crate::built::Built;
 use crate::stopped::all_done;
 use cm_core::{Action, Exit, Failure, Log, Result};
+use cm_engine::Config;
 use cm_lease::Guard;
 use cm_ledger::{JobOutcome, Ledger, Verdict};
 use cm_project::{Job, Project};
-use cm_rollout::{JobReport, Once, Rollout, restore_line};
+use cm_rollout::{JobReport, Once, Rollout, restore_line, variables};
 use std::collections::BTreeSet;
 
 /// The services of the plan that are there afterwards.
-pub fn planned(host: &Built<'_>) -> Vec<String> {
-    let plan = &host.observed.site.plan;
+pub fn planned(plan: &HostPlan) -> Vec<String> {
     let stays = plan.services.iter().filter(|service| !matches!(service.action, Action::None | Action::Remove));
     stays.map(|service| service.name.clone()).collect()
 }
 
 /// For each host the services whose jobs and commands run there: of several that have one, the first.
-pub fn owners(hosts: &[Built<'_>]) -> Vec<BTreeSet<String>> {
+pub fn owners(project: &Project, hosts: &[(&HostPlan, &Config)]) -> Vec<BTreeSet<String>> {
     let mut taken: BTreeSet<String> = BTreeSet::new();
-    let own = |host: &Built<'_>| {
-        let (project, name) = (host.observed.site.project, host.observed.site.host.name());
-        let planned = planned(host);
+    let own = |(plan, config): &(&HostPlan, &Config)| {
+        let planned = planned(plan);
         let here = |service: &&String| {
-            planned.contains(service) || project.host_of(service).is_some_and(|spec| spec.name == name)
+            planned.contains(service) || project.host_of(service).is_some_and(|spec| spec.name == plan.host)
         };
-        let services: Vec<String> = host.parts.config.services.keys().filter(here).cloned().collect();
+        let services: Vec<String> = config.services.keys().filter(here).cloned().collect();
         services.into_iter().filter(|service| taken.insert(service.clone())).collect()
     };
     hosts.iter().map(own).collect()
@@ -53,8 +53,7 @@ pub async fn run(host: &mut Built<'_>, jobs: &[Job], guard: &Guard, log: &Log) -
     let starting = site.plan.to_start();
     rollout.start_needed(jobs, &starting, &host.observed.before).await?;
     let (irreversible, backup) = (record.irreversible.clone(), record.backup.clone());
-    let env = [("CM_REVISION", release.commit()), ("CM_RUN_ID", release.id())];
-    let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let env = variables(release.commit(), release.id());
     let commit = release.commit().to_owned();
     let mut once = Once { commit, ledger: host.observed.ledger.clone(), record, env };
     let mut reports = Vec::new();

@@ -137,10 +137,13 @@ async fn foresee(
         }
     };
     let commit = run.doc.commit().unwrap_or_default().to_owned();
-    let mut moved = Vec::new();
+    let (mut moved, mut previews) = (Vec::new(), Vec::new());
     for (host, plan) in hosts.iter().zip(plans) {
         let looked = preview::look(project, selection, host, plan, &commit, &run.log).await;
-        let preview = looked.map_err(|failure| explain(host.name(), failure))?;
+        previews.push(looked.map_err(|failure| explain(host.name(), failure))?);
+    }
+    preview::foresee(project, selection, &hosts, &mut previews)?;
+    for ((host, plan), preview) in hosts.iter().zip(plans).zip(&previews) {
         preview.tell(&run.log);
         let mut host_facts = preview.facts();
         moved.extend(saved.map(|saved| saved.moved(host.name(), &host_facts["basis"])).unwrap_or_default());

@@ -3,6 +3,8 @@
 use crate::Selection;
 use cm_checkout::Checkout;
 use cm_core::{Action, Document, Exit, Failure, Reason, Result, Run, Service};
+use cm_engine::UpOptions;
+use cm_engine::invocation::{Invocation, build_arguments, restart_arguments, up_arguments};
 use cm_host::{Host, Target};
 use cm_project::Project;
 use std::collections::BTreeSet;
@@ -39,44 +41,43 @@ impl HostPlan {
         self.services.iter().filter(starts).map(|service| service.name.clone()).collect()
     }
 
-    /// The steps for people, before anything is done.
+    /// The steps for people, where nobody could look at the host: jobs and the order are not known then.
     pub fn describe(&self, project: &Project, selection: &Selection) -> Vec<String> {
-        let compose = compose_line(project);
-        let mut steps =
-            vec![format!("move {} to the commit; untouched: {}", self.checkout, project.protected().join(", "))];
-        let build = self.with(Action::Build);
-        let builds: Vec<_> = build
-            .iter()
-            .filter(|name| project.compose.service(name).is_none_or(|s| s.build.is_some()))
-            .cloned()
-            .collect();
+        let invocation = Invocation::of(project);
+        let shown = |more: &[&str], arguments: &[String]| invocation.argv(more, arguments).join(" ");
+        let mut steps = vec![self.move_step(project)];
+        let mut builds = self.with(Action::Build);
+        builds.retain(|name| project.compose.service(name).is_none_or(|service| service.build.is_some()));
         if !builds.is_empty() {
-            let cache = if selection.full { " --no-cache" } else { "" };
-            steps.push(format!("{compose} build{cache} {}", builds.join(" ")));
+            steps.push(shown(&["-"], &build_arguments(&builds, selection.full)));
         }
+        steps.extend(self.jobs.iter().map(|name| format!("job {name}, once, before any container is replaced")));
         let start = self.to_start();
         if !start.is_empty() {
-            let flags = if selection.full { " --force-recreate --remove-orphans" } else { "" };
-            steps.push(format!("{compose} up -d --no-build --quiet-pull --no-deps{flags} {}", start.join(" ")));
+            let up = UpOptions { force_recreate: selection.full, remove_orphans: selection.full, wait: false };
+            steps.push(shown(&[], &up_arguments(&start, up)));
         }
-        for name in self.with(Action::Restart) {
-            steps.push(format!("{compose} restart --no-deps {name}"));
-        }
-        for name in self.with(Action::Reload) {
-            let rules = project.rules(&name);
-            steps.push(format!("in {name}: {}, then {}", rules.validate.join(" "), rules.reload.join(" ")));
-        }
-        for name in self.with(Action::Remove) {
-            steps.push(format!("stop and remove the containers of {name}"));
-        }
+        steps.extend(self.with(Action::Restart).iter().map(|name| shown(&[], &restart_arguments(name))));
+        steps.extend(self.reload_steps(project));
+        steps.extend(self.with(Action::Remove).iter().map(|name| format!("stop and remove the containers of {name}")));
         steps
     }
-}
 
-fn compose_line(project: &Project) -> String {
-    let files: Vec<_> = project.config.compose.files.iter().map(|file| format!(" -f {file}")).collect();
-    let env = project.config.compose.env_file.as_ref().map(|file| format!(" --env-file {file}")).unwrap_or_default();
-    format!("docker compose{}{env}", files.concat())
+    /// The first step.
+    pub fn move_step(&self, project: &Project) -> String {
+        format!("move {} to the commit; untouched: {}", self.checkout, project.protected().join(", "))
+    }
+
+    /// How services read their files again.
+    pub fn reload_steps(&self, project: &Project) -> Vec<String> {
+        let step = |name: &String| {
+            let rules = project.rules(name);
+            let commands = [rules.validate, rules.reload];
+            let commands = commands.iter().filter(|words| !words.is_empty()).map(|words| words.join(" "));
+            format!("in {name}: {}", commands.collect::<Vec<_>>().join(", then "))
+        };
+        self.with(Action::Reload).iter().map(step).collect()
+    }
 }
 
 /// The plans of the hosts that have something to do, in the document's order.

@@ -4,15 +4,17 @@
 
 use crate::basis::basis;
 use crate::observed::not_elsewhere;
-use crate::{HostPlan, Selection, prune, room};
+use crate::{HostPlan, Selection, jobs, prune, room};
 use cm_checkout::{Checkout, Found};
 use cm_core::{Action, Log, Reason, Result, Service, redact, table};
+use cm_engine::invocation::build_arguments;
 use cm_engine::{Compose, Config, Container};
 use cm_host::Host;
 use cm_ledger::Ledger;
 use cm_project::Project;
-use cm_rollout::{Order, Question};
+use cm_rollout::{Change, Foresight, Options, Order, Question, jobs_of};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// The document names no more files than this.
@@ -25,6 +27,10 @@ const REASONS: usize = 3;
 /// What would be done to one host.
 pub struct Preview<'a> {
     plan: &'a HostPlan,
+    /// What Compose will say there; `None` where that is not known before something is there.
+    config: Option<Config>,
+    before: Vec<Container>,
+    ledger: Ledger,
     /// Empty where nothing was ever checked out.
     head: String,
     /// What the checkout is made from, if there is none.
@@ -95,16 +101,18 @@ pub async fn look<'a>(
     let (kept, files) = without_protected(project, changed);
     // Where there is nothing, nothing is replaced.
     let config = match &origin {
-        None => config_to_come(project, host, plan, commit).await,
-        Some(_) => Ok(Config::default()),
+        None => {
+            let config = config_to_come(project, host, plan, commit).await;
+            let why = config.as_ref().err();
+            why.into_iter().for_each(|why| {
+                log.warn(format!("on {}: cannot say how containers are replaced: {why}", host.name()));
+            });
+            config.ok()
+        }
+        Some(_) => None,
     };
-    if let Err(why) = &config {
-        log.warn(format!("on {}: cannot say how containers are replaced: {why}", host.name()));
-    }
-    let services = plan
-        .services
-        .iter()
-        .map(|service| planned(project, selection, service, config.as_ref().ok(), &containers, &ledger));
+    let services =
+        plan.services.iter().map(|service| planned(project, selection, service, config.as_ref(), &containers, &ledger));
     Ok(Preview {
         head: head.clone(),
         origin,
@@ -117,7 +125,27 @@ pub async fn look<'a>(
         images: prune::after(project, host, &ledger, plan, &containers).await?,
         basis: basis(plan, &head, &containers, &ledger),
         plan,
+        config,
+        before: containers,
+        ledger,
     })
+}
+
+/// Says of each host what is run there, in its order and word for word: which host runs a job depends on all.
+///
+/// # Errors
+/// [`cm_core::Exit::Config`] if `cm.toml` asks for what cannot be.
+pub fn foresee(project: &Project, selection: &Selection, hosts: &[Host], previews: &mut [Preview<'_>]) -> Result<()> {
+    let none = Config::default();
+    let known = previews.iter().map(|one| (one.plan, one.config.as_ref().unwrap_or(&none))).collect::<Vec<_>>();
+    let owners = jobs::owners(project, &known);
+    for ((host, preview), own) in hosts.iter().zip(previews).zip(owners) {
+        let Some(config) = &preview.config else { continue };
+        let compose = Compose::of(project, host, &preview.plan.checkout);
+        let foresight = Foresight { project, compose: &compose, config, before: &preview.before };
+        preview.steps = preview.steps_of(selection, &foresight, &own)?;
+    }
+    Ok(())
 }
 
 /// The files that the host keeps its own of, and those that it gets, if anybody knows which change.
@@ -164,6 +192,35 @@ fn planned(
 }
 
 impl Preview<'_> {
+    fn steps_of(
+        &self,
+        selection: &Selection,
+        foresight: &Foresight<'_>,
+        own: &BTreeSet<String>,
+    ) -> Result<Vec<String>> {
+        let (plan, project, config) = (self.plan, foresight.project, foresight.config);
+        let mut plan = plan.clone();
+        let awaited = config.jobs();
+        plan.jobs =
+            plan.names().into_iter().filter(|name| project.is_job_of(name, &awaited)).map(str::to_owned).collect();
+        let mut steps = vec![plan.move_step(project)];
+        let mut builds = plan.with(Action::Build);
+        builds.retain(|name| config.services.get(name).is_some_and(|definition| definition.builds));
+        if !builds.is_empty() {
+            steps.push(foresight.compose.shown(&["-"], &build_arguments(&builds, selection.full)));
+        }
+        let planned = jobs::planned(&plan);
+        let release = cm_rollout::Release { planned: &planned, changed: self.files.as_deref(), own };
+        let jobs = jobs_of(project, config, release);
+        steps.extend(foresight.jobs(&jobs, self.commit, &plan.to_start(), &self.ledger));
+        let change = Change { start: plan.to_start(), remove: plan.with(Action::Remove) };
+        steps.extend(foresight.containers(&change, Options { trial: true, full: selection.full })?);
+        let restarted = plan.with(Action::Restart).into_iter().filter(|name| !plan.jobs.contains(name));
+        steps.extend(restarted.map(|name| foresight.restart(&name)));
+        steps.extend(plan.reload_steps(project));
+        Ok(steps)
+    }
+
     /// For the document.
     pub fn facts(&self) -> Value {
         let services: Map<String, Value> = self.services.iter().map(Planned::facts).collect();

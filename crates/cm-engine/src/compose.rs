@@ -2,7 +2,8 @@
 //! truth about the compose file, because only the server has its env files.
 
 use crate::effective::Refusal;
-use crate::{Config, Definition};
+use crate::invocation::{Invocation, beside_arguments, build_arguments, directory_of, restart_arguments, up_arguments};
+use crate::{Beside, Config, Definition, UpOptions};
 use cm_core::{Exit, Failure, Result};
 use cm_host::{Begun, Change, Command, Fenced, Host, Secrets};
 use cm_project::Project;
@@ -23,10 +24,7 @@ pub struct Compose<'a> {
     root: String,
     prefix: String,
     checkout: String,
-    directory: String,
-    files: Vec<String>,
-    env_file: Option<String>,
-    profiles: Vec<String>,
+    invocation: Invocation,
     secrets: Secrets,
 }
 
@@ -41,28 +39,6 @@ pub struct BuildOptions<'a> {
     pub no_cache: bool,
 }
 
-/// A container beside those that a service has.
-#[derive(Clone, Copy, Debug)]
-pub struct Beside<'a> {
-    /// The container's name.
-    pub name: &'a str,
-    /// Its mark, `NAME=VALUE`.
-    pub label: &'a str,
-    /// Whether it is found by the service's names.
-    pub aliases: bool,
-}
-
-/// How containers are replaced.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct UpOptions {
-    /// Also replace containers whose image and configuration are the same.
-    pub force_recreate: bool,
-    /// Remove containers of services that the compose file no longer has.
-    pub remove_orphans: bool,
-    /// Wait until their health checks pass: for services that a job needs, not as a gate.
-    pub wait: bool,
-}
-
 impl<'a> Compose<'a> {
     /// The project in its `checkout` on `host`, with the files and profiles of `cm.toml`.
     pub fn of(project: &Project, host: &'a Host, checkout: &str) -> Self {
@@ -70,16 +46,12 @@ impl<'a> Compose<'a> {
             "" => checkout.to_owned(),
             prefix => format!("{checkout}/{prefix}"),
         };
-        let config = &project.config.compose;
         Compose {
             host,
             root: checkout.to_owned(),
             prefix: project.prefix.clone(),
             checkout: place,
-            directory: directory_of(&config.files),
-            files: config.files.clone(),
-            env_file: project.env_file(),
-            profiles: config.profiles.clone(),
+            invocation: Invocation::of(project),
             secrets: secrets(project),
         }
     }
@@ -87,7 +59,7 @@ impl<'a> Compose<'a> {
     /// The same project from other files; `-` is stdin.
     #[must_use]
     pub fn from_files(self, files: &[String]) -> Self {
-        Compose { files: files.to_vec(), ..self }
+        Compose { invocation: self.invocation.from_files(files), ..self }
     }
 
     /// `docker compose -f … --env-file … ARGS` in the checkout, for what only reads.
@@ -100,7 +72,7 @@ impl<'a> Compose<'a> {
         self.change_with(fenced, &[], arguments).hiding(&self.secrets)
     }
 
-    fn change_with<'b, S: AsRef<str>>(&self, fenced: &'b Fenced, files: &[String], arguments: &[S]) -> Change<'b> {
+    fn change_with<'b, S: AsRef<str>>(&self, fenced: &'b Fenced, files: &[&str], arguments: &[S]) -> Change<'b> {
         fenced.command(self.argv(files, arguments)).cwd(&self.checkout)
     }
 
@@ -116,28 +88,19 @@ impl<'a> Compose<'a> {
         fenced.script(script, argv).cwd(&self.checkout)
     }
 
-    fn argv<S: AsRef<str>>(&self, more_files: &[String], arguments: &[S]) -> Vec<String> {
-        let mut argv = vec!["docker".to_owned(), "compose".to_owned(), "--ansi".to_owned(), "never".to_owned()];
-        argv.extend(self.options(more_files));
-        argv.extend(arguments.iter().map(|argument| argument.as_ref().to_owned()));
-        argv
+    fn argv<S: AsRef<str>>(&self, more_files: &[&str], arguments: &[S]) -> Vec<String> {
+        let arguments: Vec<String> = arguments.iter().map(|argument| argument.as_ref().to_owned()).collect();
+        self.invocation.argv(more_files, &arguments)
     }
 
     /// What stands between `docker compose` and its command: files, env file and profiles.
-    pub(crate) fn options(&self, more_files: &[String]) -> Vec<String> {
-        let mut argv = Vec::new();
-        // What Compose takes by itself from the first file, said because that may be stdin.
-        argv.extend(["--project-directory".to_owned(), self.directory.clone()]);
-        for file in self.files.iter().chain(more_files) {
-            argv.extend(["-f".to_owned(), file.clone()]);
-        }
-        if let Some(env_file) = &self.env_file {
-            argv.extend(["--env-file".to_owned(), env_file.clone()]);
-        }
-        for profile in &self.profiles {
-            argv.extend(["--profile".to_owned(), profile.clone()]);
-        }
-        argv
+    pub(crate) fn options(&self) -> Vec<String> {
+        self.invocation.options(&[])
+    }
+
+    /// A command of Compose there, to be shown.
+    pub fn shown(&self, more_files: &[&str], arguments: &[String]) -> String {
+        self.host.command(self.argv(more_files, arguments)).cwd(&self.checkout).display()
     }
 
     pub(crate) fn host(&self) -> &'a Host {
@@ -145,7 +108,7 @@ impl<'a> Compose<'a> {
     }
 
     pub(crate) fn files(&self) -> &[String] {
-        &self.files
+        self.invocation.files()
     }
 
     /// The checkout, and the project's directory in it.
@@ -238,16 +201,10 @@ impl<'a> Compose<'a> {
         options: &BuildOptions<'_>,
         line: impl FnMut(&str),
     ) -> Result<Begun> {
-        let mut arguments = vec!["build"];
-        if options.no_cache {
-            arguments.push("--no-cache");
-        }
-        arguments.extend(services.iter().map(String::as_str));
+        let arguments = build_arguments(services, options.no_cache);
         // Labels from an override that only `build` reads change no container's configuration.
-        let command = self
-            .change_with(fenced, &["-".to_owned()], &arguments)
-            .hiding(&self.secrets)
-            .stdin(labels(services, options));
+        let command =
+            self.change_with(fenced, &["-"], &arguments).hiding(&self.secrets).stdin(labels(services, options));
         let command = command.limit(BUILD_LIMIT).env("CM_REVISION", options.revision);
         // An attestation would give an unchanged image a new digest each time.
         let command = command.env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1").env("BUILDKIT_PROGRESS", "plain");
@@ -265,11 +222,6 @@ impl<'a> Compose<'a> {
     /// [`Exit::Unreachable`]; [`Exit::Build`] if it cannot be ended.
     pub async fn forget_build(&self, fenced: &Fenced, state: &str) -> Result<()> {
         fenced.end_job(&build_dir(state), "", Exit::Build).await
-    }
-
-    /// The command that [`Compose::up`] runs, to be shown.
-    pub fn up_command<S: AsRef<str>>(&self, services: &[S], options: UpOptions) -> Command<'a> {
-        self.command(&up_arguments(services, options))
     }
 
     /// Starts or replaces the containers of `services` from the images that are there.
@@ -303,15 +255,9 @@ impl<'a> Compose<'a> {
         beside: &Beside<'_>,
     ) -> Result<String> {
         let more = json!({"services": {service: {"networks": definition.networks_with_all_names()}}});
-        let mut arguments = vec!["run", "-d", "-T", "--interactive=false", "--no-deps", "--quiet-pull"];
-        let mut files = Vec::new();
-        if beside.aliases {
-            arguments.push("--use-aliases");
-            files.push("-".to_owned());
-        }
-        arguments.extend(["--name", beside.name, "--label", beside.label, service]);
+        let files: &[&str] = if beside.aliases { &["-"] } else { &[] };
         let command = self
-            .change_with(fenced, &files, &arguments)
+            .change_with(fenced, files, &beside_arguments(service, beside))
             .hiding_in_errors(&self.secrets)
             .limit(UP_LIMIT)
             .stdin(more.to_string());
@@ -324,32 +270,13 @@ impl<'a> Compose<'a> {
     /// # Errors
     /// [`Exit::Build`] with Compose's words.
     pub async fn restart(&self, fenced: &Fenced, service: &str) -> Result<()> {
-        self.change(fenced, &["restart", "--no-deps", service])
+        self.change(fenced, &restart_arguments(service))
             .limit(UP_LIMIT)
             .to_its_end()
             .text(Exit::Build, "build.restart")
             .await
             .map(drop)
     }
-}
-
-fn up_arguments<S: AsRef<str>>(services: &[S], options: UpOptions) -> Vec<String> {
-    // Of those that are named, one that another one depends on still starts first.
-    let mut arguments = vec!["up", "-d", "--no-build", "--quiet-pull", "--no-deps"];
-    let flags = [
-        (options.force_recreate, "--force-recreate"),
-        (options.remove_orphans, "--remove-orphans"),
-        (options.wait, "--wait"),
-    ];
-    arguments.extend(flags.iter().filter(|(wanted, _)| *wanted).map(|(_, flag)| *flag));
-    arguments.extend(services.iter().map(AsRef::as_ref));
-    arguments.into_iter().map(str::to_owned).collect()
-}
-
-/// The directory of the first of `files`, relative to where Compose runs.
-fn directory_of(files: &[String]) -> String {
-    let parent = files.first().and_then(|file| file.rsplit_once('/')).map(|(parent, _)| parent.to_owned());
-    parent.filter(|parent| !parent.is_empty()).unwrap_or_else(|| ".".to_owned())
 }
 
 /// The files on a server whose values its answers must not show, as the project's directory sees
@@ -401,22 +328,8 @@ fn has_no_directory(failure: &Failure) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{directory_of, is_missing};
+    use super::is_missing;
     use cm_core::{Exit, Failure};
-
-    #[test]
-    fn the_project_s_directory_is_that_of_the_first_file() {
-        for (files, directory) in [
-            (vec![], "."),
-            (vec!["compose.yml", "deploy/more.yml"], "."),
-            (vec!["./compose.yml"], "."),
-            (vec!["deploy/compose.yml", "compose.yml"], "deploy"),
-            (vec!["../a/compose.yml"], "../a"),
-        ] {
-            let files: Vec<String> = files.into_iter().map(str::to_owned).collect();
-            assert_eq!(directory_of(&files), directory, "{files:?}");
-        }
-    }
 
     #[test]
     fn a_compose_that_is_not_installed_is_known_by_what_docker_says() {

@@ -2,6 +2,7 @@
 //! gives a name once: that is what keeps a job from being run twice. It outlives the program that
 //! started it and the connection, and whoever comes next finds it.
 
+use crate::invocation::{JOB_LABEL, JobRun, job_arguments};
 use crate::{Compose, Container, containers_with_ids};
 use cm_core::{Exit, Result};
 use cm_host::{Fenced, Host};
@@ -12,26 +13,6 @@ const START_LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// A job has its own grace period; beyond that the engine is stuck.
 const STOP_LIMIT: Duration = Duration::from_secs(15 * 60);
-
-/// The label that says which job a container is.
-const LABEL: &str = "cm.job";
-
-/// What a job's container is called and made of.
-#[derive(Clone, Debug)]
-pub struct JobRun<'a> {
-    /// The container's name.
-    pub container: &'a str,
-    /// The job, for its label.
-    pub job: &'a str,
-    /// The service whose definition it has.
-    pub service: &'a str,
-    /// The command in the place of the service's own.
-    pub command: Option<&'a [String]>,
-    /// Variables on top of the service's own; never a secret.
-    pub env: Vec<(String, String)>,
-    /// A file on the host that says, from before it is started, that it was.
-    pub mark: &'a str,
-}
 
 /// Whether a job was ever started on a host, and its container.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -45,25 +26,13 @@ pub enum JobSight {
 }
 
 impl Compose<'_> {
-    /// The command that starts a job. Its networks, environment and volumes are those of the service;
-    /// ports are not published, and nothing else is started or replaced.
-    pub fn job_arguments(&self, run: &JobRun<'_>) -> Vec<String> {
-        let fixed = ["run", "-d", "-T", "--interactive=false", "--no-deps", "--quiet-pull", "--name", run.container];
-        let mut arguments: Vec<String> = fixed.map(str::to_owned).into();
-        arguments.extend(["--label".to_owned(), format!("{LABEL}={}", run.job)]);
-        arguments.extend(run.env.iter().flat_map(|(name, value)| ["-e".to_owned(), format!("{name}={value}")]));
-        arguments.push(run.service.to_owned());
-        arguments.extend(run.command.into_iter().flatten().cloned());
-        arguments
-    }
-
     /// Starts a job. One that has this name already is left as it is, and that is an error.
     ///
     /// # Errors
     /// [`Exit::Build`] with Compose's words: it was not started then.
     pub async fn start_job(&self, fenced: &Fenced, run: &JobRun<'_>) -> Result<()> {
         let before = [fenced.path(run.mark), run.container.to_owned()];
-        let command = self.change_inside(fenced, START, &before, &self.job_arguments(run));
+        let command = self.change_inside(fenced, START, &before, &job_arguments(run));
         command.limit(START_LIMIT).to_its_end().text(Exit::Build, "release.start").await.map(drop)
     }
 }
@@ -137,7 +106,7 @@ pub async fn find_job(host: &Host, container: &str, mark: &str) -> Result<JobSig
 /// # Errors
 /// As [`find_job`].
 pub async fn running_jobs(host: &Host, project: &str) -> Result<Vec<Container>> {
-    let filters = [format!("label=com.docker.compose.project={project}"), format!("label={LABEL}")];
+    let filters = [format!("label=com.docker.compose.project={project}"), format!("label={JOB_LABEL}")];
     let mut argv: Vec<String> = ["docker", "ps", "-q", "--no-trunc"].map(str::to_owned).into();
     argv.extend(filters.into_iter().flat_map(|filter| ["--filter".to_owned(), filter]));
     let said = host.command(argv).text(Exit::HealthUnknown, "engine.unreachable").await?;

@@ -10,19 +10,21 @@ mod container;
 mod cures;
 pub mod effective;
 mod gap;
+pub mod invocation;
 mod job;
 mod memory;
 mod port;
 mod replace;
 
 pub use beside::{beside, remove_beside};
-pub use compose::{Beside, BuildOptions, Compose, UpOptions};
+pub use compose::{BuildOptions, Compose};
 pub use condition::Condition;
 pub use config::{Config, Definition};
 pub use container::{BESIDE_LABEL, Container, Health, Mount};
 pub use cures::{code as code_of, cured};
 pub use gap::gaps;
-pub use job::{JobRun, JobSight, find_job, follow_job, forget_job, keep_job_log, running_jobs, stop_job};
+pub use invocation::{Beside, Invocation, JobRun, UpOptions};
+pub use job::{JobSight, find_job, follow_job, forget_job, keep_job_log, running_jobs, stop_job};
 pub use port::Port;
 pub use replace::{make_way, remove_containers};
 

@@ -45,6 +45,6 @@ pub use host::HostSpec;
 pub use inputs::Inputs;
 pub use jobs::{JOB_TIMEOUT, Job};
 pub use project::{Lock, Project};
-pub use release::{Drain, ReleaseCommand};
+pub use release::{Drain, DrainedWhen, ReleaseCommand};
 pub use tracked::{Tracked, all_tracked};
 pub use verification::{Canary, Check, Consequence, Method, Pattern, Statuses, Verify};

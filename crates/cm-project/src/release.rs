@@ -38,7 +38,18 @@ pub struct Drain {
     /// The command, run in it, that makes it refuse new work: the program and its arguments.
     #[serde(default)]
     pub command: Vec<String>,
-    /// How long it then goes on answering.
+    /// How long it then goes on answering; with `until`, at most.
     #[serde(deserialize_with = "duration::deserialize")]
     pub wait: Duration,
+    /// What ends the wait early.
+    #[serde(default)]
+    pub until: Option<DrainedWhen>,
+}
+
+/// When an old container takes no more work.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum DrainedWhen {
+    /// Its Docker health check has failed as often as it may: whoever follows that has left.
+    Unhealthy,
 }

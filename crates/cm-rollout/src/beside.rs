@@ -4,6 +4,7 @@
 use crate::rollout::Rollout;
 use crate::words::not_well;
 use cm_core::{Exit, Result};
+use cm_engine::invocation::beside_arguments;
 use cm_engine::{BESIDE_LABEL, Beside, Container};
 use cm_gate::{Gate, Past, Settings, State, Verdict, Wanted};
 use std::time::Duration;
@@ -71,9 +72,12 @@ impl Rollout<'_> {
         for service in services {
             let Some(definition) = self.config.services.get(service) else { continue };
             let host = self.guard.fenced(self.host)?;
-            let name = format!("{}-{service}-{kind}-{:x}", self.config.project, now_ms() & 0xffff_ffff);
+            let mark = format!("{:x}", now_ms() & 0xffff_ffff);
+            let name = container_beside(&self.config.project, service, kind, &mark);
             let label = format!("{BESIDE_LABEL}={kind}");
             let beside = Beside { name: &name, label: &label, aliases: kind == BRIDGE };
+            let files: &[&str] = if beside.aliases { &["-"] } else { &[] };
+            self.log.debug(self.compose.shown(files, &beside_arguments(service, &beside)));
             ids.push(self.compose.run_beside(&host, service, definition, &beside).await?);
         }
         Ok(ids)
@@ -100,6 +104,11 @@ impl Rollout<'_> {
             Some(verdict) => Err(not_well(verdict)),
         }
     }
+}
+
+/// The name of a container beside those of a service; `mark` tells them apart.
+pub(crate) fn container_beside(project: &str, service: &str, kind: &str, mark: &str) -> String {
+    format!("{project}-{service}-{kind}-{mark}")
 }
 
 /// Tells the containers beside one service apart, whoever started them.

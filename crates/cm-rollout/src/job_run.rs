@@ -6,13 +6,14 @@
 //! written before the container is made. A job that was started and did not come to its end by
 //! itself is not run again unless a person says so: nobody knows how far it got.
 
+use crate::course;
 use crate::job_log::JobLog;
 use crate::rollout::Rollout;
 use cm_core::{Exit, Failure, Result, plural};
+use cm_engine::invocation::{job_arguments, up_arguments};
 use cm_engine::{Container, JobRun, JobSight, UpOptions};
 use cm_ledger::{JobOutcome, JobState, Ledger, Record, state_dir};
-use cm_project::Job;
-use std::collections::BTreeSet;
+use cm_project::{Job, Project};
 use std::time::{Duration, Instant};
 
 /// Exit codes of what was ended from outside: SIGKILL, SIGTERM, and what Docker notes where the engine or the
@@ -67,7 +68,7 @@ impl Rollout<'_> {
     /// was started goes on.
     pub async fn run_job(&self, job: &Job, once: &mut Once) -> Result<JobReport> {
         let container = container_name(&self.config.project, job, &once.commit);
-        let mark = format!("{}/jobs/{container}", state_dir(&self.project.name()));
+        let mark = mark(self.project, &container);
         let run = JobRun {
             container: &container,
             job: &job.name,
@@ -90,6 +91,7 @@ impl Rollout<'_> {
             Next::Start => {
                 self.wait_for_others(&run).await?;
                 self.log.info(format!("on {host}: running {}", job.name));
+                self.log.debug(self.compose.shown(&[], &job_arguments(&run)));
                 let fenced = self.guard.fenced(self.host)?;
                 self.compose.start_job(&fenced, &run).await.map_err(|failure| not_started(job, failure))?;
             }
@@ -187,20 +189,15 @@ impl Rollout<'_> {
     /// # Errors
     /// [`Exit::Build`] with Compose's words; [`Exit::LockLost`], [`Exit::Unreachable`].
     pub async fn start_needed(&self, jobs: &[Job], starting: &[String], before: &[Container]) -> Result<()> {
-        let services: Vec<String> = jobs.iter().map(|job| job.service.clone()).collect();
-        let ours: BTreeSet<String> = services.iter().cloned().collect();
-        let runs = |name: &String| before.iter().any(|one| one.service == *name && one.is_running());
-        let needed = self.config.dependencies(&services);
-        let idle = needed.into_iter().filter(|name| starting.contains(name) && !ours.contains(name) && !runs(name));
-        let tells = |name: &String| self.config.services.get(name).is_some_and(|definition| definition.has_healthcheck);
-        let (checked, others): (Vec<String>, Vec<String>) = idle.partition(tells);
-        for (names, wait) in [(others, false), (checked, true)] {
+        let needed = course::needed(self.config, jobs, starting, before);
+        for (names, wait) in needed.into_iter().zip([false, true]) {
             if names.is_empty() {
                 continue;
             }
             let host = self.guard.fenced(self.host)?;
             self.log.info(format!("on {}: starting {}, which a job needs", self.host.name(), names.join(", ")));
             let up = UpOptions { wait, ..UpOptions::default() };
+            self.log.debug(self.compose.shown(&[], &up_arguments(&names, up)));
             self.compose.up(&host, &names, up, |line| self.log.debug(line)).await?;
         }
         Ok(())
@@ -246,12 +243,17 @@ fn not_started(job: &Job, failure: Failure) -> Failure {
 }
 
 /// The same for every run of this commit, and another one for each job.
-fn container_name(project: &str, job: &Job, commit: &str) -> String {
+pub(crate) fn container_name(project: &str, job: &Job, commit: &str) -> String {
     let commit = commit.get(..12).unwrap_or(commit);
     match &job.command {
         None => format!("{project}-{}-job-{commit}", job.service),
         Some(command) => format!("{project}-{}-job-{:08x}-{commit}", job.service, digest(command)),
     }
+}
+
+/// The file on the host that says of a job's container that it was started.
+pub(crate) fn mark(project: &Project, container: &str) -> String {
+    format!("{}/jobs/{container}", state_dir(&project.name()))
 }
 
 /// FNV-1a: the same on every machine, and in every version.

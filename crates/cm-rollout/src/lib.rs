@@ -19,7 +19,9 @@
 mod beside;
 mod canary;
 mod collision;
+mod course;
 mod drain;
+mod foresight;
 mod job_log;
 mod job_run;
 mod jobs;
@@ -34,6 +36,7 @@ mod words;
 
 pub use canary::{Canaries, Question};
 pub use collision::in_the_way;
+pub use foresight::{Foresight, variables};
 pub use job_run::{JobReport, Once};
 pub use jobs::{Release, jobs_of};
 pub use kept::{keep_old_images, repository};

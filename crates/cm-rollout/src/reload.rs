@@ -3,6 +3,7 @@
 use crate::rollout::Rollout;
 use cm_core::{Exit, Result};
 use cm_engine::Container;
+use cm_engine::invocation::restart_arguments;
 
 impl Rollout<'_> {
     /// Reloads a service if its container sees the new files; restarts it otherwise: a single mounted file that
@@ -36,6 +37,7 @@ impl Rollout<'_> {
     pub async fn restart(&self, service: &str) -> Result<()> {
         let host = self.guard.fenced(self.host)?;
         self.log.info(format!("on {}: restarting {service}", self.host.name()));
+        self.log.debug(self.compose.shown(&[], &restart_arguments(service)));
         self.compose.restart(&host, service).await
     }
 }

@@ -2,7 +2,8 @@
 //! what is replaced, and what leaves.
 
 use crate::canary::Canaries;
-use crate::collision::{self, Collision};
+use crate::collision::Collision;
+use crate::course::{self, Course};
 use crate::rollout::{Change, Options, Replaced, Rollout};
 use cm_core::{Exit, Result};
 use cm_engine::Container;
@@ -23,35 +24,30 @@ impl Rollout<'_> {
         options: Options,
         canaries: &mut Canaries,
     ) -> Result<BTreeMap<String, Replaced>> {
-        let services = &change.start;
-        let collisions = collision::collisions(self.config, services, &change.remove, before);
-        let parties = collision::parties(&collisions);
-        let free: Vec<String> = services.iter().filter(|name| !parties.contains(*name)).cloned().collect();
-        let rolling = if options.full { BTreeMap::new() } else { self.rolling(&free, before).await? };
-        let names: Vec<String> = rolling.keys().cloned().collect();
-        let runs = |name: &String| before.iter().any(|container| container.service == *name && container.is_running());
+        let (collisions, free) = course::collisions(self.config, change, before);
+        let rolling = self.rolling(&free, before, options).await?;
+        let course = Course::new(collisions, rolling.into_keys().collect(), change, before);
         let questions = match options.trial {
-            true => self.questions(services, &names, runs, options.full)?,
+            true => self.questions(
+                &change.start,
+                &course.rolling,
+                |name: &String| course::runs(before, name),
+                options.full,
+            )?,
             false => BTreeMap::new(),
         };
-        let later = |name: &String| runs(name) || parties.contains(name);
-        let (running, idle): (Vec<_>, Vec<_>) =
-            services.iter().filter(|name| !names.contains(name)).cloned().partition(later);
-        if !names.is_empty() {
+        if !course.rolling.is_empty() {
             // Nothing else meets them: they go at the end.
             self.clear_trials().await?;
         }
-        self.finish_renames(services, before).await?;
-        let mut replaced = BTreeMap::new();
-        // What did not run yet may be what the new containers need.
-        let (first, second) = if names.is_empty() { (Vec::new(), services.clone()) } else { (idle, running) };
-        replaced.extend(self.up(&first, options).await?);
+        self.finish_renames(&change.start, before).await?;
+        let mut replaced = self.up(&course.first, options).await?;
         if options.trial {
-            self.trial(&names, &questions, before, canaries).await?;
+            self.trial(&course.rolling, &questions, before, canaries).await?;
         }
-        self.make_way(&collisions, change).await?;
-        replaced.extend(self.up(&second, options).await?);
-        replaced.extend(self.roll(&names, before, options).await?);
+        self.make_way(&course.collisions, change).await?;
+        replaced.extend(self.up(&course.second, options).await?);
+        replaced.extend(self.roll(&course.rolling, before, options).await?);
         self.clear(Exit::Build).await?;
         self.remove_services(&change.remove, before).await?;
         Ok(replaced)

@@ -2,7 +2,7 @@
 
 use crate::order::Order;
 use cm_core::Log;
-use cm_engine::{Compose, Config};
+use cm_engine::{Compose, Config, UpOptions};
 use cm_host::Host;
 use cm_lease::Guard;
 use cm_project::Project;
@@ -42,6 +42,13 @@ pub struct Options {
     /// Replace containers that are the same, all at once, and remove those of services
     /// that the compose file no longer has.
     pub full: bool,
+}
+
+impl Options {
+    /// The same for `docker compose up`.
+    pub(crate) fn up(self) -> UpOptions {
+        UpOptions { force_recreate: self.full, remove_orphans: self.full, wait: false }
+    }
 }
 
 /// How a service was replaced.

@@ -3,6 +3,7 @@
 
 use crate::beside::{BRIDGE, TRIAL};
 use crate::canary::Canaries;
+use crate::course;
 use crate::order::Order;
 use crate::rollout::{Options, Replaced, Rollout};
 use crate::words::list;
@@ -14,16 +15,13 @@ use std::time::Instant;
 
 impl Rollout<'_> {
     /// Those of `services` that run, have to be replaced and can be without a gap.
-    pub(crate) async fn rolling(&self, services: &[String], before: &[Container]) -> Result<BTreeMap<String, Order>> {
-        let mut candidates = BTreeMap::new();
-        for name in services {
-            let Some(definition) = self.config.services.get(name) else { continue };
-            let order = Order::of(self.project, name, definition)?;
-            let mut own = before.iter().filter(|container| container.service == *name);
-            if order.is_rolling() && own.any(Container::is_running) && definition.replicas > 0 {
-                candidates.insert(name.clone(), order);
-            }
-        }
+    pub(crate) async fn rolling(
+        &self,
+        services: &[String],
+        before: &[Container],
+        options: Options,
+    ) -> Result<BTreeMap<String, Order>> {
+        let candidates = course::candidates(self.project, self.config, services, before, options)?;
         if candidates.is_empty() {
             return Ok(candidates);
         }

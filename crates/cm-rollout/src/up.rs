@@ -3,7 +3,7 @@
 use crate::order::Order;
 use crate::rollout::{Options, Replaced, Rollout};
 use cm_core::Result;
-use cm_engine::UpOptions;
+use cm_engine::invocation::up_arguments;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,10 @@ impl Rollout<'_> {
         if services.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let up = UpOptions { force_recreate: options.full, remove_orphans: options.full, wait: false };
+        let up = options.up();
         let host = self.guard.fenced(self.host)?;
         self.log.info(format!("on {}: starting {}", self.host.name(), services.join(", ")));
-        self.log.debug(self.compose.up_command(services, up).display());
+        self.log.debug(self.compose.shown(&[], &up_arguments(services, up)));
         let began = Instant::now();
         self.compose.up(&host, services, up, |line| self.log.debug(line)).await?;
         let took = began.elapsed();

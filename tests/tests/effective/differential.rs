@@ -117,9 +117,9 @@ fn read(answer: &str) -> Answers {
     all
 }
 
-/// What Compose answered to [`ASK`] about `projects`, with what cm makes of it, and with what it makes of the
-/// commits alone; how many of them Compose refuses.
-pub fn compare(projects: &[(Files, Files)], answer: &str) -> (Tally, Tally, usize) {
+/// What Compose in its `version` answered to [`ASK`] about `projects`, with what cm makes of it, and with what it
+/// makes of the commits alone; how many of them Compose refuses.
+pub fn compare(projects: &[(Files, Files)], answer: &str, version: &str) -> (Tally, Tally, usize) {
     let answers = read(answer);
     let repository = tempfile::tempdir().expect("directory");
     let states: Vec<Files> = projects.iter().flat_map(|(before, after)| [before.clone(), marked(after)]).collect();
@@ -133,7 +133,7 @@ pub fn compare(projects: &[(Files, Files)], answer: &str) -> (Tally, Tally, usiz
             continue;
         }
         let found = detected(repository.path(), &commits[2 * number], &commits[2 * number + 1]);
-        judge(number, was, is, &mut with);
+        judge(number, was, is, version, &mut with);
         judge_offline(number, was, is, &found, &mut without);
     }
     (with, without, refused)
@@ -175,11 +175,21 @@ fn acts(service: &str, was: &Answered, is: &Answered) -> bool {
         || networks(&before) != networks(&after)
 }
 
+/// Whether nothing but its profiles differs: a reason only to versions of Compose that nobody knows without a server.
+fn only_profiles(was: &Value, is: &Value) -> bool {
+    let without = |service: &Value| {
+        let mut service = service.clone();
+        service.as_object_mut().map(|keys| keys.remove("profiles"));
+        service
+    };
+    was != is && without(was) == without(is)
+}
+
 /// What Compose resolves, compared service by service.
-fn judge(number: usize, was: &Answered, is: &Answered, tally: &mut Tally) {
+fn judge(number: usize, was: &Answered, is: &Answered, version: &str, tally: &mut Tally) {
     let (before, after) = (Model::new(was.value()), Model::new(is.value()));
     for service in was.hashes.keys().filter(|service| is.hashes.contains_key(*service)) {
-        let differences = differences(&before, &after, service).expect("both have it");
+        let differences = differences(&before, &after, service, version).expect("both have it");
         let seen: Vec<_> = differences.iter().filter(|one| matches!(one, Difference::Container(_))).collect();
         let wanted = acts(service, was, is);
         tally.count(&format!("{number}/{service}"), wanted, !seen.is_empty(), || format!("{seen:?}"));
@@ -202,7 +212,9 @@ fn judge_offline(number: usize, was: &Answered, is: &Answered, found: &[Service]
     let built: BTreeSet<String> = services(&after).iter().filter_map(other).collect();
     for service in is.hashes.keys() {
         let own = image(service, &after["services"][service], &after["name"]);
-        let wanted = !was.hashes.contains_key(service) || acts(service, was, is) || built.contains(&own);
+        let wanted = !was.hashes.contains_key(service)
+            || (acts(service, was, is) && !only_profiles(&before["services"][service], &after["services"][service]))
+            || built.contains(&own);
         let one = found.iter().find(|one| one.name == *service);
         let found = one.is_some_and(|one| one.action != Action::None);
         tally.count(&format!("{number}/{service}"), wanted, found, || format!("{:?}", one.map(|one| &one.reasons)));

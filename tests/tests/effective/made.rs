@@ -148,7 +148,7 @@ pub fn mutate(dice: &mut Random, project: &mut Project) {
 fn change(dice: &mut Random, service: &mut Value) {
     let service = service.as_object_mut().expect("an object");
     let mut set = |key: &str, value: Value| drop(service.insert(key.to_owned(), value));
-    match dice.below(18) {
+    match dice.below(22) {
         0 => set("environment", json!({"A": "2"})),
         1 => respell(service, "environment", list_of_pairs),
         2 => respell(service, "ports", |value| {
@@ -185,6 +185,10 @@ fn change(dice: &mut Random, service: &mut Value) {
                     .into(),
             )
         }),
+        17 => respell(service, "profiles", |_| Some(json!(["extra", "more"]))),
+        18 => set("deploy", json!({"replicas": dice.below(3)})),
+        19 => set("attach", json!(dice.below(2) == 0)),
+        20 => set("develop", json!({"watch": [{"path": "./app", "action": "rebuild"}]})),
         _ => set("cap_add", json!(["NET_ADMIN"])),
     }
 }

@@ -49,7 +49,10 @@ impl Known {
     pub fn differences(&self, base: Oid, service: &str) -> Option<BTreeSet<Difference>> {
         match self.versions.get(&base)? {
             0 => self.starts(service).then(BTreeSet::new),
-            number => differences(self.answer.bases.get(number - 1)?.as_ref()?, self.head()?, service),
+            number => {
+                let base = self.answer.bases.get(number - 1)?.as_ref()?;
+                differences(base, self.head()?, service, &self.answer.version)
+            }
         }
     }
 
@@ -70,7 +73,7 @@ impl Known {
         }
         if !answer.has_hashes() {
             notes.warn(format!(
-                "{host}: Docker Compose {} there has no `config --hash` (2.20.0 and later do): of what drifted since the last \
+                "{host}: Docker Compose {} there has no `config --hash` (2.0.0 and later do): of what drifted since the last \
                  deployment only images and environments are seen",
                 answer.version
             ));

@@ -103,7 +103,7 @@ fn say(survey: &Survey, target: &Path, io: &Io) {
     }
     if !survey.jobs.is_empty() {
         io.log.warn(format!(
-            "taken for jobs that end, because they have no restart policy, health check or published port: {}",
+            "taken for services that end, because they have no restart policy, health check or published port: {} (a migration wants `job = true`)",
             survey.jobs.join(", ")
         ));
     }

@@ -47,6 +47,8 @@ pub struct Survey {
     pub unchecked: Vec<(String, Option<endpoint::Endpoint>)>,
     /// Services that a deployment expects to end, because nothing says that they stay.
     pub jobs: Vec<String>,
+    /// Services that others wait for to end: each is run once in a release.
+    pub awaited: Vec<String>,
     /// Published services that can be asked from outside, what users reach first.
     pub outside: Vec<Outside>,
     /// Published ports of services without a known endpoint.
@@ -105,6 +107,7 @@ impl Survey {
         let started = compose.services.iter().filter(|service| service.starts_with(&active));
         let health: Vec<(&Service, Health)> = started.map(|service| (service, Health::of(found, service))).collect();
         let (protect, perhaps_protect) = protected(found, &environment, &tracked);
+        let awaited = compose.awaited();
         Ok(Survey {
             branch: git.as_ref().and_then(Repository::default_branch).unwrap_or_else(|| "main".to_owned()),
             remote: git.as_ref().and_then(remote),
@@ -113,8 +116,13 @@ impl Survey {
             profiles: compose.services.iter().flat_map(|service| service.profiles.clone()).collect(),
             groups: groups::groups(compose, &found.prefix),
             reloads: compose.services.iter().filter_map(reload).collect(),
-            unchecked: unchecked(&health),
-            jobs: jobs(&health),
+            unchecked: unchecked(&health, &awaited),
+            jobs: jobs(&health, &awaited),
+            awaited: health
+                .iter()
+                .map(|(service, _)| service.name.clone())
+                .filter(|name| awaited.contains(name))
+                .collect(),
             outside: outside(&health),
             left_out: found.left_out.clone(),
             active,
@@ -193,8 +201,9 @@ fn reload(service: &Service) -> Option<Reload> {
     Some(Reload { service: service.name.clone(), validate, reload })
 }
 
-fn unchecked(health: &[(&Service, Health)]) -> Vec<(String, Option<endpoint::Endpoint>)> {
-    let own = health.iter().filter(|(service, health)| {
+fn unchecked(health: &[(&Service, Health)], awaited: &BTreeSet<String>) -> Vec<(String, Option<endpoint::Endpoint>)> {
+    let stay = health.iter().filter(|(service, _)| !awaited.contains(&service.name));
+    let own = stay.filter(|(service, health)| {
         service.build.is_some() && !health.checked && (health.endpoint.is_some() || !is_job(service, health))
     });
     own.map(|(service, health)| (service.name.clone(), health.endpoint.clone())).collect()
@@ -204,8 +213,8 @@ fn is_job(service: &Service, health: &Health) -> bool {
     service.looks_like_a_job() && !health.checked
 }
 
-fn jobs(health: &[(&Service, Health)]) -> Vec<String> {
-    let jobs = health.iter().filter(|(service, health)| is_job(service, health));
+fn jobs(health: &[(&Service, Health)], awaited: &BTreeSet<String>) -> Vec<String> {
+    let jobs = health.iter().filter(|(service, health)| is_job(service, health) && !awaited.contains(&service.name));
     jobs.map(|(service, _)| service.name.clone()).collect()
 }
 

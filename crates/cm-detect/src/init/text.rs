@@ -156,11 +156,19 @@ fn services(survey: &Survey) -> Option<String> {
             plain(&unknown.join(", "))
         ));
     }
+    if !survey.awaited.is_empty() {
+        text.push_str(&format!(
+            "# Run once in a release, with the new image and before any container is replaced, because other services\n\
+             # wait for the end of each: {}.\n",
+            plain_list(&survey.awaited)
+        ));
+    }
     if !survey.jobs.is_empty() {
         text.push_str(&format!(
-            "# Taken for jobs that end, because the compose file says of none that it stays: {}.\n\
-             # One that stays wants `restart: unless-stopped` there, or a probe here; of a job, say\n\
-             # [services.NAME.health]\n# one_shot = true\n",
+            "# Taken for services that end, because the compose file says of none that it stays: {}.\n\
+             # One that stays wants `restart: unless-stopped` there, or a probe here. One that has to run once in a release,\n\
+             # with the new image and before any container is replaced, such as a migration, wants\n\
+             # [services.NAME]\n# job = true\n",
             plain_list(&survey.jobs)
         ));
     }

@@ -2,6 +2,7 @@
 //! settings in another spelling are the same, and so is what no container is made with.
 
 use super::Model;
+use super::refusal::is_older;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -27,14 +28,18 @@ impl Difference {
 pub(super) const REPLICAS: &str = "replicas";
 
 /// Settings that no container is made with; Compose leaves them out of its hash, too.
-const NOT_OF_THE_CONTAINER: [&str; 7] =
-    ["build", "pull_policy", "scale", "depends_on", "profiles", "develop", "attach"];
+const NOT_OF_THE_CONTAINER: [&str; 5] = ["build", "pull_policy", "scale", "depends_on", PROFILES];
+
+const PROFILES: &str = "profiles";
+
+/// Older versions of Compose replace a container for its service's profiles.
+const WITHOUT_PROFILES_SINCE: &str = "2.30.2";
 
 /// Settings whose entries are named one by one.
 const BY_NAME: [&str; 7] = ["environment", "labels", "deploy", "healthcheck", "logging", "sysctls", "extra_hosts"];
 
-/// What differs in `service`; `None` where one of the two does not start it.
-pub fn differences(before: &Model, after: &Model, service: &str) -> Option<BTreeSet<Difference>> {
+/// What differs in `service` to Compose in its `version`; `None` where one of the two does not start it.
+pub fn differences(before: &Model, after: &Model, service: &str, version: &str) -> Option<BTreeSet<Difference>> {
     let (was, is) = (before.service(service)?, after.service(service)?);
     let mut found = BTreeSet::new();
     // Under another name everything is made again.
@@ -49,7 +54,11 @@ pub fn differences(before: &Model, after: &Model, service: &str) -> Option<BTree
         found.extend((image(before) != image(after)).then(|| Difference::Build("image".to_owned())));
         found.extend((was.get("platform") != is.get("platform")).then(|| Difference::Build("platform".to_owned())));
     }
-    for key in keys(was, is).into_iter().filter(|key| !NOT_OF_THE_CONTAINER.contains(&key.as_str())) {
+    let counts = |key: &String| match key.as_str() {
+        PROFILES => is_older(version, WITHOUT_PROFILES_SINCE),
+        key => !NOT_OF_THE_CONTAINER.contains(&key),
+    };
+    for key in keys(was, is).into_iter().filter(counts) {
         let (was, is) = (without_replicas(was, &key), without_replicas(is, &key));
         let depth = if BY_NAME.contains(&key.as_str()) { 1 } else { 0 };
         found.extend(changed(was.as_ref(), is.as_ref(), &key, depth).into_iter().map(Difference::Container));
@@ -58,7 +67,7 @@ pub fn differences(before: &Model, after: &Model, service: &str) -> Option<BTree
     Some(found)
 }
 
-/// The value of `key`, of `deploy` without what only counts containers.
+/// The value of `key`, of `deploy` without what only counts containers. That there is one counts.
 fn without_replicas(service: &Value, key: &str) -> Option<Value> {
     let mut value = service.get(key)?.clone();
     if key == "deploy"
@@ -66,9 +75,6 @@ fn without_replicas(service: &Value, key: &str) -> Option<Value> {
     {
         deploy.remove("replicas");
         deploy.retain(|_, part| part.as_object().is_none_or(|part| !part.is_empty()));
-        if deploy.is_empty() {
-            return None;
-        }
     }
     Some(value)
 }
@@ -133,7 +139,7 @@ mod tests {
         let model = |service: Value| {
             Model(json!({"name": "shop", "services": {"web": service}, "networks": {"n": {"name": "shop_n"}}}))
         };
-        let found = differences(&model(before), &model(after), "web").expect("both have it");
+        let found = differences(&model(before), &model(after), "web", "2.40.3").expect("both have it");
         found.iter().map(|difference| format!("{difference:?}")).collect()
     }
 
@@ -158,7 +164,12 @@ mod tests {
             (json!({"image": "a:1"}), json!({"image": "a:2"}), vec!["Container(\"image\")"]),
             (json!({"command": ["a"]}), json!({"command": ["b"]}), vec!["Container(\"command\")"]),
             (json!({"scale": 0}), json!({}), vec!["Container(\"replicas\")"]),
-            (json!({}), json!({"deploy": {"replicas": 3}}), vec!["Container(\"replicas\")"]),
+            (json!({"scale": 3}), json!({"deploy": {"replicas": 3}}), vec!["Container(\"deploy\")"]),
+            (
+                json!({}),
+                json!({"attach": false, "develop": {}}),
+                vec!["Container(\"attach\")", "Container(\"develop\")"],
+            ),
         ] {
             assert_eq!(keys_of(before, after), wanted);
         }
@@ -168,7 +179,6 @@ mod tests {
     fn what_no_container_is_made_with_differs_in_vain() {
         for (before, after) in [
             (json!({"deploy": {"replicas": 1, "placement": {}}}), json!({"deploy": {"replicas": 1}})),
-            (json!({"scale": 3}), json!({"deploy": {"replicas": 3}})),
             (json!({"depends_on": {"db": {}}, "profiles": ["a"]}), json!({})),
             (json!({"command": null}), json!({})),
         ] {
@@ -177,9 +187,19 @@ mod tests {
     }
 
     #[test]
+    fn profiles_count_where_compose_is_old_enough() {
+        let model = |profiles: Value| Model(json!({"name": "shop", "services": {"web": {"profiles": profiles}}}));
+        let differ = |version: &str| {
+            let found = differences(&model(json!(["a"])), &model(json!(["a", "b"])), "web", version);
+            !found.expect("both have it").is_empty()
+        };
+        assert!(differ("2.26.1-4") && !differ("2.30.2") && !differ("2.40.3"));
+    }
+
+    #[test]
     fn under_another_name_every_service_is_made_again() {
         let model = |name: &str| Model(json!({"name": name, "services": {"web": {"network_mode": "host"}}}));
-        let found = differences(&model("shop"), &model("store"), "web").expect("both have it");
+        let found = differences(&model("shop"), &model("store"), "web", "").expect("both have it");
         assert_eq!(found.iter().map(Difference::key).collect::<Vec<_>>(), ["name"]);
     }
 
@@ -191,9 +211,9 @@ mod tests {
             )
         };
         let (before, after) = (model("1"), model("2"));
-        let found = differences(&before, &after, "web").expect("both");
+        let found = differences(&before, &after, "web", "").expect("both");
         assert_eq!(found.first().map(Difference::key), Some("networks.n"));
-        assert_eq!(differences(&before, &after, "db"), Some(BTreeSet::new()));
-        assert_eq!(differences(&before, &after, "new"), None);
+        assert_eq!(differences(&before, &after, "db", ""), Some(BTreeSet::new()));
+        assert_eq!(differences(&before, &after, "new", ""), None);
     }
 }

@@ -84,7 +84,7 @@ impl Compose<'_> {
         let count = question.versions.len().to_string();
         let fixed =
             [self.host().path(checkout), prefix.to_owned(), count, LIMIT_SECONDS.to_string(), FORMAT.to_owned()];
-        let arguments = fixed.into_iter().chain(self.options(&[]));
+        let arguments = fixed.into_iter().chain(self.options());
         let output = self.host().script(ASK, arguments).stdin(bundle).output().await?;
         let text = String::from_utf8_lossy(&output.stdout);
         if text.lines().next() == Some("cm nothing") {

@@ -43,8 +43,17 @@ const FEATURES: [(&str, &str); 23] = [
 /// How Compose begins to say that it does not know a flag.
 const UNKNOWN_FLAG: &str = "unknown flag: ";
 
-/// Every flag that cm uses is in versions from this one on.
-const FLAGS_SINCE: &str = "2.20.0";
+/// Flags that cm uses, and the first version that has them.
+const FLAGS: [(&str, &str); 5] = [
+    ("--format", "2.0.0"),
+    ("--hash", "2.0.0"),
+    ("--wait", "2.1.1"),
+    ("--quiet-pull", "2.2.0"),
+    ("--interactive", "2.3.0"),
+];
+
+/// All of them are in versions from this one on.
+const FLAGS_SINCE: &str = "2.17.0";
 
 /// The first version that has `!reset` and `!override`; older ones read past them.
 pub const TAGS_SINCE: &str = "2.24.4";
@@ -92,7 +101,8 @@ impl Refusal {
         let text = self.text();
         if let Some((_, rest)) = text.split_once(UNKNOWN_FLAG) {
             let flag = rest.split_whitespace().next().unwrap_or_default();
-            return Some((format!("the flag {flag}"), Some(FLAGS_SINCE)));
+            let since = FLAGS.iter().find(|(known, _)| *known == flag).map_or(FLAGS_SINCE, |(_, since)| since);
+            return Some((format!("the flag {flag}"), Some(since)));
         }
         let text = text.to_lowercase();
         let refused = |path: &str| {
@@ -164,7 +174,7 @@ mod tests {
             (
                 "unknown flag: --hash\n\nUsage:  docker compose config",
                 "2.18.1",
-                Some(("the flag --hash", Some("2.20.0"))),
+                Some(("the flag --hash", Some("2.0.0"))),
             ),
             (
                 "services.web.build Additional property provenance is not allowed",

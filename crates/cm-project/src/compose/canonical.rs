@@ -39,9 +39,6 @@ fn count(keys: &mut Map<String, Value>) {
         deploy.retain(|_, part| part.as_object().is_none_or(|part| !part.is_empty()));
         deployed
     });
-    if keys.get("deploy").and_then(Value::as_object).is_some_and(Map::is_empty) {
-        keys.remove("deploy");
-    }
     let scale = keys.remove("scale");
     let text = |count: Value| count.as_str().map_or_else(|| count.to_string(), str::to_owned);
     if let Some(count) = deployed.or(scale).filter(|count| !count.is_null()).map(text).filter(|count| count != "1") {
@@ -330,8 +327,8 @@ mod tests {
         same("dns", json!("1.1.1.1"), json!(["1.1.1.1"]));
         other("deploy", json!({"replicas": "2"}), json!({"replicas": "3"}));
         let count = |value: Value| service(value, &Variables::default());
-        assert_eq!(count(json!({"scale": "3"})), count(json!({"deploy": {"replicas": "3"}})));
-        assert_eq!(count(json!({"scale": "1"})), count(json!({"deploy": {"replicas": "1", "resources": {}}})));
+        assert_eq!(count(json!({"scale": "1"})), count(json!({})));
+        assert_eq!(count(json!({"deploy": {"replicas": "1", "resources": {}}})), count(json!({"deploy": {}})));
         same("configs", json!(["c"]), json!([{"source": "c"}]));
         other("ports", json!(["8080:80"]), json!(["80:80"]));
         other("ports", json!(["127.0.0.1:80:80"]), json!(["80:80"]));

@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 
 /// Keys that are no part of a container's configuration: they order, choose or
 /// build, and Compose replaces no container because of them.
-const NOT_CONFIGURATION: [&str; 7] =
-    ["build", "depends_on", "develop", "extends", "profiles", "pull_policy", "pull_refresh_after"];
+const NOT_CONFIGURATION: [&str; 6] =
+    ["build", "depends_on", "extends", "profiles", "pull_policy", "pull_refresh_after"];
 
 /// Keys of `build` that do not change the image.
 const NOT_IN_IMAGE: [&str; 3] = ["cache_from", "cache_to", "pull"];
