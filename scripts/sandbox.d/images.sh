@@ -7,7 +7,7 @@
 #
 # Names carry a fingerprint of this directory: a changed recipe makes new images, and the old ones are removed.
 #
-# The caller sets: name, state, parts, platform, debian_mirror.
+# The caller sets: name, state, parts, platform, databases, debian_mirror.
 # shellcheck disable=SC2154,SC2034
 
 service_images=(curateme/python:1 curateme/redis:1 curateme/caddy:1 curateme/mongo:1)
@@ -155,6 +155,25 @@ build_mongo() {
     build "$context" services/mongo.Dockerfile curateme/mongo:1 \
       --build-arg "BASE=$base_image" --build-arg PYTHON=curateme/python:1
   fi
+}
+
+# ensure_databases - the image of the databases that tests back up; no sandbox is made from it. Prints its name.
+ensure_databases() {
+  local image
+  image=cm-sandbox/databases:$(cd "$databases" && cat Dockerfile databases | sha256sum | cut -c1-12)
+  docker image inspect "$image" >/dev/null 2>&1 || with_lock "$(machine_dir)/images.lock" 1200 make_databases "$image"
+  printf '%s\n' "$image"
+}
+
+make_databases() {
+  docker image inspect "$1" >/dev/null 2>&1 && return 0
+  scratch=$(mktemp -d -p "$(roomy_tmp)")
+  ensure_base
+  mkdir -p "$scratch/context/machine"
+  cp "$databases"/* "$scratch/context/"
+  apt_settings >"$scratch/context/machine/apt.conf"
+  build "$scratch/context" Dockerfile "$1" --build-arg "BASE=$base_image"
+  abandon_images
 }
 
 # make_seed - the data directory of an engine that has loaded the services' images. A server whose engine is then

@@ -12,7 +12,10 @@ pub const SCHEMA: &str = "cm.backup/1";
 /// What is appended to a backup's name.
 pub const SUFFIX: &str = ".manifest.json";
 
-/// The format in the file.
+/// The kind of a backup whose manifest names none.
+const MONGODB: &str = "mongodb";
+
+/// The format in the file of a MongoDB backup.
 pub const FORMAT: &str = "mongodump-archive/0.1";
 
 /// One backup.
@@ -20,9 +23,15 @@ pub const FORMAT: &str = "mongodump-archive/0.1";
 pub struct Manifest {
     /// [`SCHEMA`].
     pub schema: String,
+    /// What it is a backup of: `mongodb`, `postgres`, …
+    #[serde(default = "mongodb")]
+    pub kind: String,
+    /// The service of the compose file that was read, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
     /// The backup's file name, without a directory.
     pub file: String,
-    /// [`FORMAT`].
+    /// [`FORMAT`], or that of the program that made it.
     pub format: String,
     /// `gzip`, `zstd` or `none`.
     pub compression: String,
@@ -42,9 +51,9 @@ pub struct Manifest {
     /// The database's users and roles; nothing, where they were not looked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub users_and_roles: Option<UsersAndRoles>,
-    /// Documents in all.
+    /// Documents, rows, keys or entries in all.
     pub documents: u64,
-    /// Their length, in bytes of BSON.
+    /// Their length, in bytes: of BSON, or of the dump before it was compressed here.
     pub data_bytes: u64,
     /// When the first document was read, RFC 3339.
     pub started_at: String,
@@ -56,8 +65,31 @@ pub struct Manifest {
     pub deploy: Deploy,
     /// The program that made it.
     pub tool: String,
-    /// Every collection and view.
+    /// Every collection and view of a MongoDB database.
     pub namespaces: Vec<Namespace>,
+    /// Every table of another database; of a Redis server its databases.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<Table>,
+    /// What this backup does not hold, or nothing verified.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_verified: Vec<String>,
+}
+
+/// One table of a database that is not MongoDB.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Table {
+    /// Its name, with that of its schema.
+    pub name: String,
+    /// The rows in the backup.
+    pub rows: u64,
+    /// How many rows the server counted in the moment of the backup; two different numbers where it
+    /// could only count before and after.
+    #[serde(default)]
+    pub counted: Option<(u64, u64)>,
+}
+
+fn mongodb() -> String {
+    MONGODB.to_owned()
 }
 
 /// The server that was read.
@@ -185,6 +217,30 @@ impl Manifest {
         } else {
             Err(format!("its schema is {:?}, this program reads {SCHEMA:?}", manifest.schema))
         }
+    }
+
+    /// Whether it is of a MongoDB database, which cm-backup reads by itself.
+    pub fn is_mongodb(&self) -> bool {
+        self.kind == MONGODB
+    }
+
+    /// What the backup holds, for people: `3 tables, 42 rows`.
+    pub fn holds(&self) -> String {
+        let parts = if self.is_mongodb() { self.namespaces.len() } else { self.tables.len() } as u64;
+        let (part, item) = match self.kind.as_str() {
+            MONGODB => ("collection", "document"),
+            "redis" => ("database", "key"),
+            "volume" => ("", "entry"),
+            "command" => ("", ""),
+            _ => ("table", "row"),
+        };
+        let count = |count: u64, word: &str| match (count, word) {
+            (_, "") => None,
+            (count, "entry") if count != 1 => Some(format!("{count} entries")),
+            (count, word) => Some(cm_core::plural(count, word)),
+        };
+        let said: Vec<_> = [count(parts, part), count(self.documents, item)].into_iter().flatten().collect();
+        if said.is_empty() { crate::text::bytes(self.data_bytes) } else { said.join(", ") }
     }
 
     /// The manifest as it is written: indented, with a newline.

@@ -201,6 +201,8 @@ fn an_archive_of_nothing_is_intact_and_empty() {
 fn manifest_of(contents: &Contents) -> Manifest {
     Manifest {
         schema: "cm.backup/1".to_owned(),
+        kind: "mongodb".to_owned(),
+        service: None,
         file: "x.archive.gz".to_owned(),
         format: "mongodump-archive/0.1".to_owned(),
         compression: contents.compressed.as_str().to_owned(),
@@ -219,6 +221,8 @@ fn manifest_of(contents: &Contents) -> Manifest {
         deploy: Deploy::default(),
         tool: String::new(),
         namespaces: contents.namespaces(),
+        tables: Vec::new(),
+        not_verified: Vec::new(),
     }
 }
 

@@ -4,28 +4,24 @@
 
 use crate::file::BackupFile;
 use crate::mongodump::{self, Method};
+use crate::prepared::Prepared;
 use crate::source::Source;
-use crate::store::{Prepared, Store};
+use crate::store::{Partial, Store};
 use cm_archive::manifest::{self, Deploy, Manifest, Namespace, SCHEMA, Server, UsersAndRoles};
 use cm_archive::progress::{Goal, Progress};
-use cm_archive::{Contents, Prelude, text};
+use cm_archive::{Contents, Prelude, ReadError, text, verify};
 use cm_core::{Exit, Failure, Log, Result, time};
 use cm_mongo::changes::CHANGED;
 use cm_mongo::dump::{Dump, Dumped, Options};
 use cm_mongo::moment::{NO_MOMENT, Wanted};
 use cm_mongo::survey::{self, Survey};
 use cm_mongo::{accounts, restore, selection};
+use cm_project::BackupKind;
+use std::io::Read;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// Room that a backup leaves on the disk, in bytes.
-const SPARE: u64 = 64 << 20;
 
 /// How often a database is read of which a collection is made again meanwhile.
 const TRIES: u32 = 3;
-
-/// How long removing a partial file may take when the program ends.
-const DISCARD_LIMIT: Duration = Duration::from_secs(5);
 
 /// What to back up, and where to.
 #[derive(Debug)]
@@ -91,7 +87,7 @@ impl Backup<'_> {
                 self.log.info(format!("the database's users and roles are not in the backup: {why}"));
             }
         }
-        self.check_space(&survey, &prepared)?;
+        prepared.check_space(survey.data_bytes, self.store)?;
         self.log.info(format!(
             "reading {} of database {:?} (MongoDB {}, {})",
             cm_core::plural(survey.collections.len() as u64, "collection"),
@@ -100,23 +96,12 @@ impl Backup<'_> {
             survey.topology
         ));
         let started_at = time::now();
-        let mut partial = Partial { store: self.store, name: self.name, ended: false };
+        let mut partial = Partial::new(self.store, self.name);
         let dumped = self.dump_to_store(&mut survey).await;
         // What could not be received was removed there.
-        let dumped = dumped.inspect_err(|_| partial.ended = true)?;
+        let dumped = dumped.inspect_err(|_| partial.end())?;
         let verified = self.verify(&survey, dumped, &prepared, started_at).await;
-        let committed = match verified {
-            Ok((manifest, warnings)) => self.store.commit(self.name, &manifest).await.map(|()| (manifest, warnings)),
-            Err(failure) => Err(failure),
-        };
-        partial.ended = true;
-        let (manifest, warnings) = match committed {
-            Ok(committed) => committed,
-            Err(failure) => {
-                self.store.discard(self.name).await;
-                return Err(failure);
-            }
-        };
+        let (manifest, warnings) = partial.finish(verified).await?;
         Ok(Outcome::Verified { manifest: Box::new(manifest), warnings })
     }
 
@@ -194,7 +179,7 @@ impl Backup<'_> {
         let bytes = dumped.totals.iter().map(|totals| totals.bytes).sum();
         let goal = Goal { what: "verification", bytes: Some(bytes), collections: dumped.totals.len() as u64 };
         let contents = tokio::select! {
-            contents = self.store.read_back(self.name, Arc::clone(&progress)) => contents?,
+            contents = self.store.read_back(self.name, reading(Arc::clone(&progress))) => contents?,
             never = progress.report(self.log, goal) => never,
         };
         let mut manifest = self.manifest(survey, &dumped, started_at, ended_at);
@@ -211,7 +196,7 @@ impl Backup<'_> {
         }
         manifest.verified_at = time::now();
         let mut warnings = dumped.warnings;
-        warnings.extend(self.shrink(&manifest, prepared));
+        warnings.extend(prepared.shrunk(&manifest));
         if self.strict
             && let Some(warning) = warnings.first()
         {
@@ -234,6 +219,8 @@ impl Backup<'_> {
         let entries = dumped.prelude.entries.iter().zip(&dumped.totals).zip(&dumped.counted);
         Manifest {
             schema: SCHEMA.to_owned(),
+            kind: BackupKind::Mongodb.as_str().to_owned(),
+            service: None,
             file: self.name.to_owned(),
             format: manifest::FORMAT.to_owned(),
             compression: self.options.compression.as_str().to_owned(),
@@ -256,6 +243,8 @@ impl Backup<'_> {
             deploy: self.deploy.clone(),
             tool: dumped.prelude.tool_version.clone(),
             namespaces: entries.map(|((entry, totals), counted)| Namespace::new(entry, *totals, *counted)).collect(),
+            tables: Vec::new(),
+            not_verified: Vec::new(),
         }
     }
 
@@ -303,58 +292,13 @@ impl Backup<'_> {
             _ => None,
         }
     }
-
-    /// The last backup says best how much is needed; without one, the data's own size.
-    fn check_space(&self, survey: &Survey, prepared: &Prepared) -> Result<()> {
-        let last = prepared.previous.as_ref().map(|last| last.bytes + last.bytes / 4);
-        let (Some(free), Some(needed)) = (prepared.free, last.or(survey.data_bytes)) else { return Ok(()) };
-        if free >= needed.saturating_add(SPARE) {
-            return Ok(());
-        }
-        let message = format!(
-            "{} has {} free, and the backup may take {}; {} must stay free besides it",
-            self.store.display(""),
-            text::bytes(free),
-            text::bytes(needed),
-            text::bytes(SPARE)
-        );
-        Err(Failure::new(Exit::Backup, "backup.no-space", message)
-            .hint("remove old backups there (`cm-backup list` shows them), or name another directory"))
-    }
-
-    /// A backup much smaller than the last one may mean that data is lost.
-    fn shrink(&self, manifest: &Manifest, prepared: &Prepared) -> Option<String> {
-        let comparable = |last: &&Manifest| last.database == manifest.database && last.selection == manifest.selection;
-        let last = prepared.previous.as_ref().filter(comparable)?;
-        let shrunk = manifest.documents < last.documents / 2 || manifest.data_bytes < last.data_bytes / 2;
-        shrunk.then(|| {
-            format!(
-                "the backup has {} of {} where the last one ({}) had {} of {}",
-                cm_core::plural(manifest.documents, "document"),
-                text::bytes(manifest.data_bytes),
-                last.file,
-                last.documents,
-                text::bytes(last.data_bytes)
-            )
-        })
-    }
 }
 
-/// What is being written, which goes when the program is told to end.
-struct Partial<'a> {
-    store: &'a Store,
-    name: &'a str,
-    ended: bool,
-}
-
-impl Drop for Partial<'_> {
-    fn drop(&mut self) {
-        if !self.ended {
-            let discard = tokio::time::timeout(DISCARD_LIMIT, self.store.discard(self.name));
-            // Whatever is left is visibly partial, and the next run removes it.
-            let _in_time = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(discard));
-        }
-    }
+/// How an archive is read back, with `progress` for how far that is.
+pub fn reading(
+    progress: Arc<Progress>,
+) -> impl FnOnce(&mut (dyn Read + Send)) -> Result<Contents, ReadError> + Send + 'static {
+    move |input| verify::read_back_watched(input, &progress)
 }
 
 /// The prelude as a reader sees it: where a time series keeps its buckets is in the blocks.

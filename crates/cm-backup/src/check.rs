@@ -1,5 +1,6 @@
 //! `cm-backup verify FILE`: verifies a backup again, or any archive of mongodump.
 
+use crate::dumps;
 use crate::file::BackupFile;
 use crate::location::{self, Flags};
 use cm_archive::manifest::Manifest;
@@ -32,6 +33,9 @@ impl Check<'_> {
     pub async fn run(&self, server: Option<&Flags>, json: bool, io: &Io) -> Result<Exit> {
         if server.is_some() && matches!(self.file, BackupFile::Stdin) {
             return Err(read_twice());
+        }
+        if let Some(manifest) = self.manifest().await?.filter(|manifest| !manifest.is_mongodb()) {
+            return dumps::check(self.file, &manifest, server, json, io).await;
         }
         let (contents, verified) = self.verify(&io.log).await?;
         if let Some(flags) = server {

@@ -6,7 +6,7 @@ use crate::store::Store;
 use cm_core::{CommonArgs, Exit, Failure, Log, Result};
 use cm_host::{Host, Target};
 use cm_mongo::ReadFrom;
-use cm_project::{HostSpec, Project};
+use cm_project::{Backup, BackupKind, HostSpec, Project};
 use std::path::{Path, PathBuf};
 
 /// The code of the failure that there is no project here.
@@ -31,7 +31,7 @@ pub struct Flags {
     pub read_from: Option<ReadFrom>,
 }
 
-/// A database that runs as a service of a compose project on a host.
+/// A MongoDB database that runs as a service of a compose project on a host.
 #[derive(Debug)]
 pub struct Deployment {
     /// The project.
@@ -54,25 +54,23 @@ impl Deployment {
         let checkout = checkout.trim_end_matches('/');
         let deployed = Deployed {
             host: server,
-            project: &self.compose_project(checkout),
+            project: &compose_project(&self.project, checkout),
             service: &self.service,
-            volumes: &self.volumes(),
+            volumes: &volumes(&self.project, &self.service),
             env_file: &format!("{checkout}/{}", env_file(&self.project)),
-            uri_env: &self.uri_env,
         };
-        deployed.open().await
+        deployed.open(&self.uri_env).await
     }
+}
 
-    /// The project's name as Compose knows it: its own, or that of the directory.
-    pub fn compose_project(&self, checkout: &str) -> String {
-        let directory = || cm_engine::directory_name(&self.project, checkout);
-        self.project.compose.name.clone().unwrap_or_else(directory)
-    }
+/// The project's name as Compose knows it: its own, or that of the directory.
+pub fn compose_project(project: &Project, checkout: &str) -> String {
+    project.compose.name.clone().unwrap_or_else(|| cm_engine::directory_name(project, checkout))
+}
 
-    /// The named volumes in the service's definition.
-    pub fn volumes(&self) -> Vec<String> {
-        self.project.compose.service(&self.service).map(source::named_volumes).unwrap_or_default()
-    }
+/// The named volumes in the definition of `service`.
+pub fn volumes(project: &Project, service: &str) -> Vec<String> {
+    project.compose.service(service).map(source::named_volumes).unwrap_or_default()
 }
 
 /// The env file on the server, relative to its checkout.
@@ -80,12 +78,14 @@ pub fn env_file(project: &Project) -> String {
     project.variable_files().into_iter().next().unwrap_or_else(|| ".env".to_owned())
 }
 
-/// `[backup]` with the flags over it.
-#[derive(Debug)]
+/// A `[backup]` with the flags over it.
+#[derive(Clone, Debug)]
 pub struct Section {
+    /// What `cm.toml` says, where it says anything of this database.
+    pub backup: Option<Backup>,
     /// The host of the database.
     pub host: HostSpec,
-    /// Its service.
+    /// Its service; empty where it has none.
     pub service: String,
     /// The variable of the host's env file that has its URI.
     pub uri_env: String,
@@ -96,15 +96,49 @@ pub struct Section {
 }
 
 impl Section {
-    /// Puts the flags over what `cm.toml` says.
+    /// What `cm.toml` says to back up, as far as the flags do not choose: all of it, the sections of
+    /// one service, or that of a MongoDB database that only the flags name.
+    ///
+    /// # Errors
+    /// [`Exit::Config`] if no host is known; [`Exit::Usage`] for flags that are for one of several.
+    pub fn all(flags: &Flags, project: &Project) -> Result<Vec<Section>> {
+        let chosen = Section::chosen(flags, project);
+        let of_one = flags.database.is_some() || flags.host.is_some() || flags.remote_dir.is_some();
+        if of_one && chosen.len() > 1 {
+            let labels: Vec<_> = chosen.iter().map(|backup| backup.label()).collect();
+            let message = format!("cm.toml has several backups: {}", labels.join(", "));
+            return Err(Failure::new(Exit::Usage, "usage.section", message).hint("name one of them: --service NAME"));
+        }
+        match chosen.as_slice() {
+            [] => Ok(vec![Section::of(flags, project, None)?]),
+            chosen => chosen.iter().map(|backup| Section::of(flags, project, Some(backup))).collect(),
+        }
+    }
+
+    fn chosen<'a>(flags: &Flags, project: &'a Project) -> Vec<&'a Backup> {
+        let all = project.backups();
+        let mongodb = || all.iter().find(|backup| backup.kind == BackupKind::Mongodb).into_iter().collect();
+        match &flags.service {
+            _ if flags.uri_env.is_some() => mongodb(),
+            None => all.iter().collect(),
+            Some(name) => {
+                let named: Vec<_> = all.iter().filter(|backup| backup.label() == name).collect();
+                if named.is_empty() { mongodb() } else { named }
+            }
+        }
+    }
+
+    /// That one, with the flags over it.
     ///
     /// # Errors
     /// [`Exit::Config`] if no host is known.
-    pub fn read(flags: &Flags, project: &Project) -> Result<Self> {
-        let section = project.backup();
-        let service = flags.service.clone().or_else(|| section.map(|section| section.service.as_ref().clone()));
-        let service = service.unwrap_or_else(|| "mongodb".to_owned());
-        let named = flags.host.as_deref().or_else(|| section?.host.as_ref().map(|host| host.as_ref().as_str()));
+    pub fn of(flags: &Flags, project: &Project, backup: Option<&Backup>) -> Result<Section> {
+        let service = match backup {
+            Some(backup) if backup.kind != BackupKind::Mongodb => backup.service_name().to_owned(),
+            Some(backup) => flags.service.clone().unwrap_or_else(|| backup.service_name().to_owned()),
+            None => flags.service.clone().unwrap_or_else(|| BackupKind::Mongodb.as_str().to_owned()),
+        };
+        let named = flags.host.as_deref().or_else(|| Some(backup?.host.as_ref()?.get_ref().as_str()));
         let host = match named {
             Some(name) => project.host(name)?.clone(),
             None => project.host_of(&service).cloned().ok_or_else(|| {
@@ -112,15 +146,25 @@ impl Section {
                     .hint("name one under [hosts] in cm.toml, or use --uri-env VARIABLE --output DIR")
             })?,
         };
+        let directory = flags.remote_dir.clone().or_else(|| Some(backup?.directory.clone()));
         Ok(Section {
+            backup: backup.cloned(),
             host,
             service,
-            uri_env: section.map_or_else(|| "MONGODB_URI".to_owned(), |section| section.uri_env.clone()),
-            database: flags.database.clone().or_else(|| section?.database.clone()),
-            directory: (flags.remote_dir.clone())
-                .or_else(|| section.map(|section| section.directory.clone()))
-                .unwrap_or_else(|| "~/backups".to_owned()),
+            uri_env: backup.map_or_else(|| "MONGODB_URI".to_owned(), |backup| backup.uri_env.clone()),
+            database: flags.database.clone().or_else(|| backup?.database.clone()),
+            directory: directory.unwrap_or_else(|| "~/backups".to_owned()),
         })
+    }
+
+    /// Whether cm-backup reads the database by itself.
+    pub fn is_mongodb(&self) -> bool {
+        self.kind() == BackupKind::Mongodb
+    }
+
+    /// The kind of its database.
+    pub fn kind(&self) -> BackupKind {
+        self.backup.as_ref().map_or(BackupKind::Mongodb, |backup| backup.kind)
     }
 }
 
@@ -170,15 +214,24 @@ pub fn project_if_any(flags: &Flags, optional: bool) -> Result<Option<Project>> 
     }
 }
 
-/// The directory of the host that `cm.toml` names.
+/// The directories of hosts that `cm.toml` names, each once.
 ///
 /// # Errors
 /// [`Exit::Config`], [`Exit::Unreachable`].
-pub async fn configured_store(flags: &Flags, log: &Log) -> Result<Store> {
+pub async fn configured_stores(flags: &Flags, log: &Log) -> Result<Vec<Store>> {
     let project = Project::load(&flags.common, cm_git::tracked)?;
-    let section = Section::read(flags, &project)?;
-    let host = Host::connect(&Target::of(&project, &section.host)?, log).await?;
-    Ok(Store::new(host, &section.directory))
+    let mut places: Vec<(Target, String)> = Vec::new();
+    for section in Section::all(flags, &project)? {
+        let place = (Target::of(&project, &section.host)?, section.directory);
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    let mut stores = Vec::new();
+    for (target, directory) in places {
+        stores.push(Store::new(Host::connect(&target, log).await?, &directory));
+    }
+    Ok(stores)
 }
 
 /// The host of that name in `cm.toml`, connected.
@@ -209,7 +262,15 @@ pub async fn destination(flags: &Flags, log: &Log) -> Result<Destination> {
         return Ok(Destination { source, owner: None });
     }
     let project = Project::load(&flags.common, cm_git::tracked)?;
-    let section = Section::read(flags, &project)?;
+    let mut sections = Section::all(flags, &project)?.into_iter().filter(Section::is_mongodb);
+    let section = sections.next().ok_or_else(|| {
+        let message = "cm.toml has no backup of a MongoDB database, which this is a backup of";
+        Failure::new(Exit::Config, "backup.not-configured", message).hint("--uri-env VARIABLE leads to one")
+    })?;
+    if let Some(other) = sections.next() {
+        let message = format!("cm.toml has several MongoDB databases: {} and {}", section.service, other.service);
+        return Err(Failure::new(Exit::Usage, "usage.section", message).hint("name one of them: --service NAME"));
+    }
     let host = Host::connect(&Target::of(&project, &section.host)?, log).await?;
     let from = Deployment { project, host: section.host, service: section.service, uri_env: section.uri_env };
     let source = from.open(&host).await?.ok_or_else(|| {

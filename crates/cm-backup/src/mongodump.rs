@@ -4,6 +4,7 @@
 //! mongodump exits well with half a database more often than one would like, and its file
 //! looks whole then: what counts is what the server said of each collection before and after.
 
+use crate::backup;
 use crate::source::Inside;
 use crate::store::Store;
 use cm_archive::codec::Compressed;
@@ -113,7 +114,7 @@ async fn judge(
     store: &Store,
     name: &str,
 ) -> Result<Dumped<()>> {
-    let contents = store.read_back(name, Default::default()).await?;
+    let contents = store.read_back(name, backup::reading(Default::default())).await?;
     let bad = |what: String| {
         Failure::new(Exit::Backup, "backup.not-proved", format!("what mongodump wrote to {name} is not all"))
             .cause(what)

@@ -1,19 +1,21 @@
-//! From where to where: what the flags, the environment and `cm.toml` come to,
-//! before anything is connected to.
+//! A backup of a MongoDB database, from where to where: what the flags, the environment and
+//! `cm.toml` come to, before anything is connected to.
 
+use crate::backup::{Backup, Outcome};
 use crate::location::{self, Deployment, Flags, Section};
 use crate::mongodump::Method;
 use crate::name;
-use crate::remote::{self, Order};
+use crate::remote::{self, MongoOrder, Order};
 use crate::source::Source;
 use crate::store::Store;
+use crate::to::To;
 use cm_archive::manifest::Deploy;
-use cm_core::{Exit, Failure, Log, Result, Run};
+use cm_core::{Log, Result};
 use cm_host::{Host, Target};
 use cm_mongo::dump::Options;
 use cm_project::Project;
 use jiff::Timestamp;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What is wanted, as the command line says it.
 #[derive(Clone, Debug)]
@@ -68,81 +70,57 @@ enum From {
     Service(Box<Deployment>),
 }
 
-#[derive(Debug)]
-enum To {
-    /// A directory of this machine; the name is made.
-    Directory(PathBuf),
-    /// A new file of this machine.
-    File { directory: PathBuf, name: String },
-    /// A directory of a host.
-    Host { target: Target, directory: String },
-}
-
 /// What a plan leads to, connected.
 #[derive(Debug)]
-pub struct Route {
+struct Route {
     /// The database; `None` if it was never deployed.
-    pub source: Option<Source>,
+    source: Option<Source>,
     /// Where the backup goes.
-    pub store: Store,
+    store: Store,
 }
 
 impl Plan {
-    /// Works out the plan; `None` if the project does not want backups.
-    ///
-    /// # Errors
-    /// [`Exit::Config`] or [`Exit::Usage`] if something is missing or wrong.
-    pub fn make(request: Request, run: &mut Run) -> Result<Option<Plan>> {
-        let flags = &request.flags;
-        let local = request.output.as_deref().map(|path| local_target(flags, path)).transpose()?;
-        let plan = match (&flags.uri_env, local) {
-            (Some(variable), Some(to)) => Plan {
-                from: From::Environment(variable.clone()),
-                to,
-                database: flags.database.clone(),
-                project: run.doc.project().map(str::to_owned),
-                at: Timestamp::now(),
-                request,
-            },
-            (_, to) => {
-                let project = Project::load(&flags.common, cm_git::tracked)?;
-                project.check_project(&run.doc)?;
-                if run.started_here {
-                    run.doc.set_target(&project.name(), Some(&project.branch()), None);
-                }
-                let wanted = flags.host.is_some() || flags.service.is_some() || flags.uri_env.is_some();
-                if project.backup().is_none() && !wanted {
-                    return not_configured(run);
-                }
-                Plan::of_project(request, project, to)?
-            }
-        };
-        plan.database.as_deref().map_or(Ok(()), cm_mongo::name::check_database)?;
-        Ok(Some(plan))
+    /// A backup of the database at a URI in this process's environment.
+    pub fn of_variable(request: &Request, variable: &str, to: To, project: Option<&str>) -> Result<Plan> {
+        let database = request.flags.database.clone();
+        Plan {
+            from: From::Environment(variable.to_owned()),
+            to,
+            database,
+            project: project.map(str::to_owned),
+            at: Timestamp::now(),
+            request: request.clone(),
+        }
+        .checked()
     }
 
-    fn of_project(request: Request, project: Project, to: Option<To>) -> Result<Plan> {
-        let section = Section::read(&request.flags, &project)?;
-        let to = match to {
-            Some(to) => to,
-            None => To::Host { target: Target::of(&project, &section.host)?, directory: section.directory },
-        };
+    /// A backup of what a section of `project` says.
+    ///
+    /// # Errors
+    /// [`Exit::Config`] if something is missing or wrong.
+    pub fn of_section(request: &Request, project: &Project, section: Section, to: To) -> Result<Plan> {
         let name = Some(project.name());
         let from = match &request.flags.uri_env {
             Some(variable) => From::Environment(variable.clone()),
             None => From::Service(Box::new(Deployment {
-                project,
+                project: project.clone(),
                 host: section.host,
                 service: section.service,
                 uri_env: section.uri_env,
             })),
         };
-        Ok(Plan { request, from, to, database: section.database, project: name, at: Timestamp::now() })
+        let (database, request) = (section.database, request.clone());
+        Plan { request, from, to, database, project: name, at: Timestamp::now() }.checked()
+    }
+
+    fn checked(self) -> Result<Plan> {
+        self.database.as_deref().map_or(Ok(()), cm_mongo::name::check_database)?;
+        Ok(self)
     }
 
     /// The plan for people, after "back up".
     pub fn describe(&self) -> String {
-        format!("{} to {}", self.database_display(), self.target_display())
+        format!("{} to {}", self.database_display(), self.to.display())
     }
 
     /// The database and where it is.
@@ -157,29 +135,21 @@ impl Plan {
         }
     }
 
-    fn target_display(&self) -> String {
-        match &self.to {
-            To::Directory(directory) => directory.display().to_string(),
-            To::File { directory, name } => directory.join(name).display().to_string(),
-            To::Host { target, directory } => format!("{}:{directory}", target.name),
-        }
-    }
-
     /// The database to read: the one that was named, else the URI's.
     ///
     /// # Errors
     /// [`Exit::Config`] if there is neither.
-    pub fn database(&self, of_uri: Option<&str>) -> Result<String> {
+    fn database(&self, of_uri: Option<&str>) -> Result<String> {
         cm_mongo::name::database(self.database.as_deref(), of_uri)
     }
 
-    /// Whether the backup is one of many in its directory.
-    pub fn is_in_a_series(&self) -> bool {
-        !matches!(self.to, To::File { .. })
+    /// Where the backup goes.
+    pub fn to(&self) -> &To {
+        &self.to
     }
 
     /// What the names of this plan's backups begin with.
-    pub fn prefix(&self, database: &str) -> String {
+    fn prefix(&self, database: &str) -> String {
         match &self.to {
             To::File { name, .. } => name.clone(),
             _ => name::prefix(self.project.as_deref(), database),
@@ -187,7 +157,7 @@ impl Plan {
     }
 
     /// The backup's file name.
-    pub fn file_name(&self, prefix: &str, commit: Option<&str>) -> String {
+    fn file_name(&self, prefix: &str, commit: Option<&str>) -> String {
         match &self.to {
             To::File { name, .. } => name.clone(),
             _ => name::file_name(prefix, self.at, commit, self.request.options.compression.suffix()),
@@ -199,28 +169,19 @@ impl Plan {
     ///
     /// # Errors
     /// [`Exit::Config`], [`Exit::Unreachable`]; [`Exit::Backup`] where it has to be there, and is not.
-    pub async fn order(&self, deploy: Deploy, log: &Log) -> Result<Option<(Host, Order)>> {
-        let (From::Service(from), To::Host { target, directory }) = (&self.from, &self.to) else { return Ok(None) };
-        let wanted = self.request.run_on;
-        if wanted == RunOn::ThisMachine || target.is_local() || *target != Target::of(&from.project, &from.host)? {
+    async fn order(&self, deploy: Deploy, log: &Log) -> Result<Option<(Host, Order)>> {
+        let (From::Service(from), To::Host { directory, .. }) = (&self.from, &self.to) else { return Ok(None) };
+        let at_the_data = Target::of(&from.project, &from.host)?;
+        let Some(host) = remote::at_work_on(&self.to, &at_the_data, self.request.run_on, log).await? else {
             return Ok(None);
-        }
-        let host = Host::connect(target, log).await?;
-        if !remote::is_installed(&host).await {
-            if wanted == RunOn::Server {
-                let message = format!("there is no cm-backup {} on {}", env!("CARGO_PKG_VERSION"), host.name());
-                return Err(Failure::new(Exit::Backup, "backup.there", message)
-                    .hint("install it where `ssh HOST cm-backup` finds it, or leave out --run-on server"));
-            }
-            return Ok(None);
-        }
+        };
         let checkout = from.host.checkout()?;
         let checkout = checkout.trim_end_matches('/');
-        let order = Order {
+        let order = MongoOrder {
             host: host.name().to_owned(),
-            compose_project: from.compose_project(checkout),
+            compose_project: location::compose_project(&from.project, checkout),
             service: from.service.clone(),
-            volumes: from.volumes(),
+            volumes: location::volumes(&from.project, &from.service),
             env_file: format!("{checkout}/{}", location::env_file(&from.project)),
             uri_env: from.uri_env.clone(),
             database: self.database.clone(),
@@ -233,35 +194,19 @@ impl Plan {
             strict: self.request.strict,
             deploy,
         };
-        Ok(Some((host, order)))
-    }
-
-    /// The directory of the server that carries an order out.
-    pub fn remote_store(&self, host: &Host) -> Option<Store> {
-        match &self.to {
-            To::Host { directory, .. } => Some(Store::new(host.clone(), directory)),
-            _ => None,
-        }
+        Ok(Some((host, Order::Mongo(Box::new(order)))))
     }
 
     /// Connects to both ends, each host once.
     ///
     /// # Errors
     /// [`Exit::Unreachable`], and those of [`Source`].
-    pub async fn open(&self, log: &Log) -> Result<Route> {
+    async fn open(&self, log: &Log) -> Result<Route> {
         let server = match &self.from {
             From::Service(from) => Some(Host::connect(&Target::of(&from.project, &from.host)?, log).await?),
             From::Environment(_) => None,
         };
-        let store = match (&self.to, &server) {
-            (To::Directory(directory) | To::File { directory, .. }, _) => {
-                location::on_this_machine(directory, log).await?
-            }
-            (To::Host { target, directory }, Some(host)) if target == host.target() => {
-                Store::new(host.clone(), directory)
-            }
-            (To::Host { target, directory }, _) => Store::new(Host::connect(target, log).await?, directory),
-        };
+        let store = self.to.open(server.as_ref(), log).await?;
         let source = match (&self.from, &server) {
             (From::Environment(variable), _) => {
                 Some(Source::from_environment(variable, self.request.flags.read_from).await?)
@@ -272,35 +217,42 @@ impl Plan {
         source.iter().for_each(|source| source.tell(log));
         Ok(Route { source, store })
     }
-}
 
-/// A project without `[backup]`: fine in a pipe, a mistake by hand.
-fn not_configured(run: &Run) -> Result<Option<Plan>> {
-    if run.started_here {
-        return Err(Failure::new(Exit::Config, "backup.not-configured", "cm.toml does not say what to back up")
-            .hint("add [backup] to cm.toml, or: cm-backup --uri-env VARIABLE --database NAME --output DIR"));
+    /// Makes the backup: on the server, where cm-backup is there, else from here.
+    ///
+    /// # Errors
+    /// [`cm_core::Exit::Backup`], and those of [`Plan::order`] and [`Plan::open`].
+    pub async fn carry_out(&self, deploy: Deploy, log: &Log) -> Result<(Outcome, Option<Store>)> {
+        if let Some((host, order)) = self.order(deploy.clone(), log).await? {
+            return Ok((order.send(&host, log).await?, self.to.store_on(&host)));
+        }
+        let Route { source, store } = self.open(log).await?;
+        let Some(source) = source else {
+            return Ok((Outcome::NothingYet("no database container yet: nothing to back up".to_owned()), None));
+        };
+        let made = self.make(deploy, &source, &store, log).await;
+        source.close().await;
+        Ok((made?, Some(store)))
     }
-    run.log.warn("no backup: cm.toml has no [backup]");
-    Ok(None)
-}
 
-/// Whether `--output` names a directory or a new file.
-fn local_target(flags: &Flags, path: &Path) -> Result<To> {
-    let path = location::absolute(flags, path)?;
-    // What is not there yet is a file only if its name says of which kind.
-    let as_directory =
-        path.is_dir() || path.to_string_lossy().ends_with('/') || (!path.exists() && path.extension().is_none());
-    if as_directory {
-        return Ok(To::Directory(path));
+    async fn make(&self, deploy: Deploy, source: &Source, store: &Store, log: &Log) -> Result<Outcome> {
+        let database = self.database(source.database.as_deref())?;
+        let prefix = self.prefix(&database);
+        let name = self.file_name(&prefix, deploy.commit.as_deref());
+        let backup = Backup {
+            source,
+            database: &database,
+            store,
+            prefix: &prefix,
+            name: &name,
+            deploy,
+            options: &self.request.options,
+            method: self.request.method,
+            allow_empty: self.request.allow_empty,
+            restore_check: self.request.restore_check,
+            strict: self.request.strict,
+            log,
+        };
+        backup.make().await
     }
-    let unusable = || {
-        Failure::new(Exit::Usage, "usage.output", format!("cannot write a backup to {}", path.display()))
-            .hint("name a directory, or a file that is not there yet")
-    };
-    let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(unusable)?;
-    let directory = path.parent().ok_or_else(unusable)?;
-    if path.exists() {
-        return Err(unusable().cause("it is there already"));
-    }
-    Ok(To::File { directory: directory.to_owned(), name: name.to_owned() })
 }

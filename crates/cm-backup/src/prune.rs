@@ -9,7 +9,7 @@ use cm_core::{Exit, Failure, Io, Log, Result, Run, actor};
 use cm_host::{Fenced, Host, Target, Unlocked, connect_all};
 use cm_lease::{Guard, with_lock};
 use cm_ledger::Ledger;
-use cm_project::Project;
+use cm_project::{Backup, Project};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -24,15 +24,12 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// This, or where it says nothing, what `cm.toml` says.
+    /// This for all backups, or where it says nothing, what `cm.toml` says of each.
     #[must_use]
-    pub fn or_of(self, project: Option<&Project>) -> Retention {
-        if self.is_set() {
-            return self;
-        }
-        let section = project.and_then(Project::backup);
-        section
-            .map_or_else(Retention::default, |section| Retention { keep: section.keep, keep_days: section.keep_days })
+    pub fn or_of(self, project: Option<&Project>) -> Retentions {
+        let sections = project.map(Project::backups).unwrap_or_default().iter();
+        let of = |section: &Backup| Retention { keep: section.keep, keep_days: section.keep_days };
+        Retentions { wanted: self, sections: sections.map(|section| (Section::of(section), of(section))).collect() }
     }
 
     /// Whether anything is to be removed at all.
@@ -47,6 +44,55 @@ impl Retention {
     }
 }
 
+/// Which backups a section of `cm.toml` is about.
+#[derive(Clone, Debug)]
+struct Section {
+    kind: &'static str,
+    service: String,
+    database: Option<String>,
+}
+
+impl Section {
+    fn of(section: &Backup) -> Section {
+        let (kind, service) = (section.kind.as_str(), section.service_name().to_owned());
+        Section { kind, service, database: section.database.clone() }
+    }
+
+    /// What neither of them says is no difference.
+    fn is_of(&self, manifest: &Manifest) -> bool {
+        let same = |one: Option<&str>, other: Option<&str>| one.is_none() || other.is_none() || one == other;
+        self.kind == manifest.kind
+            && same(Some(&self.service), manifest.service.as_deref())
+            && same(self.database.as_deref(), Some(&manifest.database))
+    }
+}
+
+/// Which backups of which database stay.
+#[derive(Clone, Debug)]
+pub struct Retentions {
+    wanted: Retention,
+    sections: Vec<(Section, Retention)>,
+}
+
+impl Retentions {
+    /// Whether anything is to be removed at all.
+    pub fn is_set(&self) -> bool {
+        self.wanted.is_set() || self.sections.iter().any(|(_, retention)| retention.is_set())
+    }
+
+    /// What is said of backups such as that one; of most nothing, where several sections could be meant.
+    fn of(&self, manifest: &Manifest) -> Retention {
+        if self.wanted.is_set() {
+            return self.wanted;
+        }
+        let mut fitting = self.sections.iter().filter(|(section, _)| section.is_of(manifest));
+        match (fitting.next(), fitting.next()) {
+            (Some((_, retention)), None) => *retention,
+            _ => Retention::default(),
+        }
+    }
+}
+
 /// `cm-backup prune [DIRECTORY]`.
 ///
 /// # Errors
@@ -54,32 +100,31 @@ impl Retention {
 /// [`Exit::LockLost`]; [`Exit::Backup`] if it is not known what the releases need.
 pub async fn run(flags: &Flags, wanted: Retention, directory: Option<&Path>, io: &Io) -> Result<Exit> {
     let project = location::project_if_any(flags, directory.is_some())?;
-    let retention = wanted.or_of(project.as_ref());
-    if !retention.is_set() {
+    let retentions = wanted.or_of(project.as_ref());
+    if !retentions.is_set() {
         return Err(Failure::new(Exit::Usage, "usage.keep", "nothing says which backups to keep")
             .hint("--keep N or --keep-days N, or `keep` under [backup] in cm.toml"));
     }
-    let store = match directory {
-        Some(directory) => location::local_store(flags, directory, &io.log).await?,
-        None => location::configured_store(flags, &io.log).await?,
+    let stores = match directory {
+        Some(directory) => vec![location::local_store(flags, directory, &io.log).await?],
+        None => location::configured_stores(flags, &io.log).await?,
     };
     let mut doc = cm_core::Document::start("cm-backup", &actor(), flags.common.dry_run);
     if let Some(project) = &project {
         doc.set_target(&project.name(), None, None);
     }
     let run = Run { doc, log: io.log.clone(), started_here: true };
-    let removed = prune(project.as_ref(), &store, (retention, None), &run).await?;
-    if !run.dry_run() {
-        io.log.success(format!(
-            "{} removed from {}",
-            cm_core::plural(removed.len() as u64, "old backup"),
-            store.display("")
-        ));
+    for store in &stores {
+        let removed = prune(project.as_ref(), store, (&retentions, &BTreeSet::new()), &run).await?;
+        if !run.dry_run() {
+            let removed = cm_core::plural(removed.len() as u64, "old backup");
+            io.log.success(format!("{removed} removed from {}", store.display("")));
+        }
     }
     Ok(Exit::Done)
 }
 
-/// Removes what `retention` does not keep; the names. What was `made` just now stays, whatever the
+/// Removes what `retentions` do not keep; the names. What was `made` just now stays, whatever the
 /// others say of their age: a clock may have been wrong, now or then.
 ///
 /// # Errors
@@ -87,7 +132,7 @@ pub async fn run(flags: &Flags, wanted: Retention, directory: Option<&Path>, io:
 pub async fn prune(
     project: Option<&Project>,
     store: &Store,
-    (retention, made): (Retention, Option<&str>),
+    (retentions, made): (&Retentions, &BTreeSet<String>),
     run: &Run,
 ) -> Result<Vec<String>> {
     let hosts = match project {
@@ -95,9 +140,9 @@ pub async fn prune(
         None => Vec::new(),
     };
     let mut needed = needed(project, &hosts).await?;
-    needed.extend(made.map(str::to_owned));
+    needed.extend(made.iter().cloned());
     let files = store.list().await?.unwrap_or_default();
-    let old = choose(&files, retention, &needed, Timestamp::now());
+    let old = choose(&files, retentions, &needed, Timestamp::now());
     if run.dry_run() || old.is_empty() {
         for name in &old {
             run.log.info(format!("would remove {}", store.display(name)));
@@ -139,15 +184,16 @@ async fn needed(project: Option<&Project>, hosts: &[Host]) -> Result<BTreeSet<St
 }
 
 /// The backups to remove, oldest first. Only what has a manifest that fits is looked at.
-fn choose(files: &[Listed], retention: Retention, needed: &BTreeSet<String>, now: Timestamp) -> Vec<String> {
-    let mut groups: BTreeMap<_, Vec<(Timestamp, &str)>> = BTreeMap::new();
+fn choose(files: &[Listed], retentions: &Retentions, needed: &BTreeSet<String>, now: Timestamp) -> Vec<String> {
+    let mut groups: BTreeMap<_, (Retention, Vec<(Timestamp, &str)>)> = BTreeMap::new();
     for file in files {
         let Some(manifest) = file.manifest.as_ref().filter(|manifest| manifest.bytes == file.bytes) else { continue };
         let Ok(at) = manifest.started_at.parse::<Timestamp>() else { continue };
-        groups.entry(group(manifest)).or_default().push((at, &file.name));
+        let group = groups.entry(group(manifest)).or_insert_with(|| (retentions.of(manifest), Vec::new()));
+        group.1.push((at, &file.name));
     }
     let mut old = Vec::new();
-    for mut group in groups.into_values() {
+    for (retention, mut group) in groups.into_values().filter(|(retention, _)| retention.is_set()) {
         group.sort_by(|a, b| b.cmp(a));
         let places = group.iter().enumerate();
         let goes = places.filter(|(place, (at, name))| {
@@ -160,8 +206,9 @@ fn choose(files: &[Listed], retention: Retention, needed: &BTreeSet<String>, now
 }
 
 /// Backups of the same thing: each database of each project has its own newest.
-fn group(manifest: &Manifest) -> (Option<String>, String) {
-    (manifest.deploy.project.clone(), manifest.database.clone())
+fn group(manifest: &Manifest) -> [String; 4] {
+    let (project, service) = (manifest.deploy.project.clone(), manifest.service.clone());
+    [project.unwrap_or_default(), manifest.kind.clone(), service.unwrap_or_default(), manifest.database.clone()]
 }
 
 async fn remove(store: &Store, names: &[String], lock: Option<(&Guard, &Host)>, log: &Log) -> Result<Vec<String>> {
@@ -206,7 +253,8 @@ mod tests {
 
     fn chosen(files: &[Listed], keep: Option<u32>, keep_days: Option<u32>, needed: &[&str]) -> Vec<String> {
         let needed = needed.iter().map(|name| (*name).to_owned()).collect();
-        choose(files, Retention { keep, keep_days }, &needed, "2026-05-21T00:00:00Z".parse().expect("a time"))
+        let retentions = Retentions { wanted: Retention { keep, keep_days }, sections: Vec::new() };
+        choose(files, &retentions, &needed, "2026-05-21T00:00:00Z".parse().expect("a time"))
     }
 
     #[test]
@@ -219,7 +267,7 @@ mod tests {
             (None, Some(4), &[], &["b2", "a4", "a3"]),
             (Some(3), Some(4), &[], &["a4"]),
             (None, Some(0), &[], &["b2", "a4", "a3", "a2"]),
-            (None, None, &[], &["b2", "a4", "a3", "a2"]),
+            (None, None, &[], &[]),
         ];
         for (keep, keep_days, needed, want) in cases {
             assert_eq!(chosen(&files, keep, keep_days, needed), want, "{keep:?} {keep_days:?} {needed:?}");

@@ -3,10 +3,13 @@
 //! same plan; what comes back is the manifest, or the failure.
 
 use crate::backup::{Backup, Outcome};
+use crate::dumps::DumpOrder;
 use crate::mongodump::Method;
 use crate::name;
+use crate::plan::RunOn;
 use crate::source::{Deployed, Source};
 use crate::store::Store;
+use crate::to::To;
 use cm_archive::manifest::{Deploy, Manifest};
 use cm_core::{Exit, Failure, Io, Log, Result};
 use cm_host::{Host, Target};
@@ -18,9 +21,19 @@ use std::time::Duration;
 /// A backup ends with its connection; this only bounds what nothing else does.
 const LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What is to be done, for the program on the server. It holds no secret: the URI is read there.
+/// What is to be done, for the program on the server. It holds no secret: URIs and passwords are
+/// read there.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Order {
+pub enum Order {
+    /// A backup of a MongoDB database.
+    Mongo(Box<MongoOrder>),
+    /// A backup of a database whose own programs dump it.
+    Dump(Box<DumpOrder>),
+}
+
+/// A backup of a MongoDB database.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct MongoOrder {
     /// What the host is called, for messages.
     pub host: String,
     /// The project's name as Compose knows it.
@@ -69,8 +82,31 @@ fn exit_of(code: u64) -> Exit {
     Some(Exit::from_code(code)).filter(|exit| *exit != Exit::Done).unwrap_or(Exit::Backup)
 }
 
+/// The server that has the data and keeps the backup, connected, if cm-backup is to work there;
+/// `None` where it is this machine, or there are two, or cm-backup is not there.
+///
+/// # Errors
+/// [`Exit::Unreachable`]; [`Exit::Backup`] where it has to be there, and is not.
+pub async fn at_work_on(to: &To, at_the_data: &Target, wanted: RunOn, log: &Log) -> Result<Option<Host>> {
+    let To::Host { target, .. } = to else { return Ok(None) };
+    if wanted == RunOn::ThisMachine || target.is_local() || target != at_the_data {
+        return Ok(None);
+    }
+    let host = Host::connect(target, log).await?;
+    if is_installed(&host).await {
+        log.info(format!("cm-backup is on {} too: it works there, and no data leaves that server", host.name()));
+        return Ok(Some(host));
+    }
+    if wanted == RunOn::Server {
+        let message = format!("there is no cm-backup {} on {}", env!("CARGO_PKG_VERSION"), host.name());
+        return Err(Failure::new(Exit::Backup, "backup.there", message)
+            .hint("install it where `ssh HOST cm-backup` finds it, or leave out --run-on server"));
+    }
+    Ok(None)
+}
+
 /// Whether `host` has this version of the program.
-pub async fn is_installed(host: &Host) -> bool {
+async fn is_installed(host: &Host) -> bool {
     let Ok(asked) = host.command(["cm-backup", "--version"]).output().await else { return false };
     let version = asked.text().split_whitespace().nth(1).map(str::to_owned);
     asked.success() && version.as_deref() == Some(env!("CARGO_PKG_VERSION"))
@@ -99,7 +135,7 @@ impl Order {
             }
             (_, Err(failure)) => Err(failure),
             (None, Ok(())) => {
-                let message = format!("cm-backup on {} ended without an answer", self.host);
+                let message = format!("cm-backup on {} ended without an answer", host.name());
                 Err(Failure::new(Exit::Backup, "backup.there", message).hint("--run-on here goes without it"))
             }
         }
@@ -107,17 +143,29 @@ impl Order {
 
     /// Carries it out: this process is the one on the server.
     async fn carry_out(&self, log: &Log) -> Result<Outcome> {
-        let target = Target { name: self.host.clone(), address: "local".to_owned(), ssh_config: None };
+        let name = match self {
+            Order::Mongo(order) => &order.host,
+            Order::Dump(order) => &order.host,
+        };
+        let target = Target { name: name.clone(), address: "local".to_owned(), ssh_config: None };
         let host = Host::connect(&target, log).await?;
+        match self {
+            Order::Mongo(order) => order.carry_out(&host, log).await,
+            Order::Dump(order) => order.carry_out(&host, &Store::new(host.clone(), &order.directory), None, log).await,
+        }
+    }
+}
+
+impl MongoOrder {
+    async fn carry_out(&self, host: &Host, log: &Log) -> Result<Outcome> {
         let deployed = Deployed {
-            host: &host,
+            host,
             project: &self.compose_project,
             service: &self.service,
             volumes: &self.volumes,
             env_file: &host.path(&self.env_file),
-            uri_env: &self.uri_env,
         };
-        let Some(source) = deployed.open().await? else {
+        let Some(source) = deployed.open(&self.uri_env).await? else {
             return Ok(Outcome::NothingYet("no database container yet: nothing to back up".to_owned()));
         };
         source.tell(log);

@@ -3,6 +3,7 @@
 //! [`cm_mongo::restore`].
 
 use crate::check::{self, Check, read_twice};
+use crate::dumps;
 use crate::file::BackupFile;
 use crate::location::{self, Flags};
 use crate::source::Source;
@@ -54,6 +55,10 @@ pub async fn run(request: &Request, io: &Io) -> Result<Exit> {
     let file = BackupFile::find(&request.flags, &request.file, &io.log).await?;
     if matches!(file, BackupFile::Stdin) {
         return Err(read_twice());
+    }
+    let manifest = file.manifest(request.manifest.as_deref()).await?;
+    if let Some(manifest) = manifest.filter(|manifest| !manifest.is_mongodb()) {
+        return dumps::restore(request, &file, manifest, io).await;
     }
     let prelude = announced(&file).await?;
     let (from, to) = &request.renames;

@@ -129,7 +129,7 @@ impl Source {
     }
 }
 
-/// The database of a compose project on a host.
+/// A database service of a compose project on a host.
 #[derive(Clone, Copy, Debug)]
 pub struct Deployed<'a> {
     /// The host.
@@ -142,30 +142,39 @@ pub struct Deployed<'a> {
     pub volumes: &'a [String],
     /// The env file on the host.
     pub env_file: &'a str,
-    /// The variable in it that holds the URI.
-    pub uri_env: &'a str,
 }
 
 impl Deployed<'_> {
-    /// The database, or `None` if it was never deployed: no container and no volume of it.
+    /// Its running container, or `None` if it was never deployed: no container and no volume of it.
+    ///
+    /// # Errors
+    /// [`Exit::Backup`] if it is there and does not run.
+    pub async fn container(&self) -> Result<Option<Container>> {
+        let containers = cm_engine::containers(self.host, self.project).await.map_err(as_backup)?;
+        let ours: Vec<_> = containers.into_iter().filter(|container| container.service == self.service).collect();
+        if ours.is_empty() {
+            return self.never_deployed().await.map(|()| None);
+        }
+        let stopped = self.stopped(&ours);
+        ours.into_iter().find(Container::is_running).map(Some).ok_or(stopped)
+    }
+
+    /// The MongoDB database in it, whose URI is in the variable `uri_env` of the host's env file;
+    /// `None` if it was never deployed.
     ///
     /// # Errors
     /// [`Exit::Backup`] if it is there and cannot be reached; [`Exit::Config`] for
     /// a URI that is not there or leads elsewhere.
-    pub async fn open(&self) -> Result<Option<Source>> {
-        let containers = cm_engine::containers(self.host, self.project).await.map_err(as_backup)?;
-        let ours: Vec<_> = containers.iter().filter(|container| container.service == self.service).collect();
-        if ours.is_empty() {
-            return self.never_deployed().await.map(|()| None);
-        }
-        let container = ours.iter().find(|container| container.is_running()).ok_or_else(|| self.stopped(&ours))?;
+    pub async fn open(&self, uri_env: &str) -> Result<Option<Source>> {
+        let Some(container) = self.container().await? else { return Ok(None) };
         let address = container.addresses.first().ok_or_else(|| {
             let message =
                 format!("the container {} on {} has no address on a network", container.name, self.host.name());
             self.unreachable(message)
         })?;
-        let (uri, text) = self.uri().await?;
-        let port = self.check_leads_here(&uri, container).await?;
+        let text = self.variable(uri_env, "URI", "uri_env").await?;
+        let uri = DatabaseUri::parse(&text, &format!("{uri_env} in {}", self.env_file_display())).await?;
+        let port = self.check_leads_here(&uri, &container).await?;
         let display = format!("service {} on {}", self.service, self.host.name());
         let source = if self.host.target().is_local() {
             Source::connect(uri.at(address, port), display, None).await?
@@ -211,7 +220,7 @@ impl Deployed<'_> {
             .collect())
     }
 
-    fn stopped(&self, containers: &[&Container]) -> Failure {
+    fn stopped(&self, containers: &[Container]) -> Failure {
         let states: Vec<_> = containers.iter().map(|one| format!("{} is {}", one.name, one.status)).collect();
         let message = format!("on {}: the database does not run: {}", self.host.name(), states.join(", "));
         self.unreachable(message)
@@ -224,23 +233,29 @@ impl Deployed<'_> {
         ))
     }
 
-    /// The URI in the host's env file.
-    async fn uri(&self) -> Result<(DatabaseUri, SecretString)> {
-        let place = format!("{} on {}", self.env_file, self.host.name());
+    fn env_file_display(&self) -> String {
+        format!("{} on {}", self.env_file, self.host.name())
+    }
+
+    /// The value of the variable `name` in the host's env file, which is the database's `what`; `key`
+    /// of `cm.toml` names it.
+    ///
+    /// # Errors
+    /// [`Exit::Config`] if it is not there, [`Exit::Backup`] if it cannot be read.
+    pub async fn variable(&self, name: &str, what: &str, key: &str) -> Result<SecretString> {
+        let place = self.env_file_display();
         let bytes = self.host.read(self.env_file, Exit::Backup).await?.ok_or_else(|| {
             Failure::new(Exit::Config, "backup.env-file", format!("there is no file {place}"))
-                .hint("it holds the database's URI; [compose] env_file in cm.toml names it")
+                .hint(format!("it holds the database's {what}; [compose] env_file in cm.toml names it"))
         })?;
         let bytes = SecretString::from(String::from_utf8_lossy(&bytes).into_owned());
         let text = secrecy::ExposeSecret::expose_secret(&bytes);
-        let value = envfile::value(text, self.uri_env)
+        let value = envfile::value(text, name)
             .map_err(|why| Failure::new(Exit::Config, "backup.env-file", format!("cannot read {place}")).cause(why))?;
-        let value = value.ok_or_else(|| {
-            Failure::new(Exit::Config, "backup.uri", format!("{} is not set in {place}", self.uri_env))
-                .hint("set it there, or name another variable: uri_env under [backup] in cm.toml")
-        })?;
-        let uri = DatabaseUri::parse(&value, &format!("{} in {place}", self.uri_env)).await?;
-        Ok((uri, value))
+        value.ok_or_else(|| {
+            Failure::new(Exit::Config, "backup.uri", format!("{name} is not set in {place}"))
+                .hint(format!("set it there, or name another variable: {key} under [backup] in cm.toml"))
+        })
     }
 
     /// The URI must lead to this container: a backup of another database says nothing of this one.

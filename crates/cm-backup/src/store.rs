@@ -4,20 +4,21 @@
 //! so that the next run can tell what a dead one left behind, and removes it.
 
 use crate::pipe::{self, Blocking};
-use cm_archive::ReadError;
+use crate::prepared::Prepared;
 use cm_archive::manifest::{self, Manifest};
-use cm_archive::progress::Progress;
-use cm_archive::verify::{self, Contents};
+use cm_archive::{Contents, ReadError, drained};
 use cm_core::{Exit, Failure, Result};
 use cm_host::{Fenced, Host};
 use std::io::Read;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::DuplexStream;
 use tokio::task::JoinHandle;
 
 /// A transfer ends with its connection; this only bounds what nothing else does.
 const TRANSFER_LIMIT: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// How long removing a partial file may take when the program ends.
+const DISCARD_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long a transfer that is given up may take to end.
 const ABANDON_LIMIT: Duration = Duration::from_secs(10);
@@ -114,22 +115,69 @@ pub struct Store {
     directory: String,
 }
 
-/// What a directory says before a backup is made.
-#[derive(Clone, Debug, Default)]
-pub struct Prepared {
-    /// What dead runs left and is gone now.
-    pub removed: Vec<String>,
-    /// Free space, in bytes, where the file system says.
-    pub free: Option<u64>,
-    /// The newest backup of the same database.
-    pub previous: Option<Manifest>,
-}
-
 /// A backup on its way into the directory.
 #[derive(Debug)]
 pub struct Receiving {
     name: String,
     task: JoinHandle<Result<String>>,
+}
+
+/// What a backup was found to hold, with the hash of the file it was read from.
+pub trait Hashed: Send + 'static {
+    /// SHA-256 of the file, in hexadecimal.
+    fn sha256(&self) -> &str;
+}
+
+impl Hashed for Contents {
+    fn sha256(&self) -> &str {
+        &self.sha256
+    }
+}
+
+/// What is being written, which goes when the program is told to end.
+#[derive(Debug)]
+pub struct Partial<'a> {
+    store: &'a Store,
+    name: &'a str,
+    ended: bool,
+}
+
+impl<'a> Partial<'a> {
+    /// The backup `name` is being written to `store`.
+    pub fn new(store: &'a Store, name: &'a str) -> Self {
+        Partial { store, name, ended: false }
+    }
+
+    /// It was removed already.
+    pub fn end(&mut self) {
+        self.ended = true;
+    }
+
+    /// Gives it its name where it is `verified`, and removes it where it is not.
+    ///
+    /// # Errors
+    /// Why it is not, or has no name: then there is no backup of that name.
+    pub async fn finish(mut self, verified: Result<(Manifest, Vec<String>)>) -> Result<(Manifest, Vec<String>)> {
+        let committed = match verified {
+            Ok((manifest, warnings)) => self.store.commit(self.name, &manifest).await.map(|()| (manifest, warnings)),
+            Err(failure) => Err(failure),
+        };
+        self.ended = true;
+        if committed.is_err() {
+            self.store.discard(self.name).await;
+        }
+        committed
+    }
+}
+
+impl Drop for Partial<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            let discard = tokio::time::timeout(DISCARD_LIMIT, self.store.discard(self.name));
+            // Whatever is left is visibly partial, and the next run removes it.
+            let _in_time = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(discard));
+        }
+    }
 }
 
 /// What became of a backup that was to be removed.
@@ -246,15 +294,19 @@ impl Store {
         failure
     }
 
-    /// Reads the received backup `name` to its last byte, and has the host hash it; `progress`
-    /// says how far that is.
+    /// Reads the received backup `name` to its last byte as `read` understands it, and has the host
+    /// hash it.
     ///
     /// # Errors
-    /// [`Exit::Backup`] if it is not an intact archive, or the two hashes differ.
-    pub async fn read_back(&self, name: &str, progress: Arc<Progress>) -> Result<Contents> {
+    /// [`Exit::Backup`] if it is not intact, or the two hashes differ.
+    pub async fn read_back<T: Hashed>(
+        &self,
+        name: &str,
+        read: impl FnOnce(&mut (dyn Read + Send)) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T> {
         let partial = format!("{name}.partial");
         let (source, mut sink) = pipe::pipe();
-        let reading = tokio::task::spawn_blocking(move || read_whole(source, &progress));
+        let reading = tokio::task::spawn_blocking(move || drained(Box::new(source), read));
         let with_file = |program: &[&str]| {
             let program = program.iter().map(|word| (*word).to_owned());
             self.host.script(WITH_FILE, self.arguments(&partial).into_iter().chain(program)).limit(TRANSFER_LIMIT)
@@ -276,8 +328,8 @@ impl Store {
         let contents = read.map_err(|error| damaged(error.to_string()))?;
         let summed = summed?;
         let sum = summed.split_whitespace().next().unwrap_or_default();
-        if sum != contents.sha256 {
-            return Err(damaged(format!("its SHA-256 is {sum} on the host, and {} as it arrived", contents.sha256)));
+        if sum != contents.sha256() {
+            return Err(damaged(format!("its SHA-256 is {sum} on the host, and {} as it arrived", contents.sha256())));
         }
         Ok(contents)
     }
@@ -347,29 +399,6 @@ impl Store {
             }
         }
     }
-}
-
-impl Prepared {
-    fn parse(text: &str) -> Self {
-        let (head, manifest) = text.split_once("manifest\n").unwrap_or((text, ""));
-        let mut prepared = Prepared { previous: Manifest::parse(manifest.as_bytes()).ok(), ..Prepared::default() };
-        for line in head.lines() {
-            match line.split_once(' ') {
-                Some(("removed", name)) => prepared.removed.push(name.to_owned()),
-                Some(("free", bytes)) => prepared.free = bytes.parse().ok(),
-                _ => {}
-            }
-        }
-        prepared
-    }
-}
-
-/// Reads `source` to its end even if it is damaged, so that a transfer that broke
-/// is told apart from a file that is broken.
-fn read_whole(mut source: impl Read + Send, progress: &Progress) -> Result<Contents, ReadError> {
-    let read = verify::read_back_watched(&mut source, progress);
-    let _drained = std::io::copy(&mut source, &mut std::io::sink());
-    read
 }
 
 fn parse_listing(bytes: &[u8]) -> Vec<Listed> {

@@ -7,9 +7,9 @@ use crate::stopped::all_done;
 use cm_core::{Action, Exit, Failure, Log, Result};
 use cm_engine::Config;
 use cm_lease::Guard;
-use cm_ledger::{JobOutcome, Ledger, Verdict};
+use cm_ledger::{JobOutcome, Ledger, RecordedBackup, Verdict};
 use cm_project::{Job, Project};
-use cm_rollout::{JobReport, Once, Rollout, restore_line, variables};
+use cm_rollout::{JobReport, Once, Rollout, restore_lines, variables};
 use std::collections::BTreeSet;
 
 /// The services of the plan that are there afterwards.
@@ -52,7 +52,7 @@ pub async fn run(host: &mut Built<'_>, jobs: &[Job], guard: &Guard, log: &Log) -
     Ledger::append(&guard.fenced(site.host)?, &release.project, &record).await?;
     let starting = site.plan.to_start();
     rollout.start_needed(jobs, &starting, &host.observed.before).await?;
-    let (irreversible, backup) = (record.irreversible.clone(), record.backup.clone());
+    let (irreversible, backups) = (record.irreversible.clone(), record.each_backup());
     let env = variables(release.commit(), release.id());
     let commit = release.commit().to_owned();
     let mut once = Once { commit, ledger: host.observed.ledger.clone(), record, env };
@@ -71,7 +71,7 @@ pub async fn run(host: &mut Built<'_>, jobs: &[Job], guard: &Guard, log: &Log) -
     host.observed.irreversible = irreversible;
     ended?;
     match host.parts.jobs.iter().find(|report| report.state.outcome != JobOutcome::Done) {
-        Some(report) => Err(failed(project, host.observed.site.host.name(), report, backup.as_deref())),
+        Some(report) => Err(failed(project, host.observed.site.host.name(), report, &backups)),
         None => Ok(()),
     }
 }
@@ -98,7 +98,7 @@ pub fn held(failure: &Failure) -> Failure {
 }
 
 /// A job that is not done. The services run what they ran; the data is what it is.
-fn failed(project: &Project, host: &str, report: &JobReport, backup: Option<&str>) -> Failure {
+fn failed(project: &Project, host: &str, report: &JobReport, backups: &[RecordedBackup]) -> Failure {
     let (name, state) = (&report.job.name, &report.state);
     let interrupted = state.outcome != JobOutcome::Failed;
     let (code, what) = match (interrupted, state.exit_code) {
@@ -123,11 +123,9 @@ fn failed(project: &Project, host: &str, report: &JobReport, backup: Option<&str
     } else {
         "fix it and deploy again: it then runs again".to_owned()
     };
-    let data = match backup {
-        Some(backup) => {
-            format!("the backup from before it is {backup}: `{}` restores it", restore_line(project, backup))
-        }
-        None => "no backup was made before it".to_owned(),
+    let data = match backups {
+        [] => "no backup was made before it".to_owned(),
+        backups => restore_lines(project, backups),
     };
     let log = if report.log.is_empty() { String::new() } else { format!(". All of its log: {}", report.log) };
     failure.hint(format!("it may have changed data, and the database is as it left it; {data}; {next}{log}"))
@@ -187,7 +185,8 @@ mod tests {
             tail: vec!["relation exists".to_owned()],
             log: "/x/job.log".to_owned(),
         };
-        let failure = failed(&project(""), "one", &report(JobOutcome::Failed, Some(3)), Some("db:/b/1.gz"));
+        let backup = RecordedBackup { place: "db:/b/1.gz".to_owned(), ..RecordedBackup::default() };
+        let failure = failed(&project(""), "one", &report(JobOutcome::Failed, Some(3)), std::slice::from_ref(&backup));
         assert_eq!((failure.exit, failure.code.as_str()), (Exit::Build, "release.failed"));
         let said = format!("{failure} {}", failure.hint.as_deref().unwrap_or_default());
         for words in [
@@ -198,7 +197,7 @@ mod tests {
         ] {
             assert!(said.contains(words), "{words} in {said}");
         }
-        let failure = failed(&project(""), "one", &report(JobOutcome::Interrupted, None), None);
+        let failure = failed(&project(""), "one", &report(JobOutcome::Interrupted, None), &[]);
         assert_eq!(failure.code, "release.interrupted");
         assert!(failure.hint.expect("a hint").contains("cm-build job migrate --again"));
     }

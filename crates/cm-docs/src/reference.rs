@@ -51,6 +51,12 @@ impl<'a> Reference<'a> {
             () if field.get("properties").is_some() => Some((field, Kind::One)),
             () if below("additionalProperties").is_some() => Some((below("additionalProperties")?, Kind::Named)),
             () if below("items").is_some() => Some((below("items")?, Kind::List)),
+            // One table or a list of them, such as `[[backup]]`.
+            () if field["anyOf"].is_array() => {
+                let lists = field["anyOf"].as_array().into_iter().flatten();
+                let mut tables = lists.filter_map(|one| Some(self.resolved(one.get("items")?)));
+                Some((tables.find(|one| one.get("properties").is_some())?, Kind::List))
+            }
             // A map of lists or strings, such as `[groups]`.
             () if field["additionalProperties"].is_object() => Some((field, Kind::One)),
             () => None,

@@ -14,7 +14,7 @@ mod whose;
 pub use cm_core::facts::ServiceState;
 pub use cm_host::state_dir;
 pub use job::{JobOutcome, JobState};
-pub use record::{Record, SCHEMA, Verdict};
+pub use record::{Record, RecordedBackup, SCHEMA, Verdict};
 pub use whose::{directory_below, not_shared};
 
 use cm_core::{Exit, Failure, Result, parse_strict};
@@ -229,12 +229,13 @@ impl Ledger {
                 if good == keep {
                     break;
                 }
-                needed.extend(record.backup.clone());
+                needed.extend(record.each_backup().into_iter().map(|backup| backup.place));
                 good += usize::from(record.verdict.did_well());
             }
         }
         // A release that touched no service yet, or was just begun.
-        needed.extend(self.records.last().and_then(|record| record.backup.clone()));
+        let last = self.records.last().map(Record::each_backup).unwrap_or_default();
+        needed.extend(last.into_iter().map(|backup| backup.place));
         needed
     }
 

@@ -86,6 +86,9 @@ pub struct Record {
     pub attempted: BTreeMap<String, ServiceState>,
     /// The backup taken before it, as `HOST:PATH`; `HOST` is a name of `cm.toml`.
     pub backup: Option<String>,
+    /// Each backup taken before it, `backup` among them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub backups: Vec<RecordedBackup>,
     /// Why it failed.
     pub cause: Option<String>,
     /// Services that were rolled back from it later, and why: for them it is no target any more.
@@ -119,6 +122,31 @@ pub struct Record {
     pub committed_at: Option<String>,
 }
 
+/// A backup taken before a release.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(default)]
+pub struct RecordedBackup {
+    /// Where it is, as `HOST:PATH`; `HOST` is a name of `cm.toml`.
+    pub place: String,
+    /// What it is a backup of: `mongodb`, `postgres`, …
+    pub kind: String,
+    /// The database, or where it has no name, its service: what a restore wants to be confirmed.
+    pub name: String,
+}
+
+impl RecordedBackup {
+    fn of(facts: &BackupFacts) -> RecordedBackup {
+        let host = facts.host.iter().flatten().next().map(String::as_str).unwrap_or_default();
+        let file = facts.file.as_deref().unwrap_or_default();
+        let name = facts.database.clone().filter(|name| !name.is_empty()).or_else(|| facts.service.clone());
+        RecordedBackup {
+            place: format!("{host}:{file}"),
+            kind: facts.kind.clone().unwrap_or_default(),
+            name: name.unwrap_or_default(),
+        }
+    }
+}
+
 impl Record {
     /// A record of a release whose outcome is not known yet.
     pub fn new(id: &str, actor: &str, branch: &str, commit: &str) -> Self {
@@ -139,13 +167,22 @@ impl Record {
         let branch = doc.branch().unwrap_or_default();
         let mut record = Record::new(doc.run_id(), doc.actor(), branch, doc.commit().unwrap_or_default());
         let backup: BackupFacts = doc.part();
-        record.backup = backup.file.map(|file| format!("{}:{file}", backup.host.flatten().unwrap_or_default()));
+        record.backups = backup.each().into_iter().map(RecordedBackup::of).collect();
+        record.backup = record.backups.first().map(|backup| backup.place.clone());
         record
+    }
+
+    /// Each backup taken before it; an older record has one at most, of which it says only the place.
+    pub fn each_backup(&self) -> Vec<RecordedBackup> {
+        let one = || self.backup.iter().map(|place| RecordedBackup { place: place.clone(), ..Default::default() });
+        if self.backups.is_empty() { one().collect() } else { self.backups.clone() }
     }
 
     /// Facts about a release outlive a later word about it that does not repeat them.
     pub(crate) fn inherit(&mut self, before: Record) {
-        self.backup = self.backup.take().or(before.backup);
+        if self.backup.is_none() {
+            (self.backup, self.backups) = (before.backup, before.backups);
+        }
         if self.commit == before.commit {
             self.committed_at = self.committed_at.take().or(before.committed_at);
         }

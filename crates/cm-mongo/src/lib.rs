@@ -10,7 +10,7 @@ pub mod connection;
 pub mod dump;
 pub mod moment;
 pub mod name;
-mod pace;
+pub mod pace;
 pub mod restore;
 pub mod selection;
 pub mod survey;

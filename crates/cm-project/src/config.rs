@@ -2,11 +2,12 @@
 //! hint: a misspelt limit must not silently be the default. Here are the file as a whole and
 //! what is checked when it is read; its sections are in files of their own.
 
+pub use crate::backup_section::{Backup, BackupKind, Backups};
 pub use crate::clone_filter::CloneFilter;
 use crate::nearest;
 pub use crate::release::{Drain, ReleaseCommand};
 pub use crate::sections::{
-    Backup, ComposeFiles, Deploy, HostSection, LockSection, Notify, OnDrift, OnFailure, Ops, Protect, Prune, Rollback,
+    ComposeFiles, Deploy, HostSection, LockSection, Notify, OnDrift, OnFailure, Ops, Protect, Prune, Rollback,
 };
 pub use crate::service_section::{Health, OnChange, Probe, ServiceHealth, ServiceSection, Update};
 use crate::source::{self, Position};
@@ -62,8 +63,8 @@ pub struct Config {
     pub canary: Canary,
     /// The checks after a deploy.
     pub verify: Verify,
-    /// The backup before a deploy.
-    pub backup: Option<Backup>,
+    /// The backups before a deploy.
+    pub backup: Backups,
     /// Who is told.
     pub notify: Notify,
     /// Where deployments are recorded.
@@ -95,6 +96,7 @@ impl Config {
         config.templates().into_iter().try_for_each(|template| template.check(text))?;
         config.urls().into_iter().try_for_each(|url| url.check_url(text))?;
         config.verify.checks.iter().try_for_each(|check| wants_something(&file, text, check))?;
+        config.backup.check(&file, text)?;
         config.release.iter().try_for_each(|release| has_a_command(&file, text, release))?;
         config.check_names()?;
         Ok(config)
@@ -332,6 +334,6 @@ mod tests {
         assert_eq!(config.health.timeout, Duration::from_secs(180));
         assert_eq!((config.canary.requests, config.prune.keep), (200, 3));
         assert_eq!(config.verify.checks[0].statuses(), Statuses(vec![200]));
-        assert_eq!(config.backup.expect("there").service.as_ref(), "mongodb");
+        assert_eq!(config.backup.0[0].service_name(), "mongodb");
     }
 }

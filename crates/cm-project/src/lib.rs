@@ -2,6 +2,7 @@
 //! each image is built from. Files in, values out: nothing here talks to a network,
 //! to Git or to Docker, and what files there are is asked through [`tree::Tree`].
 
+mod backup_section;
 mod clone_filter;
 pub mod complete;
 pub mod compose;
@@ -37,8 +38,8 @@ pub mod yaml;
 pub use cm_core::Severity;
 pub use cm_core::facts::{EffectiveHost, EffectiveService, External};
 pub use config::{
-    Backup, Config, Health, Notify, OnChange, OnDrift, OnFailure, Ops, Probe, Prune, ServiceHealth, ServiceSection,
-    Template, Update,
+    Backup, BackupKind, Backups, Config, Health, Notify, OnChange, OnDrift, OnFailure, Ops, Probe, Prune,
+    ServiceHealth, ServiceSection, Template, Update,
 };
 pub use found::{committed_files, default_files, read_config};
 pub use host::HostSpec;

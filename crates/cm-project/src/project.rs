@@ -365,9 +365,17 @@ impl Project {
         &self.config.verify
     }
 
-    /// The backup before a deploy, if there is one.
-    pub fn backup(&self) -> Option<&Backup> {
-        self.config.backup.as_ref()
+    /// The backups before a deploy, in the order of `cm.toml`.
+    pub fn backups(&self) -> &[Backup] {
+        &self.config.backup.0
+    }
+
+    /// The name of the host that a backup's data is on, where that is known.
+    pub fn backup_host<'a>(&'a self, backup: &'a Backup) -> Option<&'a str> {
+        match &backup.host {
+            Some(named) => Some(named.get_ref().as_str()),
+            None => self.host_of(backup.service_name()).map(|host| host.name.as_str()),
+        }
     }
 
     /// Who is told.

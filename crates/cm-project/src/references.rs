@@ -1,7 +1,7 @@
 //! Whether the names in `cm.toml` are those of services and hosts that there are.
 
 use crate::compose::Compose;
-use crate::config::Config;
+use crate::config::{Backup, Config};
 use crate::nearest;
 use crate::source::{self, Position};
 use cm_core::Result;
@@ -24,15 +24,18 @@ pub fn check(config: &Config, compose: &Compose) -> Result<()> {
     };
     let hosts = config.hosts.values().flat_map(|host| &host.services);
     let groups = config.groups.values().flatten();
-    let backup = config.backup.as_ref();
+    let backups = &config.backup.0;
     let checks = config.verify.checks.iter().filter_map(|check| check.service.as_ref());
     let checks = checks.chain(config.release.iter().map(|release| &release.service));
-    let services =
-        hosts.chain(groups).chain(config.services.keys()).chain(backup.map(|backup| &backup.service)).chain(checks);
+    let services = hosts
+        .chain(groups)
+        .chain(config.services.keys())
+        .chain(backups.iter().filter_map(Backup::service))
+        .chain(checks);
     for service in services {
         known_name(service, ("service", "config.unknown-service"), compose.names())?;
     }
-    if let Some(host) = backup.and_then(|backup| backup.host.as_ref()) {
+    for host in backups.iter().filter_map(|backup| backup.host.as_ref()) {
         known_name(host, ("host", "config.unknown-host"), config.hosts.keys().map(String::as_str).collect())?;
     }
     Ok(())

@@ -79,43 +79,6 @@ pub enum OnDrift {
     Warn,
 }
 
-/// `[backup]`.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Backup {
-    /// The host the database runs on; without it, the host of its service.
-    #[schemars(with = "Option<String>")]
-    pub host: Option<Spanned<String>>,
-    /// The database's service in the compose file.
-    #[serde(default = "default_backup_service")]
-    #[schemars(with = "String")]
-    pub service: Spanned<String>,
-    /// The variable in the server's env file that holds the database's URI.
-    #[serde(default = "default_uri_env")]
-    pub uri_env: String,
-    /// The database; without it, the one in the URI.
-    pub database: Option<String>,
-    /// Where backups go, on the host.
-    #[serde(default = "default_backup_directory")]
-    pub directory: String,
-    /// After a backup, remove all but so many of the newest.
-    pub keep: Option<u32>,
-    /// After a backup, remove those older than so many days; with `keep`, those that neither keeps.
-    pub keep_days: Option<u32>,
-}
-
-fn default_backup_service() -> Spanned<String> {
-    Spanned::new(0..0, "mongodb".to_owned())
-}
-
-fn default_uri_env() -> String {
-    "MONGODB_URI".to_owned()
-}
-
-fn default_backup_directory() -> String {
-    "~/backups".to_owned()
-}
-
 /// `[notify]`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

@@ -31,7 +31,7 @@ fn the_sample_platform_loads() {
     assert_eq!(project.on_change("caddy"), OnChange::Reload);
     assert_eq!(project.on_change("redis"), OnChange::Restart);
     assert_eq!(project.verify().checks.len(), 8);
-    assert_eq!(project.backup().expect("there").service.as_ref(), "mongodb");
+    assert_eq!(project.backups()[0].service_name(), "mongodb");
     assert_eq!(project.compose_name(), "platform");
     let b2b = project.service("backend-b2b").expect("there");
     assert_eq!(b2b.container_name.as_deref(), Some("curateme-backend-b2b"));

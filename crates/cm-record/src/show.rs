@@ -58,12 +58,16 @@ fn head(host: &str, record: &Record) -> String {
         ("runs now", if tried(record) == record.commit { String::new() } else { record.commit.clone() }),
         ("verdict", record.verdict.word().to_owned()),
         ("cause", some(&record.cause)),
-        ("backup", some(&record.backup)),
+        ("backup", backups(record)),
         ("irreversible", record.irreversible.join(", ")),
         ("took back", record.took_back.join(", ")),
     ];
     let rows = rows.into_iter().filter(|(_, value)| !value.is_empty());
     table(&rows.map(|(key, value)| [key.to_owned(), value]).collect::<Vec<_>>())
+}
+
+fn backups(record: &Record) -> String {
+    record.each_backup().into_iter().map(|backup| backup.place).collect::<Vec<_>>().join(", ")
 }
 
 fn services(record: &Record) -> String {

@@ -101,10 +101,10 @@ impl Back<'_> {
     }
 
     async fn steps(&mut self, target: &mut HostTarget) -> Result<()> {
-        self.undone = match target.backup {
+        self.undone = match target.backups.as_slice() {
             // The data comes back as a whole.
-            Some(_) => down::undone(&down::left(self.ledger, target)),
-            None => down::run(self.project, self.host, target, self.ledger, self.guard, self.run).await?,
+            [_, ..] => down::undone(&down::left(self.ledger, target)),
+            [] => down::run(self.project, self.host, target, self.ledger, self.guard, self.run).await?,
         };
         self.move_checkout(target).await?;
         for state in target.choice.services.values().flatten().filter(|state| !state.image_id.is_empty()) {
@@ -181,7 +181,9 @@ impl Back<'_> {
 
     /// The data as it was before the first irreversible release; nobody writes meanwhile.
     async fn restore_data(&self, compose: &Compose<'_>, compose_project: &str, target: &HostTarget) -> Result<()> {
-        let Some(backup) = &target.backup else { return Ok(()) };
+        if target.backups.is_empty() {
+            return Ok(());
+        }
         let fenced = self.fenced()?;
         let (back, new) = changed(target, &BTreeSet::new());
         // What came with the release is in no compose file any more.
@@ -191,8 +193,11 @@ impl Back<'_> {
         cm_engine::remove_containers(&fenced, &ids, Exit::RollbackFailed).await?;
         let stop: Vec<&str> = ["stop"].into_iter().chain(back.iter().map(String::as_str)).collect();
         compose.change(&fenced, &stop).to_its_end().text(Exit::RollbackFailed, "rollback.stop").await?;
-        self.guard.check(self.host).await?;
-        database::restore(self.project, backup, self.guard, &self.run.log).await
+        for backup in &target.backups {
+            self.guard.check(self.host).await?;
+            database::restore(self.project, backup, self.guard, &self.run.log).await?;
+        }
+        Ok(())
     }
 
     /// A container that `up` left alone may hold a mounted file of the failed release.

@@ -3,6 +3,7 @@
 
 use cm_core::{Exit, Failure, Log, Result};
 use cm_lease::{FILE_VARIABLE, Guard, NONCE_VARIABLE};
+use cm_ledger::RecordedBackup;
 use cm_project::Project;
 use std::process::Stdio;
 use std::time::Duration;
@@ -11,18 +12,9 @@ use tokio::process::Command;
 /// A restore that takes longer is looked at by a person.
 const LIMIT: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// The arguments that put back `backup` (`HOST:PATH`).
-fn arguments(project: &Project, backup: &str) -> Vec<String> {
-    let mut arguments = vec!["restore".to_owned(), backup.to_owned(), "--drop".to_owned()];
-    if let Some(database) = project.backup().and_then(|section| section.database.as_ref()) {
-        arguments.push(format!("--confirm={database}"));
-    }
-    arguments
-}
-
 /// The host whose database a backup belongs to.
-pub fn host_of(backup: &str) -> Option<&str> {
-    backup.split_once(':').map(|(host, _)| host)
+pub fn host_of(backup: &RecordedBackup) -> Option<&str> {
+    backup.place.split_once(':').map(|(host, _)| host)
 }
 
 /// Puts `backup` back. The services that use the database should be stopped.
@@ -30,15 +22,17 @@ pub fn host_of(backup: &str) -> Option<&str> {
 /// # Errors
 /// [`Exit::RollbackFailed`] if cm-backup is not there or says that it failed; the database is
 /// then as it was, or cm-backup says what it is.
-pub async fn restore(project: &Project, backup: &str, guard: &Guard, log: &Log) -> Result<()> {
-    let line = cm_rollout::restore_line(project, backup);
+pub async fn restore(project: &Project, backup: &RecordedBackup, guard: &Guard, log: &Log) -> Result<()> {
+    let arguments = cm_rollout::restore_arguments(project, backup);
+    let line = arguments.iter().map(|word| cm_lease::quote(word).to_string()).collect::<Vec<_>>().join(" ");
+    let line = format!("cm-backup {line}");
     log.info(format!("restoring the database: {line}"));
     let failed = |why: String| {
         Failure::new(Exit::RollbackFailed, "rollback.restore", format!("the database was not restored: {why}"))
             .hint(format!("its own message is above; again: {line}"))
     };
     let mut command = Command::new("cm-backup");
-    command.args(arguments(project, backup)).current_dir(&project.root);
+    command.args(arguments).current_dir(&project.root);
     command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
     if let Some((nonce, file)) = guard.holding() {
         command.env(NONCE_VARIABLE, nonce).env(FILE_VARIABLE, file);

@@ -117,7 +117,7 @@ mod tests {
             gone: BTreeSet::new(),
             head: "cccc".to_owned(),
             endangered: Vec::new(),
-            backup: None,
+            backups: Vec::new(),
         }
     }
 

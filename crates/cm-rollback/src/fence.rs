@@ -4,7 +4,7 @@
 use crate::Args;
 use crate::choose::Choice;
 use cm_core::{Exit, Failure, Result};
-use cm_ledger::{Ledger, Record};
+use cm_ledger::{Ledger, Record, RecordedBackup};
 use cm_project::Project;
 
 /// The irreversible releases between what a host goes back to and now, oldest first: its
@@ -20,9 +20,9 @@ pub fn crossed<'a>(choice: &Choice, own: &'a Ledger, others: &'a [Ledger]) -> Ve
     crossed
 }
 
-/// The backup from before the first of them.
-pub fn backup(crossed: &[&Record]) -> Option<String> {
-    crossed.first().and_then(|record| record.backup.clone())
+/// The backups from before the first of them.
+pub fn backups(crossed: &[&Record]) -> Vec<RecordedBackup> {
+    crossed.first().map(|record| record.each_backup()).unwrap_or_default()
 }
 
 /// Refuses to go across, or says what it means to.
@@ -36,29 +36,29 @@ pub fn judge(project: &Project, host: &str, crossed: &[&Record], args: &Args) ->
         first.id,
         first.irreversible.join(", ")
     );
-    let backup = backup(crossed);
-    let way = way(project, backup.as_deref());
+    let backups = backups(crossed);
+    let way = way(project, &backups);
     if !args.confirm {
         let failure = Failure::new(Exit::NothingToRollBackTo, "rollback.irreversible", message);
         return Err(failure.hint(way));
     }
-    match (&backup, args.restore_db) {
-        (None, true) => Err(Failure::new(Exit::NothingToRollBackTo, "rollback.no-backup", message)
+    match (backups.as_slice(), args.restore_db) {
+        ([], true) => Err(Failure::new(Exit::NothingToRollBackTo, "rollback.no-backup", message)
             .cause(format!("no backup was recorded with release {}", first.id))
             .hint("restore one by hand, then roll back without --restore-db")),
         _ => Ok(Some(format!("{message}; {way}"))),
     }
 }
 
-fn way(project: &Project, backup: Option<&str>) -> String {
-    match backup {
-        Some(backup) => format!(
-            "the backup from before it is {backup}: `{}` restores it; `cm-rollback --confirm --restore-db` does both, --confirm alone leaves the data as it is",
-            cm_rollout::restore_line(project, backup)
-        ),
-        None => {
+fn way(project: &Project, backups: &[RecordedBackup]) -> String {
+    match backups {
+        [] => {
             "no backup was recorded with it; --confirm rolls back all the same and leaves the data as it is".to_owned()
         }
+        backups => format!(
+            "{}; `cm-rollback --confirm --restore-db` does both, --confirm alone leaves the data as it is",
+            cm_rollout::restore_lines(project, backups)
+        ),
     }
 }
 

@@ -93,7 +93,7 @@ impl Host {
             gone: BTreeSet::new(),
             head: String::new(),
             endangered: Vec::new(),
-            backup: None,
+            backups: Vec::new(),
         };
         let undone = BTreeMap::new();
         let words = Words { ledger: &ledger, target: &target, doc, undone: &undone };

@@ -57,6 +57,7 @@ fn describe(record: &Record, images: &BTreeSet<String>) -> Value {
         "gone": gone,
         "target": gone.is_empty() && is_target(record),
         "backup": record.backup,
+        "backups": record.each_backup(),
         "cause": record.cause,
         "tried": tried,
         "taken_back": record.taken_back,

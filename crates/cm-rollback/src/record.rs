@@ -155,7 +155,7 @@ mod tests {
             gone: BTreeSet::new(),
             head: String::new(),
             endangered: Vec::new(),
-            backup: None,
+            backups: Vec::new(),
         };
         let doc = Document::start("cm-rollback", "ada", false);
         let words = Words {

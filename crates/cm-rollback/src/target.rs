@@ -7,7 +7,7 @@ use cm_checkout::Checkout;
 use cm_core::facts::RolledBackHost;
 use cm_core::{Document, Exit, Failure, Result, Run, Step};
 use cm_host::Host;
-use cm_ledger::Ledger;
+use cm_ledger::{Ledger, RecordedBackup};
 use cm_project::{OnFailure, Project};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,8 +27,8 @@ pub struct HostTarget {
     pub head: String,
     /// Files that were changed by hand on the host and that going back overwrites.
     pub endangered: Vec<String>,
-    /// The backup to restore.
-    pub backup: Option<String>,
+    /// The backups to restore.
+    pub backups: Vec<RecordedBackup>,
 }
 
 impl HostTarget {
@@ -105,7 +105,7 @@ pub async fn choose(
             continue;
         }
         let mut target = there(project, args, host, choice, checkout).await?;
-        target.backup = cross(project, args, host, ledger, ledgers, &target.choice, run)?;
+        target.backups = cross(project, args, host, ledger, ledgers, &target.choice, run)?;
         targets.push(target);
     }
     if targets.is_empty() && !args.on_failure {
@@ -169,12 +169,12 @@ fn cross(
     ledgers: &[Ledger],
     choice: &Choice,
     run: &Run,
-) -> Result<Option<String>> {
+) -> Result<Vec<RecordedBackup>> {
     let crossed = fence::crossed(choice, ledger, ledgers);
     if let Some(warning) = fence::judge(project, host.name(), &crossed, args)? {
         run.log.warn(warning);
     }
-    Ok(fence::backup(&crossed).filter(|_| args.restore_db))
+    Ok(if args.restore_db { fence::backups(&crossed) } else { Vec::new() })
 }
 
 fn no_match(args: &Args) -> Failure {
@@ -210,7 +210,7 @@ async fn there(project: &Project, args: &Args, host: &Host, choice: Choice, chec
         gone: gone.into_keys().collect(),
         head: state.head,
         endangered: endangered.into_iter().collect(),
-        backup: None,
+        backups: Vec::new(),
     })
 }
 
@@ -282,7 +282,7 @@ pub fn kept(on_failure: OnFailure, doc: &Document) -> BTreeSet<String> {
 
 /// A host that holds a backup to restore, and is not one of `hosts`.
 pub fn other_backup_host<'a>(targets: &'a [HostTarget], hosts: &[Host]) -> Option<&'a str> {
-    let backups = targets.iter().filter_map(|target| database::host_of(target.backup.as_deref()?));
+    let backups = targets.iter().flat_map(|target| &target.backups).filter_map(database::host_of);
     backups.into_iter().find(|name| hosts.iter().all(|host| host.name() != *name))
 }
 

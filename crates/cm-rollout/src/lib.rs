@@ -42,4 +42,4 @@ pub use jobs::{Release, jobs_of};
 pub use kept::{keep_old_images, repository};
 pub use order::Order;
 pub use rollout::{Change, Options, Replaced, Rollout};
-pub use words::restore_line;
+pub use words::{restore_arguments, restore_lines};

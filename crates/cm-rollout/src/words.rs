@@ -2,7 +2,8 @@
 
 use cm_core::{Exit, Failure};
 use cm_gate::{State, Verdict};
-use cm_project::Project;
+use cm_ledger::RecordedBackup;
+use cm_project::{BackupKind, Project};
 
 /// `a`, `a and b`, or `a, b and c`.
 pub fn list(names: &[String]) -> String {
@@ -13,13 +14,30 @@ pub fn list(names: &[String]) -> String {
     }
 }
 
-/// The command that restores `backup` (`HOST:PATH`), as a person would type it.
-pub fn restore_line(project: &Project, backup: &str) -> String {
-    let confirm = project.backup().and_then(|section| section.database.as_ref());
-    let confirm = confirm.map(|database| format!("--confirm={database}"));
-    let words = [Some("restore".to_owned()), Some(backup.to_owned()), Some("--drop".to_owned()), confirm];
-    let words = words.into_iter().flatten().map(|word| cm_lease::quote(&word).to_string());
-    format!("cm-backup {}", words.collect::<Vec<_>>().join(" "))
+/// The arguments of cm-backup that restore `backup`.
+pub fn restore_arguments(project: &Project, backup: &RecordedBackup) -> Vec<String> {
+    let mut sections = project.backups().iter().filter(|section| section.kind == BackupKind::Mongodb);
+    let of_section = || sections.find_map(|section| section.database.clone());
+    // Of an old release nothing but the place is known.
+    let name = Some(backup.name.clone()).filter(|name| !name.is_empty()).or_else(of_section);
+    let confirm = name.map(|name| format!("--confirm={name}"));
+    ["restore", &backup.place, "--drop"].into_iter().map(str::to_owned).chain(confirm).collect()
+}
+
+/// Where `backups` are and the commands that restore them, as a person would type them.
+pub fn restore_lines(project: &Project, backups: &[RecordedBackup]) -> String {
+    let line = |backup: &RecordedBackup| {
+        let words = restore_arguments(project, backup);
+        let words: Vec<_> = words.iter().map(|word| cm_lease::quote(word).to_string()).collect();
+        format!("`cm-backup {}`", words.join(" "))
+    };
+    match backups {
+        [one] => format!("the backup from before it is {}: {} restores it", one.place, line(one)),
+        several => {
+            let lines: Vec<_> = several.iter().map(line).collect();
+            format!("there are {} backups from before it: {} restore them", several.len(), lines.join(", "))
+        }
+    }
 }
 
 /// A new container is not well, or could not be looked at: never the same.

@@ -3,6 +3,7 @@
 //! the link to a server where a test wants a real one or a broken one.
 
 mod checkout;
+pub mod databases;
 pub mod history;
 mod home;
 mod laptop;
@@ -13,6 +14,7 @@ mod schema;
 mod wait;
 
 pub use checkout::repository;
+pub use databases::Databases;
 pub use home::{Answer, Home, bin_dir};
 pub use laptop::Laptop;
 pub use load::{Counts, Load};

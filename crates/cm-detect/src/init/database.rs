@@ -1,6 +1,7 @@
 //! The database service, and where its URI is. Values are looked at, never written down.
 
 use super::environment::Environment;
+use cm_project::BackupKind;
 use cm_project::compose::{Compose, Service};
 use serde_json::Value;
 
@@ -17,8 +18,28 @@ pub struct Backup {
     pub seen_in: Option<String>,
 }
 
+/// A database that its own programs dump.
+#[derive(Debug)]
+pub struct Dumped {
+    /// Its service.
+    pub service: String,
+    /// Its kind in `cm.toml`.
+    pub kind: BackupKind,
+}
+
+/// Databases that their own programs dump, by what their images are called.
+const DUMPED: [(&str, BackupKind); 4] = [
+    ("postgres", BackupKind::Postgres),
+    ("postgis", BackupKind::Postgres),
+    ("timescale", BackupKind::Postgres),
+    ("pgvector", BackupKind::Postgres),
+];
+
 /// Databases that are not backed up by cm, by what their images are called.
-const OTHERS: [&str; 5] = ["postgres", "postgis", "mysql", "mariadb", "timescale"];
+const OTHERS: [&str; 2] = ["mysql", "mariadb"];
+
+/// What stands in the names of images that are about a database and have none.
+const TOOLS: [&str; 5] = ["admin", "exporter", "backup", "bouncer", "express"];
 
 /// The name of the image, without registry and tag: `mongo` of `docker.io/library/mongo:7`.
 pub fn image_name(service: &Service) -> Option<&str> {
@@ -39,6 +60,16 @@ pub fn mongo(compose: &Compose, environment: &Environment) -> Option<Backup> {
     };
     let seen_in = seen_in.or_else(|| uri_env.is_some().then(|| "the compose file".to_owned()));
     Some(Backup { service: service.name.clone(), uri_env, database, seen_in })
+}
+
+/// Services whose databases their own programs dump.
+pub fn dumped(compose: &Compose) -> Vec<Dumped> {
+    let dumped = |service: &Service| {
+        let name = image_name(service).filter(|name| !TOOLS.iter().any(|tool| name.contains(tool)))?;
+        let (_, kind) = DUMPED.iter().find(|(part, _)| name.contains(part))?;
+        Some(Dumped { service: service.name.clone(), kind: *kind })
+    };
+    compose.services.iter().filter_map(dumped).collect()
 }
 
 /// Services whose data cm does not back up.

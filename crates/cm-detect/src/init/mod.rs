@@ -97,6 +97,7 @@ fn say(survey: &Survey, target: &Path, io: &Io) {
     parts.extend(count(survey.protect.len(), "protected files"));
     parts.extend(count(survey.outside.len(), "checks from outside"));
     parts.extend(survey.backup.as_ref().map(|backup| format!("a backup of {}", backup.service)));
+    parts.extend(survey.dumped.iter().map(|database| format!("a backup of {}", database.service)));
     io.log.success(format!("wrote {}: {}", target.display(), parts.join(", ")));
     if survey.host.is_none() {
         io.log.info("which server? `export DEPLOY_HOST=…` (and DEPLOY_USER), or write the address into [hosts.server]");

@@ -1,6 +1,6 @@
 //! Everything that was found out, before a word of `cm.toml` is written.
 
-use super::database::{self, Backup};
+use super::database::{self, Backup, Dumped};
 use super::endpoint::{self, Health};
 use super::environment::{Environment, shown};
 use super::files::Found;
@@ -55,6 +55,8 @@ pub struct Survey {
     pub ports: Vec<(String, String)>,
     /// The MongoDB service.
     pub backup: Option<Backup>,
+    /// Databases that their own programs dump.
+    pub dumped: Vec<Dumped>,
     /// Databases that cm does not back up.
     pub other_databases: Vec<String>,
 }
@@ -128,6 +130,7 @@ impl Survey {
             active,
             ports: ports(&health),
             backup: database::mongo(compose, &environment),
+            dumped: database::dumped(compose),
             other_databases: database::others(compose),
             project,
             environment,

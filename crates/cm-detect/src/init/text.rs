@@ -1,5 +1,6 @@
 //! The text of `cm.toml`: what it says, and in comments why, and what else could be said.
 
+use super::database::Backup;
 use super::endpoint::Endpoint;
 use super::survey::{Outside, Survey};
 
@@ -244,34 +245,49 @@ fn outside(survey: &Survey) -> Option<String> {
 
 fn backup(survey: &Survey) -> Option<String> {
     let mut text = String::new();
-    if let Some(backup) = &survey.backup {
-        let usable = backup.uri_env.is_some() && survey.environment.file.is_some();
-        let off = if usable { "" } else { "# " };
-        let uri_env = backup.uri_env.as_deref().unwrap_or("MONGODB_URI");
+    if survey.backup.is_some() || !survey.dumped.is_empty() {
         text.push_str("# A verified backup before every deployment that changes something.\n");
-        match (&backup.seen_in, usable) {
-            (Some(file), true) => {
-                text.push_str(&format!("# The key of the server's env file with the URI: seen in {}.\n", plain(file)))
-            }
-            _ => text.push_str(
-                "# Switched off: put the database's URI into the server's env file (and name that under [compose]).\n",
-            ),
-        }
-        let database =
-            backup.database.as_ref().map_or(String::new(), |name| format!("{off}database = {}\n", quoted(name)));
+    }
+    // Of several tables each is one of a list.
+    let head = if survey.dumped.is_empty() { "[backup]" } else { "[[backup]]" };
+    if let Some(backup) = &survey.backup {
+        mongodb(survey, backup, head, &mut text);
+    }
+    for database in &survey.dumped {
         text.push_str(&format!(
-            "{off}[backup]\n{off}service = {}\n{off}uri_env = {}\n{database}{off}directory = \"~/backups\"\n",
-            quoted(&backup.service),
-            quoted(uri_env)
+            "# User, password and database are those of its container's variables.\n\
+             [[backup]]\nkind = {}\nservice = {}\ndirectory = \"~/backups\"\n",
+            quoted(database.kind.as_str()),
+            quoted(&database.service)
         ));
     }
     if !survey.other_databases.is_empty() {
         text.push_str(&format!(
-            "# cm-backup takes MongoDB only: nothing here backs up {}.\n",
+            "# Nothing here backs up {}: see [[backup]] in cm.toml(5).\n",
             plain_list(&survey.other_databases)
         ));
     }
     (!text.is_empty()).then_some(text)
+}
+
+fn mongodb(survey: &Survey, backup: &Backup, head: &str, text: &mut String) {
+    let usable = backup.uri_env.is_some() && survey.environment.file.is_some();
+    let off = if usable { "" } else { "# " };
+    let uri_env = backup.uri_env.as_deref().unwrap_or("MONGODB_URI");
+    match (&backup.seen_in, usable) {
+        (Some(file), true) => {
+            text.push_str(&format!("# The key of the server's env file with the URI: seen in {}.\n", plain(file)))
+        }
+        _ => text.push_str(
+            "# Switched off: put the database's URI into the server's env file (and name that under [compose]).\n",
+        ),
+    }
+    let database = backup.database.as_ref().map_or(String::new(), |name| format!("{off}database = {}\n", quoted(name)));
+    text.push_str(&format!(
+        "{off}{head}\n{off}service = {}\n{off}uri_env = {}\n{database}{off}directory = \"~/backups\"\n",
+        quoted(&backup.service),
+        quoted(uri_env)
+    ));
 }
 
 fn rest() -> Option<String> {

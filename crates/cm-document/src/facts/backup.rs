@@ -29,13 +29,19 @@ pub struct BackupFacts {
     /// The length of the file, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
+    /// What it is a backup of: `mongodb`, `postgres`, …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// The service that was read, where it is known and not MongoDB's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
     /// The database.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
-    /// How many collections and views are in it.
+    /// How many collections and views, or tables, are in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespaces: Option<u64>,
-    /// How many documents.
+    /// How many documents, or rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub documents: Option<u64>,
     /// How long it took, in milliseconds.
@@ -50,9 +56,27 @@ pub struct BackupFacts {
     /// What people should look at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warnings: Option<Vec<String>>,
+    /// What the backup does not hold, or nothing verified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_verified: Option<Vec<String>>,
+    /// Each of several backups. The rest is then about all of them: `verified` if every one is, sums,
+    /// and the file of the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backups: Option<Vec<BackupFacts>>,
     /// The files of older backups that were removed afterwards.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub removed: Option<Vec<String>>,
+}
+
+impl BackupFacts {
+    /// Each backup of which there is a file.
+    pub fn each(&self) -> Vec<&BackupFacts> {
+        let all: Vec<_> = match &self.backups {
+            Some(several) => several.iter().collect(),
+            None => vec![self],
+        };
+        all.into_iter().filter(|one| one.file.is_some()).collect()
+    }
 }
 
 impl super::Part for BackupFacts {

@@ -6,7 +6,7 @@
 use super::facts::Facts;
 use super::finding::Finding;
 use super::needs;
-use cm_project::{Project, env_file};
+use cm_project::{Backup, BackupKind, Project, env_file};
 use std::collections::BTreeSet;
 
 /// What `hosts` lack; those whose env file could not be read have their own finding.
@@ -25,19 +25,20 @@ pub fn missing(project: &Project, hosts: &[(&str, &Facts)], complete: bool) -> V
                 .push(Finding::warn(&needs::ENV_KEY, message).hint("add them there, or take them out of the example"));
         }
     }
-    findings.extend(backup(project, file, &read));
+    findings.extend(project.backups().iter().filter_map(|section| backup(project, section, file, &read)));
     findings
 }
 
-fn backup(project: &Project, file: &str, read: &[&(&str, &Facts)]) -> Option<Finding> {
-    let backup = project.backup()?;
-    let named = backup.host.as_ref().map(|host| host.as_ref().as_str());
-    let host = named.or_else(|| project.host_of(backup.service.as_ref()).map(|host| host.name.as_str()))?;
+fn backup(project: &Project, backup: &Backup, file: &str, read: &[&(&str, &Facts)]) -> Option<Finding> {
+    let host = project.backup_host(backup)?;
     let (_, facts) = read.iter().find(|(name, _)| *name == host)?;
-    let key = &backup.uri_env;
+    let (setting, key) = match backup.kind {
+        BackupKind::Mongodb => ("uri_env", &backup.uri_env),
+        _ => ("password_env", backup.password_env.as_ref()?),
+    };
     (!facts.all(env_file::KEY_FACT).contains(key)).then(|| {
         let mut finding = Finding::warn(&needs::ENV_KEY, format!("{file} has no {key}, which the backup needs"))
-            .hint("add it there, or set `uri_env` of [backup] in cm.toml");
+            .hint(format!("add it there, or set `{setting}` of [backup] in cm.toml"));
         finding.host = Some(host.to_owned());
         finding
     })

@@ -3,7 +3,7 @@
 //! top, as quoted words; the rest is the same for everybody.
 
 use cm_core::{Exit, Failure, Result};
-use cm_project::{HostSpec, Project};
+use cm_project::{Backup, HostSpec, Project};
 use std::fmt::Write;
 
 const BODY: &str = include_str!("server.sh");
@@ -40,10 +40,8 @@ fn settings(project: &Project, host: &HostSpec) -> Result<String> {
         let message = format!("host {:?} has the address {address:?}, which says no user", host.name);
         Failure::new(Exit::Config, "config.address", message).hint("set `address` in cm.toml to user@host")
     })?;
-    let backup = project.backup().filter(|backup| match &backup.host {
-        Some(named) => *named.get_ref() == host.name,
-        None => project.host_of(backup.service.as_ref()).is_some_and(|one| one.name == host.name),
-    });
+    let on_it = |backup: &&Backup| project.backup_host(backup) == Some(host.name.as_str());
+    let backup = project.backups().iter().find(on_it);
     let values = [
         ("user", user),
         ("checkout", host.checkout()?),

@@ -4,7 +4,7 @@ use super::finding::Finding;
 use super::needs;
 use cm_core::Exit;
 use cm_host::Host;
-use cm_project::{Check, Probe, Project};
+use cm_project::{BackupKind, Check, Probe, Project};
 
 /// What on this host is reached through a tunnel.
 pub struct Tunnels {
@@ -19,10 +19,9 @@ impl Tunnels {
     pub fn to(project: &Project, host: &str) -> Tunnels {
         let services = project.services_on(host);
         let here = |service: &str| services.contains(&service);
-        let backup = project.backup().is_some_and(|backup| match &backup.host {
-            Some(named) => named.get_ref() == host,
-            None => here(backup.service.get_ref()),
-        });
+        // All other databases are read by programs in their own containers.
+        let mut read_from_here = project.backups().iter().filter(|backup| backup.kind == BackupKind::Mongodb);
+        let backup = read_from_here.any(|backup| project.backup_host(backup) == Some(host));
         let asked = |service: &&str| {
             let rules = project.rules(service);
             let page = |probe| matches!(probe, Some(Probe::Address(url)) if url.starts_with("http"));

@@ -1,0 +1,69 @@
+//! What is to be done for one backup, as it travels to the server that does it. It holds no secret:
+//! a password is read there.
+
+use super::make::Backup;
+use super::source::Source;
+use crate::backup::Outcome;
+use crate::store::Store;
+use cm_archive::codec::Compressed;
+use cm_archive::manifest::Deploy;
+use cm_core::{Log, Result};
+use cm_dump::Spec;
+use cm_host::Host;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// A backup of a database whose own programs dump it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct DumpOrder {
+    /// What the host is called, for messages.
+    pub host: String,
+    /// The project's name as Compose knows it.
+    pub compose_project: String,
+    /// The volumes that the definition of its service names.
+    pub volumes: Vec<String>,
+    /// The env file on the host.
+    pub env_file: String,
+    /// The variable in it that holds the password, where one does.
+    pub password_env: Option<String>,
+    /// What is dumped.
+    pub spec: Spec,
+    /// The directory for backups.
+    pub directory: String,
+    /// How the file is compressed.
+    pub compression: Compressed,
+    /// At most so many bytes of the dump a second.
+    pub rate_limit: Option<u64>,
+    /// When the backup was begun, for its name.
+    pub at: Timestamp,
+    /// A database with nothing in it is taken as it is.
+    pub allow_empty: bool,
+    /// It is restored to compare.
+    pub restore_check: bool,
+    /// Warnings are errors.
+    pub strict: bool,
+    /// The deploy it is for.
+    pub deploy: Deploy,
+}
+
+impl DumpOrder {
+    /// What is dumped, for people.
+    pub fn what(&self) -> String {
+        let kind = self.spec.kind.as_str();
+        match &self.spec.database {
+            Some(database) => format!("the {kind} database {database:?} of service {}", self.spec.service),
+            None => format!("the {kind} database of service {}", self.spec.service),
+        }
+    }
+
+    /// Makes the backup of what is on `host` in `store`, as `name` if that is given.
+    ///
+    /// # Errors
+    /// [`cm_core::Exit::Backup`], [`cm_core::Exit::Config`], [`cm_core::Exit::Unreachable`].
+    pub async fn carry_out(&self, host: &Host, store: &Store, name: Option<&str>, log: &Log) -> Result<Outcome> {
+        let Some(source) = Source::open(self, host).await? else {
+            return Ok(Outcome::NothingYet(format!("no container of {} yet: nothing to back up", self.spec.service)));
+        };
+        Backup { order: self, source: &source, store, log }.make(name).await
+    }
+}

@@ -1,0 +1,109 @@
+//! A backup of a dump, planned: what is said to the server that makes it, or done from here.
+
+use super::order::DumpOrder;
+use crate::backup::Outcome;
+use crate::location::{self, Section};
+use crate::plan::{Request, RunOn};
+use crate::remote::{self, Order};
+use crate::store::Store;
+use crate::to::To;
+use cm_archive::manifest::Deploy;
+use cm_core::{Log, Result};
+use cm_dump::Spec;
+use cm_host::{Host, Target};
+use cm_project::Project;
+use jiff::Timestamp;
+
+/// One backup.
+#[derive(Debug)]
+pub struct DumpPlan {
+    order: DumpOrder,
+    target: Target,
+    to: To,
+    run_on: RunOn,
+}
+
+impl DumpPlan {
+    /// What a section of `project` says.
+    ///
+    /// # Errors
+    /// [`cm_core::Exit::Config`] if something is missing, [`cm_core::Exit::Usage`] for a flag that the
+    /// kind does not have.
+    pub fn of_section(request: &Request, project: &Project, section: &Section, to: To) -> Result<DumpPlan> {
+        let directory = match &to {
+            To::Host { directory, .. } => directory.clone(),
+            To::Directory(_) | To::File { .. } => String::new(),
+        };
+        let mut order = order(project, section, directory)?;
+        order.compression = request.options.compression;
+        order.rate_limit = request.options.rate_limit;
+        order.allow_empty = request.allow_empty;
+        order.restore_check = request.restore_check;
+        order.strict = request.strict;
+        order.spec.kind(order.compression)?;
+        Ok(DumpPlan { order, target: Target::of(project, &section.host)?, to, run_on: request.run_on })
+    }
+
+    /// The plan for people, after "back up".
+    pub fn describe(&self) -> String {
+        format!("{} on {} to {}", self.order.what(), self.target.name, self.to.display())
+    }
+
+    /// The project.
+    pub fn project(&self) -> Option<String> {
+        self.order.deploy.project.clone()
+    }
+
+    /// Where the backup goes.
+    pub fn to(&self) -> &To {
+        &self.to
+    }
+
+    /// Makes the backup: on the server, where cm-backup is there, else from here.
+    ///
+    /// # Errors
+    /// [`cm_core::Exit::Backup`], [`cm_core::Exit::Config`], [`cm_core::Exit::Unreachable`].
+    pub async fn carry_out(&self, deploy: Deploy, log: &Log) -> Result<(Outcome, Option<Store>)> {
+        let order = DumpOrder { deploy, ..self.order.clone() };
+        if let Some(host) = remote::at_work_on(&self.to, &self.target, self.run_on, log).await? {
+            let outcome = Order::Dump(Box::new(order)).send(&host, log).await?;
+            return Ok((outcome, self.to.store_on(&host)));
+        }
+        let host = Host::connect(&self.target, log).await?;
+        let store = self.to.open(Some(&host), log).await?;
+        let name = match &self.to {
+            To::File { name, .. } => Some(name.as_str()),
+            To::Directory(_) | To::Host { .. } => None,
+        };
+        Ok((order.carry_out(&host, &store, name, log).await?, Some(store)))
+    }
+}
+
+/// The order for what `section` says, with nothing asked for besides.
+///
+/// # Errors
+/// [`cm_core::Exit::Config`] if the host has no checkout.
+pub fn order(project: &Project, section: &Section, directory: String) -> Result<DumpOrder> {
+    let checkout = section.host.checkout()?;
+    let checkout = checkout.trim_end_matches('/');
+    let mut spec = section.backup.as_ref().map(Spec::of).ok_or_else(|| {
+        cm_core::Failure::bug("a database that no section describes is read by no programs of its own")
+    })?;
+    spec.database = section.database.clone();
+    Ok(DumpOrder {
+        host: section.host.name.clone(),
+        compose_project: location::compose_project(project, checkout),
+        volumes: location::volumes(project, &section.service),
+        env_file: format!("{checkout}/{}", location::env_file(project)),
+        password_env: section.backup.as_ref().and_then(|backup| backup.password_env.clone()),
+        spec,
+        directory,
+        compression: Default::default(),
+        rate_limit: None,
+        at: Timestamp::now(),
+        allow_empty: false,
+        restore_check: false,
+        strict: false,
+        deploy: Deploy { project: Some(project.name()), ..Deploy::default() },
+    })
+}

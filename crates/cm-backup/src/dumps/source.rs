@@ -1,0 +1,58 @@
+//! The database of an order, found: its kind, and the container that its programs run in.
+
+use super::order::DumpOrder;
+use crate::source::Deployed;
+use cm_core::{Exit, Failure, Result};
+use cm_dump::{Kind, Place, Survey};
+use cm_host::Host;
+use secrecy::SecretString;
+
+/// A database and where it is.
+#[derive(Debug)]
+pub struct Source {
+    /// What it is.
+    pub kind: Box<dyn Kind>,
+    /// Where its programs run.
+    pub place: Place,
+    /// For people: `service postgres on platform`.
+    pub display: String,
+}
+
+impl Source {
+    /// Finds it; `None` if it was never deployed.
+    ///
+    /// # Errors
+    /// [`Exit::Backup`] if it is there and does not run, [`Exit::Config`] for a password that is not.
+    pub async fn open(order: &DumpOrder, host: &Host) -> Result<Option<Source>> {
+        let kind = order.spec.kind(order.compression)?;
+        let deployed = Deployed {
+            host,
+            project: &order.compose_project,
+            service: &order.spec.service,
+            volumes: &order.volumes,
+            env_file: &host.path(&order.env_file),
+        };
+        let Some(container) = deployed.container().await? else { return Ok(None) };
+        let password = match &order.password_env {
+            Some(name) => deployed.variable(name, "password", "password_env").await?,
+            None => SecretString::default(),
+        };
+        let place = Place { host: host.clone(), container: Some(container.id), password };
+        let display = format!("service {} on {}", order.spec.service, host.name());
+        Ok(Some(Source { kind, place, display }))
+    }
+
+    /// What it says of itself.
+    ///
+    /// # Errors
+    /// [`Exit::Backup`] if it does not answer.
+    pub async fn survey(&self) -> Result<Survey> {
+        let said = self.place.ask(&self.kind.look(), "backup.database-unreachable").await.map_err(|failure| {
+            failure.hint("is the database running, and are user, password and database right? `user`, `password_env` and `database` under [backup] in cm.toml name others")
+        })?;
+        serde_json::from_str(&said).map_err(|error| {
+            Failure::new(Exit::Backup, "backup.answer", format!("{} does not answer as its kind does", self.display))
+                .cause(error)
+        })
+    }
+}

@@ -1,0 +1,122 @@
+//! What a run backs up: one task for each database, by what the command line, the environment and
+//! `cm.toml` say together.
+
+use crate::backup::Outcome;
+use crate::dumps::DumpPlan;
+use crate::location::Section;
+use crate::mongodump::Method;
+use crate::plan::{Plan, Request};
+use crate::store::Store;
+use crate::to::To;
+use cm_archive::manifest::Deploy;
+use cm_core::{Exit, Failure, Result, Run};
+use cm_host::Target;
+use cm_project::Project;
+
+/// One backup that is to be made.
+#[derive(Debug)]
+pub enum Task {
+    /// Of a MongoDB database, which cm-backup reads by itself.
+    Mongo(Box<Plan>),
+    /// Of one whose own programs dump it.
+    Dump(Box<DumpPlan>),
+}
+
+/// What became of a task: the outcome, and where the backup is.
+#[derive(Debug)]
+pub struct Made {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// Where the backup is.
+    pub store: Option<Store>,
+    /// Whether it is one of many there.
+    pub in_a_series: bool,
+}
+
+/// What is to be backed up; nothing if the project does not want backups.
+///
+/// # Errors
+/// [`Exit::Config`] or [`Exit::Usage`] if something is missing or wrong.
+pub fn plan(request: &Request, run: &mut Run) -> Result<Vec<Task>> {
+    let flags = &request.flags;
+    let local = request.output.as_deref().map(|path| To::local(flags, path)).transpose()?;
+    if let (Some(variable), Some(to)) = (&flags.uri_env, &local) {
+        let plan = Plan::of_variable(request, variable, to.clone(), run.doc.project())?;
+        return Ok(vec![Task::Mongo(Box::new(plan))]);
+    }
+    let project = Project::load(&flags.common, cm_git::tracked)?;
+    project.check_project(&run.doc)?;
+    if run.started_here {
+        run.doc.set_target(&project.name(), Some(&project.branch()), None);
+    }
+    let wanted = flags.host.is_some() || flags.service.is_some() || flags.uri_env.is_some();
+    if project.backups().is_empty() && !wanted {
+        return not_configured(run);
+    }
+    let sections = Section::all(flags, &project)?;
+    if matches!(local, Some(To::File { .. })) && sections.len() > 1 {
+        let message = format!("{} backups do not go into one file", sections.len());
+        return Err(
+            Failure::new(Exit::Usage, "usage.output", message).hint("name a directory, or one of them: --service NAME")
+        );
+    }
+    sections.into_iter().map(|section| Task::of(request, &project, section, local.clone())).collect()
+}
+
+/// A project without `[backup]`: fine in a pipe, a mistake by hand.
+fn not_configured(run: &Run) -> Result<Vec<Task>> {
+    if run.started_here {
+        return Err(Failure::new(Exit::Config, "backup.not-configured", "cm.toml does not say what to back up")
+            .hint("add [backup] to cm.toml, or: cm-backup --uri-env VARIABLE --database NAME --output DIR"));
+    }
+    run.log.warn("no backup: cm.toml has no [backup]");
+    Ok(Vec::new())
+}
+
+impl Task {
+    fn of(request: &Request, project: &Project, section: Section, local: Option<To>) -> Result<Task> {
+        let to = match local {
+            Some(to) => to,
+            None => To::Host { target: Target::of(project, &section.host)?, directory: section.directory.clone() },
+        };
+        if section.is_mongodb() {
+            return Ok(Task::Mongo(Box::new(Plan::of_section(request, project, section, to)?)));
+        }
+        if request.options.selection.is_some() || request.method != Method::Native {
+            let message = "--collection, --exclude-collection, --query and --method are for MongoDB";
+            return Err(Failure::new(Exit::Usage, "usage.kind", message)
+                .hint("name the service of the MongoDB database: --service NAME"));
+        }
+        Ok(Task::Dump(Box::new(DumpPlan::of_section(request, project, &section, to)?)))
+    }
+
+    /// The task for people, after "back up".
+    pub fn describe(&self) -> String {
+        match self {
+            Task::Mongo(plan) => plan.describe(),
+            Task::Dump(plan) => plan.describe(),
+        }
+    }
+
+    /// Makes the backup.
+    ///
+    /// # Errors
+    /// [`Exit::Backup`], [`Exit::Config`], [`Exit::Unreachable`]; no backup has its name then.
+    pub async fn carry_out(&self, run: &Run) -> Result<Made> {
+        let (project, to) = match self {
+            Task::Mongo(plan) => (plan.project.clone(), plan.to()),
+            Task::Dump(plan) => (plan.project(), plan.to()),
+        };
+        let deploy = Deploy {
+            run: Some(run.doc.run_id().to_owned()),
+            project,
+            commit: run.doc.commit().map(str::to_owned),
+            actor: Some(run.doc.actor().to_owned()),
+        };
+        let (outcome, store) = match self {
+            Task::Mongo(plan) => plan.carry_out(deploy, &run.log).await?,
+            Task::Dump(plan) => plan.carry_out(deploy, &run.log).await?,
+        };
+        Ok(Made { outcome, store, in_a_series: to.is_in_a_series() })
+    }
+}

@@ -1,0 +1,118 @@
+//! What a kind of database is to a backup: its words, and the jobs that look at it, dump it, check
+//! a dump and put it back.
+
+use crate::job::Job;
+use crate::scan::{Counts, Scan, Uncounted};
+use cm_archive::manifest::Consistency;
+use serde::Deserialize;
+use std::fmt::Debug;
+
+/// What never changes about a kind.
+#[derive(Clone, Copy, Debug)]
+pub struct Words {
+    /// The word for what is in a dump, in manifests.
+    pub format: &'static str,
+    /// What the names of its dumps end with, before compression adds its own.
+    pub suffix: &'static str,
+    /// Whether its dumps are compressed already.
+    pub is_packed: bool,
+    /// Whether all of a dump is of one moment.
+    pub consistency: Consistency,
+    /// What a backup of it does not hold, or nothing can verify.
+    pub not_verified: &'static [&'static str],
+    /// Whether a restore takes the place of what was there at once, so that a restore that fails has
+    /// changed nothing.
+    pub is_atomic: bool,
+}
+
+/// What a database says of itself before it is dumped.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Survey {
+    /// Its server's version.
+    pub version: String,
+    /// What its server is among others, such as `primary`.
+    pub topology: String,
+    /// Its name.
+    pub database: String,
+    /// How large it is, in bytes, where that is known.
+    pub bytes: Option<u64>,
+    /// Whether nothing was ever put into it.
+    pub empty: bool,
+    /// Whether its server has no database of that name at all.
+    pub missing: bool,
+}
+
+/// The names that a restore makes for itself, which are nobody else's.
+#[derive(Clone, Debug)]
+pub struct Scratch {
+    /// 16 hexadecimal digits.
+    tag: String,
+}
+
+impl Scratch {
+    /// Names of a restore with the id `id`, of which the random part counts.
+    pub fn of(id: u128) -> Scratch {
+        Scratch { tag: format!("{:016x}", id as u64) }
+    }
+
+    /// Where a dump is loaded.
+    pub fn new_name(&self) -> String {
+        format!("cm_scratch_{}", self.tag)
+    }
+
+    /// What the data that was there is called until it is removed.
+    pub fn old_name(&self) -> String {
+        format!("cm_old_{}", self.tag)
+    }
+}
+
+/// How a dump takes the place of what is there.
+#[derive(Debug)]
+pub struct Take {
+    /// What does it.
+    pub job: Job,
+    /// Whether it reads the dump on stdin; else it takes what was loaded before.
+    pub reads: bool,
+}
+
+/// A kind of database.
+pub trait Kind: Debug + Send + Sync {
+    /// What never changes about it.
+    fn words(&self) -> Words;
+
+    /// Asks the database what it is; says a [`Survey`] as JSON.
+    fn look(&self) -> Job;
+
+    /// Writes the dump to stdout, after a [head](crate::Head) with what was counted.
+    fn dump(&self) -> Job;
+
+    /// Reads the bytes of a dump while they pass, and counts what is in them.
+    fn scan(&self) -> Box<dyn Scan> {
+        Box::new(Uncounted)
+    }
+
+    /// Has the database's own program read a dump on stdin to its end; `None` where there is none,
+    /// or the scan shows as much.
+    fn check(&self) -> Option<Job> {
+        None
+    }
+
+    /// What the program of [`Kind::check`] counted in the dump.
+    ///
+    /// # Errors
+    /// Why that cannot be understood.
+    fn checked(&self, said: &str) -> Result<Counts, String> {
+        crate::tables(said)
+    }
+
+    /// Restores a dump that is on stdin to where nobody uses it, counts what is there, and removes it,
+    /// unless `keeps`; `None` where there is no such place.
+    fn load(&self, scratch: &Scratch, keeps: bool) -> Option<Job>;
+
+    /// Removes what [`Kind::load`] kept.
+    fn unload(&self, scratch: &Scratch) -> Option<Job>;
+
+    /// Puts a dump in the place of what is there; `None` where nothing says how.
+    fn take(&self, scratch: &Scratch) -> Option<Take>;
+}

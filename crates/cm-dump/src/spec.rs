@@ -1,0 +1,55 @@
+//! A section of `cm.toml` as it travels to where a backup is made. It holds no secret.
+
+use crate::kind::Kind;
+use crate::postgres::Postgres;
+use cm_archive::codec::Compressed;
+use cm_core::{Exit, Failure, Result};
+use cm_project::{Backup, BackupKind};
+use serde::{Deserialize, Serialize};
+
+/// What a section says of its kind.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Spec {
+    /// The kind.
+    pub kind: BackupKind,
+    /// The service in the compose file; empty for none.
+    pub service: String,
+    /// The database, if not what the container's own variables say.
+    pub database: Option<String>,
+    /// The user, if not what the container's own variables say.
+    pub user: Option<String>,
+}
+
+impl Spec {
+    /// A kind of which nothing else is known: enough to read the bytes of a dump.
+    pub fn alone(kind: BackupKind) -> Spec {
+        Spec { kind, service: String::new(), database: None, user: None }
+    }
+
+    /// What `backup` says.
+    pub fn of(backup: &Backup) -> Spec {
+        Spec {
+            kind: backup.kind,
+            service: backup.service_name().to_owned(),
+            database: backup.database.clone(),
+            user: backup.user.clone(),
+        }
+    }
+
+    /// The kind with these settings, whose own compression, if it has any, is `compressed`.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] for a compression that it does not have.
+    pub fn kind(&self, compressed: Compressed) -> Result<Box<dyn Kind>> {
+        match self.kind {
+            BackupKind::Postgres if compressed == Compressed::Zstd => {
+                let message = "a dump of PostgreSQL is compressed by pg_dump itself, with gzip or not at all";
+                Err(Failure::new(Exit::Usage, "usage.compression", message).hint("leave out --compression zstd"))
+            }
+            BackupKind::Postgres => Ok(Box::new(Postgres::new(self, compressed))),
+            kind @ BackupKind::Mongodb => {
+                Err(Failure::bug(format!("a backup of kind {} has no programs of its own", kind.as_str())))
+            }
+        }
+    }
+}

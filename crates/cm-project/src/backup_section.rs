@@ -1,0 +1,214 @@
+//! `[backup]`, once, or `[[backup]]` as often as there are databases: what is backed up before a
+//! deployment, and how. One table serves all kinds, so that a section can say what it is with one
+//! word; keys that mean nothing for its kind are errors.
+
+use crate::source::{self, Position};
+use cm_core::Result;
+use schemars::JsonSchema;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::fmt;
+use std::sync::Arc;
+use toml::Spanned;
+
+/// What a section backs up.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackupKind {
+    /// A MongoDB database, read by cm-backup itself.
+    #[default]
+    Mongodb,
+    /// A PostgreSQL database, by the `pg_dump` of its container.
+    Postgres,
+}
+
+impl BackupKind {
+    /// The word in `cm.toml` and manifests.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            BackupKind::Mongodb => "mongodb",
+            BackupKind::Postgres => "postgres",
+        }
+    }
+
+    /// The kind whose word that is.
+    pub fn parse(word: &str) -> Option<BackupKind> {
+        [BackupKind::Mongodb, BackupKind::Postgres].into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
+/// One `[backup]`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Backup {
+    /// What it is: `mongodb` or `postgres`.
+    #[serde(default)]
+    #[schemars(with = "BackupKind")]
+    pub kind: BackupKind,
+    /// The host the database runs on; without it, the host of its service.
+    #[schemars(with = "Option<String>")]
+    pub host: Option<Spanned<String>>,
+    /// The database's service in the compose file; `mongodb` or `postgres` by itself.
+    #[schemars(with = "Option<String>")]
+    service: Option<Spanned<String>>,
+    /// mongodb: the variable in the server's env file that holds the database's URI.
+    #[serde(default = "default_uri_env")]
+    pub uri_env: String,
+    /// The database. Without it: mongodb, the one in the URI; postgres, the one that the container's
+    /// own variables name.
+    pub database: Option<String>,
+    /// postgres: the user. Without it, the one of the container's own variables.
+    pub user: Option<String>,
+    /// postgres: the variable in the server's env file that holds the password.
+    /// Without it, the one of the container's own variables.
+    pub password_env: Option<String>,
+    /// Where backups go, on the host.
+    #[serde(default = "default_backup_directory")]
+    pub directory: String,
+    /// After a backup, remove all but so many of the newest.
+    pub keep: Option<u32>,
+    /// After a backup, remove those older than so many days; with `keep`, those that neither keeps.
+    pub keep_days: Option<u32>,
+    #[serde(skip)]
+    #[schemars(skip)]
+    default_service: Option<Spanned<String>>,
+}
+
+fn default_uri_env() -> String {
+    "MONGODB_URI".to_owned()
+}
+
+fn default_backup_directory() -> String {
+    "~/backups".to_owned()
+}
+
+impl Backup {
+    /// Its service, where it has one.
+    pub fn service(&self) -> Option<&Spanned<String>> {
+        self.service.as_ref().or(self.default_service.as_ref())
+    }
+
+    /// The name of its service; empty where it has none.
+    pub fn service_name(&self) -> &str {
+        self.service().map_or("", |service| service.get_ref())
+    }
+
+    /// What it is called among the others: its service.
+    pub fn label(&self) -> &str {
+        self.service_name()
+    }
+
+    fn with_defaults(mut self) -> Self {
+        let service = match self.kind {
+            BackupKind::Mongodb => Some("mongodb"),
+            BackupKind::Postgres => Some("postgres"),
+        };
+        self.default_service = service.map(|name| Spanned::new(0..0, name.to_owned()));
+        self
+    }
+
+    /// A key that this kind does not know.
+    fn mistake(&self) -> Option<String> {
+        let of_postgres = [("user", self.user.is_some()), ("password_env", self.password_env.is_some())];
+        let (key, _) = of_postgres.iter().find(|(_, set)| *set && self.kind != BackupKind::Postgres)?;
+        Some(format!("a backup of kind {} has no `{key}`", self.kind.as_str()))
+    }
+}
+
+/// The sections, in the order of the file. A single table is one.
+#[derive(Clone, Debug, Default)]
+pub struct Backups(pub Vec<Backup>);
+
+impl Backups {
+    /// That every section says what its kind needs, and nothing else.
+    ///
+    /// # Errors
+    /// [`cm_core::Exit::Config`] with the place of the first mistake.
+    pub fn check(&self, file: &Arc<str>, text: &str) -> Result<()> {
+        for (index, backup) in self.0.iter().enumerate() {
+            let Some(mistake) = backup.mistake() else { continue };
+            let at = Position::of_byte(file, text, head(text, index).unwrap_or_default());
+            let hint = "cm.toml(5) says which keys each kind has";
+            return Err(source::failure("config.backup", &at, text, mistake).hint(hint));
+        }
+        Ok(())
+    }
+}
+
+/// Where the section number `index` begins, in bytes.
+fn head(text: &str, index: usize) -> Option<usize> {
+    let lines = text.split_inclusive('\n').scan(0, |offset, line| {
+        *offset += line.len();
+        Some((*offset - line.len(), line.trim_start()))
+    });
+    let mut heads = lines.filter(|(_, line)| line.starts_with("[backup]") || line.starts_with("[[backup]]"));
+    heads.nth(index).map(|(offset, _)| offset)
+}
+
+impl JsonSchema for Backups {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Backups".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let one = generator.subschema_for::<Backup>();
+        schemars::json_schema!({ "description": "What is backed up before a deployment: one table, or one for each database.", "anyOf": [one, {"type": "array", "items": one}] })
+    }
+}
+
+impl<'de> Deserialize<'de> for Backups {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct OneOrMany;
+        impl<'de> Visitor<'de> for OneOrMany {
+            type Value = Vec<Backup>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("one table or several: [backup] or [[backup]]")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> std::result::Result<Self::Value, A::Error> {
+                Backup::deserialize(MapAccessDeserializer::new(map)).map(|one| vec![one])
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<Self::Value, A::Error> {
+                let mut all = Vec::new();
+                while let Some(one) = list.next_element()? {
+                    all.push(one);
+                }
+                Ok(all)
+            }
+        }
+        let all = deserializer.deserialize_any(OneOrMany)?;
+        Ok(Backups(all.into_iter().map(Backup::with_defaults).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Config;
+
+    #[test]
+    fn one_table_or_several_are_sections_in_their_order() {
+        let one = Config::parse("cm.toml", "[backup]\n").unwrap_or_else(|failure| panic!("{failure}"));
+        assert_eq!(one.backup.0[0].service_name(), "mongodb");
+        let text = "[[backup]]\nkind = \"postgres\"\n[[backup]]\nservice = \"db\"\n";
+        let several = Config::parse("cm.toml", text).unwrap_or_else(|failure| panic!("{failure}"));
+        let services: Vec<_> = several.backup.0.iter().map(|one| one.service_name().to_owned()).collect();
+        assert_eq!(services, ["postgres", "db"]);
+    }
+
+    #[test]
+    fn a_section_says_what_its_kind_needs_and_nothing_else() {
+        for (text, wanted) in [
+            ("[backup]\n\n[x]\n", "unknown key \"x\""),
+            ("[[backup]]\n[[backup]]\nuser = \"x\"\n", "cm.toml:2:1: a backup of kind mongodb has no `user`"),
+            ("[backup]\nkind = \"oracle\"\n", "unknown variant `oracle`"),
+            ("[[backup]]\nsrvice = \"x\"\n", "cm.toml:2:1: unknown key \"srvice\""),
+            ("backup = 3\n", "one table or several"),
+        ] {
+            let failure = Config::parse("cm.toml", text).expect_err(text);
+            assert!(failure.message.contains(wanted), "{text:?}: {}", failure.message);
+        }
+    }
+}
