@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 const CONFIG: &str = "project = \"shop\"\nbranch = \"develop\"\n[compose]\nfiles = [\"compose.yml\"]\nenv_file = \".env.production\"\n\
     [hosts.platform]\naddress = \"${DEPLOY_USER}@${PLATFORM_VPS_IP}\"\ncheckout = \"~/platform\"\n\
     [protect]\nfiles = [\"Caddyfile\", \".env.production\"]\n[health]\nwindow = \"1s\"\nreadings = 2\n\
+    [[verify.checks]]\nname = \"web\"\nurl = \"http://web/\"\nin_network = true\nservice = \"web\"\nstatus = 200\n\
     [rollback]\nmigrations = [\"migrations/**\"]\n\
     [[backup]]\nkind = \"postgres\"\nservice = \"db\"\nkeep = 20\n\
     [[backup]]\nkind = \"postgres\"\nservice = \"books\"\nkeep = 20\n";
@@ -81,7 +82,7 @@ fn every_database_of_a_server_is_backed_up_before_a_deployment_and_restored_with
     let sandbox = Sandbox::up("dumps");
     load_image(&sandbox);
     commit(&sandbox, "one");
-    let deploy = ["--skip-verify", "--skip-canary"];
+    let deploy = ["--skip-canary"];
     done(&sandbox.deploy(&deploy));
     for service in ["db", "books"] {
         sql(&sandbox, service, "CREATE TABLE orders(id int); INSERT INTO orders SELECT generate_series(1, 1000)");
@@ -102,7 +103,7 @@ fn every_database_of_a_server_is_backed_up_before_a_deployment_and_restored_with
     let refused = sandbox.laptop("cm-rollback", &["--service", "web"]);
     assert_eq!(refused.code, 62, "{}", refused.stderr);
     assert_eq!(refused.stderr.matches("--drop --confirm=shop").count(), 2, "{}", refused.stderr);
-    let back = sandbox.laptop("cm-rollback", &["--service", "web", "--confirm", "--restore-db", "--skip-verify"]);
+    let back = sandbox.laptop("cm-rollback", &["--service", "web", "--confirm", "--restore-db"]);
     assert_eq!(back.code, 60, "{}", back.stderr);
     for service in ["db", "books"] {
         assert_eq!(sql(&sandbox, service, "SELECT count(*) FROM orders"), "1000", "{service}");
