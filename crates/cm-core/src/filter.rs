@@ -7,7 +7,6 @@ use crate::command_line::{COMPLETE, command, introduction, is_first_contact, par
 use crate::done::Done;
 use crate::input::{self, Input};
 use crate::journal::Journal;
-use crate::live::Task;
 use crate::log::Log;
 use crate::output::{Io, write_stdout};
 use crate::redact::redact;
@@ -107,7 +106,7 @@ async fn filter<T: Tool>(args: T::Args, log: &Log, signals: &mut Signals) -> Exi
         Some(known) => known,
         None => {
             let _folded = log.group(clock.step.as_str());
-            let _shown = Task::of_step(log, clock.step, last_time(&run, clock.step));
+            let _shown = log.task_of_step(clock.step, last_time(&run, clock.step));
             work::<T>(args, &mut run, signals).await
         }
     };

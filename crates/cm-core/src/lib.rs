@@ -4,6 +4,7 @@
 //! network, no Docker and no configuration file.
 
 mod args;
+mod clean;
 mod command_line;
 mod done;
 mod filter;
@@ -18,6 +19,7 @@ mod table;
 mod tool;
 
 pub use args::CommonArgs;
+pub use clean::clean;
 pub use cm_document::{
     Action, BranchName, CommitId, Document, EVENT_SCHEMA, Event, EventError, EventService, EventStage, EventStatus,
     Exit, Failure, HostName, MAX_BYTES, OrFail, Part, ProjectName, Reason, Result, RunError, RunId, SCHEMA, Service,
@@ -29,7 +31,7 @@ pub use done::Done;
 pub use filter::{interruption, main};
 pub use journal::{Journal, private_dir, runtime_dir, state_dir, write_whole};
 pub use live::Task;
-pub use log::{Format, Level, Log, clean};
+pub use log::{Format, Level, Log};
 pub use output::Io;
 pub use redact::{add_secret, hide, redact};
 pub use signal::{Signals, Stop, is_ignored};

@@ -2,10 +2,13 @@
 //! JSON object per line for machines. stdout is never touched here, and a closed
 //! stderr is no reason to stop a deployment.
 
-use crate::live::{self, Task, Watcher};
+use crate::Step;
+use crate::clean::clean;
+use crate::live::{self, Audience, News, Task, Watcher};
 use crate::redact::redact;
 use serde_json::json;
 use std::io::{IsTerminal, Write};
+use std::time::Duration;
 
 /// How messages are written.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
@@ -64,7 +67,7 @@ pub struct Log {
     format: Format,
     least: Level,
     color: bool,
-    pub(crate) watcher: Watcher,
+    watcher: Watcher,
 }
 
 /// A part of the log of a GitHub job that is folded.
@@ -93,15 +96,26 @@ impl Log {
         Log { tool, format, least, color: terminal && !no_color, watcher }
     }
 
-    pub(crate) fn watcher(&self) -> Watcher {
-        self.watcher
-    }
-
     /// Something that takes a while, such as `on platform: building web`: people see it, with the
     /// time that it has taken, until the answer is dropped.
     #[must_use]
     pub fn task(&self, what: &str) -> Task {
-        Task::new(self, what)
+        Task::new(self.audience(), what)
+    }
+
+    /// The same for a step as a whole, which took `last` the last time.
+    pub(crate) fn task_of_step(&self, step: Step, last: Option<Duration>) -> Task {
+        Task::of_step(self.audience(), step, last)
+    }
+
+    /// Whoever is told of tasks.
+    fn audience(&self) -> Audience {
+        let log = self.clone();
+        let tell = move |news| match news {
+            News::Line(line) => log.info(line),
+            News::Event(event) => log.event(&event),
+        };
+        Audience { watcher: self.watcher, tell: Box::new(tell) }
     }
 
     /// Folds what is said until the answer is dropped, in the log of a GitHub job.
@@ -220,19 +234,15 @@ impl Log {
     }
 }
 
-/// Text without what makes a terminal do something: output of other programs ends up in messages and
-/// tables, and must neither move the cursor nor turn the direction of what stands around it.
-pub fn clean(text: &str) -> String {
-    let turns =
-        |c: char| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().filter(|c| !(c.is_control() || turns(*c)) || matches!(c, '\n' | '\t')).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
-    fn what_a_terminal_would_obey_is_left_out() {
-        let text = "a\u{1b}]52;c;ZXZpbA==\u{7}b\u{9b}2Jc\r\u{202e}d\u{2066}e\u{200f}\n\té";
-        assert_eq!(super::clean(text), "a]52;c;ZXZpbA==b2Jcde\n\té");
+    fn who_asked_for_quiet_is_shown_no_task() {
+        for format in [Format::Text, Format::Json] {
+            assert_eq!(Log::new("cm-verify", format, Level::Warn).watcher, Watcher::Nobody);
+        }
+        assert_eq!(Log::new("cm-verify", Format::Json, Level::Info).watcher, Watcher::Program);
     }
 }

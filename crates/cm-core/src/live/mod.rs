@@ -7,7 +7,7 @@
 mod line;
 mod screen;
 
-use crate::log::Log;
+use crate::clean::clean;
 use crate::{Step, redact};
 use line::{Amount, State};
 use serde_json::json;
@@ -43,9 +43,17 @@ pub(crate) enum Watcher {
 }
 
 /// How far a task is, for those who do not watch.
-enum News {
+pub(crate) enum News {
+    /// For people.
     Line(String),
+    /// For programs.
     Event(serde_json::Value),
+}
+
+/// Who watches a task, and how those are told who do not see it.
+pub(crate) struct Audience {
+    pub watcher: Watcher,
+    pub tell: Box<dyn Fn(News) + Send>,
 }
 
 /// All tasks of this program.
@@ -56,7 +64,7 @@ static DRAWING: AtomicBool = AtomicBool::new(false);
 
 struct Entry {
     id: u64,
-    log: Log,
+    audience: Audience,
     state: State,
     said: Instant,
     changed: bool,
@@ -74,23 +82,23 @@ pub struct Task {
 
 impl Task {
     /// A part of the step that is under way.
-    pub(crate) fn new(log: &Log, what: &str) -> Task {
-        let what = redact(&crate::clean(what)).into_owned();
+    pub(crate) fn new(audience: Audience, what: &str) -> Task {
+        let what = redact(&clean(what)).into_owned();
         let of = |entry: &Entry| entry.state.step.map(|step| (step, entry.state.last));
-        Task::begin(log, |tasks| State::new(tasks.iter().find_map(of), what))
+        Task::begin(audience, |tasks| State::new(tasks.iter().find_map(of), what))
     }
 
     /// A step as a whole, which took `last` the last time.
-    pub(crate) fn of_step(log: &Log, step: Step, last: Option<Duration>) -> Task {
-        Task::begin(log, |_| State::new(Some((step, last)), String::new()))
+    pub(crate) fn of_step(audience: Audience, step: Step, last: Option<Duration>) -> Task {
+        Task::begin(audience, |_| State::new(Some((step, last)), String::new()))
     }
 
-    fn begin(log: &Log, state: impl FnOnce(&[Entry]) -> State) -> Task {
+    fn begin(audience: Audience, state: impl FnOnce(&[Entry]) -> State) -> Task {
         let mut tasks = tasks();
         let id = tasks.iter().map(|entry| entry.id).max().unwrap_or_default() + 1;
-        if log.watcher() != Watcher::Nobody {
+        if audience.watcher != Watcher::Nobody {
             let state = state(&tasks);
-            tasks.push(Entry { id, log: log.clone(), state, said: Instant::now(), changed: true });
+            tasks.push(Entry { id, audience, state, said: Instant::now(), changed: true });
             draw_in_background();
         }
         Task { id }
@@ -105,7 +113,7 @@ impl Task {
 
     /// What is going on in it now, such as the step of a build.
     pub fn note(&self, note: &str) {
-        let note = redact(&crate::clean(note)).replace('\n', " ");
+        let note = redact(&clean(note)).replace('\n', " ");
         self.change(|state| state.note = note);
     }
 
@@ -128,7 +136,7 @@ impl Drop for Task {
         let mut tasks = tasks();
         let Some(at) = tasks.iter().position(|entry| entry.id == self.id) else { return };
         let entry = tasks.remove(at);
-        if entry.log.watcher() == Watcher::Person {
+        if entry.audience.watcher == Watcher::Person {
             Screen::get().paint("", &lines(&tasks));
         }
     }
@@ -163,17 +171,15 @@ fn draw() {
             DRAWING.store(false, Ordering::SeqCst);
             return;
         }
-        let is_watched = tasks.iter().any(|entry| entry.log.watcher() == Watcher::Person);
+        let is_watched = tasks.iter().any(|entry| entry.audience.watcher == Watcher::Person);
         let counts = |entry: &Entry| entry.changed || entry.state.amount.is_some();
         if is_watched && (drawn.elapsed() >= TICK || tasks.iter().any(counts)) {
             Screen::get().paint("", &lines(&tasks));
             drawn = Instant::now();
         }
         for entry in tasks.iter_mut() {
-            match entry.news() {
-                Some(News::Line(line)) => entry.log.info(line),
-                Some(News::Event(event)) => entry.log.event(&event),
-                None => {}
+            if let Some(news) = entry.news() {
+                (entry.audience.tell)(news);
             }
         }
     }
@@ -183,7 +189,7 @@ impl Entry {
     /// What those are told who do not see the area, if it is time.
     fn news(&mut self) -> Option<News> {
         self.changed = false;
-        let (every, news): (_, fn(&Entry) -> News) = match self.log.watcher() {
+        let (every, news): (_, fn(&Entry) -> News) = match self.audience.watcher {
             Watcher::Ci => (SAY_EVERY, |entry| News::Line(format!("still at it: {}", entry.state.line(usize::MAX)))),
             Watcher::Program => (EVENT_EVERY, |entry| News::Event(entry.event())),
             Watcher::Person | Watcher::Nobody => return None,
@@ -211,18 +217,17 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Format, Level};
 
-    fn entry(log: &Log) -> Entry {
+    fn entry(watcher: Watcher) -> Entry {
         let mut state = State::new(Some((Step::Verify, None)), "canary".to_owned());
         state.amount = Some(Amount { done: Arc::new(AtomicU64::new(52)), total: Some(200), unit: "requests" });
         let long_ago = Instant::now().checked_sub(SAY_EVERY).expect("a machine that has run for a minute");
-        Entry { id: 1, log: log.clone(), state, said: long_ago, changed: true }
+        Entry { id: 1, audience: Audience { watcher, tell: Box::new(drop) }, state, said: long_ago, changed: true }
     }
 
     #[test]
     fn a_program_hears_of_a_long_task_in_an_event_once_in_a_while() {
-        let mut entry = entry(&Log::new("cm-verify", Format::Json, Level::Info));
+        let mut entry = entry(Watcher::Program);
         let Some(News::Event(event)) = entry.news() else { panic!("an event") };
         let facts = json!({"step": "verify", "message": "canary · 52 of 200 requests", "done": 52, "total": 200, "unit": "requests", "seconds": 0});
         assert_eq!(event, facts);
@@ -231,16 +236,12 @@ mod tests {
 
     #[test]
     fn who_asked_for_quiet_hears_nothing() {
-        for format in [Format::Text, Format::Json] {
-            assert!(entry(&Log::new("cm-verify", format, Level::Warn)).news().is_none());
-        }
+        assert!(entry(Watcher::Nobody).news().is_none());
     }
 
     #[test]
     fn a_ci_job_reads_a_line() {
-        let mut log = Log::new("cm-verify", Format::Text, Level::Info);
-        log.watcher = Watcher::Ci;
-        let Some(News::Line(line)) = entry(&log).news() else { panic!("a line") };
+        let Some(News::Line(line)) = entry(Watcher::Ci).news() else { panic!("a line") };
         assert_eq!(line, "still at it: verify 8/10  canary · 52 of 200 requests · 1 s");
     }
 }
