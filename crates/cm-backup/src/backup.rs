@@ -9,7 +9,7 @@ use crate::source::Source;
 use crate::store::{Partial, Store};
 use cm_archive::manifest::{self, Deploy, Manifest, Namespace, SCHEMA, Server, UsersAndRoles};
 use cm_archive::progress::{Goal, Progress};
-use cm_archive::{Contents, Prelude, ReadError, text, verify};
+use cm_archive::{Contents, Prelude, text};
 use cm_core::{Exit, Failure, Log, Result, time};
 use cm_mongo::changes::CHANGED;
 use cm_mongo::dump::{Dump, Dumped, Options};
@@ -17,7 +17,6 @@ use cm_mongo::moment::{NO_MOMENT, Wanted};
 use cm_mongo::survey::{self, Survey};
 use cm_mongo::{accounts, restore, selection};
 use cm_project::BackupKind;
-use std::io::Read;
 use std::sync::Arc;
 
 /// How often a database is read of which a collection is made again meanwhile.
@@ -87,7 +86,7 @@ impl Backup<'_> {
                 self.log.info(format!("the database's users and roles are not in the backup: {why}"));
             }
         }
-        prepared.check_space(survey.data_bytes, self.store)?;
+        prepared.check_space(survey.data_bytes, &self.store.display(""))?;
         self.log.info(format!(
             "reading {} of database {:?} (MongoDB {}, {})",
             cm_core::plural(survey.collections.len() as u64, "collection"),
@@ -179,7 +178,7 @@ impl Backup<'_> {
         let bytes = dumped.totals.iter().map(|totals| totals.bytes).sum();
         let goal = Goal { what: "verification", bytes: Some(bytes), collections: dumped.totals.len() as u64 };
         let contents = tokio::select! {
-            contents = self.store.read_back(self.name, reading(Arc::clone(&progress))) => contents?,
+            contents = self.store.read_back(self.name, mongodump::reading(Arc::clone(&progress))) => contents?,
             never = progress.report(self.log, goal) => never,
         };
         let mut manifest = self.manifest(survey, &dumped, started_at, ended_at);
@@ -292,13 +291,6 @@ impl Backup<'_> {
             _ => None,
         }
     }
-}
-
-/// How an archive is read back, with `progress` for how far that is.
-pub fn reading(
-    progress: Arc<Progress>,
-) -> impl FnOnce(&mut (dyn Read + Send)) -> Result<Contents, ReadError> + Send + 'static {
-    move |input| verify::read_back_watched(input, &progress)
 }
 
 /// The prelude as a reader sees it: where a time series keeps its buckets is in the blocks.

@@ -1,7 +1,7 @@
 //! The values that flags choose from. The libraries know no command line: each of these becomes
 //! a value of theirs.
 
-use crate::plan::RunOn;
+use crate::run_on::RunOn;
 use clap::ValueEnum;
 use cm_archive::codec::Compressed;
 use cm_mongo::ReadFrom;

@@ -22,6 +22,7 @@ mod prune;
 mod remote;
 mod report;
 mod restore;
+mod run_on;
 mod source;
 mod stdout;
 mod store;

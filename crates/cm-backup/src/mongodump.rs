@@ -4,18 +4,20 @@
 //! mongodump exits well with half a database more often than one would like, and its file
 //! looks whole then: what counts is what the server said of each collection before and after.
 
-use crate::backup;
 use crate::source::Inside;
 use crate::store::Store;
 use cm_archive::codec::Compressed;
 use cm_archive::manifest::Consistency;
-use cm_archive::{Contents, Kind};
+use cm_archive::progress::Progress;
+use cm_archive::{Contents, Kind, ReadError, verify};
 use cm_core::{Exit, Failure, Result};
 use cm_mongo::dump::{Dumped, Options};
 use cm_mongo::moment::Wanted;
 use cm_mongo::survey::{self, Survey};
 use mongodb::Client;
 use serde::{Deserialize, Serialize};
+use std::io::Read;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 
@@ -114,7 +116,7 @@ async fn judge(
     store: &Store,
     name: &str,
 ) -> Result<Dumped<()>> {
-    let contents = store.read_back(name, backup::reading(Default::default())).await?;
+    let contents = store.read_back(name, reading(Default::default())).await?;
     let bad = |what: String| {
         Failure::new(Exit::Backup, "backup.not-proved", format!("what mongodump wrote to {name} is not all"))
             .cause(what)
@@ -151,4 +153,11 @@ async fn judge(
     let Contents { sha256, prelude, totals, .. } = contents;
     let consistency = Consistency::None;
     Ok(Dumped { out: (), bytes, sha256, prelude, totals, counted, consistency, warnings })
+}
+
+/// How an archive is read back, with `progress` for how far that is.
+pub fn reading(
+    progress: Arc<Progress>,
+) -> impl FnOnce(&mut (dyn Read + Send)) -> Result<Contents, ReadError> + Send + 'static {
+    move |input| verify::read_back_watched(input, &progress)
 }

@@ -6,6 +6,7 @@ use crate::location::{self, Deployment, Flags, Section};
 use crate::mongodump::Method;
 use crate::name;
 use crate::remote::{self, MongoOrder, Order};
+use crate::run_on::RunOn;
 use crate::source::Source;
 use crate::store::Store;
 use crate::to::To;
@@ -36,17 +37,6 @@ pub struct Request {
     pub restore_check: bool,
     /// Warnings are errors.
     pub strict: bool,
-}
-
-/// Where the program works.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum RunOn {
-    /// On the server, if this version is installed there.
-    Auto,
-    /// On this machine, through a tunnel.
-    ThisMachine,
-    /// On the server in any case.
-    Server,
 }
 
 /// One backup, planned.

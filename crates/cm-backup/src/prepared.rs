@@ -1,7 +1,6 @@
 //! A directory of backups right before another one is made: what dead runs had left, the room on
 //! its disk, and the last backup of the same database, which the new one is compared with.
 
-use crate::store::Store;
 use cm_archive::manifest::Manifest;
 use cm_archive::text;
 use cm_core::{Exit, Failure, Result};
@@ -35,20 +34,19 @@ impl Prepared {
         prepared
     }
 
-    /// That there is room for another backup. The last one says best how much is needed; without one,
+    /// That there is room for another backup in `directory`. The last one says best how much is needed; without one,
     /// the `size` of the data, in bytes.
     ///
     /// # Errors
     /// [`Exit::Backup`] if there is not.
-    pub fn check_space(&self, size: Option<u64>, store: &Store) -> Result<()> {
+    pub fn check_space(&self, size: Option<u64>, directory: &str) -> Result<()> {
         let last = self.previous.as_ref().map(|last| last.bytes + last.bytes / 4);
         let (Some(free), Some(needed)) = (self.free, last.or(size)) else { return Ok(()) };
         if free >= needed.saturating_add(SPARE) {
             return Ok(());
         }
         let message = format!(
-            "{} has {} free, and the backup may take {}; {} must stay free besides it",
-            store.display(""),
+            "{directory} has {} free, and the backup may take {}; {} must stay free besides it",
             text::bytes(free),
             text::bytes(needed),
             text::bytes(SPARE)

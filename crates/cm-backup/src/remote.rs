@@ -6,7 +6,7 @@ use crate::backup::{Backup, Outcome};
 use crate::dumps::DumpOrder;
 use crate::mongodump::Method;
 use crate::name;
-use crate::plan::RunOn;
+use crate::run_on::RunOn;
 use crate::source::{Deployed, Source};
 use crate::store::Store;
 use crate::to::To;

@@ -46,7 +46,10 @@ impl Spec {
                 let message = "a dump of PostgreSQL is compressed by pg_dump itself, with gzip or not at all";
                 Err(Failure::new(Exit::Usage, "usage.compression", message).hint("leave out --compression zstd"))
             }
-            BackupKind::Postgres => Ok(Box::new(Postgres::new(self, compressed))),
+            BackupKind::Postgres => {
+                let known = |name: &Option<String>| name.clone().unwrap_or_default();
+                Ok(Box::new(Postgres::new(&known(&self.database), &known(&self.user), compressed)))
+            }
             kind @ BackupKind::Mongodb => {
                 Err(Failure::bug(format!("a backup of kind {} has no programs of its own", kind.as_str())))
             }

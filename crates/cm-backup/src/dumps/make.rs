@@ -18,6 +18,7 @@ use cm_archive::progress::{Goal, Progress};
 use cm_archive::text;
 use cm_core::{Exit, Failure, Log, Result, time};
 use cm_dump::{Counts, Survey};
+use cm_host::Host;
 use cm_mongo::pace::Pace;
 use std::io;
 use std::sync::Arc;
@@ -43,6 +44,19 @@ struct Verified {
     found: Option<Counts>,
 }
 
+impl DumpOrder {
+    /// Makes the backup of what is on `host` in `store`, as `name` if that is given.
+    ///
+    /// # Errors
+    /// [`cm_core::Exit::Backup`], [`cm_core::Exit::Config`], [`cm_core::Exit::Unreachable`].
+    pub async fn carry_out(&self, host: &Host, store: &Store, name: Option<&str>, log: &Log) -> Result<Outcome> {
+        let Some(source) = Source::open(self, host).await? else {
+            return Ok(Outcome::NothingYet(format!("no container of {} yet: nothing to back up", self.spec.service)));
+        };
+        Backup { order: self, source: &source, store, log }.make(name).await
+    }
+}
+
 impl Backup<'_> {
     /// Makes the backup, as `name` if that is given, and verifies it.
     ///
@@ -59,7 +73,7 @@ impl Backup<'_> {
         if let Some(nothing) = self.check_not_empty(&survey, &prepared)? {
             return Ok(Outcome::NothingYet(nothing));
         }
-        prepared.check_space(survey.bytes, self.store)?;
+        prepared.check_space(survey.bytes, &self.store.display(""))?;
         self.log.info(format!("dumping {} ({})", self.what(&survey), survey.version));
         let started_at = time::now();
         let mut partial = Partial::new(self.store, &name);

@@ -1,15 +1,9 @@
 //! What is to be done for one backup, as it travels to the server that does it. It holds no secret:
 //! a password is read there.
 
-use super::make::Backup;
-use super::source::Source;
-use crate::backup::Outcome;
-use crate::store::Store;
 use cm_archive::codec::Compressed;
 use cm_archive::manifest::Deploy;
-use cm_core::{Log, Result};
 use cm_dump::Spec;
-use cm_host::Host;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -54,16 +48,5 @@ impl DumpOrder {
             Some(database) => format!("the {kind} database {database:?} of service {}", self.spec.service),
             None => format!("the {kind} database of service {}", self.spec.service),
         }
-    }
-
-    /// Makes the backup of what is on `host` in `store`, as `name` if that is given.
-    ///
-    /// # Errors
-    /// [`cm_core::Exit::Backup`], [`cm_core::Exit::Config`], [`cm_core::Exit::Unreachable`].
-    pub async fn carry_out(&self, host: &Host, store: &Store, name: Option<&str>, log: &Log) -> Result<Outcome> {
-        let Some(source) = Source::open(self, host).await? else {
-            return Ok(Outcome::NothingYet(format!("no container of {} yet: nothing to back up", self.spec.service)));
-        };
-        Backup { order: self, source: &source, store, log }.make(name).await
     }
 }

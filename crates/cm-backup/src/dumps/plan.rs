@@ -3,8 +3,9 @@
 use super::order::DumpOrder;
 use crate::backup::Outcome;
 use crate::location::{self, Section};
-use crate::plan::{Request, RunOn};
+use crate::plan::Request;
 use crate::remote::{self, Order};
+use crate::run_on::RunOn;
 use crate::store::Store;
 use crate::to::To;
 use cm_archive::manifest::Deploy;

@@ -6,7 +6,6 @@
 use crate::job::{Job, job};
 use crate::kind::{Kind, Scratch, Take, Words};
 use crate::scan::{Counts, Marked, Scan};
-use crate::spec::Spec;
 use cm_archive::codec::Compressed;
 use cm_archive::manifest::Consistency;
 
@@ -28,10 +27,9 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// That of `spec`.
-    pub fn new(spec: &Spec, compressed: Compressed) -> Postgres {
-        let (database, user) = (spec.database.clone().unwrap_or_default(), spec.user.clone().unwrap_or_default());
-        Postgres { database, user, compressed }
+    /// That of this name, asked as this user; empty for what the container's own variables say.
+    pub fn new(database: &str, user: &str, compressed: Compressed) -> Postgres {
+        Postgres { database: database.to_owned(), user: user.to_owned(), compressed }
     }
 
     fn arguments(&self, more: impl IntoIterator<Item = String>) -> impl IntoIterator<Item = String> {
@@ -131,7 +129,7 @@ mod tests {
     fn what_pg_restore_read_is_understood() {
         let said = "2 COPY \"We ird\".\"a \"\"b\"\" (c)\" (x) FROM stdin;\n0 COPY public.nocol  FROM stdin;\n\
                     1 large objects\nend";
-        let postgres = Postgres::new(&Spec::alone(cm_project::BackupKind::Postgres), Compressed::Gzip);
+        let postgres = Postgres::new("", "", Compressed::Gzip);
         let wanted = [("We ird.a \"b\" (c)", 2), ("public.nocol", 0), ("large objects", 1)];
         let wanted: Counts = wanted.map(|(name, rows)| (name.to_owned(), rows)).into();
         assert_eq!(postgres.checked(said), Ok(wanted));
