@@ -115,13 +115,13 @@ mod tests {
         let columns = [Column::Whole, Column::Id, Column::Whole, Column::Cut];
         let rows = rows(&[
             ["HOST", "RELEASE", "VERDICT", "SERVICES"],
-            ["platform", "01a226fb-8454-733b", "rolled_back", "dashboard,docs,backend-gateway"],
+            ["platform", "01a226fb-8454-733b", "rolled_back", "dashboard,docs,web-gateway"],
             ["runners", "01a226fb-8454-733b", "verified", "runner-agent"],
             ["platform", "01a226fc-1111-733b", "verified", "docs"],
         ]);
         assert_eq!(fitted(&rows, columns, 200), table(&rows), "there is room");
         let fitting = "HOST      RELEASE   VERDICT      SERVICES\n\
-                       platform  01a226fb  rolled_back  dashboard,docs,ba…\n\
+                       platform  01a226fb  rolled_back  dashboard,docs,we…\n\
                        runners   01a226fb  verified     runner-agent\n\
                        platform  01a226fc  verified     docs";
         assert_eq!(fitted(&rows, columns, 51), fitting);
