@@ -4,6 +4,7 @@ use crate::browser::Browser;
 use crate::support::{Api, Home, document, id};
 use serde_json::{Value, json};
 use std::io::Write;
+use std::time::Duration;
 
 /// A deployment on two hosts that was rolled back, with markup where people write text.
 const HOSTILE: &str = include_str!("../data/rolled-back.json");
@@ -137,4 +138,30 @@ fn what_cannot_be_made_says_why_and_leaves_no_file() {
     let answer = home.run(&["report", "-", "--html", "cm.toml/x.html"], Some(&document(1)));
     assert_eq!(answer.code, 6, "{answer:?}");
     assert!(answer.stderr.contains("cannot write cm.toml/x.html"), "{answer:?}");
+}
+
+#[test]
+fn a_page_that_follows_a_run_is_loaded_again_until_the_run_has_ended() {
+    let home = Home::new(None);
+    let run = home.path().join("state/cm/runs").join(id(1));
+    std::fs::create_dir_all(&run).expect("a journal");
+    let mut doc = document(1);
+    std::fs::write(run.join("000-cm-detect.json"), doc.to_string()).expect("a document");
+    let page = || std::fs::read_to_string(home.path().join("x.html")).unwrap_or_default();
+    let mut child = home.start(&["report", "--follow", "--html", "x.html"]);
+    let limit = Duration::from_secs(30);
+    cm_testkit::until("a page", limit, || page().contains("The deployment is not over"));
+    assert!(page().contains("http-equiv=\"refresh\""), "a browser loads it again");
+    let recorded = json!({
+        "tool": "cm-record", "step": "record", "version": "0", "status": "ok", "exit": 0, "changed": true,
+        "started_at": "2026-05-04T09:31:00Z", "duration_ms": 1, "summary": "recorded",
+    });
+    doc["stages"] = json!([recorded]);
+    std::fs::write(run.join("001-cm-record.json"), doc.to_string()).expect("a document");
+    assert_eq!(cm_testkit::end(&mut child, limit), 0);
+    assert!(!page().contains("refresh") && !page().contains("not over"), "it stays as it is");
+    for arguments in [["report", "-", "--follow", "--html", "x.html"], ["report", "1", "--follow", "--html", "-"]] {
+        let refused = home.run(&arguments, None);
+        assert!(refused.code == 2 && refused.stderr.contains("takes a run and writes a file"), "{refused:?}");
+    }
 }

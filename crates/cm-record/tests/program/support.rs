@@ -129,6 +129,12 @@ impl Home {
         names
     }
 
+    /// Starts the program, and does not wait for it.
+    pub fn start(&self, arguments: &[&str]) -> std::process::Child {
+        let mut command = self.0.command("cm-record", arguments, ".");
+        command.stdin(std::process::Stdio::null()).spawn().expect("cm-record")
+    }
+
     pub fn run(&self, arguments: &[&str], input: Option<&Value>) -> Answer {
         let input = input.map(|document| document.to_string().into_bytes());
         self.0.run("cm-record", arguments, ".", input.as_deref())
