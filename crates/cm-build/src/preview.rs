@@ -101,14 +101,7 @@ pub async fn look<'a>(
     let (kept, files) = without_protected(project, changed);
     // Where there is nothing, nothing is replaced.
     let config = match &origin {
-        None => {
-            let config = config_to_come(project, host, plan, commit).await;
-            let why = config.as_ref().err();
-            why.into_iter().for_each(|why| {
-                log.warn(format!("on {}: cannot say how containers are replaced: {why}", host.name()));
-            });
-            config.ok()
-        }
+        None => config_if_known(project, host, plan, commit, log).await,
         Some(_) => None,
     };
     let services =
@@ -129,6 +122,15 @@ pub async fn look<'a>(
         before: containers,
         ledger,
     })
+}
+
+/// What Compose makes of the project as it comes, or a warning that nobody knows.
+async fn config_if_known(project: &Project, host: &Host, plan: &HostPlan, commit: &str, log: &Log) -> Option<Config> {
+    let config = config_to_come(project, host, plan, commit).await;
+    if let Err(why) = &config {
+        log.warn(format!("on {}: cannot say how containers are replaced: {why}", host.name()));
+    }
+    config.ok()
 }
 
 /// Says of each host what is run there, in its order and word for word: which host runs a job depends on all.
