@@ -119,9 +119,13 @@ impl Report {
         self.findings = judge(&self.facts, &expected);
         self.findings.extend(lock);
         self.findings.extend(tunnels);
-        self.findings.extend(whose(project, &host, &self.facts, &ledger?).await?);
         self.findings.extend(host.needs_more_connections().then(few_sessions));
-        self.containers(project, &host, &checkout, coming, config).await
+        self.containers(project, &host, &checkout, coming, config).await?;
+        // Containers that run from another directory say more than who wrote the ledger.
+        if !self.findings.iter().any(|finding| finding.about == &needs::ELSEWHERE) {
+            self.findings.extend(whose(project, &host, &self.facts, &ledger?).await?);
+        }
+        Ok(())
     }
 
     /// What runs there, where anything can.
