@@ -419,7 +419,7 @@ fn old_compose(shop: &Shop) {
     // One that reads past them would deploy something else than what is written.
     shop.change("compose.yml", "    ports: ['127.0.0.1:18080:80']", "    ports: !override ['127.0.0.1:18081:80']");
     shop.commit("a tag");
-    with_compose(shop, &old("no such call", "", 1), || {
+    with_compose(shop, &old("no-such-call", "", 1), || {
         let answer = shop.run("cm-detect </dev/null");
         assert_eq!(answer.code, 6, "{}", answer.stderr);
         assert!(answer.stderr.contains("take Docker Compose 2.24.4 or later"), "{}", answer.stderr);
