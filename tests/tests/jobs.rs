@@ -228,7 +228,11 @@ fn interrupted(sandbox: &Sandbox, version: &str, work: &str, meanwhile: fn(&Sand
         deployed.join().expect("its end").0
     });
     assert_ne!(statuses[1], 0, "{version}");
-    until("the store", Duration::from_secs(60), || !on(sandbox, "docker ps -q --filter name=shop-store-1").is_empty());
+    let store = "ssh -F \"$CM_SSH_CONFIG\" curateme@$PLATFORM_VPS_IP docker ps -q --filter name=shop-store-1";
+    until("the store", Duration::from_secs(90), || {
+        let answer = sandbox.laptop("bash", &["-c", store]);
+        answer.code == 0 && !answer.stdout.trim().is_empty()
+    });
     for _ in 0..2 {
         let (statuses, answer) = deploy(sandbox);
         let error = &answer.document()["error"]["code"];
@@ -311,21 +315,21 @@ fn a_release_command_runs_where_its_files_change_and_a_rollback_takes_back_what_
 /// One job on each of two hosts.
 const TWO: &str = "name: shop
 services:
-  first: {image: curateme/python:1, command: ['sh', '-c', 'echo first >>/runs/all; exit $FIRST'], volumes: ['/tmp/runs:/runs']}
-  second: {image: curateme/python:1, command: ['sh', '-c', 'echo second >>/runs/all; exit $SECOND'], volumes: ['/tmp/runs:/runs']}
+  first: {image: curateme/python:1, command: ['sh', '-c', 'echo first >>/runs/all; exit FIRST # SLEEP'], volumes: ['/tmp/runs:/runs']}
+  second: {image: curateme/python:1, command: ['sh', '-c', 'echo second >>/runs/all; exit SECOND # SLEEP'], volumes: ['/tmp/runs:/runs']}
   web:
     image: curateme/python:1
     init: true
     restart: always
     stop_grace_period: 1s
-    command: [sleep, '$SECONDS']
+    command: [sleep, 'SLEEP']
     depends_on: {first: {condition: service_completed_successfully}}
   worker:
     image: curateme/python:1
     init: true
     restart: always
     stop_grace_period: 1s
-    command: [sleep, '$SECONDS']
+    command: [sleep, 'SLEEP']
     depends_on: {second: {condition: service_completed_successfully}}
 ";
 
@@ -337,7 +341,7 @@ fn the_jobs_of_two_hosts_are_done_before_a_container_of_either_is_replaced() {
             "{CONFIG}[hosts.runners]\naddress = \"${{DEPLOY_USER}}@${{RUNNERS_VPS_IP}}\"\ncheckout = \"~/platform\"\n\
              services = [\"second\", \"worker\"]\n"
         );
-        let compose = TWO.replace("$FIRST", first).replace("$SECOND", second).replace("$SECONDS", seconds);
+        let compose = TWO.replace("FIRST", first).replace("SECOND", second).replace("SLEEP", seconds);
         fs::write(sandbox.laptop.join("cm.toml"), config).expect("write");
         fs::write(sandbox.laptop.join("compose.yml"), compose).expect("write");
         let line = "git add -A && git commit -qm change && git push -qf origin HEAD:develop";
