@@ -166,7 +166,7 @@ fn a_broken_one(sandbox: &Sandbox, columns: u16) {
     let (code, lines, _) = watch(sandbox, columns, "--dashboard --no-backup").ended();
     assert_eq!(code, 60, "{lines:#?}");
     is_whole(&lines, columns.into());
-    let last = lines[lines.len().saturating_sub(4)..].join(" ");
+    let last = lines[lines.len().saturating_sub(8)..].join(" ");
     for words in ["the deployment failed and was rolled back", "caused by: health: ", "dashboard", "hint: "] {
         assert!(last.contains(words), "{words} is said last: {last}");
     }

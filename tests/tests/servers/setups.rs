@@ -16,7 +16,9 @@ struct SetUp {
     words: &'static str,
 }
 
-const SSHD: &str = "pkill -HUP -o sshd";
+/// It reads its configuration, and listens again before anybody knocks.
+const SSHD: &str = "pkill -HUP -o sshd; sleep 0.2; \
+    for _ in $(seq 50); do ! bash -c ': </dev/tcp/127.0.0.1/22' 2>/dev/null || break; sleep 0.1; done";
 
 const SET_UPS: [SetUp; 24] = [
     SetUp {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 use unicode_width::UnicodeWidthStr;
@@ -44,8 +45,10 @@ struct Program {
 
 /// The terminal.
 pub struct Screen {
-    /// Without one, this program has the terminal for itself.
-    file: Option<Mutex<File>>,
+    /// Where the file is; without a place, this program has the terminal for itself.
+    path: Option<PathBuf>,
+    /// The file, once there is something to show.
+    file: OnceLock<Option<Mutex<File>>>,
     alone: Mutex<Area>,
 }
 
@@ -60,13 +63,18 @@ impl Screen {
     /// The terminal of stderr.
     pub fn get() -> &'static Screen {
         static SCREEN: OnceLock<Screen> = OnceLock::new();
-        SCREEN.get_or_init(|| Screen { file: shared().map(Mutex::new), alone: Mutex::default() })
+        SCREEN.get_or_init(|| Screen { path: shared(), file: OnceLock::new(), alone: Mutex::default() })
     }
 
     /// Writes `text`, which ends with a newline or is empty, and below it the area with these
     /// lines of this program.
     pub fn paint(&self, text: &str, lines: &[String]) {
-        let Some(file) = &self.file else {
+        // Whoever shows nothing, where nobody shows anything, leaves nothing behind.
+        if lines.is_empty() && self.file.get().is_none() && !self.path.as_ref().is_some_and(|path| path.exists()) {
+            return write(text);
+        }
+        let open = || self.path.as_deref().and_then(open).map(Mutex::new);
+        let Some(file) = self.file.get_or_init(open) else {
             let mut area = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
             return write(&area.paint(text, lines, width(), is_in_front(), now_ms()));
         };
@@ -85,22 +93,17 @@ impl Screen {
     }
 }
 
-/// The file of the terminal, if there can be one.
-fn shared() -> Option<File> {
+/// Where the file of the terminal is.
+fn shared() -> Option<PathBuf> {
     let device = fstat(std::io::stderr()).ok()?.st_rdev;
-    let dir = runtime_dir();
-    private_dir(&dir).ok()?;
+    Some(runtime_dir().join(format!("terminal-{device}")))
+}
+
+fn open(path: &Path) -> Option<File> {
+    private_dir(path.parent()?).ok()?;
     let flags = OFlags::NOFOLLOW.bits().try_into().ok()?;
-    let path = dir.join(format!("terminal-{device}"));
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(flags)
-        .open(path)
-        .ok()
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(flags).open(path).ok()
 }
 
 fn read(file: &mut File) -> Option<Area> {
