@@ -39,6 +39,7 @@ needed_by_tests=(
   man:man-db
   sudo:sudo              # one lock, two users
   busybox:busybox-static # a server with the commands of a small system
+  git-lfs:git-lfs        # a repository that keeps content elsewhere
   bash:bash              # three shells that complete names,
   zsh:zsh
   fish:fish

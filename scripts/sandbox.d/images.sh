@@ -12,9 +12,18 @@
 
 service_images=(curateme/python:1 curateme/redis:1 curateme/caddy:1 curateme/mongo:1)
 
+# prepare_script - what `cm-health --preflight --script` prints for a sandbox server. Its text stands with the program.
+prepare_script() {
+  printf 'set -eu\nuser=curateme checkout=/home/curateme/platform backups=/home/curateme/backups env_file=.env.production\n'
+  cat "$parts/../../crates/cm-health/src/preflight/server.sh"
+}
+
 # fingerprint - of everything the images are made from.
 fingerprint() {
-  (cd "$parts" && find . -type f ! -name '*.sh' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum) | sha256sum | cut -c1-12
+  {
+    (cd "$parts" && find . -type f ! -name '*.sh' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum)
+    prepare_script
+  } | sha256sum | cut -c1-12
 }
 
 base_image=cm-sandbox/base:trixie
@@ -100,6 +109,7 @@ apt_settings() {
 build_context() {
   local context=$1
   cp -a "$parts/server" "$parts/services" "$context/"
+  prepare_script >"$context/server/prepare.sh"
   mkdir "$context/machine"
   apt_settings >"$context/machine/apt.conf"
   cat /etc/ssl/certs/ca-certificates.crt >"$context/machine/ca.crt" 2>/dev/null || true
@@ -218,16 +228,25 @@ wait_for_inner_engine() {
   return 1
 }
 
-# Images and seeds of earlier recipes; one that a sandbox still uses stays.
+# Images and seeds of earlier recipes. One that a sandbox still uses stays, and so does one of today: another branch
+# may still have its recipe.
 remove_outdated() {
   local current volume image
   current=$(fingerprint)
   while read -r volume; do
-    [[ $volume == *"$current"* ]] || docker volume rm "$volume" >/dev/null 2>&1 || true
+    [[ $volume == *"$current"* ]] || is_of_today volume "$volume" || docker volume rm "$volume" >/dev/null 2>&1 || true
   done < <(docker volume ls --quiet --filter label=cm.sandbox.cache)
   while read -r image; do
-    [[ $image == *":$current" ]] || docker rmi "$image" >/dev/null 2>&1 || true
+    [[ $image == *":$current" ]] || is_of_today image "$image" || docker rmi "$image" >/dev/null 2>&1 || true
   done < <(docker images --filter label=cm.sandbox.cache --format '{{.Repository}}:{{.Tag}}' cm-sandbox/server)
+}
+
+# is_of_today volume|image NAME - whether it was made within a day.
+is_of_today() {
+  local made format='{{.CreatedAt}}'
+  [[ $1 == volume ]] || format='{{.Created}}'
+  made=$(docker "$1" inspect --format "$format" "$2" 2>/dev/null) || return 1
+  (($(date +%s) - $(date -d "$made" +%s) < 86400))
 }
 
 # remove_images - everything ensure_images ever made or pulled here.

@@ -191,6 +191,34 @@ async fn content_that_is_elsewhere_is_brought_or_refused() {
     bring(&host, &checkout, &scene, &locked).await.expect("unlocked");
 }
 
+/// The real git-lfs, whose content lies alongside the origin.
+#[tokio::test]
+async fn content_in_git_lfs_comes_with_the_commit() {
+    let (scene, host) = (scene(), host().await);
+    let version = std::process::Command::new("git").args(["lfs", "version"]).output().expect("git");
+    assert!(version.status.success(), "git-lfs is missing; scripts/setup.sh --tests installs it");
+    let checkout = checkout(&host, &scene);
+    git(&scene.laptop, &["lfs", "install", "--local"]);
+    write(&scene.laptop, ".gitattributes", "*.bin filter=lfs diff=lfs merge=lfs -text\n");
+    let mut commits = Vec::new();
+    for text in ["one", "two", "three"] {
+        write(&scene.laptop, "data/big one.bin", &text.repeat(10_000));
+        commits.push(commit(&scene.laptop, text));
+        assert!(git(&scene.laptop, &["show", "HEAD:data/big one.bin"]).starts_with("version https://git-lfs"));
+    }
+    for (commit, text) in commits.iter().zip(["one", "two"]) {
+        bring(&host, &checkout, &scene, commit).await.expect("brought");
+        assert_eq!(read(&scene.server, "data/big one.bin"), text.repeat(10_000));
+        assert_eq!(git(&scene.server, &["-c", "filter.lfs.clean=git-lfs clean -- %f", "status", "--porcelain"]), "M Caddyfile\n?? .env.production");
+    }
+    let origin = scene.server.with_file_name("origin.git");
+    fs::rename(origin.join("lfs"), origin.join("away")).expect("moved away");
+    let before = all_of(&scene.server);
+    let failure = bring(&host, &checkout, &scene, &commits[2]).await.expect_err("its content is nowhere");
+    assert_eq!(failure.code, "checkout.content");
+    assert_eq!(all_of(&scene.server), before);
+}
+
 #[tokio::test]
 async fn files_have_the_commits_bytes_whatever_git_is_set_to_there() {
     let (scene, host) = (scene(), host().await);

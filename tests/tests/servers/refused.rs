@@ -15,7 +15,7 @@ pub struct Refused {
     words: &'static str,
 }
 
-pub const REFUSED: [Refused; 12] = [
+pub const REFUSED: [Refused; 14] = [
     Refused {
         name: "a directory that a container took",
         breaks: "chown root: /home/curateme/platform/apps/docs/content",
@@ -96,6 +96,22 @@ pub const REFUSED: [Refused; 12] = [
         preflight: "preflight.docker",
         build: "",
         words: "only through sudo",
+    },
+    Refused {
+        name: "a container of somebody else with a name of ours",
+        breaks: "docker create --name curateme-celery-beat curateme/docs",
+        fixes: "docker rm curateme-celery-beat",
+        preflight: "preflight.name",
+        build: "",
+        words: "the container curateme-celery-beat is there already, of no compose project",
+    },
+    Refused {
+        name: "another checkout with the same project name",
+        breaks: "mkdir /home/curateme/other && sed -i 's,/home/curateme/platform\",/home/curateme/other\",' /home/curateme/.local/state/cm/curateme/ledger.jsonl",
+        fixes: "rmdir /home/curateme/other && sed -i 's,/home/curateme/other\",/home/curateme/platform\",' /home/curateme/.local/state/cm/curateme/ledger.jsonl",
+        preflight: "preflight.ledger",
+        build: "",
+        words: "the ledger of the project curateme is of the checkout /home/curateme/other",
     },
     Refused {
         name: "no Docker",

@@ -8,9 +8,10 @@ use cm_core::{Exit, Result};
 use cm_engine::Config;
 use cm_host::Host;
 
-/// Every container's name and its compose project, which may be none.
+/// Every container's name and its compose project, which may be none. One that was started by hand from an
+/// image that Compose has built has the image's labels, and no number.
 const NAMES: &str = r#"# Looks at the names of containers.
-exec docker ps -a --format '{{.Names}} {{.Label "com.docker.compose.project"}}'"#;
+exec docker ps -a --format '{{.Names}} {{if .Label "com.docker.compose.container-number"}}{{.Label "com.docker.compose.project"}}{{end}}'"#;
 
 /// Those that containers of other projects have.
 ///

@@ -279,7 +279,10 @@ async fn whose(project: &Project, host: &Host, facts: &Facts, ledger: &Ledger) -
     let Some(place) = facts.get("place").or(facts.get("no-checkout")) else { return Ok(None) };
     let directory = cm_ledger::directory_below(place, &project.compose_directory());
     match cm_ledger::not_shared(host, &project.name(), ledger, &[directory]).await {
-        Err(failure) if failure.exit == Exit::Config => Ok(Some(Finding::of(&needs::LEDGER, failure.exit, &failure))),
+        Err(mut failure) if failure.exit == Exit::Config => {
+            failure.message = failure.message.replacen(&format!("on {}: ", host.name()), "", 1);
+            Ok(Some(Finding::of(&needs::LEDGER, failure.exit, &failure)))
+        }
         checked => checked.map(|()| None),
     }
 }
