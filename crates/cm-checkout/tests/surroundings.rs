@@ -209,7 +209,10 @@ async fn content_in_git_lfs_comes_with_the_commit() {
     for (commit, text) in commits.iter().zip(["one", "two"]) {
         bring(&host, &checkout, &scene, commit).await.expect("brought");
         assert_eq!(read(&scene.server, "data/big one.bin"), text.repeat(10_000));
-        assert_eq!(git(&scene.server, &["-c", "filter.lfs.clean=git-lfs clean -- %f", "status", "--porcelain"]), "M Caddyfile\n?? .env.production");
+        assert_eq!(
+            git(&scene.server, &["-c", "filter.lfs.clean=git-lfs clean -- %f", "status", "--porcelain"]),
+            "M Caddyfile\n?? .env.production"
+        );
     }
     let origin = scene.server.with_file_name("origin.git");
     fs::rename(origin.join("lfs"), origin.join("away")).expect("moved away");
