@@ -4,7 +4,7 @@
 use crate::source::{self, Deployed, Source};
 use crate::store::Store;
 use cm_core::{CommonArgs, Exit, Failure, Log, Result};
-use cm_host::{Host, Target};
+use cm_host::{Connect, Host, Target};
 use cm_mongo::ReadFrom;
 use cm_project::{Backup, BackupKind, HostSpec, Project};
 use std::path::{Path, PathBuf};
@@ -240,7 +240,7 @@ pub async fn configured_stores(flags: &Flags, log: &Log) -> Result<Vec<Store>> {
 /// [`Exit::Config`], [`Exit::Unreachable`].
 pub async fn host_named(flags: &Flags, name: &str, log: &Log) -> Result<Host> {
     let project = Project::load(&flags.common, cm_git::tracked)?;
-    Host::connect(&Target::of(&project, project.host(name)?)?, log).await
+    project.connect_to(project.host(name)?, log).await
 }
 
 /// A database that is written to: that of a variable, or the project's own.
@@ -271,7 +271,7 @@ pub async fn destination(flags: &Flags, log: &Log) -> Result<Destination> {
         let message = format!("cm.toml has several MongoDB databases: {} and {}", section.service, other.service);
         return Err(Failure::new(Exit::Usage, "usage.section", message).hint("name one of them: --service NAME"));
     }
-    let host = Host::connect(&Target::of(&project, &section.host)?, log).await?;
+    let host = project.connect_to(&section.host, log).await?;
     let from = Deployment { project, host: section.host, service: section.service, uri_env: section.uri_env };
     let source = from.open(&host).await?.ok_or_else(|| {
         let message =

@@ -12,7 +12,7 @@ use crate::store::Store;
 use crate::to::To;
 use cm_archive::manifest::Deploy;
 use cm_core::{Log, Result};
-use cm_host::{Host, Target};
+use cm_host::{Connect, Host, Target};
 use cm_mongo::dump::Options;
 use cm_project::Project;
 use jiff::Timestamp;
@@ -193,7 +193,7 @@ impl Plan {
     /// [`Exit::Unreachable`], and those of [`Source`].
     async fn open(&self, log: &Log) -> Result<Route> {
         let server = match &self.from {
-            From::Service(from) => Some(Host::connect(&Target::of(&from.project, &from.host)?, log).await?),
+            From::Service(from) => Some(from.project.connect_to(&from.host, log).await?),
             From::Environment(_) => None,
         };
         let store = self.to.open(server.as_ref(), log).await?;

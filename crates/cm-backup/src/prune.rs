@@ -6,7 +6,7 @@ use crate::location::{self, Flags};
 use crate::store::{Listed, Removal, Store};
 use cm_archive::manifest::Manifest;
 use cm_core::{Exit, Failure, Io, Log, Result, Run, actor};
-use cm_host::{Fenced, Host, Target, Unlocked, connect_all};
+use cm_host::{Connect, Fenced, Host, Unlocked};
 use cm_lease::{Guard, with_lock};
 use cm_ledger::Ledger;
 use cm_project::{Backup, Project};
@@ -136,7 +136,7 @@ pub async fn prune(
     run: &Run,
 ) -> Result<Vec<String>> {
     let hosts = match project {
-        Some(project) => reach(project, &run.log).await?,
+        Some(project) => project.connect_to_all(&run.log).await?,
         None => Vec::new(),
     };
     let mut needed = needed(project, &hosts).await?;
@@ -154,11 +154,6 @@ pub async fn prune(
     let Some((project, host)) = owner else { return remove(store, &old, None, &run.log).await };
     let remove = async |guard: &Guard| remove(store, &old, Some((guard, host)), &run.log).await;
     with_lock(project, std::slice::from_ref(host), run, remove).await
-}
-
-async fn reach(project: &Project, log: &Log) -> Result<Vec<Host>> {
-    let targets: Vec<_> = project.hosts().iter().map(|host| Target::of(project, host)).collect::<Result<_>>()?;
-    connect_all(&targets, log).await
 }
 
 /// The names of the backups that the ledgers of the project's hosts need.

@@ -1,9 +1,8 @@
 //! What a person says about a job that was interrupted.
 
 use crate::args::Decision;
-use crate::connect_hosts;
 use cm_core::{Done, Exit, Failure, Result, Run};
-use cm_host::Host;
+use cm_host::{Connect, Host};
 use cm_lease::{Guard, Identity, with_lock};
 use cm_ledger::{JobOutcome, JobState, Ledger, Record};
 use cm_project::Project;
@@ -14,8 +13,7 @@ use cm_project::Project;
 /// [`Exit::Usage`] if no host knows of such a job; those of the lock and of the ledger.
 pub async fn run(project: &Project, decision: &Decision, run: &mut Run) -> Result<Done> {
     run.doc.set_target(&project.name(), None, None);
-    let names: Vec<String> = project.hosts().iter().map(|host| host.name.clone()).collect();
-    let hosts = connect_hosts(project, &names, run).await?;
+    let hosts = project.connect_to_all(&run.log).await?;
     let identity = Identity::from(&*run);
     with_lock(project, &hosts, identity, async |guard| decide(project, decision, &hosts, guard, run).await).await
 }

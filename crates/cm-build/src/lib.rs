@@ -30,8 +30,8 @@ mod switched;
 pub use args::{Args, Selection, Sub};
 
 use cm_core::{CommonArgs, Done, Failure, Log, Result, Run, Step, Stop, interruption};
-use cm_host::{Host, Target, connect_all};
-use cm_lease::Guard;
+use cm_host::{Connect, Host};
+use cm_lease::{Guard, Identity, with_lock};
 use cm_project::Project;
 use explain::explain;
 use futures_util::future::join_all;
@@ -171,27 +171,18 @@ async fn deploy(
     run: &mut Run,
 ) -> Result<Done> {
     let hosts = unless_stopped(connect(project, &plans, run)).await?;
-    let lock = project.lock();
-    let name = project.name();
-    let guard = unless_stopped(async {
-        // The hosts are looked at in several ways at once as soon as the lock is there.
-        let shells = join_all(hosts.iter().map(Host::open_shells));
-        tokio::join!(Guard::enter(&name, lock.lease, &lock.file, &hosts, &*run), shells).0
-    });
-    let guard = guard.await?;
-    let result = switch_all(project, selection, &hosts, plans, saved, &guard, run).await;
-    let released = guard.release().await;
-    result.and_then(|done| released.map(|()| done))
+    // The hosts are looked at in several ways at once as soon as the lock is there.
+    let shells: Vec<_> =
+        hosts.iter().cloned().map(|host| tokio::spawn(async move { host.open_shells().await })).collect();
+    with_lock(project, &hosts, Identity::from(&*run), async |guard| {
+        join_all(shells).await;
+        switch_all(project, selection, &hosts, plans, saved, guard, run).await
+    })
+    .await
 }
 
 async fn connect(project: &Project, plans: &[HostPlan], run: &Run) -> Result<Vec<Host>> {
-    let names: Vec<String> = plans.iter().map(|plan| plan.host.clone()).collect();
-    connect_hosts(project, &names, run).await
-}
-
-async fn connect_hosts(project: &Project, names: &[String], run: &Run) -> Result<Vec<Host>> {
-    let targets: Vec<_> = names.iter().map(|name| Target::of(project, project.host(name)?)).collect::<Result<_>>()?;
-    connect_all(&targets, &run.log).await
+    project.connect(plans.iter().map(|plan| &plan.host), &run.log).await
 }
 
 /// Better known now than at night: only what was verified is gone back to unasked.

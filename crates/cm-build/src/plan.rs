@@ -5,7 +5,7 @@ use cm_checkout::Checkout;
 use cm_core::{Action, Document, Exit, Failure, Reason, Result, Run, Service};
 use cm_engine::UpOptions;
 use cm_engine::invocation::{Invocation, build_arguments, restart_arguments, up_arguments};
-use cm_host::{Host, Target};
+use cm_host::Connect;
 use cm_project::Project;
 use std::collections::BTreeSet;
 
@@ -120,7 +120,7 @@ pub async fn start_without_document(project: &Project, selection: &Selection, ru
     let services: Vec<_> = names.iter().map(|name| planned(project, name)).collect::<Result<_>>()?;
     let first = services.first().map(|service: &Service| service.host.clone()).unwrap_or_default();
     let spec = project.host(&first)?;
-    let host = Host::connect(&Target::of(project, spec)?, &run.log).await?;
+    let host = project.connect_to(spec, &run.log).await?;
     let tip = Checkout::new(&host, &spec.checkout()?, project.remote(), &[])
         .remote_tip(&branch, &cm_git::origin(project))
         .await?;

@@ -5,7 +5,7 @@
 use crate::HostPlan;
 use cm_core::{Done, Exit, Result, Run};
 use cm_engine::Container;
-use cm_host::{Host, Target, connect_all};
+use cm_host::{Connect, Host};
 use cm_lease::{Guard, Identity, with_lock};
 use cm_ledger::{Ledger, Record, ServiceState, Verdict};
 use cm_project::Project;
@@ -35,11 +35,10 @@ pub async fn run(project: &Project, run: &mut Run) -> Result<Done> {
     } else {
         changed_hosts(run)
     };
-    let targets: Vec<_> = names.iter().map(|name| Target::of(project, project.host(name)?)).collect::<Result<_>>()?;
     if run.started_here {
         run.doc.set_target(&project.name(), None, None);
     }
-    let hosts = connect_all(&targets, &run.log).await?;
+    let hosts = project.connect(&names, &run.log).await?;
     let identity = Identity::from(&*run);
     let removed =
         with_lock(project, &hosts, identity, async |guard| prune_all(project, &hosts, guard, run).await).await?;

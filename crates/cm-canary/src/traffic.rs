@@ -6,7 +6,7 @@ use super::rules::{Look, Rules};
 use super::side::{Sample, Side};
 use cm_core::facts::{CanaryReport, CanaryVerdict, Traffic};
 use cm_core::{Exit, Failure, Log, Result};
-use cm_host::{Host, Target};
+use cm_host::{Connect, Host};
 use cm_project::{Canary, Project};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -66,7 +66,7 @@ pub async fn since(project: &Project, since: Timestamp, log: &Log) -> Result<Opt
     let spec = spec.ok_or_else(|| {
         Failure::new(Exit::VerifyUnknown, "canary.access-log", format!("no host runs a service {place:?}"))
     })?;
-    let host = Host::connect(&Target::of(project, spec)?, log).await?;
+    let host = project.connect_to(spec, log).await?;
     let command = if is_file {
         host.script(OF_FILE, [host.path(place), TAIL.to_owned()])
     } else {

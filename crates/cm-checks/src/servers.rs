@@ -5,7 +5,7 @@
 use super::network;
 use cm_core::{Log, Result};
 use cm_engine::Container;
-use cm_host::{Forward, Host, Target};
+use cm_host::{Connect, Forward, Host};
 use cm_http::Client;
 use cm_project::{Check, Project};
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,7 +81,7 @@ impl<'a> Servers<'a> {
 }
 
 async fn ask(project: &Project, name: &str, log: &Log) -> Result<Server> {
-    let host = Host::connect(&Target::of(project, project.host(name)?)?, log).await?;
+    let host = project.connect_to(project.host(name)?, log).await?;
     let containers = cm_engine::project_containers(project, &host).await?;
     Ok(Server { host, containers })
 }

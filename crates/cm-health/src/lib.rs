@@ -14,7 +14,7 @@ pub use args::Args;
 use cm_core::facts::HealthFacts;
 use cm_core::{CommonArgs, Done, Exit, Io, Log, Result, Run, Step, plural};
 use cm_gate::{Gate, Post, Settings};
-use cm_host::{Host, Target, connect_all};
+use cm_host::{Connect, Host};
 use cm_project::Project;
 use selection::Selection;
 
@@ -87,7 +87,7 @@ fn describe(project: &Project, args: &Args, selection: &Selection, run: &mut Run
 }
 
 async fn gate(project: &Project, args: &Args, selection: &Selection, run: &mut Run) -> Result<Done> {
-    let hosts = connect(project, selection, &run.log).await?;
+    let hosts = project.connect(selection.hosts.iter().map(|watch| &watch.host), &run.log).await?;
     let posts = posts(project, selection, &hosts, &run.log).await?;
     run.log.info(format!("waiting for {}…", plural(selection.count() as u64, "service")));
     let findings = Gate::new(settings(project, args)).watch_all(posts.clone(), &run.log).await?;
@@ -100,12 +100,6 @@ async fn gate(project: &Project, args: &Args, selection: &Selection, run: &mut R
     });
     others::warn(&others, &run.log);
     report::conclude(&findings.verdicts, &hosts, &others, &run.log)
-}
-
-async fn connect(project: &Project, selection: &Selection, log: &Log) -> Result<Vec<Host>> {
-    let names = selection.hosts.iter().map(|watch| &watch.host);
-    let targets: Vec<_> = names.map(|name| Target::of(project, project.host(name)?)).collect::<Result<_>>()?;
-    connect_all(&targets, log).await
 }
 
 async fn posts(project: &Project, selection: &Selection, hosts: &[Host], log: &Log) -> Result<Vec<Post>> {

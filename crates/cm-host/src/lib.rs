@@ -9,6 +9,7 @@
 mod address;
 mod budget;
 mod command;
+mod connect;
 mod faults;
 mod fence;
 mod fenced;
@@ -27,6 +28,7 @@ mod unreachable;
 mod verbs;
 
 pub use command::{Change, Command};
+pub use connect::Connect;
 pub use fence::Fence;
 pub use fenced::{Fenced, Unlocked};
 pub use forward::Forward;

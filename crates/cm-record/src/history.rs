@@ -2,7 +2,7 @@
 
 use crate::abandoned;
 use cm_core::{Column, Io, Result};
-use cm_host::{Target, connect_all};
+use cm_host::Connect;
 use cm_ledger::{Ledger, Record, Verdict};
 use cm_project::Project;
 use jiff::Timestamp;
@@ -76,9 +76,8 @@ pub fn local(at: &str) -> String {
 /// # Errors
 /// [`cm_core::Exit::Unreachable`], or one that cannot be read.
 pub async fn read_all(project: &Project, io: &Io) -> Result<Vec<(String, Ledger)>> {
-    let targets: Vec<_> = project.hosts().iter().map(|host| Target::of(project, host)).collect::<Result<_>>()?;
     let mut ledgers = Vec::new();
-    for host in connect_all(&targets, &io.log).await? {
+    for host in project.connect_to_all(&io.log).await? {
         let mut ledger = Ledger::read(&host, &project.name()).await?;
         for record in abandoned::of(&host, &project.name(), &ledger, None).await? {
             ledger.apply(abandoned::said(&record));

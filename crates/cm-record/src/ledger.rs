@@ -3,10 +3,10 @@
 use cm_core::facts::{BuildFacts, BuiltHost, BuiltService, CheckVerdict, HealthFacts, HealthState, VerifyFacts};
 use cm_core::{Document, Failure, Result, Run, Status};
 use cm_git::Repository;
-use cm_host::{Host, Target};
+use cm_host::Connect;
 use cm_lease::{Guard, with_lock};
 use cm_ledger::{Ledger, Record, ServiceState, Verdict};
-use cm_project::Project;
+use cm_project::{HostSpec, Project};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -25,10 +25,10 @@ pub async fn record(project: &Project, run: &Run) -> Result<(Vec<String>, Option
         return Ok((written, failure));
     }
     for (name, services) in changed {
-        let target = Target::of(project, project.host(&name)?)?;
+        let spec = project.host(&name)?;
         let (reasons, committed_at) = (reasons(&run.doc, &name), committed_at.clone());
         let record = Record { services, reasons, committed_at, ..outcome(&run.doc) };
-        match append(project, &target, &record, run).await {
+        match append(project, spec, &record, run).await {
             Ok(true) => written.push(name),
             Ok(false) => {}
             Err(error) => failure = failure.or(Some(error)),
@@ -40,8 +40,8 @@ pub async fn record(project: &Project, run: &Run) -> Result<(Vec<String>, Option
 /// Of a host where no service was replaced, only what the run has begun there is brought to its end:
 /// left open, the next run would take this one for interrupted. Where no lock is held for the run,
 /// it is taken for this.
-async fn append(project: &Project, target: &Target, record: &Record, run: &Run) -> Result<bool> {
-    let host = Host::connect(target, &run.log).await?;
+async fn append(project: &Project, spec: &HostSpec, record: &Record, run: &Run) -> Result<bool> {
+    let host = project.connect_to(spec, &run.log).await?;
     if record.services.is_empty() {
         let ledger = Ledger::read(&host, &project.name()).await?;
         if !ledger.record(&record.id).is_some_and(Record::is_open) {

@@ -4,7 +4,7 @@
 
 use crate::{abandoned, event, outbox::Outbox};
 use cm_core::{CommonArgs, Document, Exit, Failure, Io, Journal, Log, Result, StageStatus, Status, Step};
-use cm_host::{Host, Target, connect_all};
+use cm_host::{Connect, Host};
 use cm_lease::{Guard, Identity, with_lock};
 use cm_ledger::{Ledger, Record};
 use cm_project::Project;
@@ -28,12 +28,10 @@ pub async fn reconcile(
     io: &Io,
 ) -> Result<Option<Document>> {
     let resumed = resume.map(|id| unended(id, project)).transpose()?;
-    let specs: Vec<_> = match names {
-        [] => project.hosts().iter().collect(),
-        names => names.iter().map(|name| project.host(name)).collect::<Result<_>>()?,
+    let hosts = match names {
+        [] => project.connect_to_all(&io.log).await?,
+        names => project.connect(names, &io.log).await?,
     };
-    let targets: Vec<_> = specs.into_iter().map(|host| Target::of(project, host)).collect::<Result<_>>()?;
-    let hosts = connect_all(&targets, &io.log).await?;
     let identity = Identity::new("record", common.dry_run, &io.log);
     let reconcile = async |guard: &Guard| reconcile_all(project, &hosts, guard, common.dry_run, &io.log).await;
     let (reconciled, ledgers) = with_lock(project, &hosts, identity, reconcile).await?;

@@ -26,8 +26,8 @@ pub use args::Args;
 use back::{Back, Outcome};
 use cm_core::facts::RollbackFacts;
 use cm_core::{Accepts, CommonArgs, Done, Exit, Failure, Io, Journal, Result, Run, Status, Step};
-use cm_host::{Host, Target, connect_all};
-use cm_lease::Guard;
+use cm_host::{Connect, Host};
+use cm_lease::{Guard, Identity, with_lock};
 use cm_ledger::Ledger;
 use cm_project::Project;
 use serde_json::Value;
@@ -88,7 +88,7 @@ async fn roll_back(project: &Project, args: &Args, run: &mut Run) -> Result<Done
             ));
         }
     }
-    let mut hosts = connect(project, &target::hosts(project, args, &run.doc), run).await?;
+    let mut hosts = project.connect(target::hosts(project, args, &run.doc), &run.log).await?;
     let mut ledgers = Vec::new();
     for host in &hosts {
         ledgers.push(Ledger::read(host, &project.name()).await?);
@@ -109,26 +109,21 @@ async fn roll_back(project: &Project, args: &Args, run: &mut Run) -> Result<Done
         return Ok(Done::ok("would roll back"));
     }
     if let Some(name) = target::other_backup_host(&targets, &hosts) {
-        hosts.extend(connect(project, &[name.to_owned()], run).await?);
+        hosts.extend(project.connect([name], &run.log).await?);
     }
-    let lock = project.lock();
-    let guard = Guard::enter(&project.name(), lock.lease, &lock.file, &hosts, &*run).await?;
-    if args.on_failure
-        && let Err(failure) = Journal::of(run.doc.run_id()).keep_going_back()
-    {
-        // Going back matters more.
-        run.log.warn(failure.to_string());
-    }
-    let to = targets.first().map(|target| target.choice.commit.clone());
-    let result = go_back_on_all(project, args, &hosts, &ledgers, targets, &guard, run).await;
-    tell(project, to.as_deref(), &result, run).await;
-    let released = guard.release().await;
-    result.and_then(|done| released.map(|()| done))
-}
-
-async fn connect(project: &Project, names: &[String], run: &Run) -> Result<Vec<Host>> {
-    let targets: Vec<_> = names.iter().map(|name| Target::of(project, project.host(name)?)).collect::<Result<_>>()?;
-    connect_all(&targets, &run.log).await
+    with_lock(project, &hosts, Identity::from(&*run), async |guard| {
+        if args.on_failure
+            && let Err(failure) = Journal::of(run.doc.run_id()).keep_going_back()
+        {
+            // Going back matters more.
+            run.log.warn(failure.to_string());
+        }
+        let to = targets.first().map(|target| target.choice.commit.clone());
+        let result = go_back_on_all(project, args, &hosts, &ledgers, targets, guard, run).await;
+        tell(project, to.as_deref(), &result, run).await;
+        result
+    })
+    .await
 }
 
 fn announce(targets: &[HostTarget], run: &Run) {

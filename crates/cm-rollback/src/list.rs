@@ -1,7 +1,7 @@
 //! `--list`: the releases of every host, and which of them can be gone back to.
 
 use cm_core::{Column, CommonArgs, Exit, Io, Result};
-use cm_host::{Host, Target, connect_all};
+use cm_host::{Connect, Host};
 use cm_ledger::{Ledger, Record};
 use cm_project::Project;
 use serde_json::{Map, Value, json};
@@ -13,9 +13,8 @@ use std::collections::BTreeSet;
 /// [`Exit::Unreachable`], or a ledger that cannot be read.
 pub async fn list(common: &CommonArgs, as_json: bool, wide: bool, io: &Io) -> Result<()> {
     let project = Project::load(common, cm_git::tracked)?;
-    let targets: Vec<_> = project.hosts().iter().map(|host| Target::of(&project, host)).collect::<Result<_>>()?;
     let (mut hosts, mut rows) = (Map::new(), vec![HEAD.map(str::to_owned)]);
-    for host in connect_all(&targets, &io.log).await? {
+    for host in project.connect_to_all(&io.log).await? {
         let ledger = Ledger::read(&host, &project.name()).await?;
         if ledger.unreadable > 0 {
             io.log.warn(format!("on {}: {} lines of the ledger cannot be read", host.name(), ledger.unreadable));

@@ -6,7 +6,7 @@ use cm_core::facts::{Baseline, CanaryReport, CanaryVerdict, VerifyFacts};
 use cm_core::{Document, Failure, Log, Result, Step};
 use cm_engine::Container;
 use cm_gate::{Change, Wanted, changes};
-use cm_host::Host;
+use cm_host::{Connect, Host};
 use cm_project::Project;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -192,7 +192,7 @@ impl Containers {
 
 async fn connect(project: &Project, name: &str, log: &Log) -> Result<(Host, String)> {
     let spec = project.host(name)?;
-    let host = Host::connect(&cm_host::Target::of(project, spec)?, log).await?;
+    let host = project.connect_to(spec, log).await?;
     let compose_project = cm_engine::project_name(project, &host, &spec.checkout()?).await?;
     Ok((host, compose_project))
 }

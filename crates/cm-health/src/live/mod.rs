@@ -9,7 +9,7 @@ use crate::args::Args;
 use crate::selection::{HostWatch, Selection};
 use cm_core::{Exit, Io, Log, Result};
 use cm_gate::Events;
-use cm_host::{Host, Target};
+use cm_host::Connect;
 use cm_project::Project;
 use jiff::{Timestamp, Zoned};
 use sight::{Condition, Row, Seen, Sight};
@@ -96,7 +96,7 @@ async fn look(project: Project, watch: HostWatch, sender: Sender<(String, Seen)>
 
 /// Readings, at the interval and at each event, until one fails.
 async fn follow(project: &Project, watch: &HostWatch, sender: &Sender<(String, Seen)>, log: &Log) -> Result<()> {
-    let host = Host::connect(&Target::of(project, project.host(&watch.host)?)?, log).await?;
+    let host = project.connect_to(project.host(&watch.host)?, log).await?;
     let name = watch.compose_project_on(project, &host, log).await?;
     let events = Events::follow(&host, &name, EVENTS);
     loop {

@@ -14,7 +14,7 @@ use cm_core::facts::{PreflightHost, Unhealthy};
 use cm_core::{Exit, Log, Result};
 use cm_engine::effective::{Model, absent};
 use cm_engine::{Config, Container};
-use cm_host::{Host, Output, Target, no_shell};
+use cm_host::{Connect, Host, Output, no_shell};
 use cm_ledger::Ledger;
 use cm_project::{HostSpec, Project};
 use jiff::Timestamp;
@@ -70,7 +70,7 @@ impl Report {
     }
 
     async fn fill(&mut self, project: &Project, spec: &HostSpec, coming: &Coming, lock: Lock, log: &Log) -> Result<()> {
-        let host = Host::connect(&Target::of(project, spec)?, log).await?;
+        let host = project.connect_to(spec, log).await?;
         let checkout = spec.checkout()?;
         let (protected, variables) = (project.protected(), project.variable_files());
         let env_file = project.config.compose.env_file.as_deref();
