@@ -9,7 +9,6 @@ mod check;
 mod choices;
 mod copied;
 mod dumps;
-mod envfile;
 mod file;
 mod listing;
 mod location;

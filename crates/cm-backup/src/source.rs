@@ -3,7 +3,6 @@
 //! it: by the address Docker gave it, through a tunnel, with the URI from the
 //! server's env file. The URI is only ever in this process's memory.
 
-use crate::envfile;
 use cm_core::{Exit, Failure, Log, Result};
 use cm_engine::Container;
 use cm_host::{Forward, Host};
@@ -250,9 +249,9 @@ impl Deployed<'_> {
         })?;
         let bytes = SecretString::from(String::from_utf8_lossy(&bytes).into_owned());
         let text = secrecy::ExposeSecret::expose_secret(&bytes);
-        let value = envfile::value(text, name)
+        let value = cm_project::env_value(text, name)
             .map_err(|why| Failure::new(Exit::Config, "backup.env-file", format!("cannot read {place}")).cause(why))?;
-        value.ok_or_else(|| {
+        value.map(SecretString::from).ok_or_else(|| {
             Failure::new(Exit::Config, "backup.uri", format!("{name} is not set in {place}"))
                 .hint(format!("set it there, or name another variable: {key} under [backup] in cm.toml"))
         })

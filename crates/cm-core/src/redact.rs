@@ -5,6 +5,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::sync::{PoisonError, RwLock};
@@ -16,6 +17,9 @@ const MIN_LENGTH: usize = 3;
 
 /// Shorter ones are hidden only where they stand alone: they may be part of ordinary words.
 const ANYWHERE: usize = 8;
+
+/// What a URL does not write as it is.
+const URL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// Values that every environment has.
 const COMMON: [&str; 9] = ["true", "false", "yes", "no", "on", "off", "none", "null", "production"];
@@ -70,12 +74,12 @@ fn forms(secret: &str) -> Vec<String> {
         let _written = write!(hex, "{byte:02x}");
         hex
     });
-    let percent = percent_encoded(secret, |byte| format!("%{byte:02X}"));
+    let percent = utf8_percent_encode(secret, URL).to_string();
     let mut forms = vec![
         secret.to_owned(),
         quoted[1..quoted.len() - 1].to_owned(),
         percent.replace("%20", "+"),
-        percent_encoded(secret, |byte| format!("%{byte:02x}")),
+        in_small_letters(&percent),
         percent,
     ];
     forms.extend(secret.lines().filter(|line| line.len() >= ANYWHERE).map(str::to_owned));
@@ -115,9 +119,15 @@ fn replaced(text: &str, form: &str, with: &str) -> String {
     out
 }
 
-fn percent_encoded(text: &str, code: impl Fn(u8) -> String) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
-    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { code(b) }).collect()
+/// A URL's encoding of `text` with small letters.
+fn in_small_letters(percent: &str) -> String {
+    let mut parts = percent.split('%');
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (code, rest) = part.split_at(2);
+        out.extend(["%", &code.to_ascii_lowercase(), rest]);
+    }
+    out
 }
 
 #[cfg(test)]

@@ -1,12 +1,24 @@
-//! Time as documents and records write it: RFC 3339, UTC, milliseconds.
+//! Time as documents and records write it (RFC 3339, UTC, milliseconds), and lengths of time as people do.
 
-use jiff::{Timestamp, Unit};
+use jiff::fmt::friendly::SpanParser;
+use jiff::{SpanRelativeTo, Timestamp, Unit};
 use std::time::Duration;
 
 /// Now, as `2026-05-04T09:30:00.123Z`.
 pub fn now() -> String {
     let now = Timestamp::now();
     now.round(Unit::Millisecond).unwrap_or(now).to_string()
+}
+
+/// Reads a length of time as every file and flag of cm takes it: `500ms`, `90s`, `1m30s`, `1h`, `30d`, `4w`.
+///
+/// # Errors
+/// What is wrong with it, as a fragment.
+pub fn length(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is not a length of time such as 10s, 2m, 1h30m or 500ms");
+    let span = SpanParser::new().parse_span(text.trim()).map_err(|_| wrong())?;
+    let length = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
+    length.try_into().map_err(|_| wrong())
 }
 
 /// How many seconds ago `text` was, RFC 3339; `None` if it is no time. Never negative.
@@ -44,6 +56,40 @@ pub fn rough(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lengths_of_time_are_read_everywhere_alike() {
+        let day = 86_400_000;
+        for (text, milliseconds) in [
+            ("180s", 180_000),
+            ("2m", 120_000),
+            ("1m30s", 90_000),
+            ("1h 30m", 5_400_000),
+            ("500ms", 500),
+            ("1h", 3_600_000),
+            ("12h", day / 2),
+            ("30d", 30 * day),
+            ("4w", 28 * day),
+            ("0s", 0),
+        ] {
+            assert_eq!(length(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for text in [
+            "",
+            "10",
+            "s",
+            "soon",
+            "-1s",
+            "-5",
+            "1h30",
+            "1mo",
+            "1 hour ago",
+            "99999999999999999999s",
+            "18446744073709551615h",
+        ] {
+            assert!(length(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn measured_times_are_short() {

@@ -60,18 +60,9 @@ pub struct Args {
     pub common: CommonArgs,
 }
 
-/// `90`, `90s`, `3m` or `500ms`.
+/// As every flag of cm; here a number alone is seconds, as `timeout` and `sleep` have it.
 fn time(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let wrong = || format!("{text:?} is not a length of time such as 90s, 3m or 500ms");
-    let number: u64 = text[..digits].parse().map_err(|_| wrong())?;
-    let milliseconds = match &text[digits..] {
-        "ms" => 1,
-        "" | "s" => 1_000,
-        "m" => 60_000,
-        _ => return Err(wrong()),
-    };
-    number.checked_mul(milliseconds).map(Duration::from_millis).ok_or_else(wrong)
+    text.parse().map(|seconds: u32| Duration::from_secs(seconds.into())).or_else(|_| cm_core::time::length(text))
 }
 
 #[cfg(test)]
@@ -79,11 +70,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_read_as_in_the_configuration() {
-        for (text, ms) in [("90", 90_000), ("90s", 90_000), ("3m", 180_000), ("500ms", 500)] {
+    fn times_are_read_as_in_the_configuration_and_numbers_as_seconds() {
+        for (text, ms) in [("90", 90_000), ("90s", 90_000), ("3m", 180_000), ("500ms", 500), ("1m30s", 90_000)] {
             assert_eq!(time(text), Ok(Duration::from_millis(ms)), "{text}");
         }
-        for text in ["", "s", "1h30", "-1s", "1.5s", "99999999999999999999s"] {
+        for text in ["", "s", "1h30", "-1s", "-90", "99999999999999999999"] {
             assert!(time(text).is_err(), "{text}");
         }
     }

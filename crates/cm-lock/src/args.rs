@@ -1,7 +1,6 @@
 //! The command line.
 
 use cm_core::CommonArgs;
-use jiff::SignedDuration;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -87,7 +86,7 @@ pub struct RunArgs {
 pub struct Taking {
     /// Wait this long for the lock, such as 10m; without it, refuse at once, or wait for the rest of
     /// the lease of a holder that is known to be gone
-    #[arg(long, value_name = "TIME", value_parser = length_of_time)]
+    #[arg(long, value_name = "TIME", value_parser = cm_core::time::length)]
     pub wait: Option<Duration>,
 
     /// Why; whoever is refused meanwhile reads it
@@ -123,12 +122,6 @@ pub struct BreakArgs {
     pub confirm: String,
 }
 
-fn length_of_time(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is not a length of time such as 30s, 10m or 1h");
-    let length: SignedDuration = text.parse().map_err(|_| wrong())?;
-    length.try_into().map_err(|_| wrong())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,14 +130,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
-    }
-
-    #[test]
-    fn lengths_of_time_are_read() {
-        assert_eq!(length_of_time("10m"), Ok(Duration::from_secs(600)));
-        assert_eq!(length_of_time("1h30m"), Ok(Duration::from_secs(5400)));
-        for text in ["", "10", "-5s", "soon"] {
-            assert!(length_of_time(text).is_err(), "{text}");
-        }
     }
 }

@@ -6,6 +6,7 @@ use cm_core::{Exit, Failure, Result, add_secret};
 use mongodb::Client;
 use mongodb::error::{Error, ErrorKind};
 use mongodb::options::{ClientOptions, ReadPreference, SelectionCriteria, ServerAddress, Tls};
+use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 use std::path::Path;
 use std::time::Duration;
@@ -175,26 +176,7 @@ fn hide(uri: &str) {
     let Some((credentials, _)) = authority.rsplit_once('@') else { return };
     let Some((_, password)) = credentials.split_once(':') else { return };
     add_secret(password);
-    add_secret(&percent_decoded(password));
-}
-
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let code = tail.get(..2).and_then(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
-        match (first, code) {
-            (b'%', Some(code)) => {
-                bytes.push(code);
-                rest = &tail[2..];
-            }
-            _ => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    add_secret(&percent_decode_str(password).decode_utf8_lossy());
 }
 
 /// A driver's error as a failure of the backup.

@@ -11,6 +11,7 @@ pub mod dockerfile;
 pub mod dotenv;
 mod duration;
 pub mod env_file;
+mod env_value;
 mod environment;
 mod found;
 mod glob;
@@ -41,6 +42,7 @@ pub use config::{
     Backup, BackupKind, Backups, Config, Health, Notify, OnChange, OnDrift, OnFailure, Ops, Probe, Prune,
     ServiceHealth, ServiceSection, Template, Update,
 };
+pub use env_value::env_value;
 pub use found::{committed_files, default_files, read_config};
 pub use host::HostSpec;
 pub use inputs::Inputs;

@@ -3,8 +3,8 @@
 use crate::begin::BeginArgs;
 use clap::{Parser, Subcommand};
 use cm_core::CommonArgs;
-use jiff::SignedDuration;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Record a deployment and tell people
 ///
@@ -71,8 +71,8 @@ pub enum Sub {
     /// Deployment frequency, lead time, change failure rate and time to restore
     Dora {
         /// How far to look back: `30d`, `12h`, `4w`
-        #[arg(long, default_value = "30d", value_parser = crate::dora::length)]
-        since: SignedDuration,
+        #[arg(long, default_value = "30d", value_parser = crate::dora::since)]
+        since: Duration,
         /// Print JSON instead of text
         #[arg(long)]
         json: bool,

@@ -6,9 +6,10 @@ use crate::history::{is_asked_for, read_all};
 use cm_core::{Io, Result, table, time::rough};
 use cm_ledger::{Ledger, Record, Verdict};
 use cm_project::Project;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 const DAY: i64 = 86_400;
 
@@ -59,7 +60,7 @@ type Deployment = (Outcome, Option<Restored>, Option<i64>);
 ///
 /// # Errors
 /// Those of reading the ledgers.
-pub async fn dora(project: &Project, since: SignedDuration, as_json: bool, io: &Io) -> Result<()> {
+pub async fn dora(project: &Project, since: Duration, as_json: bool, io: &Io) -> Result<()> {
     let ledgers = read_all(project, io).await?;
     let now = Timestamp::now();
     let from = now.checked_sub(since).unwrap_or(Timestamp::MIN);
@@ -67,18 +68,10 @@ pub async fn dora(project: &Project, since: SignedDuration, as_json: bool, io: &
     if as_json { io.print_json(&figures.to_json()) } else { io.print(&figures.text()) }
 }
 
-/// A length of time such as `30d`, for the command line.
-pub fn length(text: &str) -> std::result::Result<SignedDuration, String> {
-    let wrong = || format!("{text:?} is not a length of time such as \"30d\", \"12h\" or \"4w\"");
-    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
-    let number: u32 = number.parse().map_err(|_| wrong())?;
-    let seconds = match unit {
-        "h" => 3600,
-        "d" => DAY,
-        "w" => 7 * DAY,
-        _ => return Err(wrong()),
-    };
-    if number == 0 { Err(wrong()) } else { Ok(SignedDuration::from_secs(i64::from(number) * seconds)) }
+/// Reads `--since`: some time, not none.
+pub fn since(text: &str) -> std::result::Result<Duration, String> {
+    let length = cm_core::time::length(text)?;
+    if length.is_zero() { Err("no time at all cannot be looked back on".to_owned()) } else { Ok(length) }
 }
 
 impl Figures {
