@@ -6,7 +6,7 @@ use crate::basis::basis;
 use crate::observed::not_elsewhere;
 use crate::{HostPlan, Selection, jobs, prune, room};
 use cm_checkout::{Checkout, Found};
-use cm_core::{Action, Log, Reason, Result, Service, redact, table};
+use cm_core::{Action, Log, Reason, Result, Service, redact, size, table};
 use cm_engine::invocation::build_arguments;
 use cm_engine::{Compose, Config, Container};
 use cm_host::Host;
@@ -255,7 +255,7 @@ impl Preview<'_> {
             log.info(format!("would do on {host}: {step}"));
         }
         if let (Some(wanted), Some(free)) = self.room {
-            log.info(format!("on {host}: a build took {} MB at most lately; {} MB are free", wanted >> 20, free >> 20));
+            log.info(format!("on {host}: a build took {} at most lately; {} are free", size(wanted), size(free)));
         }
         let images = if self.images.is_empty() { "none".to_owned() } else { self.images.join("\n") };
         log.info(format!("on {host}: old images that then go: {images}"));

@@ -2,7 +2,7 @@
 //! fails for want of room does so late, and may take the database down with it.
 
 use crate::prune;
-use cm_core::{Exit, Failure, Log, Result};
+use cm_core::{Exit, Failure, Log, Result, size};
 use cm_host::Host;
 use cm_lease::Guard;
 use cm_ledger::Ledger;
@@ -44,11 +44,7 @@ pub async fn make(
         return Ok(());
     }
     let name = host.name();
-    log.warn(format!(
-        "on {name}: {} are free and a build wants {}; old images go first",
-        megabytes(before),
-        megabytes(wanted)
-    ));
+    log.warn(format!("on {name}: {} are free and a build wants {}; old images go first", size(before), size(wanted)));
     for image in prune::removable(project, host).await? {
         cm_engine::remove_image(&guard.fenced(host)?, &image).await?;
     }
@@ -59,12 +55,8 @@ pub async fn make(
 }
 
 fn too_little(host: &str, free: u64, wanted: u64) -> Failure {
-    let message = format!("on {host}: {} are free, and a build wants {}", megabytes(free), megabytes(wanted));
+    let message = format!("on {host}: {} are free, and a build wants {}", size(free), size(wanted));
     Failure::new(Exit::Build, "build.no-room", message)
         .cause("the most that one of the last ten builds took, and 256 MB; no old image is left that could go")
         .hint(format!("make room on {host}: `docker system df` there says what takes it, `docker builder prune` empties the build cache"))
-}
-
-fn megabytes(bytes: u64) -> String {
-    format!("{} MB", bytes >> 20)
 }

@@ -36,4 +36,4 @@ pub use reading::MAX_BYTES;
 pub use severity::Severity;
 pub use stage::{RunError, Stage, StageStatus};
 pub use step::Step;
-pub use words::{all_healthy, decapitalized, plural};
+pub use words::{all_healthy, decapitalized, plural, size};

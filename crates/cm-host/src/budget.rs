@@ -16,7 +16,7 @@ pub const MAX_STREAM: u64 = 4 << 30;
 
 /// The error of a stream that says more than its budget; see [`is_too_much`].
 pub fn too_much(most: u64) -> io::Error {
-    io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {} MB", most >> 20))
+    io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {} MiB", most >> 20))
 }
 
 /// Whether a stream ended because of its budget.

@@ -320,7 +320,7 @@ fn backed_up(backup: &Backup) -> Markup {
             @if backup.verified {
                 p { span.mark.good { (sign(Tone::Good)) "verified: " } code { (backup.place) } }
                 p.quiet {
-                    @if let Some(bytes) = backup.bytes { (bytes_of(bytes)) ", " }
+                    @if let Some(bytes) = backup.bytes { (cm_core::size(bytes)) ", " }
                     (backup.collections) " collections, " (backup.documents) " documents"
                 }
             } @else {
@@ -385,15 +385,6 @@ fn span(ms: u64) -> String {
 fn clock(at: &str) -> Text {
     let written = at.parse::<jiff::Timestamp>().map(|at| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string());
     Text::new(&written.unwrap_or_else(|_| at.to_owned()))
-}
-
-fn bytes_of(bytes: u64) -> String {
-    match bytes {
-        0..1_000 => format!("{bytes} B"),
-        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
-        _ => format!("{:.1} GB", bytes as f64 / 1e9),
-    }
 }
 
 #[cfg(test)]
