@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn a_message_says_how_far_it_is() {
         let message = GOAL.message(reached(250_000_000, 2));
-        let wanted = "backup: 250 MB of about 1.0 GB, 1234567 documents, 2 of 7 collections done, about 6.0 s left";
+        let wanted = "backup: 250 MB of about 1.0 GB, 1234567 documents, 2 of 7 collections done, about 6 s left";
         assert_eq!(message, wanted);
     }
 }
