@@ -2,7 +2,7 @@
 //! runs what it ran. From here it is switched, or goes back to how it was.
 
 use crate::observed::Observed;
-use cm_checkout::Protected;
+use cm_core::facts::Protected;
 use cm_engine::Config;
 use cm_ledger::ServiceState;
 use cm_rollout::JobReport;

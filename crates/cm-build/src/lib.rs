@@ -29,6 +29,7 @@ mod switched;
 
 pub use args::{Args, Selection, Sub};
 
+use cm_core::facts::{BuildFacts, BuiltHost};
 use cm_core::{CommonArgs, Done, Failure, Log, Result, Run, Step, Stop, interruption};
 use cm_host::{Connect, Host};
 use cm_lease::{Guard, Identity, with_lock};
@@ -38,7 +39,7 @@ use futures_util::future::join_all;
 use observed::Observed;
 use plan::{HostPlan, plans};
 use saved::Saved;
-use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 /// The program.
 pub struct Tool;
@@ -79,7 +80,7 @@ impl cm_core::Tool for Tool {
             None => {}
         }
         let saved = match &args.plan {
-            Some(path) => Some(saved::read(path, run)?),
+            Some(path) => Some(saved::read(path, &project, run)?),
             None => {
                 unless_stopped(plan::start_without_document(&project, &args.selection, run)).await?;
                 None
@@ -88,7 +89,7 @@ impl cm_core::Tool for Tool {
         let plans = plans(&project, &run.doc)?;
         if plans.is_empty() {
             run.log.info("no service has changed; nothing to build");
-            run.doc.set_facts(json!({"hosts": {}}));
+            run.doc.set_part(&BuildFacts { hosts: Some(BTreeMap::new()), ..BuildFacts::default() });
             return Ok(Done::ok("nothing to do"));
         }
         let selection = saved.as_ref().map_or(&args.selection, |saved| &saved.selection);
@@ -122,16 +123,16 @@ async fn foresee(
     let services: usize = plans.iter().map(|plan| plan.services.len()).sum();
     let services = cm_core::plural(services as u64, "service");
     let done = Done::ok(format!("would change {services} on {}", cm_core::plural(plans.len() as u64, "host")));
-    let mut facts = Map::new();
+    let mut facts = BTreeMap::new();
     let hosts = match connect(project, plans, run).await {
         Ok(hosts) => hosts,
         Err(failure) => {
             for plan in plans {
                 let steps = plan.describe(project, selection);
                 steps.iter().for_each(|step| run.log.info(format!("would do on {}: {step}", plan.host)));
-                facts.insert(plan.host.clone(), json!({"steps": steps}));
+                facts.insert(plan.host.clone(), BuiltHost { steps: Some(steps), ..BuiltHost::default() });
             }
-            run.doc.set_facts(json!({"plan": saved::facts(selection), "hosts": facts}));
+            run.doc.set_part(&planned(selection, facts));
             run.log.warn(format!("could not look at the hosts, so that this plan cannot be applied: {failure}"));
             return Ok(done);
         }
@@ -145,14 +146,18 @@ async fn foresee(
     preview::foresee(project, selection, &hosts, &mut previews)?;
     for ((host, plan), preview) in hosts.iter().zip(plans).zip(&previews) {
         preview.tell(&run.log);
-        let mut host_facts = preview.facts();
-        moved.extend(saved.map(|saved| saved.moved(host.name(), &host_facts["basis"])).unwrap_or_default());
-        facts.insert(plan.host.clone(), host_facts.take());
+        moved.extend(saved.map(|saved| saved.moved(host.name(), &preview.basis)).unwrap_or_default());
+        facts.insert(plan.host.clone(), preview.facts());
     }
-    run.doc.set_facts(json!({"plan": saved::facts(selection), "hosts": facts}));
+    run.doc.set_part(&planned(selection, facts));
     contract::check(project, &hosts, plans, &commit, &run.log).await?;
     tell_unverifiable(project, &run.log);
     if moved.is_empty() { Ok(done) } else { Err(saved::refused(&moved)) }
+}
+
+/// What a dry run says: what would be done on each host, and how that was asked for.
+fn planned(selection: &Selection, hosts: BTreeMap<String, BuiltHost>) -> BuildFacts {
+    BuildFacts { plan: Some(saved::facts(selection)), hosts: Some(hosts), pruned: None }
 }
 
 /// What changes nothing partway may be stopped at any moment.
@@ -224,7 +229,7 @@ async fn switch_all(
     tell_unverifiable(project, &run.log);
     cm_notify::tell(project, &run.doc, cm_notify::Message::Started, &run.log).await;
     for host in &observed {
-        run.push_undo(host.undo())?;
+        run.push_undo(&host.undo(run.doc.tool())?)?;
     }
     let ends = deployment::carry_out(observed, guard, &run.log).await;
     conclude(&ends, &release, run)
@@ -236,8 +241,7 @@ fn conclude(ends: &[deployment::End<'_>], release: &release::Release, run: &mut 
         Ok(host) => (host.host_name().to_owned(), host.facts()),
         Err(stopped) => (stopped.host_name().to_owned(), stopped.facts()),
     });
-    let facts: Map<String, Value> = facts.collect();
-    run.doc.set_facts(json!({"hosts": facts}));
+    run.doc.set_part(&BuildFacts { hosts: Some(facts.collect()), ..BuildFacts::default() });
     let stopped = || ends.iter().filter_map(|end| end.as_ref().err());
     // One that was only held says nothing of its own.
     let mut failures: Vec<Failure> =

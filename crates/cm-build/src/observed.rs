@@ -6,12 +6,15 @@ use crate::release::Release;
 use crate::site::Site;
 use crate::{HostPlan, Selection, migrations, room};
 use cm_checkout::Found;
-use cm_core::{Action, Exit, Failure, Log, Result};
+use cm_core::facts::Basis;
+use cm_core::{
+    Action, CommitId, Exit, Failure, HostName, ImageRef, Log, Result, Service, ServiceName, Undo, UndoRelease,
+    UndoService,
+};
 use cm_engine::Container;
 use cm_host::Host;
 use cm_ledger::Ledger;
 use cm_project::Project;
-use serde_json::{Map, Value, json};
 
 /// What a host is like.
 pub struct Observed<'a> {
@@ -107,7 +110,7 @@ impl<'a> Observed<'a> {
     ///
     /// # Errors
     /// [`Exit::Unreachable`], or a ledger that cannot be read.
-    pub async fn basis(&self) -> Result<Value> {
+    pub async fn basis(&self) -> Result<Basis> {
         let ledger = Ledger::read(self.site.host, &self.site.release.project).await?;
         Ok(basis(&self.site.plan, &self.head, &self.before, &ledger))
     }
@@ -129,28 +132,32 @@ impl<'a> Observed<'a> {
 
     /// What takes this host back, complete in itself: where the checkout was and
     /// which image each service ran.
-    pub fn undo(&self) -> Value {
+    ///
+    /// # Errors
+    /// [`Exit::Bug`] for a name that no program could read again.
+    pub fn undo(&self, tool: &str) -> Result<Undo> {
+        let unreadable =
+            || Failure::bug(format!("{}: what rolls it back cannot be written down", self.site.host.name()));
         let services = self.site.plan.services.iter();
-        let services: Map<String, Value> =
-            services.map(|service| (service.name.clone(), self.undo_of(&service.name, service.action))).collect();
-        json!({
-            "kind": "release",
-            "host": self.site.host.name(),
-            "checkout": self.site.plan.checkout,
-            "compose_project": self.compose_project,
-            "from": self.head,
-            "to": self.site.release.commit(),
-            "services": services,
-        })
+        let service = |service: &Service| Some((ServiceName::new(&service.name)?, self.undo_of(service)));
+        Ok(Undo::Release(UndoRelease {
+            host: HostName::new(self.site.host.name()).ok_or_else(unreadable)?,
+            checkout: self.site.plan.checkout.clone(),
+            compose_project: self.compose_project.clone(),
+            from: CommitId::new(&self.head),
+            to: CommitId::new(self.site.release.commit()),
+            services: services.map(service).collect::<Option<_>>().ok_or_else(unreadable)?,
+            tool: tool.to_owned(),
+        }))
     }
 
-    fn undo_of(&self, service: &str, action: Action) -> Value {
-        let container = self.before.iter().find(|container| container.service == service);
-        json!({
-            "action": action.word(),
-            "image": container.map(|container| &container.image),
-            "image_id": container.map(|container| &container.image_id),
-        })
+    fn undo_of(&self, service: &Service) -> UndoService {
+        let container = self.before.iter().find(|container| container.service == service.name);
+        UndoService {
+            action: Some(service.action),
+            image: container.and_then(|container| ImageRef::new(&container.image)),
+            image_id: container.and_then(|container| ImageRef::new(&container.image_id)),
+        }
     }
 }
 

@@ -6,6 +6,8 @@ use crate::basis::basis;
 use crate::observed::not_elsewhere;
 use crate::{HostPlan, Selection, jobs, prune, room};
 use cm_checkout::{Checkout, Found};
+use cm_core::facts::{Basis, BuiltHost, BuiltService, ServiceCanary};
+use cm_core::time::milliseconds;
 use cm_core::{Action, Log, Reason, Result, Service, redact, size, table};
 use cm_engine::invocation::build_arguments;
 use cm_engine::{Compose, Config, Container};
@@ -13,7 +15,6 @@ use cm_host::Host;
 use cm_ledger::Ledger;
 use cm_project::Project;
 use cm_rollout::{Change, Foresight, Options, Order, Question, jobs_of};
-use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -44,7 +45,8 @@ pub struct Preview<'a> {
     images: Vec<String>,
     /// What a build took at most lately, and what is free, in bytes.
     room: (Option<u64>, Option<u64>),
-    basis: Value,
+    /// What the plan rests on.
+    pub basis: Basis,
 }
 
 /// One service of it.
@@ -224,21 +226,22 @@ impl Preview<'_> {
     }
 
     /// For the document.
-    pub fn facts(&self) -> Value {
-        let services: Map<String, Value> = self.services.iter().map(Planned::facts).collect();
-        json!({
-            "checkout": self.plan.checkout,
-            "from": Some(&self.head).filter(|head| !head.is_empty()),
-            "to": self.commit,
-            "files": self.files.as_ref().map(|files| files.iter().take(FILES).collect::<Vec<_>>()),
-            "files_count": self.files.as_ref().map(Vec::len),
-            "services": services,
-            "steps": self.steps,
-            "images_removed": self.images,
-            "build_bytes": self.room.0,
-            "free_bytes": self.room.1,
-            "basis": self.basis,
-        })
+    pub fn facts(&self) -> BuiltHost {
+        let services = self.services.iter().map(|planned| (planned.service.name.clone(), planned.facts()));
+        BuiltHost {
+            checkout: Some(self.plan.checkout.clone()),
+            from: Some(Some(self.head.clone()).filter(|head| !head.is_empty())),
+            to: Some(self.commit.to_owned()),
+            files: Some(self.files.as_ref().map(|files| files.iter().take(FILES).cloned().collect())),
+            files_count: Some(self.files.as_ref().map(|files| files.len() as u64)),
+            services: Some(services.collect()),
+            steps: Some(self.steps.clone()),
+            images_removed: Some(self.images.clone()),
+            build_bytes: Some(self.room.0),
+            free_bytes: Some(self.room.1),
+            basis: Some(self.basis.clone()),
+            ..BuiltHost::default()
+        }
     }
 
     /// For people.
@@ -285,19 +288,20 @@ impl Preview<'_> {
 }
 
 impl Planned {
-    fn facts(&self) -> (String, Value) {
-        let value = json!({
-            "action": self.service.action.word(),
-            "reasons": self.service.reasons,
-            "image": self.image,
-            "update": Some(&self.update).filter(|update| !update.is_empty()),
-            "canary": self.canary.as_ref().map(|(question, requests)| match question {
-                Question::Asked(url) => json!({"url": redact(url), "requests": requests}),
-                Question::NotAsked(why) => json!({"not_asked": why}),
-            }),
-            "last_update_ms": self.last.map(|last| u64::try_from(last.as_millis()).unwrap_or(u64::MAX)),
+    fn facts(&self) -> BuiltService {
+        let canary = self.canary.as_ref().map(|(question, requests)| match question {
+            Question::Asked(url) => ServiceCanary::Asked { url: redact(url).into_owned(), requests: *requests },
+            Question::NotAsked(why) => ServiceCanary::NotAsked { not_asked: why.clone() },
         });
-        (self.service.name.clone(), value)
+        BuiltService {
+            action: Some(self.service.action),
+            reasons: Some(self.service.reasons.clone()),
+            image: Some(self.image.clone()),
+            update: Some(Some(self.update.clone()).filter(|update| !update.is_empty())),
+            canary: Some(canary),
+            last_update_ms: Some(self.last.map(milliseconds)),
+            ..BuiltService::default()
+        }
     }
 
     fn head(&self) -> [String; 3] {

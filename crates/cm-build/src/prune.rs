@@ -3,6 +3,7 @@
 //! service stay. Docker's own prune is never called: it knows no releases.
 
 use crate::HostPlan;
+use cm_core::facts::BuildFacts;
 use cm_core::{Done, Exit, Result, Run};
 use cm_engine::Container;
 use cm_host::{Connect, Host};
@@ -10,8 +11,7 @@ use cm_lease::{Guard, Identity, with_lock};
 use cm_ledger::{Ledger, Record, ServiceState, Verdict};
 use cm_project::Project;
 use cm_rollout::repository;
-use serde_json::{Map, Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Every name with cm's tag, and the image behind it.
 const LIST: [&str; 6] = ["docker", "image", "ls", "--no-trunc", "--format", "{{.ID}} {{.Repository}}:{{.Tag}}"];
@@ -47,12 +47,11 @@ pub async fn run(project: &Project, run: &mut Run) -> Result<Done> {
 
 /// The hosts that this run changed; pruning one it did not touch is not its business.
 fn changed_hosts(run: &Run) -> Vec<String> {
-    let hosts = run.doc.facts("build").and_then(|build| build.get("hosts")).and_then(Value::as_object);
-    hosts.map(|hosts| hosts.keys().cloned().collect()).unwrap_or_default()
+    run.doc.part::<BuildFacts>().hosts.unwrap_or_default().into_keys().collect()
 }
 
 async fn prune_all(project: &Project, hosts: &[Host], guard: &Guard, run: &mut Run) -> Result<usize> {
-    let mut pruned = Map::new();
+    let mut pruned = BTreeMap::new();
     let mut count = 0;
     for host in hosts {
         let names = removable(project, host).await?;
@@ -68,11 +67,9 @@ async fn prune_all(project: &Project, hosts: &[Host], guard: &Guard, run: &mut R
             }
             run.log.info(format!("on {}: removed {} old image names", host.name(), names.len()));
         }
-        pruned.insert(host.name().to_owned(), json!(names));
+        pruned.insert(host.name().to_owned(), names);
     }
-    let mut facts = run.doc.facts("build").cloned().unwrap_or_else(|| json!({}));
-    facts["pruned"] = Value::Object(pruned);
-    run.doc.set_facts(facts);
+    run.doc.add_part(&BuildFacts { pruned: Some(pruned), ..BuildFacts::default() });
     Ok(count)
 }
 

@@ -21,8 +21,9 @@ pub async fn run(project: &Project, run: &Run) -> Result<Done> {
         return Err(Failure::new(Exit::BadInput, "input.shape", "the document names no commit and branch to push"));
     };
     let id = CommitId::new(commit)
-        .and_then(|commit| Oid::from_str(commit.as_str()).ok())
-        .ok_or_else(|| Failure::new(Exit::BadInput, "input.name", format!("{commit:?} is not {}", CommitId::WHAT)))?;
+        .filter(CommitId::is_full)
+        .and_then(|commit| Oid::from_str(&commit).ok())
+        .ok_or_else(|| Failure::new(Exit::BadInput, "input.name", format!("{commit:?} is not a full commit ID")))?;
     let remote = project.remote();
     if !named(run) && is_pushed(project, id, branch).await? {
         return Ok(Done::ok(format!("{} is on {remote}/{branch} already; nothing to push", short(id))));

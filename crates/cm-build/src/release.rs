@@ -22,10 +22,10 @@ impl Release {
                 .ok_or_else(|| Failure::new(Exit::BadInput, "input.shape", format!("the document names no {name}")))
         };
         let commit = wanted(doc.commit(), "commit")?;
-        if CommitId::new(&commit).is_none() {
-            return Err(Failure::new(Exit::BadInput, "input.name", format!("{commit:?} is not {}", CommitId::WHAT)));
+        if !CommitId::new(&commit).is_some_and(|id| id.is_full()) {
+            return Err(Failure::new(Exit::BadInput, "input.name", format!("{commit:?} is not a full commit ID")));
         }
-        let resumed = doc.undo().iter().any(|entry| entry["kind"] == "release");
+        let resumed = doc.undo().iter().any(|entry| entry.release().is_some());
         Ok(Release { record: Record::of(doc), project: wanted(doc.project(), "project")?, resumed })
     }
 

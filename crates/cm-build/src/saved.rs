@@ -2,8 +2,9 @@
 //! nothing: where a server or the branch has moved since, it is refused.
 
 use crate::Selection;
+use cm_core::facts::{Basis, BuildFacts, BuildPlan};
 use cm_core::{Document, Exit, Failure, Result, Run};
-use serde_json::{Value, json};
+use cm_project::Project;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -13,19 +14,20 @@ pub struct Saved {
     /// How it was asked for.
     pub selection: Selection,
     /// What it rests on, by host.
-    basis: BTreeMap<String, Value>,
+    basis: BTreeMap<String, Basis>,
 }
 
 /// How the plan is to be carried out, for the document.
-pub fn facts(selection: &Selection) -> Value {
-    json!({"full": selection.full, "discard_local_changes": selection.discard_local_changes})
+pub fn facts(selection: &Selection) -> BuildPlan {
+    BuildPlan { full: selection.full, discard_local_changes: selection.discard_local_changes }
 }
 
 /// Reads a plan, and makes `run` the run that carries it out.
 ///
 /// # Errors
-/// [`Exit::Usage`] if a document came in, too; [`Exit::BadInput`] if it is no plan of a dry run.
-pub fn read(path: &Path, run: &mut Run) -> Result<Saved> {
+/// [`Exit::Usage`] if a document came in, too; [`Exit::BadInput`] if it is no plan of a dry run, or one of
+/// another project.
+pub fn read(path: &Path, project: &Project, run: &mut Run) -> Result<Saved> {
     if !run.started_here {
         return Err(Failure::new(Exit::Usage, "usage.two-plans", "a document came in, and --plan names another plan")
             .hint("give one of them: cm-build --plan FILE </dev/null"));
@@ -43,48 +45,40 @@ pub fn read(path: &Path, run: &mut Run) -> Result<Saved> {
     if !plan.dry_run() || plan.status() != cm_core::Status::Ok {
         return Err(no_plan("it is of a run that was carried out, or that failed"));
     }
-    let build = plan.facts("build").cloned().unwrap_or_default();
-    let hosts = build["hosts"].as_object().cloned().unwrap_or_default();
-    let basis: BTreeMap<String, Value> =
-        hosts.into_iter().map(|(host, mut facts)| (host, facts["basis"].take())).collect();
+    project.check_project(&plan)?;
+    let build: BuildFacts = plan.whole_part().map_err(|failure| no_plan(&failure.to_string()))?;
+    let hosts = build.hosts.unwrap_or_default().into_iter();
+    let basis: BTreeMap<String, Basis> = hosts.filter_map(|(host, facts)| Some((host, facts.basis?))).collect();
     let planned = plan.planned();
-    if planned.iter().any(|service| !basis.get(&service.host).is_some_and(Value::is_object)) {
+    if planned.iter().any(|service| !basis.contains_key(&service.host)) {
         return Err(no_plan("it does not say what it rests on; the servers were not reached when it was made"));
     }
-    let (Some(project), Some(commit)) = (plan.project(), plan.commit()) else {
+    let (Some(name), Some(commit)) = (plan.project(), plan.commit()) else {
         return Err(no_plan("it names no commit"));
     };
-    run.doc.set_target(project, plan.branch(), Some(commit));
+    run.doc.set_target(name, plan.branch(), Some(commit));
     run.doc.set_services(&plan.services());
-    let flag = |name: &str| build["plan"][name] == true;
-    let selection = Selection {
-        service: Vec::new(),
-        all: false,
-        full: flag("full"),
-        discard_local_changes: flag("discard_local_changes"),
-    };
+    let BuildPlan { full, discard_local_changes } = build.plan.unwrap_or_default();
+    let selection = Selection { service: Vec::new(), all: false, full, discard_local_changes };
     Ok(Saved { selection, basis })
 }
 
 impl Saved {
     /// What has moved on `host` since the plan was made, if `now` is what there is.
-    pub fn moved(&self, host: &str, now: &Value) -> Vec<String> {
+    pub fn moved(&self, host: &str, now: &Basis) -> Vec<String> {
         let then = self.basis.get(host).cloned().unwrap_or_default();
-        let text = |value: &Value| value.as_str().unwrap_or("nothing").chars().take(12).collect::<String>();
+        let short = |head: &Option<String>| head.as_deref().unwrap_or("nothing").chars().take(12).collect::<String>();
         let mut moved = Vec::new();
-        if then["head"] != now["head"] {
-            moved.push(format!(
-                "on {host}: the checkout was at {} and is at {}",
-                text(&then["head"]),
-                text(&now["head"])
-            ));
+        if then.head != now.head {
+            moved.push(format!("on {host}: the checkout was at {} and is at {}", short(&then.head), short(&now.head)));
         }
-        if then["release"] != now["release"] {
-            let release = now["release"].as_str().unwrap_or("another one");
+        if then.release != now.release {
+            let release = now.release.as_deref().unwrap_or("another one");
             moved.push(format!("on {host}: release {release} was made since"));
         }
-        let other = |(name, ids): (&String, &Value)| (then["containers"][name] != *ids).then(|| name.clone());
-        let services: Vec<_> = now["containers"].as_object().into_iter().flatten().filter_map(other).collect();
+        let before = then.containers.unwrap_or_default();
+        let other = |(name, ids): (&String, &Vec<String>)| (before.get(name) != Some(ids)).then(|| name.clone());
+        let services: Vec<_> = now.containers.iter().flatten().filter_map(other).collect();
         if !services.is_empty() {
             moved.push(format!("on {host}: other containers run for {}", services.join(", ")));
         }
@@ -105,17 +99,24 @@ pub fn refused(moved: &[String]) -> Failure {
 mod tests {
     use super::*;
     use cm_core::{Format, Level, Log};
+    use cm_project::Config;
+    use serde_json::{Value, json};
+    use std::path::PathBuf;
 
-    fn saved(basis: Value) -> Saved {
+    fn basis(value: Value) -> Basis {
+        serde_json::from_value(value).expect("a basis")
+    }
+
+    fn saved(basis: Basis) -> Saved {
         let selection = Selection { service: Vec::new(), all: false, full: false, discard_local_changes: false };
         Saved { selection, basis: BTreeMap::from([("one".to_owned(), basis)]) }
     }
 
     #[test]
     fn what_moved_is_named_and_what_did_not_is_not() {
-        let then = json!({"head": "aaa", "release": null, "containers": {"web": ["1"], "api": []}});
+        let then = basis(json!({"head": "aaa", "release": null, "containers": {"web": ["1"], "api": []}}));
         assert!(saved(then.clone()).moved("one", &then).is_empty());
-        let now = json!({"head": "bbb", "release": "r2", "containers": {"web": ["1"], "api": ["9"]}});
+        let now = basis(json!({"head": "bbb", "release": "r2", "containers": {"web": ["1"], "api": ["9"]}}));
         let moved = saved(then).moved("one", &now);
         assert_eq!(
             moved,
@@ -142,6 +143,11 @@ mod tests {
             doc["facts"] = json!({"build": {"plan": {"full": true}, "hosts": hosts}});
             doc
         };
+        let named = |name: &str| {
+            let config = Config::parse("cm.toml", &format!("project = \"{name}\"\n[hosts.one]\naddress = \"a@b\"\n"));
+            Project::of(PathBuf::from("/x"), PathBuf::from("/x"), String::new(), config.expect("valid"))
+        };
+        let shop = named("shop");
         let whole = json!({"one": {"basis": {"head": "aaa"}}});
         let path = dir.path().join("plan");
         for (text, code) in [
@@ -150,13 +156,15 @@ mod tests {
             (plan(true, json!({"one": {}})).to_string(), "plan.shape"),
         ] {
             std::fs::write(&path, text).expect("write");
-            assert_eq!(read(&path, &mut run()).expect_err(code).code, code);
+            assert_eq!(read(&path, &shop, &mut run()).expect_err(code).code, code);
         }
         std::fs::write(&path, plan(true, whole).to_string()).expect("write");
         let mut now = run();
-        assert!(read(&path, &mut now).expect("a plan").selection.full);
+        assert!(read(&path, &shop, &mut now).expect("a plan").selection.full);
         assert_eq!((now.doc.commit(), now.doc.dry_run(), now.doc.planned().len()), (Some(COMMIT), false, 1));
+        let other = read(&path, &named("other"), &mut run()).expect_err("a plan for other hosts");
+        assert_eq!((other.exit, other.code.as_str()), (Exit::BadInput, "input.name"));
         now.started_here = false;
-        assert_eq!(read(&path, &mut now).expect_err("two").exit, Exit::Usage);
+        assert_eq!(read(&path, &shop, &mut now).expect_err("two").exit, Exit::Usage);
     }
 }

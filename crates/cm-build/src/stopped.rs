@@ -1,43 +1,12 @@
 //! How far a host got, also where that is not all the way, and what there is to say of it.
 
 use crate::built::{Built, Parts};
-use cm_checkout::Protected;
-use cm_core::{Action, Failure};
+use cm_core::facts::{BuiltHost, BuiltService, JobRun, Reached, ServiceCanary};
+use cm_core::time::milliseconds;
+use cm_core::{Action, Failure, Service};
 use cm_ledger::JobOutcome;
 use cm_rollout::{Canaries, JobReport, Replaced};
-use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-
-/// How far a host got.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Reached {
-    /// Nothing was changed, or it was put back.
-    Nothing,
-    /// The checkout is being moved.
-    Moving,
-    /// The checkout is moved.
-    Moved,
-    /// The images are built.
-    Built,
-    /// Containers are being replaced.
-    Switching,
-    /// All is done.
-    Done,
-}
-
-impl Reached {
-    /// The word in the document.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Reached::Nothing => "nothing",
-            Reached::Moving => "moving",
-            Reached::Moved => "moved",
-            Reached::Built => "built",
-            Reached::Switching => "switching",
-            Reached::Done => "done",
-        }
-    }
-}
 
 /// What replacing containers has come to.
 #[derive(Default)]
@@ -69,7 +38,7 @@ impl<'a> Stopped<'a> {
     }
 
     /// For the document.
-    pub fn facts(&self) -> Value {
+    pub fn facts(&self) -> BuiltHost {
         facts(&self.built, &self.replacing, self.reached)
     }
 
@@ -104,63 +73,63 @@ impl Built<'_> {
 }
 
 /// What was done on a host, for the document.
-pub fn facts(built: &Built<'_>, replacing: &Replacing, reached: Reached) -> Value {
+pub fn facts(built: &Built<'_>, replacing: &Replacing, reached: Reached) -> BuiltHost {
     let (observed, parts) = (&built.observed, &built.parts);
     let site = &observed.site;
-    let services = site.plan.services.iter();
-    let services: Map<String, Value> = services
-        .map(|service| (service.name.clone(), facts_of(built, replacing, &service.name, service.action)))
-        .collect();
-    json!({
-        "project": observed.compose_project,
-        "checkout": site.plan.checkout,
-        "from": Some(&observed.head).filter(|head| !head.is_empty()),
-        "to": site.release.commit(),
-        "protected": parts.protected.iter().map(Protected::to_json).collect::<Vec<_>>(),
-        "services": services,
-        "jobs": parts.jobs.iter().map(job).collect::<Vec<_>>(),
-        "irreversible": observed.irreversible,
-        "reached": reached.as_str(),
-        "duration_ms": (parts.seconds * 1000.0).round(),
-    })
+    let service = |service: &Service| (service.name.clone(), facts_of(built, replacing, &service.name, service.action));
+    BuiltHost {
+        project: Some(observed.compose_project.clone()),
+        checkout: Some(site.plan.checkout.clone()),
+        from: Some(Some(observed.head.clone()).filter(|head| !head.is_empty())),
+        to: Some(site.release.commit().to_owned()),
+        protected: Some(parts.protected.clone()),
+        services: Some(site.plan.services.iter().map(service).collect()),
+        jobs: Some(parts.jobs.iter().map(job).collect()),
+        irreversible: Some(observed.irreversible.clone()),
+        reached: Some(reached),
+        duration_ms: Some((parts.seconds * 1000.0).round()),
+        ..BuiltHost::default()
+    }
 }
 
-fn facts_of(built: &Built<'_>, replacing: &Replacing, service: &str, action: Action) -> Value {
+fn facts_of(built: &Built<'_>, replacing: &Replacing, service: &str, action: Action) -> BuiltService {
     let Parts { states, job_services, .. } = &built.parts;
     let state = states.get(service).cloned().unwrap_or_default();
     let before = built.observed.before.iter().find(|container| container.service == service);
     let replaced = replacing.replaced.get(service);
-    json!({
-        "action": action.word(),
-        "image": state.image,
-        "image_id": state.image_id,
-        "tag": state.tag,
-        "config_hash": state.config_hash,
-        "removed": state.removed,
-        "job": job_services.contains(service),
-        "previous_image_id": before.map(|container| &container.image_id),
-        "container_ids": replacing.containers.get(service),
-        "update": replaced.map(|replaced| replaced.order.words()),
-        "update_ms": replaced.map(|replaced| replaced.took.as_millis() as u64),
-        "gap_ms": replaced.and_then(|replaced| replaced.gap).map(|gap| gap.as_millis() as u64),
-        "canary": replacing.canaries.get(service),
-    })
+    let canary = replacing.canaries.get(service);
+    BuiltService {
+        action: Some(action),
+        image: Some(state.image),
+        image_id: Some(state.image_id),
+        tag: Some(state.tag),
+        config_hash: Some(state.config_hash),
+        removed: Some(state.removed),
+        job: Some(job_services.contains(service)),
+        previous_image_id: Some(before.map(|container| container.image_id.clone())),
+        container_ids: Some(replacing.containers.get(service).cloned()),
+        update: Some(replaced.map(|replaced| replaced.order.words())),
+        update_ms: Some(replaced.map(|replaced| milliseconds(replaced.took))),
+        gap_ms: Some(replaced.and_then(|replaced| replaced.gap).map(milliseconds)),
+        canary: Some(canary.map(|report| ServiceCanary::Report(Box::new(report.clone())))),
+        ..BuiltService::default()
+    }
 }
 
 /// A job, for the document.
-fn job(report: &JobReport) -> Value {
-    json!({
-        "name": report.job.name,
-        "service": report.job.service,
-        "command": report.job.command,
-        "outcome": report.state.outcome.as_str(),
-        "exit_code": report.state.exit_code,
-        "cause": report.state.cause,
-        "container": report.state.container,
-        "ran": report.ran,
-        "duration_ms": report.took.as_millis() as u64,
-        "log": Some(&report.log).filter(|log| !log.is_empty()),
-    })
+fn job(report: &JobReport) -> JobRun {
+    JobRun {
+        name: report.job.name.clone(),
+        service: report.job.service.clone(),
+        command: report.job.command.clone(),
+        outcome: report.state.outcome,
+        exit_code: report.state.exit_code,
+        cause: report.state.cause.clone(),
+        container: report.state.container.clone(),
+        ran: report.ran,
+        duration_ms: milliseconds(report.took),
+        log: Some(report.log.clone()).filter(|log| !log.is_empty()),
+    }
 }
 
 /// Whether every job of a host is done.

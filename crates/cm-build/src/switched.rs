@@ -3,7 +3,8 @@
 use crate::building::not_stopped;
 use crate::built::{Built, Parts};
 use crate::room;
-use crate::stopped::{Reached, Replacing, Stopped, facts};
+use crate::stopped::{Replacing, Stopped, facts};
+use cm_core::facts::{BuiltHost, Reached};
 use cm_core::{Action, Exit, Failure, Log, Result};
 use cm_engine::Definition;
 use cm_host::Fenced;
@@ -11,7 +12,6 @@ use cm_lease::Guard;
 use cm_ledger::{Ledger, ServiceState, Verdict};
 use cm_rollout::{Change, Options, Rollout};
 use futures_util::future::join_all;
-use serde_json::Value;
 use std::time::Instant;
 
 /// A host that runs the release; nobody has looked at its health.
@@ -22,7 +22,7 @@ pub struct Switched<'a> {
 
 impl Switched<'_> {
     /// For the document.
-    pub fn facts(&self) -> Value {
+    pub fn facts(&self) -> BuiltHost {
         facts(&self.built, &self.replacing, Reached::Done)
     }
 

@@ -15,8 +15,9 @@ mod fetching;
 mod state;
 
 pub use failure::{fetch_hint, is_unmoved};
-pub use state::{Protected, State};
+pub use state::State;
 
+use cm_core::facts::Protected;
 use cm_core::{Log, Result};
 use cm_host::{END_JOB, Fenced, Host};
 use std::time::Duration;
@@ -248,7 +249,7 @@ impl<'a> Checkout<'a> {
         let arguments = fixed.map(str::to_owned).into_iter().chain(self.protected.iter().cloned());
         let output = fenced.script(MOVE, arguments).limit(LIMIT).output().await?;
         match output.status.code() {
-            Some(0) => Ok(output.text().lines().filter_map(Protected::read).collect()),
+            Some(0) => Ok(output.text().lines().filter_map(state::protected).collect()),
             Some(NOT_PROVED) => Err(self.not_proved(snapshots, release, &output.stderr)),
             Some(NOT_MOVED) => Err(self.not_moved(commit, &output.stderr)),
             _ => Err(self.failed(&format!("is partway to {}", failure::short(commit)), &output.stderr)),

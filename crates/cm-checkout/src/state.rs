@@ -1,7 +1,7 @@
 //! What the scripts say of a checkout, as values: how it is before a move, and how its
 //! protected files were.
 
-use serde_json::{Value, json};
+use cm_core::facts::Protected;
 
 /// What the checkout is like before it is moved.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -24,17 +24,6 @@ pub struct State {
     pub upstream: Vec<String>,
     /// How many paths the move changes.
     pub changes: usize,
-}
-
-/// A protected file as it was found.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Protected {
-    /// Relative to the checkout.
-    pub path: String,
-    /// Inode, mode, owner and size, as `stat` says them; or `absent`.
-    pub stat: String,
-    /// SHA-256 of the content; empty for what is no regular file.
-    pub sha256: String,
 }
 
 impl State {
@@ -62,15 +51,9 @@ impl State {
     }
 }
 
-impl Protected {
-    pub(crate) fn read(line: &str) -> Option<Protected> {
-        let mut fields = line.splitn(3, '\t');
-        let (sha256, stat, path) = (fields.next()?, fields.next()?, fields.next()?);
-        Some(Protected { path: path.to_owned(), stat: stat.to_owned(), sha256: sha256.to_owned() })
-    }
-
-    /// For the document's facts.
-    pub fn to_json(&self) -> Value {
-        json!({"path": self.path, "stat": self.stat, "sha256": self.sha256})
-    }
+/// A protected file, as a line of the look says it.
+pub(crate) fn protected(line: &str) -> Option<Protected> {
+    let mut fields = line.splitn(3, '\t');
+    let (sha256, stat, path) = (fields.next()?, fields.next()?, fields.next()?);
+    Some(Protected { path: path.to_owned(), stat: stat.to_owned(), sha256: sha256.to_owned() })
 }

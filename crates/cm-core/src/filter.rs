@@ -220,7 +220,7 @@ fn finish(mut run: Run, clock: Clock, result: Result<Done>) -> Exit {
         Err(failure) => {
             run.log.failure(&failure);
             run.doc.fail(clock.step, &failure);
-            let changed = run.doc.undo().iter().any(|entry| entry["tool"] == tool);
+            let changed = run.doc.undo().iter().any(|entry| entry.tool() == Some(&tool));
             (clock.stage(&tool, StageStatus::Failed, failure.exit, changed, failure.message.clone()), failure.exit)
         }
     };

@@ -122,7 +122,7 @@ impl Journal {
             fs::read(self.dir.join(&name)).or_fail(Exit::BadInput, "journal.read", format!("cannot read {name}"))?;
         let mut document = Document::parse(tool, &bytes)?;
         for entry in self.undo_entries() {
-            if !document.undo().contains(&entry) {
+            if !document.undo_entries().contains(&entry) {
                 document.push_undo(entry);
             }
         }

@@ -5,9 +5,8 @@ use crate::done::Done;
 use crate::journal::Journal;
 use crate::log::Log;
 use crate::output::Io;
-use crate::{Document, Exit, Result, Step};
+use crate::{Document, Exit, OrFail, Result, Step, Undo};
 use clap::Parser;
-use serde_json::Value;
 use std::future::Future;
 
 /// Which documents a program acts on.
@@ -82,8 +81,8 @@ impl Run {
     ///
     /// # Errors
     /// [`Exit::Config`] if it cannot be kept on disk; the change must then not be made.
-    pub fn push_undo(&mut self, mut entry: Value) -> Result<()> {
-        entry["tool"] = self.doc.tool().into();
+    pub fn push_undo(&mut self, entry: &Undo) -> Result<()> {
+        let entry = serde_json::to_value(entry).or_fail(Exit::Bug, "bug", "an undo entry cannot be written down")?;
         Journal::of(self.doc.run_id()).keep_undo(&entry)?;
         self.doc.push_undo(entry);
         Ok(())

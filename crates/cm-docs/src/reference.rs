@@ -30,15 +30,17 @@ impl<'a> Reference<'a> {
         of["properties"].as_object().into_iter().flatten()
     }
 
-    /// What `field` refers to; itself if it refers to nothing. Null beside it is left out.
+    /// What `field` refers to; itself if it refers to nothing. Null beside it is left out, and of
+    /// several tables the first counts.
     fn resolved(&self, field: &'a Value) -> &'a Value {
         if let Some(reference) = field["$ref"].as_str() {
-            return self.schema.pointer(reference.trim_start_matches('#')).unwrap_or(field);
+            return self.schema.pointer(reference.trim_start_matches('#')).map_or(field, |one| self.resolved(one));
         }
         let any = field["anyOf"].as_array().into_iter().flatten();
         let mut others = any.filter(|one| one["type"] != "null");
         match (others.next(), others.next()) {
             (Some(only), None) => self.resolved(only),
+            (Some(first), Some(_)) if self.resolved(first).get("properties").is_some() => self.resolved(first),
             _ => field,
         }
     }

@@ -3,7 +3,8 @@
 //! that fields this version does not know come out as they went in.
 
 use crate::cut::{MAX_CAUSES, MAX_STRING, cut_strings, with_few_reasons};
-use crate::{Action, Failure, RunError, Service, Stage, StageStatus, Step, time};
+use crate::{Action, Failure, RunError, Service, Stage, StageStatus, Step, Undo, time};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -146,7 +147,7 @@ impl Document {
 
     /// Whether anything was changed in this run, or is about to be.
     pub fn has_changed(&self) -> bool {
-        !self.undo().is_empty() || self.stages().iter().any(|stage| stage.changed)
+        !self.undo_entries().is_empty() || self.stages().iter().any(|stage| stage.changed)
     }
 
     /// The hosts on which the plan changes something, in the document's order, each once.
@@ -180,7 +181,13 @@ impl Document {
     }
 
     /// What takes the changes back, oldest first.
-    pub fn undo(&self) -> &[Value] {
+    pub fn undo(&self) -> Vec<Undo> {
+        // The shape was judged when the document was read.
+        self.undo_entries().iter().filter_map(|entry| Undo::deserialize(entry).ok()).collect()
+    }
+
+    /// The same as it is written, with what this version does not know.
+    pub fn undo_entries(&self) -> &[Value] {
         self.at("/undo").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
     }
 

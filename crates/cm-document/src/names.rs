@@ -2,7 +2,13 @@
 //! and is made where the document is read, so that what a document says can never become a path,
 //! an option or a revision of Git: those of other shapes are refused before anything happens.
 
+use crate::cut;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Deserializer, Error};
+use serde::{Deserialize, Serialize};
+use std::borrow::{Borrow, Cow};
 use std::fmt;
+use std::ops::Deref;
 
 /// No name is longer, in bytes.
 const LONGEST: usize = 255;
@@ -11,7 +17,8 @@ const LONGEST: usize = 255;
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $what:literal, $rule:expr) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+        #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+        #[serde(transparent)]
         pub struct $name(String);
 
         impl $name {
@@ -32,7 +39,60 @@ macro_rules! name {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.pad(&self.0)
+            }
+        }
+
+        impl Deref for $name {
+            type Target = str;
+
+            fn deref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl PartialEq<str> for $name {
+            fn eq(&self, other: &str) -> bool {
+                self.0 == other
+            }
+        }
+
+        impl PartialEq<&str> for $name {
+            fn eq(&self, other: &&str) -> bool {
+                self.0 == *other
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.0
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = Cow::<str>::deserialize(deserializer)?;
+                $name::new(&text).ok_or_else(|| Error::custom(format!("{:?} is not {}", cut(&text, 100), $name::WHAT)))
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({"type": "string"})
             }
         }
     };
@@ -60,10 +120,26 @@ name!(
 );
 
 name!(
-    /// A commit by its full id, 40 or 64 hexadecimal digits: never a revision such as `HEAD`.
+    /// A commit by its id, or how one begins: hexadecimal digits, never a revision such as `HEAD`.
     CommitId,
-    "a full commit ID",
-    |text| [40, 64].contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    "a commit ID",
+    |text| (4..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+);
+
+impl CommitId {
+    /// Whether it is the whole id, 40 or 64 digits.
+    pub fn is_full(&self) -> bool {
+        [40, 64].contains(&self.0.len())
+    }
+}
+
+name!(
+    /// An image, by its name or id: one word, and no option.
+    ImageRef,
+    "an image",
+    |text| {
+        !text.is_empty() && text.len() <= 4 * LONGEST && !text.starts_with('-') && !text.contains(|c: char| c.is_whitespace() || c.is_control())
+    }
 );
 
 name!(
@@ -82,11 +158,6 @@ name!(
     "a run's ID",
     |text| text.len() == 36 && uuid::Uuid::parse_str(text).is_ok()
 );
-
-/// Whether `text` can be a commit's id, or how one begins: hexadecimal digits and nothing else.
-pub(crate) fn is_commit_like(text: &str) -> bool {
-    (4..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
-}
 
 /// One component of a path, that no program takes for an option and no terminal for a command.
 fn is_component(text: &str) -> bool {
@@ -112,16 +183,21 @@ mod tests {
         for text in ["shop", "curate-me", "größe", "my shop"] {
             assert!(ProjectName::new(text).is_some(), "{text:?}");
         }
+        for text in ["", "-v", "a b", "a\n", &"x".repeat(1_021)] {
+            assert_eq!(ImageRef::new(text), None, "{text:?}");
+        }
+        assert!(ImageRef::new("registry:5000/acme/web:1@sha256:00").is_some());
         assert!(ServiceName::new("backend-b2b").is_some() && ServiceName::new("a b").is_none());
         assert!(HostName::new("ada@server:22").is_some() && HostName::new("a b").is_none());
     }
 
     #[test]
-    fn a_commit_is_a_full_id_and_never_a_revision() {
-        for text in ["HEAD", "", "0123456", "HEAD~1", "--all", &"g".repeat(40), &"A".repeat(40)] {
+    fn a_commit_is_an_id_and_never_a_revision() {
+        for text in ["HEAD", "", "abc", "HEAD~1", "--all", &"g".repeat(40), &"A".repeat(40), &"a".repeat(65)] {
             assert_eq!(CommitId::new(text), None, "{text:?}");
         }
-        assert!(CommitId::new(&"0a".repeat(20)).is_some() && CommitId::new(&"0a".repeat(32)).is_some());
+        let is_full = |text: &str| CommitId::new(text).expect("an id").is_full();
+        assert!(is_full(&"0a".repeat(20)) && is_full(&"0a".repeat(32)) && !is_full("0123456"));
         assert!(RunId::new("01980e5c-7b1a-7c3e-8a52-2f6f8f1f2a10").is_some() && RunId::new("../x").is_none());
     }
 }

@@ -3,11 +3,11 @@
 //! rest is free, and comes out as it went in.
 
 use crate::document::SCHEMA;
-use crate::names::is_commit_like;
 use crate::{
-    BranchName, CommitId, Document, Exit, Failure, HostName, ProjectName, Result, Service, ServiceName, cut,
-    parse_strict,
+    BranchName, CommitId, Document, Exit, Failure, HostName, OrFail, ProjectName, Result, Service, ServiceName, Undo,
+    cut, parse_strict,
 };
+use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -98,13 +98,13 @@ impl Document {
     fn check_names(&self) -> Result<()> {
         known(ProjectName::WHAT, self.project(), |text| ProjectName::new(text).is_some())?;
         known(BranchName::WHAT, self.branch(), |text| BranchName::new(text).is_some())?;
-        known(CommitId::WHAT, self.commit(), is_commit_like)?;
+        known(CommitId::WHAT, self.commit(), |text| CommitId::new(text).is_some())?;
         for service in self.read_services()? {
             known(ServiceName::WHAT, Some(&service.name), |text| ServiceName::new(text).is_some())?;
             known(HostName::WHAT, Some(&service.host), |text| HostName::new(text).is_some())?;
-            known(CommitId::WHAT, service.base.as_deref(), is_commit_like)?;
+            known(CommitId::WHAT, service.base.as_deref(), |text| CommitId::new(text).is_some())?;
         }
-        self.undo().iter().try_for_each(check_undo)
+        self.undo_entries().iter().try_for_each(check_undo)
     }
 
     pub(crate) fn read_services(&self) -> Result<Vec<Service>> {
@@ -130,12 +130,15 @@ fn check_undo(entry: &Value) -> Result<()> {
     known(HostName::WHAT, entry["host"].as_str(), |text| HostName::new(text).is_some())?;
     for commit in ["from", "to"] {
         let said = entry[commit].as_str().filter(|said| !said.is_empty());
-        known(CommitId::WHAT, said, is_commit_like)?;
+        known(CommitId::WHAT, said, |text| CommitId::new(text).is_some())?;
     }
     let services = entry["services"].as_object().into_iter().flatten();
     services
         .map(|(name, _)| name)
-        .try_for_each(|name| known(ServiceName::WHAT, Some(name), |text| ServiceName::new(text).is_some()))
+        .try_for_each(|name| known(ServiceName::WHAT, Some(name), |text| ServiceName::new(text).is_some()))?;
+    let message = "the document's \"undo\" cannot be read";
+    Undo::deserialize(entry).or_fail(Exit::BadInput, "input.shape", message).map_err(|failure| failure.hint(FORMAT))?;
+    Ok(())
 }
 
 fn bad(code: &str, message: impl Into<String>) -> Failure {

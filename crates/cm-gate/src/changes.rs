@@ -4,11 +4,8 @@
 //! The three say the same as long as nobody has edited the document. Where they differ, the
 //! union counts: what one of them leaves out was changed all the same, and has to be watched.
 
-use cm_core::{Action, Document, Exit, Failure, Result};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
-use std::collections::BTreeMap;
+use cm_core::facts::BuildFacts;
+use cm_core::{Action, Document, Result, Undo};
 
 /// What was done to a service on a host.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -27,42 +24,6 @@ pub struct Change {
     pub gone: bool,
     /// Whether cm-build, or what takes its work back, says that something was done.
     pub done: bool,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Build {
-    hosts: BTreeMap<String, BuiltHost>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct BuiltHost {
-    project: Option<String>,
-    services: BTreeMap<String, BuiltService>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct BuiltService {
-    action: Option<Action>,
-    image_id: Option<String>,
-    removed: bool,
-    job: bool,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Undo {
-    kind: String,
-    host: String,
-    services: BTreeMap<String, UndoneService>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct UndoneService {
-    action: Option<Action>,
 }
 
 impl Change {
@@ -85,7 +46,7 @@ impl Change {
 /// Everything that was changed, the plan's order first.
 ///
 /// # Errors
-/// [`Exit::BadInput`] where what cm-build wrote cannot be read.
+/// [`Exit::BadInput`](cm_core::Exit::BadInput) where what cm-build wrote cannot be read.
 pub fn changes(doc: &Document) -> Result<Vec<Change>> {
     let mut changes = Vec::new();
     // A dry run reports what it would do in the same words.
@@ -93,20 +54,21 @@ pub fn changes(doc: &Document) -> Result<Vec<Change>> {
     for service in doc.planned() {
         entry(&mut changes, &service.host, &service.name).actions.push(service.action);
     }
-    let build: Build = doc.facts("build").map(|facts| typed(facts, "facts.build")).transpose()?.unwrap_or_default();
-    for (host, built) in build.hosts {
-        for (service, built_service) in built.services {
+    let build: BuildFacts = doc.whole_part()?;
+    for (host, built) in build.hosts.into_iter().flatten() {
+        for (service, built_service) in built.services.into_iter().flatten() {
             let change = entry(&mut changes, &host, &service);
             change.actions.extend(built_service.action);
             change.project = built.project.clone();
+            change.gone = built_service.removed == Some(true) || built_service.job == Some(true);
             change.image_id = built_service.image_id;
-            (change.gone, change.done) = (built_service.removed || built_service.job, carried_out);
+            change.done = carried_out;
         }
     }
     for undo in doc.undo() {
-        let undo: Undo = typed(undo, "undo")?;
-        for (service, undone) in undo.services.into_iter().filter(|_| undo.kind == "release") {
-            let change = entry(&mut changes, &undo.host, &service);
+        let Undo::Release(release) = undo else { continue };
+        for (service, undone) in &release.services {
+            let change = entry(&mut changes, &release.host, service);
             change.actions.extend(undone.action);
             change.done = carried_out;
         }
@@ -130,10 +92,4 @@ fn entry<'a>(changes: &'a mut Vec<Change>, host: &str, service: &str) -> &'a mut
         changes.len() - 1
     });
     &mut changes[index]
-}
-
-fn typed<T: DeserializeOwned>(value: &Value, what: &str) -> Result<T> {
-    T::deserialize(value).map_err(|error| {
-        Failure::new(Exit::BadInput, "input.shape", format!("{what} of the document cannot be read")).cause(error)
-    })
 }

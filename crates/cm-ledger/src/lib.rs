@@ -11,9 +11,10 @@ mod job;
 mod record;
 mod whose;
 
+pub use cm_core::facts::JobOutcome;
 pub use cm_core::facts::ServiceState;
 pub use cm_host::state_dir;
-pub use job::{JobOutcome, JobState};
+pub use job::JobState;
 pub use record::{Record, RecordedBackup, SCHEMA, Verdict};
 pub use whose::{directory_below, not_shared};
 

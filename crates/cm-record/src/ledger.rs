@@ -123,8 +123,8 @@ fn state(commit: &str, built: BuiltService) -> ServiceState {
         tag: built.tag.unwrap_or_default(),
         config_hash: built.config_hash.unwrap_or_default(),
         removed: built.removed == Some(true),
-        update_ms: built.update_ms,
-        canary: built.canary.as_ref().and_then(|canary| Some(canary.report()?.verdict.as_str().to_owned())),
+        update_ms: built.update_ms.flatten(),
+        canary: built.canary.flatten().and_then(|canary| Some(canary.report()?.verdict.as_str().to_owned())),
     }
 }
 

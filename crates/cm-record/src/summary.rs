@@ -24,7 +24,7 @@ pub fn lines(doc: &Document, last: Option<&Document>) -> Vec<String> {
     let places: Vec<_> = changed.iter().map(|(host, names)| format!("{} on {host}", names.join(", "))).collect();
     let mut lines = vec![format!("changed: {}", places.join("; ")), times(doc, last)];
     let build: BuildFacts = doc.part();
-    let from = build.hosts.into_iter().flatten().find_map(|(_, host)| host.from);
+    let from = build.hosts.into_iter().flatten().find_map(|(_, host)| host.from.flatten());
     let back = from.map_or("cm-rollback".to_owned(), |commit| {
         format!("cm-rollback --to {}", commit.chars().take(12).collect::<String>())
     });

@@ -1,9 +1,8 @@
 //! Where to go back to, by the ledger of a host alone: per service the last verified
 //! release, never merely the one before. Pure, so that any history can be tried on it.
 
-use cm_core::{Exit, Failure, Result};
+use cm_core::{Exit, Failure, Result, UndoRelease, UndoService};
 use cm_ledger::{Ledger, Record, ServiceState, Verdict};
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What one host goes back to.
@@ -229,11 +228,12 @@ pub struct FailedRun<'a> {
 ///
 /// # Errors
 /// [`Exit::NothingToRollBackTo`].
-pub fn after_failure(host: &str, undo: &Value, ledger: &Ledger, run: &FailedRun<'_>) -> Result<Option<Choice>> {
-    let planned = undo.get("services").and_then(Value::as_object).cloned().unwrap_or_default();
+pub fn after_failure(host: &str, undo: &UndoRelease, ledger: &Ledger, run: &FailedRun<'_>) -> Result<Option<Choice>> {
+    let from = undo.from.as_deref().unwrap_or_default();
     let (mut choice, mut lost, mut same) = (Choice::default(), Vec::new(), Vec::new());
     let mut ancient = false;
-    for (name, before) in &planned {
+    for (name, before) in &undo.services {
+        let name: &str = name;
         if let Some(later) = deployed_since(ledger, name, run) {
             choice.notes.push(format!("{name} was deployed again by run {}; it keeps what it runs", later.id));
             continue;
@@ -244,17 +244,17 @@ pub fn after_failure(host: &str, undo: &Value, ledger: &Ledger, run: &FailedRun<
         let tried = own.and_then(|record| record.attempted.get(name).or_else(|| record.services.get(name)));
         match ledger.last_good(name, run.id) {
             Some((_, state)) if run.judged && tried.is_some_and(|tried| tried.is_same(state)) => {
-                same.push(name.clone())
+                same.push(name.to_owned())
             }
             Some((record, state)) => {
                 let at = ledger.records().iter().position(|other| other.id == record.id);
                 choice.oldest = [choice.oldest, at].into_iter().flatten().min();
-                choice.services.insert(name.clone(), Some(state.clone()));
+                choice.services.insert(name.to_owned(), Some(state.clone()));
             }
-            None if known => lost.push(name.clone()),
+            None if known => lost.push(name.to_owned()),
             None => {
                 ancient = true;
-                choice.services.insert(name.clone(), ran_before(before, &crate::text(undo, "from")));
+                choice.services.insert(name.to_owned(), ran_before(before, from));
             }
         }
     }
@@ -273,7 +273,7 @@ pub fn after_failure(host: &str, undo: &Value, ledger: &Ledger, run: &FailedRun<
         return Err(nothing(format!("on {host}: this was the first deployment; nothing ran before it")));
     }
     choice.release = good.map(|record| record.id.clone());
-    choice.commit = good.map_or_else(|| crate::text(undo, "from"), |record| record.commit.clone());
+    choice.commit = good.map_or_else(|| from.to_owned(), |record| record.commit.clone());
     if choice.commit.is_empty() {
         return Err(nothing(format!("on {host}: there was no checkout before this deployment")));
     }
@@ -314,12 +314,9 @@ fn deployed_since<'a>(ledger: &'a Ledger, service: &str, run: &FailedRun<'_>) ->
 }
 
 /// The image a service ran before cm knew it.
-fn ran_before(before: &Value, commit: &str) -> Option<ServiceState> {
-    let image_id = crate::text(before, "image_id");
-    if image_id.is_empty() {
-        return None;
-    }
-    let image = crate::text(before, "image");
+fn ran_before(before: &UndoService, commit: &str) -> Option<ServiceState> {
+    let image_id = before.image_id.as_ref()?.to_string();
+    let image = before.image.as_deref().unwrap_or_default().to_owned();
     Some(ServiceState { commit: commit.to_owned(), image, image_id, ..ServiceState::default() })
 }
 

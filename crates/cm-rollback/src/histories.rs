@@ -207,6 +207,7 @@ impl World {
             let undo: serde_json::Map<String, Value> =
                 services.iter().map(|service| (service.clone(), json!({"image_id": "sha256:before"}))).collect();
             let undo = json!({"kind": "release", "host": host.name, "checkout": "~/x", "services": undo});
+            let undo = serde_json::from_value(undo).expect("an entry");
             let failed = FailedRun { id: run, started_at: "2099-01-01T00:00:00Z", judged };
             let newest: BTreeSet<String> = services
                 .iter()

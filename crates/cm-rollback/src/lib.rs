@@ -30,7 +30,6 @@ use cm_host::{Connect, Host};
 use cm_lease::{Guard, Identity, with_lock};
 use cm_ledger::Ledger;
 use cm_project::Project;
-use serde_json::Value;
 use std::collections::BTreeMap;
 use target::HostTarget;
 
@@ -202,9 +201,4 @@ fn judge(failures: &[Failure], verdict: &proof::Outside, run: &Run) -> Result<Do
     }
     run.log.success(summary);
     Ok(Done::rolled_back(summary))
-}
-
-/// A value of a map that may not be there.
-pub(crate) fn text(value: &Value, key: &str) -> String {
-    value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
 }

@@ -2,14 +2,13 @@
 //! still there. Everything is looked for before anything is touched.
 
 use crate::choose::{self, Choice, FailedRun, Named, Wanted, nothing};
-use crate::{Args, database, env, fence, text};
+use crate::{Args, database, env, fence};
 use cm_checkout::Checkout;
-use cm_core::facts::RolledBackHost;
-use cm_core::{Document, Exit, Failure, Result, Run, Step};
+use cm_core::facts::{BuildFacts, HealthFacts, HealthState, Reached, RolledBackHost};
+use cm_core::{Document, Exit, Failure, Result, Run, Step, Undo, UndoRelease};
 use cm_host::Host;
 use cm_ledger::{Ledger, RecordedBackup};
 use cm_project::{OnFailure, Project};
-use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What one host goes back to.
@@ -52,15 +51,18 @@ impl HostTarget {
 /// The undo entries of cm-build that a rollback can use, one a host, newest first. Of a run that
 /// switched a host twice, what was there before the first time counts. A host that cm-build left
 /// as it was has nothing to take back.
-pub fn undo_entries(doc: &Document) -> Vec<Value> {
-    let mut entries: Vec<Value> = Vec::new();
-    let releases = || doc.undo().iter().rev().filter(|entry| entry["kind"] == "release");
-    let untouched = |host: &Value| {
-        let reached = doc.facts("build").and_then(|build| build["hosts"][host.as_str()?]["reached"].as_str());
-        reached == Some("nothing") && releases().filter(|entry| entry["host"] == *host).count() == 1
+pub fn undo_entries(doc: &Document) -> Vec<UndoRelease> {
+    let all = doc.undo().into_iter().rev();
+    let releases: Vec<_> =
+        all.filter_map(|undo| if let Undo::Release(release) = undo { Some(release) } else { None }).collect();
+    let built = doc.part::<BuildFacts>().hosts.unwrap_or_default();
+    let untouched = |host: &str| {
+        let reached = built.get(host).and_then(|host| host.reached);
+        reached == Some(Reached::Nothing) && releases.iter().filter(|entry| entry.host == host).count() == 1
     };
-    for entry in releases().filter(|entry| !untouched(&entry["host"])) {
-        match entries.iter_mut().find(|known| known["host"] == entry["host"]) {
+    let mut entries: Vec<UndoRelease> = Vec::new();
+    for entry in releases.iter().filter(|entry| !untouched(&entry.host)) {
+        match entries.iter_mut().find(|known| known.host == entry.host) {
             Some(known) => *known = merged(known, entry),
             None => entries.push(entry.clone()),
         }
@@ -69,13 +71,10 @@ pub fn undo_entries(doc: &Document) -> Vec<Value> {
 }
 
 /// `older`, with the services that only `newer` has.
-fn merged(newer: &Value, older: &Value) -> Value {
-    let services = |entry: &Value| entry["services"].as_object().cloned().unwrap_or_default();
-    let mut all: Map<String, Value> = services(newer);
-    all.extend(services(older));
-    let mut entry = older.clone();
-    entry["services"] = Value::Object(all);
-    entry
+fn merged(newer: &UndoRelease, older: &UndoRelease) -> UndoRelease {
+    let mut services = newer.services.clone();
+    services.extend(older.services.clone());
+    UndoRelease { services, ..older.clone() }
 }
 
 /// The targets of all hosts, looked for on the hosts. Empty only where later releases took the
@@ -115,12 +114,12 @@ pub async fn choose(
 }
 
 fn after_failure(project: &Project, host: &Host, ledger: &Ledger, doc: &Document) -> Result<Option<(Choice, String)>> {
-    let undo = undo_entries(doc).into_iter().find(|entry| entry["host"] == host.name()).unwrap_or_default();
+    let Some(undo) = undo_entries(doc).into_iter().find(|entry| entry.host == host.name()) else { return Ok(None) };
     let exit = doc.error().map(|error| error.exit());
     let judged = matches!(exit, Some(Exit::Unhealthy | Exit::VerifyFailed));
     let run = FailedRun { id: doc.run_id(), started_at: doc.started_at(), judged };
     let choice = choose::after_failure(host.name(), &undo, ledger, &run)?;
-    let (said, checkout) = (text(&undo, "checkout"), project.host(host.name())?.checkout()?);
+    let (said, checkout) = (undo.checkout, project.host(host.name())?.checkout()?);
     if !said.is_empty() && said != checkout {
         let message = format!("on {}: the document rolls back {said:?}, and cm.toml says {checkout:?}", host.name());
         return Err(Failure::new(Exit::BadInput, "input.checkout", message)
@@ -249,7 +248,7 @@ fn images_gone(host: &str, gone: &BTreeMap<String, bool>, choice: &Choice) -> Fa
 /// The hosts that take part: those the run changed, those that were named, or all.
 pub fn hosts(project: &Project, args: &Args, doc: &Document) -> Vec<String> {
     if args.on_failure {
-        let hosts = undo_entries(doc).into_iter().filter_map(|entry| entry["host"].as_str().map(str::to_owned));
+        let hosts = undo_entries(doc).into_iter().map(|entry| entry.host.to_string());
         let kept = kept(project.on_failure(), doc);
         return hosts.filter(|host| !kept.contains(host)).collect();
     }
@@ -263,14 +262,17 @@ pub fn hosts(project: &Project, args: &Args, doc: &Document) -> Vec<String> {
 /// `on_failure` says so: cm-build was done with them, or the gate found nothing wrong there.
 /// What failed outside is no single host's.
 pub fn kept(on_failure: OnFailure, doc: &Document) -> BTreeSet<String> {
-    let all = undo_entries(doc).into_iter().filter_map(|entry| entry["host"].as_str().map(str::to_owned));
+    let all = undo_entries(doc).into_iter().map(|entry| entry.host.to_string());
     let step = doc.error().and_then(|error| error.step);
     let healthy = |host: &String| match step {
-        Some(Step::Build) => doc.facts("build").is_some_and(|build| build["hosts"][host.as_str()]["reached"] == "done"),
+        Some(Step::Build) => {
+            let built = doc.part::<BuildFacts>().hosts.unwrap_or_default();
+            built.get(host).and_then(|host| host.reached) == Some(Reached::Done)
+        }
         Some(Step::Health) => {
-            let services = doc.facts("health").and_then(|health| health["services"].as_array());
-            let here = || services.into_iter().flatten().filter(|verdict| verdict["host"] == host.as_str());
-            here().count() > 0 && here().all(|verdict| verdict["state"] == "healthy")
+            let services = doc.part::<HealthFacts>().services.unwrap_or_default();
+            let here = || services.iter().filter(|verdict| verdict.host == *host);
+            here().count() > 0 && here().all(|verdict| verdict.state == HealthState::Healthy)
         }
         _ => false,
     };
@@ -289,7 +291,7 @@ pub fn other_backup_host<'a>(targets: &'a [HostTarget], hosts: &[Host]) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn failed(step: &str, facts: Value) -> Document {
         let mut value = Document::start("cm-build", "ada", false).as_value();

@@ -3,10 +3,9 @@
 //! programs write is held against them by tests.
 
 use cm_core::facts::Facts;
-use cm_core::{RunError, Service, Stage};
+use cm_core::{RunError, Service, Stage, Undo};
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
 
 /// One deployment, as it travels through a pipe: one JSON object on one line. Fields that
 /// a program does not know come out as they went in.
@@ -32,7 +31,8 @@ pub struct Document {
     pub stages: Vec<Stage>,
     /// What each program found out, under its name without `cm-`; it writes no other's.
     pub facts: Facts,
-    /// What takes the changes back, oldest first. It is journalled before a change is made.
+    /// What takes the changes back, oldest first. It is journalled before a change is made. Its `kind` is
+    /// `release` for what cm-build changes, described here.
     pub undo: Vec<Undo>,
     /// The failure of the stage that failed first; null while there is none.
     pub error: Option<RunError>,
@@ -49,23 +49,4 @@ pub struct Run {
     pub started_at: String,
     /// Whether every program only says what it would do.
     pub dry_run: bool,
-}
-
-/// What takes one change back, complete in itself; the way back can be gone twice.
-#[derive(JsonSchema, Serialize)]
-pub struct Undo {
-    /// What kind of change; `release` is the one that cm-build makes.
-    pub kind: Option<String>,
-    /// The program that made the change.
-    pub tool: Option<String>,
-    /// The host.
-    pub host: Option<String>,
-    /// The checkout on the host.
-    pub checkout: Option<String>,
-    /// The commit the checkout was at.
-    pub from: Option<String>,
-    /// The commit it was moved to.
-    pub to: Option<String>,
-    /// By service: what was done, and the image it ran before.
-    pub services: Option<Value>,
 }

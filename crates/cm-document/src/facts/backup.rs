@@ -1,6 +1,6 @@
 //! What `cm-backup` says: the backup, or why there is none.
 
-use super::nullable;
+use crate::lenient::nullable;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,8 @@
 //! What `cm-build` did, host by host, and what of it can be undone.
 
-use super::{CanaryReport, known, known_list, known_word};
-use crate::Action;
+use super::{CanaryReport, JobOutcome};
+use crate::lenient::{known, known_list, known_word, nullable};
+use crate::{Action, Reason};
 use schemars::JsonSchema;
 use serde::de::{Deserializer, Error};
 use serde::{Deserialize, Serialize};
@@ -37,7 +38,7 @@ pub struct BuildPlan {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Basis {
-    /// The commit of the checkout.
+    /// The commit of the checkout; empty where nothing is checked out.
     pub head: Option<String>,
     /// The last release in the host's ledger.
     pub release: Option<String>,
@@ -46,52 +47,91 @@ pub struct Basis {
     pub containers: Option<BTreeMap<String, Vec<String>>>,
 }
 
+/// How far cm-build got on a host.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reached {
+    /// Nothing was changed, or it was put back.
+    Nothing,
+    /// The checkout is being moved.
+    Moving,
+    /// The checkout is moved.
+    Moved,
+    /// The images are built.
+    Built,
+    /// Containers are being replaced.
+    Switching,
+    /// All is done.
+    Done,
+}
+
 /// What was done on a host.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default)]
 pub struct BuiltHost {
-    /// In a dry run: what would be done, one command a line.
-    pub steps: Option<Vec<String>>,
-    /// In a dry run: the files that change, at most 500 of them; null where that cannot be known.
-    pub files: Option<Vec<String>>,
-    /// How many there are.
-    pub files_count: Option<u64>,
-    /// In a dry run: the names of old images that could go afterwards.
-    pub images_removed: Option<Vec<String>>,
-    /// In a dry run: the most room that one of the last builds took, in bytes.
-    pub build_bytes: Option<u64>,
-    /// In a dry run: how much is free where Docker keeps its images, in bytes.
-    pub free_bytes: Option<u64>,
-    /// In a dry run: what the plan rests on.
-    pub basis: Option<Basis>,
-    /// How far it got: `nothing`, `moving` or `moved` (the checkout), `built`, `switching` (the containers) or `done`.
-    pub reached: Option<String>,
     /// The name of the Compose project there.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
     /// The checkout.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub checkout: Option<String>,
-    /// The commit it was at.
-    pub from: Option<String>,
+    /// The commit it was at, null where nothing was checked out.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
+    pub from: Option<Option<String>>,
     /// The commit it is at.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
     /// The protected files, as they were found and left.
+    #[serde(deserialize_with = "known_list", skip_serializing_if = "Option::is_none")]
     pub protected: Option<Vec<Protected>>,
+    /// In a dry run: the files that change, at most 500 of them; null where that cannot be known.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
+    pub files: Option<Option<Vec<String>>>,
+    /// In a dry run: how many there are.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
+    pub files_count: Option<Option<u64>>,
     /// By service.
-    #[serde(deserialize_with = "known")]
+    #[serde(deserialize_with = "known", skip_serializing_if = "Option::is_none")]
     pub services: Option<BTreeMap<String, BuiltService>>,
     /// The jobs and release commands of the release that belong to this host, in their order.
-    #[serde(deserialize_with = "known_list")]
+    #[serde(deserialize_with = "known_list", skip_serializing_if = "Option::is_none")]
     pub jobs: Option<Vec<JobRun>>,
+    /// Files of the release that change data for good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub irreversible: Option<Vec<String>>,
+    /// How far it got.
+    #[serde(deserialize_with = "known_word", skip_serializing_if = "Option::is_none")]
+    pub reached: Option<Reached>,
     /// How long it took, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<f64>,
+    /// In a dry run: what would be done, one command a line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<Vec<String>>,
+    /// In a dry run: the names of old images that could go afterwards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images_removed: Option<Vec<String>>,
+    /// In a dry run: the most room that one of the last builds took, in bytes.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
+    pub build_bytes: Option<Option<u64>>,
+    /// In a dry run: how much is free where Docker keeps its images, in bytes.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
+    pub free_bytes: Option<Option<u64>>,
+    /// In a dry run: what the plan rests on.
+    #[serde(deserialize_with = "known_word", skip_serializing_if = "Option::is_none")]
+    pub basis: Option<Basis>,
 }
 
-/// A protected file.
+/// A protected file, as it was found and left.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Protected {
     /// Its path, relative to the checkout.
     pub path: String,
+    /// Inode, mode, owner and size, as `stat` says them; or `absent`.
+    pub stat: String,
+    /// SHA-256 of the content; empty for what is no regular file.
+    pub sha256: String,
 }
 
 /// What was done to a service.
@@ -99,35 +139,50 @@ pub struct Protected {
 #[serde(default)]
 pub struct BuiltService {
     /// What was planned.
-    #[serde(deserialize_with = "known_word")]
+    #[serde(deserialize_with = "known_word", skip_serializing_if = "Option::is_none")]
     pub action: Option<Action>,
+    /// In a dry run: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasons: Option<Vec<Reason>>,
     /// The image's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
     /// The image's id, empty if it was not got to.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub image_id: Option<String>,
     /// The tag that keeps the image.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
     /// Compose's hash of the service's configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub config_hash: Option<String>,
     /// Whether the service was removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub removed: Option<bool>,
     /// Whether it is a job: run once before anything is replaced, with no container that stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<bool>,
-    /// The image it ran before.
-    pub previous_image_id: Option<String>,
-    /// Its containers now.
-    pub container_ids: Option<Vec<String>>,
-    /// In which order its containers are replaced, and why: `rolling` or `stop-first`.
-    pub update: Option<String>,
+    /// The image it ran before; null where it did not run.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
+    pub previous_image_id: Option<Option<String>>,
+    /// Its containers now; null where it was not got to.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
+    pub container_ids: Option<Option<Vec<String>>>,
+    /// In which order its containers are replaced, and why: `rolling` or `stop-first`; null where none is.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
+    pub update: Option<Option<String>>,
     /// How long that took, in milliseconds.
-    pub update_ms: Option<u64>,
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
+    pub update_ms: Option<Option<u64>>,
     /// How long nothing of it ran meanwhile, in milliseconds, without its own start; null where nobody knows, or there was no gap.
-    pub gap_ms: Option<u64>,
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
+    pub gap_ms: Option<Option<u64>>,
     /// Its canary; null where cm.toml has none for it.
-    #[serde(deserialize_with = "known_word")]
-    pub canary: Option<ServiceCanary>,
-    /// In a dry run: how long it took the last time.
-    pub last_update_ms: Option<u64>,
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Option<ServiceCanary>>,
+    /// In a dry run: how long it took the last time; null where nobody knows.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
+    pub last_update_ms: Option<Option<u64>>,
 }
 
 /// The canary of a service whose new containers come before its old ones leave.
@@ -186,8 +241,8 @@ pub struct JobRun {
     pub service: String,
     /// The command, null for that of the service itself.
     pub command: Option<Vec<String>>,
-    /// What became of it: `done`, `failed`, `interrupted` or `unknown`.
-    pub outcome: String,
+    /// What became of it.
+    pub outcome: JobOutcome,
     /// Its exit code, null where it had none.
     pub exit_code: Option<i64>,
     /// Why it was interrupted.

@@ -1,6 +1,7 @@
 //! What `cm-detect` found out: what is deployed, and what it was compared with.
 
-use super::{EffectiveHost, known_if_readable, known_list, known_word};
+use super::EffectiveHost;
+use crate::lenient::{known_if_readable, known_list, known_word};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,6 @@
 //! What `cm-health` saw: the servers before a deployment, the services after it.
 
-use super::{known, known_list, known_or_default};
+use crate::lenient::{known, known_list, known_or_default};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

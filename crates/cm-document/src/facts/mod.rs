@@ -9,6 +9,7 @@ mod build;
 mod detect;
 mod effective;
 mod health;
+mod job;
 mod lock;
 mod record;
 mod rollback;
@@ -16,13 +17,14 @@ mod state;
 mod verify;
 
 pub use backup::BackupFacts;
-pub use build::{Basis, BuildFacts, BuildPlan, BuiltHost, BuiltService, JobRun, Protected, ServiceCanary};
+pub use build::{Basis, BuildFacts, BuildPlan, BuiltHost, BuiltService, JobRun, Protected, Reached, ServiceCanary};
 pub use detect::{Bases, Commit, DetectFacts, Dirty};
 pub use effective::{EffectiveHost, EffectiveService, External};
 pub use health::{
     Finding, HealthFacts, HealthState, Moment, Neighbour, Preflight, PreflightHost, Room, ServiceVerdict, Unhealthy,
     Weight,
 };
+pub use job::JobOutcome;
 pub use lock::LockFacts;
 pub use record::{RecordFacts, RecordedEvent};
 pub use rollback::{RollbackFacts, RolledBackHost, RunsNow};
@@ -31,13 +33,12 @@ pub use verify::{
     Baseline, CanaryReport, CanaryVerdict, CheckResult, CheckVerdict, Samples, Side, Traffic, VerifyFacts, WouldAsk,
 };
 
-use crate::Document;
 use crate::cut::{MAX_STRING, cut_strings};
+use crate::{Document, Exit, OrFail};
 use schemars::JsonSchema;
-use serde::de::{DeserializeOwned, Deserializer, Error};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use serde_json::Value;
 
 /// What one program says in `facts`.
 pub trait Part: Default + DeserializeOwned + JsonSchema + Serialize {
@@ -74,6 +75,17 @@ impl Document {
         self.facts(P::TOOL).and_then(|facts| P::deserialize(facts).ok()).unwrap_or_default()
     }
 
+    /// What a program found out, for who must know all of it: what is there and cannot be understood
+    /// is no answer.
+    ///
+    /// # Errors
+    /// [`Exit::BadInput`].
+    pub fn whole_part<P: Part>(&self) -> crate::Result<P> {
+        let read = self.facts(P::TOOL).map(P::deserialize).transpose();
+        let message = format!("facts.{} of the document cannot be read", P::TOOL);
+        Ok(read.or_fail(Exit::BadInput, "input.shape", message)?.unwrap_or_default())
+    }
+
     /// Writes what this program found out, in place of what it said before. What this version does
     /// not know stays as it is.
     pub fn set_part<P: Part>(&mut self, part: &P) {
@@ -97,64 +109,6 @@ impl Document {
     }
 }
 
-/// Left out, null, or a value; one that this version does not know is as good as left out.
-fn nullable<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
-    Ok(match Value::deserialize(deserializer)? {
-        Value::Null => Some(None),
-        value => T::deserialize(value).ok().map(Some),
-    })
-}
-
-/// A value that is the usual one where this version does not know it.
-fn known_or_default<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(deserializer: D) -> Result<T, D::Error> {
-    Ok(T::deserialize(Value::deserialize(deserializer)?).unwrap_or_default())
-}
-
-/// Whether an entry is somebody else's: it has none of the fields that `T` names, if it names any.
-fn foreign<T: JsonSchema>() -> impl Fn(&Value) -> bool {
-    let schema = schemars::schema_for!(T);
-    let fields = schema.get("properties").and_then(Value::as_object).map(|fields| fields.keys().cloned().collect());
-    move |value| match (&fields, value) {
-        (None::<Vec<String>>, _) => false,
-        (Some(fields), Value::Object(value)) => !fields.iter().any(|field| value.contains_key(field)),
-        (Some(_), _) => true,
-    }
-}
-
-/// A map whose keys are free: an entry of another shape is somebody else's, and one that is ours
-/// and cannot be read makes the whole part one that cannot be.
-fn known<'de, D: Deserializer<'de>, T: DeserializeOwned + JsonSchema>(
-    deserializer: D,
-) -> Result<Option<BTreeMap<String, T>>, D::Error> {
-    let Some(map) = Option::<Map<String, Value>>::deserialize(deserializer)? else { return Ok(None) };
-    let foreign = foreign::<T>();
-    let ours = map.into_iter().filter(|(_, value)| !foreign(value));
-    let read = |(key, value)| T::deserialize(value).map(|value| (key, value)).map_err(Error::custom);
-    ours.map(read).collect::<Result<_, _>>().map(Some)
-}
-
-/// The same, where others do without it: a map that cannot be read is as good as left out.
-fn known_if_readable<'de, D: Deserializer<'de>, T: DeserializeOwned + JsonSchema>(
-    deserializer: D,
-) -> Result<Option<BTreeMap<String, T>>, D::Error> {
-    Ok(known(Value::deserialize(deserializer)?).unwrap_or_default())
-}
-
-/// The same of a list.
-fn known_list<'de, D: Deserializer<'de>, T: DeserializeOwned + JsonSchema>(
-    deserializer: D,
-) -> Result<Option<Vec<T>>, D::Error> {
-    let Some(list) = Option::<Vec<Value>>::deserialize(deserializer)? else { return Ok(None) };
-    let foreign = foreign::<T>();
-    let ours = list.into_iter().filter(|value| !foreign(value));
-    ours.map(|value| T::deserialize(value).map_err(Error::custom)).collect::<Result<_, _>>().map(Some)
-}
-
-/// A value that reads as nothing where this version does not know it.
-fn known_word<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
-    Ok(T::deserialize(Value::deserialize(deserializer)?).ok())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,13 +126,13 @@ mod tests {
         let facts = json!({"build": {"x": more, "hosts": {
             "x": more,
             "platform": {"x": more, "reached": "done", "services": {"x": more, "y": 7, "web": {"image_id": "sha256:1", "x": more}}},
-        }, "pruned": {"x": ["a"], "platform": ["b"]}}, "other": [1]});
+        }, "pruned": {"x": more, "platform": ["b"]}}, "other": [1]});
         let doc = document(facts.clone());
         let build: BuildFacts = doc.part();
         let hosts = build.hosts.expect("hosts");
-        assert_eq!(hosts["platform"].reached.as_deref(), Some("done"));
+        assert_eq!(hosts["platform"].reached, Some(Reached::Done));
         let services = hosts["platform"].services.as_ref().expect("services");
-        assert_eq!((hosts.len(), services.len(), build.pruned.map(|pruned| pruned.len())), (1, 1, Some(2)));
+        assert_eq!((hosts.len(), services.len(), build.pruned.map(|pruned| pruned.len())), (1, 1, Some(1)));
         assert_eq!(services["web"].image_id.as_deref(), Some("sha256:1"));
         assert_eq!(doc.as_value()["facts"], facts);
     }

@@ -1,7 +1,7 @@
 //! What `cm-record` wrote down, and whom it told.
 
-use super::known_word;
 use crate::Event;
+use crate::lenient::known_word;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

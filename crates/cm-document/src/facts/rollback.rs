@@ -1,7 +1,7 @@
 //! What `cm-rollback` went back to.
 
-use super::known;
 use crate::ServiceState;
+use crate::lenient::known;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,7 +1,7 @@
 //! What `cm-verify` found out from outside: the canary, and the checks.
 
-use super::{known_list, known_or_default, known_word, nullable};
 use crate::Severity;
+use crate::lenient::{known_list, known_or_default, known_word, nullable};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,5 @@
 use super::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn state(commit: &str) -> ServiceState {
     ServiceState {
@@ -28,15 +28,21 @@ fn web(releases: &[(&str, Verdict, &str)]) -> Ledger {
     ledger(&records)
 }
 
-fn undo(image_id: Value) -> Value {
-    json!({"kind": "release", "host": "h", "checkout": "~/x", "from": "headcommit", "services": {"web": {"action": "build", "image": "web", "image_id": image_id}}})
+fn entry(value: Value) -> UndoRelease {
+    serde_json::from_value(value).expect("an entry")
+}
+
+fn undo(image_id: Value) -> UndoRelease {
+    entry(
+        json!({"kind": "release", "host": "h", "checkout": "~/x", "from": "0123abcd", "services": {"web": {"action": "build", "image": "web", "image_id": image_id}}}),
+    )
 }
 
 fn run(id: &str) -> FailedRun<'_> {
     FailedRun { id, started_at: "2099-01-01T00:00:00Z", judged: true }
 }
 
-fn after(undo: &Value, ledger: &Ledger, id: &str) -> Result<Option<Choice>> {
+fn after(undo: &UndoRelease, ledger: &Ledger, id: &str) -> Result<Option<Choice>> {
     after_failure("h", undo, ledger, &run(id))
 }
 
@@ -57,7 +63,7 @@ fn what_ran_before_cm_came_is_a_target_too() {
     let ledger = web(&[("1", Verdict::Pending, "aaaa")]);
     let choice = after(&undo("sha256:hand".into()), &ledger, "1").expect("a way").expect("target");
     assert_eq!(choice.services["web"].as_ref().expect("state").image_id, "sha256:hand");
-    assert_eq!((choice.commit.as_str(), choice.oldest), ("headcommit", None));
+    assert_eq!((choice.commit.as_str(), choice.oldest), ("0123abcd", None));
 }
 
 #[test]
@@ -69,7 +75,9 @@ fn after_a_failed_first_deployment_there_is_nothing_to_go_back_to() {
 #[test]
 fn a_release_that_only_brought_a_new_service_is_taken_back_by_removing_it() {
     let ledger = web(&[("1", Verdict::Verified, "aaaa"), ("2", Verdict::Pending, "bbbb")]);
-    let undo = json!({"host": "h", "checkout": "~/x", "from": "aaaa", "services": {"new": {"action": "build", "image": null, "image_id": null}}});
+    let undo = entry(
+        json!({"host": "h", "checkout": "~/x", "from": "aaaa", "services": {"new": {"action": "build", "image": null, "image_id": null}}}),
+    );
     let choice = after(&undo, &ledger, "2").expect("a way").expect("target");
     assert_eq!((choice.commit.as_str(), &choice.services["new"]), ("aaaa", &None));
 }
