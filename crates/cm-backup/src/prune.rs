@@ -113,7 +113,7 @@ pub async fn run(flags: &Flags, wanted: Retention, directory: Option<&Path>, io:
     if let Some(project) = &project {
         doc.set_target(&project.name(), None, None);
     }
-    let run = Run { doc, log: io.log.clone(), started_here: true };
+    let run = Run::new(doc, io.log.clone(), true);
     for store in &stores {
         let removed = prune(project.as_ref(), store, (&retentions, &BTreeSet::new()), &run).await?;
         if !run.dry_run() {

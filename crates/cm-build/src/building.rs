@@ -3,7 +3,7 @@
 
 use crate::build_log::BuildLog;
 use crate::built::{Built, Parts};
-use crate::observed::{Observed, room_left};
+use crate::observed::Observed;
 use crate::room;
 use crate::stopped::Stopped;
 use cm_checkout::is_unmoved;
@@ -38,7 +38,7 @@ impl<'a> Observed<'a> {
         let (host, release) = (self.site.host, self.site.release);
         not_stopped()?;
         if !self.site.plan.with(Action::Build).is_empty() {
-            room::make(self.site.project, host, &self.ledger, self.free, guard, log).await?;
+            parts.free = room::make(self.site.project, host, &self.ledger, self.free, guard, log).await?;
         }
         self.record_started(guard).await?;
         not_stopped()?;
@@ -54,8 +54,7 @@ impl<'a> Observed<'a> {
         parts.protected = moved?;
         *reached = Reached::Moved;
         let compose = self.site.compose();
-        let (config, free) = tokio::join!(compose.config(), room_left(host, &self.site.plan));
-        (parts.config, parts.free) = (config?, free?);
+        parts.config = compose.config().await?;
         if self.head.is_empty() {
             // Nobody could say for sure before there was a compose file.
             self.compose_project.clone_from(&parts.config.project);

@@ -30,9 +30,9 @@ mod switched;
 pub use args::{Args, Selection, Sub};
 
 use cm_core::facts::{BuildFacts, BuiltHost};
-use cm_core::{CommonArgs, Done, Failure, Log, Result, Run, Step, Stop, interruption};
+use cm_core::{CommonArgs, Done, Early, Failure, Found, Log, Result, Run, Step, Stop, interruption};
 use cm_host::{Connect, Host};
-use cm_lease::{Guard, Identity, with_lock};
+use cm_lease::{Guard, Identity, with_lock_asked_meanwhile};
 use cm_project::Project;
 use explain::explain;
 use futures_util::future::join_all;
@@ -65,6 +65,10 @@ impl cm_core::Tool for Tool {
             Some(Sub::Push) => Step::Push,
             Some(Sub::Job(_)) | None => Step::Build,
         }
+    }
+
+    fn ask_ahead(args: &Args, early: Early) -> Option<impl Future<Output = Option<Found>> + 'static> {
+        matches!(args.command, Some(Sub::Prune)).then(|| prune::ask_ahead(args.common.clone(), early))
     }
 
     async fn run(mut args: Args, run: &mut Run) -> Result<Done> {
@@ -179,7 +183,7 @@ async fn deploy(
     // The hosts are looked at in several ways at once as soon as the lock is there.
     let shells: Vec<_> =
         hosts.iter().cloned().map(|host| tokio::spawn(async move { host.open_shells().await })).collect();
-    with_lock(project, &hosts, Identity::from(&*run), async |guard| {
+    with_lock_asked_meanwhile(project, &hosts, Identity::from(&*run), async |guard| {
         join_all(shells).await;
         switch_all(project, selection, &hosts, plans, saved, guard, run).await
     })
@@ -217,7 +221,8 @@ async fn switch_all(
             let looked = Observed::look(project, selection, host, plan, &release, &run.log).await;
             looked.map_err(|failure| explain(host.name(), failure))
         });
-        let (keys, looked) = tokio::join!(keys, join_all(looks));
+        let (holds, keys, looked) = tokio::join!(guard.check_all(hosts), keys, join_all(looks));
+        holds?;
         keys?;
         let observed: Vec<Observed<'_>> = looked.into_iter().collect::<Result<_>>()?;
         if let Some(saved) = saved {
@@ -281,7 +286,7 @@ mod tests {
     #[test]
     fn in_a_pipe_a_release_does_not_fail_for_its_old_images() {
         let log = Log::new("cm-build", Format::Text, Level::Fail);
-        let mut run = Run { doc: Document::start("cm-build", "ada", false), log, started_here: false };
+        let mut run = Run::new(Document::start("cm-build", "ada", false), log, false);
         let failure = || Failure::new(Exit::Build, "prune.images", "the engine is busy");
         assert!(left_for_later(failure(), &run).is_ok());
         run.started_here = true;

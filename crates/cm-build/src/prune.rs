@@ -4,10 +4,10 @@
 
 use crate::HostPlan;
 use cm_core::facts::BuildFacts;
-use cm_core::{Done, Exit, Result, Run};
+use cm_core::{CommonArgs, Done, Early, Exit, Found, Result, Run, Skip, Step};
 use cm_engine::Container;
 use cm_host::{Connect, Host};
-use cm_lease::{Guard, Identity, with_lock};
+use cm_lease::{Guard, Identity, with_lock_asked_meanwhile};
 use cm_ledger::{Ledger, Record, ServiceState, Verdict};
 use cm_project::Project;
 use cm_rollout::repository;
@@ -33,28 +33,71 @@ pub async fn run(project: &Project, run: &mut Run) -> Result<Done> {
     let names = if run.started_here {
         project.hosts().iter().map(|host| host.name.clone()).collect()
     } else {
-        changed_hosts(run)
+        changed_hosts(&run.doc)
     };
     if run.started_here {
         run.doc.set_target(&project.name(), None, None);
     }
+    let removable: Option<Removable> = run.found_ahead().await;
+    if let Some(nothing) = removable.as_ref().filter(|removable| removable.values().all(Vec::is_empty)) {
+        // Nothing is changed, so that nobody has to be asked for the lock.
+        set_facts(run, nothing.clone());
+        return Ok(done(0));
+    }
+    let removable = removable.unwrap_or_default();
     let hosts = project.connect(&names, &run.log).await?;
     let identity = Identity::from(&*run);
-    let removed =
-        with_lock(project, &hosts, identity, async |guard| prune_all(project, &hosts, guard, run).await).await?;
-    Ok(Done::ok(format!("{removed} old images removed")).changed(removed > 0))
+    let removed = with_lock_asked_meanwhile(project, &hosts, identity, async |guard| {
+        prune_all(project, &hosts, removable, guard, run).await
+    })
+    .await?;
+    Ok(done(removed))
+}
+
+fn done(removed: usize) -> Done {
+    Done::ok(format!("{removed} old images removed")).changed(removed > 0)
+}
+
+fn set_facts(run: &mut Run, pruned: Removable) {
+    run.doc.add_part(&BuildFacts { pruned: Some(pruned), ..BuildFacts::default() });
 }
 
 /// The hosts that this run changed; pruning one it did not touch is not its business.
-fn changed_hosts(run: &Run) -> Vec<String> {
-    run.doc.part::<BuildFacts>().hosts.unwrap_or_default().into_keys().collect()
+fn changed_hosts(doc: &Document) -> Vec<String> {
+    doc.part::<BuildFacts>().hosts.unwrap_or_default().into_keys().collect()
 }
 
-async fn prune_all(project: &Project, hosts: &[Host], guard: &Guard, run: &mut Run) -> Result<usize> {
-    let mut pruned = BTreeMap::new();
+/// What can go, by host.
+type Removable = BTreeMap<String, Vec<String>>;
+
+/// Looks for what can go while the services are watched: neither their health nor a check changes it.
+pub async fn ask_ahead(common: CommonArgs, early: Early) -> Option<Found> {
+    let doc = early.document(Step::Build).await?;
+    if doc.is_resumed() || doc.dry_run() || doc.skips(Skip::Prune) {
+        return None;
+    }
+    let project = Project::of_run(&common, &doc).ok()?;
+    let mut found = Removable::new();
+    for host in project.connect(&changed_hosts(&doc), &early.log).await.ok()? {
+        found.insert(host.name().to_owned(), removable(&project, &host).await.ok()?);
+    }
+    Some(Box::new(found))
+}
+
+async fn prune_all(
+    project: &Project,
+    hosts: &[Host],
+    mut known: Removable,
+    guard: &Guard,
+    run: &mut Run,
+) -> Result<usize> {
+    let mut pruned = Removable::new();
     let mut count = 0;
     for host in hosts {
-        let names = removable(project, host).await?;
+        let names = match known.remove(host.name()) {
+            Some(names) => names,
+            None => removable(project, host).await?,
+        };
         if run.dry_run() {
             run.log.info(format!(
                 "would remove on {}: {}",
@@ -62,14 +105,12 @@ async fn prune_all(project: &Project, hosts: &[Host], guard: &Guard, run: &mut R
                 if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
             ));
         } else if !names.is_empty() {
-            for name in &names {
-                count += usize::from(cm_engine::remove_image(&guard.fenced(host)?, name).await?);
-            }
+            count += cm_engine::remove_images(&guard.fenced(host)?, &names).await?;
             run.log.info(format!("on {}: removed {} old image names", host.name(), names.len()));
         }
         pruned.insert(host.name().to_owned(), names);
     }
-    run.doc.add_part(&BuildFacts { pruned: Some(pruned), ..BuildFacts::default() });
+    set_facts(run, pruned);
     Ok(count)
 }
 
@@ -110,7 +151,13 @@ pub async fn after(
 async fn not_needed(project: &Project, host: &Host, ledger: &Ledger, leave: &[&str]) -> Result<Vec<String>> {
     let keep = usize::try_from(project.prune().keep).unwrap_or(usize::MAX).max(1);
     let mut keep = ledger.images_to_keep(keep);
-    let used = host.script(IN_USE, [""; 0]).text(Exit::Build, "prune.containers").await?;
+    let (in_use, list) = (host.script(IN_USE, [""; 0]), host.command(LIST));
+    let (used, listed, nameless) = tokio::join!(
+        in_use.text(Exit::Build, "prune.containers"),
+        list.text(Exit::Build, "prune.images"),
+        nameless(project, host),
+    );
+    let (used, listed, nameless) = (used?, listed?, nameless?);
     let mut used: Vec<&str> = used.lines().collect();
     for image in leave {
         if let Some(at) = used.iter().position(|other| other == image) {
@@ -121,15 +168,17 @@ async fn not_needed(project: &Project, host: &Host, ledger: &Ledger, leave: &[&s
     // Also of images that were pulled: what ran before has a name of ours, too.
     let repositories: BTreeSet<String> =
         ledger.images().iter().map(|image| repository(image).to_owned()).filter(|name| !name.is_empty()).collect();
-    let listed = host.command(LIST).text(Exit::Build, "prune.images").await?;
     let mut names = choose(&listed, &repositories, &keep);
-    if let Some(compose) = &project.compose.name {
-        let ours = format!("label=com.docker.compose.project={compose}");
-        let nameless = host.command(NAMELESS.into_iter().chain([ours.as_str()]));
-        let nameless = nameless.text(Exit::Build, "prune.images").await?;
-        names.extend(nameless.lines().filter(|id| !keep.contains(*id)).map(str::to_owned));
-    }
+    names.extend(nameless.lines().filter(|id| !keep.contains(*id)).map(str::to_owned));
     Ok(names)
+}
+
+/// The ids of the project's images that have no name, one a line.
+async fn nameless(project: &Project, host: &Host) -> Result<String> {
+    let Some(compose) = &project.compose.name else { return Ok(String::new()) };
+    let ours = format!("label=com.docker.compose.project={compose}");
+    let nameless = host.command(NAMELESS.into_iter().chain([ours.as_str()]));
+    nameless.text(Exit::Build, "prune.images").await
 }
 
 /// The names to remove: cm's own, of this project's images, that nothing keeps.

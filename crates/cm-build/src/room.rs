@@ -36,21 +36,21 @@ pub async fn make(
     now: Option<u64>,
     guard: &Guard,
     log: &Log,
-) -> Result<()> {
+) -> Result<Option<u64>> {
     let Some((wanted, before)) = ledger.build_bytes().map(|bytes| bytes + SPARE).zip(now) else {
-        return Ok(());
+        return Ok(now);
     };
     if before >= wanted {
-        return Ok(());
+        return Ok(now);
     }
     let name = host.name();
     log.warn(format!("on {name}: {} are free and a build wants {}; old images go first", size(before), size(wanted)));
     for image in prune::removable(project, host).await? {
-        cm_engine::remove_image(&guard.fenced(host)?, &image).await?;
+        cm_engine::remove_images(&guard.fenced(host)?, std::slice::from_ref(&image)).await?;
     }
     match free(host).await? {
         Some(now) if now < wanted => Err(too_little(name, now, wanted)),
-        _ => Ok(()),
+        now => Ok(now),
     }
 }
 

@@ -134,7 +134,7 @@ mod tests {
     fn only_a_whole_dry_run_is_a_plan() {
         let dir = tempfile::tempdir().expect("dir");
         let log = Log::new("cm-build", Format::Text, Level::Fail);
-        let run = || Run { doc: Document::start("cm-build", "ada", false), log: log.clone(), started_here: true };
+        let run = || Run::new(Document::start("cm-build", "ada", false), log.clone(), true);
         let plan = |dry, hosts: Value| {
             let mut doc = Document::start("cm-build", "ada", dry).as_value();
             doc["project"] = "shop".into();

@@ -22,5 +22,5 @@ pub use report::not_asked;
 pub use rules::{Judgement, Look, Rules};
 pub use run::{baseline, run, side_by_side};
 pub use side::{Sample, Side};
-pub use target::Target;
+pub use target::{AT_ONCE, Target};
 pub use watch::changes;

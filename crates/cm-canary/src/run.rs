@@ -19,14 +19,14 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// Pairs of requests under way at the same time.
 const PAIRS: usize = 4;
 
-/// Asks what runs now, before it is replaced. It ends early where nothing answers.
-pub async fn baseline(target: &Target, canary: &Canary) -> Side {
-    let mut side = Side::default();
+/// Asks what runs now, before it is replaced, until `side` has as many answers as are wanted. It ends early where
+/// nothing answers, and may be ended in between and gone on with later.
+pub async fn baseline(target: &Target, canary: &Canary, side: &mut Side) {
     let hopeless = |side: &Side| {
         side.silent_now() >= 3 || (side.samples.requests >= 20 && side.samples.failures == side.samples.requests)
     };
-    target.ask_many(canary.baseline_requests(), &mut side, hopeless).await;
-    side.thinned()
+    let made = side.samples.requests + side.samples.not_judged;
+    target.ask_many(canary.baseline_requests().saturating_sub(made), side, hopeless).await;
 }
 
 /// Asks the new release and judges it; `old` is its baseline. `changed` says what became

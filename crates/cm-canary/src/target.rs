@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 /// Requests under way at the same time: a few users on a real link, not a load test. It is the
 /// same for the old and the new release, so that what they are compared by is.
-const AT_ONCE: usize = 16;
+pub const AT_ONCE: u16 = 16;
 
 /// What is asked: the public address, or a container itself. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -84,7 +84,7 @@ impl Target {
         let mut asking = JoinSet::new();
         let mut left = count;
         while !decided(side) {
-            while left > 0 && asking.len() < AT_ONCE {
+            while left > 0 && asking.len() < usize::from(AT_ONCE) {
                 asking.spawn(self.clone().ask());
                 left -= 1;
             }

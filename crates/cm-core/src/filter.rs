@@ -3,6 +3,7 @@
 //! document passes through untouched, a failing program writes its document and
 //! then exits with its code, and nothing but the document goes to stdout.
 
+use crate::ahead::Ahead;
 use crate::command_line::{COMPLETE, command, introduction, is_first_contact, parse_args};
 use crate::done::Done;
 use crate::input::{self, Input};
@@ -87,7 +88,8 @@ fn exit_of(answer: Result<Exit>, log: &Log) -> Exit {
 }
 
 async fn filter<T: Tool>(args: T::Args, log: &Log, signals: &mut Signals) -> Exit {
-    let (input, interrupted) = match input::read(T::NAME, signals, log).await {
+    let mut ahead = Ahead::of::<T>(&args, log);
+    let (input, interrupted) = match input::read(T::NAME, signals, log, &mut ahead).await {
         Ok(read) => read,
         Err(failure) => {
             log.failure(&failure);
@@ -99,7 +101,7 @@ async fn filter<T: Tool>(args: T::Args, log: &Log, signals: &mut Signals) -> Exi
         Input::Nothing => (Document::start(T::NAME, &actor(), false), true),
     };
     T::common(&args).steer(&mut doc);
-    let mut run = Run { doc, log: log.clone(), started_here };
+    let mut run = Run::after(ahead, doc, log.clone(), started_here);
     let clock = Clock::start(T::step(&args));
     let known = refusal::<T>(&run, interrupted).or_else(|| passing_on(&run, clock.step));
     let result = match known.or_else(|| run.doc.check_room(clock.step).err().map(Err)) {

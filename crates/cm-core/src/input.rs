@@ -3,6 +3,7 @@
 //! before it finish: their document tells what happened, and a rollback at the
 //! end of the pipe must be able to act on it.
 
+use crate::ahead::Ahead;
 use crate::log::Log;
 use crate::signal::Signals;
 use crate::{Document, Exit, Failure, MAX_BYTES, Result};
@@ -17,13 +18,18 @@ pub enum Input {
     Nothing,
 }
 
-/// Reads stdin to its end and judges it. The second value tells of a signal that
+/// Reads stdin to its end and judges it; what can be asked ahead is asked meanwhile. The second value tells of a signal that
 /// came meanwhile.
 ///
 /// # Errors
 /// [`Exit::BadInput`] for anything but one document; the signal's exit code when
 /// a second signal comes.
-pub async fn read(tool: &'static str, signals: &mut Signals, log: &Log) -> Result<(Input, Option<Exit>)> {
+pub async fn read(
+    tool: &'static str,
+    signals: &mut Signals,
+    log: &Log,
+    ahead: &mut Ahead,
+) -> Result<(Input, Option<Exit>)> {
     if is_nothing() {
         return Ok((Input::Nothing, None));
     }
@@ -32,8 +38,12 @@ pub async fn read(tool: &'static str, signals: &mut Signals, log: &Log) -> Resul
     let bytes = loop {
         tokio::select! {
             bytes = &mut reading => break bytes.map_err(|error| Failure::bug("reading stdin ended early").cause(error))?,
+            () = ahead.go_on() => {}
             exit = signals.next() => match interrupted.replace(exit) {
-                None => log.debug("interrupted; waiting for the program before this one to end"),
+                None => {
+                    ahead.end();
+                    log.debug("interrupted; waiting for the program before this one to end");
+                }
                 Some(_) => return Err(Failure::new(exit, "interrupted", "interrupted before a document came")),
             },
         }

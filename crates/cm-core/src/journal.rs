@@ -33,6 +33,11 @@ impl Journal {
         Journal { dir: state_dir().join("runs").join(run_id) }
     }
 
+    #[cfg(test)]
+    pub(crate) fn at(dir: &Path) -> Self {
+        Journal { dir: dir.to_owned() }
+    }
+
     /// The ids of all runs that this machine keeps a journal of, oldest first.
     pub fn runs() -> Vec<String> {
         let entries = fs::read_dir(state_dir().join("runs")).into_iter().flatten().flatten();
@@ -98,6 +103,39 @@ impl Journal {
             .hint("free some space, or set XDG_STATE_HOME to a directory that you may write")
     }
 
+    /// The names of the documents in it, in their order.
+    pub(crate) fn documents(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let mut names: Vec<_> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.retain(|name| is_document(name));
+        names.sort();
+        names
+    }
+
+    /// One of its documents, read by `tool`.
+    ///
+    /// # Errors
+    /// [`Exit::BadInput`] if it cannot be read.
+    pub(crate) fn document(&self, tool: &str, name: &str) -> Result<Document> {
+        let bytes =
+            fs::read(self.dir.join(name)).or_fail(Exit::BadInput, "journal.read", format!("cannot read {name}"))?;
+        Document::parse(tool, &bytes)
+    }
+
+    /// What one program of the run tells another that still waits; `None` takes it back. It is lost with
+    /// the machine, and that it cannot be written only costs time.
+    pub fn set_note(&self, name: &str, text: Option<&str>) {
+        let _lost = match text {
+            Some(text) => write_unsynced(&self.dir, name, text.as_bytes()),
+            None => fs::remove_file(self.dir.join(name)),
+        };
+    }
+
+    /// A note of [`Journal::set_note`].
+    pub fn note(&self, name: &str) -> Option<String> {
+        fs::read_to_string(self.dir.join(name)).ok()
+    }
+
     /// The newest document of the run, for going on after a program was killed.
     /// What was journalled as undo after that document is added to it.
     ///
@@ -111,16 +149,9 @@ impl Journal {
                  what the servers know",
             )
         };
-        let mut names: Vec<_> = fs::read_dir(&self.dir)
-            .map_err(|error| missing().cause(error))?
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .filter(|name| name.ends_with(".json"))
-            .collect();
-        names.sort();
-        let name = names.pop().ok_or_else(missing)?;
-        let bytes =
-            fs::read(self.dir.join(&name)).or_fail(Exit::BadInput, "journal.read", format!("cannot read {name}"))?;
-        let mut document = Document::parse(tool, &bytes)?;
+        fs::metadata(&self.dir).map_err(|error| missing().cause(error))?;
+        let name = self.documents().pop().ok_or_else(missing)?;
+        let mut document = self.document(tool, &name)?;
         for entry in self.undo_entries() {
             if !document.undo_entries().contains(&entry) {
                 document.push_undo(entry);
@@ -154,6 +185,11 @@ impl Journal {
         let text = fs::read_to_string(self.dir.join(UNDO_FILE)).unwrap_or_default();
         text.lines().filter_map(|line| parse_strict(line.as_bytes()).ok()).collect()
     }
+}
+
+/// Not one that is being written aside.
+fn is_document(name: &str) -> bool {
+    name.ends_with(".json") && !name.starts_with('.')
 }
 
 /// `005-cm-build.json`; where a program is more than one step, the others have their word in it.

@@ -3,6 +3,7 @@
 //! and failures are those of `cm-document`, under one roof with the rest here. It knows no
 //! network, no Docker and no configuration file.
 
+mod ahead;
 mod args;
 mod clean;
 mod command_line;
@@ -18,6 +19,7 @@ mod signal;
 mod table;
 mod tool;
 
+pub use ahead::{Ahead, Early, Found};
 pub use args::CommonArgs;
 pub use clean::clean;
 pub use cm_document::{

@@ -8,6 +8,7 @@ use crate::live::{self, Audience, News, Task, Watcher};
 use crate::redact::redact;
 use serde_json::json;
 use std::io::{IsTerminal, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How messages are written.
@@ -68,6 +69,8 @@ pub struct Log {
     least: Level,
     color: bool,
     watcher: Watcher,
+    /// What was said and is not shown yet; nothing in it once it is.
+    held: Option<Arc<Mutex<Option<String>>>>,
 }
 
 /// A part of the log of a GitHub job that is folded.
@@ -93,7 +96,7 @@ impl Log {
             Format::Text if terminal && !no_color => Watcher::Person,
             Format::Text => Watcher::Nobody,
         };
-        Log { tool, format, least, color: terminal && !no_color, watcher }
+        Log { tool, format, least, color: terminal && !no_color, watcher, held: None }
     }
 
     /// Something that takes a while, such as `on platform: building web`: people see it, with the
@@ -124,6 +127,26 @@ impl Log {
         let group = (on_github && self.watcher == Watcher::Ci).then(|| Group(self.clone()))?;
         self.emit(&format!("::group::{title}\n"));
         Some(group)
+    }
+
+    /// A log that keeps what it is told until [`Log::release`], and forgets it if that never comes.
+    #[must_use]
+    pub fn held(&self) -> Self {
+        Log { watcher: Watcher::Nobody, held: Some(Arc::new(Mutex::new(Some(String::new())))), ..self.clone() }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> Option<String> {
+        self.held.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Shows what was kept, and from now on everything at once.
+    pub fn release(&self) {
+        let Some(held) = &self.held else { return };
+        let kept = held.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(kept) = kept.filter(|kept| !kept.is_empty()) {
+            self.emit(&kept);
+        }
     }
 
     /// Detail that only `--verbose` shows.
@@ -226,6 +249,12 @@ impl Log {
 
     /// One write per event, so that the lines of a pipe's programs do not mix.
     fn emit(&self, line: &str) {
+        if let Some(held) = &self.held
+            && let Some(kept) = held.lock().unwrap_or_else(PoisonError::into_inner).as_mut()
+        {
+            kept.push_str(line);
+            return;
+        }
         let line = redact(line);
         if self.is_live() {
             return live::above(&line);

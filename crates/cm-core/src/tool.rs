@@ -1,5 +1,6 @@
 //! What a program says of itself, and what it has while it does its job.
 
+use crate::ahead::{Ahead, Early, Found};
 use crate::args::CommonArgs;
 use crate::done::Done;
 use crate::journal::Journal;
@@ -56,6 +57,13 @@ pub trait Tool {
         async { None }
     }
 
+    /// What it asks before its own document has come, if anything: only what reads, and says nothing to
+    /// people but through `early.log`. [`Run::found_ahead`] has what it finds.
+    fn ask_ahead(args: &Self::Args, early: Early) -> Option<impl Future<Output = Option<Found>> + 'static> {
+        let _ = (args, early);
+        None::<std::future::Ready<Option<Found>>>
+    }
+
     /// The job: `run.doc` goes in and comes out.
     fn run(args: Self::Args, run: &mut Run) -> impl Future<Output = Result<Done>>;
 }
@@ -69,9 +77,29 @@ pub struct Run {
     pub log: Log,
     /// Whether no document came in, so that this program starts the run.
     pub started_here: bool,
+    ahead: Ahead,
 }
 
 impl Run {
+    /// A run with a document, and nothing that was asked ahead of it.
+    pub fn new(doc: Document, log: Log, started_here: bool) -> Run {
+        Run { ahead: Ahead::nothing(&log), doc, log, started_here }
+    }
+
+    pub(crate) fn after(ahead: Ahead, doc: Document, log: Log, started_here: bool) -> Run {
+        Run { doc, log, started_here, ahead }
+    }
+
+    /// What [`Tool::ask_ahead`] found, if it is still so: then it need not be asked again.
+    pub async fn found_ahead<F: 'static>(&mut self) -> Option<F> {
+        self.found_ahead_if(|_, _| true).await
+    }
+
+    /// The same, where it `holds` by the document that has come.
+    pub async fn found_ahead_if<F: 'static>(&mut self, holds: impl FnOnce(&F, &Document) -> bool) -> Option<F> {
+        self.ahead.found(&self.doc, holds).await
+    }
+
     /// Whether this run only plans.
     pub fn dry_run(&self) -> bool {
         self.doc.dry_run()

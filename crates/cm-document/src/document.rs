@@ -254,6 +254,26 @@ impl Document {
         self.set_status(Status::Ok);
     }
 
+    /// Whether this document goes on from `early`, one of the same run: only later steps have added
+    /// something, so that what was true of the earlier one is true of this. An early one in which
+    /// something failed has nothing that goes on from it, nor has one of a run that was interrupted.
+    pub fn continues(&self, early: &Document) -> bool {
+        let list =
+            |doc: &Document, key: &str| doc.value.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
+        let (before, now) = (list(early, "stages"), list(self, "stages"));
+        let later: Vec<String> = self.stages().into_iter().skip(before.len()).map(|stage| stage.tool).collect();
+        let is_later = |key: &String| later.iter().any(|tool| tool.trim_start_matches("cm-") == key);
+        let facts = early.value.get("facts").and_then(Value::as_object).into_iter().flatten();
+        let same = |key: &&str| self.value.get(*key) == early.value.get(*key);
+        early.status() == Status::Ok
+            && self.status() == Status::Ok
+            && !self.is_resumed()
+            && ["schema", "run", "project", "branch", "commit", "services"].iter().all(same)
+            && now.starts_with(&before)
+            && list(self, "undo").starts_with(&list(early, "undo"))
+            && facts.filter(|(key, _)| !is_later(key)).all(|(key, value)| self.facts(key) == Some(value))
+    }
+
     /// The document as JSON: one line, or indented for a terminal.
     pub fn to_text(&self, indented: bool) -> String {
         let text =
@@ -303,6 +323,39 @@ mod tests {
         value["services"] = json!([{"name":"web","host":"h","action":"build","x-new":{"k":1}}]);
         let document = parse(&value).expect("valid");
         assert_eq!(document.to_text(false).trim_end(), value.to_string());
+    }
+
+    #[test]
+    fn a_document_continues_one_whose_truth_is_still_its_own() {
+        let mut early = parse(&sample()).expect("valid");
+        early.tool = "cm-build".to_owned();
+        early.set_facts(json!({"hosts": {}}));
+        early.push_stage(&Stage { tool: "cm-build".to_owned(), step: Some(Step::Build), ..Stage::default() });
+        let mut now = early.clone();
+        assert!(now.continues(&early), "itself");
+        now.tool = "cm-health".to_owned();
+        now.set_facts(json!({"verdict": "healthy"}));
+        now.push_undo(json!({"kind": "release"}));
+        now.push_stage(&Stage { tool: "cm-health".to_owned(), step: Some(Step::Health), ..Stage::default() });
+        assert!(now.continues(&early) && !early.continues(&now));
+        type Change = fn(&mut Document);
+        let changes: [(&str, Change); 7] = [
+            ("another commit", |doc| doc.set_target("shop", None, Some("abc"))),
+            ("another option", |doc| doc.set_full()),
+            ("a failure", |doc| doc.set_status(Status::Failed)),
+            ("a run that is resumed", |doc| doc.set_resumed()),
+            ("a stage that is gone", |doc| doc.value["stages"] = json!([])),
+            ("facts of one that has not run since", |doc| {
+                doc.tool = "cm-build".to_owned();
+                doc.set_facts(json!({"hosts": {"a": {}}}));
+            }),
+            ("another plan", |doc| doc.value["services"] = json!([{"name": "web", "host": "a", "action": "build"}])),
+        ];
+        for (what, change) in changes {
+            let mut other = now.clone();
+            change(&mut other);
+            assert!(!other.continues(&early), "{what}");
+        }
     }
 
     #[test]

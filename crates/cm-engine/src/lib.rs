@@ -35,6 +35,7 @@ use memory::Clocks;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
+use std::time::Duration;
 
 /// Every container of a project, running or not, in one round trip; [`memory::INSPECT`] comes after it.
 const PROJECT: &str = r#"# Looks at the project's containers.
@@ -50,6 +51,17 @@ docker image inspect --format '{{.Id}}' "$2" >/dev/null 2>&1 || exec docker tag 
 
 const TAG_FOUND: &str = r#"# Names an image.
 docker tag "$1" "$2" && exec docker image inspect --format '{{.Id}}' "$2""#;
+
+/// One after the other, as each takes its layers off the disk; a line for each that is gone.
+const REMOVE_IMAGES: &str = r#"# Removes names of images.
+for name do docker image rm --no-prune -- "$name" >/dev/null 2>&1 && echo gone; done
+exit 0"#;
+
+/// One image is removed within this time.
+const REMOVAL_LIMIT: Duration = Duration::from_secs(60);
+
+/// As many are named in one request.
+const MOST_IMAGES: usize = 100;
 
 /// Docker's own JSON, or why there is none. Callers see "could not look", never "nothing there".
 fn parse(text: &[u8], what: &str, host: &Host) -> Result<Value> {
@@ -255,13 +267,18 @@ pub async fn tag_found(host: &Fenced, reference: &str, name: &str, exit: Exit) -
     host.script(TAG_FOUND, [reference, name]).text(exit, "engine.tag").await
 }
 
-/// Removes one name of an image, and the image with its last name. An image that
-/// a container uses stays, and that is no error. Whether it is gone.
+/// Removes names of images, and each image with its last name. An image that
+/// a container uses stays, and that is no error. How many are gone.
 ///
 /// # Errors
 /// [`Exit::Unreachable`].
-pub async fn remove_image(host: &Fenced, name: &str) -> Result<bool> {
-    Ok(host.command(["docker", "image", "rm", "--no-prune", name]).output().await?.success())
+pub async fn remove_images(host: &Fenced, names: &[String]) -> Result<usize> {
+    let mut gone = 0;
+    for names in names.chunks(MOST_IMAGES) {
+        let limit = REMOVAL_LIMIT * u32::try_from(names.len()).unwrap_or(u32::MAX);
+        gone += host.script(REMOVE_IMAGES, names.to_vec()).limit(limit).output().await?.text().lines().count();
+    }
+    Ok(gone)
 }
 
 /// The last `lines` lines of a container's log, stdout and stderr together.

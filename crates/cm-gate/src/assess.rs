@@ -25,6 +25,10 @@ struct Baseline {
     failing_streak: u64,
     /// When it was first seen, counted from the start of the gate.
     seen: Duration,
+    /// How long its process had run then.
+    ran: Option<Duration>,
+    /// Whether it was ever anything but good since.
+    wavered: bool,
 }
 
 /// What one container is in one reading.
@@ -48,6 +52,8 @@ pub enum Assessment {
 #[derive(Clone, Debug)]
 pub struct Assessor {
     wanted: Wanted,
+    /// For how long it has to be good.
+    window: Duration,
     baselines: BTreeMap<String, Baseline>,
     /// Whether every wanted container was there once: from then on another one is a replacement.
     pub complete: bool,
@@ -56,8 +62,8 @@ pub struct Assessor {
 }
 
 impl Assessor {
-    pub fn new(wanted: Wanted) -> Self {
-        Assessor { wanted, baselines: BTreeMap::new(), complete: false, grace: Duration::ZERO }
+    pub fn new(wanted: Wanted, window: Duration) -> Self {
+        Assessor { wanted, window, baselines: BTreeMap::new(), complete: false, grace: Duration::ZERO }
     }
 
     /// Whether none was seen yet.
@@ -67,6 +73,16 @@ impl Assessor {
 
     /// Judges `container` as it was read at `now`, counted from the start of the gate.
     pub fn assess(&mut self, now: Duration, container: &Container, probes: &[(String, Answer)]) -> Assessment {
+        let assessment = self.judge(now, container, probes);
+        if let (Some(baseline), Assessment::Waiting(_) | Assessment::Blind(_)) =
+            (self.baselines.get_mut(&container.id), &assessment)
+        {
+            baseline.wavered = true;
+        }
+        assessment
+    }
+
+    fn judge(&mut self, now: Duration, container: &Container, probes: &[(String, Answer)]) -> Assessment {
         let about = |code, message: String| Cause {
             container: Some(container.name.clone()),
             health_output: Some(container.health_output.clone()).filter(|output| !output.is_empty()),
@@ -170,13 +186,26 @@ impl Assessor {
 
     /// For how long the container is known to have been as good as it is now.
     fn remembered(&self, container: &Container) -> Duration {
-        let known = if container.health == Health::None { container.ran } else { container.checks_passed };
         let counts = match self.wanted.past {
             Past::Nothing => false,
-            Past::Containers => self.wanted.probe.is_none(),
+            Past::Containers => self.wanted.probe.is_none() || self.was_good_from_its_start(container),
             Past::Unchanged => true,
         };
-        known.filter(|_| counts).unwrap_or_default()
+        known(container).filter(|_| counts).unwrap_or_default()
+    }
+
+    /// Whether it has just been started, and was never seen otherwise than good. What it is asked has no memory; but
+    /// a window is about nothing happening to it, and that is known from its start on.
+    fn was_good_from_its_start(&self, container: &Container) -> bool {
+        let new = |baseline: &Baseline| baseline.ran.is_some_and(|ran| ran < self.window) && !baseline.wavered;
+        self.baselines.get(&container.id).is_some_and(new)
+    }
+
+    /// How often the container is asked in one reading. Of a service that nobody changed and that has run for the whole
+    /// window, time is no question any more: all answers that are wanted say how it is now, and are had at once.
+    pub fn questions(&self, container: &Container, wanted: u32) -> u32 {
+        let past = known(container).is_some_and(|known| known >= self.window) && !self.window.is_zero();
+        if self.wanted.past == Past::Unchanged && past { wanted } else { 1 }
     }
 
     /// The failures in a row that its health check had before the gate began; none
@@ -212,10 +241,17 @@ impl Baseline {
             seen,
             started_at: container.started_at.clone(),
             restart_count: container.restart_count,
+            ran: container.ran,
+            wavered: false,
             oom_killed: container.oom_killed,
             failing_streak: if container.health == Health::Unhealthy { container.failing_streak } else { 0 },
         }
     }
+}
+
+/// What Docker remembers of its past.
+fn known(container: &Container) -> Option<Duration> {
+    if container.health == Health::None { container.ran } else { container.checks_passed }
 }
 
 /// A cause without a container.

@@ -4,11 +4,13 @@
 use super::guard::{Guard, Post};
 use super::verdict::Verdict;
 use super::wanted::{Settings, Wanted};
+use super::window::{Hopes, Window};
 use cm_core::{Failure, Log, Result};
 use cm_engine::Container;
 use cm_host::Host;
+use jiff::Timestamp;
 use std::collections::BTreeMap;
-use tokio::sync::watch::channel;
+use tokio::sync::watch::{Sender, channel};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -19,18 +21,27 @@ pub struct Findings {
     pub verdicts: Vec<Verdict>,
     /// Every container of the project as it was last seen, watched or not, by host.
     pub containers: Vec<(String, Vec<Container>)>,
+    /// Since when every service was good in every reading, if all of them are healthy.
+    pub good_since: Option<Timestamp>,
 }
 
 /// The gate. It changes nothing anywhere.
 #[derive(Clone, Debug, Default)]
 pub struct Gate {
     settings: Settings,
+    to: Option<Sender<Option<Window>>>,
 }
 
 impl Gate {
     /// A gate with these limits.
     pub fn new(settings: Settings) -> Self {
-        Gate { settings }
+        Gate { settings, to: None }
+    }
+
+    /// The same; `to` hears of the window as it begins, moves or ends.
+    #[must_use]
+    pub fn telling(self, to: Sender<Option<Window>>) -> Self {
+        Gate { to: Some(to), ..self }
     }
 
     /// Watches services on one host until each of them is decided; one verdict for
@@ -61,7 +72,9 @@ impl Gate {
             wanted.parsed_probe()?;
         }
         let post = Post { host: host.clone(), project: project.to_owned(), wanted: wanted.to_vec() };
-        let mut guard = Guard::new(post, &self.settings, Instant::now(), channel(false).0, log.clone());
+        let began = Instant::now();
+        let hopes = (0, Hopes::new(began, 1, None));
+        let mut guard = Guard::new(post, &self.settings, began, channel(false).0, hopes, log.clone());
         guard.only = Some(ids.to_vec());
         Ok(guard.stand().await.0)
     }
@@ -78,8 +91,10 @@ impl Gate {
         // The first failure anywhere is known everywhere.
         let (failed, _) = channel(false);
         let mut watching = JoinSet::new();
+        let hopes = Hopes::new(began, posts.len(), self.to.clone());
         for (index, post) in posts.into_iter().enumerate() {
-            let guard = Guard::new(post, &self.settings, began, failed.clone(), log.clone());
+            let hopes = (index, hopes.clone());
+            let guard = Guard::new(post, &self.settings, began, failed.clone(), hopes, log.clone());
             watching.spawn(async move { (index, guard.stand().await) });
         }
         let mut found = BTreeMap::new();
@@ -87,7 +102,7 @@ impl Gate {
             let (index, report) = ended.map_err(|error| Failure::bug("a health watch ended early").cause(error))?;
             found.insert(index, report);
         }
-        let mut findings = Findings::default();
+        let mut findings = Findings { good_since: hopes.window().map(|window| window.since), ..Findings::default() };
         for (verdicts, host, containers) in found.into_values() {
             findings.verdicts.extend(verdicts);
             findings.containers.push((host, containers));

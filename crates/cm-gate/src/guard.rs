@@ -8,6 +8,7 @@ use super::probe::{Answer, Prober};
 use super::verdict::{Outcome, State, Verdict};
 use super::wanted::{Settings, Wanted};
 use super::watch::{Reading, Watch};
+use super::window::{Hope, Hopes};
 use cm_core::time::{milliseconds, span};
 use cm_core::{Log, Task};
 use cm_engine::{Container, Health};
@@ -57,6 +58,8 @@ pub struct Guard {
     began: Instant,
     failed: Sender<bool>,
     fell: Receiver<bool>,
+    /// Where it says what its services come to, and under which number.
+    hopes: (usize, Hopes),
     log: Log,
     shown: BTreeMap<String, &'static str>,
     shown_at: Duration,
@@ -67,7 +70,14 @@ pub struct Guard {
 }
 
 impl Guard {
-    pub fn new(post: Post, settings: &Settings, began: Instant, failed: Sender<bool>, log: Log) -> Self {
+    pub fn new(
+        post: Post,
+        settings: &Settings,
+        began: Instant,
+        failed: Sender<bool>,
+        hopes: (usize, Hopes),
+        log: Log,
+    ) -> Self {
         let watches: Vec<_> = post.wanted.into_iter().map(|wanted| Watch::new(wanted, settings.clone())).collect();
         Guard {
             prober: Prober::new(post.host.clone()),
@@ -80,6 +90,7 @@ impl Guard {
             began,
             fell: failed.subscribe(),
             failed,
+            hopes,
             log,
             shown: BTreeMap::new(),
             shown_at: Duration::ZERO,
@@ -95,6 +106,7 @@ impl Guard {
         while self.is_open() {
             self.read().await;
             self.expire();
+            self.hope();
             self.look_into();
             self.report();
             self.show(&task);
@@ -145,8 +157,10 @@ impl Guard {
         let now = began.max(self.began.elapsed().saturating_sub(SLACK));
         let probes: Vec<(String, Answer)> = self.probe(&containers).await.into_iter().collect();
         for watch in self.watches.iter_mut() {
-            let own = containers.iter().filter(|container| container.service == watch.wanted.service).collect();
-            watch.observe(now, &Reading { containers: own, probes: &probes });
+            let service = watch.wanted.service.clone();
+            let own: Vec<_> = of_service(&containers, &service).collect();
+            let questions = watch.questions(own.iter().copied());
+            watch.observe(now, &Reading { containers: own, probes: &probes, questions });
         }
         self.containers = containers;
     }
@@ -155,8 +169,9 @@ impl Guard {
         let mut asked = Vec::new();
         for watch in self.watches.iter().filter(|watch| watch.is_open()) {
             let Ok(Some(probe)) = watch.wanted.parsed_probe() else { continue };
-            let own = containers.iter().filter(|container| container.service == watch.wanted.service);
-            asked.extend(own.filter(|container| container.is_running()).map(|container| (container, probe.clone())));
+            let questions = watch.questions(of_service(containers, &watch.wanted.service));
+            let own = of_service(containers, &watch.wanted.service).filter(|container| container.is_running());
+            asked.extend(own.map(|container| (container, probe.clone(), questions)));
         }
         self.prober.ask(asked).await
     }
@@ -187,6 +202,12 @@ impl Guard {
                 watch.abandon(now);
             }
         }
+    }
+
+    /// Tells what its services come to.
+    fn hope(&self) {
+        let all: Option<Vec<Hope>> = self.watches.iter().map(Watch::hope).collect();
+        self.hopes.1.note(self.hopes.0, all.and_then(|all| all.into_iter().reduce(Hope::and)));
     }
 
     /// One line for each phase that services came to in this reading.
@@ -304,6 +325,10 @@ impl Guard {
             timeline: watch.timeline.clone(),
         }
     }
+}
+
+fn of_service<'a>(containers: &'a [Container], service: &'a str) -> impl Iterator<Item = &'a Container> {
+    containers.iter().filter(move |container| container.service == service)
 }
 
 /// When the last of the watches ends.

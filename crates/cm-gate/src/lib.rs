@@ -20,6 +20,7 @@ mod probe;
 mod verdict;
 mod wanted;
 mod watch;
+mod window;
 
 pub use changes::{Change, changes};
 pub use events::Events;
@@ -27,3 +28,4 @@ pub use gate::{Findings, Gate};
 pub use guard::Post;
 pub use verdict::{Moment, State, Verdict, overall};
 pub use wanted::{Past, Settings, Wanted};
+pub use window::Window;

@@ -11,6 +11,7 @@ use super::assess::{Assessment, Assessor, cause};
 use super::probe::Answer;
 use super::verdict::{Cause, Moment, Outcome, State};
 use super::wanted::{Past, Settings, Wanted};
+use super::window::Hope;
 use cm_core::time::{milliseconds, span};
 use cm_engine::Container;
 use std::time::Duration;
@@ -28,6 +29,8 @@ pub struct Reading<'a> {
     pub containers: Vec<&'a Container>,
     /// What its probes heard, by container id.
     pub probes: &'a [(String, Answer)],
+    /// How often each of them was asked, [`Watch::questions`].
+    pub questions: u32,
 }
 
 /// A reading in which every container was good: for how long that is known, and whether anything was asked.
@@ -47,8 +50,6 @@ pub struct Watch {
     /// How long it was good at the last reading, and when that was.
     good_for: Duration,
     read_at: Duration,
-    /// Whether the window lies in the past, and the readings that are wanted do not yet.
-    only_readings_lack: bool,
     missing_since: Option<Duration>,
     pending: Cause,
     blind: bool,
@@ -60,15 +61,15 @@ pub struct Watch {
 
 impl Watch {
     pub fn new(wanted: Wanted, settings: Settings) -> Self {
+        let settings = settings.over(&wanted.own);
         Watch {
-            settings: settings.over(&wanted.own),
-            containers: Assessor::new(wanted.clone()),
+            containers: Assessor::new(wanted.clone(), settings.window),
+            settings,
             wanted,
             good: 0,
             good_since: None,
             good_for: Duration::ZERO,
             read_at: Duration::ZERO,
-            only_readings_lack: false,
             missing_since: None,
             pending: Cause { code: "no-data", message: "not checked yet".to_owned(), ..Cause::default() },
             blind: true,
@@ -160,7 +161,7 @@ impl Watch {
             None if finished == count => {
                 self.decide(State::Healthy, cause("finished", "ended with 0, as it should"), now)
             }
-            None => self.count_good(now, &good),
+            None => self.count_good(now, &good, reading.questions),
         }
     }
 
@@ -217,8 +218,25 @@ impl Watch {
     /// When the next reading can decide, if nothing happens until then; `None` for whenever one comes.
     pub fn due(&self) -> Option<Duration> {
         let left = self.settings.window.saturating_sub(self.good_for);
-        let waits = !left.is_zero() || self.only_readings_lack;
-        (self.is_open() && self.good > 0 && waits).then(|| self.read_at + left)
+        (self.is_open() && self.good > 0 && !left.is_zero()).then(|| self.read_at + left)
+    }
+
+    /// Since when it is good, and when that will be enough; `None` while it is not.
+    pub fn hope(&self) -> Option<Hope> {
+        match &self.outcome {
+            // A job that ended well is good at any time.
+            Some(outcome) if outcome.state == State::Healthy => {
+                Some(Hope { since: self.good_since.unwrap_or_default(), until: outcome.at })
+            }
+            Some(_) => None,
+            None => {
+                let since = self.good_since?;
+                let lacking = self.settings.readings.saturating_sub(self.good);
+                let enough = self.read_at + self.settings.interval * lacking;
+                let left = self.settings.window.saturating_sub(self.good_for);
+                Some(Hope { since, until: enough.max(self.read_at + left) })
+            }
+        }
     }
 
     fn decide(&mut self, state: State, cause: Cause, at: Duration) {
@@ -231,17 +249,29 @@ impl Watch {
         self.pending = cause;
     }
 
-    fn count_good(&mut self, now: Duration, good: &Good) {
+    /// How often its containers are asked in a reading that has found these.
+    pub fn questions<'a>(&self, mut containers: impl Iterator<Item = &'a Container>) -> u32 {
+        let wanted = self.settings.readings;
+        let first = containers.next().map(|container| self.containers.questions(container, wanted));
+        containers
+            .fold(first, |least, one| least.map(|least| least.min(self.containers.questions(one, wanted))))
+            .unwrap_or(1)
+    }
+
+    fn count_good(&mut self, now: Duration, good: &Good, questions: u32) {
         self.good += 1;
         let since = *self.good_since.get_or_insert(now);
         self.good_for = good.known.max(now - since);
         self.read_at = now;
         let window = self.settings.window;
         let past = good.known >= window && !window.is_zero();
-        let enough = self.good >= self.settings.readings || (past && !good.asked);
-        self.only_readings_lack = past && !enough;
+        let asked_enough = !good.asked || questions >= self.settings.readings;
+        let enough = self.good >= self.settings.readings || (past && asked_enough);
         if enough && self.good_for >= window {
-            let message = format!("healthy for {}", span(self.good_for));
+            let message = match past && good.asked {
+                true => format!("has run for {}, and answers", span(self.good_for)),
+                false => format!("healthy for {}", span(self.good_for)),
+            };
             self.decide(State::Healthy, cause("healthy", message), now);
         }
     }

@@ -1,6 +1,7 @@
 //! Says whether services are healthy: chooses what to watch, lets the gate watch it,
 //! and reports in the runbook's words. The gate itself is in `cm-gate`.
 
+mod ahead;
 mod args;
 mod cures;
 mod live;
@@ -8,15 +9,16 @@ mod others;
 pub mod preflight;
 mod report;
 mod selection;
+mod watched;
 
 pub use args::Args;
 
 use cm_core::facts::HealthFacts;
-use cm_core::{CommonArgs, Done, Exit, Io, Log, Result, Run, Step, plural};
-use cm_gate::{Gate, Post, Settings};
-use cm_host::{Connect, Host};
+use cm_core::{CommonArgs, Done, Early, Exit, Found, Io, Result, Run, Step, plural};
+use cm_gate::Settings;
 use cm_project::Project;
 use selection::Selection;
+use watched::Watched;
 
 /// The program.
 pub struct Tool;
@@ -45,6 +47,10 @@ impl cm_core::Tool for Tool {
         if args.watch { Some(live::run(args, io).await) } else { None }
     }
 
+    fn ask_ahead(args: &Args, early: Early) -> Option<impl Future<Output = Option<Found>> + 'static> {
+        Some(ahead::ask(args.clone(), early))
+    }
+
     async fn run(args: Args, run: &mut Run) -> Result<Done> {
         let project = Project::of_run(&args.common, &run.doc, cm_git::tracked)?;
         if run.started_here {
@@ -53,11 +59,11 @@ impl cm_core::Tool for Tool {
         if args.preflight {
             return preflight::run(&project, run).await;
         }
-        let selection = Selection::choose(&project, &args, run)?;
         if run.dry_run() {
+            let selection = Selection::choose(&project, &args, run)?;
             return Ok(describe(&project, &args, &selection, run));
         }
-        gate(&project, &args, &selection, run).await
+        gate(&project, &args, run).await
     }
 }
 
@@ -86,27 +92,19 @@ fn describe(project: &Project, args: &Args, selection: &Selection, run: &mut Run
     Done::ok(format!("would watch {}", plural(selection.count() as u64, "service")))
 }
 
-async fn gate(project: &Project, args: &Args, selection: &Selection, run: &mut Run) -> Result<Done> {
-    let hosts = project.connect(selection.hosts.iter().map(|watch| &watch.host), &run.log).await?;
-    let posts = posts(project, selection, &hosts, &run.log).await?;
-    run.log.info(format!("waiting for {}…", plural(selection.count() as u64, "service")));
-    let findings = Gate::new(settings(project, args)).watch_all(posts.clone(), &run.log).await?;
+async fn gate(project: &Project, args: &Args, run: &mut Run) -> Result<Done> {
+    let Watched { hosts, posts, findings } = match run.found_ahead().await {
+        Some(watched) => watched,
+        None => Watched::watch(project, args, &Selection::choose(project, args, run)?, run).await?,
+    };
     let others = others::find(&posts, &findings.containers, preflight::unhealthy_before(&run.doc));
     run.doc.add_part(&HealthFacts {
         verdict: Some(cm_gate::overall(&findings.verdicts)),
+        good_since: findings.good_since.map(|since| since.to_string()),
         services: Some(findings.verdicts.clone()),
         unwell_neighbours: Some(others.clone()),
         ..HealthFacts::default()
     });
     others::warn(&others, &run.log);
     report::conclude(&findings.verdicts, &hosts, &others, &run.log)
-}
-
-async fn posts(project: &Project, selection: &Selection, hosts: &[Host], log: &Log) -> Result<Vec<Post>> {
-    let mut posts = Vec::new();
-    for (watch, host) in selection.hosts.iter().zip(hosts) {
-        let name = watch.compose_project_on(project, host, log).await?;
-        posts.push(Post { host: host.clone(), project: name, wanted: watch.wanted.clone() });
-    }
-    Ok(posts)
 }

@@ -234,7 +234,7 @@ probe = \"http://127.0.0.1:80/\"
         let mut doc = Document::start("cm-build", "ada", false);
         doc.set_services(&serde_json::from_value::<Vec<_>>(services).expect("services"));
         doc.set_facts(build);
-        Run { doc, log: Log::new("test", Format::Text, Level::Fail), started_here: false }
+        Run::new(doc, Log::new("test", Format::Text, Level::Fail), false)
     }
 
     fn choose(flags: &[&str], run: &Run) -> Result<Vec<(String, Vec<String>)>> {
@@ -354,7 +354,7 @@ probe = \"http://127.0.0.1:80/\"
     /// What is watched with which image and past; `None` where the document is refused.
     fn judged(value: &Value) -> Option<Vec<(String, Wanted)>> {
         let doc = Document::parse("cm-health", value.to_string().as_bytes()).ok()?;
-        let run = Run { doc, log: Log::new("test", Format::Text, Level::Fail), started_here: false };
+        let run = Run::new(doc, Log::new("test", Format::Text, Level::Fail), false);
         let (_directory, project) = project();
         let selection = Selection::choose(&project, &Args::parse_from(["cm-health"]), &run).ok()?;
         let of = |watch: HostWatch| watch.wanted.into_iter().map(move |wanted| (watch.host.clone(), wanted));

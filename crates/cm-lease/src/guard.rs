@@ -11,6 +11,7 @@ use crate::{NONCE_VARIABLE, Place, local};
 use cm_core::{Exit, Failure, Result};
 use cm_host::{Fenced, Host, state_dir};
 use cm_project::Project;
+use futures_util::future::join_all;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,6 +29,25 @@ pub async fn with_lock<T>(
     let lock = project.lock();
     let guard = Guard::enter(&project.name(), lock.lease, &lock.file, hosts, identity).await?;
     let done = work(&guard).await;
+    let released = guard.release().await;
+    done.and_then(|done| released.map(|()| done))
+}
+
+/// The same for work that begins by reading, and changes nothing but by [`Guard::fenced`] commands: the hosts
+/// are asked meanwhile whether a lock that this run had already still holds.
+///
+/// # Errors
+/// As [`with_lock`]; that the lock is lost comes first.
+pub async fn with_lock_asked_meanwhile<T>(
+    project: &Project,
+    hosts: &[Host],
+    identity: impl Into<Identity>,
+    work: impl AsyncFnOnce(&Guard) -> Result<T>,
+) -> Result<T> {
+    let lock = project.lock();
+    let guard = Guard::enter_unasked(&project.name(), lock.lease, &lock.file, hosts, identity).await?;
+    let (holds, done) = tokio::join!(guard.check_all(hosts), work(&guard));
+    let done = holds.and(done);
     let released = guard.release().await;
     done.and_then(|done| released.map(|()| done))
 }
@@ -65,12 +85,30 @@ impl Guard {
         hosts: &[Host],
         identity: impl Into<Identity>,
     ) -> Result<Guard> {
+        let guard = Guard::enter_unasked(project, lease, lock_file, hosts, identity).await?;
+        guard.check_all(hosts).await?;
+        Ok(guard)
+    }
+
+    /// As [`Guard::enter`], but a lock that this run has already is looked for on this machine alone. For
+    /// who has something to read first and asks the hosts meanwhile, by [`Guard::check_all`]; a change
+    /// asks by itself.
+    ///
+    /// # Errors
+    /// As [`Guard::enter`].
+    pub async fn enter_unasked(
+        project: &str,
+        lease: Duration,
+        lock_file: &Path,
+        hosts: &[Host],
+        identity: impl Into<Identity>,
+    ) -> Result<Guard> {
         let identity = identity.into();
         let mut guard = Guard::new(project, lock_file, &identity);
         if identity.dry_run {
             return Ok(guard);
         }
-        if let Some(guard) = Guard::inside(project, lock_file, hosts, &identity).await? {
+        if let Some(guard) = Guard::of_outer(project, lock_file, &identity)? {
             return Ok(guard);
         }
         let mut record = Record::new(&identity.actor, lease)?;
@@ -93,6 +131,12 @@ impl Guard {
     /// # Errors
     /// [`Exit::LockLost`] if that lock does not hold any more; [`Exit::Unreachable`].
     pub async fn inside(project: &str, lock_file: &Path, hosts: &[Host], identity: &Identity) -> Result<Option<Guard>> {
+        let Some(guard) = Guard::of_outer(project, lock_file, identity)? else { return Ok(None) };
+        guard.check_all(hosts).await?;
+        Ok(Some(guard))
+    }
+
+    fn of_outer(project: &str, lock_file: &Path, identity: &Identity) -> Result<Option<Guard>> {
         let Some((nonce, file)) = identity.outer(lock_file) else { return Ok(None) };
         let mut guard = Guard::new(project, &file, identity);
         if !guard.step.is_empty() {
@@ -100,10 +144,20 @@ impl Guard {
         }
         guard.mode = Mode::Inside(nonce);
         guard.check_local()?;
-        for host in hosts {
-            guard.check(host).await?;
-        }
         Ok(Some(guard))
+    }
+
+    /// Asks all hosts at once whether a lock that this run had already still holds; one that this program
+    /// took itself was asked for a moment ago.
+    ///
+    /// # Errors
+    /// As [`Guard::check`].
+    pub async fn check_all(&self, hosts: &[Host]) -> Result<()> {
+        if self.is_own() {
+            return Ok(());
+        }
+        let asked = join_all(hosts.iter().map(|host| self.check(host))).await;
+        asked.into_iter().collect()
     }
 
     fn new(project: &str, file: &Path, identity: &Identity) -> Guard {

@@ -81,6 +81,30 @@ impl Held {
     async fn take_hosts(&mut self, wanted: &Wanted, record: &Record) -> Result<Option<Box<Holder>>> {
         let mut hosts = wanted.hosts.clone();
         hosts.sort_by(|a, b| a.name().cmp(b.name()));
+        // Who has the first has nearly always all of them: the others are asked at once. Where somebody else
+        // has one, all take turns in the order of the names, so that one of them gets through.
+        let others = hosts.split_off(hosts.len().min(1));
+        if let Some(holder) = self.take_in_order(hosts, record).await? {
+            return Ok(Some(holder));
+        }
+        if self.take_at_once(&others, record).await? { Ok(None) } else { self.take_in_order(others, record).await }
+    }
+
+    /// Takes all of them, or none; whether it did.
+    async fn take_at_once(&mut self, hosts: &[Host], record: &Record) -> Result<bool> {
+        self.hosts.extend(hosts.iter().cloned());
+        let taken = join_all(hosts.iter().map(|host| remote::take(host, &self.dir, record))).await;
+        let taken: Vec<Attempt<()>> = taken.into_iter().collect::<Result<_>>()?;
+        if taken.iter().all(|attempt| matches!(attempt, Attempt::Taken(()))) {
+            return Ok(true);
+        }
+        self.hosts.truncate(self.hosts.len() - hosts.len());
+        let released = join_all(hosts.iter().map(|host| release_host(host, &self.dir, &self.nonce))).await;
+        released.into_iter().collect::<Result<()>>()?;
+        Ok(false)
+    }
+
+    async fn take_in_order(&mut self, hosts: Vec<Host>, record: &Record) -> Result<Option<Box<Holder>>> {
         for host in hosts {
             // First noted, then asked: an attempt cut off partway may have succeeded, and
             // a release compares the nonce.

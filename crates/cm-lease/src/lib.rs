@@ -19,7 +19,7 @@ mod process;
 mod record;
 pub mod remote;
 
-pub use guard::{Guard, with_lock};
+pub use guard::{Guard, with_lock, with_lock_asked_meanwhile};
 pub use held::{Held, Wanted, take};
 pub use holder::{Attempt, Holder, Place, quote};
 pub use identity::Identity;

@@ -16,7 +16,7 @@ fn log() -> Log {
 }
 
 fn run(dry_run: bool) -> Run {
-    Run { doc: Document::start("cm-build", "ada@laptop", dry_run), log: log(), started_here: true }
+    Run::new(Document::start("cm-build", "ada@laptop", dry_run), log(), true)
 }
 
 /// A lock of its own for every test: a project's state on this machine, and a lock file.

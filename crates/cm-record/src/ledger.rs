@@ -4,7 +4,7 @@ use cm_core::facts::{BuildFacts, BuiltHost, BuiltService, CheckVerdict, HealthFa
 use cm_core::{Document, Failure, Result, Run, Status};
 use cm_git::Repository;
 use cm_host::Connect;
-use cm_lease::{Guard, with_lock};
+use cm_lease::{Guard, with_lock_asked_meanwhile};
 use cm_ledger::{Ledger, Record, ServiceState, Verdict};
 use cm_project::{HostSpec, Project};
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,7 +49,7 @@ async fn append(project: &Project, spec: &HostSpec, record: &Record, run: &Run) 
         }
     }
     let append = async |guard: &Guard| Ledger::append(&guard.fenced(&host)?, &project.name(), record).await;
-    with_lock(project, std::slice::from_ref(&host), run, append).await.map(|()| true)
+    with_lock_asked_meanwhile(project, std::slice::from_ref(&host), run, append).await.map(|()| true)
 }
 
 /// When a commit was made, by the local repository; without one nobody knows, and nothing fails.

@@ -5,9 +5,10 @@
 use crate::{abandoned, event, outbox::Outbox};
 use cm_core::{CommonArgs, Document, Exit, Failure, Io, Journal, Log, Result, StageStatus, Status, Step};
 use cm_host::{Connect, Host};
-use cm_lease::{Guard, Identity, with_lock};
+use cm_lease::{Guard, Identity, with_lock_asked_meanwhile};
 use cm_ledger::{Ledger, Record};
 use cm_project::Project;
+use futures_util::future::join_all;
 use std::collections::BTreeMap;
 
 /// This program's name, in documents and in the journal.
@@ -34,7 +35,7 @@ pub async fn reconcile(
     };
     let identity = Identity::new("record", common.dry_run, &io.log);
     let reconcile = async |guard: &Guard| reconcile_all(project, &hosts, guard, common.dry_run, &io.log).await;
-    let (reconciled, ledgers) = with_lock(project, &hosts, identity, reconcile).await?;
+    let (reconciled, ledgers) = with_lock_asked_meanwhile(project, &hosts, identity, reconcile).await?;
     for record in reconciled.values().filter(|record| resume != Some(record.id.as_str()) && !common.dry_run) {
         Outbox::of(project).send(project, &event::of_abandoned(&project.name(), record), &io.log).await;
     }
@@ -56,8 +57,10 @@ async fn reconcile_all(
     log: &Log,
 ) -> Result<Reconciled> {
     let (mut reconciled, mut ledgers) = (BTreeMap::new(), Vec::new());
-    for host in hosts {
-        let mut ledger = Ledger::read(host, &project.name()).await?;
+    let name = project.name();
+    let read = join_all(hosts.iter().map(|host| Ledger::read(host, &name))).await;
+    for (host, ledger) in hosts.iter().zip(read) {
+        let mut ledger = ledger?;
         let gone = abandoned::of(host, &project.name(), &ledger, guard.nonce().as_deref()).await?;
         if !gone.is_empty() {
             let checkout = project.host(host.name())?.checkout()?;

@@ -4,10 +4,10 @@
 use cm_checks as checks;
 use cm_core::facts::CheckVerdict;
 use cm_core::{Exit, Failure, Log, Result, Run};
-use cm_gate::{Gate, Settings, State, Wanted};
+use cm_gate::{Gate, Past, Settings, State, Wanted};
 use cm_host::Host;
 use cm_ledger::ServiceState;
-use cm_project::Project;
+use cm_project::{OnChange, Project};
 
 /// What the outside checks said.
 pub enum Outside {
@@ -45,7 +45,8 @@ pub async fn gate(
     run: &Run,
 ) -> Result<()> {
     let image = |state: &ServiceState| Some(state.image_id.clone()).filter(|id| !id.is_empty());
-    let wanted: Vec<_> = services.iter().map(|(name, state)| Wanted::of(project, name).image(image(state))).collect();
+    let wanted = |name: &str, state| Wanted::of(project, name).image(image(state)).past(past_of(project, name));
+    let wanted: Vec<_> = services.iter().map(|(name, state)| wanted(name, state)).collect();
     let verdicts = Gate::new(Settings::of(project.health())).watch(host, compose_project, &wanted, &run.log).await?;
     match verdicts.iter().find(|verdict| verdict.state != State::Healthy) {
         None => Ok(()),
@@ -55,6 +56,12 @@ pub async fn gate(
             format!("rolled back, but not healthy: {}", verdict.line()),
         )),
     }
+}
+
+/// What of the past counts: of a container, which may have come back or stayed, all that Docker remembers. What is
+/// only told to read its files again does not show when it did.
+fn past_of(project: &Project, service: &str) -> Past {
+    if project.on_change(service) == OnChange::Reload { Past::Nothing } else { Past::Containers }
 }
 
 /// Asks the project's outside checks. Failing is only what was answered wrongly.

@@ -24,13 +24,16 @@ pub struct Before {
 impl Before {
     /// Asks what runs now. Nothing that goes wrong here fails a deployment: it may be
     /// the one that fixes it.
-    pub async fn ask(project: &Project, log: &Log) -> Before {
+    /// `side` is what was answered already.
+    pub async fn ask(project: &Project, mut side: Side, log: &Log) -> Before {
         let canary = project.canary();
         let requests = match Target::public(canary, project.verify().timeout) {
             Ok(Some(target)) => {
                 let task = log.task("asking what runs now");
-                task.counts(target.asked(), Some(canary.baseline_requests().into()), "requests");
-                Some(canary::baseline(&target, canary).await)
+                let left = canary.baseline_requests().saturating_sub(side.samples.requests + side.samples.not_judged);
+                task.counts(target.asked(), Some(left.into()), "requests");
+                canary::baseline(&target, canary, &mut side).await;
+                Some(side.thinned())
             }
             Ok(None) => None,
             Err(failure) => {
@@ -40,6 +43,12 @@ impl Before {
         };
         let since = Timestamp::now() - SignedDuration::from_mins(TRAFFIC_MINUTES);
         Before { requests, traffic: real_traffic(project, since, log).await }
+    }
+
+    /// How long half of the requests took at most, in milliseconds.
+    pub fn median_ms(&self) -> Option<f64> {
+        let sorted = self.requests.as_ref()?.sorted();
+        sorted.get(sorted.len() / 2).copied()
     }
 
     /// What an earlier program of this run asked.

@@ -2,6 +2,7 @@
 //! judged is in `cm-checks` and `cm-canary`; here is what is asked, what is said about it, and how the
 //! program ends.
 
+mod ahead;
 mod args;
 mod asking;
 mod junit;
@@ -9,12 +10,14 @@ mod results;
 
 pub use args::Args;
 
+use ahead::Verified;
 use asking::Before;
 use cm_checks as checks;
-use cm_core::facts::{CanaryVerdict, VerifyFacts, WouldAsk};
-use cm_core::{CommonArgs, Document, Done, Exit, Io, Log, Result, Run, Skip, Step, redact};
+use cm_core::facts::{CanaryVerdict, HealthFacts, VerifyFacts, WouldAsk};
+use cm_core::{CommonArgs, Document, Done, Early, Exit, Found, Io, Log, Result, Run, Skip, Step, redact};
 use cm_notify::{Message, Told};
 use cm_project::Project;
+use jiff::Timestamp;
 use results::Results;
 use tokio::sync::Notify;
 
@@ -44,6 +47,10 @@ impl cm_core::Tool for Tool {
         Some(print_results(args, io).await)
     }
 
+    fn ask_ahead(args: &Args, early: Early) -> Option<impl Future<Output = Option<Found>> + 'static> {
+        Some(ahead::ask(args.clone(), early))
+    }
+
     async fn run(args: Args, run: &mut Run) -> Result<Done> {
         let project = load(&args, Some(&run.doc))?;
         if run.started_here {
@@ -70,12 +77,25 @@ impl cm_core::Tool for Tool {
             write_junit(&args, &project, &Results::default(), run)?;
             return Ok(Done::skipped(plan.nothing()));
         }
-        let results = plan.carry_out(&run.doc, &run.log).await?;
+        let results = match verified_ahead(run).await {
+            Some(results) => results,
+            None => plan.carry_out(&run.doc, &run.log).await?,
+        };
+        results.say(&run.log);
         run.doc.set_part(&results.facts());
         write_junit(&args, &project, &results, run)?;
         alert(&project, &results, &run.doc, args.notify, &run.log).await;
         results.conclude(plan.checks, &run.log)
     }
+}
+
+/// What was found while the gate watched, if it says that everything was good all that time.
+async fn verified_ahead(run: &mut Run) -> Option<Results> {
+    let was_good = |verified: &Verified, doc: &Document| {
+        let since = doc.part::<HealthFacts>().good_since.and_then(|since| since.parse::<Timestamp>().ok());
+        doc.planned().is_empty() || since.is_some_and(|since| since <= verified.began)
+    };
+    run.found_ahead_if(was_good).await.map(|verified| verified.results)
 }
 
 /// What the whole run leaves out, this program leaves out.
@@ -117,7 +137,8 @@ async fn baseline(project: &Project, run: &mut Run) -> Done {
     if !run.started_here && run.doc.planned().is_empty() {
         return Done::skipped("nothing changes");
     }
-    let before = Before::ask(project, &run.log).await;
+    let side = run.found_ahead().await.unwrap_or_default();
+    let before = Before::ask(project, side, &run.log).await;
     run.doc.set_part(&VerifyFacts { baseline: Some(before.facts()), ..VerifyFacts::default() });
     let summary = before.summary();
     if before.is_good() {
@@ -152,6 +173,7 @@ async fn print_results(args: &Args, io: &Io) -> Result<Exit> {
     let project = load(args, None)?;
     let doc = Document::start(Tool::NAME, &cm_core::actor(), false);
     let results = Plan::of(&project, args, true).carry_out(&doc, &io.log).await?;
+    results.say(&io.log);
     io.print(&redact(&serde_json::json!(results.facts()).to_string()))?;
     if let Some(path) = &args.junit {
         junit::write(path, &project.name(), &results)?;
@@ -241,8 +263,6 @@ impl<'a> Plan<'a> {
         };
         let (canary, checks) = tokio::join!(canary, checks);
         (results.canary, results.checks) = (canary?, checks?);
-        results.say_canary(log);
-        results.say_checks(log);
         Ok(results)
     }
 }

@@ -78,8 +78,14 @@ impl Results {
         }
     }
 
+    /// All of it, a line each.
+    pub fn say(&self, log: &Log) {
+        self.say_canary(log);
+        self.say_checks(log);
+    }
+
     /// One line on the canary.
-    pub fn say_canary(&self, log: &Log) {
+    fn say_canary(&self, log: &Log) {
         let Some(canary) = &self.canary else { return };
         let text = format!("Canary  {}", canary.message);
         match (canary.verdict, self.of_canary(canary.verdict)) {
@@ -91,7 +97,7 @@ impl Results {
     }
 
     /// One line on each check, in the runbook's words; its body for the curious.
-    pub fn say_checks(&self, log: &Log) {
+    fn say_checks(&self, log: &Log) {
         let width = self.checks.iter().map(|check| check.name.chars().count()).max().unwrap_or(0);
         for check in &self.checks {
             let class = check.severity.filter(|_| check.verdict == CheckVerdict::Fail);

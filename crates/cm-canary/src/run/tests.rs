@@ -43,6 +43,12 @@ fn target(url: &str) -> Target {
     Target::public(&canary(url), Duration::from_secs(2)).expect("valid").expect("a URL")
 }
 
+async fn asked(url: &str, settings: &Canary) -> Side {
+    let mut side = Side::default();
+    baseline(&target(url), settings, &mut side).await;
+    side
+}
+
 async fn nothing_restarted() -> Result<Vec<String>> {
     Ok(Vec::new())
 }
@@ -51,7 +57,7 @@ async fn nothing_restarted() -> Result<Vec<String>> {
 async fn a_release_is_judged_by_the_one_before_it() {
     let (good, bad) = (release(0, Duration::ZERO).await, release(8, Duration::ZERO).await);
     let settings = canary(&good);
-    let before = baseline(&target(&good), &settings).await;
+    let before = asked(&good, &settings).await;
     assert_eq!((before.samples.requests, before.samples.failures), (360, 0));
     let same = run(&target(&good), &settings, Some(&before), nothing_restarted).await;
     assert_eq!((same.verdict, same.requests), (CanaryVerdict::Pass, 120), "{}", same.message);
@@ -62,7 +68,7 @@ async fn a_release_is_judged_by_the_one_before_it() {
     assert_eq!((worse.verdict, worse.code.as_str()), (CanaryVerdict::Fail, "errors"), "{}", worse.message);
     assert_eq!(worse.severity, Severity::P1);
     // The same errors are nothing new where the old release makes them too.
-    let before = baseline(&target(&bad), &settings).await;
+    let before = asked(&bad, &settings).await;
     let same = run(&target(&bad), &settings, Some(&before), nothing_restarted).await;
     assert_eq!(same.verdict, CanaryVerdict::Pass, "{}", same.message);
 }
@@ -121,13 +127,23 @@ async fn beside_the_old_one_errors_a_restart_and_silence_count() {
 }
 
 #[tokio::test]
+async fn a_baseline_that_was_ended_is_gone_on_with() {
+    let good = release(0, Duration::ZERO).await;
+    let mut side = Side::default();
+    let some = |side: &Side| side.samples.requests >= 100;
+    target(&good).ask_many(360, &mut side, some).await;
+    baseline(&target(&good), &canary(&good), &mut side).await;
+    assert_eq!((side.samples.requests, side.samples.failures), (360, 0));
+}
+
+#[tokio::test]
 async fn what_cannot_be_asked_is_no_pass() {
     let nowhere = "http://no-such-name.invalid/";
     let report = run(&target(nowhere), &canary(nowhere), None, nothing_restarted).await;
     assert_eq!((report.verdict, report.requests), (CanaryVerdict::Inconclusive, 0), "{}", report.message);
     let report = not_asked("${X}", "the variable X is not set".to_owned(), &Canary::default());
     assert_eq!(report.message, "no request could be judged: the variable X is not set");
-    let before = baseline(&target(nowhere), &canary(nowhere)).await;
+    let before = asked(nowhere, &canary(nowhere)).await;
     assert_eq!((before.samples.requests, before.samples.not_judged), (0, 3));
 }
 

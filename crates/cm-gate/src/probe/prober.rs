@@ -5,6 +5,7 @@ use super::question::{self, Http, Probe};
 use cm_core::{Exit, Result};
 use cm_engine::Container;
 use cm_host::{Forward, Host, Secrets};
+use futures_util::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -83,32 +84,37 @@ impl Prober {
         }
     }
 
-    /// Asks every container that is not being asked already; answers by container id.
-    pub async fn ask(&mut self, wanted: Vec<(&Container, Probe)>) -> BTreeMap<String, Answer> {
+    /// Asks every container that is not being asked already, as often as it says; answers by container id.
+    pub async fn ask(&mut self, wanted: Vec<(&Container, Probe, u32)>) -> BTreeMap<String, Answer> {
         let mut answers = BTreeMap::new();
-        for (container, probe) in &wanted {
+        for (container, probe, times) in &wanted {
             match self.resting.get(&container.id).filter(|resting| Instant::now() < resting.until) {
                 Some(resting) => drop(answers.insert(container.id.clone(), resting.answer.clone())),
                 None if self.asked.contains(&container.id) => {}
-                None => self.start(container, probe, &mut answers).await,
+                None => self.start(container, probe, *times, &mut answers).await,
             }
         }
         self.collect(&mut answers).await;
-        for (container, _) in wanted {
+        for (container, ..) in wanted {
             answers.entry(container.id.clone()).or_insert(Answer::Pending);
         }
         answers
     }
 
-    async fn start(&mut self, container: &Container, probe: &Probe, answers: &mut BTreeMap<String, Answer>) {
+    async fn start(
+        &mut self,
+        container: &Container,
+        probe: &Probe,
+        times: u32,
+        answers: &mut BTreeMap<String, Answer>,
+    ) {
         let (id, host, commands) = (container.id.clone(), self.host.clone(), Arc::clone(&self.commands));
         match (probe, container.addresses.first()) {
             (Probe::Exec(argv), _) => {
                 let argv = argv.clone();
                 self.asking.spawn(async move {
-                    let _turn = commands.acquire().await;
-                    let answer = run(&host, &id, &argv).await;
-                    (id, answer)
+                    let asked = worst((0..times).map(|_| in_turn(&commands, run(&host, &id, &argv)))).await;
+                    (id, asked)
                 });
             }
             (_, None) => {
@@ -119,16 +125,15 @@ impl Prober {
             (Probe::Tcp(port), Some(address)) => {
                 let (address, port) = (address.clone(), *port);
                 self.asking.spawn(async move {
-                    let _turn = commands.acquire().await;
-                    let answer = connect(&host, &address, port).await;
-                    (id, answer)
+                    let asked = worst((0..times).map(|_| in_turn(&commands, connect(&host, &address, port)))).await;
+                    (id, asked)
                 });
             }
             (Probe::Http(http), Some(address)) => match self.way(address, http.port).await {
                 Ok(way) => {
                     let http = http.clone();
                     self.asking.spawn(async move {
-                        let answer = page(&way, &http).await;
+                        let answer = worst((0..times).map(|_| page(&way, &http))).await;
                         // Through a tunnel that sshd refuses, nobody was asked.
                         let no_way = answer == http.nobody() && !host.opens_tunnels().await;
                         let why = || host.no_tunnels(Exit::HealthUnknown).to_string();
@@ -187,6 +192,17 @@ impl Prober {
             let _slow = timeout(LIMIT, tunnel.close()).await;
         }
     }
+}
+
+/// Asks all at once: one answer that is bad is the answer.
+async fn worst(asked: impl Iterator<Item = impl Future<Output = Answer>>) -> Answer {
+    let answers = join_all(asked).await;
+    answers.into_iter().find(|answer| *answer != Answer::Content).unwrap_or(Answer::Content)
+}
+
+async fn in_turn(commands: &Semaphore, ask: impl Future<Output = Answer>) -> Answer {
+    let _turn = commands.acquire().await;
+    ask.await
 }
 
 async fn page(way: &Way, http: &Http) -> Answer {
@@ -256,7 +272,7 @@ mod tests {
         tokio::spawn(async move { drop(listener.accept().await) });
         let mut prober = Prober::new(local().await);
         let container = container("127.0.0.1");
-        let answers = prober.ask(vec![(&container, probe(&format!("http://127.0.0.1:{port}/")))]).await;
+        let answers = prober.ask(vec![(&container, probe(&format!("http://127.0.0.1:{port}/")), 1)]).await;
         assert!(matches!(answers["c1"], Answer::Bad(_)), "{answers:?}");
     }
 
@@ -267,11 +283,11 @@ mod tests {
         let (container, probe) = (container("127.0.0.1"), probe(&format!("http://127.0.0.1:{port}/")));
         let mut prober = Prober::new(local().await);
         let began = Instant::now();
-        let answers = prober.ask(vec![(&container, probe.clone())]).await;
+        let answers = prober.ask(vec![(&container, probe.clone(), 1)]).await;
         assert_eq!(answers["c1"], Answer::Pending);
         assert!(began.elapsed() < LIMIT);
         tokio::time::sleep(LIMIT).await;
-        let answers = prober.ask(vec![(&container, probe)]).await;
+        let answers = prober.ask(vec![(&container, probe, 1)]).await;
         assert!(matches!(answers["c1"], Answer::Bad(_)), "{answers:?}");
         drop(listener);
     }
@@ -293,7 +309,7 @@ mod tests {
             prober.rest("c1", &hung);
             assert_eq!(prober.resting["c1"].pause, Duration::from_secs(seconds));
         }
-        let answers = prober.ask(vec![(&container("127.0.0.1"), Probe::Exec(vec!["ready".to_owned()]))]).await;
+        let answers = prober.ask(vec![(&container("127.0.0.1"), Probe::Exec(vec!["ready".to_owned()]), 1)]).await;
         assert_eq!(answers["c1"], hung, "not tried again yet");
         prober.rest("c1", &Answer::Content);
         assert!(prober.resting.is_empty());

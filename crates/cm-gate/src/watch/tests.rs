@@ -64,7 +64,7 @@ fn play(wanted: Wanted, restarts: bool, readings: &[&str]) -> (State, &'static s
                     container(id, words, restarts)
                 })
                 .collect();
-            let reading = Reading { containers: containers.iter().collect(), probes: &[] };
+            let reading = Reading { containers: containers.iter().collect(), probes: &[], questions: 1 };
             watch.observe(now, &reading);
         }
         watch.expire(now);
@@ -88,7 +88,7 @@ fn its_timeline_has_each_change_once() {
             "?" => watch.could_not_look(now, "connection lost"),
             words => {
                 let container = container("c1", words, true);
-                watch.observe(now, &Reading { containers: vec![&container], probes: &[] });
+                watch.observe(now, &Reading { containers: vec![&container], probes: &[], questions: 1 });
             }
         }
     }
@@ -212,7 +212,7 @@ fn play_retried(readings: &[&str]) -> (State, &'static str, u64) {
         let now = Duration::from_secs(second);
         let mut container = container("c1", readings[readings.len().min(second as usize + 1) - 1], true);
         container.retries = true;
-        watch.observe(now, &Reading { containers: vec![&container], probes: &[] });
+        watch.observe(now, &Reading { containers: vec![&container], probes: &[], questions: 1 });
         watch.expire(now);
         if let Some(outcome) = &watch.outcome {
             return (outcome.state, outcome.cause.code, outcome.at.as_secs());
@@ -293,7 +293,7 @@ fn play_start(start_period: u64, healthy_at: u64, strict: bool) -> (State, &'sta
         let mut container = container("c1", if second < healthy_at { "starting" } else { "healthy" }, true);
         container.start_period = Duration::from_secs(start_period);
         let now = Duration::from_secs(second);
-        watch.observe(now, &Reading { containers: vec![&container], probes: &[] });
+        watch.observe(now, &Reading { containers: vec![&container], probes: &[], questions: 1 });
         watch.expire(now);
         if let Some(outcome) = &watch.outcome {
             return (outcome.state, outcome.cause.code, outcome.at.as_secs());
@@ -330,7 +330,7 @@ fn play_probe(answers: &[Option<Answer>]) -> (State, &'static str, u64) {
         let now = Duration::from_secs(second);
         let answer = &answers[answers.len().min(second as usize + 1) - 1];
         let probes: Vec<_> = answer.iter().map(|answer| ("c1".to_owned(), answer.clone())).collect();
-        watch.observe(now, &Reading { containers: vec![&container], probes: &probes });
+        watch.observe(now, &Reading { containers: vec![&container], probes: &probes, questions: 1 });
         watch.expire(now);
         if let Some(outcome) = &watch.outcome {
             return (outcome.state, outcome.cause.code, outcome.at.as_secs());
@@ -370,7 +370,7 @@ fn a_probe_must_be_content_for_the_whole_window() {
 fn an_abandoned_watch_is_unknown_and_says_how_far_it_was() {
     let mut watch = Watch::new(wanted(), settings());
     let container = container("c1", "starting", true);
-    watch.observe(Duration::ZERO, &Reading { containers: vec![&container], probes: &[] });
+    watch.observe(Duration::ZERO, &Reading { containers: vec![&container], probes: &[], questions: 1 });
     watch.abandon(Duration::from_secs(1));
     let outcome = watch.outcome.expect("decided");
     assert_eq!((outcome.state, outcome.cause.code), (UNKNOWN, "not-awaited"));
@@ -381,14 +381,14 @@ fn an_abandoned_watch_is_unknown_and_says_how_far_it_was() {
 fn a_failure_names_the_container_its_exit_and_its_last_words() {
     let mut watch = Watch::new(wanted(), settings());
     let dead = container("c1", "exited:137", true);
-    watch.observe(Duration::ZERO, &Reading { containers: vec![&dead], probes: &[] });
+    watch.observe(Duration::ZERO, &Reading { containers: vec![&dead], probes: &[], questions: 1 });
     let cause = watch.outcome.expect("decided").cause;
     assert_eq!((cause.container.as_deref(), cause.exit_code), (Some("web-c1"), Some(137)));
     assert_eq!(cause.message, "has ended, exit code 137 (SIGKILL)");
     let mut watch = Watch::new(wanted(), settings());
     for streak in ["starting", "unhealthy:3"] {
         let container = container("c1", streak, true);
-        watch.observe(Duration::ZERO, &Reading { containers: vec![&container], probes: &[] });
+        watch.observe(Duration::ZERO, &Reading { containers: vec![&container], probes: &[], questions: 1 });
     }
     assert_eq!(watch.outcome.expect("decided").cause.health_output.as_deref(), Some("refused"));
 }
@@ -404,7 +404,7 @@ fn play_past(past: Past, readings: &[(&str, Option<i64>, Option<i64>)]) -> (Stat
         let ago = |since: i64| Duration::from_secs((since + second as i64).try_into().expect("not before it began"));
         let mut container = container("c1", words, true);
         (container.ran, container.checks_passed) = (ran.map(ago), passed.map(ago));
-        watch.observe(now, &Reading { containers: vec![&container], probes: &[] });
+        watch.observe(now, &Reading { containers: vec![&container], probes: &[], questions: 1 });
         watch.expire(now);
         if let Some(outcome) = &watch.outcome {
             return (outcome.state, outcome.cause.code, outcome.at.as_secs());
@@ -486,40 +486,63 @@ fn the_youngest_replica_decides_how_long_it_has_been_good() {
             container
         };
         let all = [replica("a", 3_600), replica("b", 1), replica("c", 60)];
-        watch.observe(Duration::from_secs(second), &Reading { containers: all.iter().collect(), probes: &[] });
+        watch.observe(
+            Duration::from_secs(second),
+            &Reading { containers: all.iter().collect(), probes: &[], questions: 1 },
+        );
     }
     assert_eq!(watch.outcome.expect("decided").state, GOOD);
 }
 
-/// A process that has run for an hour, and these answers of its probe, one a second.
-fn play_probe_past(past: Past, answers: &[Answer]) -> (State, u64) {
+/// A process that had run for so many seconds, and these answers of its probe, one a second.
+fn play_probe_past(past: Past, ran: u64, answers: &[Answer]) -> (State, u64) {
     let probe = Some(cm_project::Probe::Address("http://127.0.0.1:80/".to_owned()));
     let mut watch = Watch::new(Wanted { probe, ..wanted() }.past(past), settings());
     let mut container = container("c1", "running", true);
-    container.ran = Some(Duration::from_secs(3_600));
     for second in 0..60 {
+        container.ran = Some(Duration::from_secs(ran + second));
         let now = Duration::from_secs(second);
         let probes = [("c1".to_owned(), answers[answers.len().min(second as usize + 1) - 1].clone())];
-        watch.observe(now, &Reading { containers: vec![&container], probes: &probes });
+        let questions = watch.questions([&container].into_iter());
+        watch.observe(now, &Reading { containers: vec![&container], probes: &probes, questions });
         watch.expire(now);
         if let Some(outcome) = &watch.outcome {
             return (outcome.state, outcome.at.as_secs());
         }
-        // Where only answers lack, the next reading is wanted at once; else when the window is over.
-        let (soon, good) = (watch.due().is_some_and(|due| due <= now), answers[0] == Answer::Content);
-        assert_eq!(soon, past == Past::Unchanged && good && second < 2);
     }
     panic!("never decided");
 }
 
 #[test]
-fn a_probe_has_no_memory_and_is_asked_as_often_as_wanted() {
-    let bad = || Answer::Bad("answered 503".to_owned());
-    for past in [Past::Nothing, Past::Containers] {
-        assert_eq!(play_probe_past(past, &[Answer::Content]), (GOOD, 5), "{past:?}");
+fn what_is_asked_has_no_memory_and_counts_from_the_start_of_what_was_never_bad() {
+    let (good, bad) = (|| Answer::Content, || Answer::Bad("answered 503".to_owned()));
+    for (what, past, ran, answers, wanted) in [
+        ("a reload", Past::Nothing, 3_600, &[good()][..], (GOOD, 5)),
+        ("changed, and its container is the old one", Past::Containers, 3_600, &[good()], (GOOD, 5)),
+        ("new, and good from its start", Past::Containers, 2, &[good()], (GOOD, 3)),
+        ("new, and asked while it is", Past::Containers, 2, &[Answer::Pending, good()], (GOOD, 3)),
+        ("new, and all readings are wanted", Past::Containers, 4, &[good()], (GOOD, 2)),
+        ("new, and bad at first", Past::Containers, 1, &[bad(), good()], (GOOD, 6)),
+        ("new, and bad in between", Past::Containers, 1, &[good(), bad(), good()], (GOOD, 7)),
+        ("unchanged: all answers at once", Past::Unchanged, 3_600, &[good()], (GOOD, 0)),
+        ("unchanged, and started a moment ago", Past::Unchanged, 1, &[good()], (GOOD, 4)),
+        ("unchanged, and bad", Past::Unchanged, 3_600, &[bad()], (BAD, 20)),
+    ] {
+        assert_eq!(play_probe_past(past, ran, answers), wanted, "{what}");
     }
-    assert_eq!(play_probe_past(Past::Unchanged, &[Answer::Content]), (GOOD, 2));
-    assert_eq!(play_probe_past(Past::Unchanged, &[bad()]), (BAD, 20));
+}
+
+#[test]
+fn a_window_is_hoped_for_while_all_is_good() {
+    let mut watch = Watch::new(wanted(), settings());
+    let second = Duration::from_secs;
+    for (now, words, hope) in
+        [(0, "starting", None), (1, "healthy", Some((1, 6))), (2, "healthy", Some((1, 6))), (3, "unhealthy:1", None)]
+    {
+        let container = container("c1", words, true);
+        watch.observe(second(now), &Reading { containers: vec![&container], probes: &[], questions: 1 });
+        assert_eq!(watch.hope().map(|hope| (hope.since.as_secs(), hope.until.as_secs())), hope, "{now}");
+    }
 }
 
 #[test]
@@ -528,7 +551,8 @@ fn no_window_still_wants_its_readings() {
     let mut container = container("c1", "running", true);
     container.ran = Some(Duration::from_secs(3_600));
     for (second, open) in [(0, true), (1, true), (2, false)] {
-        watch.observe(Duration::from_secs(second), &Reading { containers: vec![&container], probes: &[] });
+        watch
+            .observe(Duration::from_secs(second), &Reading { containers: vec![&container], probes: &[], questions: 1 });
         assert_eq!(watch.is_open(), open, "{second}");
     }
 }

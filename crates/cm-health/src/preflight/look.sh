@@ -14,10 +14,12 @@ fact() { # NAME COMMAND... - the first line it says, or why it failed
     name=$1
     shift
     if said=$("$@" 2>&1); then
+        known=yes
         # More than one line: a warning or a wrapper's greeting may be among them.
         case $said in *"$newline"*) said=$("$@" 2>/dev/null) || : ;; esac
         printf '%s=%s\n' "$name" "$(printf '%s\n' "$said" | head -n 1)"
     else
+        known=
         # The reason, without where to read more.
         fatal=$(printf '%s\n' "$said" | grep -m 1 '^fatal: ')
         said=${fatal:-$(printf '%s\n' "$said" | sed "/^$/d; /^See '/d; /^Run '/d" | tail -n 1)}
@@ -64,7 +66,7 @@ case $clock in '' | *. | *[!0-9.]*) clock=$(date +%s) ;; esac
 printf 'clock=%s\n' "$clock"
 case $(docker --version 2>/dev/null) in podman*) printf 'podman=%s\n' "$(docker --version 2>/dev/null)" ;; esac
 fact docker docker version --format '{{.Server.Version}}'
-docker version >/dev/null 2>&1 || ! sudo -n docker version >/dev/null 2>&1 || echo docker-sudo=yes
+[ -n "$known" ] || ! sudo -n docker version >/dev/null 2>&1 || echo docker-sudo=yes
 fact compose docker compose version --short
 fact buildx docker buildx version
 root=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null) || root=

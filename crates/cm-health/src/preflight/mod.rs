@@ -15,18 +15,21 @@ mod keys;
 mod names;
 pub mod needs;
 mod report;
+mod running;
 mod script;
 mod tunnels;
 
 pub use script::script;
 
 use cm_core::facts::{HealthFacts, Preflight, Unhealthy};
-use cm_core::{Action, Done, Failure, Result, Run};
+use cm_core::{Action, Done, Early, Result, Run, Step};
 use cm_project::{HostSpec, Project};
 use coming::Coming;
 use conclude::conclude;
 use finding::Finding;
+use futures_util::future::join_all;
 use report::{Lock, Report, look};
+use std::future::ready;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -36,26 +39,43 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// # Errors
 /// The gravest finding: [`cm_core::Exit::Unreachable`], [`cm_core::Exit::HealthUnknown`] or [`cm_core::Exit::Config`].
 pub async fn run(project: &Project, run: &mut Run) -> Result<Done> {
-    let mut looking = Vec::new();
-    let coming = Coming::read(project, run.doc.commit());
-    let lock = match (here::has_lock(run), run.dry_run()) {
-        (true, _) => Lock::Ours,
-        (false, dry) => Lock::Look { dry },
+    let reports = match run.found_ahead::<Ahead>().await {
+        Some(Ahead(reports)) => reports,
+        None => {
+            let (coming, lock) = (Coming::read(project, run.doc.commit()), lock(run));
+            let looks =
+                hosts(project, run)?.into_iter().map(|spec| look(project, spec, &coming, lock, ready(()), &run.log));
+            join_all(looks).await
+        }
     };
-    for spec in hosts(project, run)? {
-        let (project, spec, log, coming) = (project.clone(), spec.clone(), run.log.clone(), coming.clone());
-        looking.push(tokio::spawn(async move { look(&project, &spec, &coming, lock, &log).await }));
-    }
-    let mut reports = Vec::new();
-    for task in looking {
-        let report = task.await.map_err(|error| Failure::bug("a look at a host ended early").cause(error))?;
-        reports.push(report);
-    }
     let mut own = here::findings(project, run).await;
     let facts: Vec<_> = reports.iter().map(|report| (report.host.as_str(), &report.facts)).collect();
     own.extend(keys::missing(project, &facts, facts.len() == project.hosts().len()));
     run.doc.add_part(&HealthFacts { preflight: Some(facts_of(&reports, &own)), ..HealthFacts::default() });
     conclude(&reports, own, &run.log)
+}
+
+/// What was asked while the commit was pushed.
+pub struct Ahead(Vec<Report>);
+
+impl Ahead {
+    /// Asks every host that `run` looks at; `None` where that cannot be told.
+    pub async fn ask(project: &Project, run: &Run, early: &Early) -> Option<Ahead> {
+        let (coming, lock) = (Coming::read(project, run.doc.commit()), lock(run));
+        // If our own document comes first, it is pushed as well.
+        let pushed = async || {
+            early.done(Step::Push).await;
+        };
+        let looks = hosts(project, run).ok()?.into_iter();
+        Some(Ahead(join_all(looks.map(|spec| look(project, spec, &coming, lock, pushed(), &run.log))).await))
+    }
+}
+
+fn lock(run: &Run) -> Lock {
+    match (here::has_lock(run), run.dry_run()) {
+        (true, _) => Lock::Ours,
+        (false, dry) => Lock::Look { dry },
+    }
 }
 
 /// What was unhealthy when a preflight of this run looked; `None` if none did.

@@ -7,13 +7,13 @@ use super::expected::Expected;
 use super::facts::Facts;
 use super::finding::Finding;
 use super::findings::{judge, size};
+use super::running::Running;
 use super::tunnels::Tunnels;
 use super::{LIMIT, here, names, needs};
-use crate::others::unhealthy;
 use cm_core::facts::{PreflightHost, Unhealthy};
-use cm_core::{Exit, Log, Result};
+use cm_core::{Exit, Failure, Log, Result};
 use cm_engine::effective::{Model, absent};
-use cm_engine::{Config, Container};
+use cm_engine::Config;
 use cm_host::{Connect, Host, Output, no_shell};
 use cm_ledger::Ledger;
 use cm_project::{HostSpec, Project};
@@ -22,8 +22,6 @@ use std::time::Instant;
 
 const LOOK: &str =
     concat!("# Looks at the server.\n", cm_host::small_sh!(), cm_project::env_keys_sh!(), include_str!("look.sh"));
-
-const MOUNTS: &str = include_str!("mounts.sh");
 
 /// Whether somebody else may hold the deploy lock.
 #[derive(Clone, Copy, Debug)]
@@ -49,55 +47,120 @@ pub struct Report {
     pub ahead: Option<f64>,
     /// What is not as it should be.
     pub findings: Vec<Finding>,
+    /// Whether its own look came to an end.
+    pub looked: bool,
+}
+
+/// A host that was asked everything that does not depend on what the remote has.
+struct Asked {
+    /// What it said.
+    report: Report,
+    /// Why it could not be asked all of it.
+    failure: Option<Failure>,
 }
 
 /// Looks at one host. That it cannot be reached is a finding, too.
-pub async fn look(project: &Project, spec: &HostSpec, coming: &Coming, lock: Lock, log: &Log) -> Report {
-    let mut report = Report::new(&spec.name);
-    if let Err(failure) = report.fill(project, spec, coming, lock, log).await {
-        report.findings.push(Finding::of(&needs::HOST, failure.exit, &failure));
+///
+/// What needs the commit on the remote waits for `pushed`.
+pub async fn look(
+    project: &Project,
+    spec: &HostSpec,
+    coming: &Coming,
+    lock: Lock,
+    pushed: impl Future<Output = ()>,
+    log: &Log,
+) -> Report {
+    let host = match project.connect_to(spec, log).await {
+        Ok(host) => host,
+        Err(failure) => return Asked::unreached(spec, failure).judge(project, spec, coming, &[]),
+    };
+    let moving = async {
+        pushed.await;
+        moving(project, spec, &host, coming).await
+    };
+    let (asked, moving) = tokio::join!(Asked::ask(project, spec, &host, coming, lock), moving);
+    asked.judge(project, spec, coming, &moving)
+}
+
+async fn moving(project: &Project, spec: &HostSpec, host: &Host, coming: &Coming) -> Vec<Finding> {
+    match spec.checkout() {
+        Ok(path) => checkout::moving(project, host, &path, coming).await,
+        Err(_) => Vec::new(),
     }
-    for finding in &mut report.findings {
-        finding.host = Some(spec.name.clone());
+}
+
+impl Asked {
+    fn unreached(spec: &HostSpec, failure: Failure) -> Asked {
+        Asked { report: Report::new(&spec.name), failure: Some(failure) }
     }
-    report
+
+    async fn ask(project: &Project, spec: &HostSpec, host: &Host, coming: &Coming, lock: Lock) -> Asked {
+        let mut report = Report::new(&spec.name);
+        let failure = report.fill(project, spec, host, coming, lock).await.err();
+        Asked { report, failure }
+    }
+
+    /// What all of it means.
+    fn judge(self, project: &Project, spec: &HostSpec, coming: &Coming, moving: &[Finding]) -> Report {
+        let Asked { mut report, failure } = self;
+        if report.looked {
+            let judged = report.judged(project, spec, coming, moving);
+            report.findings.splice(0..0, judged);
+        }
+        report.findings.extend(failure.map(|failure| Finding::of(&needs::HOST, failure.exit, &failure)));
+        for finding in &mut report.findings {
+            finding.host = Some(spec.name.clone());
+        }
+        report
+    }
 }
 
 impl Report {
     /// Nothing yet.
     pub fn new(host: &str) -> Report {
-        Report { host: host.to_owned(), facts: Facts::default(), unwell: Vec::new(), ahead: None, findings: Vec::new() }
+        Report {
+            host: host.to_owned(),
+            facts: Facts::default(),
+            unwell: Vec::new(),
+            ahead: None,
+            findings: Vec::new(),
+            looked: false,
+        }
     }
 
-    async fn fill(&mut self, project: &Project, spec: &HostSpec, coming: &Coming, lock: Lock, log: &Log) -> Result<()> {
-        let host = project.connect_to(spec, log).await?;
+    async fn fill(
+        &mut self,
+        project: &Project,
+        spec: &HostSpec,
+        host: &Host,
+        coming: &Coming,
+        lock: Lock,
+    ) -> Result<()> {
         let checkout = spec.checkout()?;
-        let (protected, variables) = (project.protected(), project.variable_files());
-        let env_file = project.config.compose.env_file.as_deref();
-        let env_file = env_file.map(|file| variables.first().map_or(file, String::as_str));
+        let protected = project.protected();
         let asked = (Instant::now(), Timestamp::now());
         let origin = cm_git::origin(project);
         let arguments = [
             host.path(&checkout),
             origin.as_deref().unwrap_or_default().to_owned(),
             project.remote().to_owned(),
-            env_file.unwrap_or_default().to_owned(),
+            env_file(project).unwrap_or_default(),
         ];
         let script = host.script(LOOK, arguments.into_iter().chain(protected.iter().cloned())).limit(LIMIT);
         let lock = async {
             match lock {
                 Lock::Ours => None,
-                Lock::Look { dry } => here::lock_on(project, &host, dry).await,
+                Lock::Look { dry } => here::lock_on(project, host, dry).await,
             }
         };
         let project_name = project.name();
-        let (looked, config, lock, tunnels, moving, ledger) = tokio::join!(
+        let (looked, config, lock, tunnels, known, ledger) = tokio::join!(
             script.output(),
-            coming.compose.try_out(project, &host, &checkout),
+            coming.compose.try_out(project, host, &checkout),
             lock,
-            Tunnels::to(project, &spec.name).judge(&host),
-            checkout::moving(project, &host, &checkout, coming),
-            Ledger::read(&host, &project_name),
+            Tunnels::to(project, &spec.name).judge(host),
+            Running::of_known(project, host, &checkout),
+            Ledger::read(host, &project_name),
         );
         let looked = looked?;
         self.facts = Facts::parse(&looked.text());
@@ -105,27 +168,33 @@ impl Report {
             return Err(no_shell(host.name(), &format!("{}\n{}", looked.text(), looked.stderr)));
         }
         self.ahead = ahead(&self.facts, asked);
-        let branch = project.branch();
-        let expected = Expected {
-            checkout: &checkout,
-            branch: &branch,
-            env_file,
-            protected: &protected,
-            brought: &coming.protected,
-            origin: origin.as_deref(),
-            moving: &moving,
-            ahead: self.ahead,
-        };
-        self.findings = judge(&self.facts, &expected);
+        self.looked = true;
         self.findings.extend(lock);
         self.findings.extend(tunnels);
         self.findings.extend(host.needs_more_connections().then(few_sessions));
-        self.containers(project, &host, &checkout, coming, config).await?;
+        self.containers(project, host, &checkout, coming, config, known).await?;
         // Containers that run from another directory say more than who wrote the ledger.
         if !self.findings.iter().any(|finding| finding.about == &needs::ELSEWHERE) {
-            self.findings.extend(whose(project, &host, &self.facts, &ledger?).await?);
+            self.findings.extend(whose(project, host, &self.facts, &ledger?).await?);
         }
         Ok(())
+    }
+
+    /// What its own look means for a deployment.
+    fn judged(&self, project: &Project, spec: &HostSpec, coming: &Coming, moving: &[Finding]) -> Vec<Finding> {
+        let (checkout, branch, origin) = (spec.checkout().unwrap_or_default(), project.branch(), cm_git::origin(project));
+        let (protected, env_file) = (project.protected(), env_file(project));
+        let expected = Expected {
+            checkout: &checkout,
+            branch: &branch,
+            env_file: env_file.as_deref(),
+            protected: &protected,
+            brought: &coming.protected,
+            origin: origin.as_deref(),
+            moving,
+            ahead: self.ahead,
+        };
+        judge(&self.facts, &expected)
     }
 
     /// What runs there, where anything can.
@@ -136,18 +205,26 @@ impl Report {
         checkout: &str,
         coming: &Coming,
         config: Result<Output>,
+        known: Option<Result<Running>>,
     ) -> Result<()> {
         if self.facts.get("docker").is_none() {
             return Ok(());
         }
         if self.facts.get("head").is_some() {
             let config = config?;
-            let known = self.compose(&coming.compose, &config);
+            let understood = self.compose(&coming.compose, &config);
             self.external(project, host, &config).await?;
-            if let Some(known) = &known {
-                self.findings.extend(names::taken(host, known).await?);
+            if let Some(config) = &understood {
+                self.findings.extend(names::taken(host, config).await?);
             }
-            self.now(project, host, checkout, known.map(|known| known.project)).await?;
+            let running = match known {
+                Some(known) => known?,
+                None => {
+                    let name = understood.map(|config| config.project).or_else(|| project.compose.name.clone());
+                    Running::look(project, host, checkout, &name.unwrap_or_else(|| project.name())).await?
+                }
+            };
+            self.now((checkout, &project.compose_directory()), running);
         }
         let Some(path) = self.facts.get("no-checkout") else { return Ok(()) };
         let name = cm_engine::project_name(project, host, checkout).await?;
@@ -198,13 +275,14 @@ impl Report {
     }
 
     /// What is not well now. It stops nothing: the deployment may be the cure.
-    async fn now(&mut self, project: &Project, host: &Host, checkout: &str, name: Option<String>) -> Result<()> {
-        let name = name.or_else(|| project.compose.name.clone()).unwrap_or_else(|| project.name());
-        let containers = cm_engine::containers(host, &name).await?;
-        self.unwell = unhealthy(host.name(), &containers);
-        self.stale_mounts(host, &containers).await?;
-        let here = (checkout, &*project.compose_directory());
-        if let Some(stray) = cm_engine::stray(host, here, &[], &containers).await? {
+    fn now(&mut self, here: (&str, &str), running: Running) {
+        self.unwell = running.unwell;
+        for (container, path) in running.stale {
+            let message =
+                format!("container {container} does not see {path} as it is on the host now: the file was replaced");
+            self.findings.push(Finding::warn(&needs::STALE_MOUNT, message).hint(format!("docker restart {container}")));
+        }
+        if let Some(stray) = running.stray {
             self.findings.push(Finding::warn(&needs::ELSEWHERE, cm_engine::stray_words(&stray, here)));
         }
         for unwell in &self.unwell {
@@ -212,27 +290,6 @@ impl Report {
                 format!("unhealthy before the deployment: {}: {} ({})", unwell.service, unwell.state, unwell.container);
             self.findings.push(Finding::warn(&needs::UNWELL, message));
         }
-        Ok(())
-    }
-
-    /// Mounted files that a container does not see as they are.
-    async fn stale_mounts(&mut self, host: &Host, containers: &[Container]) -> Result<()> {
-        let running = containers.iter().filter(|container| container.is_running());
-        let mounts = running.flat_map(|container| container.binds.iter().map(move |mount| (container, mount)));
-        let arguments: Vec<&str> = mounts
-            .flat_map(|(container, mount)| [&container.id, &container.name, &mount.source, &mount.destination])
-            .map(String::as_str)
-            .collect();
-        if arguments.is_empty() {
-            return Ok(());
-        }
-        let output = host.script(MOUNTS, arguments).limit(LIMIT).output().await?;
-        for (container, path) in output.text().lines().filter_map(|line| line.split_once(' ')) {
-            let message =
-                format!("container {container} does not see {path} as it is on the host now: the file was replaced");
-            self.findings.push(Finding::warn(&needs::STALE_MOUNT, message).hint(format!("docker restart {container}")));
-        }
-        Ok(())
     }
 
     /// What is there, in one line.
@@ -264,6 +321,12 @@ impl Report {
             unwell: self.unwell.clone(),
         }
     }
+}
+
+/// The env file as the server has it, relative to the checkout.
+fn env_file(project: &Project) -> Option<String> {
+    let file = project.config.compose.env_file.as_ref()?;
+    Some(project.variable_files().into_iter().next().unwrap_or_else(|| file.clone()))
 }
 
 /// How far the server's clock is ahead, if it can be more than the question took.

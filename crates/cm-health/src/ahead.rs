@@ -1,0 +1,23 @@
+//! What is asked before the programs in front of this one in the pipe are done: the servers while the commit is
+//! pushed, and their services where nothing will be changed.
+
+use crate::selection::Selection;
+use crate::watched::Watched;
+use crate::{Args, preflight};
+use cm_core::{Early, Found, Run, Step};
+use cm_project::Project;
+
+/// Asks, from the plan on.
+pub async fn ask(args: Args, early: Early) -> Option<Found> {
+    let doc = early.document(Step::Detect).await?;
+    if doc.is_resumed() || doc.dry_run() || (!args.preflight && !doc.planned().is_empty()) {
+        return None;
+    }
+    let project = Project::of_run(&args.common, &doc).ok()?;
+    let run = Run::new(doc, early.log.clone(), false);
+    if args.preflight {
+        return Some(Box::new(preflight::Ahead::ask(&project, &run, &early).await?));
+    }
+    let selection = Selection::choose(&project, &args, &run).ok()?;
+    Some(Box::new(Watched::watch(&project, &args, &selection, &run).await.ok()?))
+}
