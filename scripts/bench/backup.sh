@@ -128,4 +128,17 @@ row "backup, zstd, to stdout, $size" ms "$(times zstd-read)" 'raw cursor to nowh
 row "restore, verification included, $size" ms "$(times restore)" "$restore_name" "$(times restore-peer)" '<=0.91'
 cat "$directory"/{gzip,zstd,restore} | awk '{ print $2 / 1000 }' >"$directory/memory"
 row "memory of backup and restore, $size" MB "$directory/memory" - - '=<=128'
+
+# Memory must not grow with the data: the same with a tenth, and where $CM_BENCH_LARGE is set with ten times as much.
+for more in $((megabytes / 10 + 1)) ${CM_BENCH_LARGE:+$((megabytes * 10))}; do
+  start
+  "$peers" fill "$more"
+  measured "memory-$more" "${backup[@]}" --output "$directory/more.archive.gz"
+  stop
+  start
+  measured "memory-$more" "$program" restore "$directory/more.archive.gz" --uri-env BENCH_URI --db restored
+  stop
+  awk '{ print $2 / 1000 }' "$directory/memory-$more" >"$directory/memory-$more.mb"
+  row "memory of backup and restore, $more MB of BSON" MB "$directory/memory-$more.mb" 'the same of '"$size" "$directory/memory" '<=1.20'
+done
 ((missed == 0))

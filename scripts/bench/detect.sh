@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # How fast cm-detect is, against `git diff --name-only` of the same revisions in the same run, and how much memory it
-# takes: a made-up repository of 100,000 files and 60 services, and a diff of 500 files. Then the same with a hundred
-# times the history and with a tenth of the diff: only the last may matter.
+# takes: a made-up repository of 100,000 files and 60 services, and a diff of 500 files. Then the curve: the same with less
+# and more of one thing, against itself, and how the time grows with it (0 not at all, 1 as much as it). Only the diff and
+# the services may matter.
 #
 #   scripts/bench/detect.sh            everything; exit status 1 when a limit is missed
 #
@@ -13,7 +14,6 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # shellcheck source=lib.sh
 . "$here/scripts/bench/lib.sh"
 runs=${CM_BENCH_RUNS:-15}
-services=60
 
 for tool in git awk sort /usr/bin/time; do
   command -v "$tool" >/dev/null || fail "$tool is needed (apt-get install git mawk coreutils time)"
@@ -64,9 +64,9 @@ history() {
     }'
 }
 
-# repository NAME FILES COMMITS CHANGED - makes $work/NAME, packed as a clone would be.
+# repository NAME FILES COMMITS CHANGED [SERVICES] - makes $work/NAME, packed as a clone would be.
 repository() {
-  local directory=$work/$1
+  local directory=$work/$1 services=${5:-60}
   git init -q --bare --initial-branch=main "$directory"
   history "$2" "$3" "$4" | git -C "$directory" fast-import --quiet --force
   git -C "$directory" gc --quiet
@@ -95,14 +95,32 @@ repository large 100000 100 500
 measure large '100,000 files, 100 commits, 500 changed' '<=1.30'
 peak "$detect" --repo "$work/large" --base base --head main | awk '{ print $1 / 1024 }' >"$work/peak.mib"
 row 'cm-detect: memory, 100,000 files' MiB "$work/peak.mib" - - '=<=100'
-# What the time grows with: the diff, and neither files nor history. The peer is cm-detect itself.
-repository old 100000 10000 500
-repository little 100000 100 50
+# What the time grows with. The peer is cm-detect itself, on the large one.
+repository files-1000 1000 100 500
+repository files-10000 10000 100 500
+repository history-1 100000 1 500
+repository history-10000 100000 10000 500
+repository services-5 100000 100 500 5
+repository services-300 100000 100 500 300
+repository diff-50 100000 100 50
+curve=(large files-1000 files-10000 history-1 history-10000 services-5 services-300 diff-50)
 for ((run = 0; run < runs; run++)); do
-  for name in large old little; do
+  for name in "${curve[@]}"; do
     timed "$work/$name.again" "$detect" --repo "$work/$name" --base base --head main
   done
 done
-row 'cm-detect: a hundred times the history' ms "$work/old.again" 'the same files with 100 commits' "$work/large.again" '<=1.20'
-row 'cm-detect: a tenth of the diff' ms "$work/little.again" 'the same files, 500 changed' "$work/large.again" '<=1.00'
+# slope WHAT NAME LESS NAME MORE - the exponent with which the time grows from one to the other.
+slope() {
+  awk -v what="$1" -v less="$3" -v more="$5" -v a="$(three "$work/$2.again" | cut -d' ' -f1)" -v b="$(three "$work/$4.again" | cut -d' ' -f1)" \
+    'BEGIN { printf "grows with %s by an exponent of %.2f (%s: %.0f ms, %s: %.0f ms)\n", what, log(b / a) / log(more / less), less, a, more, b }'
+}
+slope 'the files' files-1000 1000 large 100000
+slope 'the history' history-1 1 history-10000 10000
+slope 'the services' services-5 5 services-300 300
+slope 'the diff' diff-50 50 large 500
+row 'cm-detect: 1,000 files' ms "$work/files-1000.again" '100,000 files' "$work/large.again" '<=1.00'
+row 'cm-detect: 10,000 files' ms "$work/files-10000.again" '100,000 files' "$work/large.again" '<=1.00'
+row 'cm-detect: 10,000 commits of history' ms "$work/history-10000.again" 'one commit' "$work/history-1.again" '<=1.20'
+row 'cm-detect: 300 services' ms "$work/services-300.again" '60 services' "$work/large.again" '<=5.00'
+row 'cm-detect: a tenth of the diff' ms "$work/diff-50.again" '500 files changed' "$work/large.again" '<=1.00'
 ((missed == 0))

@@ -343,7 +343,7 @@ mod tests {
             ("another commit", |doc| doc.set_target("shop", None, Some("abc"))),
             ("another option", |doc| doc.set_full()),
             ("a failure", |doc| doc.set_status(Status::Failed)),
-            ("a run that is resumed", |doc| doc.set_resumed()),
+            ("a run that is resumed", |doc| doc.resume(false)),
             ("a stage that is gone", |doc| doc.value["stages"] = json!([])),
             ("facts of one that has not run since", |doc| {
                 doc.tool = "cm-build".to_owned();
