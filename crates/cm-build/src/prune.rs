@@ -4,7 +4,7 @@
 
 use crate::HostPlan;
 use cm_core::facts::BuildFacts;
-use cm_core::{CommonArgs, Done, Early, Exit, Found, Result, Run, Skip, Step};
+use cm_core::{CommonArgs, Document, Done, Early, Exit, Found, Result, Run, Step};
 use cm_engine::Container;
 use cm_host::{Connect, Host};
 use cm_lease::{Guard, Identity, with_lock_asked_meanwhile};
@@ -73,9 +73,6 @@ type Removable = BTreeMap<String, Vec<String>>;
 /// Looks for what can go while the services are watched: neither their health nor a check changes it.
 pub async fn ask_ahead(common: CommonArgs, early: Early) -> Option<Found> {
     let doc = early.document(Step::Build).await?;
-    if doc.is_resumed() || doc.dry_run() || doc.skips(Skip::Prune) {
-        return None;
-    }
     let project = Project::of_run(&common, &doc).ok()?;
     let mut found = Removable::new();
     for host in project.connect(&changed_hosts(&doc), &early.log).await.ok()? {

@@ -37,6 +37,7 @@ pub struct Early {
     /// Messages; they are shown only if what is asked counts.
     pub log: Log,
     tool: &'static str,
+    step: Step,
     journal: Journal,
     /// What an earlier attempt of this run has left.
     old: BTreeSet<String>,
@@ -46,10 +47,11 @@ pub struct Early {
 
 impl Early {
     /// Waits for the document that the program of `step` writes, which the answer then rests on.
-    /// `None` once this program's own document has come, or if something failed before.
+    /// `None` once this program's own document has come, if something failed before, and in a run that
+    /// leaves this program's step out, only plans, or resumes.
     pub async fn document(&self, step: Step) -> Option<Document> {
         let doc = self.until_it_comes(|| self.find(step)).await?;
-        if doc.status() != Status::Ok {
+        if doc.status() != Status::Ok || doc.dry_run() || doc.is_resumed() || doc.skip_of(self.step).is_some() {
             return None;
         }
         *lock(&self.basis) = Some(doc.clone());
@@ -121,12 +123,17 @@ impl Ahead {
     pub fn of<T: Tool>(args: &T::Args, log: &Log) -> Ahead {
         let run = std::env::var("CM_RUN_ID").ok().and_then(|id| Journal::named(&id).ok());
         match run.filter(|_| !T::common(args).dry_run) {
-            Some(journal) => Ahead::start(T::NAME, journal, log, |early| T::ask_ahead(args, early)),
+            Some(journal) => Ahead::start((T::NAME, T::step(args)), journal, log, |early| T::ask_ahead(args, early)),
             None => Ahead::nothing(log),
         }
     }
 
-    fn start<F>(tool: &'static str, journal: Journal, log: &Log, ask: impl FnOnce(Early) -> Option<F>) -> Ahead
+    fn start<F>(
+        (tool, step): (&'static str, Step),
+        journal: Journal,
+        log: &Log,
+        ask: impl FnOnce(Early) -> Option<F>,
+    ) -> Ahead
     where
         F: Future<Output = Option<Found>> + 'static,
     {
@@ -134,6 +141,7 @@ impl Ahead {
         let early = Early {
             log: ahead.log.clone(),
             tool,
+            step,
             old: journal.documents().into_iter().collect(),
             journal,
             basis: Arc::clone(&ahead.basis),
@@ -202,6 +210,7 @@ mod tests {
     use tokio::time::timeout;
 
     const SOON: Duration = Duration::from_millis(300);
+    const OWN: (&str, Step) = ("cm-verify", Step::Baseline);
 
     fn log() -> Log {
         Log::new("test", Format::Text, Level::Fail)
@@ -221,7 +230,7 @@ mod tests {
     }
 
     fn asking(journal: &Journal) -> Ahead {
-        Ahead::start("cm-verify", journal.clone(), &log(), |early| {
+        Ahead::start(OWN, journal.clone(), &log(), |early| {
             Some(async move {
                 early.document(Step::Detect).await?;
                 early.log.fail("heard");
@@ -282,9 +291,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn nothing_is_asked_for_a_step_that_is_left_out_and_in_a_run_that_only_plans_or_resumes() {
+        let changes: [fn(&mut Document); 3] =
+            [|doc| doc.skip(crate::Skip::Canary), Document::set_dry_run, |doc| doc.resume(false)];
+        for change in changes {
+            let (_dir, journal, mut doc) = run(Step::Detect);
+            let mut ahead = asking(&journal);
+            change(&mut doc);
+            journal.keep(&doc, Step::Detect).expect("kept");
+            assert!(timeout(SOON, ahead.go_on()).await.is_err());
+            assert_eq!(kept(&ahead).as_deref(), Some(""), "nothing was said, and nothing asked");
+            assert_eq!(ahead.found::<u8>(&doc, |_, _| true).await, None);
+        }
+    }
+
+    #[tokio::test]
     async fn what_waits_for_more_ends_when_its_own_document_comes_and_a_panic_finds_nothing() {
         let (_dir, journal, doc) = run(Step::Detect);
-        let mut ahead = Ahead::start("cm-verify", journal.clone(), &log(), |early| {
+        let mut ahead = Ahead::start(OWN, journal.clone(), &log(), |early| {
             Some(async move {
                 early.document(Step::Detect).await?;
                 early.note("never", |text| Some(text.to_owned())).await.map(|note| Box::new(note) as Found)
@@ -294,9 +318,8 @@ mod tests {
         assert!(timeout(SOON, ahead.go_on()).await.is_err());
         assert_eq!(timeout(SOON, ahead.found::<String>(&doc, |_, _| true)).await, Ok(None));
 
-        let mut ahead = Ahead::start("cm-verify", journal.clone(), &log(), |_| {
-            Some(async { if true { panic!("ahead") } else { None } })
-        });
+        let mut ahead =
+            Ahead::start(OWN, journal.clone(), &log(), |_| Some(async { if true { panic!("ahead") } else { None } }));
         assert!(timeout(SOON, ahead.go_on()).await.is_err());
         assert_eq!(ahead.found::<u8>(&doc, |_, _| true).await, None);
     }
@@ -312,7 +335,7 @@ mod tests {
         let (_dir, journal, _doc) = run(Step::Detect);
         let ended = Arc::new(AtomicBool::new(false));
         let guard = Ended(Arc::clone(&ended));
-        let mut ahead = Ahead::start("cm-verify", journal, &log(), |_| {
+        let mut ahead = Ahead::start(OWN, journal, &log(), |_| {
             Some(async move {
                 let _held = guard;
                 std::future::pending().await

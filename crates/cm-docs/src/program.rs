@@ -17,6 +17,9 @@ const COMMON_OPTIONS: &str = "Common options";
 pub const PROGRAMS: [&str; 8] =
     ["cm-lock", "cm-detect", "cm-backup", "cm-build", "cm-health", "cm-verify", "cm-rollback", "cm-record"];
 
+/// The sections that every page has, in the order of man-pages(7).
+const SECTIONS: [&str; 5] = ["INPUT AND OUTPUT", "EXIT STATUS", "ENVIRONMENT", "FILES", "EXAMPLES"];
+
 /// Writes the page of `program`; `by_hand` has its other sections.
 pub fn page(program: &Command, by_hand: &str) -> String {
     let name = program.get_name();
@@ -40,7 +43,12 @@ pub fn page(program: &Command, by_hand: &str) -> String {
     page.push_str(&commands(program));
     page.push_str(&section("COMMON OPTIONS"));
     page.push_str(&options(program, true));
-    for name in ["INPUT AND OUTPUT", "EXIT STATUS", "ENVIRONMENT", "FILES", "EXAMPLES"] {
+    for name in SECTIONS {
+        if name == "EXIT STATUS" {
+            // What only this program has to say.
+            let others = own.iter().filter(|(name, _)| !SECTIONS.contains(&name.as_str()));
+            others.for_each(|(name, body)| page.push_str(&(section(name) + body)));
+        }
         let bodies = own.iter().chain(&common).filter(|(known, _)| known == name).map(|(_, body)| body.as_str());
         let body = bodies.collect::<String>();
         let body = if name == "EXIT STATUS" { exit_status() + &body } else { body };

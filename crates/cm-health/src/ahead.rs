@@ -10,7 +10,7 @@ use cm_project::Project;
 /// Asks, from the plan on.
 pub async fn ask(args: Args, early: Early) -> Option<Found> {
     let doc = early.document(Step::Detect).await?;
-    if doc.is_resumed() || doc.dry_run() || (!args.preflight && !doc.planned().is_empty()) {
+    if !args.preflight && !doc.planned().is_empty() {
         return None;
     }
     let project = Project::of_run(&args.common, &doc).ok()?;

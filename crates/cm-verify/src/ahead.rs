@@ -32,9 +32,6 @@ pub struct Verified {
 /// Asks what can be asked.
 pub async fn ask(args: Args, early: Early) -> Option<Found> {
     let doc = early.document(Step::Detect).await?;
-    if doc.is_resumed() || doc.dry_run() {
-        return None;
-    }
     let project = load(&args, Some(&doc)).ok()?;
     match (args.baseline, doc.planned().is_empty()) {
         (true, true) => None,

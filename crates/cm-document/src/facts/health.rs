@@ -12,7 +12,8 @@ pub struct HealthFacts {
     /// The worst of all services.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<HealthState>,
-    /// Since when every service was good in every reading, up to the verdict; null where one is not healthy.
+    /// Since when every service was good in every reading, up to the verdict; not there where one is not healthy.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub good_since: Option<String>,
     /// Every service that was watched.
     #[serde(deserialize_with = "known_list", skip_serializing_if = "Option::is_none")]
