@@ -73,7 +73,7 @@ type Removable = BTreeMap<String, Vec<String>>;
 /// Looks for what can go while the services are watched: neither their health nor a check changes it.
 pub async fn ask_ahead(common: CommonArgs, early: Early) -> Option<Found> {
     let doc = early.document(Step::Build).await?;
-    let project = Project::of_run(&common, &doc).ok()?;
+    let project = Project::of_run(&common, &doc, cm_git::tracked).ok()?;
     let mut found = Removable::new();
     for host in project.connect(&changed_hosts(&doc), &early.log).await.ok()? {
         found.insert(host.name().to_owned(), removable(&project, &host).await.ok()?);

@@ -8,7 +8,7 @@
 
 use crate::journal::Journal;
 use crate::log::Log;
-use crate::{Document, Status, Step, Tool};
+use crate::{Document, Status, Step};
 use std::any::Any;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -119,16 +119,8 @@ impl Ahead {
         Ahead { log: log.held(), basis: Basis::default(), asking: None, found: None, came }
     }
 
-    /// What a program asks ahead in the run that `CM_RUN_ID` names: elsewhere there is no journal to read.
-    pub fn of<T: Tool>(args: &T::Args, log: &Log) -> Ahead {
-        let run = std::env::var("CM_RUN_ID").ok().and_then(|id| Journal::named(&id).ok());
-        match run.filter(|_| !T::common(args).dry_run) {
-            Some(journal) => Ahead::start((T::NAME, T::step(args)), journal, log, |early| T::ask_ahead(args, early)),
-            None => Ahead::nothing(log),
-        }
-    }
-
-    fn start<F>(
+    /// What `ask` asks, for the program and step that are named first, with the documents of `journal`.
+    pub fn start<F>(
         (tool, step): (&'static str, Step),
         journal: Journal,
         log: &Log,

@@ -88,7 +88,7 @@ fn exit_of(answer: Result<Exit>, log: &Log) -> Exit {
 }
 
 async fn filter<T: Tool>(args: T::Args, log: &Log, signals: &mut Signals) -> Exit {
-    let mut ahead = Ahead::of::<T>(&args, log);
+    let mut ahead = ahead::<T>(&args, log);
     let (input, interrupted) = match input::read(T::NAME, signals, log, &mut ahead).await {
         Ok(read) => read,
         Err(failure) => {
@@ -119,6 +119,15 @@ async fn filter<T: Tool>(args: T::Args, log: &Log, signals: &mut Signals) -> Exi
 fn last_time(run: &Run, step: Step) -> Option<Duration> {
     let before = run.log.is_live().then(|| Journal::run_before(&run.doc, step)).flatten()?;
     before.done(step).map(|stage| Duration::from_millis(stage.duration_ms))
+}
+
+/// What a program asks ahead in the run that `CM_RUN_ID` names: elsewhere there is no journal to read.
+fn ahead<T: Tool>(args: &T::Args, log: &Log) -> Ahead {
+    let run = std::env::var("CM_RUN_ID").ok().and_then(|id| Journal::named(&id).ok());
+    match run.filter(|_| !T::common(args).dry_run) {
+        Some(journal) => Ahead::start((T::NAME, T::step(args)), journal, log, |early| T::ask_ahead(args, early)),
+        None => Ahead::nothing(log),
+    }
 }
 
 /// Why the program does not act on this document, if it does not.

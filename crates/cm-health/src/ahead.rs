@@ -1,9 +1,10 @@
 //! What is asked before the programs in front of this one in the pipe are done: the servers while the commit is
 //! pushed, and their services where nothing will be changed.
 
+use crate::args::Args;
+use crate::preflight;
 use crate::selection::Selection;
 use crate::watched::Watched;
-use crate::{Args, preflight};
 use cm_core::{Early, Found, Run, Step};
 use cm_project::Project;
 
@@ -13,7 +14,7 @@ pub async fn ask(args: Args, early: Early) -> Option<Found> {
     if !args.preflight && !doc.planned().is_empty() {
         return None;
     }
-    let project = Project::of_run(&args.common, &doc).ok()?;
+    let project = Project::of_run(&args.common, &doc, cm_git::tracked).ok()?;
     let run = Run::new(doc, early.log.clone(), false);
     if args.preflight {
         return Some(Box::new(preflight::Ahead::ask(&project, &run, &early).await?));

@@ -15,10 +15,9 @@ pub use args::Args;
 
 use cm_core::facts::HealthFacts;
 use cm_core::{CommonArgs, Done, Early, Exit, Found, Io, Result, Run, Step, plural};
-use cm_gate::Settings;
 use cm_project::Project;
 use selection::Selection;
-use watched::Watched;
+use watched::{Watched, settings};
 
 /// The program.
 pub struct Tool;
@@ -70,16 +69,6 @@ impl cm_core::Tool for Tool {
 fn print_script(args: &Args, io: &Io) -> Result<Exit> {
     io.print(&preflight::script(&Project::load(&args.common, cm_git::tracked)?)?)?;
     Ok(Exit::Done)
-}
-
-/// The project's limits, with the flags over them.
-fn settings(project: &Project, args: &Args) -> Settings {
-    let mut settings = Settings::of(project.health());
-    settings.timeout = args.timeout.unwrap_or(settings.timeout);
-    settings.window = args.window.unwrap_or(settings.window);
-    settings.fail_fast = !args.keep_going;
-    settings.strict = args.timeout.is_some();
-    settings
 }
 
 fn describe(project: &Project, args: &Args, selection: &Selection, run: &mut Run) -> Done {

@@ -1,9 +1,9 @@
 //! The gate, let loose on what was chosen.
 
+use crate::args::Args;
 use crate::selection::Selection;
-use crate::{Args, settings};
 use cm_core::{Journal, Log, Result, Run, plural};
-use cm_gate::{Findings, Gate, Post, Window};
+use cm_gate::{Findings, Gate, Post, Settings, Window};
 use cm_host::{Connect, Host};
 use cm_project::Project;
 use tokio::sync::watch::channel;
@@ -52,4 +52,14 @@ async fn posts(project: &Project, selection: &Selection, hosts: &[Host], log: &L
         posts.push(Post { host: host.clone(), project: name, wanted: watch.wanted.clone() });
     }
     Ok(posts)
+}
+
+/// The project's limits, with the flags over them.
+pub fn settings(project: &Project, args: &Args) -> Settings {
+    let mut settings = Settings::of(project.health());
+    settings.timeout = args.timeout.unwrap_or(settings.timeout);
+    settings.window = args.window.unwrap_or(settings.window);
+    settings.fail_fast = !args.keep_going;
+    settings.strict = args.timeout.is_some();
+    settings
 }

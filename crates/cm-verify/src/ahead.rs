@@ -5,9 +5,10 @@
 //! makes a database slow, and is never asked while images are built; and what is asked of a new release counts only
 //! if the gate says afterwards that everything was good all that time.
 
+use crate::args::Args;
 use crate::asking::Before;
+use crate::plan::{Plan, load, with_skips};
 use crate::results::Results;
-use crate::{Args, Plan, load, with_skips};
 use cm_canary::{Side, Target};
 use cm_core::{Document, Early, Found, Skip, Step};
 use cm_gate::Window;

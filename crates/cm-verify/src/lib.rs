@@ -6,20 +6,20 @@ mod ahead;
 mod args;
 mod asking;
 mod junit;
+mod plan;
 mod results;
 
 pub use args::Args;
 
 use ahead::Verified;
 use asking::Before;
-use cm_checks as checks;
-use cm_core::facts::{CanaryVerdict, HealthFacts, VerifyFacts, WouldAsk};
-use cm_core::{CommonArgs, Document, Done, Early, Exit, Found, Io, Log, Result, Run, Skip, Step, redact};
+use cm_core::facts::{HealthFacts, VerifyFacts};
+use cm_core::{CommonArgs, Document, Done, Early, Exit, Found, Io, Log, Result, Run, Step, redact};
 use cm_notify::{Message, Told};
 use cm_project::Project;
 use jiff::Timestamp;
+use plan::{Plan, load, with_skips};
 use results::Results;
-use tokio::sync::Notify;
 
 /// The program.
 pub struct Tool;
@@ -98,25 +98,6 @@ async fn verified_ahead(run: &mut Run) -> Option<Results> {
     run.found_ahead_if(was_good).await.map(|verified| verified.results)
 }
 
-/// What the whole run leaves out, this program leaves out.
-fn with_skips(mut args: Args, doc: &Document) -> Args {
-    args.skip_canary |= doc.skips(Skip::Canary);
-    args.skip_verify |= doc.skips(Skip::Verify);
-    args
-}
-
-fn load(args: &Args, doc: Option<&Document>) -> Result<Project> {
-    let mut project = match doc {
-        Some(doc) => Project::of_run(&args.common, doc, cm_git::tracked)?,
-        None => Project::load(&args.common, cm_git::tracked)?,
-    };
-    let production = args.production.then_some("production");
-    if let Some(profile) = args.profile.as_deref().or(production) {
-        project.config.use_profile(profile)?;
-    }
-    Ok(project)
-}
-
 /// The report for CI. A deployment is not rolled back because a file cannot be written.
 fn write_junit(args: &Args, project: &Project, results: &Results, run: &Run) -> Result<()> {
     let Some(path) = &args.junit else { return Ok(()) };
@@ -180,89 +161,4 @@ async fn print_results(args: &Args, io: &Io) -> Result<Exit> {
     }
     alert(&project, &results, &doc, args.notify, &io.log).await;
     results.conclude(true, &io.log).map(|_| Exit::Done)
-}
-
-/// What is asked.
-struct Plan<'a> {
-    project: &'a Project,
-    canary: bool,
-    checks: bool,
-    /// Whether this is done alone, and not as part of a deployment: then the checks are
-    /// made even if the canary failed.
-    alone: bool,
-    /// Whether a flag leaves something out.
-    skipped: bool,
-}
-
-impl<'a> Plan<'a> {
-    fn of(project: &'a Project, args: &Args, alone: bool) -> Self {
-        let canary = !args.skip_canary && project.canary().url.is_some();
-        let checks = !args.skip_verify && !args.canary && !project.verify().checks.is_empty();
-        let skipped = args.skip_canary || args.skip_verify;
-        Plan { project, canary, checks, alone, skipped }
-    }
-
-    /// Why nothing is asked, if nothing is.
-    fn nothing(&self) -> &'static str {
-        if self.skipped { "skipped by flag" } else { "cm.toml has no canary and no checks" }
-    }
-
-    /// Says what would be asked; asks nothing.
-    fn describe(&self, args: &Args, run: &mut Run) -> Done {
-        let url = |template: &cm_project::Template| {
-            redact(&template.expand().unwrap_or(template.as_written().to_owned())).into_owned()
-        };
-        let canary = self.project.canary();
-        let requests = if args.baseline { canary.baseline_requests() } else { canary.requests };
-        let mut asked = Vec::new();
-        if let (true, Some(template)) = (self.canary, &canary.url) {
-            asked.push(WouldAsk {
-                canary: Some(url(template)),
-                requests: Some(requests),
-                access_log: Some(canary.access_log.clone()),
-                ..WouldAsk::default()
-            });
-            let log =
-                canary.access_log.as_ref().map_or(String::new(), |log| format!(", and read the access log of {log}"));
-            run.log.info(format!("would send {requests} canary requests to {}{log}", url(template)));
-        }
-        for check in self.project.verify().checks.iter().filter(|_| self.checks && !args.baseline) {
-            asked.push(WouldAsk { check: Some(check.name.clone()), url: Some(url(&check.url)), ..WouldAsk::default() });
-            run.log.info(format!("would check {}: {}", check.name, url(&check.url)));
-        }
-        let summary = format!("would send {} requests", asked.len());
-        run.doc.set_part(&VerifyFacts { would_ask: Some(asked), ..VerifyFacts::default() });
-        Done::ok(summary)
-    }
-
-    async fn carry_out(&self, doc: &Document, log: &Log) -> Result<Results> {
-        let mut results = Results {
-            deploying: !self.alone,
-            inconclusive: Some(self.project.canary().inconclusive),
-            ..Results::default()
-        };
-        let deployed = asking::deployed(doc)?;
-        // Side by side: the verdict is that of the later one.
-        let given_up = Notify::new();
-        let canary = async {
-            let before = Before::read(doc);
-            let canary = if self.canary { asking::after(self.project, doc, &before, log).await? } else { None };
-            if !self.alone && canary.as_ref().is_some_and(|canary| canary.verdict == CanaryVerdict::Fail) {
-                given_up.notify_one();
-            }
-            Ok(canary)
-        };
-        let checks = async {
-            if !self.checks {
-                return Ok(Vec::new());
-            }
-            tokio::select! {
-                () = given_up.notified() => Ok(Vec::new()),
-                results = checks::run(self.project, &deployed, log) => results,
-            }
-        };
-        let (canary, checks) = tokio::join!(canary, checks);
-        (results.canary, results.checks) = (canary?, checks?);
-        Ok(results)
-    }
 }

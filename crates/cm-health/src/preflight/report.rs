@@ -182,7 +182,8 @@ impl Report {
 
     /// What its own look means for a deployment.
     fn judged(&self, project: &Project, spec: &HostSpec, coming: &Coming, moving: &[Finding]) -> Vec<Finding> {
-        let (checkout, branch, origin) = (spec.checkout().unwrap_or_default(), project.branch(), cm_git::origin(project));
+        let (checkout, branch, origin) =
+            (spec.checkout().unwrap_or_default(), project.branch(), cm_git::origin(project));
         let (protected, env_file) = (project.protected(), env_file(project));
         let expected = Expected {
             checkout: &checkout,
