@@ -37,7 +37,7 @@ container=$(docker ps --quiet --filter "publish=$real")
 [[ -n $container ]] || fail "no container publishes port $real"
 docker exec --interactive "$container" sh -eu <<'SH' >/dev/null
 for n in 1 2 3 4 5 6 7 8 9 10; do
-    useradd --create-home --shell /bin/sh "h$n"
+    useradd --create-home --shell /bin/sh --password '*' "h$n"
     install -d -m 700 -o "h$n" "/home/h$n/.ssh"
     install -m 600 -o "h$n" /home/curateme/.ssh/authorized_keys "/home/h$n/.ssh/authorized_keys"
 done
