@@ -51,7 +51,7 @@ async fn baseline(project: &Project, doc: &Document, early: &Early) -> Option<Si
     let target = Target::public(canary, project.verify().timeout).ok()??;
     let mut side = Side::default();
     let backup = async {
-        if project.backup().is_none() || doc.skips(Skip::Backup) {
+        if project.backups().is_empty() || doc.skips(Skip::Backup) {
             std::future::pending::<()>().await;
         }
         early.done(Step::Preflight).await
