@@ -147,7 +147,7 @@ async fn ledgers(project: &Project, hosts: &[&HostSpec], notes: &Notes) -> Resul
         let (name, log) = (project.name(), notes.log.clone());
         reading.push(tokio::spawn(async move {
             let host = Host::connect(&target, &log).await?;
-            let ledger = Ledger::read(&host, &name).await?;
+            let ledger = Ledger::read_recent(&host, &name).await?;
             Ok((host, ledger))
         }));
     }

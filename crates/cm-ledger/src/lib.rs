@@ -25,9 +25,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 /// Of a ledger longer than this only the end is read, in bytes, and of what comes before it the last
-/// lines of each service, this many.
+/// lines of each service and of each job, this many, and as many of those that did well.
 const END: usize = 2 << 20;
 const LINES_OF_SERVICE: usize = 24;
+
+/// The end that is enough for who asks what runs and what ran last, in bytes.
+const RECENT_END: usize = 64 << 10;
 
 /// A line longer than this is not a record, in bytes.
 const MAX_LINE: usize = 64 << 10;
@@ -49,6 +52,10 @@ pub struct Ledger {
     /// Records that say that they were made tomorrow or later. They are not believed: they would be
     /// newer than everything that comes.
     pub from_the_future: usize,
+    /// Whether there are older releases of which not everything was read.
+    pub is_partial: bool,
+    /// How many of the last releases are all there, where older ones are not.
+    whole: usize,
 }
 
 /// What a service runs, as far as the ledger knows.
@@ -74,11 +81,33 @@ impl Ledger {
     /// # Errors
     /// [`Exit::Unreachable`]; [`Exit::Config`] if the file is there and cannot be read.
     pub async fn read(host: &Host, project: &str) -> Result<Ledger> {
-        let arguments = [host.path(&path(project)), END.to_string(), LINES_OF_SERVICE.to_string()];
+        Ledger::read_end(host, project, END).await
+    }
+
+    /// The same, with fewer of the releases before the last: for what runs, and the last releases.
+    ///
+    /// # Errors
+    /// As [`Ledger::read`].
+    pub async fn read_recent(host: &Host, project: &str) -> Result<Ledger> {
+        Ledger::read_end(host, project, RECENT_END).await
+    }
+
+    /// The same, with at least the last `count` releases, if there are so many.
+    ///
+    /// # Errors
+    /// As [`Ledger::read`].
+    pub async fn read_last(host: &Host, project: &str, count: usize) -> Result<Ledger> {
+        let recent = Ledger::read_recent(host, project).await?;
+        if recent.is_partial && recent.whole < count { Ledger::read(host, project).await } else { Ok(recent) }
+    }
+
+    async fn read_end(host: &Host, project: &str, end: usize) -> Result<Ledger> {
+        let arguments = [host.path(&path(project)), end.to_string(), LINES_OF_SERVICE.to_string()];
         let output = host.script(READ, arguments).output().await?;
         match output.status.code() {
             Some(0) => Ok(Ledger::parse(&output.stdout)),
             Some(44) => Ok(Ledger::default()),
+            Some(45) => Ok(Ledger::parse_end(&output.stdout, end)),
             _ => Err(Failure::new(
                 Exit::Config,
                 "host.read",
@@ -100,17 +129,49 @@ impl Ledger {
 
     /// The ledger in `bytes`. A line that cannot be read is counted, not trusted.
     pub fn parse(bytes: &[u8]) -> Ledger {
-        let mut ledger = Ledger::default();
+        Ledger::default().and_lines(bytes)
+    }
+
+    /// A ledger of which `bytes` are some lines and, behind them, the end that is so long.
+    fn parse_end(bytes: &[u8], end: usize) -> Ledger {
+        let whole = Ledger::parse(bytes.get(bytes.len().saturating_sub(end)..).unwrap_or(bytes)).records.len();
+        Ledger { is_partial: true, whole, ..Ledger::default() }.and_lines(bytes)
+    }
+
+    fn and_lines(mut self, bytes: &[u8]) -> Ledger {
         let latest = Timestamp::now().checked_add(AHEAD).unwrap_or(Timestamp::MAX);
+        let mut late = BTreeSet::new();
         for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
             let value = Some(line).filter(|line| line.len() <= MAX_LINE).and_then(|line| parse_strict(line).ok());
             match value.and_then(|value| serde_json::from_value::<Record>(value).ok()) {
-                Some(record) if record.is_after(latest) => ledger.from_the_future += 1,
-                Some(record) => ledger.apply(record),
-                None => ledger.unreadable += 1,
+                Some(record) if record.is_after(latest) => self.from_the_future += 1,
+                Some(record) => {
+                    if self.is_partial && !record.verdict.is_open() && !self.places.contains_key(&record.id) {
+                        late.insert(record.id.clone());
+                    }
+                    self.apply(record);
+                }
+                None => self.unreadable += 1,
             }
         }
-        ledger
+        self.sort_in(&late);
+        self
+    }
+
+    /// What begins with a later word about a release is as old as its id says: its beginning was not read.
+    fn sort_in(&mut self, late: &BTreeSet<String>) {
+        let (mut old, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.records).into_iter().partition(|record| late.contains(&record.id));
+        old.sort_by(|a, b| b.id.cmp(&a.id));
+        for record in others {
+            while old.last().is_some_and(|old| old.id < record.id) {
+                self.records.extend(old.pop());
+            }
+            self.records.push(record);
+        }
+        self.records.extend(old.into_iter().rev());
+        let places = self.records.iter().enumerate();
+        self.places = places.map(|(place, record)| (record.id.clone(), place)).collect();
     }
 
     /// What the ledger says with one more line.
@@ -252,6 +313,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     fn record(id: &str, verdict: Verdict, services: &[(&str, &str)]) -> Record {
         let mut record = Record::new(id, "ada", "develop", services.first().map_or("", |(_, commit)| commit));
@@ -305,26 +367,93 @@ mod tests {
         assert_eq!(Ledger::parse(long.as_bytes()).unreadable, 1);
     }
 
-    #[tokio::test]
-    async fn of_a_long_ledger_the_end_is_read_and_what_each_service_ran_before() {
+    async fn local() -> Host {
         let target = cm_host::Target { name: "local".to_owned(), address: "local".to_owned(), ssh_config: None };
         let log = cm_core::Log::new("test", cm_core::Format::Text, cm_core::Level::Fail);
-        let host = Host::connect(&target, &log).await.expect("local");
-        let dir = tempfile::tempdir().expect("dir");
-        let file = dir.path().join("ledger.jsonl");
-        let line = |id: &str, service: &str| {
-            serde_json::to_string(&record(id, Verdict::Verified, &[(service, id)])).expect("json")
-        };
-        let mut text = format!("{}\n", line("rare", "docs"));
-        (0..20_000).for_each(|n| text.push_str(&format!("\n{}\n", line(&format!("r{n}"), "web"))));
-        std::fs::write(&file, &text).expect("write");
-        let arguments = [file.display().to_string(), END.to_string(), LINES_OF_SERVICE.to_string()];
+        Host::connect(&target, &log).await.expect("local")
+    }
+
+    fn line(id: &str, verdict: Verdict, service: &str) -> String {
+        format!("\n{}\n", serde_json::to_string(&record(id, verdict, &[(service, id)])).expect("json"))
+    }
+
+    async fn end_of(host: &Host, file: &Path, end: usize) -> Ledger {
+        let arguments = [file.display().to_string(), end.to_string(), LINES_OF_SERVICE.to_string()];
         let output = host.script(READ, arguments).output().await.expect("read");
-        assert!(output.success() && output.stdout.len() < END + (64 << 10), "{}", output.stdout.len());
-        let ledger = Ledger::parse(&output.stdout);
-        assert_eq!(ledger.running("docs").expect("runs").commit, "rare");
-        assert_eq!(ledger.running("web").expect("runs").commit, "r19999");
-        assert!(ledger.unreadable == 0 && ledger.records().len() > 1_000, "{}", ledger.unreadable);
+        assert_eq!(output.status.code(), Some(45), "{}", output.stderr);
+        assert!(output.stderr.is_empty(), "{}", output.stderr);
+        assert!(output.stdout.len() < end + (64 << 10), "{}", output.stdout.len());
+        let ledger = Ledger::parse_end(&output.stdout, end);
+        let of_the_end = |record: &&Record| record.id.starts_with(['r', 's', 't']);
+        assert!(ledger.whole > end / 1_000 && ledger.whole <= ledger.records().iter().filter(of_the_end).count());
+        ledger
+    }
+
+    #[tokio::test]
+    async fn of_a_long_ledger_the_end_is_read_and_what_each_service_ran_before() {
+        let (host, dir) = (local().await, tempfile::tempdir().expect("dir"));
+        let file = dir.path().join("ledger.jsonl");
+        let mut text = line("a0", Verdict::Verified, "docs");
+        text.push_str(&line("a1", Verdict::Verified, "shop"));
+        (0..40).for_each(|n| text.push_str(&line(&format!("b{n:05}"), Verdict::Failed, "shop")));
+        (0..20_000).for_each(|n| text.push_str(&line(&format!("r{n:05}"), Verdict::Verified, "web")));
+        std::fs::write(&file, &text).expect("write");
+        let check = |ledger: &Ledger, last: &str| {
+            assert_eq!(ledger.running("docs").expect("runs").commit, "a0");
+            assert_eq!(ledger.running("web").expect("runs").commit, last);
+            assert_eq!(ledger.last_good("shop", "").expect("what did well stays").0.id, "a1");
+            let ids: Vec<_> = ledger.records().iter().map(|record| record.id.as_str()).collect();
+            assert!(ids.is_sorted(), "each once, in the order in which they began");
+            assert_eq!(ledger.unreadable, 0);
+        };
+        for end in [RECENT_END, END, RECENT_END] {
+            let ledger = end_of(&host, &file, end).await;
+            check(&ledger, "r19999");
+            assert!(ledger.records().len() > end / 1_000, "{}", ledger.records().len());
+        }
+        let index = dir.path().join("ledger.jsonl.index");
+        let made = std::fs::read(&index).expect("an index was made");
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&index).expect("index").permissions());
+        assert_eq!(mode & 0o777, 0o600);
+
+        let append = |more: &str| {
+            let mut text = std::fs::read_to_string(&file).expect("read");
+            text.push_str(more);
+            std::fs::write(&file, text).expect("write");
+        };
+        append(&line("s1", Verdict::Verified, "web"));
+        check(&end_of(&host, &file, RECENT_END).await, "s1");
+        assert_eq!(std::fs::read(&index).expect("index"), made, "the end is short: it is still good");
+        append(&(0..200).map(|n| line(&format!("t{n:05}"), Verdict::Verified, "web")).collect::<String>());
+        check(&end_of(&host, &file, RECENT_END).await, "t00199");
+        assert_ne!(std::fs::read(&index).expect("index"), made);
+
+        for broken in [&b"cm-ledger-index/1 4000000 0\n0 {\"id\":\"z\"}\n"[..], b"", b"x\n", &made[..made.len() / 2]] {
+            std::fs::write(&index, broken).expect("write");
+            check(&end_of(&host, &file, RECENT_END).await, "t00199");
+        }
+        append("{\"id\":\"cut");
+        std::fs::remove_file(&index).expect("remove");
+        assert_eq!(end_of(&host, &file, RECENT_END).await.running("web").expect("runs").commit, "t00199");
+        assert!(!index.exists(), "while a line is being written");
+        let names = std::fs::read_dir(dir.path()).expect("dir").count();
+        assert_eq!(names, 1, "nothing is left behind");
+    }
+
+    #[test]
+    fn a_later_word_about_a_release_whose_beginning_was_not_read_does_not_make_it_the_newest() {
+        let lines = [
+            line("2", Verdict::Started, "web"),
+            line("5", Verdict::Verified, "web"),
+            line("4", Verdict::Pending, "web"),
+            line("1", Verdict::Failed, "web"),
+            line("3", Verdict::Verified, "web"),
+        ];
+        let ids = |ledger: Ledger| ledger.records().iter().map(|record| record.id.clone()).collect::<Vec<_>>().concat();
+        let partial = Ledger { is_partial: true, ..Ledger::default() }.and_lines(lines.concat().as_bytes());
+        assert_eq!(partial.record("3").map(|record| record.verdict), Some(Verdict::Verified));
+        assert_eq!(ids(partial), "12345");
+        assert_eq!(ids(Ledger::parse(lines.concat().as_bytes())), "25413");
     }
 
     #[test]

@@ -46,6 +46,11 @@ impl Verdict {
         self.is_good() || self == Verdict::Healthy
     }
 
+    /// Whether the outcome is not known yet.
+    pub fn is_open(self) -> bool {
+        matches!(self, Verdict::Started | Verdict::Pending)
+    }
+
     /// The word in the file.
     pub fn word(self) -> &'static str {
         match self {

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 /// # Errors
 /// [`cm_core::Exit::Unreachable`], or a ledger that cannot be read.
 pub async fn history(project: &Project, as_json: bool, wide: bool, last: usize, io: &Io) -> Result<()> {
-    let ledgers = read_all(project, io).await?;
+    let ledgers = read_last(project, last, io).await?;
     if as_json {
         let hosts: Map<String, Value> =
             ledgers.iter().map(|(host, ledger)| (host.clone(), json!(newest(ledger, last)))).collect();
@@ -76,9 +76,14 @@ pub fn local(at: &str) -> String {
 /// # Errors
 /// [`cm_core::Exit::Unreachable`], or one that cannot be read.
 pub async fn read_all(project: &Project, io: &Io) -> Result<Vec<(String, Ledger)>> {
+    read_last(project, usize::MAX, io).await
+}
+
+/// The ledgers of all hosts, by host, with at least the last `count` releases.
+async fn read_last(project: &Project, count: usize, io: &Io) -> Result<Vec<(String, Ledger)>> {
     let mut ledgers = Vec::new();
     for host in project.connect_to_all(&io.log).await? {
-        let mut ledger = Ledger::read(&host, &project.name()).await?;
+        let mut ledger = Ledger::read_last(&host, &project.name(), count).await?;
         for record in abandoned::of(&host, &project.name(), &ledger, None).await? {
             ledger.apply(abandoned::said(&record));
         }

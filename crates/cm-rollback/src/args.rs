@@ -57,6 +57,10 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["on_failure", "to", "service", "host", "with_env", "rebuild", "confirm", "skip_verify"])]
     pub list: bool,
 
+    /// With --list: how many releases a host
+    #[arg(long, short = 'n', requires = "list", default_value_t = 20)]
+    pub last: usize,
+
     /// With --list: print JSON instead of a table
     #[arg(long, requires = "list")]
     pub json: bool,

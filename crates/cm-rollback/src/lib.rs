@@ -59,7 +59,7 @@ impl cm_core::Tool for Tool {
         if !args.list {
             return None;
         }
-        Some(list::list(&args.common, args.json, args.wide, io).await.map(|()| Exit::Done))
+        Some(list::list(args, io).await.map(|()| Exit::Done))
     }
 
     async fn run(args: Args, run: &mut Run) -> Result<Done> {

@@ -1,6 +1,7 @@
 //! `--list`: the releases of every host, and which of them can be gone back to.
 
-use cm_core::{Column, CommonArgs, Exit, Io, Result};
+use crate::Args;
+use cm_core::{Column, Exit, Io, Result};
 use cm_host::{Connect, Host};
 use cm_ledger::{Ledger, Record};
 use cm_project::Project;
@@ -11,20 +12,20 @@ use std::collections::BTreeSet;
 ///
 /// # Errors
 /// [`Exit::Unreachable`], or a ledger that cannot be read.
-pub async fn list(common: &CommonArgs, as_json: bool, wide: bool, io: &Io) -> Result<()> {
-    let project = Project::load(common, cm_git::tracked)?;
+pub async fn list(args: &Args, io: &Io) -> Result<()> {
+    let project = Project::load(&args.common, cm_git::tracked)?;
     let (mut hosts, mut rows) = (Map::new(), vec![HEAD.map(str::to_owned)]);
     for host in project.connect_to_all(&io.log).await? {
-        let ledger = Ledger::read(&host, &project.name()).await?;
+        let ledger = Ledger::read_last(&host, &project.name(), args.last).await?;
         if ledger.unreadable > 0 {
             io.log.warn(format!("on {}: {} lines of the ledger cannot be read", host.name(), ledger.unreadable));
         }
         let images = images(&host).await?;
-        let records = || ledger.records().iter().rev();
+        let records = || ledger.records().iter().rev().take(args.last);
         rows.extend(records().map(|record| row(host.name(), record, &images)));
         hosts.insert(host.name().to_owned(), records().map(|record| describe(record, &images)).collect());
     }
-    if as_json { io.print_json(&Value::Object(hosts)) } else { io.print_table(&rows, COLUMNS, wide) }
+    if args.json { io.print_json(&Value::Object(hosts)) } else { io.print_table(&rows, COLUMNS, args.wide) }
 }
 
 const HEAD: [&str; 9] = ["HOST", "RELEASE", "COMMIT", "AGE", "VERDICT", "SERVICES", "IMAGES", "BACKUP", "NOTE"];

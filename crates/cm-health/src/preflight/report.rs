@@ -160,7 +160,7 @@ impl Report {
             lock,
             Tunnels::to(project, &spec.name).judge(host),
             Running::of_known(project, host, &checkout),
-            Ledger::read(host, &project_name),
+            Ledger::read_recent(host, &project_name),
         );
         let looked = looked?;
         self.facts = Facts::parse(&looked.text());
