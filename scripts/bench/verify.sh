@@ -90,5 +90,5 @@ for ((round = 0; round < rounds; round++)); do
 done
 
 row 'eight checks' ms "$(scaled eight.times 1000)" 'cm-verify with the slowest of them' "$(scaled slowest.times 1000)" '<=1.20'
-row 'eight checks, beside a script' ms "$(scaled eight.times 1000)" 'eight curls at once' "$(scaled curl.times 1000)" '<=1.00'
+row 'eight checks, alongside a script' ms "$(scaled eight.times 1000)" 'eight curls at once' "$(scaled curl.times 1000)" '<=1.00'
 ((missed == 0))

@@ -118,7 +118,7 @@ impl Order {
     /// # Errors
     /// What failed there; [`Exit::Backup`] if the program there gives no answer.
     pub async fn send(&self, host: &Host, log: &Log) -> Result<Outcome> {
-        let order = serde_json::to_string(self).map_err(|error| Failure::bug("an order is no JSON").source(error))?;
+        let order = serde_json::to_string(self).map_err(|error| Failure::bug("an order is not JSON").source(error))?;
         let command = host.command(["cm-backup", "--log", "json", "carry-out", &order]).limit(LIMIT).ends_with_us();
         let mut answer = None;
         let ended = command
@@ -212,7 +212,7 @@ pub async fn run(order: &str, io: &Io) -> Result<Exit> {
             (Answer::Failed { exit: code_of_exit, code, message, causes, hint, retryable }, exit)
         }
     };
-    let answer = serde_json::to_string(&answer).map_err(|error| Failure::bug("an answer is no JSON").source(error))?;
+    let answer = serde_json::to_string(&answer).map_err(|error| Failure::bug("an answer is not JSON").source(error))?;
     io.print(&cm_core::redact(&answer))?;
     Ok(exit)
 }

@@ -125,7 +125,7 @@ async fn told(own: &Database, names: Names) -> Result<Vec<RawDocumentBuf>> {
             return Err(Failure::new(Exit::Backup, "backup.answer", message));
         }
         let raw = RawDocumentBuf::try_from(&document);
-        all.push(raw.map_err(|error| Failure::bug("an answer is no BSON").cause(error))?);
+        all.push(raw.map_err(|error| Failure::bug("an answer is not BSON").cause(error))?);
     }
     Ok(all)
 }

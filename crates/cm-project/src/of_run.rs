@@ -36,7 +36,7 @@ impl Project {
                 let message =
                     format!("the document is of project {other:?}, and cm.toml is of {own:?}; nothing was done");
                 Err(Failure::new(Exit::BadInput, "input.name", message)
-                    .hint(format!("work in the directory of {other:?}, or begin anew: cm-detect </dev/null")))
+                    .hint(format!("work in the directory of {other:?}, or start again: cm-detect </dev/null")))
             }
             _ => Ok(()),
         }

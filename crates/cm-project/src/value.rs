@@ -75,7 +75,7 @@ impl Template {
         if ["http://", "https://"].into_iter().any(fits) {
             return Ok(());
         }
-        Err(source::failure("config.bad-url", at, file, format!("{:?} is no http:// or https:// URL", self.text))
+        Err(source::failure("config.bad-url", at, file, format!("{:?} is not an http:// or https:// URL", self.text))
             .hint("write it whole, as in \"https://www.example.org/health\""))
     }
 

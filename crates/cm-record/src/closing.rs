@@ -73,7 +73,7 @@ fn because(doc: Option<&Document>, failure: Failure) -> Failure {
     match (doc.stages().iter().rev().find(is_failed), error.hint) {
         (Some(rollback), _) => failure
             .cause(format!("rollback: {}", rollback.summary))
-            .hint("`cm-health --all` says what runs now; `cm-rollback --list` what there is to go back to"),
+            .hint("`cm-health --all` says what runs now; `cm-rollback --list` the releases it can roll back to"),
         (None, Some(hint)) => failure.hint(hint),
         (None, None) => failure,
     }

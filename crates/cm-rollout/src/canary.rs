@@ -38,7 +38,7 @@ impl Question {
         }
         let url = template.expand()?;
         if !cm_http::is_url(&url) {
-            let message = format!("the canary of {service}: {url:?} is no http:// or https:// URL");
+            let message = format!("the canary of {service}: {url:?} is not an http:// or https:// URL");
             return Err(Failure::new(Exit::Config, "config.bad-url", message)
                 .hint(format!("such as http://{service}:8080/: the service as others in its network ask it")));
         }

@@ -229,7 +229,7 @@ impl Batch {
         bytes.extend_from_slice(&[0, 0]);
         let whole = length(bytes.len())?;
         bytes[..4].copy_from_slice(&whole);
-        RawDocumentBuf::from_bytes(bytes).map_err(|error| Failure::bug("a batch is no BSON").cause(error))
+        RawDocumentBuf::from_bytes(bytes).map_err(|error| Failure::bug("a batch is not BSON").cause(error))
     }
 }
 
