@@ -3,5 +3,11 @@
 
 #[path = "dumps/lab.rs"]
 mod lab;
+#[path = "dumps/mysql.rs"]
+mod mysql;
 #[path = "dumps/postgres.rs"]
 mod postgres;
+#[path = "dumps/redis.rs"]
+mod redis;
+#[path = "dumps/sqlite.rs"]
+mod sqlite;

@@ -55,7 +55,7 @@ struct Section {
 impl Section {
     fn of(section: &Backup) -> Section {
         let (kind, service) = (section.kind.as_str(), section.service_name().to_owned());
-        Section { kind, service, database: section.database.clone() }
+        Section { kind, service, database: section.database_name().map(str::to_owned) }
     }
 
     /// What neither of them says is no difference.

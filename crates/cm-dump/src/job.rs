@@ -35,6 +35,14 @@ macro_rules! job {
 }
 pub(crate) use job;
 
+/// The text of a script: what all begin with, what those of a kind do, and its own.
+macro_rules! script {
+    ($($file:literal),+) => {
+        concat!(include_str!("../start.sh"), include_str!("connect.sh"), $(include_str!($file)),+)
+    };
+}
+pub(crate) use script;
+
 /// Where jobs run.
 #[derive(Clone, Debug)]
 pub struct Place {

@@ -1,6 +1,7 @@
 //! What a kind of database is to a backup: its words, and the jobs that look at it, dump it, check
 //! a dump and put it back.
 
+use crate::count::Said;
 use crate::job::Job;
 use crate::scan::{Counts, Scan, Uncounted};
 use cm_archive::manifest::Consistency;
@@ -20,9 +21,6 @@ pub struct Words {
     pub consistency: Consistency,
     /// What a backup of it does not hold, or nothing can verify.
     pub not_verified: &'static [&'static str],
-    /// Whether a restore takes the place of what was there at once, so that a restore that fails has
-    /// changed nothing.
-    pub is_atomic: bool,
 }
 
 /// What a database says of itself before it is dumped.
@@ -41,6 +39,25 @@ pub struct Survey {
     pub empty: bool,
     /// Whether its server has no database of that name at all.
     pub missing: bool,
+    /// Whether a restore has left it partway.
+    pub unfinished: bool,
+}
+
+/// A database of a server and the user who asks for it, each empty for what the container's own
+/// variables say. The first two arguments of every job are these.
+#[derive(Clone, Debug, Default)]
+pub struct Login {
+    /// The database.
+    pub database: String,
+    /// The user.
+    pub user: String,
+}
+
+impl Login {
+    /// These and `more`.
+    pub fn arguments(&self, more: impl IntoIterator<Item = String>) -> impl IntoIterator<Item = String> {
+        [self.database.clone(), self.user.clone()].into_iter().chain(more)
+    }
 }
 
 /// The names that a restore makes for itself, which are nobody else's.
@@ -67,15 +84,6 @@ impl Scratch {
     }
 }
 
-/// How a dump takes the place of what is there.
-#[derive(Debug)]
-pub struct Take {
-    /// What does it.
-    pub job: Job,
-    /// Whether it reads the dump on stdin; else it takes what was loaded before.
-    pub reads: bool,
-}
-
 /// A kind of database.
 pub trait Kind: Debug + Send + Sync {
     /// What never changes about it.
@@ -84,7 +92,7 @@ pub trait Kind: Debug + Send + Sync {
     /// Asks the database what it is; says a [`Survey`] as JSON.
     fn look(&self) -> Job;
 
-    /// Writes the dump to stdout, after a [head](crate::Head) with what was counted.
+    /// Writes the dump to stdout, after a [head](crate::head) with what was counted.
     fn dump(&self) -> Job;
 
     /// Reads the bytes of a dump while they pass, and counts what is in them.
@@ -103,7 +111,7 @@ pub trait Kind: Debug + Send + Sync {
     /// # Errors
     /// Why that cannot be understood.
     fn checked(&self, said: &str) -> Result<Counts, String> {
-        crate::tables(said)
+        Said::parse(said).map(|said| said.counted)
     }
 
     /// Restores a dump that is on stdin to where nobody uses it, counts what is there, and removes it,
@@ -113,6 +121,7 @@ pub trait Kind: Debug + Send + Sync {
     /// Removes what [`Kind::load`] kept.
     fn unload(&self, scratch: &Scratch) -> Option<Job>;
 
-    /// Puts a dump in the place of what is there; `None` where nothing says how.
-    fn take(&self, scratch: &Scratch) -> Option<Take>;
+    /// Puts a dump in the place of what is there: what [`Kind::load`] kept, else what is on stdin. `None`
+    /// where nothing says how.
+    fn take(&self, scratch: &Scratch) -> Option<Job>;
 }

@@ -1,6 +1,7 @@
 //! What the bytes of a dump show by themselves, on any machine and without the database: they are
 //! looked at as they pass, and never kept.
 
+use crate::count::Said;
 use std::collections::BTreeMap;
 
 /// Rows by table.
@@ -19,6 +20,11 @@ pub trait Scan: Send {
     /// # Errors
     /// Why it is not whole.
     fn finish(&mut self) -> Result<Option<Counts>, String>;
+
+    /// What the database said of it, where that stands in the dump itself.
+    fn said(&self) -> Said {
+        Said::default()
+    }
 }
 
 /// For dumps that only their own program understands.

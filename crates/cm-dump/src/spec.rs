@@ -1,7 +1,10 @@
 //! A section of `cm.toml` as it travels to where a backup is made. It holds no secret.
 
-use crate::kind::Kind;
+use crate::kind::{Kind, Login};
+use crate::mysql::Mysql;
 use crate::postgres::Postgres;
+use crate::redis::Redis;
+use crate::sqlite::Sqlite;
 use cm_archive::codec::Compressed;
 use cm_core::{Exit, Failure, Result};
 use cm_project::{Backup, BackupKind};
@@ -18,12 +21,15 @@ pub struct Spec {
     pub database: Option<String>,
     /// The user, if not what the container's own variables say.
     pub user: Option<String>,
+    /// The path of the file, for a kind that is one.
+    #[serde(default)]
+    pub path: Option<String>,
 }
 
 impl Spec {
     /// A kind of which nothing else is known: enough to read the bytes of a dump.
     pub fn alone(kind: BackupKind) -> Spec {
-        Spec { kind, service: String::new(), database: None, user: None }
+        Spec { kind, service: String::new(), database: None, user: None, path: None }
     }
 
     /// What `backup` says.
@@ -33,6 +39,7 @@ impl Spec {
             service: backup.service_name().to_owned(),
             database: backup.database.clone(),
             user: backup.user.clone(),
+            path: backup.path.clone(),
         }
     }
 
@@ -41,15 +48,17 @@ impl Spec {
     /// # Errors
     /// [`Exit::Usage`] for a compression that it does not have.
     pub fn kind(&self, compressed: Compressed) -> Result<Box<dyn Kind>> {
+        let known = |name: &Option<String>| name.clone().unwrap_or_default();
+        let login = || Login { database: known(&self.database), user: known(&self.user) };
         match self.kind {
             BackupKind::Postgres if compressed == Compressed::Zstd => {
                 let message = "a dump of PostgreSQL is compressed by pg_dump itself, with gzip or not at all";
                 Err(Failure::new(Exit::Usage, "usage.compression", message).hint("leave out --compression zstd"))
             }
-            BackupKind::Postgres => {
-                let known = |name: &Option<String>| name.clone().unwrap_or_default();
-                Ok(Box::new(Postgres::new(&known(&self.database), &known(&self.user), compressed)))
-            }
+            BackupKind::Postgres => Ok(Box::new(Postgres { login: login(), compressed })),
+            BackupKind::Mysql => Ok(Box::new(Mysql { login: login() })),
+            BackupKind::Sqlite => Ok(Box::new(Sqlite { path: known(&self.path) })),
+            BackupKind::Redis => Ok(Box::new(Redis { user: known(&self.user) })),
             kind @ BackupKind::Mongodb => {
                 Err(Failure::bug(format!("a backup of kind {} has no programs of its own", kind.as_str())))
             }

@@ -21,6 +21,12 @@ pub enum BackupKind {
     Mongodb,
     /// A PostgreSQL database, by the `pg_dump` of its container.
     Postgres,
+    /// A MySQL or MariaDB database, by the dump program of its container.
+    Mysql,
+    /// A SQLite file.
+    Sqlite,
+    /// All databases of a Redis or Valkey server.
+    Redis,
 }
 
 impl BackupKind {
@@ -29,12 +35,21 @@ impl BackupKind {
         match self {
             BackupKind::Mongodb => "mongodb",
             BackupKind::Postgres => "postgres",
+            BackupKind::Mysql => "mysql",
+            BackupKind::Sqlite => "sqlite",
+            BackupKind::Redis => "redis",
         }
     }
 
     /// The kind whose word that is.
     pub fn parse(word: &str) -> Option<BackupKind> {
-        [BackupKind::Mongodb, BackupKind::Postgres].into_iter().find(|kind| kind.as_str() == word)
+        use BackupKind::{Mongodb, Mysql, Postgres, Redis, Sqlite};
+        [Mongodb, Postgres, Mysql, Sqlite, Redis].into_iter().find(|kind| kind.as_str() == word)
+    }
+
+    /// The service of a section that names none; `None` where there need not be one.
+    fn default_service(self) -> Option<&'static str> {
+        (self != BackupKind::Sqlite).then(|| self.as_str())
     }
 }
 
@@ -42,27 +57,31 @@ impl BackupKind {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Backup {
-    /// What it is: `mongodb` or `postgres`.
+    /// What it is: `mongodb`, `postgres`, `mysql` (MariaDB, too), `sqlite` or `redis` (Valkey, too).
     #[serde(default)]
     #[schemars(with = "BackupKind")]
     pub kind: BackupKind,
     /// The host the database runs on; without it, the host of its service.
     #[schemars(with = "Option<String>")]
     pub host: Option<Spanned<String>>,
-    /// The database's service in the compose file; `mongodb` or `postgres` by itself.
+    /// The database's service in the compose file; without it, the one that is called as the kind is.
+    /// A `sqlite` file that is on the host has none.
     #[schemars(with = "Option<String>")]
     service: Option<Spanned<String>>,
     /// mongodb: the variable in the server's env file that holds the database's URI.
     #[serde(default = "default_uri_env")]
     pub uri_env: String,
-    /// The database. Without it: mongodb, the one in the URI; postgres, the one that the container's
-    /// own variables name.
+    /// The database. Without it: mongodb, the one in the URI; postgres and mysql, the one that the
+    /// container's own variables name.
     pub database: Option<String>,
-    /// postgres: the user. Without it, the one of the container's own variables.
+    /// postgres, mysql, redis: the user. Without it, the one of the container's own variables.
     pub user: Option<String>,
-    /// postgres: the variable in the server's env file that holds the password.
+    /// postgres, mysql, redis: the variable in the server's env file that holds the password.
     /// Without it, the one of the container's own variables.
     pub password_env: Option<String>,
+    /// sqlite: the path of the file, in the container of `service`, or on the host where no service is
+    /// named; a relative one there is below the checkout.
+    pub path: Option<String>,
     /// Where backups go, on the host.
     #[serde(default = "default_backup_directory")]
     pub directory: String,
@@ -94,25 +113,38 @@ impl Backup {
         self.service().map_or("", |service| service.get_ref())
     }
 
-    /// What it is called among the others: its service.
+    /// What it is called among the others: its service, else what is backed up.
     pub fn label(&self) -> &str {
-        self.service_name()
+        let service = self.service().map(|service| service.get_ref().as_str());
+        service.or_else(|| self.database_name()).unwrap_or_default()
+    }
+
+    /// The name of its database, where one is known: that of the file, where it is one.
+    pub fn database_name(&self) -> Option<&str> {
+        self.database.as_deref().or_else(|| self.path.as_deref()?.rsplit('/').next())
     }
 
     fn with_defaults(mut self) -> Self {
-        let service = match self.kind {
-            BackupKind::Mongodb => Some("mongodb"),
-            BackupKind::Postgres => Some("postgres"),
-        };
-        self.default_service = service.map(|name| Spanned::new(0..0, name.to_owned()));
+        self.default_service = self.kind.default_service().map(|name| Spanned::new(0..0, name.to_owned()));
         self
     }
 
-    /// A key that this kind does not know.
+    /// A key that this kind does not know, or one that it needs and has not.
     fn mistake(&self) -> Option<String> {
-        let of_postgres = [("user", self.user.is_some()), ("password_env", self.password_env.is_some())];
-        let (key, _) = of_postgres.iter().find(|(_, set)| *set && self.kind != BackupKind::Postgres)?;
-        Some(format!("a backup of kind {} has no `{key}`", self.kind.as_str()))
+        use BackupKind::{Mongodb, Mysql, Postgres, Redis, Sqlite};
+        let keys = [
+            ("database", self.database.is_some(), &[Mongodb, Postgres, Mysql][..]),
+            ("user", self.user.is_some(), &[Postgres, Mysql, Redis]),
+            ("password_env", self.password_env.is_some(), &[Postgres, Mysql, Redis]),
+            ("path", self.path.is_some(), &[Sqlite]),
+        ];
+        let kind = self.kind.as_str();
+        if let Some((key, ..)) = keys.iter().find(|(_, set, kinds)| *set && !kinds.contains(&self.kind)) {
+            return Some(format!("a backup of kind {kind} has no `{key}`"));
+        }
+        let needed = |key: &str| self.kind == Sqlite && key == "path";
+        let missing = keys.iter().find(|(key, set, _)| needed(key) && !set);
+        missing.map(|(key, ..)| format!("a backup of kind {kind} needs `{key}`"))
     }
 }
 
@@ -192,10 +224,12 @@ mod tests {
     fn one_table_or_several_are_sections_in_their_order() {
         let one = Config::parse("cm.toml", "[backup]\n").unwrap_or_else(|failure| panic!("{failure}"));
         assert_eq!(one.backup.0[0].service_name(), "mongodb");
-        let text = "[[backup]]\nkind = \"postgres\"\n[[backup]]\nservice = \"db\"\n";
+        let text = "[[backup]]\nkind = \"postgres\"\n[[backup]]\nservice = \"db\"\n\
+                    [[backup]]\nkind = \"mysql\"\n[[backup]]\nkind = \"sqlite\"\npath = \"data/a.db\"\n";
         let several = Config::parse("cm.toml", text).unwrap_or_else(|failure| panic!("{failure}"));
         let services: Vec<_> = several.backup.0.iter().map(|one| one.service_name().to_owned()).collect();
-        assert_eq!(services, ["postgres", "db"]);
+        assert_eq!(services, ["postgres", "db", "mysql", ""]);
+        assert_eq!(several.backup.0[3].label(), "a.db");
     }
 
     #[test]
@@ -204,6 +238,9 @@ mod tests {
             ("[backup]\n\n[x]\n", "unknown key \"x\""),
             ("[[backup]]\n[[backup]]\nuser = \"x\"\n", "cm.toml:2:1: a backup of kind mongodb has no `user`"),
             ("[backup]\nkind = \"oracle\"\n", "unknown variant `oracle`"),
+            ("[[backup]]\nkind = \"sqlite\"\n", "cm.toml:1:1: a backup of kind sqlite needs `path`"),
+            ("[[backup]]\nkind = \"redis\"\ndatabase = \"x\"\n", "a backup of kind redis has no `database`"),
+            ("[[backup]]\nkind = \"mysql\"\npath = \"x\"\n", "a backup of kind mysql has no `path`"),
             ("[[backup]]\nsrvice = \"x\"\n", "cm.toml:2:1: unknown key \"srvice\""),
             ("backup = 3\n", "one table or several"),
         ] {

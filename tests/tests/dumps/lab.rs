@@ -82,9 +82,10 @@ impl Lab {
         names
     }
 
-    /// Damages the file in `count` ways; each is refused by `verify`, and some by `restore`, which says
+    /// Damages the file in several ways; each is refused by `verify`, and some by `restore`, which says
     /// with `unchanged` that the data is as it was.
-    pub fn refuses_damage(&self, file: &str, count: u64, unchanged: &dyn Fn()) {
+    pub fn refuses_damage(&self, file: &str, confirmed: &str, unchanged: &dyn Fn()) {
+        let count = times("CM_DUMP_DAMAGES", 12);
         let (whole, copy) = (fs::read(file).expect("a backup"), format!("{file}.damaged"));
         fs::copy(format!("{file}.manifest.json"), format!("{copy}.manifest.json")).expect("a manifest");
         let mut state = 0x2545_f491_4f6c_dd1d_u64;
@@ -101,7 +102,10 @@ impl Lab {
             fs::write(&copy, &bytes).expect("written");
             refused_in_words(&self.backup(&["verify", &copy]), "is not");
             if round < 4 {
-                refused_in_words(&self.backup(&["restore", &copy, "--drop", "--confirm=shop"]), "is not");
+                refused_in_words(
+                    &self.backup(&["restore", &copy, "--drop", &format!("--confirm={confirmed}")]),
+                    "is not",
+                );
                 unchanged();
             }
         }
@@ -113,7 +117,8 @@ impl Lab {
 
     /// Kills backups at moments through their whole time; nothing has a backup's name then but those
     /// that are whole, and the next run removes what was left.
-    pub fn survives_kills(&self, count: u64, longest: Duration) {
+    pub fn survives_kills(&self, longest: Duration) {
+        let count = times("CM_DUMP_KILLS", 4);
         let before = self.files();
         for round in 0..count {
             let mut child = self.start(&[]);
@@ -133,6 +138,18 @@ impl Lab {
         assert!(left.is_empty(), "{left:?}");
     }
 
+    /// Puts a script in front of a program of a service; what it has, `path`, it calls `real`.
+    pub fn program(&self, service: &str, name: &str, path: &str, script: &str) {
+        let put = r#"cat > "/usr/local/bin/$1"; chmod 755 "/usr/local/bin/$1""#;
+        let head = format!("#!/bin/sh\nreal() {{ {path} \"$@\"; }}\n");
+        self.databases.exec(service, &["sh", "-ec", put, "sh", name], &format!("{head}{script}\n"));
+    }
+
+    /// How many temporary files jobs have left in a service's container.
+    pub fn temporary(&self, service: &str) -> String {
+        self.databases.exec(service, &["sh", "-c", "sleep 1; ls /tmp | grep -c '^tmp\\.' || true"], "")
+    }
+
     /// Starts cm-backup; nobody listens.
     pub fn start(&self, arguments: &[&str]) -> Child {
         let mut command = self.databases.home.command("cm-backup", arguments, "work");
@@ -140,8 +157,9 @@ impl Lab {
     }
 }
 
+/// That it failed as a backup does, and said these words.
 #[track_caller]
-fn refused_in_words(answer: &Answer, words: &str) {
+pub fn refused_in_words(answer: &Answer, words: &str) {
     let all = format!("{}\n{}", answer.stdout, answer.stderr);
     assert!(answer.code == 21 && all.contains(words), "{}: {all}", answer.code);
 }

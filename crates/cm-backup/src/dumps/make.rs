@@ -64,6 +64,11 @@ impl Backup<'_> {
     /// [`Exit::Backup`]; nothing has the backup's name then.
     pub async fn make(&self, name: Option<&str>) -> Result<Outcome> {
         let survey = self.source.survey().await?;
+        if survey.unfinished {
+            let message = format!("a restore into {} was interrupted, or is running", self.what(&survey));
+            return Err(Failure::new(Exit::Backup, "backup.restore-unfinished", message)
+                .hint("wait for it; if it has crashed, the next cm-backup restore undoes or finishes it"));
+        }
         let prefix = name.map_or_else(|| self.prefix(&survey), str::to_owned);
         let name = name.map_or_else(|| self.file_name(&prefix), str::to_owned);
         let prepared = self.store.prepare(&prefix).await?;
@@ -225,7 +230,7 @@ impl Backup<'_> {
     }
 
     fn manifest(&self, survey: &Survey, pumped: &Pumped, verified: &Verified, name: &str) -> Manifest {
-        let (words, counted) = (self.source.kind.words(), &pumped.head.counted);
+        let (words, counted) = (self.source.kind.words(), &pumped.said.counted);
         let found = verified.found.as_ref().unwrap_or(counted);
         let tables = found.iter().map(|(name, rows)| Table {
             name: name.clone(),
@@ -237,6 +242,8 @@ impl Backup<'_> {
             (true, _) => Compressed::Gzip,
             (false, compressed) => compressed,
         };
+        let this_time = pumped.said.not_verified.iter().map(String::as_str);
+        let not_verified = words.not_verified.iter().copied().chain(this_time);
         Manifest {
             schema: SCHEMA.to_owned(),
             kind: self.order.spec.kind.as_str().to_owned(),
@@ -260,7 +267,7 @@ impl Backup<'_> {
             tool: format!("cm-backup {}", env!("CARGO_PKG_VERSION")),
             namespaces: Vec::new(),
             tables: tables.collect(),
-            not_verified: words.not_verified.iter().map(|what| (*what).to_owned()).collect(),
+            not_verified: not_verified.map(str::to_owned).collect(),
         }
     }
 }
@@ -276,7 +283,7 @@ fn differences(pumped: &Pumped, verified: &Verified) -> Vec<String> {
         differences.push("its bytes show something else than they did on their way".to_owned());
     }
     if let Some(found) = found {
-        differences.extend(cm_dump::differences(&pumped.head.counted, found));
+        differences.extend(pumped.said.differences(found));
     }
     differences
 }

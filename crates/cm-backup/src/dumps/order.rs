@@ -22,6 +22,8 @@ pub struct DumpOrder {
     pub password_env: Option<String>,
     /// What is dumped.
     pub spec: Spec,
+    /// What it is called among the others of the project.
+    pub label: String,
     /// The directory for backups.
     pub directory: String,
     /// How the file is compressed.
@@ -44,9 +46,10 @@ impl DumpOrder {
     /// What is dumped, for people.
     pub fn what(&self) -> String {
         let kind = self.spec.kind.as_str();
-        match &self.spec.database {
-            Some(database) => format!("the {kind} database {database:?} of service {}", self.spec.service),
-            None => format!("the {kind} database of service {}", self.spec.service),
+        match (&self.spec.database, self.spec.service.as_str()) {
+            (_, "") => format!("the {kind} data of {}", self.label),
+            (Some(database), service) => format!("the {kind} database {database:?} of service {service}"),
+            (None, service) => format!("the {kind} data of service {service}"),
         }
     }
 }

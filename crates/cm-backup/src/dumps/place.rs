@@ -53,7 +53,7 @@ fn section(flags: &Flags, project: &Project, manifest: &Manifest) -> Result<Sect
         (None, Some(service)) => narrow(&mut fit, &|backup| backup.service_name() == service),
         (None, None) => {}
     }
-    narrow(&mut fit, &|backup| backup.database.as_ref() == Some(&manifest.database));
+    narrow(&mut fit, &|backup| backup.database_name() == Some(&manifest.database));
     match fit.as_slice() {
         [one] => Section::of(flags, project, Some(one)),
         [] => {

@@ -87,16 +87,22 @@ impl DumpPlan {
 pub fn order(project: &Project, section: &Section, directory: String) -> Result<DumpOrder> {
     let checkout = section.host.checkout()?;
     let checkout = checkout.trim_end_matches('/');
-    let mut spec = section.backup.as_ref().map(Spec::of).ok_or_else(|| {
+    let backup = section.backup.as_ref().ok_or_else(|| {
         cm_core::Failure::bug("a database that no section describes is read by no programs of its own")
     })?;
+    let mut spec = Spec::of(backup);
     spec.database = section.database.clone();
+    if spec.service.is_empty() {
+        spec.path =
+            spec.path.map(|path| if path.starts_with(['/', '~']) { path } else { format!("{checkout}/{path}") });
+    }
     Ok(DumpOrder {
         host: section.host.name.clone(),
         compose_project: location::compose_project(project, checkout),
         volumes: location::volumes(project, &section.service),
         env_file: format!("{checkout}/{}", location::env_file(project)),
-        password_env: section.backup.as_ref().and_then(|backup| backup.password_env.clone()),
+        password_env: backup.password_env.clone(),
+        label: backup.label().to_owned(),
         spec,
         directory,
         compression: Default::default(),

@@ -7,7 +7,7 @@ use cm_archive::manifest::Manifest;
 use cm_archive::progress::Progress;
 use cm_archive::{HashedReader, ReadError, Stored, codec, read};
 use cm_core::{Exit, Failure, Result};
-use cm_dump::{Counts, Kind, Scan};
+use cm_dump::{Counts, Kind, Said, Scan};
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use tokio::io::DuplexStream;
@@ -52,8 +52,26 @@ impl Whole {
     }
 }
 
+/// That a restore, which said `said`, made of the dump what `manifest` says; else `failure`, with the
+/// differences.
+///
+/// # Errors
+/// `failure`.
+pub fn check_restored(said: &str, whole: &Whole, manifest: &Manifest, failure: Failure) -> Result<Said> {
+    let mut differences = whole.differences(manifest);
+    let said = Said::parse(said).unwrap_or_else(|why| {
+        differences.push(why);
+        Said::default()
+    });
+    differences.extend(cm_dump::differences(&counts_of(manifest), &said.counted));
+    match differences.is_empty() {
+        true => Ok(said),
+        false => Err(differences.into_iter().take(10).fold(failure, Failure::cause)),
+    }
+}
+
 /// The rows that a manifest says are in its backup.
-pub fn counts_of(manifest: &Manifest) -> Counts {
+fn counts_of(manifest: &Manifest) -> Counts {
     manifest.tables.iter().map(|table| (table.name.clone(), table.rows)).collect()
 }
 

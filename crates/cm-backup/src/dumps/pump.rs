@@ -5,7 +5,7 @@ use cm_archive::HashedWriter;
 use cm_archive::codec::{Compressed, Packer};
 use cm_archive::progress::Progress;
 use cm_core::{Exit, Failure};
-use cm_dump::{Counts, Head, Scan};
+use cm_dump::{Counts, Said, Scan, read_head};
 use cm_mongo::pace::Pace;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::sync::Arc;
@@ -29,8 +29,8 @@ pub struct Pump {
 /// What passed.
 #[derive(Debug)]
 pub struct Pumped {
-    /// What stood before the dump.
-    pub head: Head,
+    /// What the database said of it.
+    pub said: Said,
     /// What its bytes showed.
     pub counts: Option<Counts>,
     /// Its length, in bytes.
@@ -73,7 +73,7 @@ impl Pump {
     /// [`Stopped`].
     pub fn run(mut self, source: impl Read, out: impl Write, runtime: &Handle) -> Result<Pumped, Stopped> {
         let mut source = BufReader::with_capacity(CHUNK, source);
-        let head = Head::read(&mut source).map_err(|error| Stopped::Dump(error.to_string()))?;
+        let head = read_head(&mut source).map_err(|error| Stopped::Dump(error.to_string()))?;
         let mut packer = Packer::new(HashedWriter::new(out), self.compressed);
         let mut data_bytes = 0;
         loop {
@@ -91,6 +91,7 @@ impl Pump {
         }
         let counts = self.scan.finish().map_err(Stopped::Dump)?;
         let (_, bytes, sha256) = packer.finish().map_err(Stopped::Output)?.finish();
-        Ok(Pumped { head, counts, data_bytes, bytes, sha256 })
+        let said = head.and(self.scan.said());
+        Ok(Pumped { said, counts, data_bytes, bytes, sha256 })
     }
 }

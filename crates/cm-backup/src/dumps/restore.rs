@@ -2,7 +2,7 @@
 //! where nobody uses it, counted, and only then put in the place of what is there.
 
 use super::place::{self, Owner};
-use super::pour::{self, Reading, Whole, counts_of, pour};
+use super::pour::{self, Reading, Whole, check_restored, pour};
 use super::source::Source;
 use super::{check, trial};
 use crate::file::BackupFile;
@@ -10,7 +10,7 @@ use crate::restore::Request;
 use cm_archive::manifest::Manifest;
 use cm_archive::{Stored, text};
 use cm_core::{Exit, Failure, Io, Log, Result};
-use cm_dump::{Scratch, Survey, Take};
+use cm_dump::{Job as DumpJob, Scratch, Survey};
 use cm_lease::{Guard, Identity, with_lock};
 use serde_json::json;
 use std::sync::Arc;
@@ -116,9 +116,9 @@ impl Job<'_> {
             let message = format!("nothing says how a backup of kind {} is restored", self.manifest.kind);
             Failure::new(Exit::Usage, "restore.no-way", message).hint("set `restore` of its [[backup]] in cm.toml")
         })?;
-        let taken = match take.reads {
-            false => self.load_and_take(&scratch, &take, guard).await?,
-            true => self.take(&take, guard).await?,
+        let taken = match self.source.kind.load(&scratch, true) {
+            Some(load) => self.load_and_take((&scratch, &load, &take), guard).await?,
+            None => self.take(&take, guard).await?,
         };
         self.log().success(format!(
             "restored {holds} of {} into {place} ({})",
@@ -141,20 +141,22 @@ impl Job<'_> {
     }
 
     /// Loads the dump beside what is there, counts, and changes one for the other.
-    async fn load_and_take(&self, scratch: &Scratch, take: &Take, guard: &Guard) -> Result<Whole> {
+    async fn load_and_take(
+        &self,
+        (scratch, load, take): (&Scratch, &DumpJob, &DumpJob),
+        guard: &Guard,
+    ) -> Result<Whole> {
         let place = &self.source.place;
-        let job = self.source.kind.load(scratch, true);
-        let job = job.ok_or_else(|| Failure::bug("what is taken was loaded nowhere"))?;
         self.log().info("restoring it beside what is there, which stays until all of it has arrived");
         let (bytes, task) = pour(Arc::new(self.file.clone()), Reading::of(&*self.source.kind));
-        let said = place.change(&guard.fenced(&self.owner.host)?, &job, bytes, "restore.load").await;
+        let said = place.change(&guard.fenced(&self.owner.host)?, load, bytes, "restore.load").await;
         let loaded = match (said, pour::end(task).await) {
             (Ok(said), Ok(whole)) => self.compare(&said, &whole).map(|()| whole),
             (Err(failure), _) | (_, Err(failure)) => Err(failure),
         };
         let taken = match loaded {
             Ok(whole) => match guard.fenced(&self.owner.host) {
-                Ok(fenced) => place.change(&fenced, &take.job, tokio::io::empty(), "restore.take").await.map(|_| whole),
+                Ok(fenced) => place.change(&fenced, take, tokio::io::empty(), "restore.take").await.map(|_| whole),
                 Err(failure) => Err(failure),
             },
             Err(failure) => Err(failure),
@@ -169,24 +171,18 @@ impl Job<'_> {
     }
 
     fn compare(&self, said: &str, whole: &Whole) -> Result<()> {
-        let mut differences = whole.differences(self.manifest);
-        match cm_dump::tables(said) {
-            Ok(restored) => differences.extend(cm_dump::differences(&counts_of(self.manifest), &restored)),
-            Err(why) => differences.push(why),
-        }
-        if differences.is_empty() {
-            return Ok(());
-        }
         let message = format!("{} comes back in another form", self.file.display());
         let failure = Failure::new(Exit::Backup, "restore.load", message);
-        Err(differences.into_iter().take(10).fold(failure, Failure::cause))
+        let said = check_restored(said, whole, self.manifest, failure)?;
+        said.notes.iter().for_each(|note| self.log().info(note));
+        Ok(())
     }
 
     /// For what takes its place while it is read.
-    async fn take(&self, take: &Take, guard: &Guard) -> Result<Whole> {
+    async fn take(&self, take: &DumpJob, guard: &Guard) -> Result<Whole> {
         let (bytes, task) = pour(Arc::new(self.file.clone()), Reading::of(&*self.source.kind));
         let fenced = guard.fenced(&self.owner.host)?;
-        let said = self.source.place.change(&fenced, &take.job, bytes, "restore.take").await;
+        let said = self.source.place.change(&fenced, take, bytes, "restore.take").await;
         let whole = pour::end(task).await;
         let (said, whole) = (said?, whole?);
         self.compare(&said, &whole)?;

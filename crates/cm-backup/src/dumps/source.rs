@@ -1,4 +1,4 @@
-//! The database of an order, found: its kind, and the container that its programs run in.
+//! The database of an order, found: its kind, and the container that its programs run in, or its host.
 
 use super::order::DumpOrder;
 use crate::source::Deployed;
@@ -14,7 +14,7 @@ pub struct Source {
     pub kind: Box<dyn Kind>,
     /// Where its programs run.
     pub place: Place,
-    /// For people: `service postgres on platform`.
+    /// For people: `service postgres on platform`, or the host.
     pub display: String,
 }
 
@@ -24,7 +24,6 @@ impl Source {
     /// # Errors
     /// [`Exit::Backup`] if it is there and does not run, [`Exit::Config`] for a password that is not.
     pub async fn open(order: &DumpOrder, host: &Host) -> Result<Option<Source>> {
-        let kind = order.spec.kind(order.compression)?;
         let deployed = Deployed {
             host,
             project: &order.compose_project,
@@ -32,14 +31,23 @@ impl Source {
             volumes: &order.volumes,
             env_file: &host.path(&order.env_file),
         };
-        let Some(container) = deployed.container().await? else { return Ok(None) };
+        let mut spec = order.spec.clone();
+        let (container, display) = match spec.service.is_empty() {
+            true => {
+                spec.path = spec.path.map(|path| host.path(&path));
+                (None, host.name().to_owned())
+            }
+            false => match deployed.container().await? {
+                Some(container) => (Some(container.id), format!("service {} on {}", spec.service, host.name())),
+                None => return Ok(None),
+            },
+        };
         let password = match &order.password_env {
             Some(name) => deployed.variable(name, "password", "password_env").await?,
             None => SecretString::default(),
         };
-        let place = Place { host: host.clone(), container: Some(container.id), password };
-        let display = format!("service {} on {}", order.spec.service, host.name());
-        Ok(Some(Source { kind, place, display }))
+        let place = Place { host: host.clone(), container, password };
+        Ok(Some(Source { kind: spec.kind(order.compression)?, place, display }))
     }
 
     /// What it says of itself.

@@ -1,7 +1,7 @@
 //! `--restore-check`: a dump is restored to where nobody uses it, what is there is counted and
 //! compared with what the manifest says, and removed again.
 
-use super::pour::{self, Reading, counts_of, pour};
+use super::pour::{self, Reading, check_restored, pour};
 use super::source::Source;
 use crate::file::BackupFile;
 use cm_archive::Stored;
@@ -26,17 +26,9 @@ pub async fn trial(source: &Source, file: &BackupFile, manifest: &Manifest, log:
     let said = source.place.feed(&job, bytes, "backup.restore-check").await;
     let whole = pour::end(task).await;
     let (said, whole) = (said?, whole?);
-    let mut differences = whole.differences(manifest);
-    match cm_dump::tables(&said) {
-        Ok(restored) => differences.extend(cm_dump::differences(&counts_of(manifest), &restored)),
-        Err(why) => differences.push(why),
-    }
-    if differences.is_empty() {
-        return Ok(());
-    }
     let message = format!("{} comes back from a restore in another form", file.display());
     let failure = Failure::new(Exit::Backup, "backup.restore-check", message);
-    Err(differences.into_iter().take(10).fold(failure, Failure::cause))
+    check_restored(&said, &whole, manifest, failure).map(drop)
 }
 
 /// Names that nobody else has.

@@ -28,15 +28,18 @@ pub struct Dumped {
 }
 
 /// Databases that their own programs dump, by what their images are called.
-const DUMPED: [(&str, BackupKind); 4] = [
+const DUMPED: [(&str, BackupKind); 7] = [
     ("postgres", BackupKind::Postgres),
     ("postgis", BackupKind::Postgres),
     ("timescale", BackupKind::Postgres),
     ("pgvector", BackupKind::Postgres),
+    ("mysql", BackupKind::Mysql),
+    ("mariadb", BackupKind::Mysql),
+    ("percona", BackupKind::Mysql),
 ];
 
 /// Databases that are not backed up by cm, by what their images are called.
-const OTHERS: [&str; 2] = ["mysql", "mariadb"];
+const OTHERS: [&str; 5] = ["cockroach", "clickhouse", "couchdb", "influxdb", "neo4j"];
 
 /// What stands in the names of images that are about a database and have none.
 const TOOLS: [&str; 5] = ["admin", "exporter", "backup", "bouncer", "express"];

@@ -1,10 +1,5 @@
 # $1 database, $2 user, each empty for what the container's own variables say. The first line of stdin is the
 # password; an empty one, too, is for the container to say.
-set -eu
-trap '' PIPE
-trap 'exit 1' HUP INT TERM
-umask 077
-export LC_ALL=C
 unset PGSERVICE PGOPTIONS
 IFS= read -r PGPASSWORD || PGPASSWORD=
 if [ -z "$PGPASSWORD" ] && [ -r "${POSTGRES_PASSWORD_FILE:-}" ]; then PGPASSWORD=$(cat "$POSTGRES_PASSWORD_FILE"); fi

@@ -3,8 +3,8 @@
 //! it finds are compared with what was counted. A restore fills a database of its own, which then
 //! takes the name of the old one in one transaction.
 
-use crate::job::{Job, job};
-use crate::kind::{Kind, Scratch, Take, Words};
+use crate::job::{Job, job, script};
+use crate::kind::{Kind, Login, Scratch, Words};
 use crate::scan::{Counts, Marked, Scan};
 use cm_archive::codec::Compressed;
 use cm_archive::manifest::Consistency;
@@ -12,29 +12,13 @@ use cm_archive::manifest::Consistency;
 /// What every archive of `pg_dump -Fc` begins with.
 const MARK: &[u8] = b"PGDMP";
 
-macro_rules! script {
-    ($file:literal) => {
-        concat!(include_str!("connect.sh"), include_str!($file))
-    };
-}
-
 /// A PostgreSQL database.
 #[derive(Debug)]
 pub struct Postgres {
-    database: String,
-    user: String,
-    compressed: Compressed,
-}
-
-impl Postgres {
-    /// That of this name, asked as this user; empty for what the container's own variables say.
-    pub fn new(database: &str, user: &str, compressed: Compressed) -> Postgres {
-        Postgres { database: database.to_owned(), user: user.to_owned(), compressed }
-    }
-
-    fn arguments(&self, more: impl IntoIterator<Item = String>) -> impl IntoIterator<Item = String> {
-        [self.database.clone(), self.user.clone()].into_iter().chain(more)
-    }
+    /// The database, and who asks.
+    pub login: Login,
+    /// The compression of its dump, which pg_dump does.
+    pub compressed: Compressed,
 }
 
 impl Kind for Postgres {
@@ -48,17 +32,16 @@ impl Kind for Postgres {
                 "roles and their passwords are not in it: they belong to the server, not to the database",
                 "the rows of tables that belong to extensions were not counted",
             ],
-            is_atomic: true,
         }
     }
 
     fn look(&self) -> Job {
-        job!("Asks PostgreSQL what it has", script!("look.sh"), self.arguments([]))
+        job!("Asks PostgreSQL what it has", script!("look.sh"), self.login.arguments([]))
     }
 
     fn dump(&self) -> Job {
         let level = if self.compressed == Compressed::None { "-Z0" } else { "" };
-        job!("Dumps the PostgreSQL database", script!("dump.sh"), self.arguments([level.to_owned()]))
+        job!("Dumps the PostgreSQL database", script!("dump.sh"), self.login.arguments([level.to_owned()]))
     }
 
     fn scan(&self) -> Box<dyn Scan> {
@@ -66,7 +49,7 @@ impl Kind for Postgres {
     }
 
     fn check(&self) -> Option<Job> {
-        Some(job!("Reads the dump with pg_restore", script!("check.sh"), self.arguments([])))
+        Some(job!("Reads the dump with pg_restore", script!("check.sh"), self.login.arguments([])))
     }
 
     fn checked(&self, said: &str) -> Result<Counts, String> {
@@ -76,18 +59,21 @@ impl Kind for Postgres {
 
     fn load(&self, scratch: &Scratch, keeps: bool) -> Option<Job> {
         let keep = if keeps { "keep" } else { "" };
-        let arguments = self.arguments([scratch.new_name(), keep.to_owned()]);
+        let arguments = self.login.arguments([scratch.new_name(), keep.to_owned()]);
         Some(job!("Restores the dump into a database of its own", script!("load.sh"), arguments))
     }
 
     fn unload(&self, scratch: &Scratch) -> Option<Job> {
-        Some(job!("Removes a database that was restored", script!("drop.sh"), self.arguments([scratch.new_name()])))
+        Some(job!(
+            "Removes a database that was restored",
+            script!("drop.sh"),
+            self.login.arguments([scratch.new_name()])
+        ))
     }
 
-    fn take(&self, scratch: &Scratch) -> Option<Take> {
-        let arguments = self.arguments([scratch.new_name(), scratch.old_name()]);
-        let job = job!("Gives the restored database its name", script!("take.sh"), arguments);
-        Some(Take { job, reads: false })
+    fn take(&self, scratch: &Scratch) -> Option<Job> {
+        let arguments = self.login.arguments([scratch.new_name(), scratch.old_name()]);
+        Some(job!("Gives the restored database its name", script!("take.sh"), arguments))
     }
 }
 
@@ -129,7 +115,7 @@ mod tests {
     fn what_pg_restore_read_is_understood() {
         let said = "2 COPY \"We ird\".\"a \"\"b\"\" (c)\" (x) FROM stdin;\n0 COPY public.nocol  FROM stdin;\n\
                     1 large objects\nend";
-        let postgres = Postgres::new("", "", Compressed::Gzip);
+        let postgres = Postgres { login: Login::default(), compressed: Compressed::Gzip };
         let wanted = [("We ird.a \"b\" (c)", 2), ("public.nocol", 0), ("large objects", 1)];
         let wanted: Counts = wanted.map(|(name, rows)| (name.to_owned(), rows)).into();
         assert_eq!(postgres.checked(said), Ok(wanted));

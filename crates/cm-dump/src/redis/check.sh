@@ -1,0 +1,4 @@
+# stdin goes on with the dump.
+cat > "$work/dump.rdb"
+checked
+stay
