@@ -1,6 +1,8 @@
 //! Backups of databases whose own programs dump them: real servers in containers of this machine's
 //! engine, and the whole way of a backup, from the first look to a restore.
 
+#[path = "dumps/command.rs"]
+mod command;
 #[path = "dumps/lab.rs"]
 mod lab;
 #[path = "dumps/mysql.rs"]

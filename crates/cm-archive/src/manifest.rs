@@ -227,20 +227,8 @@ impl Manifest {
     /// What the backup holds, for people: `3 tables, 42 rows`.
     pub fn holds(&self) -> String {
         let parts = if self.is_mongodb() { self.namespaces.len() } else { self.tables.len() } as u64;
-        let (part, item) = match self.kind.as_str() {
-            MONGODB => ("collection", "document"),
-            "redis" => ("database", "key"),
-            "volume" => ("", "entry"),
-            "command" => ("", ""),
-            _ => ("table", "row"),
-        };
-        let count = |count: u64, word: &str| match (count, word) {
-            (_, "") => None,
-            (count, "entry") if count != 1 => Some(format!("{count} entries")),
-            (count, word) => Some(cm_core::plural(count, word)),
-        };
-        let said: Vec<_> = [count(parts, part), count(self.documents, item)].into_iter().flatten().collect();
-        if said.is_empty() { crate::text::bytes(self.data_bytes) } else { said.join(", ") }
+        let said = cm_core::facts::contents(&self.kind, parts, self.documents);
+        said.unwrap_or_else(|| crate::text::bytes(self.data_bytes))
     }
 
     /// The manifest as it is written: indented, with a newline.

@@ -4,8 +4,8 @@ use crate::choices::{Compression, Consistency, Member, Place, Reader};
 use crate::location::Flags;
 use crate::mongodump::{self, Method};
 use crate::plan::Request;
-use crate::prune::Retention;
 use crate::restore;
+use crate::retention::Retention;
 use clap::{Parser, Subcommand};
 use cm_archive::manifest::Selection;
 use cm_core::{CommonArgs, Exit, Failure, Result};
@@ -113,6 +113,18 @@ pub struct Args {
     #[arg(long, value_name = "N", global = true)]
     pub keep_days: Option<u32>,
 
+    /// Also keep the newest backup of each of N days that have one; `keep_daily` in cm.toml
+    #[arg(long, value_name = "N", global = true)]
+    pub keep_daily: Option<u32>,
+
+    /// Also keep the newest backup of each of N weeks; `keep_weekly` in cm.toml
+    #[arg(long, value_name = "N", global = true)]
+    pub keep_weekly: Option<u32>,
+
+    /// Also keep the newest backup of each of N months; `keep_monthly` in cm.toml
+    #[arg(long, value_name = "N", global = true)]
+    pub keep_monthly: Option<u32>,
+
     /// Make an error of what is worth a warning: a backup much smaller than the last
     /// one, counts that differ; `verify`: a file without a manifest
     #[arg(long, global = true)]
@@ -203,7 +215,13 @@ impl Args {
 
     /// What the flags say of old backups.
     pub fn retention(&self) -> Retention {
-        Retention { keep: self.keep, keep_days: self.keep_days }
+        Retention {
+            keep: self.keep,
+            keep_days: self.keep_days,
+            daily: self.keep_daily,
+            weekly: self.keep_weekly,
+            monthly: self.keep_monthly,
+        }
     }
 }
 

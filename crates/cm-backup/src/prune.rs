@@ -3,6 +3,7 @@
 //! not known to be unneeded: then nothing is removed.
 
 use crate::location::{self, Flags};
+use crate::retention::Retention;
 use crate::store::{Listed, Removal, Store};
 use cm_archive::manifest::Manifest;
 use cm_core::{Exit, Failure, Io, Log, Result, Run, actor};
@@ -14,33 +15,13 @@ use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Which backups stay. With both numbers a backup goes only when neither keeps it.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Retention {
-    /// The newest so many of each database; at least one.
-    pub keep: Option<u32>,
-    /// Those not older than so many days.
-    pub keep_days: Option<u32>,
-}
-
 impl Retention {
     /// This for all backups, or where it says nothing, what `cm.toml` says of each.
     #[must_use]
     pub fn or_of(self, project: Option<&Project>) -> Retentions {
         let sections = project.map(Project::backups).unwrap_or_default().iter();
-        let of = |section: &Backup| Retention { keep: section.keep, keep_days: section.keep_days };
-        Retentions { wanted: self, sections: sections.map(|section| (Section::of(section), of(section))).collect() }
-    }
-
-    /// Whether anything is to be removed at all.
-    pub fn is_set(self) -> bool {
-        self.keep.is_some() || self.keep_days.is_some()
-    }
-
-    fn keeps(self, place: usize, age_seconds: i64) -> bool {
-        let counted = self.keep.is_some_and(|keep| place < keep.max(1) as usize);
-        let young = self.keep_days.is_some_and(|days| age_seconds < i64::from(days) * 24 * 60 * 60);
-        place == 0 || counted || young
+        let sections = sections.map(|section| (Section::of(section), Retention::of(section)));
+        Retentions { wanted: self, sections: sections.collect() }
     }
 }
 
@@ -103,7 +84,7 @@ pub async fn run(flags: &Flags, wanted: Retention, directory: Option<&Path>, io:
     let retentions = wanted.or_of(project.as_ref());
     if !retentions.is_set() {
         return Err(Failure::new(Exit::Usage, "usage.keep", "nothing says which backups to keep")
-            .hint("--keep N or --keep-days N, or `keep` under [backup] in cm.toml"));
+            .hint("--keep N, --keep-days N, --keep-daily N and so on, or `keep` under [backup] in cm.toml"));
     }
     let stores = match directory {
         Some(directory) => vec![location::local_store(flags, directory, &io.log).await?],
@@ -190,11 +171,10 @@ fn choose(files: &[Listed], retentions: &Retentions, needed: &BTreeSet<String>, 
     let mut old = Vec::new();
     for (retention, mut group) in groups.into_values().filter(|(retention, _)| retention.is_set()) {
         group.sort_by(|a, b| b.cmp(a));
-        let places = group.iter().enumerate();
-        let goes = places.filter(|(place, (at, name))| {
-            !retention.keeps(*place, now.duration_since(*at).as_secs()) && !needed.contains(*name)
-        });
-        old.extend(goes.map(|(_, (at, name))| (*at, (*name).to_owned())));
+        let times: Vec<_> = group.iter().map(|(at, _)| *at).collect();
+        let kept = retention.keeps(&times, now);
+        let goes = group.iter().zip(kept).filter(|((_, name), kept)| !kept && !needed.contains(*name));
+        old.extend(goes.map(|((at, name), _)| (*at, (*name).to_owned())));
     }
     old.sort();
     old.into_iter().map(|(_, name)| name).collect()
@@ -248,7 +228,8 @@ mod tests {
 
     fn chosen(files: &[Listed], keep: Option<u32>, keep_days: Option<u32>, needed: &[&str]) -> Vec<String> {
         let needed = needed.iter().map(|name| (*name).to_owned()).collect();
-        let retentions = Retentions { wanted: Retention { keep, keep_days }, sections: Vec::new() };
+        let retentions =
+            Retentions { wanted: Retention { keep, keep_days, ..Retention::default() }, sections: Vec::new() };
         choose(files, &retentions, &needed, "2026-05-21T00:00:00Z".parse().expect("a time"))
     }
 

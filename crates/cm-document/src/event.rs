@@ -39,8 +39,11 @@ pub struct Event {
     pub stages: Vec<EventStage>,
     /// What failed first, if anything did.
     pub error: Option<EventError>,
-    /// The backup's file, if there is one.
+    /// The backup's file, if there is one; of several, the first.
     pub backup: Option<String>,
+    /// Every backup's file, where there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub backups: Vec<String>,
 }
 
 /// How a deployment ended.

@@ -1,9 +1,11 @@
 //! What a job says of a database besides its data: lines of JSON with what was counted, what could
 //! not be, and what happened; and in what two counts differ.
 
-use crate::scan::Counts;
 use serde::Deserialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Rows by table.
+pub type Counts = BTreeMap<String, u64>;
 
 /// One line.
 #[derive(Deserialize)]

@@ -1,9 +1,9 @@
 //! What a kind of database is to a backup: its words, and the jobs that look at it, dump it, check
 //! a dump and put it back.
 
-use crate::count::Said;
+use crate::count::{Counts, Said};
 use crate::job::Job;
-use crate::scan::{Counts, Scan, Uncounted};
+use crate::scan::{Scan, Uncounted};
 use cm_archive::manifest::Consistency;
 use serde::Deserialize;
 use std::fmt::Debug;

@@ -5,6 +5,7 @@
 //! the dump and in the dump itself; the two are compared, and what a kind cannot show is said.
 //! Where a dump is kept is somebody else's.
 
+mod command;
 mod count;
 mod head;
 mod job;
@@ -16,9 +17,9 @@ mod scan;
 mod spec;
 mod sqlite;
 
-pub use count::{Said, differences};
+pub use count::{Counts, Said, differences};
 pub use head::read_head;
 pub use job::{Job, Place};
 pub use kind::{Kind, Scratch, Survey, Words};
-pub use scan::{Counts, Scan};
+pub use scan::Scan;
 pub use spec::Spec;

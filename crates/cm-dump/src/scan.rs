@@ -1,11 +1,7 @@
 //! What the bytes of a dump show by themselves, on any machine and without the database: they are
 //! looked at as they pass, and never kept.
 
-use crate::count::Said;
-use std::collections::BTreeMap;
-
-/// Rows by table.
-pub type Counts = BTreeMap<String, u64>;
+use crate::count::{Counts, Said};
 
 /// A reader of a dump's bytes, before they are compressed.
 pub trait Scan: Send {

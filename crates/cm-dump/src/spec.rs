@@ -1,5 +1,6 @@
 //! A section of `cm.toml` as it travels to where a backup is made. It holds no secret.
 
+use crate::command::Command;
 use crate::kind::{Kind, Login};
 use crate::mysql::Mysql;
 use crate::postgres::Postgres;
@@ -21,15 +22,31 @@ pub struct Spec {
     pub database: Option<String>,
     /// The user, if not what the container's own variables say.
     pub user: Option<String>,
-    /// The path of the file, for a kind that is one.
+    /// The path of the file, for a kind that is one; for commands on the host, the directory they run in.
     #[serde(default)]
     pub path: Option<String>,
+    /// What commands there are, for a kind that is made of them.
+    #[serde(default)]
+    pub commands: Commands,
+}
+
+/// The commands of a section: a program and its arguments each.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Commands {
+    /// What their backups are called.
+    pub name: String,
+    /// Writes a backup.
+    pub command: Vec<String>,
+    /// Reads one to verify it.
+    pub verify: Vec<String>,
+    /// Reads one to restore it.
+    pub restore: Vec<String>,
 }
 
 impl Spec {
     /// A kind of which nothing else is known: enough to read the bytes of a dump.
     pub fn alone(kind: BackupKind) -> Spec {
-        Spec { kind, service: String::new(), database: None, user: None, path: None }
+        Spec { kind, service: String::new(), database: None, user: None, path: None, commands: Commands::default() }
     }
 
     /// What `backup` says.
@@ -40,6 +57,12 @@ impl Spec {
             database: backup.database.clone(),
             user: backup.user.clone(),
             path: backup.path.clone(),
+            commands: Commands {
+                name: backup.name.clone().unwrap_or_default(),
+                command: backup.command.clone(),
+                verify: backup.verify.clone(),
+                restore: backup.restore.clone(),
+            },
         }
     }
 
@@ -59,6 +82,10 @@ impl Spec {
             BackupKind::Mysql => Ok(Box::new(Mysql { login: login() })),
             BackupKind::Sqlite => Ok(Box::new(Sqlite { path: known(&self.path) })),
             BackupKind::Redis => Ok(Box::new(Redis { user: known(&self.user) })),
+            BackupKind::Command => {
+                let Commands { name, command, verify, restore } = self.commands.clone();
+                Ok(Box::new(Command { name, directory: known(&self.path), command, verify, restore }))
+            }
             kind @ BackupKind::Mongodb => {
                 Err(Failure::bug(format!("a backup of kind {} has no programs of its own", kind.as_str())))
             }

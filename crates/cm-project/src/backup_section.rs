@@ -27,6 +27,8 @@ pub enum BackupKind {
     Sqlite,
     /// All databases of a Redis or Valkey server.
     Redis,
+    /// Whatever a command writes to stdout.
+    Command,
 }
 
 impl BackupKind {
@@ -38,18 +40,19 @@ impl BackupKind {
             BackupKind::Mysql => "mysql",
             BackupKind::Sqlite => "sqlite",
             BackupKind::Redis => "redis",
+            BackupKind::Command => "command",
         }
     }
 
     /// The kind whose word that is.
     pub fn parse(word: &str) -> Option<BackupKind> {
-        use BackupKind::{Mongodb, Mysql, Postgres, Redis, Sqlite};
-        [Mongodb, Postgres, Mysql, Sqlite, Redis].into_iter().find(|kind| kind.as_str() == word)
+        use BackupKind::{Command, Mongodb, Mysql, Postgres, Redis, Sqlite};
+        [Mongodb, Postgres, Mysql, Sqlite, Redis, Command].into_iter().find(|kind| kind.as_str() == word)
     }
 
     /// The service of a section that names none; `None` where there need not be one.
     fn default_service(self) -> Option<&'static str> {
-        (self != BackupKind::Sqlite).then(|| self.as_str())
+        (!matches!(self, BackupKind::Sqlite | BackupKind::Command)).then(|| self.as_str())
     }
 }
 
@@ -57,7 +60,8 @@ impl BackupKind {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Backup {
-    /// What it is: `mongodb`, `postgres`, `mysql` (MariaDB, too), `sqlite` or `redis` (Valkey, too).
+    /// What it is: `mongodb`, `postgres`, `mysql` (MariaDB, too), `sqlite`, `redis` (Valkey, too), or
+    /// what a `command` writes.
     #[serde(default)]
     #[schemars(with = "BackupKind")]
     pub kind: BackupKind,
@@ -65,7 +69,7 @@ pub struct Backup {
     #[schemars(with = "Option<String>")]
     pub host: Option<Spanned<String>>,
     /// The database's service in the compose file; without it, the one that is called as the kind is.
-    /// A `sqlite` file that is on the host has none.
+    /// A `sqlite` file or a `command` of the host has none.
     #[schemars(with = "Option<String>")]
     service: Option<Spanned<String>>,
     /// mongodb: the variable in the server's env file that holds the database's URI.
@@ -82,13 +86,32 @@ pub struct Backup {
     /// sqlite: the path of the file, in the container of `service`, or on the host where no service is
     /// named; a relative one there is below the checkout.
     pub path: Option<String>,
+    /// command: what names its backups: letters, digits, `.`, `_` and `-`.
+    pub name: Option<String>,
+    /// command: the program and its arguments, without a shell, in the container of `service`, or in
+    /// the checkout on the host; it writes the backup to stdout.
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// command: the program and its arguments that read a backup on stdin, and fail if it is not whole.
+    #[serde(default)]
+    pub verify: Vec<String>,
+    /// command: the program and its arguments that read a backup on stdin, and put it back.
+    #[serde(default)]
+    pub restore: Vec<String>,
     /// Where backups go, on the host.
     #[serde(default = "default_backup_directory")]
     pub directory: String,
     /// After a backup, remove all but so many of the newest.
     pub keep: Option<u32>,
-    /// After a backup, remove those older than so many days; with `keep`, those that neither keeps.
+    /// After a backup, remove those older than so many days; with another of these keys, those that
+    /// none of them keeps.
     pub keep_days: Option<u32>,
+    /// Keep the newest backup of each of so many days that have one, in UTC.
+    pub keep_daily: Option<u32>,
+    /// Keep the newest backup of each of so many weeks that have one.
+    pub keep_weekly: Option<u32>,
+    /// Keep the newest backup of each of so many months that have one.
+    pub keep_monthly: Option<u32>,
     #[serde(skip)]
     #[schemars(skip)]
     default_service: Option<Spanned<String>>,
@@ -113,15 +136,16 @@ impl Backup {
         self.service().map_or("", |service| service.get_ref())
     }
 
-    /// What it is called among the others: its service, else what is backed up.
+    /// What it is called among the others: its own name, its service, else what is backed up.
     pub fn label(&self) -> &str {
-        let service = self.service().map(|service| service.get_ref().as_str());
-        service.or_else(|| self.database_name()).unwrap_or_default()
+        let service = || self.service().map(|service| service.get_ref().as_str());
+        self.name.as_deref().or_else(service).or_else(|| self.database_name()).unwrap_or_default()
     }
 
     /// The name of its database, where one is known: that of the file, where it is one.
     pub fn database_name(&self) -> Option<&str> {
-        self.database.as_deref().or_else(|| self.path.as_deref()?.rsplit('/').next())
+        let named = self.database.as_deref().or(self.name.as_deref());
+        named.or_else(|| self.path.as_deref()?.rsplit('/').next())
     }
 
     fn with_defaults(mut self) -> Self {
@@ -131,18 +155,31 @@ impl Backup {
 
     /// A key that this kind does not know, or one that it needs and has not.
     fn mistake(&self) -> Option<String> {
-        use BackupKind::{Mongodb, Mysql, Postgres, Redis, Sqlite};
+        use BackupKind::{Command, Mongodb, Mysql, Postgres, Redis, Sqlite};
         let keys = [
             ("database", self.database.is_some(), &[Mongodb, Postgres, Mysql][..]),
             ("user", self.user.is_some(), &[Postgres, Mysql, Redis]),
             ("password_env", self.password_env.is_some(), &[Postgres, Mysql, Redis]),
             ("path", self.path.is_some(), &[Sqlite]),
+            ("name", self.name.is_some(), &[Command]),
+            ("command", !self.command.is_empty(), &[Command]),
+            ("verify", !self.verify.is_empty(), &[Command]),
+            ("restore", !self.restore.is_empty(), &[Command]),
         ];
         let kind = self.kind.as_str();
         if let Some((key, ..)) = keys.iter().find(|(_, set, kinds)| *set && !kinds.contains(&self.kind)) {
             return Some(format!("a backup of kind {kind} has no `{key}`"));
         }
-        let needed = |key: &str| self.kind == Sqlite && key == "path";
+        let plain =
+            |name: &String| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+        if let Some(name) = self.name.as_ref().filter(|name| !plain(name)) {
+            return Some(format!("the name {name:?} has something else than letters, digits, `.`, `_` and `-`"));
+        }
+        let needed = |key: &str| match self.kind {
+            Sqlite => key == "path",
+            Command => ["name", "command"].contains(&key),
+            _ => false,
+        };
         let missing = keys.iter().find(|(key, set, _)| needed(key) && !set);
         missing.map(|(key, ..)| format!("a backup of kind {kind} needs `{key}`"))
     }
@@ -239,6 +276,8 @@ mod tests {
             ("[[backup]]\n[[backup]]\nuser = \"x\"\n", "cm.toml:2:1: a backup of kind mongodb has no `user`"),
             ("[backup]\nkind = \"oracle\"\n", "unknown variant `oracle`"),
             ("[[backup]]\nkind = \"sqlite\"\n", "cm.toml:1:1: a backup of kind sqlite needs `path`"),
+            ("[backup]\nkind = \"command\"\nname = \"x\"\n", "a backup of kind command needs `command`"),
+            ("[backup]\nkind = \"command\"\nname = \"../x\"\ncommand = [\"x\"]\n", "something else than letters"),
             ("[[backup]]\nkind = \"redis\"\ndatabase = \"x\"\n", "a backup of kind redis has no `database`"),
             ("[[backup]]\nkind = \"mysql\"\npath = \"x\"\n", "a backup of kind mysql has no `path`"),
             ("[[backup]]\nsrvice = \"x\"\n", "cm.toml:2:1: unknown key \"srvice\""),

@@ -16,6 +16,7 @@ pub fn of(doc: &Document) -> Event {
         action: service.action,
     });
     let error = |error: RunError| EventError { stage: error.stage, code: error.code, message: error.message };
+    let made: BackupFacts = doc.part();
     public(Event {
         schema: EVENT_SCHEMA.to_owned(),
         id: doc.run_id().to_owned(),
@@ -30,7 +31,8 @@ pub fn of(doc: &Document) -> Event {
         services: services.collect(),
         stages: doc.stages().into_iter().map(stage).collect(),
         error: doc.error().map(error),
-        backup: doc.part::<BackupFacts>().file,
+        backup: made.file.clone(),
+        backups: several(made.each().into_iter().filter_map(|one| one.file.clone())),
     })
 }
 
@@ -58,7 +60,14 @@ pub fn of_abandoned(project: &str, record: &Record) -> Event {
             message: record.cause.clone().unwrap_or_default(),
         }),
         backup: record.backup.clone(),
+        backups: several(record.backups.iter().map(|one| one.place.clone())),
     })
+}
+
+/// One is named without a list.
+fn several(files: impl Iterator<Item = String>) -> Vec<String> {
+    let files: Vec<_> = files.collect();
+    if files.len() > 1 { files } else { Vec::new() }
 }
 
 /// Messages name URLs; of their queries and user info nothing leaves.
@@ -66,8 +75,11 @@ fn public(mut event: Event) -> Event {
     let texts = event.stages.iter_mut().flat_map(|stage| [&mut stage.tool, &mut stage.summary]);
     let texts =
         texts.chain(event.error.iter_mut().flat_map(|error| [&mut error.stage, &mut error.code, &mut error.message]));
-    let texts =
-        texts.chain([&mut event.actor, &mut event.started_at]).chain(&mut event.branch).chain(&mut event.backup);
+    let texts = texts
+        .chain([&mut event.actor, &mut event.started_at])
+        .chain(&mut event.branch)
+        .chain(&mut event.backup)
+        .chain(&mut event.backups);
     texts.for_each(|text| *text = cm_notify::plain(text));
     event
 }

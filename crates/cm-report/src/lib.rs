@@ -62,7 +62,7 @@ pub fn page(document: &Value, told: &[Told], note: Option<&str>) -> String {
                 @if !report.health.is_empty() || !report.remarks.is_empty() { (health(&report)) }
                 @if !report.canaries.is_empty() || !report.checks.is_empty() { (verification(&report)) }
                 @if !report.rollback.is_empty() { (rollback(&report.rollback)) }
-                @if let Some(backup) = &report.backup { (backed_up(backup)) }
+                @if !report.backups.is_empty() { (backed_up(&report.backups)) }
                 (who_was_told(&report, told))
                 section.screen { details {
                     summary { "The whole document, for programs" }
@@ -313,18 +313,20 @@ fn rollback(hosts: &[WentBack]) -> Markup {
     }
 }
 
-fn backed_up(backup: &Backup) -> Markup {
+fn backed_up(backups: &[Backup]) -> Markup {
     html! {
         section {
-            h2 { "Backup" }
-            @if backup.verified {
-                p { span.mark.good { (sign(Tone::Good)) "verified: " } code { (backup.place) } }
-                p.quiet {
-                    @if let Some(bytes) = backup.bytes { (cm_core::size(bytes)) ", " }
-                    (backup.collections) " collections, " (backup.documents) " documents"
+            h2 { @if backups.len() > 1 { "Backups" } @else { "Backup" } }
+            @for backup in backups {
+                @if backup.verified {
+                    p { span.mark.good { (sign(Tone::Good)) "verified: " } code { (backup.place) } }
+                    p.quiet {
+                        @if let Some(bytes) = backup.bytes { (cm_core::size(bytes)) }
+                        @if !backup.contents.is_empty() { ", " (backup.contents) }
+                    }
+                } @else {
+                    p { span.mark.warn { (sign(Tone::Warn)) "no verified backup" } @if !backup.reason.is_empty() { ": " (backup.reason) } }
                 }
-            } @else {
-                p { span.mark.warn { (sign(Tone::Warn)) "no verified backup" } @if !backup.reason.is_empty() { ": " (backup.reason) } }
             }
         }
     }

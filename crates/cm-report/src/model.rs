@@ -37,7 +37,7 @@ pub struct Report {
     pub canaries: Vec<Canary>,
     pub checks: Vec<Check>,
     pub rollback: Vec<WentBack>,
-    pub backup: Option<Backup>,
+    pub backups: Vec<Backup>,
     /// What became of the event for the ops API.
     pub event: Text,
     /// The hosts whose ledger has the outcome.
@@ -152,6 +152,5 @@ pub struct Backup {
     pub place: Text,
     pub reason: Text,
     pub bytes: Option<u64>,
-    pub documents: Text,
-    pub collections: Text,
+    pub contents: Text,
 }

@@ -31,7 +31,7 @@ impl Report {
             canaries: canaries(facts),
             checks: list(&facts["verify"]["checks"], check),
             rollback: went_back(&facts["rollback"]),
-            backup: backup(&facts["backup"]),
+            backups: backups(&facts["backup"]),
             event: Text::of(&facts["record"]["event"]),
             ledgers: Text::list(&facts["record"]["hosts"]),
             stages,
@@ -276,6 +276,19 @@ fn went_back(facts: &Value) -> Vec<WentBack> {
     entries(&facts["hosts"]).map(host).collect()
 }
 
+/// One backup, or each of several.
+fn backups(value: &Value) -> Vec<Backup> {
+    match value["backups"].as_array() {
+        Some(several) => several.iter().filter_map(backup).collect(),
+        None => backup(value).into_iter().collect(),
+    }
+}
+
+fn contents(value: &Value) -> Option<String> {
+    let kind = value["kind"].as_str().unwrap_or_default();
+    cm_core::facts::contents(kind, value["namespaces"].as_u64()?, value["documents"].as_u64()?)
+}
+
 fn backup(value: &Value) -> Option<Backup> {
     let (file, host) = (value["file"].as_str(), value["host"].as_str().unwrap_or("this machine"));
     (file.is_some() || value["reason"].is_string()).then(|| Backup {
@@ -283,7 +296,6 @@ fn backup(value: &Value) -> Option<Backup> {
         place: Text::new(&file.map_or(String::new(), |file| format!("{host}:{file}"))),
         reason: Text::of(&value["reason"]),
         bytes: milliseconds(&value["bytes"]),
-        documents: Text::of(&value["documents"]),
-        collections: Text::of(&value["namespaces"]),
+        contents: Text::new(&contents(value).unwrap_or_default()),
     })
 }

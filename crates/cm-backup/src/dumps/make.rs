@@ -20,6 +20,7 @@ use cm_core::{Exit, Failure, Log, Result, time};
 use cm_dump::{Counts, Survey};
 use cm_host::Host;
 use cm_mongo::pace::Pace;
+use cm_project::BackupKind;
 use std::io;
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -79,7 +80,8 @@ impl Backup<'_> {
             return Ok(Outcome::NothingYet(nothing));
         }
         prepared.check_space(survey.bytes, &self.store.display(""))?;
-        self.log.info(format!("dumping {} ({})", self.what(&survey), survey.version));
+        let version = if survey.version.is_empty() { String::new() } else { format!(" ({})", survey.version) };
+        self.log.info(format!("dumping {}{version}", self.what(&survey)));
         let started_at = time::now();
         let mut partial = Partial::new(self.store, &name);
         let goal = prepared.previous.as_ref().map(|last| last.data_bytes);
@@ -92,6 +94,7 @@ impl Backup<'_> {
     fn what(&self, survey: &Survey) -> String {
         let kind = self.order.spec.kind.as_str();
         match survey.database.as_str() {
+            _ if self.order.spec.kind == BackupKind::Command => self.order.what(),
             "" => format!("the {kind} data of {}", self.source.display),
             database => format!("the {kind} database {database:?} of {}", self.source.display),
         }

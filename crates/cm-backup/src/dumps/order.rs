@@ -4,6 +4,7 @@
 use cm_archive::codec::Compressed;
 use cm_archive::manifest::Deploy;
 use cm_dump::Spec;
+use cm_project::BackupKind;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +48,7 @@ impl DumpOrder {
     pub fn what(&self) -> String {
         let kind = self.spec.kind.as_str();
         match (&self.spec.database, self.spec.service.as_str()) {
+            _ if self.spec.kind == BackupKind::Command => format!("what the command of {} writes", self.label),
             (_, "") => format!("the {kind} data of {}", self.label),
             (Some(database), service) => format!("the {kind} database {database:?} of service {service}"),
             (None, service) => format!("the {kind} data of service {service}"),

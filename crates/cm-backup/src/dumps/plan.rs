@@ -12,7 +12,7 @@ use cm_archive::manifest::Deploy;
 use cm_core::{Log, Result};
 use cm_dump::Spec;
 use cm_host::{Host, Target};
-use cm_project::Project;
+use cm_project::{BackupKind, Project};
 use jiff::Timestamp;
 
 /// One backup.
@@ -92,7 +92,9 @@ pub fn order(project: &Project, section: &Section, directory: String) -> Result<
     })?;
     let mut spec = Spec::of(backup);
     spec.database = section.database.clone();
-    if spec.service.is_empty() {
+    if spec.service.is_empty() && spec.kind == BackupKind::Command {
+        spec.path = Some(checkout.to_owned());
+    } else if spec.service.is_empty() {
         spec.path =
             spec.path.map(|path| if path.starts_with(['/', '~']) { path } else { format!("{checkout}/{path}") });
     }

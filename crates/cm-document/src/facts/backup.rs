@@ -79,6 +79,21 @@ impl BackupFacts {
     }
 }
 
+/// What is in a backup of that kind with so many parts and items, for people: `3 tables, 42 rows`;
+/// `None` where nothing can count it.
+pub fn contents(kind: &str, parts: u64, items: u64) -> Option<String> {
+    let (part, item) = match kind {
+        "mongodb" | "" => ("collection", "document"),
+        "redis" => ("", "key"),
+        "volume" => ("", "file"),
+        "command" => return None,
+        _ => ("table", "row"),
+    };
+    let count = |count: u64, word: &str| (!word.is_empty()).then(|| crate::plural(count, word));
+    let said: Vec<_> = [count(parts, part), count(items, item)].into_iter().flatten().collect();
+    Some(said.join(", "))
+}
+
 impl super::Part for BackupFacts {
     const TOOL: &'static str = "backup";
 }

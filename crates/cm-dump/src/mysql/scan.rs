@@ -3,8 +3,8 @@
 //! line is looked at outside of rows; in rows, only quotes and brackets. Text of triggers and routines
 //! is between two lines that change the delimiter, and is not looked at.
 
-use crate::count::Said;
-use crate::scan::{Counts, Scan};
+use crate::count::{Counts, Said};
+use crate::scan::Scan;
 
 /// How much of a line is looked at, in bytes.
 const LINE: usize = 4096;

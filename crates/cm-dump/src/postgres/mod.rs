@@ -3,9 +3,10 @@
 //! it finds are compared with what was counted. A restore fills a database of its own, which then
 //! takes the name of the old one in one transaction.
 
+use crate::count::Counts;
 use crate::job::{Job, job, script};
 use crate::kind::{Kind, Login, Scratch, Words};
-use crate::scan::{Counts, Marked, Scan};
+use crate::scan::{Marked, Scan};
 use cm_archive::codec::Compressed;
 use cm_archive::manifest::Consistency;
 

@@ -3,9 +3,10 @@
 //! A restore starts a server of its own that reads all of it, and has the real one follow that until
 //! it has everything.
 
+use crate::count::Counts;
 use crate::job::{Job, job, script};
 use crate::kind::{Kind, Scratch, Words};
-use crate::scan::{Counts, Scan};
+use crate::scan::Scan;
 use cm_archive::manifest::Consistency;
 use crc::{CRC_64_REDIS, Crc, Digest, Table};
 

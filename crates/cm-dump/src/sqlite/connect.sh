@@ -7,9 +7,9 @@ end() { if [ -n "$work" ]; then rm -rf "$work"; fi; }
 trap end EXIT
 # What asks a database: sqlite3, or the sqlite3 of Python, which has the same backup underneath.
 if command -v sqlite3 > /dev/null; then
-  ask() { file=$1; shift; sqlite3 -batch -bail -cmd '.timeout 60000' -- "$file" "$@"; }
-  copied() { sqlite3 -batch -bail -cmd '.timeout 60000' -- "$1" ".backup '$2'"; }
-  restored() { sqlite3 -batch -bail -cmd '.timeout 60000' -- "$1" ".restore '$2'"; }
+  ask() { file=$1; shift; sqlite3 -batch -bail -cmd '.timeout 60000' "$file" "$@"; }
+  copied() { sqlite3 -batch -bail -cmd '.timeout 60000' "$1" ".backup '$2'"; }
+  restored() { sqlite3 -batch -bail -cmd '.timeout 60000' "$1" ".restore '$2'"; }
 elif command -v python3 > /dev/null; then
   ask() { python3 -c 'import sqlite3, sys
 for row in sqlite3.connect(sys.argv[1], timeout=60).execute(sys.argv[2]): print(*("" if v is None else v for v in row), sep="|")' "$1" "$2"; }

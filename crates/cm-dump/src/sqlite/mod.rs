@@ -3,9 +3,10 @@
 //! A restore writes it into the file in one transaction: whoever has that open sees the old data or
 //! the new.
 
+use crate::count::Counts;
 use crate::job::{Job, job, script};
 use crate::kind::{Kind, Scratch, Words};
-use crate::scan::{Counts, Scan};
+use crate::scan::Scan;
 use cm_archive::manifest::Consistency;
 
 /// What every file of SQLite begins with.
