@@ -2,7 +2,7 @@
 
 use crate::log::Log;
 use crate::redact::redact;
-use crate::table::{fitted, table};
+use crate::table::{Column, fitted, folded, table};
 use crate::{Exit, Failure, Result};
 use serde_json::Value;
 use std::io::{IsTerminal, Write};
@@ -29,17 +29,21 @@ impl Io {
     ///
     /// # Errors
     /// As [`Io::print`].
-    pub fn print_table<const N: usize>(
-        &self,
-        rows: &[[String; N]],
-        columns: [crate::Column; N],
-        wide: bool,
-    ) -> Result<()> {
-        let terminal = rustix::termios::tcgetwinsize(std::io::stdout()).ok().filter(|size| size.ws_col > 0 && !wide);
-        self.print(&match terminal {
-            Some(size) => fitted(rows, columns, size.ws_col.into()),
+    pub fn print_table<const N: usize>(&self, rows: &[[String; N]], columns: [Column; N], wide: bool) -> Result<()> {
+        self.print(&self.table(rows, columns, wide))
+    }
+
+    /// That table.
+    pub fn table<const N: usize>(&self, rows: &[[String; N]], columns: [Column; N], wide: bool) -> String {
+        match width().filter(|_| !wide) {
+            Some(width) => fitted(rows, columns, width),
             None => table(rows),
-        })
+        }
+    }
+
+    /// Keys and their values, one below the other; on a terminal a long value is folded in its own column.
+    pub fn facts(&self, rows: &[[String; 2]]) -> String {
+        width().map_or_else(|| table(rows), |width| folded(rows, width))
     }
 
     /// Writes JSON to stdout: one line, or indented on a terminal.
@@ -50,6 +54,12 @@ impl Io {
         let text = if std::io::stdout().is_terminal() { format!("{value:#}") } else { value.to_string() };
         self.print(&text)
     }
+}
+
+/// How many columns the terminal on stdout has, if it is one.
+fn width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
 /// Writes all of `text`; that nobody reads it is a failure of its own.

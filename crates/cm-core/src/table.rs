@@ -47,6 +47,38 @@ pub(crate) fn fitted<const N: usize>(rows: &[[String; N]], columns: [Column; N],
     text(&rows, count)
 }
 
+/// Keys and values, `key  value`; a value that has no room in `width` is folded below itself.
+pub(crate) fn folded(rows: &[[String; 2]], width: usize) -> String {
+    let rows = cleaned(rows);
+    let indent = widths(&rows)[0] + GAP;
+    let room = width.saturating_sub(indent).max(LEAST);
+    let fold = |[key, value]: &[String; 2]| {
+        let mut lines = vec![String::new()];
+        for word in value.split(' ').flat_map(|word| pieces(word, room)) {
+            match lines.last_mut() {
+                Some(line) if line.is_empty() => line.push_str(&word),
+                Some(line) if line.width() + 1 + word.width() <= room => line.extend([" ", &word]),
+                _ => lines.push(word),
+            }
+        }
+        let key = format!("{key}{}", " ".repeat(indent - key.width()));
+        format!("{key}{}", lines.join(&format!("\n{}", " ".repeat(indent)))).trim_end().to_owned()
+    };
+    rows.iter().map(fold).collect::<Vec<_>>().join("\n")
+}
+
+/// A word in parts that have room.
+fn pieces(word: &str, room: usize) -> Vec<String> {
+    let mut pieces = vec![String::new()];
+    for c in word.chars() {
+        match pieces.last_mut() {
+            Some(piece) if piece.width() + c.width().unwrap_or_default() <= room => piece.push(c),
+            _ => pieces.push(c.to_string()),
+        }
+    }
+    pieces
+}
+
 /// `text` in `width` columns of a terminal, with a sign where something is missing.
 pub(crate) fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
@@ -108,6 +140,16 @@ mod tests {
         assert_eq!(table(&rows(&[["a\u{1b}[2J\nb", "c"]])), "a[2J b  c");
         assert_eq!(table(&rows(&[["a", "é", ""], ["long", "b", "c"]])), "a     é\nlong  b  c");
         assert_eq!(table(&rows(&[["漢字", "x"], ["a", "y"]])), "漢字  x\na     y");
+    }
+
+    #[test]
+    fn a_value_without_room_is_folded_below_itself() {
+        let rows = rows(&[["by", "ada"], ["why", "web/app.py (context), and 漢字漢字漢字漢字"]]);
+        assert_eq!(folded(&rows, 80), table(&rows), "there is room");
+        assert_eq!(folded(&rows, 20), "by   ada\nwhy  web/app.py\n     (context), and\n     漢字漢字漢字漢\n     字");
+        for width in 13..60 {
+            assert!(folded(&rows, width).lines().all(|line| line.width() <= width), "{width}");
+        }
     }
 
     #[test]

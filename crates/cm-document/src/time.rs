@@ -1,6 +1,7 @@
 //! Time as documents and records write it (RFC 3339, UTC, milliseconds), and lengths of time as people do.
 
 use jiff::fmt::friendly::SpanParser;
+use jiff::tz::TimeZone;
 use jiff::{SpanRelativeTo, Timestamp, Unit};
 use std::time::Duration;
 
@@ -41,6 +42,12 @@ pub fn span(duration: Duration) -> String {
 /// Whole milliseconds, for records.
 pub fn milliseconds(duration: Duration) -> u64 {
     duration.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+/// An RFC 3339 time for people: local, with its offset from UTC. What is not a time stays as it is.
+pub fn local(at: &str) -> String {
+    let time = at.parse::<Timestamp>().map(|at| at.to_zoned(TimeZone::system()));
+    time.map_or_else(|_| at.to_owned(), |time| time.strftime("%Y-%m-%d %H:%M:%S %:z").to_string())
 }
 
 /// A length of time for people: `40 s`, `12 min`, `5 h`, `3 d`.

@@ -40,8 +40,18 @@ pub enum Command {
     Acquire(AcquireArgs),
     /// Give back what `acquire` took, also when the run has failed; a filter
     Release,
-    /// Say who holds the lock, as JSON
-    Status(Where),
+    /// Say who holds the lock: a table on a terminal, JSON elsewhere
+    Status {
+        /// JSON on a terminal, too
+        #[arg(long)]
+        json: bool,
+        /// Print everything, however narrow the terminal
+        #[arg(long)]
+        wide: bool,
+        /// Which lock
+        #[command(flatten)]
+        place: Where,
+    },
     /// Take the lock away from its holder
     Break(BreakArgs),
     /// Hold the lock in the background; started by `acquire`

@@ -56,7 +56,9 @@ impl cm_core::Tool for Tool {
     async fn command(args: &Args, io: &Io) -> Option<Result<Exit>> {
         match &args.command {
             Some(Command::Run(run)) => Some(run::run(&args.common, run, &io.log).await),
-            Some(Command::Status(flags)) => Some(status::status(&args.common, flags, io).await),
+            Some(Command::Status { json, wide, place }) => {
+                Some(status::status(&args.common, place, status::Shown::new(*json, *wide), io).await)
+            }
             Some(Command::Break(flags)) => Some(breaking::break_lock(&args.common, flags, io).await),
             Some(Command::Hold) => Some(detached::hold(io).await),
             Some(Command::Acquire(_) | Command::Release) | None => None,

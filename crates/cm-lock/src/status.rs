@@ -1,18 +1,19 @@
-//! `cm-lock status`: who holds the lock, here and on every host, as JSON. It takes
-//! nothing, and what it cannot see it calls unknown.
+//! `cm-lock status`: who holds the lock, on this machine and on every host, as a table for people or
+//! as JSON. It takes nothing, and what it cannot see it calls unknown.
 
 use crate::args::Where;
 use crate::place::Place;
-use cm_core::{CommonArgs, Exit, Failure, Io, Log, Result};
+use cm_core::{Column, CommonArgs, Exit, Failure, Io, Log, Result, time};
 use cm_host::{Host, Target};
 use cm_lease::{Record, local, remote};
 use serde_json::{Value, json};
+use std::io::IsTerminal;
 
 /// Prints the state of the lock.
 ///
 /// # Errors
 /// After printing: the first place that could not be looked at or understood.
-pub async fn status(common: &CommonArgs, flags: &Where, io: &Io) -> Result<Exit> {
+pub async fn status(common: &CommonArgs, flags: &Where, shown: Shown, io: &Io) -> Result<Exit> {
     let place = Place::new(common, flags)?;
     let mut failures = Vec::new();
     let here = here(&place, &mut failures);
@@ -20,13 +21,58 @@ pub async fn status(common: &CommonArgs, flags: &Where, io: &Io) -> Result<Exit>
     for (target, sight) in look(&place, &io.log).await? {
         hosts.push(on_host(&target, &place.dir(), sight, &mut failures));
     }
-    io.print_json(&json!({
+    let status = json!({
         "schema": "cm.lock-status/1",
         "project": place.project,
         "local": here,
         "hosts": hosts,
-    }))?;
+    });
+    match shown {
+        Shown::Json => io.print_json(&status)?,
+        Shown::Table { wide } => io.print_table(&rows(&status), COLUMNS, wide)?,
+    }
     failures.into_iter().next().map_or(Ok(Exit::Done), Err)
+}
+
+/// In which form it is shown.
+#[derive(Clone, Copy, Debug)]
+pub enum Shown {
+    /// For scripts.
+    Json,
+    /// For people.
+    Table {
+        /// However narrow the terminal is.
+        wide: bool,
+    },
+}
+
+impl Shown {
+    /// A table on a terminal, JSON elsewhere and where that is asked for.
+    pub fn new(json: bool, wide: bool) -> Shown {
+        if json || !std::io::stdout().is_terminal() { Shown::Json } else { Shown::Table { wide } }
+    }
+}
+
+const COLUMNS: [Column; 7] =
+    [Column::Whole, Column::Whole, Column::Whole, Column::Whole, Column::Cut, Column::Cut, Column::Id];
+
+/// A row for this machine and one for each host.
+fn rows(status: &Value) -> Vec<[String; 7]> {
+    let row = |name: &str, value: &Value| {
+        let said = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+        let record = &value["record"];
+        let since = record["since"].as_str().map_or("-".to_owned(), time::local);
+        let renewed =
+            value["renewed_seconds_ago"].as_u64().map_or("-".to_owned(), |ago| format!("{} ago", time::rough(ago)));
+        let step = value["step"].as_str().or(record["step"].as_str()).unwrap_or("-").to_owned();
+        let state = said(&value["state"]);
+        [name.to_owned(), state, said(&record["owner"]), since, renewed, step, said(&record["run"])]
+    };
+    let mut rows = vec![["PLACE", "LOCK", "HOLDER", "SINCE", "RENEWED", "STEP", "RUN"].map(str::to_owned)];
+    rows.push(row("this machine", &status["local"]));
+    let hosts = status["hosts"].as_array().into_iter().flatten();
+    rows.extend(hosts.map(|host| row(host["name"].as_str().unwrap_or_default(), host)));
+    rows
 }
 
 /// Looks at all hosts at once; in the order they are locked.
@@ -109,4 +155,29 @@ fn on_host(target: &Target, dir: &str, seen: Result<(Host, remote::Sight)>, fail
 
 fn record_json(record: &Record) -> Value {
     serde_json::to_value(record).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_see_who_holds_it_and_where_it_is_not_known() {
+        let record = json!({"owner": "ada@laptop", "since": "yesterday", "run": "01a2", "step": "build"});
+        let status = json!({
+            "local": {"state": "free", "record": null},
+            "hosts": [
+                {"name": "one", "state": "held", "renewed_seconds_ago": 3, "step": "health", "record": record},
+                {"name": "two", "state": "unknown", "renewed_seconds_ago": null, "step": null, "record": null},
+            ],
+        });
+        let rows = rows(&status).into_iter().map(|row| row.join("|"));
+        let wanted = [
+            "PLACE|LOCK|HOLDER|SINCE|RENEWED|STEP|RUN",
+            "this machine|free|-|-|-|-|-",
+            "one|held|ada@laptop|yesterday|3 s ago|health|01a2",
+            "two|unknown|-|-|-|-|-",
+        ];
+        assert_eq!(rows.collect::<Vec<_>>(), wanted);
+    }
 }

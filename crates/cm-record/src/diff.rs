@@ -1,9 +1,9 @@
 //! What ran after one release and after another, on every host. A release names only the
 //! services it touched, so what ran is added up from the ledger's begin.
 
-use crate::history::{begin, local, read_all};
+use crate::history::{begin, read_all};
 use crate::show::{find, image_id};
-use cm_core::{Column, Io, Result};
+use cm_core::{Column, Io, Result, time::local};
 use cm_ledger::{Ledger, Record, ServiceState};
 use cm_project::Project;
 use serde_json::{Value, json};

@@ -3,7 +3,7 @@
 //! restores. What never touched a service did not reach production and counts nowhere.
 
 use crate::history::{is_asked_for, read_all};
-use cm_core::{Io, Result, table, time::rough};
+use cm_core::{Io, Result, time::rough};
 use cm_ledger::{Ledger, Record, Verdict};
 use cm_project::Project;
 use jiff::Timestamp;
@@ -65,7 +65,7 @@ pub async fn dora(project: &Project, since: Duration, as_json: bool, io: &Io) ->
     let now = Timestamp::now();
     let from = now.checked_sub(since).unwrap_or(Timestamp::MIN);
     let figures = figures(&ledgers, from, now);
-    if as_json { io.print_json(&figures.to_json()) } else { io.print(&figures.text()) }
+    if as_json { io.print_json(&figures.to_json()) } else { io.print(&io.facts(&figures.rows())) }
 }
 
 /// Reads `--since`: some time, not none.
@@ -100,7 +100,7 @@ impl Figures {
         })
     }
 
-    fn text(&self) -> String {
+    fn rows(&self) -> [[String; 2]; 4] {
         let span = rough(self.span.unsigned_abs());
         let unfinished = match self.unfinished {
             0 => String::new(),
@@ -118,7 +118,7 @@ impl Figures {
             ("change failure rate", rate),
             ("time to restore", self.restore_text()),
         ];
-        table(&rows.map(|(key, value)| [key.to_owned(), value]))
+        rows.map(|(key, value)| [key.to_owned(), value])
     }
 
     fn restore_text(&self) -> String {

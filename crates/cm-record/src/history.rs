@@ -1,12 +1,10 @@
 //! What the ledgers say, for people and for scripts.
 
 use crate::abandoned;
-use cm_core::{Column, Io, Result};
+use cm_core::{Column, Io, Result, time::local};
 use cm_host::Connect;
 use cm_ledger::{Ledger, Record, Verdict};
 use cm_project::Project;
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
 /// Lists the newest releases of every host.
@@ -63,12 +61,6 @@ pub fn tried(record: &Record) -> &str {
 /// Whether it is a rollback that a person asked for, and no deployment.
 pub fn is_asked_for(record: &Record) -> bool {
     !record.took_back.is_empty() || (record.verdict == Verdict::RolledBack && record.cause.is_none())
-}
-
-/// A time of a record for people: local, with its offset from UTC. What is not a time stays as it is.
-pub fn local(at: &str) -> String {
-    let time = at.parse::<Timestamp>().map(|at| at.to_zoned(TimeZone::system()));
-    time.map_or_else(|_| at.to_owned(), |time| time.strftime("%Y-%m-%d %H:%M:%S %:z").to_string())
 }
 
 /// The ledgers of all hosts, by host.

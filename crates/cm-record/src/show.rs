@@ -1,7 +1,7 @@
 //! One release, on every host that has it.
 
-use crate::history::{begin, local, read_all, tried};
-use cm_core::{Exit, Failure, Io, Result, table};
+use crate::history::{begin, read_all, tried};
+use cm_core::{Column, Exit, Failure, Io, Result, time::local};
 use cm_ledger::{Ledger, Record};
 use cm_project::Project;
 use serde_json::{Map, Value, json};
@@ -21,7 +21,7 @@ pub async fn show(project: &Project, run: &str, as_json: bool, io: &Io) -> Resul
         let hosts: Map<_, _> = found.iter().map(|(host, record)| ((*host).to_owned(), json!(record))).collect();
         return io.print_json(&Value::Object(hosts));
     }
-    io.print(&text(&found))
+    io.print(&text(&found, io))
 }
 
 /// The id of the one release that `run` is, or begins.
@@ -40,13 +40,19 @@ pub fn find(ledgers: &[(String, Ledger)], run: &str) -> Result<String> {
     }
 }
 
-fn text(found: &[(&str, &Record)]) -> String {
-    let parts: Vec<_> =
-        found.iter().map(|(host, record)| format!("{}\n\n{}", head(host, record), services(record))).collect();
+fn text(found: &[(&str, &Record)], io: &Io) -> String {
+    let parts: Vec<_> = found
+        .iter()
+        .map(|(host, record)| {
+            format!("{}\n\n{}", io.facts(&head(host, record)), io.table(&services(record), COLUMNS, false))
+        })
+        .collect();
     parts.join("\n\n")
 }
 
-fn head(host: &str, record: &Record) -> String {
+const COLUMNS: [Column; 5] = [Column::Whole, Column::Whole, Column::Cut, Column::Id, Column::Cut];
+
+fn head(host: &str, record: &Record) -> Vec<[String; 2]> {
     let some = |text: &Option<String>| text.clone().unwrap_or_default();
     let rows = [
         ("host", host.to_owned()),
@@ -63,14 +69,14 @@ fn head(host: &str, record: &Record) -> String {
         ("took back", record.took_back.join(", ")),
     ];
     let rows = rows.into_iter().filter(|(_, value)| !value.is_empty());
-    table(&rows.map(|(key, value)| [key.to_owned(), value]).collect::<Vec<_>>())
+    rows.map(|(key, value)| [key.to_owned(), value]).collect()
 }
 
 fn backups(record: &Record) -> String {
     record.each_backup().into_iter().map(|backup| backup.place).collect::<Vec<_>>().join(", ")
 }
 
-fn services(record: &Record) -> String {
+fn services(record: &Record) -> Vec<[String; 5]> {
     let mut rows = vec![["SERVICE", "COMMIT", "IMAGE", "ID", "NOTE"].map(str::to_owned)];
     rows.extend(record.services.iter().map(|(name, state)| {
         let tried = record.attempted.get(name).map(|tried| format!("tried {}", begin(&tried.commit, 12)));
@@ -80,7 +86,7 @@ fn services(record: &Record) -> String {
         let note: Vec<_> = [removed, back, tried, why].into_iter().flatten().collect();
         [name.clone(), begin(&state.commit, 12), state.image.clone(), image_id(&state.image_id), note.join("; ")]
     }));
-    table(&rows)
+    rows
 }
 
 /// An image's id as docker shortens it.
@@ -115,7 +121,7 @@ mod tests {
         };
         record.services.insert("web".to_owned(), state("aaaa"));
         record.attempted.insert("web".to_owned(), state("bbbb"));
-        let text = text(&[("h", &record)]);
+        let text = format!("{}\n{}", cm_core::table(&head("h", &record)), cm_core::table(&services(&record)));
         assert!(text.contains("commit    bbbb\nruns now  0123456789abcdef"), "{text}");
         assert!(text.starts_with("host      h\nrelease   1\n"), "{text}");
         assert!(text.contains("cause     it was slow"), "{text}");

@@ -1,8 +1,8 @@
 //! Why a service runs what it runs: the release that put it there, on every host that has it.
 
-use crate::history::{begin, local, read_all};
+use crate::history::{begin, read_all};
 use crate::show::image_id;
-use cm_core::{Exit, Failure, Io, Result, table};
+use cm_core::{Exit, Failure, Io, Result, time::local};
 use cm_ledger::{Ledger, Record, ServiceState};
 use cm_project::Project;
 use serde_json::{Map, Value, json};
@@ -33,7 +33,7 @@ pub async fn why(project: &Project, service: &str, as_json: bool, io: &Io) -> Re
             answers.iter().map(|(host, answer)| ((*host).to_owned(), to_json(answer, service))).collect();
         return io.print_json(&Value::Object(hosts));
     }
-    let parts: Vec<_> = answers.iter().map(|(host, answer)| text(host, answer, service)).collect();
+    let parts: Vec<_> = answers.iter().map(|(host, answer)| io.facts(&rows(host, answer, service))).collect();
     io.print(&parts.join("\n\n"))
 }
 
@@ -74,7 +74,7 @@ fn to_json(answer: &Answer, service: &str) -> Value {
     })
 }
 
-fn text(host: &str, answer: &Answer, service: &str) -> String {
+fn rows(host: &str, answer: &Answer, service: &str) -> Vec<[String; 2]> {
     let Answer { last, state, since } = answer;
     let mut rows = vec![("host", host.to_owned()), ("service", service.to_owned())];
     if state.removed {
@@ -96,7 +96,7 @@ fn text(host: &str, answer: &Answer, service: &str) -> String {
     let reasons = reasons(answer, service);
     let known = if reasons.is_empty() { vec!["not recorded".to_owned()] } else { reasons };
     rows.extend(known.into_iter().map(|reason| ("why", reason)));
-    table(&rows.into_iter().map(|(key, value)| [key.to_owned(), value]).collect::<Vec<_>>())
+    rows.into_iter().map(|(key, value)| [key.to_owned(), value]).collect()
 }
 
 #[cfg(test)]
@@ -121,7 +121,7 @@ mod tests {
         let found = answer(&ledger, "web").expect("known");
         assert_eq!((found.last.id.as_str(), found.since.id.as_str()), ("3", "2"));
         assert_eq!(reasons(&found, "web"), ["web/2.py (context)"]);
-        assert!(text("h", &found, "web").contains("unchanged since  2, "));
+        assert!(cm_core::table(&rows("h", &found, "web")).contains("unchanged since  2, "));
         assert!(answer(&ledger, "api").is_none());
     }
 
