@@ -62,4 +62,11 @@ CONF
     sleep 0.1
   done
 }
-mine() { (unset REDISCLI_AUTH; "$name-cli" -e -s "$work/socket" ${own:+--no-auth-warning -a "$own"} "$@"); }
+# The password is not in an argument list, which others on the machine read.
+mine() {
+  (
+    unset REDISCLI_AUTH
+    [ -z "${own:-}" ] || export REDISCLI_AUTH="$own"
+    "$name-cli" -e -s "$work/socket" "$@"
+  )
+}
