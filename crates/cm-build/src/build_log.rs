@@ -2,7 +2,7 @@
 //! lines of the one that failed. BuildKit writes all services into one stream, `#STEP TEXT`;
 //! the first line of a step names the service, where there are several.
 
-use cm_core::{Failure, private_dir, redact};
+use cm_core::{Failure, private_dir, redact, size};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 /// How many lines of a service's build an error shows.
 const TAIL: usize = 20;
 
+/// An image has no more layers than this.
+const MOST_LAYERS: usize = 500;
+
 /// The logs of one build on one host.
 pub struct BuildLog {
     host: String,
@@ -19,8 +22,16 @@ pub struct BuildLog {
     /// Which service a step belongs to.
     steps: BTreeMap<String, String>,
     failed: Option<String>,
-    /// The steps that run, with their titles, in the order they began.
-    running: Vec<(String, String)>,
+    /// The steps that run, in the order they began.
+    running: Vec<Running>,
+}
+
+/// A step that runs.
+struct Running {
+    number: String,
+    title: String,
+    /// The layers that it pulls: how much of each is there, and of how much, in bytes.
+    layers: BTreeMap<String, (u64, u64)>,
 }
 
 struct Lines {
@@ -76,20 +87,25 @@ impl BuildLog {
     /// What the build is at, such as `[web 4/9] RUN npm ci`: the step that began last and runs. A
     /// service that is built alone is not named.
     pub fn now(&self) -> String {
-        let title = self.running.last().map_or("", |(_, title)| title);
+        let Some(step) = self.running.last() else { return String::new() };
         let mut names = self.services.keys();
         let alone = names.next().filter(|_| names.next().is_none());
-        let without = alone.and_then(|name| title.strip_prefix(&format!("[{name} ")));
-        without.map_or_else(|| title.to_owned(), |rest| format!("[{rest}"))
+        let without = alone.and_then(|name| step.title.strip_prefix(&format!("[{name} ")));
+        let title = without.map_or_else(|| step.title.clone(), |rest| format!("[{rest}"));
+        let (done, total) = step.layers.values().fold((0, 0), |(done, total), (more, of)| (done + more, total + of));
+        if total == 0 { title } else { format!("{title} · {} of {}", size(done), size(total)) }
     }
 
     fn follow(&mut self, step: &str, rest: &str) {
-        let known = self.running.iter().position(|(number, _)| number == step);
+        let known = self.running.iter().position(|running| running.number == step);
         let ended = ["DONE", "CACHED", "ERROR", "CANCELED"].iter().any(|word| rest.starts_with(word));
         match known {
             Some(at) if ended => drop(self.running.remove(at)),
-            None if rest.starts_with('[') => self.running.push((step.to_owned(), rest.to_owned())),
-            _ => {}
+            Some(at) => self.running.get_mut(at).into_iter().for_each(|running| running.pulls(rest)),
+            None if rest.starts_with('[') => {
+                self.running.push(Running { number: step.to_owned(), title: rest.to_owned(), layers: BTreeMap::new() })
+            }
+            None => {}
         }
     }
 
@@ -110,6 +126,33 @@ impl BuildLog {
         );
         Failure { message, causes: vec![tail], ..failure }.hint(hint)
     }
+}
+
+impl Running {
+    /// Takes a line such as `sha256:1a2b 10.49MB / 52.25MB 0.3s`.
+    fn pulls(&mut self, line: &str) {
+        let mut words = line.split(' ');
+        let (layer, done, slash, total) = (words.next(), words.next(), words.next(), words.next());
+        let Some(layer) = layer.filter(|layer| layer.starts_with("sha256:") && slash == Some("/")) else { return };
+        let Some(both) = done.and_then(bytes).zip(total.and_then(bytes)) else { return };
+        if self.layers.len() < MOST_LAYERS || self.layers.contains_key(layer) {
+            self.layers.insert(layer.to_owned(), both);
+        }
+    }
+}
+
+/// A size as BuildKit writes it, `52.25MB`, in bytes.
+fn bytes(text: &str) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let factor = match &text[digits..] {
+        "B" => 1.0,
+        "kB" => 1e3,
+        "MB" => 1e6,
+        "GB" => 1e9,
+        _ => return None,
+    };
+    // A layer of more than a million gigabytes is a mistake.
+    text[..digits].parse::<f64>().ok().map(|value| (value * factor) as u64).filter(|bytes| *bytes < 1 << 50)
 }
 
 /// The first word in brackets, `[WORD …] …`.
@@ -189,6 +232,26 @@ target api: failed to solve: process \"/bin/sh -c make\" did not complete succes
                 definition
             ]
         );
+    }
+
+    #[test]
+    fn layers_that_are_pulled_are_counted_in_bytes() {
+        let dir = tempfile::tempdir().expect("dir");
+        let mut log = BuildLog::new(dir.path(), "one", &["web".to_owned()]);
+        let mut now = |line: &str| {
+            log.line(line);
+            log.now()
+        };
+        assert_eq!(now("#5 [web 1/3] FROM docker.io/library/node:22"), "[1/3] FROM docker.io/library/node:22");
+        now("#5 sha256:aa 10.49MB / 52.25MB 0.3s");
+        now("#5 sha256:bb 512B / 1.05kB 0.1s");
+        assert!(now("#5 sha256:aa 52.25MB / 52.25MB 0.9s done").ends_with("node:22 · 52.3 MB of 52.3 MB"));
+        now("#5 sha256:cc 1.50GB / 2.00GB 1.0s");
+        for odd in ["#5 extracting sha256:aa", "#5 sha256:dd 9 / 9", "#5 sha256:dd MB / .B", "#5 sha256:dd 9e99GB / 1B"]
+        {
+            assert!(now(odd).ends_with("node:22 · 1.6 GB of 2.1 GB"), "{odd}");
+        }
+        assert_eq!(now("#5 DONE 3.1s"), "");
     }
 
     #[test]
