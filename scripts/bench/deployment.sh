@@ -9,6 +9,7 @@
 #                                  the checks go over another link.
 #   cm-health --all                of a platform that has run for longer than the window, against `docker compose ps`;
 #                                  and of services on two hosts against one
+#   cm-detect                      what it adds to a login that reads the ledger, against the server's own two `docker compose config`
 #
 #   scripts/bench/deployment.sh [ROUNDS]     default 10
 #
@@ -42,6 +43,7 @@ by_hand() {
   over "$compose build docs && docker compose -f docker-compose.production.yml --env-file .env.production up -d --no-deps docs" >"$directory/by-hand" 2>&1
   over "cd platform && git checkout -q -- $page"
 }
+alone() { ssh -F "$directory/ssh_config" -o ControlPath=none "$DEPLOY_USER@$PLATFORM_VPS_IP" "$@"; }
 
 git push -q origin HEAD:develop
 version warm
@@ -73,6 +75,16 @@ for window in 10 3; do
     timed "$directory/health" cm-health --all
     timed "$directory/two" cm-health --service docs --service runner-agent
     timed "$directory/one" cm-health --service docs
+    # One version that runs, another one that is to run: Compose is asked about both.
+    version "detect-$round"
+    read -r _ trips < <(counts)
+    timed "$directory/login" alone 'tail -n 50 .local/state/cm/*/ledger.jsonl'
+    read -r _ trips_login < <(counts)
+    timed "$directory/detect" cm-detect --host platform
+    read -r _ trips_after < <(counts)
+    echo $((trips_after - trips_login - trips_login + trips)) >>"$directory/trips-detect"
+    paste "$directory/detect" "$directory/login" | tail -n 1 | awk '{ printf "%.3f\n", $1 - $2 }' >>"$directory/asked"
+    timed "$directory/configs" over "for i in 1 2; do $compose config --format json; done"
   done
 done
 script='the runbook as a shell script'
@@ -81,6 +93,8 @@ row 'the same, window of 3 s' ms "$directory/cm-3" "$script" "$directory/runbook
 row 'the same, nothing to do' ms "$directory/cm-idle" "$script" "$directory/runbook-idle" '<=1.00'
 row 'cm-health --all, two hosts, healthy for longer than the window' ms "$directory/health" 'docker compose ps on one, over a connection that is open' "$directory/ps" '<=2.00'
 row 'cm-health of services on two hosts' ms "$directory/two" 'of one of them' "$directory/one" '<=1.15'
+row 'cm-detect, beyond a login that reads the ledger' ms "$directory/asked" "the server's own two docker compose config" "$directory/configs" '<=1.30'
+row 'round trips of cm-detect beyond those of that login' '' "$directory/trips-detect" - - '=<=1'
 row 'logins per deployment and host' '' "$directory/logins" - - '=<=1'
 row "round trips per deployment and host, beyond Docker Compose's, window of 3 s" '' "$directory/trips" - - '=<=12'
 ((missed == 0))

@@ -309,6 +309,25 @@ fn drift(shop: &Shop) {
     shop.deploy();
     assert_eq!(shop.on("docker exec shop-y-web-1 printenv COLOUR"), "green");
     assert_eq!(shop.detect("").acted(), [""; 0]);
+    // How many there are is a matter of configuration, too.
+    for (workers, rule) in [("2", "drift:no container"), ("1", "drift:replicas")] {
+        shop.on(&format!("sed -i 's/^WORKERS=.*/WORKERS={workers}/' shop/.env"));
+        let plan = shop.detect("");
+        assert_eq!((plan.acted(), plan.rules("few")), (vec!["few"], vec![rule]), "{}", plan.said);
+        shop.deploy();
+        assert_eq!(shop.on("docker ps -q --filter label=com.docker.compose.service=few | wc -l"), workers);
+        assert_eq!(shop.detect("").acted(), [""; 0]);
+    }
+    shop.change("compose.yml", "scale: 0", "scale: 1");
+    shop.commit("one more");
+    let plan = shop.detect("");
+    assert_eq!(
+        (plan.acted(), plan.rules("off")),
+        (vec!["off"], vec!["compose-configuration:replicas"]),
+        "{}",
+        plan.said
+    );
+    shop.reset();
     // Somebody pulls, and the tag is another image's.
     shop.on("docker tag curateme/redis:1 kept && docker tag curateme/python:1 curateme/redis:1");
     let plan = shop.detect("");

@@ -54,7 +54,7 @@ impl Deployment {
         let checkout = checkout.trim_end_matches('/');
         let deployed = Deployed {
             host: server,
-            project: &compose_project(&self.project, checkout),
+            project: &compose_project(&self.project, server, checkout).await?,
             service: &self.service,
             volumes: &volumes(&self.project, &self.service),
             env_file: &format!("{checkout}/{}", env_file(&self.project)),
@@ -63,9 +63,12 @@ impl Deployment {
     }
 }
 
-/// The project's name as Compose knows it: its own, or that of the directory.
-pub fn compose_project(project: &Project, checkout: &str) -> String {
-    project.compose.name.clone().unwrap_or_else(|| cm_engine::directory_name(project, checkout))
+/// The project's name as Compose on the host knows it.
+///
+/// # Errors
+/// Those of [`cm_engine::project_name`].
+pub async fn compose_project(project: &Project, server: &Host, checkout: &str) -> Result<String> {
+    cm_engine::project_name(project, server, checkout.trim_end_matches('/')).await
 }
 
 /// The named volumes in the definition of `service`.

@@ -169,7 +169,7 @@ impl Plan {
         let checkout = checkout.trim_end_matches('/');
         let order = MongoOrder {
             host: host.name().to_owned(),
-            compose_project: location::compose_project(&from.project, checkout),
+            compose_project: location::compose_project(&from.project, &host, checkout).await?,
             service: from.service.clone(),
             volumes: location::volumes(&from.project, &from.service),
             env_file: format!("{checkout}/{}", location::env_file(&from.project)),

@@ -44,8 +44,7 @@ pub fn plan(request: &Request, run: &mut Run) -> Result<Vec<Task>> {
         let plan = Plan::of_variable(request, variable, to.clone(), run.doc.project())?;
         return Ok(vec![Task::Mongo(Box::new(plan))]);
     }
-    let project = Project::load(&flags.common, cm_git::tracked)?;
-    project.check_project(&run.doc)?;
+    let project = cm_git::of_run(&flags.common, &run.doc)?;
     if run.started_here {
         run.doc.set_target(&project.name(), Some(&project.branch()), None);
     }

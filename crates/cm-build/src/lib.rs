@@ -72,7 +72,7 @@ impl cm_core::Tool for Tool {
     }
 
     async fn run(mut args: Args, run: &mut Run) -> Result<Done> {
-        let project = Project::of_run(&args.common, &run.doc, cm_git::tracked)?;
+        let project = cm_git::of_run(&args.common, &run.doc)?;
         args.selection.full |= run.doc.full();
         match &args.command {
             Some(Sub::Push) => return unless_stopped(push::run(&project, run)).await,

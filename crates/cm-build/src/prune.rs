@@ -73,7 +73,7 @@ type Removable = BTreeMap<String, Vec<String>>;
 /// Looks for what can go while the services are watched: neither their health nor a check changes it.
 pub async fn ask_ahead(common: CommonArgs, early: Early) -> Option<Found> {
     let doc = early.document(Step::Build).await?;
-    let project = Project::of_run(&common, &doc, cm_git::tracked).ok()?;
+    let project = cm_git::of_run(&common, &doc).ok()?;
     let mut found = Removable::new();
     for host in project.connect(&changed_hosts(&doc), &early.log).await.ok()? {
         found.insert(host.name().to_owned(), removable(&project, &host).await.ok()?);
@@ -172,8 +172,8 @@ async fn not_needed(project: &Project, host: &Host, ledger: &Ledger, leave: &[&s
 
 /// The ids of the project's images that have no name, one a line.
 async fn nameless(project: &Project, host: &Host) -> Result<String> {
-    let Some(compose) = &project.compose.name else { return Ok(String::new()) };
-    let ours = format!("label=com.docker.compose.project={compose}");
+    let checkout = project.host(host.name())?.checkout()?;
+    let ours = format!("label=com.docker.compose.project={}", cm_engine::project_name(project, host, &checkout).await?);
     let nameless = host.command(NAMELESS.into_iter().chain([ours.as_str()]));
     nameless.text(Exit::Build, "prune.images").await
 }

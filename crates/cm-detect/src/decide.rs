@@ -87,6 +87,7 @@ impl Question<'_> {
                 outcome.because(self.action(service, effect), display(&change.path), effect.rule);
             }
         }
+        self.compare_shared_images(index, comparison, outcome);
         if self.effective.differs_from_unknown(&host, &service.name, base) {
             outcome.because(Action::Recreate, "", reason::COMPOSE_CONFIGURATION);
         }
@@ -115,14 +116,21 @@ impl Question<'_> {
         if let Some(other) = comparison.other_base_image(inputs) {
             outcome.because(Action::Build, "", format!("{}:{other}", reason::BASE_IMAGE));
         }
-        for name in &inputs.runs {
-            if let Some(path) = self.image_changed(name, comparison, &mut BTreeSet::new()) {
-                outcome.because(Action::Recreate, path, format!("{}:{name}", reason::SHARED_IMAGE));
-            }
-        }
         for name in &inputs.built_on {
             if let Some(path) = self.image_changed(name, comparison, &mut BTreeSet::new()) {
                 outcome.because(Action::Build, path, format!("{}:{name}", reason::BASE_IMAGE));
+            }
+        }
+    }
+
+    /// An image that it runs and others build. Where it builds the same one for reasons of its own, those are told.
+    fn compare_shared_images(&self, index: usize, comparison: &Comparison, outcome: &mut Outcome) {
+        if outcome.action == Action::Build {
+            return;
+        }
+        for name in &self.inputs.services[index].runs {
+            if let Some(path) = self.image_changed(name, comparison, &mut BTreeSet::new()) {
+                outcome.because(Action::Recreate, path, format!("{}:{name}", reason::SHARED_IMAGE));
             }
         }
     }

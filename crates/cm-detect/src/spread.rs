@@ -42,7 +42,8 @@ impl Question<'_> {
         let pulls = |other: usize| {
             let name = &services[other].name;
             // Whoever runs the image of a service that is built here gets the new one.
-            if outcomes[other].action == Action::Build && runs.contains(name) && same_host(other) {
+            let gets_it = outcomes[index].action < Action::Build && runs.contains(name) && same_host(other);
+            if outcomes[other].action == Action::Build && gets_it {
                 return Some((other, Action::Recreate, format!("{}:{name}", reason::SHARED_IMAGE)));
             }
             let replaced = outcomes[other].action >= Action::Recreate;

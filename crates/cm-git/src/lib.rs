@@ -26,7 +26,7 @@ pub use fetch::fetch;
 pub use git2::Oid;
 pub use history::{CommitLine, Relation};
 pub use names::{display, is_branch_name, short};
-pub use project::{changed, file, origin, tracked};
+pub use project::{changed, file, of_run, origin, tracked};
 pub use push::push;
 pub use remote::{Remote, tip};
 pub use repository::{Head, Repository};

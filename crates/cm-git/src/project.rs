@@ -2,10 +2,32 @@
 
 use crate::remote::has_secret;
 use crate::repository::Repository;
-use cm_core::{Exit, Failure, Result};
+use cm_core::{CommonArgs, Document, Exit, Failure, Result};
 use cm_project::Project;
 use cm_project::tree::{self, Tree};
 use std::path::Path;
+
+/// The project of a run, with the compose files of the commit that its document is about: what is checked out on
+/// this machine may be another one. Without a commit, or where this clone cannot read it, those of the working tree.
+///
+/// # Errors
+/// As [`Project::load`]; [`Exit::BadInput`] for the document of another project.
+pub fn of_run(common: &CommonArgs, doc: &Document) -> Result<Project> {
+    let committed = || at_commit(Project::load_without_compose(common, tracked).ok()?, doc.commit()?);
+    let project = match committed() {
+        Some(project) => project,
+        None => Project::load(common, tracked)?,
+    };
+    project.of_run(doc)
+}
+
+fn at_commit(project: Project, commit: &str) -> Option<Project> {
+    let repository = Repository::open(&project.repository).ok()?;
+    let tree = repository.tree(repository.find(commit).ok()??).ok()?;
+    let project = project.in_tree(&tree);
+    let compose = project.read_compose(&tree).ok()?;
+    project.with_compose(compose).ok()
+}
 
 /// The URL that servers clone: `repository` of `cm.toml`, else that of the remote here.
 /// It is written into each new checkout, so it must not hold a password, nor a token in the

@@ -14,7 +14,7 @@ pub async fn ask(args: Args, early: Early) -> Option<Found> {
     if !args.preflight && !doc.planned().is_empty() {
         return None;
     }
-    let project = Project::of_run(&args.common, &doc, cm_git::tracked).ok()?;
+    let project = cm_git::of_run(&args.common, &doc).ok()?;
     let run = Run::new(doc, early.log.clone(), false);
     if args.preflight {
         return Some(Box::new(preflight::Ahead::ask(&project, &run, &early).await?));

@@ -51,7 +51,7 @@ impl cm_core::Tool for Tool {
     }
 
     async fn run(args: Args, run: &mut Run) -> Result<Done> {
-        let project = Project::of_run(&args.common, &run.doc, cm_git::tracked)?;
+        let project = cm_git::of_run(&args.common, &run.doc)?;
         if run.started_here {
             run.doc.set_target(&project.name(), Some(&project.branch()), None);
         }

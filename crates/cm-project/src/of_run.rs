@@ -1,9 +1,9 @@
 //! The project as a run knows it: what `cm.toml` says here, and what the hosts' own Compose said to
 //! cm-detect, which counts where the two differ.
 
-use crate::{EffectiveHost, EffectiveService, Project, Tracked};
+use crate::{EffectiveHost, EffectiveService, Project};
 use cm_core::facts::DetectFacts;
-use cm_core::{CommonArgs, Document, Exit, Failure, Result};
+use cm_core::{Document, Exit, Failure, Result};
 use std::collections::BTreeMap;
 
 /// What the document of a run knows of the commit that is deployed, by host.
@@ -17,12 +17,11 @@ impl Project {
     /// The project of a run: what its document knows of the hosts' own Compose counts.
     ///
     /// # Errors
-    /// As [`Project::load`]; [`Exit::BadInput`] for the document of another project.
-    pub fn of_run(common: &CommonArgs, doc: &Document, tracked: Tracked) -> Result<Self> {
-        let mut project = Project::load(common, tracked)?;
-        project.check_project(doc)?;
-        project.effective = known(doc);
-        Ok(project)
+    /// [`Exit::BadInput`] for the document of another project.
+    pub fn of_run(mut self, doc: &Document) -> Result<Self> {
+        self.check_project(doc)?;
+        self.effective = known(doc);
+        Ok(self)
     }
 
     /// Refuses the document of another project: its plan is not for the hosts of this `cm.toml`. Where that

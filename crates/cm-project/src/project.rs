@@ -60,6 +60,15 @@ impl Project {
         Project::open(&start, common.config.as_deref(), tracked)
     }
 
+    /// The same without its compose file, for programs that read that elsewhere, such as from a commit.
+    ///
+    /// # Errors
+    /// As [`Project::load`].
+    pub fn load_without_compose(common: &CommonArgs, tracked: Tracked) -> Result<Self> {
+        let start = common.directory.clone().unwrap_or_else(|| PathBuf::from("."));
+        Project::open_without_compose(&start, common.config.as_deref(), tracked)
+    }
+
     /// The project of the directory `start`, with the configuration `config` if given.
     ///
     /// # Errors

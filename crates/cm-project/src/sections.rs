@@ -12,7 +12,8 @@ use toml::Spanned;
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ComposeFiles {
-    /// The compose files, relative to `cm.toml`, later ones over earlier ones.
+    /// The compose files, relative to `cm.toml`, later ones over earlier ones. What they say of paths, and `.env`, is
+    /// relative to the directory of the first one, as for `docker compose -f`.
     pub files: Vec<String>,
     /// The file with the values of variables, on the server, relative to the checkout.
     pub env_file: Option<String>,

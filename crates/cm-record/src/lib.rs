@@ -63,7 +63,7 @@ impl cm_core::Tool for Tool {
             run.log.debug("it failed before any server was looked at; nothing to record");
             return Ok(Done::skipped("nothing was begun"));
         }
-        let project = Project::of_run(&args.common, &run.doc, cm_git::tracked)?;
+        let project = cm_git::of_run(&args.common, &run.doc)?;
         let event = event::of(&run.doc);
         if run.dry_run() {
             run.log.info(format!("would record on {} and tell the ops API and Slack", ledger::describe(&run.doc)));

@@ -74,7 +74,7 @@ impl cm_core::Tool for Tool {
             return Err(Failure::new(Exit::Usage, "usage.on-failure", "a failed document came in")
                 .hint("use cm-rollback --on-failure at the end of a pipe"));
         }
-        let project = Project::of_run(&args.common, &run.doc, cm_git::tracked)?;
+        let project = cm_git::of_run(&args.common, &run.doc)?;
         roll_back(&project, &args, run).await
     }
 }

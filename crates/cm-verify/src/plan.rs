@@ -22,7 +22,7 @@ pub fn with_skips(mut args: Args, doc: &Document) -> Args {
 /// Those of the configuration.
 pub fn load(args: &Args, doc: Option<&Document>) -> Result<Project> {
     let mut project = match doc {
-        Some(doc) => Project::of_run(&args.common, doc, cm_git::tracked)?,
+        Some(doc) => cm_git::of_run(&args.common, doc)?,
         None => Project::load(&args.common, cm_git::tracked)?,
     };
     let production = args.production.then_some("production");

@@ -1,10 +1,13 @@
 //! What is to be done for one backup, as it travels to the server that does it. It holds no secret:
 //! a password is read there.
 
+use crate::location;
 use cm_archive::codec::Compressed;
 use cm_archive::manifest::Deploy;
+use cm_core::Result;
 use cm_dump::Spec;
-use cm_project::BackupKind;
+use cm_host::Host;
+use cm_project::{BackupKind, Project};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +47,16 @@ pub struct DumpOrder {
 }
 
 impl DumpOrder {
+    /// The same with the name that the project has on its host by Compose's own answer.
+    ///
+    /// # Errors
+    /// Those of [`cm_engine::project_name`].
+    pub async fn named_on(mut self, host: &Host, project: &Project) -> Result<Self> {
+        let checkout = project.host(host.name())?.checkout()?;
+        self.compose_project = location::compose_project(project, host, &checkout).await?;
+        Ok(self)
+    }
+
     /// What is dumped, for people.
     pub fn what(&self) -> String {
         let kind = self.spec.kind.as_str();

@@ -31,6 +31,7 @@ pub async fn find(flags: &Flags, manifest: &Manifest, log: &Log) -> Result<(Owne
     let section = section(flags, &project, manifest)?;
     let order = plan::order(&project, &section, section.directory.clone())?;
     let host = Host::connect(&Target::of(&project, &section.host)?, log).await?;
+    let order = order.named_on(&host, &project).await?;
     let source = Source::open(&order, &host).await?.ok_or_else(|| {
         let message =
             format!("on {}: there is no container of service {:?} to restore into", host.name(), section.service);

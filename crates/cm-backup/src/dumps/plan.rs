@@ -18,6 +18,7 @@ use jiff::Timestamp;
 /// One backup.
 #[derive(Debug)]
 pub struct DumpPlan {
+    project: Project,
     order: DumpOrder,
     target: Target,
     to: To,
@@ -42,7 +43,8 @@ impl DumpPlan {
         order.restore_check = request.restore_check;
         order.strict = request.strict;
         order.spec.kind(order.compression)?;
-        Ok(DumpPlan { order, target: Target::of(project, &section.host)?, to, run_on: request.run_on })
+        let target = Target::of(project, &section.host)?;
+        Ok(DumpPlan { project: project.clone(), order, target, to, run_on: request.run_on })
     }
 
     /// The plan for people, after "back up".
@@ -67,10 +69,12 @@ impl DumpPlan {
     pub async fn carry_out(&self, deploy: Deploy, log: &Log) -> Result<(Outcome, Option<Store>)> {
         let order = DumpOrder { deploy, ..self.order.clone() };
         if let Some(host) = remote::at_work_on(&self.to, &self.target, self.run_on, log).await? {
+            let order = order.named_on(&host, &self.project).await?;
             let outcome = Order::Dump(Box::new(order)).send(&host, log).await?;
             return Ok((outcome, self.to.store_on(&host)));
         }
         let host = Host::connect(&self.target, log).await?;
+        let order = order.named_on(&host, &self.project).await?;
         let store = self.to.open(Some(&host), log).await?;
         let name = match &self.to {
             To::File { name, .. } => Some(name.as_str()),
@@ -80,7 +84,8 @@ impl DumpPlan {
     }
 }
 
-/// The order for what `section` says, with nothing asked for besides.
+/// The order for what `section` says, with nothing asked for besides, and before the host has been asked for the
+/// compose project's name.
 ///
 /// # Errors
 /// [`cm_core::Exit::Config`] if the host has no checkout.
@@ -100,7 +105,7 @@ pub fn order(project: &Project, section: &Section, directory: String) -> Result<
     }
     Ok(DumpOrder {
         host: section.host.name.clone(),
-        compose_project: location::compose_project(project, checkout),
+        compose_project: cm_engine::directory_name(project, checkout),
         volumes: location::volumes(project, &section.service),
         env_file: format!("{checkout}/{}", location::env_file(project)),
         password_env: backup.password_env.clone(),

@@ -221,8 +221,11 @@ impl Report {
             let running = match known {
                 Some(known) => known?,
                 None => {
-                    let name = understood.map(|config| config.project).or_else(|| project.compose.name.clone());
-                    Running::look(project, host, checkout, &name.unwrap_or_else(|| project.name())).await?
+                    let name = match understood {
+                        Some(config) => config.project,
+                        None => cm_engine::project_name(project, host, checkout).await?,
+                    };
+                    Running::look(project, host, checkout, &name).await?
                 }
             };
             self.now((checkout, &project.compose_directory()), running);
