@@ -38,7 +38,7 @@ services:
     command: [python3, /app.py]
     depends_on: {migrate: {condition: service_completed_successfully}}
     healthcheck:
-      test: [CMD, python3, -c, 'import os, socket, sys; socket.create_connection((\"127.0.0.1\", 8080), 2); sys.exit(os.path.exists(\"/tmp/drain\"))']
+      test: [CMD, python3, -c, 'import socket; socket.create_connection((\"127.0.0.1\", 8080), 5)']
       interval: 2s
       retries: 1
       start_period: 60s
@@ -50,24 +50,43 @@ services:
 /// What the guide shows: two lines, and nothing of retries or health.
 const PROXY: &str = ":80 {\n\treverse_proxy web:8080\n}\n";
 
-/// Told to stop, it answers what it has taken on.
-const APP: &str = "import signal, threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-version = open('/version').read().encode()
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header('Content-Length', str(len(version)))
-        self.end_headers()
-        self.wfile.write(version)
-    def log_message(self, *_):
-        pass
-ThreadingHTTPServer.daemon_threads = False
-ThreadingHTTPServer.request_queue_size = 128
-server = ThreadingHTTPServer(('', 8080), Handler)
-signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
-server.serve_forever()
-server.server_close()
+/// Drained or told to stop, it first answers whoever has been let in, and only then is nobody at its port: what waits
+/// in a socket that is closed is lost, whatever the proxy or the deployment does.
+const APP: &str = "import os, signal, socket, time
+stop = []
+signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
+version = open('/version').read()
+answer = f'HTTP/1.0 200 OK\\r\\nContent-Length: {len(version)}\\r\\n\\r\\n{version}'.encode()
+listener = socket.create_server(('', 8080), backlog=512)
+
+def serve():
+    connection = listener.accept()[0]
+    connection.settimeout(5)
+    with connection:
+        request = part = connection.recv(4096)
+        while part and not request.endswith(b'\\r\\n\\r\\n'):
+            part = connection.recv(4096)
+            request += part
+        if part:
+            connection.sendall(answer)
+
+def serve_for(seconds):
+    listener.settimeout(seconds)
+    try:
+        serve()
+    except (TimeoutError, ConnectionError):
+        return seconds > 0
+    except BlockingIOError:
+        return False
+    return True
+
+while not (stop or os.path.exists('/tmp/drain')):
+    serve_for(0.05)
+while serve_for(0):
+    pass
+listener.close()
+while not stop:
+    time.sleep(0.05)
 ";
 
 fn number(name: &str, default: u32) -> u32 {
