@@ -43,7 +43,6 @@ by_hand() {
   over "$compose build docs && docker compose -f docker-compose.production.yml --env-file .env.production up -d --no-deps docs" >"$directory/by-hand" 2>&1
   over "cd platform && git checkout -q -- $page"
 }
-alone() { ssh -F "$directory/ssh_config" -o ControlPath=none "$DEPLOY_USER@$PLATFORM_VPS_IP" "$@"; }
 
 git push -q origin HEAD:develop
 version warm
@@ -78,13 +77,14 @@ for window in 10 3; do
     # One version that runs, another one that is to run: Compose is asked about both.
     version "detect-$round"
     read -r _ trips < <(counts)
-    timed "$directory/login" alone 'tail -n 50 .local/state/cm/*/ledger.jsonl'
+    timed "$directory/login" fresh 'tail -n 50 .local/state/cm/*/ledger.jsonl'
     read -r _ trips_login < <(counts)
+    disconnect
     timed "$directory/detect" cm-detect --host platform
     read -r _ trips_after < <(counts)
-    echo $((trips_after - trips_login - trips_login + trips)) >>"$directory/trips-detect"
+    echo $(((trips_after - trips_login) - (trips_login - trips))) >>"$directory/trips-detect"
     paste "$directory/detect" "$directory/login" | tail -n 1 | awk '{ printf "%.3f\n", $1 - $2 }' >>"$directory/asked"
-    timed "$directory/configs" over "for i in 1 2; do $compose config --format json; done"
+    timed "$directory/configs" over "for _ in 1 2; do ($compose config --format json); done"
   done
 done
 script='the runbook as a shell script'

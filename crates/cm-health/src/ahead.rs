@@ -6,7 +6,6 @@ use crate::preflight;
 use crate::selection::Selection;
 use crate::watched::Watched;
 use cm_core::{Early, Found, Run, Step};
-use cm_project::Project;
 
 /// Asks, from the plan on.
 pub async fn ask(args: Args, early: Early) -> Option<Found> {
