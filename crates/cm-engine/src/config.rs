@@ -104,7 +104,8 @@ impl Definition {
                 .flatten()
                 .map(|(name, how)| (name.clone(), Condition::read(how)))
                 .collect(),
-            replicas: replicas.unwrap_or(1),
+            // What a program outside of Docker provides has no container.
+            replicas: if service.get("provider").is_some() { 0 } else { replicas.unwrap_or(1) },
             restarts: restart != "no",
         }
     }
@@ -227,12 +228,13 @@ mod tests {
             "web": {"build": {}, "depends_on": {"api": {}}, "restart": "always"},
             "api": {"image": "acme/api", "build": {}, "depends_on": {"db": {}}},
             "db": {"image": "mongo:7", "deploy": {"replicas": 3}},
+            "tunnel": {"provider": {"type": "cloud"}},
         }}));
         assert_eq!(
             (config.services["web"].image.as_str(), config.services["api"].image.as_str()),
             ("shop-web", "acme/api")
         );
-        assert_eq!(config.services["db"].replicas, 3);
+        assert_eq!((config.services["db"].replicas, config.services["tunnel"].replicas), (3, 0));
         assert_eq!(config.dependencies(&["web".to_owned()]).into_iter().collect::<Vec<_>>(), ["api", "db"]);
         assert!(config.services["web"].restarts && !config.services["api"].restarts);
     }

@@ -281,7 +281,7 @@ impl Watch {
         let unchanged = self.wanted.past == Past::Unchanged;
         match () {
             () if !reading.containers.is_empty() || !self.containers.is_empty() => None,
-            () if self.wanted.replicas == 0 => Some("has no container, as it should: it was scaled to 0"),
+            () if self.wanted.replicas == 0 => Some("has no container, and shall have none"),
             () if unchanged && self.wanted.is_proven_job() => {
                 Some("a job; the container in which it ended was removed")
             }

@@ -302,7 +302,11 @@ fn has_healthcheck(node: &Node) -> bool {
     !check.get("disable").is_some_and(Node::is_true) && !check.get("test").is_some_and(none)
 }
 
+/// A service that a program outside of Docker provides has no container.
 fn replicas(node: &Node) -> u32 {
+    if node.get("provider").is_some() {
+        return 0;
+    }
     let deployed = node.get("deploy").and_then(|deploy| deploy.get("replicas"));
     let count = deployed.or_else(|| node.get("scale")).and_then(Node::text);
     count.and_then(|count| count.parse().ok()).unwrap_or(1)
