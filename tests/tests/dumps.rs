@@ -3,6 +3,8 @@
 
 #[path = "dumps/command.rs"]
 mod command;
+#[path = "dumps/copies.rs"]
+mod copies;
 #[path = "dumps/lab.rs"]
 mod lab;
 #[path = "dumps/mysql.rs"]
@@ -13,3 +15,5 @@ mod postgres;
 mod redis;
 #[path = "dumps/sqlite.rs"]
 mod sqlite;
+#[path = "dumps/volume.rs"]
+mod volume;

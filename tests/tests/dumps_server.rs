@@ -12,7 +12,8 @@ const CONFIG: &str = "project = \"shop\"\nbranch = \"develop\"\n[compose]\nfiles
     [[verify.checks]]\nname = \"web\"\nurl = \"http://web/\"\nin_network = true\nservice = \"web\"\nstatus = 200\n\
     [rollback]\nmigrations = [\"migrations/**\"]\n\
     [[backup]]\nkind = \"postgres\"\nservice = \"db\"\nkeep = 20\n\
-    [[backup]]\nkind = \"postgres\"\nservice = \"books\"\nkeep = 20\n";
+    [[backup]]\nkind = \"mysql\"\nservice = \"books\"\nkeep = 20\n\
+    [[backup]]\nkind = \"redis\"\nservice = \"cache\"\nkeep = 20\n";
 
 const COMPOSE: &str = "name: shop
 x-database: &database
@@ -28,8 +29,15 @@ services:
     volumes: ['db:/var/lib/postgresql']
   books:
     <<: *database
-    environment: {POSTGRES_USER: shop, POSTGRES_DB: shop, POSTGRES_PASSWORD: pl4nted}
-    volumes: ['books:/var/lib/postgresql']
+    command: ['mysql']
+    environment: {MARIADB_ROOT_PASSWORD: pl4nted, MARIADB_DATABASE: shop, MARIADB_USER: shop, MARIADB_PASSWORD: pl4nted-too}
+    healthcheck: {test: ['CMD', 'mariadb', '-ushop', '-ppl4nted-too', 'shop', '-e', 'SELECT 1'], interval: 1s, start_period: 60s}
+    volumes: ['books:/var/lib/mysql']
+  cache:
+    <<: *database
+    command: ['redis']
+    healthcheck: {test: ['CMD', 'redis-cli', 'PING'], interval: 1s, start_period: 30s}
+    volumes: ['cache:/data']
   web:
     image: shop/app
     build: app
@@ -39,7 +47,7 @@ services:
     ports: ['127.0.0.1:8080:80']
     working_dir: /srv
     command: ['python3', '-m', 'http.server', '80']
-volumes: {db: {}, books: {}}
+volumes: {db: {}, books: {}, cache: {}}
 ";
 
 /// Commits and pushes a version of the project.
@@ -63,9 +71,17 @@ fn done(answer: &Answer) -> &Answer {
     answer
 }
 
-fn sql(sandbox: &Sandbox, service: &str, text: &str) -> String {
+fn inside(sandbox: &Sandbox, service: &str, words: &[&str]) -> String {
     let container = format!("shop-{service}-1");
-    sandbox.server("platform", &["docker", "exec", &container, "psql", "-XAtqU", "shop", "-c", text])
+    sandbox.server("platform", &[&["docker", "exec", &container], words].concat())
+}
+
+fn sql(sandbox: &Sandbox, service: &str, text: &str) -> String {
+    let client: &[&str] = match service {
+        "db" => &["psql", "-XAtqU", "shop", "-c"],
+        _ => &["mariadb", "-uroot", "-ppl4nted", "-NB", "shop", "-e"],
+    };
+    inside(sandbox, service, &[client, &[text]].concat())
 }
 
 /// The image of the databases, in the server's own engine.
@@ -84,30 +100,34 @@ fn every_database_of_a_server_is_backed_up_before_a_deployment_and_restored_with
     commit(&sandbox, "one");
     let deploy = ["--skip-canary"];
     done(&sandbox.deploy(&deploy));
-    for service in ["db", "books"] {
-        sql(&sandbox, service, "CREATE TABLE orders(id int); INSERT INTO orders SELECT generate_series(1, 1000)");
-    }
+    sql(&sandbox, "db", "CREATE TABLE orders(id int); INSERT INTO orders SELECT generate_series(1, 1000)");
+    sql(&sandbox, "books", "CREATE TABLE orders(id int); INSERT INTO orders SELECT seq FROM seq_1_to_1000");
+    inside(&sandbox, "cache", &["redis-cli", "SET", "a", "b"]);
 
     commit(&sandbox, "two");
     let deployed = sandbox.deploy(&deploy);
     assert_eq!(done(&deployed).stderr.matches("1 table, 1000 rows").count(), 2, "{}", deployed.stderr);
     let listed = sandbox.laptop("cm-backup", &["list", "--json"]);
     let listed: Value = serde_json::from_str(&done(&listed).stdout).expect("JSON");
-    assert_eq!(listed.as_array().map(Vec::len), Some(2), "{listed}");
+    assert_eq!(listed.as_array().map(Vec::len), Some(3), "{listed}");
     let mode = sandbox.server("platform", &["sh", "-c", "stat -c %a backups/*"]);
-    assert!(mode.lines().count() == 4 && mode.lines().all(|mode| mode == "600"), "{mode}");
+    assert!(mode.lines().count() == 6 && mode.lines().all(|mode| mode == "600"), "{mode}");
 
     // The data moves on; a rollback across the release that changed it names every backup, and puts both back.
     sql(&sandbox, "db", "DELETE FROM orders WHERE id > 7");
     sql(&sandbox, "books", "DROP TABLE orders");
+    inside(&sandbox, "cache", &["redis-cli", "FLUSHALL"]);
+    inside(&sandbox, "cache", &["redis-cli", "SET", "later", "x"]);
     let refused = sandbox.laptop("cm-rollback", &["--service", "web"]);
     assert_eq!(refused.code, 62, "{}", refused.stderr);
     assert_eq!(refused.stderr.matches("--drop --confirm=shop").count(), 2, "{}", refused.stderr);
+    assert!(refused.stderr.contains("--drop --confirm=cache"), "{}", refused.stderr);
     let back = sandbox.laptop("cm-rollback", &["--service", "web", "--confirm", "--restore-db"]);
     assert_eq!(back.code, 60, "{}", back.stderr);
     for service in ["db", "books"] {
         assert_eq!(sql(&sandbox, service, "SELECT count(*) FROM orders"), "1000", "{service}");
     }
+    assert_eq!(inside(&sandbox, "cache", &["redis-cli", "--no-raw", "KEYS", "*"]), "1) \"a\"");
     made_on_the_server(&sandbox);
 }
 

@@ -4,6 +4,7 @@
 
 use crate::format::{Entry, Totals};
 use crate::metadata;
+use cm_core::facts::CopyState;
 use serde::{Deserialize, Serialize};
 
 /// The schema this version writes; a reader accepts any `cm.backup/1.x`.
@@ -70,6 +71,9 @@ pub struct Manifest {
     /// Every table of another database; of a Redis server its databases.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tables: Vec<Table>,
+    /// What became of its copy elsewhere, where the run waited for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<CopyState>,
     /// What this backup does not hold, or nothing verified.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_verified: Vec<String>,

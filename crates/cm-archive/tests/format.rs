@@ -222,6 +222,7 @@ fn manifest_of(contents: &Contents) -> Manifest {
         tool: String::new(),
         namespaces: contents.namespaces(),
         tables: Vec::new(),
+        copy: None,
         not_verified: Vec::new(),
     }
 }

@@ -372,7 +372,7 @@ Examples:
       back up before a deploy
   cm-backup --uri-env MONGODB_URI --database shop --output /var/backups
       anywhere, without SSH and without cm.toml
-  cm-backup verify /var/backups/shop-20260504T093000.500Z.archive.gz
+  cm-backup verify /var/backups/shop-20260504T093000.500000Z.archive.gz
       verify a backup again; with --restore-check also that a server makes the same of it
   cm-backup restore platform:/home/curateme/backups/FILE --drop --confirm=shop
       put it back; `mongorestore --gzip --archive=FILE` can, too";

@@ -243,6 +243,7 @@ impl Backup<'_> {
             tool: dumped.prelude.tool_version.clone(),
             namespaces: entries.map(|((entry, totals), counted)| Namespace::new(entry, *totals, *counted)).collect(),
             tables: Vec::new(),
+            copy: None,
             not_verified: Vec::new(),
         }
     }

@@ -8,8 +8,10 @@ mod backup;
 mod check;
 mod choices;
 mod copied;
+mod copies;
 mod dumps;
 mod file;
+mod listed;
 mod listing;
 mod location;
 mod mongodump;
@@ -107,11 +109,14 @@ impl cm_core::Tool for Tool {
         for task in &tasks {
             run.log.info(format!("backing up {}", task.describe()));
             let clock = Instant::now();
-            let made = task.carry_out(run).await?;
+            let mut made = task.carry_out(run).await?;
             stores.extend(made.store.clone().filter(|_| made.in_a_series));
+            let copied = made.copy(task.copy.as_ref(), &run.log).await;
             reports.push(Report::of(made, clock.elapsed(), &run.log));
+            // Also where the copy failed: the backup is there.
+            run.doc.set_part(&report::facts(&reports));
+            copied?;
         }
-        run.doc.set_part(&report::facts(&reports));
         let done = report::done(&reports);
         Ok(remove_old(&args.flags(), args.retention(), stores, run, done).await)
     }

@@ -1,6 +1,7 @@
 //! `cm-backup list`: the backups of a directory, and what is only left over.
 
-use crate::store::{Listed, Store};
+use crate::listed::Listed;
+use crate::store::Store;
 use cm_archive::text;
 use cm_core::{Exit, Failure, Io, Result};
 use serde_json::{Value, json};
@@ -50,7 +51,8 @@ fn line(file: &Listed) -> String {
         Some(manifest) if manifest.bytes != file.bytes => "not the size its manifest says".to_owned(),
         Some(manifest) => format!("{}, verified {}", manifest.holds(), manifest.verified_at),
     };
-    format!("{}  {size:>8}  {note}", file.name)
+    let copy = file.copy.as_ref().map(|copy| format!("; {}", copy.note())).unwrap_or_default();
+    format!("{}  {size:>8}  {note}{copy}", file.name)
 }
 
 fn describe(file: &Listed, store: &Store) -> Value {
@@ -60,5 +62,6 @@ fn describe(file: &Listed, store: &Store) -> Value {
         "bytes": file.bytes,
         "partial": file.name.ends_with(".partial"),
         "manifest": file.manifest,
+        "copy": file.copy,
     })
 }

@@ -1,4 +1,4 @@
-//! The names of backups: `PROJECT-DATABASE-20260504T093000.500Z-COMMIT.archive.gz`.
+//! The names of backups: `PROJECT-DATABASE-20260504T093000.500000Z-COMMIT.archive.gz`.
 //! They sort by time, and hold nothing a shell or a file system minds.
 
 use jiff::Timestamp;
@@ -17,8 +17,8 @@ pub fn prefix(project: Option<&str>, database: &str) -> String {
 
 /// The name of a backup made at `at` before `commit` is deployed.
 pub fn file_name(prefix: &str, at: Timestamp, commit: Option<&str>, suffix: &str) -> String {
-    // Milliseconds, because two people may back up in the same second.
-    let stamp = at.strftime("%Y%m%dT%H%M%S%.3fZ");
+    // Microseconds, because many may back up in the same moment.
+    let stamp = at.strftime("%Y%m%dT%H%M%S%.6fZ");
     let commit = commit.map(plain).unwrap_or_default();
     let commit: String = commit.chars().take(COMMIT_LENGTH).collect();
     let dash = if commit.is_empty() { "" } else { "-" };
@@ -39,8 +39,11 @@ mod tests {
     fn names_say_what_when_and_before_which_commit() {
         let at: Timestamp = "2026-05-04T09:30:00.5Z".parse().expect("a time");
         let name = file_name(&prefix(Some("curateme"), "shop"), at, Some("0123456789abcdef"), ".archive.gz");
-        assert_eq!(name, "curateme-shop-20260504T093000.500Z-0123456789ab.archive.gz");
-        assert_eq!(file_name(&prefix(None, "shop"), at, None, ".archive.gz"), "shop-20260504T093000.500Z.archive.gz");
+        assert_eq!(name, "curateme-shop-20260504T093000.500000Z-0123456789ab.archive.gz");
+        assert_eq!(
+            file_name(&prefix(None, "shop"), at, None, ".archive.gz"),
+            "shop-20260504T093000.500000Z.archive.gz"
+        );
     }
 
     #[test]

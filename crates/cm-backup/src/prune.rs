@@ -2,15 +2,17 @@
 //! back with, none that nothing verifies, and never the newest. What cannot be looked at is
 //! not known to be unneeded: then nothing is removed.
 
+use crate::listed::Listed;
 use crate::location::{self, Flags};
 use crate::retention::Retention;
-use crate::store::{Listed, Removal, Store};
+use crate::store::{Removal, Store};
 use cm_archive::manifest::Manifest;
+use cm_core::facts::CopyState;
 use cm_core::{Exit, Failure, Io, Log, Result, Run, actor};
 use cm_host::{Connect, Fenced, Host, Unlocked};
 use cm_lease::{Guard, with_lock};
 use cm_ledger::Ledger;
-use cm_project::{Backup, Project};
+use cm_project::{Backup, BackupCopy, Project};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -20,7 +22,7 @@ impl Retention {
     #[must_use]
     pub fn or_of(self, project: Option<&Project>) -> Retentions {
         let sections = project.map(Project::backups).unwrap_or_default().iter();
-        let sections = sections.map(|section| (Section::of(section), Retention::of(section)));
+        let sections = sections.map(|section| (Section::of(section), Retention::of(section), section.copy.clone()));
         Retentions { wanted: self, sections: sections.collect() }
     }
 }
@@ -52,13 +54,13 @@ impl Section {
 #[derive(Clone, Debug)]
 pub struct Retentions {
     wanted: Retention,
-    sections: Vec<(Section, Retention)>,
+    sections: Vec<(Section, Retention, Option<BackupCopy>)>,
 }
 
 impl Retentions {
     /// Whether anything is to be removed at all.
     pub fn is_set(&self) -> bool {
-        self.wanted.is_set() || self.sections.iter().any(|(_, retention)| retention.is_set())
+        self.wanted.is_set() || self.sections.iter().any(|(_, retention, _)| retention.is_set())
     }
 
     /// What is said of backups such as that one; of most nothing, where several sections could be meant.
@@ -66,11 +68,19 @@ impl Retentions {
         if self.wanted.is_set() {
             return self.wanted;
         }
-        let mut fitting = self.sections.iter().filter(|(section, _)| section.is_of(manifest));
-        match (fitting.next(), fitting.next()) {
-            (Some((_, retention)), None) => *retention,
-            _ => Retention::default(),
-        }
+        self.section(manifest).map_or_else(Retention::default, |(_, retention, _)| *retention)
+    }
+
+    /// The only section that could be about backups such as that one.
+    fn section(&self, manifest: &Manifest) -> Option<&(Section, Retention, Option<BackupCopy>)> {
+        let mut fitting = self.sections.iter().filter(|(section, ..)| section.is_of(manifest));
+        fitting.next().filter(|_| fitting.next().is_none())
+    }
+
+    /// How the copy of a backup was made, where there is one.
+    fn copy_of(&self, file: &Listed) -> Option<&BackupCopy> {
+        let is_there = file.copy.as_ref().is_some_and(CopyState::is_done);
+        self.section(file.manifest.as_ref()?).filter(|_| is_there)?.2.as_ref()
     }
 }
 
@@ -130,10 +140,27 @@ pub async fn prune(
         }
         return Ok(if run.dry_run() { Vec::new() } else { old });
     }
-    // The lock is that of the host whose files go.
-    let owner = project.zip(hosts.iter().find(|host| host.name() == store.host().name()));
-    let Some((project, host)) = owner else { return remove(store, &old, None, &run.log).await };
-    let remove = async |guard: &Guard| remove(store, &old, Some((guard, host)), &run.log).await;
+    let removed =
+        remove_locked(project.zip(hosts.iter().find(|host| host.name() == store.host().name())), store, &old, run)
+            .await?;
+    let gone = files.iter().filter(|file| removed.contains(&file.name));
+    for (file, copy) in gone.filter_map(|file| Some((file, retentions.copy_of(file)?))) {
+        if let Err(failure) = store.remove_copy(&file.name, copy).await {
+            run.log.warn(format!("the copy of {} stays: {failure}", store.display(&file.name)));
+        }
+    }
+    Ok(removed)
+}
+
+/// Removes them, under the lock of the host whose files go.
+async fn remove_locked(
+    owner: Option<(&Project, &Host)>,
+    store: &Store,
+    old: &[String],
+    run: &Run,
+) -> Result<Vec<String>> {
+    let Some((project, host)) = owner else { return remove(store, old, None, &run.log).await };
+    let remove = async |guard: &Guard| remove(store, old, Some((guard, host)), &run.log).await;
     with_lock(project, std::slice::from_ref(host), run, remove).await
 }
 
@@ -221,7 +248,7 @@ mod tests {
                 "tool": "", "namespaces": [],
             });
             let manifest = Manifest::parse(manifest.to_string().as_bytes()).expect("a manifest");
-            Listed { name: (*name).to_owned(), bytes: 9, manifest: Some(manifest) }
+            Listed { name: (*name).to_owned(), bytes: 9, manifest: Some(manifest), copy: None }
         };
         names.iter().enumerate().map(file).collect()
     }

@@ -114,6 +114,7 @@ fn facts_of(manifest: &Manifest, store: &Store, warnings: &[String], took: Durat
         partial: Some(manifest.selection.is_some()),
         warnings: Some(warnings.to_vec()),
         not_verified: Some(manifest.not_verified.clone()).filter(|what| !what.is_empty()),
+        copy: manifest.copy.clone(),
         backups: None,
         removed: None,
     }

@@ -3,9 +3,10 @@
 //! final name only when it is verified. While it is written or read it is locked,
 //! so that the next run can tell what a dead one left behind, and removes it.
 
+use crate::listed::{self, Listed};
 use crate::pipe::{self, Blocking};
 use crate::prepared::Prepared;
-use cm_archive::manifest::{self, Manifest};
+use cm_archive::manifest::Manifest;
 use cm_archive::{Contents, ReadError, drained};
 use cm_core::{Exit, Failure, Result};
 use cm_host::{Fenced, Host};
@@ -95,18 +96,8 @@ cd -- "$1"
 [ -f "$2" ] && [ ! -L "$2" ] || exit 0
 if command -v flock > /dev/null; then exec 9< "$2"; flock -n 9 || exit 45; fi
 rm -f -- "$2"
-rm -f -- "$2.manifest.json"
+rm -f -- "$2.manifest.json" "$2.copy"
 sync -- ."#;
-
-/// `$1` directory. Records that end with a zero byte: files as `SIZE NAME`, then manifests.
-const LIST: &str = r#"# Lists the backups.
-set -eu
-[ -d "$1" ] || exit 44
-cd -- "$1"
-find . -maxdepth 1 -type f -exec sh -c 'for one do printf "%s %s\0" "$(stat -c %s -- "$one")" "${one#./}"; done' sh {} +
-for manifest in ./*.manifest.json; do
-  if [ -f "$manifest" ]; then cat -- "$manifest"; printf '\0'; fi
-done"#;
 
 /// A directory of backups.
 #[derive(Clone, Debug)]
@@ -189,17 +180,6 @@ pub enum Removal {
     InUse,
 }
 
-/// One file of a listing.
-#[derive(Clone, Debug)]
-pub struct Listed {
-    /// Its name.
-    pub name: String,
-    /// Its length, in bytes.
-    pub bytes: u64,
-    /// Its manifest, if one names it.
-    pub manifest: Option<Manifest>,
-}
-
 impl Store {
     /// The directory `directory` of `host`; `~` is the home there.
     pub fn new(host: Host, directory: &str) -> Self {
@@ -228,7 +208,8 @@ impl Store {
         format!("{}/{name}", self.directory.trim_end_matches('/'))
     }
 
-    fn arguments(&self, name: &str) -> [String; 2] {
+    /// What the scripts of a backup begin their arguments with: the directory and its name.
+    pub fn arguments(&self, name: &str) -> [String; 2] {
         [self.directory.clone(), name.to_owned()]
     }
 
@@ -389,9 +370,9 @@ impl Store {
     /// # Errors
     /// [`Exit::Backup`] if it cannot be read.
     pub async fn list(&self) -> Result<Option<Vec<Listed>>> {
-        let output = self.host.script(LIST, [self.directory.clone()]).output().await?;
+        let output = self.host.script(listed::LIST, [self.directory.clone()]).output().await?;
         match output.status.code() {
-            Some(0) => Ok(Some(parse_listing(&output.stdout))),
+            Some(0) => Ok(Some(listed::parse(&output.stdout))),
             Some(44) => Ok(None),
             _ => {
                 let message = format!("cannot list {}", self.display(""));
@@ -399,23 +380,4 @@ impl Store {
             }
         }
     }
-}
-
-fn parse_listing(bytes: &[u8]) -> Vec<Listed> {
-    let records: Vec<_> = bytes.split(|byte| *byte == 0).filter(|record| !record.is_empty()).collect();
-    let manifests: Vec<_> = records.iter().filter_map(|record| Manifest::parse(record).ok()).collect();
-    let mut files: Vec<_> = records.iter().filter_map(|record| parse_file(record, &manifests)).collect();
-    files.sort_by(|a, b| a.name.cmp(&b.name));
-    files
-}
-
-fn parse_file(record: &[u8], manifests: &[Manifest]) -> Option<Listed> {
-    let text = std::str::from_utf8(record).ok()?;
-    let (bytes, name) = text.split_once(' ')?;
-    let bytes = bytes.parse().ok()?;
-    if name.ends_with(manifest::SUFFIX) {
-        return None;
-    }
-    let manifest = manifests.iter().find(|manifest| manifest.file == name).cloned();
-    Some(Listed { name: name.to_owned(), bytes, manifest })
 }

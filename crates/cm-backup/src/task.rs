@@ -2,6 +2,7 @@
 //! `cm.toml` say together.
 
 use crate::backup::Outcome;
+use crate::copies;
 use crate::dumps::DumpPlan;
 use crate::location::Section;
 use crate::mongodump::Method;
@@ -9,13 +10,21 @@ use crate::plan::{Plan, Request};
 use crate::store::Store;
 use crate::to::To;
 use cm_archive::manifest::Deploy;
-use cm_core::{Exit, Failure, Result, Run};
+use cm_core::{Exit, Failure, Log, Result, Run};
 use cm_host::Target;
-use cm_project::Project;
+use cm_project::{BackupCopy, Project};
 
-/// One backup that is to be made.
+/// One backup that is to be made, and copied elsewhere.
 #[derive(Debug)]
-pub enum Task {
+pub struct Task {
+    by: By,
+    /// Where else it goes.
+    pub copy: Option<BackupCopy>,
+}
+
+/// Who makes it.
+#[derive(Debug)]
+enum By {
     /// Of a MongoDB database, which cm-backup reads by itself.
     Mongo(Box<Plan>),
     /// Of one whose own programs dump it.
@@ -33,6 +42,19 @@ pub struct Made {
     pub in_a_series: bool,
 }
 
+impl Made {
+    /// Copies the backup elsewhere, if there is one and `copy` says where to.
+    ///
+    /// # Errors
+    /// [`Exit::Backup`] for a copy that failed, where that is to end the run.
+    pub async fn copy(&mut self, copy: Option<&BackupCopy>, log: &Log) -> Result<()> {
+        let Outcome::Verified { manifest, warnings } = &mut self.outcome else { return Ok(()) };
+        let (Some(store), Some(copy)) = (&self.store, copy) else { return Ok(()) };
+        warnings.extend(copies::copy(store, manifest, copy, log).await?);
+        Ok(())
+    }
+}
+
 /// What is to be backed up; nothing if the project does not want backups.
 ///
 /// # Errors
@@ -42,7 +64,7 @@ pub fn plan(request: &Request, run: &mut Run) -> Result<Vec<Task>> {
     let local = request.output.as_deref().map(|path| To::local(flags, path)).transpose()?;
     if let (Some(variable), Some(to)) = (&flags.uri_env, &local) {
         let plan = Plan::of_variable(request, variable, to.clone(), run.doc.project())?;
-        return Ok(vec![Task::Mongo(Box::new(plan))]);
+        return Ok(vec![Task { by: By::Mongo(Box::new(plan)), copy: None }]);
     }
     let project = cm_git::of_run(&flags.common, &run.doc)?;
     if run.started_here {
@@ -78,22 +100,30 @@ impl Task {
             Some(to) => to,
             None => To::Host { target: Target::of(project, &section.host)?, directory: section.directory.clone() },
         };
+        let copy = match &to {
+            To::Host { .. } => section.backup.as_ref().and_then(|backup| backup.copy.clone()),
+            To::Directory(_) | To::File { .. } => None,
+        };
         if section.is_mongodb() {
-            return Ok(Task::Mongo(Box::new(Plan::of_section(request, project, section, to)?)));
+            return Ok(Task { by: By::Mongo(Box::new(Plan::of_section(request, project, section, to)?)), copy });
         }
         if request.options.selection.is_some() || request.method != Method::Native {
             let message = "--collection, --exclude-collection, --query and --method are for MongoDB";
             return Err(Failure::new(Exit::Usage, "usage.kind", message)
                 .hint("name the service of the MongoDB database: --service NAME"));
         }
-        Ok(Task::Dump(Box::new(DumpPlan::of_section(request, project, &section, to)?)))
+        Ok(Task { by: By::Dump(Box::new(DumpPlan::of_section(request, project, &section, to)?)), copy })
     }
 
     /// The task for people, after "back up".
     pub fn describe(&self) -> String {
-        match self {
-            Task::Mongo(plan) => plan.describe(),
-            Task::Dump(plan) => plan.describe(),
+        let backup = match &self.by {
+            By::Mongo(plan) => plan.describe(),
+            By::Dump(plan) => plan.describe(),
+        };
+        match &self.copy {
+            Some(copy) => format!("{backup}, with a copy elsewhere by {}", copy.command.programs()),
+            None => backup,
         }
     }
 
@@ -102,9 +132,9 @@ impl Task {
     /// # Errors
     /// [`Exit::Backup`], [`Exit::Config`], [`Exit::Unreachable`]; no backup has its name then.
     pub async fn carry_out(&self, run: &Run) -> Result<Made> {
-        let (project, to) = match self {
-            Task::Mongo(plan) => (plan.project.clone(), plan.to()),
-            Task::Dump(plan) => (plan.project(), plan.to()),
+        let (project, to) = match &self.by {
+            By::Mongo(plan) => (plan.project.clone(), plan.to()),
+            By::Dump(plan) => (plan.project(), plan.to()),
         };
         let deploy = Deploy {
             run: Some(run.doc.run_id().to_owned()),
@@ -112,9 +142,9 @@ impl Task {
             commit: run.doc.commit().map(str::to_owned),
             actor: Some(run.doc.actor().to_owned()),
         };
-        let (outcome, store) = match self {
-            Task::Mongo(plan) => plan.carry_out(deploy, &run.log).await?,
-            Task::Dump(plan) => plan.carry_out(deploy, &run.log).await?,
+        let (outcome, store) = match &self.by {
+            By::Mongo(plan) => plan.carry_out(deploy, &run.log).await?,
+            By::Dump(plan) => plan.carry_out(deploy, &run.log).await?,
         };
         Ok(Made { outcome, store, in_a_series: to.is_in_a_series() })
     }

@@ -16,6 +16,7 @@ mod redis;
 mod scan;
 mod spec;
 mod sqlite;
+mod volume;
 
 pub use count::{Counts, Said, differences};
 pub use head::read_head;

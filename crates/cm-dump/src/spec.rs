@@ -6,6 +6,7 @@ use crate::mysql::Mysql;
 use crate::postgres::Postgres;
 use crate::redis::Redis;
 use crate::sqlite::Sqlite;
+use crate::volume::Volume;
 use cm_archive::codec::Compressed;
 use cm_core::{Exit, Failure, Result};
 use cm_project::{Backup, BackupKind};
@@ -25,6 +26,15 @@ pub struct Spec {
     /// The path of the file, for a kind that is one; for commands on the host, the directory they run in.
     #[serde(default)]
     pub path: Option<String>,
+    /// The project's name as Compose knows it.
+    #[serde(default)]
+    pub project: String,
+    /// The volume's name in the compose file, for a kind that is one.
+    #[serde(default)]
+    pub volume: Option<String>,
+    /// Whether who uses it is stopped meanwhile.
+    #[serde(default)]
+    pub stop: bool,
     /// What commands there are, for a kind that is made of them.
     #[serde(default)]
     pub commands: Commands,
@@ -46,7 +56,17 @@ pub struct Commands {
 impl Spec {
     /// A kind of which nothing else is known: enough to read the bytes of a dump.
     pub fn alone(kind: BackupKind) -> Spec {
-        Spec { kind, service: String::new(), database: None, user: None, path: None, commands: Commands::default() }
+        Spec {
+            kind,
+            service: String::new(),
+            database: None,
+            user: None,
+            path: None,
+            project: String::new(),
+            volume: None,
+            stop: false,
+            commands: Commands::default(),
+        }
     }
 
     /// What `backup` says.
@@ -57,6 +77,9 @@ impl Spec {
             database: backup.database.clone(),
             user: backup.user.clone(),
             path: backup.path.clone(),
+            project: String::new(),
+            volume: backup.volume.clone(),
+            stop: backup.stop,
             commands: Commands {
                 name: backup.name.clone().unwrap_or_default(),
                 command: backup.command.clone(),
@@ -82,6 +105,10 @@ impl Spec {
             BackupKind::Mysql => Ok(Box::new(Mysql { login: login() })),
             BackupKind::Sqlite => Ok(Box::new(Sqlite { path: known(&self.path) })),
             BackupKind::Redis => Ok(Box::new(Redis { user: known(&self.user) })),
+            BackupKind::Volume => {
+                let (project, volume) = (self.project.clone(), known(&self.volume));
+                Ok(Box::new(Volume { project, volume, stop: self.stop }))
+            }
             BackupKind::Command => {
                 let Commands { name, command, verify, restore } = self.commands.clone();
                 Ok(Box::new(Command { name, directory: known(&self.path), command, verify, restore }))

@@ -137,6 +137,9 @@ pub struct RecordedBackup {
     pub kind: String,
     /// The database, or where it has no name, its service: what a restore wants to be confirmed.
     pub name: String,
+    /// SHA-256 of its copy elsewhere, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copy_sha256: Option<String>,
 }
 
 impl RecordedBackup {
@@ -148,6 +151,7 @@ impl RecordedBackup {
             place: format!("{host}:{file}"),
             kind: facts.kind.clone().unwrap_or_default(),
             name: name.unwrap_or_default(),
+            copy_sha256: facts.copy.as_ref().filter(|copy| copy.is_done()).and_then(|copy| copy.sha256.clone()),
         }
     }
 }

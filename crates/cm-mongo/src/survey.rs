@@ -17,7 +17,7 @@ use std::time::Duration;
 const AT_A_TIME: usize = 8;
 
 /// How long statistics may take that a backup can do without.
-const STATISTICS_LIMIT: Duration = Duration::from_secs(5);
+const STATISTICS_LIMIT: Duration = Duration::from_secs(1);
 
 /// The databases that every server has for itself.
 const OWN_DATABASES: [&str; 3] = ["admin", "config", "local"];

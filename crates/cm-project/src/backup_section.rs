@@ -2,6 +2,7 @@
 //! deployment, and how. One table serves all kinds, so that a section can say what it is with one
 //! word; keys that mean nothing for its kind are errors.
 
+use crate::backup_copy::BackupCopy;
 use crate::source::{self, Position};
 use cm_core::Result;
 use schemars::JsonSchema;
@@ -27,6 +28,8 @@ pub enum BackupKind {
     Sqlite,
     /// All databases of a Redis or Valkey server.
     Redis,
+    /// A named volume, as a tar archive.
+    Volume,
     /// Whatever a command writes to stdout.
     Command,
 }
@@ -40,19 +43,20 @@ impl BackupKind {
             BackupKind::Mysql => "mysql",
             BackupKind::Sqlite => "sqlite",
             BackupKind::Redis => "redis",
+            BackupKind::Volume => "volume",
             BackupKind::Command => "command",
         }
     }
 
     /// The kind whose word that is.
     pub fn parse(word: &str) -> Option<BackupKind> {
-        use BackupKind::{Command, Mongodb, Mysql, Postgres, Redis, Sqlite};
-        [Mongodb, Postgres, Mysql, Sqlite, Redis, Command].into_iter().find(|kind| kind.as_str() == word)
+        use BackupKind::{Command, Mongodb, Mysql, Postgres, Redis, Sqlite, Volume};
+        [Mongodb, Postgres, Mysql, Sqlite, Redis, Volume, Command].into_iter().find(|kind| kind.as_str() == word)
     }
 
     /// The service of a section that names none; `None` where there need not be one.
     fn default_service(self) -> Option<&'static str> {
-        (!matches!(self, BackupKind::Sqlite | BackupKind::Command)).then(|| self.as_str())
+        (!matches!(self, BackupKind::Sqlite | BackupKind::Volume | BackupKind::Command)).then(|| self.as_str())
     }
 }
 
@@ -60,8 +64,8 @@ impl BackupKind {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Backup {
-    /// What it is: `mongodb`, `postgres`, `mysql` (MariaDB, too), `sqlite`, `redis` (Valkey, too), or
-    /// what a `command` writes.
+    /// What it is: `mongodb`, `postgres`, `mysql` (MariaDB, too), `sqlite`, `redis` (Valkey, too),
+    /// a named `volume`, or what a `command` writes.
     #[serde(default)]
     #[schemars(with = "BackupKind")]
     pub kind: BackupKind,
@@ -69,7 +73,7 @@ pub struct Backup {
     #[schemars(with = "Option<String>")]
     pub host: Option<Spanned<String>>,
     /// The database's service in the compose file; without it, the one that is called as the kind is.
-    /// A `sqlite` file or a `command` of the host has none.
+    /// A `volume`, a `sqlite` file or a `command` of the host has none.
     #[schemars(with = "Option<String>")]
     service: Option<Spanned<String>>,
     /// mongodb: the variable in the server's env file that holds the database's URI.
@@ -86,6 +90,12 @@ pub struct Backup {
     /// sqlite: the path of the file, in the container of `service`, or on the host where no service is
     /// named; a relative one there is below the checkout.
     pub path: Option<String>,
+    /// volume: its name in the compose file.
+    pub volume: Option<String>,
+    /// volume: whether the containers that use it are stopped meanwhile, so that all of it is of one
+    /// moment.
+    #[serde(default)]
+    pub stop: bool,
     /// command: what names its backups: letters, digits, `.`, `_` and `-`.
     pub name: Option<String>,
     /// command: the program and its arguments, without a shell, in the container of `service`, or in
@@ -98,6 +108,8 @@ pub struct Backup {
     /// command: the program and its arguments that read a backup on stdin, and put it back.
     #[serde(default)]
     pub restore: Vec<String>,
+    /// Where else each backup goes.
+    pub copy: Option<BackupCopy>,
     /// Where backups go, on the host.
     #[serde(default = "default_backup_directory")]
     pub directory: String,
@@ -144,7 +156,7 @@ impl Backup {
 
     /// The name of its database, where one is known: that of the file, where it is one.
     pub fn database_name(&self) -> Option<&str> {
-        let named = self.database.as_deref().or(self.name.as_deref());
+        let named = self.database.as_deref().or(self.name.as_deref()).or(self.volume.as_deref());
         named.or_else(|| self.path.as_deref()?.rsplit('/').next())
     }
 
@@ -155,12 +167,14 @@ impl Backup {
 
     /// A key that this kind does not know, or one that it needs and has not.
     fn mistake(&self) -> Option<String> {
-        use BackupKind::{Command, Mongodb, Mysql, Postgres, Redis, Sqlite};
+        use BackupKind::{Command, Mongodb, Mysql, Postgres, Redis, Sqlite, Volume};
         let keys = [
             ("database", self.database.is_some(), &[Mongodb, Postgres, Mysql][..]),
             ("user", self.user.is_some(), &[Postgres, Mysql, Redis]),
             ("password_env", self.password_env.is_some(), &[Postgres, Mysql, Redis]),
             ("path", self.path.is_some(), &[Sqlite]),
+            ("volume", self.volume.is_some(), &[Volume]),
+            ("stop", self.stop, &[Volume]),
             ("name", self.name.is_some(), &[Command]),
             ("command", !self.command.is_empty(), &[Command]),
             ("verify", !self.verify.is_empty(), &[Command]),
@@ -170,13 +184,17 @@ impl Backup {
         if let Some((key, ..)) = keys.iter().find(|(_, set, kinds)| *set && !kinds.contains(&self.kind)) {
             return Some(format!("a backup of kind {kind} has no `{key}`"));
         }
+        if let Some(mistake) = self.copy.as_ref().and_then(BackupCopy::mistake) {
+            return Some(mistake);
+        }
         let plain =
             |name: &String| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
-        if let Some(name) = self.name.as_ref().filter(|name| !plain(name)) {
+        if let Some(name) = self.name.as_ref().or(self.volume.as_ref()).filter(|name| !plain(name)) {
             return Some(format!("the name {name:?} has something else than letters, digits, `.`, `_` and `-`"));
         }
         let needed = |key: &str| match self.kind {
             Sqlite => key == "path",
+            Volume => key == "volume",
             Command => ["name", "command"].contains(&key),
             _ => false,
         };
@@ -276,8 +294,16 @@ mod tests {
             ("[[backup]]\n[[backup]]\nuser = \"x\"\n", "cm.toml:2:1: a backup of kind mongodb has no `user`"),
             ("[backup]\nkind = \"oracle\"\n", "unknown variant `oracle`"),
             ("[[backup]]\nkind = \"sqlite\"\n", "cm.toml:1:1: a backup of kind sqlite needs `path`"),
+            ("[backup]\nkind = \"volume\"\n", "a backup of kind volume needs `volume`"),
+            ("[backup]\nkind = \"volume\"\nvolume = \"a b\"\n", "something else than letters"),
             ("[backup]\nkind = \"command\"\nname = \"x\"\n", "a backup of kind command needs `command`"),
             ("[backup]\nkind = \"command\"\nname = \"../x\"\ncommand = [\"x\"]\n", "something else than letters"),
+            ("[backup]\n[backup.copy]\ncommand = [\"cp\", \"-\", \"x\"]\n", "`command` of [backup.copy] has no {name}"),
+            ("[backup]\n[backup.copy]\ncommand = []\n", "`command` of [backup.copy] has a program without a name"),
+            (
+                "[backup]\n[backup.copy]\ncommand = [[\"age\"], [\"tee\", \"{name}\"]]\nreed = []\n",
+                "unknown key \"reed\"",
+            ),
             ("[[backup]]\nkind = \"redis\"\ndatabase = \"x\"\n", "a backup of kind redis has no `database`"),
             ("[[backup]]\nkind = \"mysql\"\npath = \"x\"\n", "a backup of kind mysql has no `path`"),
             ("[[backup]]\nsrvice = \"x\"\n", "cm.toml:2:1: unknown key \"srvice\""),

@@ -2,6 +2,7 @@
 //! each image is built from. Files in, values out: nothing here talks to a network,
 //! to Git or to Docker, and what files there are is asked through [`tree::Tree`].
 
+mod backup_copy;
 mod backup_section;
 mod clone_filter;
 pub mod complete;
@@ -39,8 +40,8 @@ pub mod yaml;
 pub use cm_core::Severity;
 pub use cm_core::facts::{EffectiveHost, EffectiveService, External};
 pub use config::{
-    Backup, BackupKind, Backups, Config, Health, Notify, OnChange, OnDrift, OnFailure, Ops, Probe, Prune,
-    ServiceHealth, ServiceSection, Template, Update,
+    Backup, BackupCopy, BackupKind, Backups, Config, Health, Notify, OnChange, OnCopyFailure, OnDrift, OnFailure, Ops,
+    Pipeline, Probe, Prune, ServiceHealth, ServiceSection, Template, Update,
 };
 pub use env_value::env_value;
 pub use found::{committed_files, default_files, read_config};

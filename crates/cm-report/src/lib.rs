@@ -324,6 +324,10 @@ fn backed_up(backups: &[Backup]) -> Markup {
                         @if let Some(bytes) = backup.bytes { (cm_core::size(bytes)) }
                         @if !backup.contents.is_empty() { ", " (backup.contents) }
                     }
+                    @if let Some((is_there, note)) = &backup.copy {
+                        @let (class, tone) = if *is_there { ("mark good", Tone::Good) } else { ("mark warn", Tone::Warn) };
+                        p { span class=(class) { (sign(tone)) (note) } }
+                    }
                 } @else {
                     p { span.mark.warn { (sign(Tone::Warn)) "no verified backup" } @if !backup.reason.is_empty() { ": " (backup.reason) } }
                 }

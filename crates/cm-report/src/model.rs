@@ -153,4 +153,6 @@ pub struct Backup {
     pub reason: Text,
     pub bytes: Option<u64>,
     pub contents: Text,
+    /// What became of its copy elsewhere, and whether that is a copy.
+    pub copy: Option<(bool, Text)>,
 }

@@ -3,6 +3,7 @@
 
 use crate::model::{Backup, Canary, Check, Commit, Error, Report, Service, Side, Stage, Tone, Watched, WentBack};
 use crate::text::Text;
+use cm_core::facts::CopyState;
 use cm_document::{StageStatus, Step};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -297,5 +298,8 @@ fn backup(value: &Value) -> Option<Backup> {
         reason: Text::of(&value["reason"]),
         bytes: milliseconds(&value["bytes"]),
         contents: Text::new(&contents(value).unwrap_or_default()),
+        copy: serde_json::from_value::<CopyState>(value["copy"].clone())
+            .ok()
+            .map(|copy| (copy.is_done(), Text::new(&copy.note()))),
     })
 }

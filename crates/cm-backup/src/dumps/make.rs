@@ -270,6 +270,7 @@ impl Backup<'_> {
             tool: format!("cm-backup {}", env!("CARGO_PKG_VERSION")),
             namespaces: Vec::new(),
             tables: tables.collect(),
+            copy: None,
             not_verified: not_verified.map(str::to_owned).collect(),
         }
     }

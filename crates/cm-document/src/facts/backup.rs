@@ -59,6 +59,9 @@ pub struct BackupFacts {
     /// What the backup does not hold, or nothing verified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_verified: Option<Vec<String>>,
+    /// What became of its copy elsewhere, where one is wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copy: Option<CopyState>,
     /// Each of several backups. The rest is then about all of them: `verified` if every one is, sums,
     /// and the file of the first.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,6 +79,62 @@ impl BackupFacts {
             None => vec![self],
         };
         all.into_iter().filter(|one| one.file.is_some()).collect()
+    }
+}
+
+/// A copy of a backup that is kept elsewhere.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(default)]
+pub struct CopyState {
+    /// `done`, `failed`, `running`, or `interrupted`: only the first is a copy.
+    pub state: String,
+    /// SHA-256 of what was kept, in hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Whether it was read back, and is that.
+    pub read_back: bool,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+impl CopyState {
+    /// There is a copy.
+    pub const DONE: &str = "done";
+    /// There is none.
+    pub const FAILED: &str = "failed";
+    /// There may be one later.
+    pub const RUNNING: &str = "running";
+
+    /// What lines such as `state done` say.
+    pub fn parse(text: &str) -> CopyState {
+        let mut copy = CopyState { state: CopyState::FAILED.to_owned(), ..CopyState::default() };
+        for (key, value) in text.lines().filter_map(|line| line.split_once(' ')) {
+            match key {
+                "state" => copy.state = value.to_owned(),
+                "sha256" => copy.sha256 = Some(value.to_owned()),
+                "read_back" => copy.read_back = value == "yes",
+                "why" => copy.why = Some(value.trim().trim_end_matches(':').to_owned()),
+                _ => {}
+            }
+        }
+        copy
+    }
+
+    /// Whether there is a copy.
+    pub fn is_done(&self) -> bool {
+        self.state == CopyState::DONE
+    }
+
+    /// For people, after the backup.
+    pub fn note(&self) -> String {
+        match (self.state.as_str(), self.read_back) {
+            (CopyState::DONE, true) => "copied elsewhere and read back".to_owned(),
+            (CopyState::DONE, false) => "copied elsewhere, not read back".to_owned(),
+            (CopyState::RUNNING, _) => "being copied elsewhere".to_owned(),
+            (CopyState::FAILED, _) => format!("NO COPY elsewhere: {}", self.why.as_deref().unwrap_or("it failed")),
+            (other, _) => format!("NO COPY elsewhere: {other}"),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ mod rollback;
 mod state;
 mod verify;
 
-pub use backup::{BackupFacts, contents};
+pub use backup::{BackupFacts, CopyState, contents};
 pub use build::{Basis, BuildFacts, BuildPlan, BuiltHost, BuiltService, JobRun, Protected, Reached, ServiceCanary};
 pub use detect::{Bases, Commit, DetectFacts, Dirty};
 pub use effective::{EffectiveHost, EffectiveService, External};

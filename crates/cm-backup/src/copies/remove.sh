@@ -1,0 +1,3 @@
+last() { "$@"; }
+pipeline "$@" < /dev/null
+[ ! -e "$work/failed" ]

@@ -1,0 +1,154 @@
+//! Copies elsewhere, of any kind of backup: here of a file of the host.
+
+use crate::lab::{Lab, done, refused};
+use cm_testkit::Answer;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// A project with a file to back up, whose copies go to the directory `elsewhere`.
+fn lab(test: &str, copy: &str) -> Lab {
+    let lab = Lab::new(test, "", "  app: {image: app}\n", "");
+    std::fs::create_dir(elsewhere(&lab)).expect("made");
+    configure(&lab, copy);
+    sqlite(&lab, "CREATE TABLE notes(a); INSERT INTO notes VALUES (1), (2), (3);");
+    lab
+}
+
+fn elsewhere(lab: &Lab) -> PathBuf {
+    lab.databases.home.path().join("elsewhere")
+}
+
+fn configure(lab: &Lab, copy: &str) {
+    let copy = copy.replace("ELSEWHERE", &elsewhere(lab).display().to_string());
+    let toml = format!("[[backup]]\nkind = \"sqlite\"\npath = \"notes.db\"\n[backup.copy]\n{copy}");
+    lab.databases.configure(&toml, "  app: {image: app}\n");
+}
+
+fn sqlite(lab: &Lab, text: &str) {
+    let file = lab.databases.home.path().join("work/notes.db");
+    assert!(Command::new("sqlite3").arg(file).arg(text).status().is_ok_and(|status| status.success()));
+}
+
+fn listed(lab: &Lab) -> Vec<Value> {
+    serde_json::from_str(&done(&lab.backup(&["list", "--json"])).stdout).expect("JSON")
+}
+
+fn sha256(path: &Path) -> String {
+    let summed = Command::new("sha256sum").arg(path).output().expect("sha256sum");
+    String::from_utf8_lossy(&summed.stdout).split_whitespace().next().expect("a sum").to_owned()
+}
+
+#[test]
+fn a_copy_is_encrypted_read_back_and_removed_with_its_backup() {
+    let lab = lab("copy", "command = [\"true\", \"{name}\"]\n");
+    let identity = lab.databases.home.path().join("identity");
+    let made = Command::new("age-keygen").arg("-o").arg(&identity).output().expect("age: scripts/setup.sh --tests");
+    assert!(made.status.success(), "{made:?}");
+    let text = std::fs::read_to_string(&identity).expect("an identity");
+    let recipient = text.lines().find_map(|line| line.strip_prefix("# public key: ")).expect("a recipient").to_owned();
+    configure(
+        &lab,
+        &format!(
+            "command = [[\"age\", \"-r\", \"{recipient}\"], [\"tee\", \"ELSEWHERE/{{name}}.age\"]]\n\
+             read = [\"cat\", \"ELSEWHERE/{{name}}.age\"]\nremove = [\"rm\", \"ELSEWHERE/{{name}}.age\"]\n"
+        ),
+    );
+    let dry = lab.backup(&["--dry-run"]);
+    assert!(done(&dry).stderr.contains("with a copy elsewhere by age | tee"), "{}", dry.stderr);
+    let facts = lab.make(&[]);
+    let file = PathBuf::from(facts["file"].as_str().expect("a path"));
+    let copy =
+        elsewhere(&lab).join(format!("{}.age", file.file_name().and_then(|name| name.to_str()).expect("a name")));
+    let state = json!({"state": "done", "sha256": sha256(&copy), "read_back": true});
+    assert_eq!((&facts["copy"], &lab.manifest(&facts)["copy"]), (&state, &state));
+    assert_ne!(sha256(&copy), facts["sha256"], "it is encrypted");
+    let list = lab.backup(&["list"]);
+    assert!(done(&list).stdout.contains("; copied elsewhere and read back"), "{}", list.stdout);
+
+    // The server cannot read it; who has the identity can, and restores it.
+    let back = lab.databases.home.path().join("back.sqlite.gz");
+    let decrypted = Command::new("age").args(["-d", "-i"]).arg(&identity).arg("-o").arg(&back).arg(&copy).status();
+    assert!(decrypted.is_ok_and(|status| status.success()) && sha256(&back) == facts["sha256"]);
+    let manifest = facts["manifest"].as_str().expect("a path");
+    sqlite(&lab, "DELETE FROM notes");
+    let back = back.display().to_string();
+    done(&lab.backup(&["restore", &back, "--manifest", manifest, "--drop", "--confirm=notes.db"]));
+
+    lab.make(&[]);
+    done(&lab.backup(&["prune", "--keep", "1"]));
+    assert!(!file.exists() && !copy.exists() && elsewhere(&lab).read_dir().expect("there").count() == 1);
+    assert_eq!(lab.files().iter().filter(|name| !name.ends_with(".copy")).count(), 1, "{:?}", lab.files());
+}
+
+/// That the run has failed, that its backup is there, and that nothing says that there is a copy.
+fn refused_copy(lab: &Lab, answer: &Answer, why: &str) {
+    refused(answer, 21, "backup.copy-failed", why);
+    let document = answer.document();
+    let facts = &document["facts"]["backup"];
+    assert_eq!((&facts["verified"], &facts["copy"]["state"]), (&json!(true), &json!("failed")), "{facts}");
+    done(&lab.backup(&["verify", facts["file"].as_str().expect("a path"), "--strict"]));
+    let last = listed(lab).pop().expect("a backup");
+    assert_eq!((&last["copy"]["state"], &last["manifest"]["copy"]["state"]), (&json!("failed"), &json!("failed")));
+}
+
+#[test]
+fn a_copy_that_failed_never_looks_like_one() {
+    let lab = lab("copy-bad", "command = [\"true\", \"{name}\"]\n");
+    sqlite(&lab, "CREATE TABLE large(a); INSERT INTO large VALUES (hex(randomblob(2000000)));");
+    for (copy, why) in [
+        ("command = [\"true\", \"{name}\"]\n", "it was not kept"),
+        ("command = [\"no-such-program\", \"{name}\"]\n", "no-such-program"),
+        ("command = [\"tee\", \"ELSEWHERE/no/{name}\"]\n", "No such file"),
+        ("command = [[\"head\", \"-c\", \"9\"], [\"tee\", \"ELSEWHERE/{name}\"]]\n", "it was not kept"),
+        ("command = [[\"false\"], [\"tee\", \"ELSEWHERE/{name}\"]]\n", "it was not kept"),
+        (
+            "command = [\"tee\", \"ELSEWHERE/{name}\"]\nread = [\"cat\", \"ELSEWHERE/no/{name}\"]\n",
+            "cannot be read back",
+        ),
+        (
+            "command = [\"tee\", \"ELSEWHERE/{name}\"]\nread = [\"head\", \"-c\", \"9\", \"ELSEWHERE/{name}\"]\n",
+            "is not what was sent",
+        ),
+    ] {
+        configure(&lab, copy);
+        refused_copy(&lab, &lab.backup(&[]), why);
+    }
+    configure(&lab, "command = [\"tee\", \"ELSEWHERE/no/{name}\"]\non_failure = \"warn\"\n");
+    let warned = lab.make(&[]);
+    assert!(
+        warned["warnings"].to_string().contains("its copy failed") && warned["copy"]["state"] == "failed",
+        "{warned}"
+    );
+    let list = lab.backup(&["list"]);
+    assert_eq!(done(&list).stdout.matches("NO COPY elsewhere").count(), 8, "{}", list.stdout);
+}
+
+#[test]
+fn a_deployment_need_not_wait_for_a_copy() {
+    let slow = "command = [[\"sh\", \"-c\", \"sleep 3; cat\"], [\"tee\", \"ELSEWHERE/{name}\"]]\nread = [\"cat\", \"ELSEWHERE/{name}\"]\nwait = false\n";
+    let lab = lab("copy-later", slow);
+    let facts = lab.make(&[]);
+    assert_eq!(facts["copy"]["state"], "running", "{facts}");
+    assert_eq!(listed(&lab)[0]["copy"]["state"], "running");
+    for _ in 0..100 {
+        std::thread::sleep(Duration::from_millis(100));
+        if listed(&lab)[0]["copy"]["state"] != "running" {
+            break;
+        }
+    }
+    let copy = listed(&lab)[0]["copy"].clone();
+    assert_eq!((&copy["state"], &copy["sha256"], &copy["read_back"]), (&json!("done"), &facts["sha256"], &json!(true)));
+
+    // Who is killed copies nothing, and nobody says otherwise.
+    let facts = lab.make(&[]);
+    let name = facts["file"].as_str().and_then(|path| path.rsplit('/').next()).expect("a name").to_owned();
+    std::thread::sleep(Duration::from_millis(300));
+    let kill = r#"for p in /proc/[0-9]*; do if tr '\0' ' ' < "$p/cmdline" 2> /dev/null | grep -qF -e "$1" -e "sleep 3; cat"; then [ "${p#/proc/}" = $$ ] || kill -9 "${p#/proc/}"; fi; done"#;
+    let _some_have_ended = Command::new("bash").args(["-c", kill, "bash", &name]).status();
+    std::thread::sleep(Duration::from_millis(3300));
+    let listed = listed(&lab);
+    let of_killed = listed.iter().find(|one| one["file"] == facts["file"]).expect("listed");
+    assert_eq!(of_killed["copy"]["state"], "interrupted", "{listed:?}");
+}

@@ -1,0 +1,115 @@
+//! Named volumes.
+
+use crate::lab::{Lab, done, refused, refused_in_words, times};
+use serde_json::json;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const TOML: &str = "[[backup]]\nkind = \"volume\"\nvolume = \"uploads\"\nstop = true\n";
+const SERVICES: &str = "  app: {image: app, volumes: ['uploads:/data']}\nvolumes: {uploads: {}}\n";
+
+const DATA: &str = r#"cd /data && mkdir -p 'a b/c' .hidden && echo hi > 'a b/c/x' && head -c 300000 /dev/urandom > large && ln -s large link
+ln large hard && chown 33:33 large && chmod 750 . && touch .hidden/y ./-n ..z && python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("s")' 2> /dev/null || true"#;
+
+fn lab(test: &str) -> Lab {
+    let lab = Lab::new(test, TOML, SERVICES, "");
+    let container = lab.databases.container("app");
+    let project = container.strip_suffix("-app-1").expect("a name");
+    let label = format!("com.docker.compose.project={project}");
+    let volume = format!("{project}_uploads");
+    let labels = ["--label", &label, "--label", "com.docker.compose.volume=uploads"];
+    let made =
+        Command::new("docker").args(["volume", "create"]).args(labels).arg(&volume).stdout(Stdio::null()).status();
+    assert!(made.is_ok_and(|status| status.success()));
+    lab.databases.start("app", &["--init", "--volume", &format!("{volume}:/data")], &["files"], &["true"]);
+    lab
+}
+
+impl Lab {
+    fn sh(&self, script: &str) -> String {
+        self.databases.exec("app", &["sh", "-ec", script], "")
+    }
+
+    /// All that is in the volume, with owners, modes, and sums.
+    fn volume_files(&self) -> String {
+        self.sh("cd /data && find . ! -type s -printf '%p %u %m %y %l %n\\n' | sort && find . -type f -exec sha256sum {} + | sort")
+    }
+
+    fn runs(&self) -> bool {
+        let format = "{{.State.Running}}";
+        let asked =
+            Command::new("docker").args(["inspect", "--format", format, &self.databases.container("app")]).output();
+        asked.is_ok_and(|said| said.stdout.starts_with(b"true"))
+    }
+}
+
+#[test]
+fn a_volume_is_packed_verified_and_restored() {
+    let lab = lab("vol");
+    assert!(done(&lab.backup(&[])).stdout.contains("is new and has no data yet"));
+    lab.sh(DATA);
+    let facts = lab.make(&["--restore-check"]);
+    assert!(lab.runs(), "who was stopped runs again");
+    let (count, manifest) = (lab.sh("cd /data && find . ! -type s | wc -l"), lab.manifest(&facts));
+    let count: u64 = count.parse().expect("a number");
+    assert_eq!(manifest["tables"], json!([{"name": "files", "rows": count, "counted": [count, count]}]));
+    assert_eq!((&manifest["format"], &manifest["consistency"]), (&json!("tar"), &json!("snapshot")));
+    let file = facts["file"].as_str().expect("a path").to_owned();
+    assert!(file.contains("/shop-uploads-2") && file.ends_with(".tar.gz"), "{file}");
+    let listed = lab.backup(&["list"]);
+    assert!(done(&listed).stdout.contains(&format!("{count} files, verified")), "{}", listed.stdout);
+
+    let before = lab.volume_files();
+    lab.sh("cd /data && rm -rf 'a b' large && echo new > later && chmod 700 .");
+    let changed = lab.volume_files();
+    refused(&lab.backup(&["restore", &file, "--drop"]), 2, "restore.unconfirmed", "--confirm=uploads");
+    lab.refuses_damage(&file, "uploads", &|| assert_eq!(lab.volume_files(), changed));
+    done(&lab.backup(&["restore", &file, "--drop", "--confirm=uploads"]));
+    assert_eq!(lab.volume_files(), before);
+
+    // Nobody is stopped who is not to be; what is in one then is said.
+    lab.databases.configure(&TOML.replace("stop = true\n", ""), SERVICES);
+    let facts = lab.make(&[]);
+    assert!(facts["not_verified"].to_string().contains("nobody was stopped"), "{facts}");
+}
+
+#[test]
+fn who_was_stopped_runs_again_whatever_is_killed() {
+    let lab = lab("vol-kill");
+    lab.sh(DATA);
+    let facts = lab.make(&[]);
+    let file = facts["file"].as_str().expect("a path").to_owned();
+    let whole = lab.volume_files();
+    let kill = r#"sleep "$1"; for p in /proc/[0-9]*; do c=$(tr '\0' ' ' < "$p/cmdline" 2> /dev/null) || continue; case $c in "sh -c # $2"*"$3"*|*" sh -c # $2"*"$3"*) kill -9 "${p#/proc/}" ;; esac; done 2> /dev/null; sleep 0.5"#;
+    let project = lab.databases.container("app").strip_suffix("-app-1").expect("a name").to_owned();
+    let killed = |title: &str, seconds: f64, arguments: &[&str]| {
+        let mut running = lab.start(arguments);
+        let _some_have_ended =
+            Command::new("bash").args(["-c", kill, "bash", &format!("{seconds:.2}"), title, &project]).status();
+        running.wait().expect("ours");
+        for _ in 0..150 {
+            if lab.runs() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("it does not run again after {title} was killed at {seconds}");
+    };
+    for round in 0..times("CM_DUMP_KILLS", 4) {
+        let later = 0.3 * (round % 5) as f64;
+        killed("Packs the volume", 0.8 + later, &[]);
+        lab.sh("cd /data && rm -f 'a b/c/x' large && echo new > later");
+        let old = lab.volume_files();
+        killed("Changes the files", 2.6 + later, &["restore", &file, "--drop", "--confirm=uploads"]);
+        // What is between is made no backup of; the next restore undoes or finishes it first.
+        if lab.sh("ls -d /data/.cm_old_* 2> /dev/null || true").is_empty() {
+            let now = lab.volume_files();
+            let now = now.lines().filter(|line| !line.contains(".cm_scratch_")).collect::<Vec<_>>().join("\n");
+            assert!(now == whole || now == old, "{now}\nis neither\n{old}\nnor\n{whole}");
+        } else {
+            refused_in_words(&lab.backup(&[]), "was interrupted");
+        }
+        done(&lab.backup(&["restore", &file, "--drop", "--confirm=uploads"]));
+        assert_eq!(lab.volume_files(), whole);
+    }
+}
