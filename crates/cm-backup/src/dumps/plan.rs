@@ -110,7 +110,7 @@ pub fn order(project: &Project, section: &Section, directory: String) -> Result<
         env_file: format!("{checkout}/{}", location::env_file(project)),
         password_env: backup.password_env.clone(),
         label: backup.label().to_owned(),
-        spec: Spec { project: location::compose_project(project, checkout), ..spec },
+        spec,
         directory,
         compression: Default::default(),
         rate_limit: None,

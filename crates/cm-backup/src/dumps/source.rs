@@ -3,7 +3,7 @@
 use super::order::DumpOrder;
 use crate::source::Deployed;
 use cm_core::{Exit, Failure, Result};
-use cm_dump::{Kind, Place, Survey};
+use cm_dump::{Kind, Place, Spec, Survey};
 use cm_host::Host;
 use secrecy::SecretString;
 
@@ -31,7 +31,7 @@ impl Source {
             volumes: &order.volumes,
             env_file: &host.path(&order.env_file),
         };
-        let mut spec = order.spec.clone();
+        let mut spec = Spec { project: order.compose_project.clone(), ..order.spec.clone() };
         let (container, display) = match spec.service.is_empty() {
             true => {
                 spec.path = spec.path.map(|path| host.path(&path));
