@@ -52,6 +52,10 @@ impl DumpOrder {
     /// # Errors
     /// Those of [`cm_engine::project_name`].
     pub async fn named_on(mut self, host: &Host, project: &Project) -> Result<Self> {
+        // What is on the host itself is of no container.
+        if self.spec.service.is_empty() && self.spec.kind != BackupKind::Volume {
+            return Ok(self);
+        }
         let checkout = project.host(host.name())?.checkout()?;
         self.compose_project = location::compose_project(project, host, &checkout).await?;
         Ok(self)
