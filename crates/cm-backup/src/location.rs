@@ -63,12 +63,20 @@ impl Deployment {
     }
 }
 
-/// The project's name as Compose on the host knows it.
+/// The project's name as Compose on the host knows it; where no Compose is there any more, as its
+/// definition says: containers need none to be backed up.
 ///
 /// # Errors
 /// Those of [`cm_engine::project_name`].
 pub async fn compose_project(project: &Project, server: &Host, checkout: &str) -> Result<String> {
-    cm_engine::project_name(project, server, checkout.trim_end_matches('/')).await
+    let checkout = checkout.trim_end_matches('/');
+    match cm_engine::project_name(project, server, checkout).await {
+        Err(failure) if failure.code == "compose.missing" => {
+            let named = project.compose.name.clone().filter(|name| !name.contains('$'));
+            Ok(named.unwrap_or_else(|| cm_engine::directory_name(project, checkout)))
+        }
+        name => name,
+    }
 }
 
 /// The named volumes in the definition of `service`.
