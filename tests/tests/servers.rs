@@ -275,6 +275,26 @@ fn addresses(sandbox: &mut Sandbox) {
     sandbox.home.set("CM_SSH_CONFIG", &config);
 }
 
+/// A key with a passphrase, and an agent; `SSH_ASKPASS` is who types it.
+const AGENT: &str = r#"cp "$(sed -n 's/.*IdentityFile "\(.*\)"/\1/p' "$CM_SSH_CONFIG")" ~/locked && ssh-keygen -q -p -P '' -N words -f ~/locked >/dev/null &&
+    sed -e "s|IdentityFile .*|IdentityFile $HOME/locked|" -e /IdentityAgent/d "$CM_SSH_CONFIG" >~/locked_config &&
+    printf '#!/bin/sh\necho words\n' >~/ask && chmod 755 ~/ask && export CM_SSH_CONFIG=$HOME/locked_config &&
+    eval "$(ssh-agent)" >/dev/null && trap 'kill $SSH_AGENT_PID' EXIT && export SSH_ASKPASS_REQUIRE=force;"#;
+
+/// An agent signs with it; one that wants somebody's consent, as a hardware key does, is not kept waiting for.
+fn agents(sandbox: &Sandbox) {
+    for (add, status, words) in [
+        (":", 7, "ssh-add it"),
+        ("ssh-add -q ~/locked", 0, "servers ready"),
+        ("ssh-add -q -c ~/locked", 7, "touch the hardware key"),
+    ] {
+        let line = format!("{AGENT} SSH_ASKPASS=~/ask {add}; {LOG_IN_AGAIN} cm-health --preflight </dev/null");
+        let answer = call(sandbox, &line);
+        assert!(answer.code == status && answer.stderr.contains(words), "{add}: {answer:?}");
+    }
+    call(sandbox, LOG_IN_AGAIN);
+}
+
 #[test]
 fn what_people_really_have_works_or_is_refused_before_anything_is_done() {
     let mut sandbox = Sandbox::up("servers");
@@ -290,6 +310,7 @@ fn what_people_really_have_works_or_is_refused_before_anything_is_done() {
     let wrong: Vec<_> = REFUSED.iter().filter_map(|case| refuse(&sandbox, case)).collect();
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), REFUSED.len(), wrong.join("\n\n"));
     deployed(&sandbox, &format!("{LOG_IN_AGAIN} {DEPLOY}"));
+    agents(&sandbox);
     addresses(&mut sandbox);
 }
 
