@@ -144,6 +144,7 @@ impl Ledger {
         for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
             let value = Some(line).filter(|line| line.len() <= MAX_LINE).and_then(|line| parse_strict(line).ok());
             match value.and_then(|value| serde_json::from_value::<Record>(value).ok()) {
+                Some(record) if !record.is_named() => self.unreadable += 1,
                 Some(record) if record.is_after(latest) => self.from_the_future += 1,
                 Some(record) => {
                     if self.is_partial && !record.verdict.is_open() && !self.places.contains_key(&record.id) {

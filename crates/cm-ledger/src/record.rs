@@ -1,8 +1,8 @@
 //! One release as a host remembers it.
 
 use crate::JobState;
-use cm_core::Document;
 use cm_core::facts::{BackupFacts, ServiceState};
+use cm_core::{Document, HostName};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -143,6 +143,13 @@ pub struct RecordedBackup {
 }
 
 impl RecordedBackup {
+    /// The host that it is on; `None` for what is no `HOST:PATH`.
+    pub fn host(&self) -> Option<&str> {
+        let (host, path) = self.place.split_once(':')?;
+        let is_path = path.starts_with(['/', '~']) && !path.contains(char::is_control);
+        (HostName::new(host).is_some() && is_path).then_some(host)
+    }
+
     fn of(facts: &BackupFacts) -> RecordedBackup {
         let host = facts.host.iter().flatten().next().map(String::as_str).unwrap_or_default();
         let file = facts.file.as_deref().unwrap_or_default();
@@ -219,6 +226,22 @@ impl Record {
         let digits: String = self.id.chars().filter(|c| *c != '-').collect();
         let is_v7 = digits.len() == 32 && digits.as_bytes()[12] == b'7';
         i64::from_str_radix(digits.get(..12).filter(|_| is_v7)?, 16).ok()
+    }
+
+    /// When its run began, or where its id does not tell, when it was written.
+    pub fn time(&self) -> Option<Timestamp> {
+        self.began().or_else(|| self.at.parse().ok())
+    }
+
+    /// What releases of several hosts are ordered by.
+    pub fn order(&self) -> (Option<Timestamp>, &str) {
+        (self.time(), &self.id)
+    }
+
+    /// Whether its id can be one: never a path, an option, or text for a terminal.
+    pub(crate) fn is_named(&self) -> bool {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        (1..=64).contains(&self.id.len()) && !self.id.starts_with('-') && self.id.bytes().all(allowed)
     }
 
     /// Whether it says of itself that it was made after `latest`.

@@ -3,6 +3,7 @@
 
 use cm_core::{Exit, Failure, Result, UndoRelease, UndoService};
 use cm_ledger::{Ledger, Record, ServiceState, Verdict};
+use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What one host goes back to.
@@ -38,6 +39,8 @@ pub struct Named {
     pub id: String,
     /// The full commit, where a commit was named: of a release that was taken back there are two.
     pub commit: Option<String>,
+    /// When its run began: a host that it did not touch goes to what it ran then.
+    pub time: Option<Timestamp>,
 }
 
 /// Fewer characters of a name fit too much.
@@ -59,7 +62,10 @@ pub fn named(to: &str, ledgers: &[Ledger]) -> Result<Named> {
     let ids: BTreeSet<&str> = records().map(|record| record.id.as_str()).filter(|id| fits(id)).collect();
     let commits: BTreeSet<&str> = records().flat_map(commits).filter(|commit| fits(commit)).collect();
     match (Vec::from_iter(&ids).as_slice(), Vec::from_iter(&commits).as_slice()) {
-        ([id], []) => Ok(Named { id: (**id).to_owned(), commit: None }),
+        // A whole name fits one, whatever longer ones a host says there are.
+        _ if ids.contains(to) => Ok(of_id(to, ledgers)),
+        _ if commits.contains(to) => Ok(of_commit(to, ledgers)),
+        ([id], []) => Ok(of_id(id, ledgers)),
         ([], [commit]) => Ok(of_commit(commit, ledgers)),
         ([], []) => Err(Failure::new(Exit::Usage, "usage.unknown-release", format!("no host has a release {to:?}"))
             .hint("cm-rollback --list shows them; a name needs at least four characters")),
@@ -74,18 +80,31 @@ fn commits(record: &Record) -> impl Iterator<Item = &str> {
     [record.commit.as_str()].into_iter().chain(states.map(|state| state.commit.as_str()))
 }
 
-/// The newest good release of a commit; where none is good, the newest.
+fn of_id(id: &str, ledgers: &[Ledger]) -> Named {
+    let time = ledgers.iter().filter_map(|ledger| ledger.record(id)?.time()).min();
+    Named { id: id.to_owned(), commit: None, time }
+}
+
+/// The newest good release of a commit on any host; where none is good, the newest.
 fn of_commit(commit: &str, ledgers: &[Ledger]) -> Named {
-    let has = |record: &&Record| commits(record).any(|other| other == commit);
+    let each = || ledgers.iter().filter_map(|ledger| ledger.records().get(of_commit_on(ledger, commit)?));
+    let newest =
+        |wanted: fn(&Record) -> bool| each().filter(|record| wanted(record)).max_by_key(|record| record.order());
+    let record = newest(is_untouched).or_else(|| newest(|_| true));
+    let id = record.map(|record| record.id.clone()).unwrap_or_default();
+    Named { id, commit: Some(commit.to_owned()), time: record.and_then(Record::time) }
+}
+
+/// The same by one ledger alone: where it is in it.
+fn of_commit_on(ledger: &Ledger, commit: &str) -> Option<usize> {
     let newest = |wanted: fn(&Record) -> bool| {
-        let each = ledgers.iter().filter_map(|ledger| {
-            ledger.records().iter().rev().filter(has).find(|record| wanted(record)).map(|record| record.id.clone())
-        });
-        each.max()
+        ledger.records().iter().rposition(|record| wanted(record) && commits(record).any(|other| other == commit))
     };
-    let good = |record: &Record| record.verdict.did_well() && record.taken_back.is_empty();
-    let id = newest(good).or_else(|| newest(|_| true)).unwrap_or_default();
-    Named { id, commit: Some(commit.to_owned()) }
+    newest(is_untouched).or_else(|| newest(|_| true))
+}
+
+fn is_untouched(record: &Record) -> bool {
+    record.verdict.did_well() && record.taken_back.is_empty()
 }
 
 /// The way back that a person asked for; `None` if this host has no part in it. One without services
@@ -177,34 +196,39 @@ fn already_rolled_back(host: &str, service: &str, release: &Record) -> Failure {
 /// The host as it was when the named release was done: every service that differs goes back.
 fn to_named(ledger: &Ledger, to: &Named, wanted: &Wanted<'_>) -> Option<Choice> {
     let records = ledger.records();
-    // A host that the release did not touch goes to what it ran then. Run ids sort by time.
-    let at = records.iter().rposition(|record| record.id == to.id || record.id.as_str() < to.id.as_str())?;
+    // What this host says of itself counts, whatever others say of the same commit.
+    let own = match &to.commit {
+        Some(commit) => of_commit_on(ledger, commit),
+        None => records.iter().rposition(|record| record.id == to.id),
+    };
+    let then = (to.time, to.id.as_str());
+    let at = own.or_else(|| records.iter().rposition(|record| record.order() < then))?;
     let mut choice = Choice { release: Some(records[at].id.clone()), oldest: Some(at), ..Choice::default() };
     choice.commit = match &to.commit {
-        Some(commit) if records[at].id == to.id => commit.clone(),
+        Some(commit) if own.is_some() => commit.clone(),
         _ => records[at].commit.clone(),
     };
     let known: BTreeSet<String> = records.iter().flat_map(|record| record.services.keys().cloned()).collect();
     for name in wanted.services.clone().unwrap_or(known) {
         let now = current(ledger, &name).map(|(_, state)| state).filter(|state| !state.removed);
-        match state_at(ledger, at, to, &name).filter(|state| !state.removed) {
+        match state_at(ledger, at, own.map(|_| to), &name).filter(|state| !state.removed) {
             Some(state) if now.is_some_and(|now| now.is_same(state)) => {}
             Some(state) => drop(choice.services.insert(name, Some(state.clone()))),
             None if now.is_some() => choice.notes.push(format!("{name} came after that release and keeps running")),
             None => {}
         }
     }
-    if records[at].id == to.id && !records[at].verdict.did_well() {
+    if own.is_some() && !records[at].verdict.did_well() {
         let why = records[at].cause.as_deref().unwrap_or("it was never found healthy");
-        choice.notes.push(format!("release {} is {}: {why}", to.id, records[at].verdict.word()));
+        choice.notes.push(format!("release {} is {}: {why}", records[at].id, records[at].verdict.word()));
     }
     Some(choice)
 }
 
-/// What `service` ran when the release at `at` was done. What was named counts whatever became of it.
-fn state_at<'a>(ledger: &'a Ledger, at: usize, to: &Named, service: &str) -> Option<&'a ServiceState> {
+/// What `service` ran when the release at `at` was done. What was `named` counts whatever became of it.
+fn state_at<'a>(ledger: &'a Ledger, at: usize, named: Option<&Named>, service: &str) -> Option<&'a ServiceState> {
     let records = &ledger.records()[..=at];
-    let own = records.last().filter(|record| record.id == to.id).and_then(|record| {
+    let own = records.last().zip(named).and_then(|(record, to)| {
         let tried = record.attempted.get(service).filter(|state| to.commit.as_ref() == Some(&state.commit));
         tried.or_else(|| record.services.get(service))
     });
@@ -320,9 +344,9 @@ fn ran_before(before: &UndoService, commit: &str) -> Option<ServiceState> {
     Some(ServiceState { commit: commit.to_owned(), image, image_id, ..ServiceState::default() })
 }
 
-/// The newest release of all hosts; run ids sort by time.
-pub fn latest(ledgers: &[Ledger]) -> Option<&str> {
-    ledgers.iter().filter_map(|ledger| ledger.records().last()).map(|record| record.id.as_str()).max()
+/// The newest release of all hosts, by when its run began.
+pub fn latest(ledgers: &[Ledger]) -> Option<&Record> {
+    ledgers.iter().filter_map(|ledger| ledger.records().last()).max_by_key(|record| record.order())
 }
 
 #[cfg(test)]

@@ -2,12 +2,13 @@
 //! still there. Everything is looked for before anything is touched.
 
 use crate::choose::{self, Choice, FailedRun, Named, Wanted, nothing};
+use crate::fence::{Crossed, OfHost};
 use crate::{Args, database, env, fence};
 use cm_checkout::Checkout;
 use cm_core::facts::{BuildFacts, HealthFacts, HealthState, Reached, RolledBackHost};
 use cm_core::{Document, Exit, Failure, Result, Run, Step, Undo, UndoRelease};
 use cm_host::Host;
-use cm_ledger::{Ledger, RecordedBackup};
+use cm_ledger::{Ledger, Record, RecordedBackup};
 use cm_project::{OnFailure, Project};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -104,7 +105,7 @@ pub async fn choose(
             continue;
         }
         let mut target = there(project, args, host, choice, checkout).await?;
-        target.backups = cross(project, args, host, ledger, ledgers, &target.choice, run)?;
+        target.backups = cross(project, args, (host, ledger), (hosts, ledgers), &target.choice, run)?;
         targets.push(target);
     }
     if targets.is_empty() && !args.on_failure {
@@ -139,13 +140,23 @@ fn by_request(
     let named = args.to.is_some() || !args.service.is_empty() || !args.host.is_empty();
     // With nothing named it is the newest release that is taken back, and a host that it did
     // not touch keeps what it runs.
-    let newest = ledger.records().last().map(|record| record.id.as_str());
-    if !named && newest != choose::latest(ledgers) {
-        return Ok(None);
+    let (newest, latest) = (ledger.records().last(), choose::latest(ledgers));
+    if !named && newest.map(|record| &record.id) != latest.map(|record| &record.id) {
+        return Ok(newest.map(|newest| (kept_back(host, newest), String::new())));
     }
     let wanted = Wanted { to, services: services_here(project, args, host)?, confirm: args.confirm };
     let choice = choose::by_request(host, ledger, &wanted)?;
     choice.map(|choice| Ok((choice, project.host(host)?.checkout()?))).transpose()
+}
+
+/// A host keeps what it runs, because another one says that it has a newer release. That is told, so that no
+/// host keeps another one from going back in silence.
+fn kept_back(host: &str, newest: &Record) -> Choice {
+    let (id, at) = (&newest.id, &newest.at);
+    let note = format!(
+        "nothing is rolled back: its newest release, {id} of {at}, is not the newest of all hosts; `cm-rollback --host {host}` rolls it back"
+    );
+    Choice { notes: vec![note], ..Choice::default() }
 }
 
 /// The services of `--service` that run on this host.
@@ -163,17 +174,28 @@ fn services_here(project: &Project, args: &Args, host: &str) -> Result<Option<BT
 fn cross(
     project: &Project,
     args: &Args,
-    host: &Host,
-    ledger: &Ledger,
-    ledgers: &[Ledger],
+    (host, ledger): (&Host, &Ledger),
+    (hosts, ledgers): (&[Host], &[Ledger]),
     choice: &Choice,
     run: &Run,
 ) -> Result<Vec<RecordedBackup>> {
-    let crossed = fence::crossed(choice, ledger, ledgers);
-    if let Some(warning) = fence::judge(project, host.name(), &crossed, args)? {
+    let own = OfHost { host: host.name(), ledger };
+    let all: Vec<_> = hosts.iter().zip(ledgers).map(|(host, ledger)| OfHost { host: host.name(), ledger }).collect();
+    let mut crossed = fence::crossed(choice, own, &all);
+    // Nobody is asked: another host is believed only where this run knows it, too.
+    crossed.retain(|other| !args.on_failure || other.host == own.host || is_of_run(&run.doc, other));
+    let backups = fence::backups(project, &crossed, &all);
+    if let Some(warning) = fence::judge(project, host.name(), &crossed, &backups, args)? {
         run.log.warn(warning);
     }
-    Ok(if args.restore_db { fence::backups(&crossed) } else { Vec::new() })
+    Ok(if args.restore_db { backups } else { Vec::new() })
+}
+
+/// Whether this run itself did something irreversible on the host of `crossed`, as far as it knows.
+fn is_of_run(doc: &Document, crossed: &Crossed<'_>) -> bool {
+    let built = doc.facts("build").and_then(|build| build["hosts"][crossed.host]["irreversible"].as_array());
+    let began = || undo_entries(doc).iter().any(|entry| entry["host"] == crossed.host);
+    crossed.record.id == doc.run_id() && built.map_or_else(began, |files| !files.is_empty())
 }
 
 fn no_match(args: &Args) -> Failure {

@@ -182,3 +182,48 @@ fn a_service_that_was_removed_comes_back() {
     let choice = by_request("h", &ledger, &wanted(None, &[], false)).expect("a way").expect("target");
     assert_eq!(web_of(&choice), "aaaa");
 }
+
+/// What a lying host may write: times of tomorrow, ids that sort last, releases that never were.
+#[test]
+fn a_host_that_lies_decides_for_no_other_host() {
+    let run = |n: u64| format!("01980e5c-0000-7000-8000-{n:012x}");
+    let (one, two) = (run(1), run(2));
+    let honest = web(&[(&one, Verdict::Verified, "aaaa1111"), (&two, Verdict::Verified, "bbbb2222")]);
+    let ancient = |id: &str| Record {
+        at: "2001-01-01T00:00:00Z".to_owned(),
+        ..record(id, Verdict::Verified, &[("agent", "aaaa1111")])
+    };
+    let long = format!("{two}f");
+    for lie in
+        ["zzzz", "ffffffff-ffff-4fff-8fff-ffffffffffff", "bbbb2222f", long.as_str(), "../../x", "--x", "\u{1b}[2J"]
+    {
+        let all = [ledger(&[ancient(lie)]), honest.clone()];
+        assert_eq!(latest(&all).expect("one").id, two, "{lie}: the newest release");
+        for to in [two.as_str(), "bbbb2222"] {
+            let to = named(to, &all).unwrap_or_else(|failure| panic!("{lie}: {failure}"));
+            assert_eq!(to.id, two, "{lie}");
+        }
+    }
+    // It says that it has the commit, from a time at which the honest one ran another one.
+    let later = record("01980e5d-0000-7000-8000-000000000009", Verdict::Verified, &[("agent", "aaaa1111")]);
+    let all = [ledger(&[later]), honest.clone()];
+    let to = named("aaaa1111", &all).expect("one");
+    let choice = by_request("h", &honest, &wanted(Some(&to), &[], false)).expect("a way").expect("target");
+    assert_eq!((web_of(&choice), choice.release.as_deref()), ("aaaa1111", Some(one.as_str())));
+}
+
+#[test]
+fn a_run_with_an_id_of_a_script_is_ordered_by_its_time() {
+    let at = |id: &str, at: &str, commit: &str| Record {
+        at: at.to_owned(),
+        ..record(id, Verdict::Verified, &[("web", commit)])
+    };
+    let (first, second) = ("f0000000-0000-4000-8000-000000000001", "10000000-0000-4000-8000-000000000002");
+    let one = ledger(&[at(first, "2026-01-01T00:00:00Z", "aaaa"), at(second, "2026-01-02T00:00:00Z", "bbbb")]);
+    let other = ledger(&[at(first, "2026-01-01T00:00:01Z", "aaaa")]);
+    let all = [one, other];
+    assert_eq!(latest(&all).expect("one").id, second);
+    let to = named(second, &all).expect("known");
+    let choice = by_request("h", &all[1], &wanted(Some(&to), &[], false)).expect("a way");
+    assert!(choice.is_none(), "it ran then what it runs now: {choice:?}");
+}
