@@ -125,8 +125,7 @@ pub async fn start_without_document(project: &Project, selection: &Selection, ru
         .remote_tip(&branch, &cm_git::origin(project))
         .await?;
     run.doc.set_target(&project.name(), Some(&branch), Some(&tip));
-    run.doc.set_services(&services);
-    Ok(())
+    run.doc.set_services(&services)
 }
 
 fn named_services(project: &Project, selection: &Selection) -> Result<Vec<String>> {

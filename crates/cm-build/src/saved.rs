@@ -57,7 +57,7 @@ pub fn read(path: &Path, project: &Project, run: &mut Run) -> Result<Saved> {
         return Err(no_plan("it names no commit"));
     };
     run.doc.set_target(name, plan.branch(), Some(commit));
-    run.doc.set_services(&plan.services());
+    run.doc.set_services(&plan.services())?;
     let BuildPlan { full, discard_local_changes } = build.plan.unwrap_or_default();
     let selection = Selection { service: Vec::new(), all: false, full, discard_local_changes };
     Ok(Saved { selection, basis })

@@ -24,7 +24,7 @@ pub use args::CommonArgs;
 pub use clean::clean;
 pub use cm_document::{
     Action, BranchName, CommitId, Document, EVENT_SCHEMA, Event, EventError, EventService, EventStage, EventStatus,
-    Exit, Failure, HostName, ImageRef, MAX_BYTES, OrFail, Part, ProjectName, Reason, Result, RunError, RunId, SCHEMA,
+    Exit, Failure, HostName, ImageRef, MAX_BYTES, MAX_ENTRIES, OrFail, Part, ProjectName, Reason, Result, RunError, RunId, SCHEMA,
     Service, ServiceName, Severity, Skip, Stage, StageStatus, Status, Step, Undo, UndoRelease, UndoService,
     all_healthy, codes, cut, decapitalized, facts, parse_strict, plural, size, time,
 };

@@ -85,7 +85,7 @@ impl cm_core::Tool for Tool {
         detection.check_python(&args, &plan, &notes).await?;
         let target = &detection.target;
         run.doc.set_target(&detection.project.name(), Some(&target.branch), Some(&target.commit.to_string()));
-        run.doc.set_services(&plan.services);
+        run.doc.set_services(&plan.services)?;
         if args.full {
             run.doc.set_full();
         }

@@ -3,9 +3,10 @@
 //! that fields this version does not know come out as they went in.
 
 use crate::cut::{MAX_CAUSES, MAX_STRING, cut_strings, with_few_reasons};
-use crate::{Action, Failure, RunError, Service, Stage, StageStatus, Step, Undo, time};
+use crate::{Action, Failure, Result, RunError, Service, Stage, StageStatus, Step, Undo, time};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use std::collections::HashSet;
 use uuid::Uuid;
 
 /// The schema this version writes; a reader accepts any `cm.deployment/1.x`.
@@ -152,18 +153,18 @@ impl Document {
 
     /// The hosts on which the plan changes something, in the document's order, each once.
     pub fn hosts(&self) -> Vec<String> {
-        let mut hosts = Vec::new();
-        for service in self.services() {
-            if service.action != Action::None && !hosts.contains(&service.host) {
-                hosts.push(service.host);
-            }
-        }
-        hosts
+        let mut known = HashSet::new();
+        let hosts = self.planned().into_iter().map(|service| service.host);
+        hosts.filter(|host| known.insert(host.clone())).collect()
     }
 
     /// Writes the plan.
-    pub fn set_services(&mut self, services: &[Service]) {
+    ///
+    /// # Errors
+    /// [`crate::Exit::BadInput`] for more services than a reader takes.
+    pub fn set_services(&mut self, services: &[Service]) -> Result<()> {
         self.value.insert("services".to_owned(), json!(with_few_reasons(services)));
+        self.check_counts()
     }
 
     /// What another program found out; `tool` without its `cm-`.
@@ -291,7 +292,7 @@ impl Document {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Exit, Result};
+    use crate::Exit;
 
     fn sample() -> Value {
         Document::start("cm-detect", "ada", false).as_value()

@@ -24,6 +24,7 @@ pub mod time;
 mod undo;
 mod words;
 
+pub use bounds::{MAX_ENTRIES, MAX_VALUES};
 pub use cut::{MAX_STRING, cut};
 pub use document::{Document, SCHEMA, Status};
 pub use event::{EVENT_SCHEMA, Event, EventError, EventService, EventStage, EventStatus};

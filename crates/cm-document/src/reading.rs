@@ -43,6 +43,7 @@ impl Document {
         };
         let document = Document { value, tool: tool.to_owned() };
         document.check_schema()?;
+        document.check_counts()?;
         document.check_shape()?;
         Ok(document)
     }

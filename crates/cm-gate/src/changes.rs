@@ -5,7 +5,8 @@
 //! union counts: what one of them leaves out was changed all the same, and has to be watched.
 
 use cm_core::facts::BuildFacts;
-use cm_core::{Action, Document, Result, Undo};
+use cm_core::{Action, Document, Exit, Failure, MAX_ENTRIES, Result, Undo};
+use std::collections::HashMap;
 
 /// What was done to a service on a host.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -46,18 +47,18 @@ impl Change {
 /// Everything that was changed, the plan's order first.
 ///
 /// # Errors
-/// [`Exit::BadInput`](cm_core::Exit::BadInput) where what cm-build wrote cannot be read.
+/// [`Exit::BadInput`] where what cm-build wrote cannot be read, or is more than a plan may have.
 pub fn changes(doc: &Document) -> Result<Vec<Change>> {
-    let mut changes = Vec::new();
+    let mut all = Changes::default();
     // A dry run reports what it would do in the same words.
     let carried_out = !doc.dry_run();
     for service in doc.planned() {
-        entry(&mut changes, &service.host, &service.name).actions.push(service.action);
+        all.of(&service.host, &service.name)?.actions.push(service.action);
     }
     let build: BuildFacts = doc.whole_part()?;
     for (host, built) in build.hosts.into_iter().flatten() {
         for (service, built_service) in built.services.into_iter().flatten() {
-            let change = entry(&mut changes, &host, &service);
+            let change = all.of(&host, &service)?;
             change.actions.extend(built_service.action);
             change.project = built.project.clone();
             change.gone = built_service.removed == Some(true) || built_service.job == Some(true);
@@ -68,28 +69,42 @@ pub fn changes(doc: &Document) -> Result<Vec<Change>> {
     for undo in doc.undo() {
         let Undo::Release(release) = undo else { continue };
         for (service, undone) in &release.services {
-            let change = entry(&mut changes, &release.host, service);
+            let change = all.of(&release.host, service)?;
             change.actions.extend(undone.action);
             change.done = carried_out;
         }
     }
+    let mut changes = all.list;
     changes.retain(|change| change.actions.iter().any(|action| *action != Action::None) || change.actions.is_empty());
     Ok(changes)
 }
 
-fn entry<'a>(changes: &'a mut Vec<Change>, host: &str, service: &str) -> &'a mut Change {
-    let known = changes.iter().position(|change| change.host == host && change.service == service);
-    let index = known.unwrap_or_else(|| {
-        changes.push(Change {
-            host: host.to_owned(),
-            service: service.to_owned(),
-            actions: Vec::new(),
-            project: None,
-            image_id: None,
-            gone: false,
-            done: false,
-        });
-        changes.len() - 1
-    });
-    &mut changes[index]
+/// Changes in their order, found by host and service.
+#[derive(Default)]
+struct Changes {
+    list: Vec<Change>,
+    places: HashMap<(String, String), usize>,
+}
+
+impl Changes {
+    fn of(&mut self, host: &str, service: &str) -> Result<&mut Change> {
+        let next = self.list.len();
+        let index = *self.places.entry((host.to_owned(), service.to_owned())).or_insert(next);
+        if index == MAX_ENTRIES {
+            let message = format!("the document tells of more than {MAX_ENTRIES} changed services");
+            return Err(Failure::new(Exit::BadInput, "input.too-many", message).hint("pipe in the output of cm-build"));
+        }
+        if index == next {
+            self.list.push(Change {
+                host: host.to_owned(),
+                service: service.to_owned(),
+                actions: Vec::new(),
+                project: None,
+                image_id: None,
+                gone: false,
+                done: false,
+            });
+        }
+        Ok(&mut self.list[index])
+    }
 }

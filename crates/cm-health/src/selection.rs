@@ -232,7 +232,7 @@ probe = \"http://127.0.0.1:80/\"
 
     fn run(services: Value, build: Value) -> Run {
         let mut doc = Document::start("cm-build", "ada", false);
-        doc.set_services(&serde_json::from_value::<Vec<_>>(services).expect("services"));
+        doc.set_services(&serde_json::from_value::<Vec<_>>(services).expect("services")).expect("not too many");
         doc.set_facts(build);
         Run::new(doc, Log::new("test", Format::Text, Level::Fail), false)
     }

@@ -163,9 +163,9 @@ impl Ledger {
     fn sort_in(&mut self, late: &BTreeSet<String>) {
         let (mut old, others): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.records).into_iter().partition(|record| late.contains(&record.id));
-        old.sort_by(|a, b| b.id.cmp(&a.id));
+        old.sort_by(|a, b| b.order().cmp(&a.order()));
         for record in others {
-            while old.last().is_some_and(|old| old.id < record.id) {
+            while old.last().is_some_and(|old| old.order() < record.order()) {
                 self.records.extend(old.pop());
             }
             self.records.push(record);

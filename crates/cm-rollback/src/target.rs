@@ -10,7 +10,7 @@ use cm_core::{Document, Exit, Failure, Result, Run, Step, Undo, UndoRelease};
 use cm_host::Host;
 use cm_ledger::{Ledger, Record, RecordedBackup};
 use cm_project::{OnFailure, Project};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What one host goes back to.
 #[derive(Clone, Debug)]
@@ -53,29 +53,30 @@ impl HostTarget {
 /// switched a host twice, what was there before the first time counts. A host that cm-build left
 /// as it was has nothing to take back.
 pub fn undo_entries(doc: &Document) -> Vec<UndoRelease> {
-    let all = doc.undo().into_iter().rev();
-    let releases: Vec<_> =
-        all.filter_map(|undo| if let Undo::Release(release) = undo { Some(release) } else { None }).collect();
-    let built = doc.part::<BuildFacts>().hosts.unwrap_or_default();
-    let untouched = |host: &str| {
-        let reached = built.get(host).and_then(|host| host.reached);
-        reached == Some(Reached::Nothing) && releases.iter().filter(|entry| entry.host == host).count() == 1
-    };
-    let mut entries: Vec<UndoRelease> = Vec::new();
-    for entry in releases.iter().filter(|entry| !untouched(&entry.host)) {
-        match entries.iter_mut().find(|known| known.host == entry.host) {
-            Some(known) => *known = merged(known, entry),
-            None => entries.push(entry.clone()),
+    let (mut hosts, mut places) = (Vec::<Vec<UndoRelease>>::new(), HashMap::new());
+    for undo in doc.undo().into_iter().rev() {
+        let Undo::Release(release) = undo else { continue };
+        let next = hosts.len();
+        let at = *places.entry(release.host.clone()).or_insert(next);
+        if at == next {
+            hosts.push(Vec::new());
         }
+        hosts[at].push(release);
     }
-    entries
+    let built = doc.part::<BuildFacts>().hosts.unwrap_or_default();
+    let reached = |host: &str| built.get(host).and_then(|host| host.reached);
+    let untouched =
+        |entries: &[UndoRelease]| entries.len() == 1 && reached(&entries[0].host) == Some(Reached::Nothing);
+    hosts.into_iter().filter(|entries| !untouched(entries)).filter_map(merged).collect()
 }
 
-/// `older`, with the services that only `newer` has.
-fn merged(newer: &UndoRelease, older: &UndoRelease) -> UndoRelease {
-    let mut services = newer.services.clone();
-    services.extend(older.services.clone());
-    UndoRelease { services, ..older.clone() }
+/// The oldest of `entries`, which are newest first, with the services that only newer ones have.
+fn merged(entries: Vec<UndoRelease>) -> Option<UndoRelease> {
+    let mut services = BTreeMap::new();
+    for entry in &entries {
+        services.extend(entry.services.clone());
+    }
+    Some(UndoRelease { services, ..entries.into_iter().next_back()? })
 }
 
 /// The targets of all hosts, looked for on the hosts. Empty only where later releases took the
@@ -193,8 +194,9 @@ fn cross(
 
 /// Whether this run itself did something irreversible on the host of `crossed`, as far as it knows.
 fn is_of_run(doc: &Document, crossed: &Crossed<'_>) -> bool {
-    let built = doc.facts("build").and_then(|build| build["hosts"][crossed.host]["irreversible"].as_array());
-    let began = || undo_entries(doc).iter().any(|entry| entry["host"] == crossed.host);
+    let built = doc.part::<BuildFacts>().hosts.unwrap_or_default();
+    let built = built.get(crossed.host).and_then(|host| host.irreversible.as_ref());
+    let began = || undo_entries(doc).iter().any(|entry| entry.host == crossed.host);
     crossed.record.id == doc.run_id() && built.map_or_else(began, |files| !files.is_empty())
 }
 
