@@ -24,9 +24,9 @@ pub use args::CommonArgs;
 pub use clean::clean;
 pub use cm_document::{
     Action, BranchName, CommitId, Document, EVENT_SCHEMA, Event, EventError, EventService, EventStage, EventStatus,
-    Exit, Failure, HostName, ImageRef, MAX_BYTES, MAX_ENTRIES, OrFail, Part, ProjectName, Reason, Result, RunError, RunId, SCHEMA,
-    Service, ServiceName, Severity, Skip, Stage, StageStatus, Status, Step, Undo, UndoRelease, UndoService,
-    all_healthy, codes, cut, decapitalized, facts, parse_strict, plural, size, time,
+    Exit, Failure, HostName, ImageRef, MAX_BYTES, MAX_ENTRIES, OrFail, Part, ProjectName, Reason, Result, RunError,
+    RunId, SCHEMA, Service, ServiceName, Severity, Skip, Stage, StageStatus, Status, Step, Undo, UndoRelease,
+    UndoService, all_healthy, codes, cut, decapitalized, facts, parse_strict, plural, size, time,
 };
 pub use command_line::{COMPLETE, command, introduction};
 pub use done::Done;

@@ -67,7 +67,7 @@ impl cm_core::Tool for Tool {
             run.doc = resume::killed_run(id)?;
         }
         if args.on_failure {
-            if let Some(done) = resume::nothing_to_do(run) {
+            if let Some(done) = resume::nothing_to_do(run)? {
                 return Ok(done);
             }
         } else if !run.started_here && run.doc.status() != Status::Ok {

@@ -1,7 +1,8 @@
 //! What a failed or killed run left: whether there is anything to take back.
 
 use crate::target;
-use cm_core::{Done, Exit, Journal, Result, Run, Stage, Status, Step};
+use cm_core::facts::{BuildFacts, Reached};
+use cm_core::{Done, Exit, Failure, Journal, Result, Run, Stage, Status, Step, Undo};
 
 /// The last document of a run whose programs were killed. It says nothing of a
 /// failure yet: the kill is the failure, unless all was verified by then.
@@ -26,12 +27,18 @@ fn was_found_good(doc: &cm_core::Document) -> bool {
 }
 
 /// Why `--on-failure` does nothing, if it does nothing.
-pub fn nothing_to_do(run: &Run) -> Option<Done> {
+///
+/// # Errors
+/// [`Exit::BadInput`] if something was changed, and the document has lost what takes it back.
+pub fn nothing_to_do(run: &Run) -> Result<Option<Done>> {
     let code = run.doc.error().map(|error| error.exit());
-    match (run.doc.status(), code) {
+    let done = match (run.doc.status(), code) {
         (Status::Ok, _) => Some(Done::skipped("nothing failed")),
         (Status::RolledBack, _) => Some(Done::skipped("already rolled back")),
         (Status::Failed, _) if target::undo_entries(&run.doc).is_empty() => {
+            if has_lost_its_undo(&run.doc) {
+                return Err(lost_undo());
+            }
             run.log.info("nothing was changed on any host; nothing to roll back");
             Some(Done::skipped("nothing was changed"))
         }
@@ -41,5 +48,94 @@ pub fn nothing_to_do(run: &Run) -> Option<Done> {
             Some(Done::warned(format!("left in place: {}", exit.meaning())))
         }
         (Status::Failed, _) => None,
+    };
+    Ok(done)
+}
+
+/// Whether hosts were changed by all that the document says but `undo`, or by an entry of it that is not known.
+fn has_lost_its_undo(doc: &cm_core::Document) -> bool {
+    let undo = doc.undo();
+    let of_build = |undo: &Undo| undo.release().is_none() && undo.tool().is_none_or(|tool| tool == "cm-build");
+    let reached = doc.part::<BuildFacts>().hosts.unwrap_or_default().into_values().filter_map(|host| host.reached);
+    let changed = doc.stages().iter().any(|stage| stage.step == Some(Step::Build) && stage.changed);
+    let nothing_is_left = !undo.iter().any(|undo| undo.release().is_some());
+    nothing_is_left && (changed || undo.iter().any(of_build) || reached.into_iter().any(|far| far != Reached::Nothing))
+}
+
+fn lost_undo() -> Failure {
+    let message = "the document says that hosts were changed, and not what takes that back";
+    Failure::new(Exit::BadInput, "rollback.no-undo", message)
+        .hint("nothing was rolled back. `cm-rollback --on-failure --run ID` reads the run's own journal; `cm-rollback </dev/null` rolls back by what the servers know")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cm_core::{Document, Format, Level, Log};
+    use serde_json::{Value, json};
+
+    /// A deployment that failed at the gate.
+    fn failed() -> Value {
+        let commit = "0123456789012345678901234567890123456789";
+        let mut value = Document::start("cm-build", "ada", false).as_value();
+        value["status"] = "failed".into();
+        value["commit"] = commit.into();
+        value["services"] = json!([{"name": "web", "host": "h", "action": "build"}]);
+        value["stages"] = json!([
+            {"tool": "cm-build", "step": "build", "version": "1", "status": "ok", "exit": 0, "changed": true, "started_at": "", "duration_ms": 1, "summary": ""},
+            {"tool": "cm-health", "step": "health", "version": "1", "status": "failed", "exit": 40, "changed": false, "started_at": "", "duration_ms": 1, "summary": ""},
+        ]);
+        value["facts"] =
+            json!({"build": {"hosts": {"h": {"reached": "done", "services": {"web": {"action": "build"}}}}}});
+        value["undo"] = json!([{"kind": "release", "host": "h", "checkout": "~/x", "from": commit, "to": commit, "tool": "cm-build", "services": {"web": {"action": "build"}}}]);
+        value["error"] = json!({"stage": "cm-health", "step": "health", "code": "health.unhealthy", "message": "m", "causes": [], "hint": null, "retryable": false, "exit": 40});
+        value
+    }
+
+    fn judged(value: &Value) -> Option<Result<Option<Done>>> {
+        let doc = Document::parse("cm-rollback", value.to_string().as_bytes()).ok()?;
+        Some(nothing_to_do(&Run::new(doc, Log::new("test", Format::Text, Level::Fail), false)))
+    }
+
+    fn paths(value: &Value, at: &str, all: &mut Vec<String>) {
+        let keys: Vec<String> = match value {
+            Value::Object(map) => map.keys().cloned().collect(),
+            Value::Array(list) => (0..list.len()).map(|index| index.to_string()).collect(),
+            _ => Vec::new(),
+        };
+        for key in keys {
+            let path = format!("{at}/{key}");
+            paths(value.pointer(&format!("/{key}")).expect("a value"), &path, all);
+            all.push(path);
+        }
+    }
+
+    #[test]
+    fn a_failed_deployment_that_lost_a_field_is_never_said_to_need_no_rollback() {
+        let whole = failed();
+        assert!(matches!(judged(&whole), Some(Ok(None))), "it is rolled back");
+        let mut all = Vec::new();
+        paths(&whole, "", &mut all);
+        assert!(all.len() > 60, "{}", all.len());
+        for path in all {
+            let mut value = whole.clone();
+            let (parent, key) = path.rsplit_once('/').expect("a path");
+            match value.pointer_mut(parent).expect("its parent") {
+                Value::Object(map) => drop(map.shift_remove(key)),
+                Value::Array(list) => drop(list.remove(key.parse().expect("an index"))),
+                _ => unreachable!("{path}"),
+            }
+            let said = judged(&value);
+            assert!(!matches!(said, Some(Ok(Some(_)))), "{path}: nothing is rolled back");
+        }
+    }
+
+    #[test]
+    fn a_run_that_changed_nothing_needs_no_rollback() {
+        let mut value = failed();
+        value["undo"] = json!([]);
+        value["facts"]["build"]["hosts"]["h"]["reached"] = "nothing".into();
+        value["stages"][0]["changed"] = false.into();
+        assert!(matches!(judged(&value), Some(Ok(Some(_)))));
     }
 }

@@ -65,8 +65,7 @@ pub fn undo_entries(doc: &Document) -> Vec<UndoRelease> {
     }
     let built = doc.part::<BuildFacts>().hosts.unwrap_or_default();
     let reached = |host: &str| built.get(host).and_then(|host| host.reached);
-    let untouched =
-        |entries: &[UndoRelease]| entries.len() == 1 && reached(&entries[0].host) == Some(Reached::Nothing);
+    let untouched = |entries: &[UndoRelease]| entries.len() == 1 && reached(&entries[0].host) == Some(Reached::Nothing);
     hosts.into_iter().filter(|entries| !untouched(entries)).filter_map(merged).collect()
 }
 
