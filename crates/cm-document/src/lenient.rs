@@ -6,7 +6,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 
 /// Left out, null, or a value; one that this version does not know is as good as left out.
 pub fn nullable<'de, D: Deserializer<'de>, T: DeserializeOwned>(
@@ -25,13 +27,28 @@ pub fn known_or_default<'de, D: Deserializer<'de>, T: DeserializeOwned + Default
     Ok(T::deserialize(Value::deserialize(deserializer)?).unwrap_or_default())
 }
 
+/// The fields that a type names; none of one that is no object.
+type Fields = Option<Rc<[String]>>;
+
+thread_local! {
+    /// By the name of the type: a document may have thousands of maps of it, and to make a schema takes long.
+    static FIELDS: RefCell<HashMap<&'static str, Fields>> = RefCell::default();
+}
+
+fn fields<T: JsonSchema>() -> Fields {
+    let make = || {
+        let schema = schemars::schema_for!(T);
+        schema.get("properties").and_then(Value::as_object).map(|fields| fields.keys().cloned().collect())
+    };
+    FIELDS.with_borrow_mut(|known| known.entry(std::any::type_name::<T>()).or_insert_with(make).clone())
+}
+
 /// Whether an entry is somebody else's: it has none of the fields that `T` names, or is no `T` where
 /// that names none.
 fn foreign<T: DeserializeOwned + JsonSchema>() -> impl Fn(&Value) -> bool {
-    let schema = schemars::schema_for!(T);
-    let fields = schema.get("properties").and_then(Value::as_object).map(|fields| fields.keys().cloned().collect());
+    let fields = fields::<T>();
     move |value| match (&fields, value) {
-        (None::<Vec<String>>, value) => T::deserialize(value).is_err(),
+        (None, value) => T::deserialize(value).is_err(),
         (Some(fields), Value::Object(value)) => !fields.iter().any(|field| value.contains_key(field)),
         (Some(_), _) => true,
     }
