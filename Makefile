@@ -65,7 +65,7 @@ lint: ## Check formats, lints, shell scripts, spelling, dependencies, and that n
 	scripts/committed.sh
 
 faults: programs ## Try every attack and fault in its long version: what SECURITY.md promises
-	CM_SUSPENSIONS=100 CM_BUILD_KILLS=10 CM_LOCK_KILLS=50 $(NEXTEST) --filterset 'binary(attacks) or binary(lock) or binary(lock_link) or binary(build) or binary(health_faults) or binary(trouble)'
+	CM_SUSPENSIONS=100 CM_BUILD_KILLS=10 CM_LOCK_KILLS=50 CM_HOSTILE=1 $(NEXTEST) --filterset 'binary(attacks) or binary(hostile) or binary(model) or binary(lock) or binary(lock_link) or binary(build) or binary(health_faults) or binary(trouble)'
 
 bench: dist ## Measure against named peers: one table, in the README too; nothing else should be running
 	CM_BIN_DIR=$(CURDIR)/target/dist scripts/bench/run.sh

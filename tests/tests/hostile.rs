@@ -1,9 +1,12 @@
 //! Documents and servers that want to exhaust, command or mislead the machine that deploys. Every attack is made
 //! on the real programs, with a limit of memory (`ulimit -v`) and a deadline: each ends by itself, says what is
 //! wrong, and nothing of the laptop is read, written or run. What reaches real servers is in `attacks.rs`.
+//!
+//! `CM_HOSTILE=1` makes each attack on every program; without it each is made on some.
 
 use cm_testkit::{Answer, Home, sample_document};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
@@ -19,6 +22,13 @@ const CALLS: [&str; 9] = [
     "cm-record",
     "cm-lock release",
 ];
+
+/// Those of `calls` that are made in turn `number`: all in the long version, else two.
+fn some<'a>(calls: &[&'a str], number: usize) -> Vec<&'a str> {
+    let two = [number % calls.len(), (number + calls.len() / 2) % calls.len()];
+    let all = std::env::var_os("CM_HOSTILE").is_some();
+    calls.iter().enumerate().filter(|(at, _)| all || two.contains(at)).map(|(_, call)| *call).collect()
+}
 
 /// Address space of a program, in KB: threads, allocator and libraries want more than is ever used.
 const MEMORY: &str = "3000000";
@@ -143,8 +153,10 @@ fn no_document_keeps_a_program_busy_or_takes_its_memory() {
     for (what, input) in refused() {
         assert_eq!(limited(&home, "cm-health", Some(input.as_bytes()), what).code, 4, "{what}");
     }
-    for (what, input) in exhausting() {
-        for call in CALLS {
+    for (number, (what, input)) in exhausting().into_iter().enumerate() {
+        // The gate and the rollback read most of a document.
+        let read = ["cm-health --timeout 2s", "cm-rollback --on-failure"].into_iter().chain(some(&CALLS, number));
+        for call in BTreeSet::from_iter(read) {
             let answer = limited(&home, call, Some(input.as_bytes()), what);
             assert!(answer.stdout.len() <= 8 << 20, "{what}: {call} writes what nobody reads: {}", answer.stdout.len());
         }
@@ -204,8 +216,7 @@ fn no_string_of_a_document_is_run_or_names_a_file_of_this_machine() {
     let home = home(CONFIGURATION);
     let (mut tried, mut wrong) = (0, String::new());
     for (number, path) in all.iter().enumerate() {
-        // Every place meets every string over a run of twelve programs; each program meets each place.
-        for (turn, call) in CALLS.iter().enumerate() {
+        for (turn, call) in some(&CALLS, number).into_iter().enumerate() {
             let evil = EVIL[(number + turn) % EVIL.len()];
             let mut value = full();
             *value.pointer_mut(path).expect("a string") = evil.into();
@@ -219,7 +230,7 @@ fn no_string_of_a_document_is_run_or_names_a_file_of_this_machine() {
             }
         }
     }
-    assert!(wrong.is_empty() && tried == all.len() * CALLS.len(), "{tried} tried\n{wrong}");
+    assert!(wrong.is_empty() && tried >= all.len() * 2, "{tried} tried\n{wrong}");
 }
 
 /// In the place of `docker` and `docker compose` on a server.
@@ -235,6 +246,9 @@ const DOCKERS: [(&str, &str); 7] = [
     ),
     ("nothing that is text", "head -c 1000000 /dev/urandom"),
 ];
+
+/// Where the small ones begin.
+const SMALL: usize = 5;
 
 /// What a ledger may be in the place of a ledger.
 const LEDGERS: [(&str, &str); 6] = [
@@ -276,7 +290,7 @@ const OF_DOCKER: [&str; 4] =
 
 const OF_A_LEDGER: [&str; 4] = ["cm-detect", "cm-rollback", "cm-rollback --list", "cm-record history"];
 
-fn withstands(home: &Home, calls: &[&str], what: &str) {
+fn withstands(home: &Home, calls: Vec<&str>, what: &str) {
     for call in calls {
         let answer = limited(home, &format!("{call} </dev/null"), None, what);
         let said = format!("{}{}", answer.stdout, answer.stderr);
@@ -288,14 +302,16 @@ fn withstands(home: &Home, calls: &[&str], what: &str) {
 
 #[test]
 fn no_answer_of_a_server_exhausts_or_commands_the_laptop() {
-    for (what, docker) in DOCKERS {
-        withstands(&server(docker, "true"), &OF_DOCKER, what);
+    // The large ones take minutes: a shell on the server reads each answer whole, up to the limit of its question.
+    let all = std::env::var_os("CM_HOSTILE").is_some();
+    for (number, (what, docker)) in DOCKERS.into_iter().enumerate().skip(if all { 0 } else { SMALL }) {
+        withstands(&server(docker, "true"), some(&OF_DOCKER, number), what);
     }
 }
 
 #[test]
 fn no_ledger_of_a_server_exhausts_or_commands_the_laptop() {
-    for (what, ledger) in LEDGERS {
-        withstands(&server("exit 1", ledger), &OF_A_LEDGER, what);
+    for (number, (what, ledger)) in LEDGERS.into_iter().enumerate() {
+        withstands(&server("exit 1", ledger), some(&OF_A_LEDGER, number), what);
     }
 }

@@ -147,8 +147,10 @@ fn violations(fenced: bool) -> Vec<(State, Transition)> {
     };
     let all = explore(fenced).into_keys();
     let each = all.flat_map(|state| possible(state, fenced).into_iter().map(move |transition| (state, transition)));
-    each.filter(|(state, transition)| begins(*state, *transition).is_some_and(|who| state.owner != Owner::Deployer(who)))
-        .collect()
+    each.filter(|(state, transition)| {
+        begins(*state, *transition).is_some_and(|who| state.owner != Owner::Deployer(who))
+    })
+    .collect()
 }
 
 #[test]
