@@ -163,9 +163,11 @@ impl Ledger {
     fn sort_in(&mut self, late: &BTreeSet<String>) {
         let (mut old, others): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.records).into_iter().partition(|record| late.contains(&record.id));
-        old.sort_by(|a, b| b.order().cmp(&a.order()));
+        // The time of a later word is not that of the release: where the id does not tell either, it is the oldest.
+        let age = |record: &Record| (record.began(), record.id.clone());
+        old.sort_by_key(|record| std::cmp::Reverse(age(record)));
         for record in others {
-            while old.last().is_some_and(|old| old.order() < record.order()) {
+            while old.last().is_some_and(|old| old.began() < record.time()) {
                 self.records.extend(old.pop());
             }
             self.records.push(record);
@@ -443,18 +445,22 @@ mod tests {
 
     #[test]
     fn a_later_word_about_a_release_whose_beginning_was_not_read_does_not_make_it_the_newest() {
+        let id = |n: u8| format!("01980e5c-000{n}-7c3e-8a52-000000000000");
+        let line = |n: u8, verdict| line(&id(n), verdict, "web");
         let lines = [
-            line("2", Verdict::Started, "web"),
-            line("5", Verdict::Verified, "web"),
-            line("4", Verdict::Pending, "web"),
-            line("1", Verdict::Failed, "web"),
-            line("3", Verdict::Verified, "web"),
+            line(2, Verdict::Started),
+            line(5, Verdict::Verified),
+            line(4, Verdict::Pending),
+            line(1, Verdict::Failed),
+            line(3, Verdict::Verified),
+            self::line("other", Verdict::Verified, "web"),
         ];
-        let ids = |ledger: Ledger| ledger.records().iter().map(|record| record.id.clone()).collect::<Vec<_>>().concat();
+        let ids = |ledger: &Ledger| ledger.records().iter().map(|record| record.id.clone()).collect::<Vec<_>>();
+        let whole = Ledger::parse(lines.concat().as_bytes());
+        assert_eq!(ids(&whole), [id(2), id(5), id(4), id(1), id(3), "other".to_owned()]);
         let partial = Ledger { is_partial: true, ..Ledger::default() }.and_lines(lines.concat().as_bytes());
-        assert_eq!(partial.record("3").map(|record| record.verdict), Some(Verdict::Verified));
-        assert_eq!(ids(partial), "12345");
-        assert_eq!(ids(Ledger::parse(lines.concat().as_bytes())), "25413");
+        assert_eq!(ids(&partial), ["other".to_owned(), id(1), id(2), id(3), id(4), id(5)]);
+        assert_eq!(partial.record(&id(3)).map(|record| record.verdict), Some(Verdict::Verified));
     }
 
     #[test]
