@@ -464,6 +464,18 @@ mod tests {
     }
 
     #[test]
+    fn a_place_is_of_a_host_and_has_a_path() {
+        let host =
+            |place: &str| RecordedBackup { place: place.to_owned(), ..Default::default() }.host().map(str::to_owned);
+        for place in ["db:/backups/1.gz", "db:~/backups/1.gz", "db:backups/1.gz"] {
+            assert_eq!(host(place).as_deref(), Some("db"), "{place}");
+        }
+        for place in ["", "db", "db:", ":/1.gz", "db:-x", "--uri-env=X:/x", "db:/\u{1b}[2J"] {
+            assert_eq!(host(place), None, "{place}");
+        }
+    }
+
+    #[test]
     fn the_later_record_of_a_run_counts() {
         let ledger =
             ledger(&[record("1", Verdict::Pending, &[("web", "a")]), record("1", Verdict::Verified, &[("web", "a")])]);

@@ -143,10 +143,10 @@ pub struct RecordedBackup {
 }
 
 impl RecordedBackup {
-    /// The host that it is on; `None` for what is no `HOST:PATH`.
+    /// The host that it is on; `None` for what is no `HOST:PATH`. A path may be one below the home directory.
     pub fn host(&self) -> Option<&str> {
         let (host, path) = self.place.split_once(':')?;
-        let is_path = path.starts_with(['/', '~']) && !path.contains(char::is_control);
+        let is_path = !path.is_empty() && !path.starts_with('-') && !path.contains(char::is_control);
         (HostName::new(host).is_some() && is_path).then_some(host)
     }
 
