@@ -4,6 +4,7 @@
 
 mod backup_copy;
 mod backup_section;
+mod chosen_hosts;
 mod clone_filter;
 pub mod complete;
 pub mod compose;
