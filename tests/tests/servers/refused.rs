@@ -6,7 +6,7 @@ use cm_testkit::Sandbox;
 /// A server in a state that a deployment cannot pass.
 pub struct Refused {
     pub name: &'static str,
-    /// Done by root there, and taken back.
+    /// Done by root there, and undone.
     breaks: &'static str,
     fixes: &'static str,
     /// The code of the preflight, and of cm-build; nothing if cm-build is not asked.

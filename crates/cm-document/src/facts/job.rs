@@ -17,7 +17,7 @@ pub enum JobOutcome {
     Interrupted,
     /// A person said that it is to be run again.
     Again,
-    /// What it did to the data was taken back.
+    /// What it did to the data was undone.
     Undone,
     /// Written by a later version.
     #[default]

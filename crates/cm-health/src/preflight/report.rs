@@ -280,7 +280,7 @@ impl Report {
 
     /// What is not well now. It stops nothing: the deployment may be the cure.
     fn now(&mut self, here: (&str, &str), running: Running) {
-        self.unwell = running.unwell;
+        self.unwell = running.unhealthy;
         for (container, path) in running.stale {
             let message =
                 format!("container {container} does not see {path} as it is on the host now: the file was replaced");

@@ -13,7 +13,7 @@ const MOUNTS: &str = include_str!("mounts.sh");
 /// What runs there.
 pub struct Running {
     /// What is not healthy.
-    pub unwell: Vec<Unhealthy>,
+    pub unhealthy: Vec<Unhealthy>,
     /// Containers and the mounted files that they do not see as they are.
     pub stale: Vec<(String, String)>,
     /// A container that was made from another directory, and that.
@@ -37,7 +37,7 @@ impl Running {
         let here = (checkout, &*directory);
         let (stale, stray) =
             tokio::join!(stale_mounts(host, &containers), cm_engine::stray(host, here, &[], &containers));
-        Ok(Running { unwell: unhealthy(host.name(), &containers), stale: stale?, stray: stray? })
+        Ok(Running { unhealthy: unhealthy(host.name(), &containers), stale: stale?, stray: stray? })
     }
 }
 
