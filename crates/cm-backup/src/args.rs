@@ -268,6 +268,10 @@ pub enum Command {
         /// Write the list as JSON
         #[arg(long)]
         json: bool,
+
+        /// Print everything, however narrow the terminal
+        #[arg(long)]
+        wide: bool,
     },
 
     /// Make the backup that another cm-backup orders

@@ -31,7 +31,8 @@ mod store;
 mod task;
 mod to;
 
-pub use args::Args;
+use args::Args;
+pub use listing::Shown;
 
 use args::Command;
 use check::Check;
@@ -83,7 +84,10 @@ impl cm_core::Tool for Tool {
             }
             Some(Command::Restore(restore)) => Some(restore::run(&restore.request(args), io).await),
             Some(Command::CarryOut { order }) => Some(remote::run(order, io).await),
-            Some(Command::List { directory, json }) => Some(list(&args.flags(), directory.as_deref(), *json, io).await),
+            Some(Command::List { directory, json, wide }) => {
+                let shown = if *json { Shown::Json } else { Shown::Table { wide: *wide } };
+                Some(list(&args.flags(), directory.as_deref(), shown, io).await)
+            }
             None if args.output.as_deref().is_some_and(|path| path.as_os_str() == "-") => Some(match args.request() {
                 Ok(request) => stdout::run(&request, io).await,
                 Err(failure) => Err(failure),
@@ -150,10 +154,10 @@ async fn remove_old(flags: &Flags, wanted: Retention, mut stores: Vec<Store>, ru
     }
 }
 
-async fn list(flags: &Flags, directory: Option<&Path>, json: bool, io: &Io) -> Result<Exit> {
+async fn list(flags: &Flags, directory: Option<&Path>, shown: Shown, io: &Io) -> Result<Exit> {
     let stores = match directory {
         Some(directory) => vec![location::local_store(flags, directory, &io.log).await?],
         None => location::configured_stores(flags, &io.log).await?,
     };
-    listing::show(&stores, json, io).await
+    listing::show(&stores, shown, io).await
 }

@@ -3,14 +3,31 @@
 use crate::listed::Listed;
 use crate::store::Store;
 use cm_archive::text;
-use cm_core::{Exit, Failure, Io, Result};
+use cm_core::{Column, Exit, Failure, Io, Result, time};
 use serde_json::{Value, json};
+use std::cmp::Reverse;
+
+/// In which form it is shown.
+#[derive(Clone, Copy, Debug)]
+pub enum Shown {
+    /// For scripts.
+    Json,
+    /// For people: a table.
+    Table {
+        /// However narrow the terminal is.
+        wide: bool,
+    },
+}
+
+const HEAD: [&str; 6] = ["FILE", "STATE", "AGE", "SIZE", "HOLDS", "COPY"];
+
+const COLUMNS: [Column; 6] = [Column::Whole, Column::Whole, Column::Whole, Column::Whole, Column::Cut, Column::Cut];
 
 /// Shows what is in `stores`.
 ///
 /// # Errors
 /// [`Exit::Usage`] if there is no such directory, [`Exit::Backup`] if it cannot be read.
-pub async fn show(stores: &[Store], as_json: bool, io: &Io) -> Result<Exit> {
+pub async fn show(stores: &[Store], shown: Shown, io: &Io) -> Result<Exit> {
     let mut described = Vec::new();
     for store in stores {
         let Some(files) = store.list().await? else {
@@ -18,21 +35,21 @@ pub async fn show(stores: &[Store], as_json: bool, io: &Io) -> Result<Exit> {
             return Err(Failure::new(Exit::Usage, "usage.folder", message).hint("it is made by the first backup"));
         };
         let files: Vec<_> = files.into_iter().filter(is_backup).collect();
-        if as_json {
-            described.extend(files.iter().map(|file| describe(file, store)));
-            continue;
-        }
         if files.is_empty() {
             io.log.info(format!("there are no backups in {}", store.display("")));
         }
-        if stores.len() > 1 {
-            io.print(&format!("{}:", store.display("")))?;
-        }
-        for file in &files {
-            io.print(&line(file))?;
+        match shown {
+            Shown::Json => described.extend(files.iter().map(|file| describe(file, store))),
+            Shown::Table { .. } if files.is_empty() => {}
+            Shown::Table { wide } => {
+                if stores.len() > 1 {
+                    io.print(&format!("{}:", store.display("")))?;
+                }
+                io.print_table(&rows(files), COLUMNS, wide)?;
+            }
         }
     }
-    if as_json {
+    if matches!(shown, Shown::Json) {
         io.print_json(&Value::Array(described))?;
     }
     Ok(Exit::Done)
@@ -43,16 +60,38 @@ fn is_backup(file: &Listed) -> bool {
     file.manifest.is_some() || file.name.ends_with(".partial") || file.name.contains(".archive")
 }
 
-fn line(file: &Listed) -> String {
-    let size = text::bytes(file.bytes);
-    let note = match &file.manifest {
-        _ if file.name.ends_with(".partial") => "left over: not a backup".to_owned(),
-        None => "no manifest: completeness not verified".to_owned(),
-        Some(manifest) if manifest.bytes != file.bytes => "not the size its manifest says".to_owned(),
-        Some(manifest) => format!("{}, verified {}", manifest.holds(), manifest.verified_at),
-    };
-    let copy = file.copy.as_ref().map(|copy| format!("; {}", copy.note())).unwrap_or_default();
-    format!("{}  {size:>8}  {note}{copy}", file.name)
+/// The newest first, then what nothing dates.
+fn rows(mut files: Vec<Listed>) -> Vec<[String; 6]> {
+    files.sort_by_key(|file| Reverse((verified_at(file).map(str::to_owned), file.name.clone())));
+    let mut rows = vec![HEAD.map(str::to_owned)];
+    rows.extend(files.iter().map(row));
+    rows
+}
+
+fn row(file: &Listed) -> [String; 6] {
+    let or_none = |said: Option<String>| said.unwrap_or_else(|| "-".to_owned());
+    [
+        file.name.clone(),
+        state(file).to_owned(),
+        or_none(verified_at(file).and_then(time::seconds_since).map(time::rough)),
+        text::bytes(file.bytes),
+        or_none(file.manifest.as_ref().map(|manifest| manifest.holds())),
+        or_none(file.copy.as_ref().map(|copy| copy.note())),
+    ]
+}
+
+fn verified_at(file: &Listed) -> Option<&str> {
+    file.manifest.as_ref().map(|manifest| manifest.verified_at.as_str())
+}
+
+/// What the file is worth.
+fn state(file: &Listed) -> &'static str {
+    match &file.manifest {
+        _ if file.name.ends_with(".partial") => "left over, not a backup",
+        None => "no manifest",
+        Some(manifest) if manifest.bytes != file.bytes => "not its manifest's size",
+        Some(_) => "verified",
+    }
 }
 
 fn describe(file: &Listed, store: &Store) -> Value {

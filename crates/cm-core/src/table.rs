@@ -1,6 +1,7 @@
 //! Tables on stdout, for people. On a terminal a table fits the width that there is: IDs are
 //! shortened as far as they stay unique, what may be cut is cut with `…`, and what has no room even
-//! so is left out, the last column first. `--wide`, a pipe and JSON have everything.
+//! so is left out, the last column first. Where not even what matters has room, each row is a block of its own.
+//! `--wide`, a pipe and JSON have everything.
 
 use std::collections::BTreeSet;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -36,6 +37,8 @@ pub(crate) fn fitted<const N: usize>(rows: &[[String; N]], columns: [Column; N],
             shorten(&mut rows, at);
         }
     }
+    let matters = (0..N).rev().find(|at| columns[*at] == Column::Whole).map_or(1, |last| last + 1);
+    let whole = rows.clone();
     while !fits(&rows, N) {
         let widths = widths(&rows);
         let cuttable = (0..N).filter(|at| columns[*at] == Column::Cut && widths[*at] > LEAST);
@@ -43,8 +46,20 @@ pub(crate) fn fitted<const N: usize>(rows: &[[String; N]], columns: [Column; N],
         let room = widths[widest] - 1;
         rows.iter_mut().for_each(|row| row[widest] = cut(&row[widest], room));
     }
-    let count = (1..=N).rev().find(|count| fits(&rows, *count)).unwrap_or(1);
-    text(&rows, count)
+    match (matters..=N).rev().find(|count| fits(&rows, *count)) {
+        Some(count) => text(&rows, count),
+        None => blocks(&whole, width),
+    }
+}
+
+/// Each row as its columns' names and its cells, one below the other.
+fn blocks<const N: usize>(rows: &[[String; N]], width: usize) -> String {
+    let Some((head, rows)) = rows.split_first() else { return String::new() };
+    let block = |row: &[String; N]| {
+        let cells = head.iter().zip(row).filter(|(_, cell)| !matches!(cell.as_str(), "" | "-"));
+        folded(&cells.map(|(name, cell)| [name.clone(), cell.clone()]).collect::<Vec<_>>(), width)
+    };
+    rows.iter().map(block).collect::<Vec<_>>().join("\n\n")
 }
 
 /// Keys and values, `key  value`; a value that has no room in `width` is folded below itself.
@@ -169,7 +184,10 @@ mod tests {
         assert_eq!(fitted(&rows, columns, 51), fitting);
         let narrow = fitted(&rows, columns, 35);
         assert_eq!(narrow.lines().next(), Some("HOST      RELEASE   VERDICT"));
-        for width in 8..120 {
+        let blocks = fitted(&rows, columns, 24);
+        let first = "HOST      platform\nRELEASE   01a226fb\nVERDICT   rolled_back\nSERVICES  dashboard,docs\n          ,web-gateway\n\n";
+        assert!(blocks.starts_with(first), "{blocks}");
+        for width in 18..120 {
             assert!(fitted(&rows, columns, width).lines().all(|line| line.width() <= width), "{width}");
         }
     }

@@ -57,7 +57,7 @@ fn a_volume_is_packed_verified_and_restored() {
     let file = facts["file"].as_str().expect("a path").to_owned();
     assert!(file.contains("/shop-uploads-2") && file.ends_with(".tar.gz"), "{file}");
     let listed = lab.backup(&["list"]);
-    assert!(done(&listed).stdout.contains(&format!("{count} files, verified")), "{}", listed.stdout);
+    assert!(done(&listed).stdout.contains(&format!("{count} files ")), "{}", listed.stdout);
 
     let before = lab.volume_files();
     lab.sh("cd /data && rm -rf 'a b' large && echo new > later && chmod 700 .");

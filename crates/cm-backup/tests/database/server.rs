@@ -318,8 +318,10 @@ async fn a_backup_is_proved_again_and_listed() {
     std::fs::write(directory.join("shop-20200101T000000Z.archive.gz.partial"), "x").expect("written");
     let ended = lab.run(&["list", directory.to_str().expect("UTF-8")]);
     let listed = String::from_utf8(ended.stdout).expect("UTF-8");
-    assert!(listed.contains("500 documents, verified"), "{listed}");
-    assert!(listed.contains("left over: not a backup"), "{listed}");
+    let lines: Vec<_> = listed.lines().collect();
+    assert!(lines[0].starts_with("FILE ") && lines.len() == 3, "{listed}");
+    assert!(lines[1].contains("  verified  ") && lines[1].contains("500 documents"), "the newest first: {listed}");
+    assert!(lines[2].contains("  left over, not a backup  "), "{listed}");
 
     // Any damage: without a manifest the file's own checks, with it every bit.
     let bytes = std::fs::read(&backup).expect("there");
