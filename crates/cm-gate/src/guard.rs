@@ -258,8 +258,8 @@ impl Guard {
         }
     }
 
-    /// Waits for the next reading: the interval, or less if a window is over sooner,
-    /// Docker reports an event, or another host's service failed.
+    /// Waits for the next reading: the interval, or less if a window is over sooner, Docker reports an event,
+    /// a probe answers after all, or another host's service failed.
     async fn pause(&mut self) {
         let now = self.began.elapsed();
         let due = self.watches.iter().filter_map(Watch::due).min();
@@ -268,6 +268,7 @@ impl Guard {
         tokio::select! {
             () = sleep(pause.saturating_sub(LEAST_PAUSE)) => {}
             () = self.events.next() => {}
+            () = self.prober.answered() => {}
             () = failed_elsewhere(&mut self.fell), if !*self.failed.borrow() => {}
         }
     }

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// How long a reading waits for the answers; what comes later belongs to the next.
+/// How long a reading waits for the answers; what comes later belongs to the next, which it brings about.
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Commands on the host at once; the other sessions of the connection are for the readings.
@@ -68,6 +68,8 @@ pub struct Prober {
     tunnels: BTreeMap<(String, u16), Forward>,
     asking: JoinSet<(String, Answer)>,
     asked: BTreeSet<String>,
+    /// What came after its reading.
+    late: BTreeMap<String, Answer>,
     resting: BTreeMap<String, Resting>,
     commands: Arc<Semaphore>,
 }
@@ -79,6 +81,7 @@ impl Prober {
             tunnels: BTreeMap::new(),
             asking: JoinSet::new(),
             asked: BTreeSet::new(),
+            late: BTreeMap::new(),
             resting: BTreeMap::new(),
             commands: Arc::new(Semaphore::new(COMMANDS)),
         }
@@ -86,11 +89,11 @@ impl Prober {
 
     /// Asks every container that is not being asked already, as often as it says; answers by container id.
     pub async fn ask(&mut self, wanted: Vec<(&Container, Probe, u32)>) -> BTreeMap<String, Answer> {
-        let mut answers = BTreeMap::new();
+        let mut answers = std::mem::take(&mut self.late);
         for (container, probe, times) in &wanted {
             match self.resting.get(&container.id).filter(|resting| Instant::now() < resting.until) {
                 Some(resting) => drop(answers.insert(container.id.clone(), resting.answer.clone())),
-                None if self.asked.contains(&container.id) => {}
+                None if self.asked.contains(&container.id) || answers.contains_key(&container.id) => {}
                 None => self.start(container, probe, *times, &mut answers).await,
             }
         }
@@ -152,11 +155,26 @@ impl Prober {
     /// The answers that are there, after a moment for those that come at once.
     async fn collect(&mut self, answers: &mut BTreeMap<String, Answer>) {
         let end = Instant::now() + PATIENCE;
-        while let Ok(Some(asked)) = timeout_at(end, self.asking.join_next()).await {
-            let Ok((id, answer)) = asked else { continue };
+        while let Ok(Some((id, answer))) = timeout_at(end, self.next()).await {
+            answers.insert(id, answer);
+        }
+    }
+
+    /// Waits for an answer that was too late for its reading; for ever if nobody is being asked.
+    pub async fn answered(&mut self) {
+        match self.next().await {
+            Some((id, answer)) => drop(self.late.insert(id, answer)),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The next answer; `None` if nobody is being asked. Nothing is lost if it is given up.
+    async fn next(&mut self) -> Option<(String, Answer)> {
+        loop {
+            let Ok((id, answer)) = self.asking.join_next().await? else { continue };
             self.asked.remove(&id);
             self.rest(&id, &answer);
-            answers.insert(id, answer);
+            return Some((id, answer));
         }
     }
 
@@ -248,6 +266,7 @@ mod tests {
     use super::*;
     use cm_core::{Format, Level, Log};
     use cm_host::Target;
+    use tokio::io::AsyncWriteExt;
 
     async fn local() -> Host {
         let target = Target { name: "local".to_owned(), address: "local".to_owned(), ssh_config: None };
@@ -290,6 +309,28 @@ mod tests {
         let answers = prober.ask(vec![(&container, probe, 1)]).await;
         assert!(matches!(answers["c1"], Answer::Bad(_)), "{answers:?}");
         drop(listener);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_was_too_late_brings_about_the_next_reading_and_belongs_to_it() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let port = listener.local_addr().expect("address").port();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a question");
+            tokio::time::sleep(PATIENCE * 2).await;
+            stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.expect("answered");
+            // Nobody asks a second time.
+            timeout(PATIENCE * 2, listener.accept()).await.is_err()
+        });
+        let (container, probe) = (container("127.0.0.1"), probe(&format!("http://127.0.0.1:{port}/")));
+        let mut prober = Prober::new(local().await);
+        let answers = prober.ask(vec![(&container, probe.clone(), 1)]).await;
+        assert_eq!(answers["c1"], Answer::Pending);
+        timeout(LIMIT, prober.answered()).await.expect("it comes after all");
+        let answers = prober.ask(vec![(&container, probe, 1)]).await;
+        assert_eq!(answers["c1"], Answer::Content);
+        assert!(timeout(PATIENCE, prober.answered()).await.is_err(), "nobody is being asked");
+        assert!(server.await.expect("a server"), "asked again for an answer that was there");
     }
 
     #[tokio::test]
