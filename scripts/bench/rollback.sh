@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# How fast one service goes back to an image that is still there, command to healthy, in a sandbox: against the same
+# How fast one service is rolled back to an image that is still there, command to healthy, in a sandbox: against the same
 # replacement by hand (`docker compose up`, then its healthcheck and the health window), and against the runbook's own
 # procedure (checkout, build, up) in the same run. The service's build takes 90 s when nothing is cached: the runbook
 # says two to three minutes of its dashboard. It builds without a cache, as its own pruning leaves it. Prints both; exit

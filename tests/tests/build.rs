@@ -1,7 +1,7 @@
 //! cm-build on real servers when something comes between: the connection is cut, the program is killed or
 //! interrupted, the server or what is deployed is wrong. What happened is asked of Docker and of git.
 //!
-//! `CM_BUILD_KILLS` is the number of moments at which a deployment is cut off (default 2), `CM_BUILD_SEED` the
+//! `CM_BUILD_KILLS` is the number of moments at which a deployment is interrupted (default 2), `CM_BUILD_SEED` the
 //! number they are drawn from (default: the time).
 
 #![expect(clippy::print_stdout, reason = "a long test tells where it is")]
@@ -269,7 +269,7 @@ fn what_is_wrong_is_named_and_the_old_containers_still_run() {
     assert!(answer.stderr.contains("each of docs runs"), "partway, and said so: {}", answer.stderr);
 
     again("apps/docs/content/index.md", "# ", "# Once more: ");
-    assert_eq!(build(&sandbox, &["docs"]).code, 0, "and mended by the next deployment");
+    assert_eq!(build(&sandbox, &["docs"]).code, 0, "and fixed by the next deployment");
     let before = containers(&sandbox, "platform");
     let good = head(&sandbox);
     let wrong = |services: &[&str], exit: i32, code: &str, says: &[&str]| {
@@ -414,7 +414,7 @@ fn a_plan_is_carried_out_as_shown_and_two_hosts_stay_together_or_not() {
     assert_eq!(containers(&sandbox, "platform"), before);
     std::fs::remove_file(sandbox.laptop.join("plan.json")).expect("the plan");
 
-    println!("--- one host fails: the other one goes back, too");
+    println!("--- one host fails: the other one is rolled back, too");
     let broken = "services/runner/Dockerfile";
     let text = std::fs::read_to_string(sandbox.laptop.join(broken)).expect("read");
     std::fs::write(sandbox.laptop.join(broken), format!("{text}RUN exit 3\n")).expect("write");

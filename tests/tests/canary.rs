@@ -86,7 +86,7 @@ fn users_answers_count_where_they_are_enough_and_a_restart_ends_it_at_once() {
     let few = "real traffic is too little to count: 0 requests, before 120, wanted 100";
     assert!(answer.stderr.contains(few), "{}", answer.stderr);
 
-    // All is well.
+    // All is healthy.
     users(&sandbox, &format!("{url}/version"));
     let answer = verify();
     let report = canary(&answer);
@@ -96,7 +96,7 @@ fn users_answers_count_where_they_are_enough_and_a_restart_ends_it_at_once() {
     let (_, of_users) = message.split_once("; real traffic: ").expect("what users got");
     assert!(of_users.contains("0 of 120 requests failed"), "{message}");
 
-    // What the canary asks is well, and what users ask is not.
+    // What the canary asks is healthy, and what users ask is not.
     users(&sandbox, &format!("{url}/flaky"));
     let answer = verify();
     let report = canary(&answer);

@@ -205,7 +205,7 @@ fn the_preflight_and_the_servers_own_script_see_what_is_wrong() {
     a_poor_server_is_told(&sandbox);
 
     // What must stop a deployment does, and each says what.
-    for (break_it, mend_it, exit, code) in [
+    for (break_it, fix_it, exit, code) in [
         ("mv platform/.env.production env.away", "mv env.away platform/.env.production", 6, "preflight.env-file"),
         ("mv platform/Caddyfile caddy.away", "mv caddy.away platform/Caddyfile", 6, "preflight.protected"),
         ("mv platform/.git/HEAD head.away", "mv head.away platform/.git/HEAD", 6, "preflight.checkout"),
@@ -215,7 +215,7 @@ fn the_preflight_and_the_servers_own_script_see_what_is_wrong() {
         sandbox.server("platform", &[break_it]);
         let (answer, _) = preflight(&sandbox);
         assert_eq!((answer.code, answer.document()["error"]["code"].as_str()), (exit, Some(code)), "{answer:?}");
-        sandbox.server("platform", &[mend_it]);
+        sandbox.server("platform", &[fix_it]);
     }
     as_root(&sandbox, "touch /run/sandbox/dockerd.hold; kill $(pidof dockerd); sleep 2");
     let (answer, _) = preflight(&sandbox);

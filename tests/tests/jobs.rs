@@ -285,7 +285,7 @@ fn a_release_command_runs_where_its_files_change_and_a_rollback_takes_back_what_
     assert_eq!(statuses, [0, 0, 0, 0, 0], "{}", answer.stderr);
     assert_eq!((runs(&sandbox, "up-two"), served(&sandbox).as_str()), (0, "two"), "{}", answer.stderr);
 
-    println!("--- a release with it is not gone back across unconfirmed");
+    println!("--- a release with it is not rolled back across unconfirmed");
     commit("three", "echo more", command);
     let (statuses, answer) = deploy(&sandbox);
     assert_eq!((statuses[1], runs(&sandbox, "up-three")), (0, 1), "{}", answer.stderr);
@@ -309,7 +309,7 @@ fn a_release_command_runs_where_its_files_change_and_a_rollback_takes_back_what_
     assert_eq!((answer.code, served(&sandbox).as_str()), (60, "one"), "{}", answer.stderr);
     assert_eq!(runs(&sandbox, "down-four"), 1, "{}", answer.stderr);
     let (statuses, answer) = deploy(&sandbox);
-    assert_eq!((statuses[1], runs(&sandbox, "up-four")), (0, 2), "taken back, it is done again: {}", answer.stderr);
+    assert_eq!((statuses[1], runs(&sandbox, "up-four")), (0, 2), "undone, it is done again: {}", answer.stderr);
 }
 
 /// One job on each of two hosts.

@@ -1,4 +1,4 @@
-//! Back to what was proved, on real servers: programs are killed at random moments and the script is
+//! Back to what was verified, on real servers: programs are killed at random moments and the script is
 //! run once more; histories are random; broken releases meet steady load. What runs is asked of Docker,
 //! what is recorded of `cm-record`, and the two must agree.
 //!
@@ -457,7 +457,7 @@ fn a_rollback_loses_no_request_warns_once_of_a_ctrl_c_and_takes_the_data_back() 
     assert!(counts.bodies.len() > rollbacks, "the broken ones were in service: {:?}", counts.bodies.keys());
     sandbox.change(DASHBOARD, "\"/login\": (500,", login, "dashboard: a login that works");
 
-    println!("--- the data goes back with the code, across a release that changed it for good");
+    println!("--- the data is rolled back with the code, across a release that changed it for good");
     let directory = sandbox.laptop.join("services/backend/migrations");
     std::fs::create_dir(&directory).expect("a directory");
     std::fs::write(directory.join("0001.py"), "# turns one field into two\n").expect("write");

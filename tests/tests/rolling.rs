@@ -162,7 +162,7 @@ fn a_bad_release_gets_no_request_and_a_killed_one_leaves_nothing() {
         SERVER,
         "status, kind, body, headers = (500, \"text/plain\", \"broken on purpose\", {})",
         "status, kind, body, headers = ROUTES.get(path, MISSING)",
-        "dashboard: mended",
+        "dashboard: fixed",
     );
 
     println!("--- one that fails now and then is found beside the old one, and one that restarts when it is asked");
@@ -195,7 +195,7 @@ fn a_bad_release_gets_no_request_and_a_killed_one_leaves_nothing() {
         assert!(says.iter().any(|says| message.starts_with(says)), "{canary:#}");
         assert!(answer.stderr.contains("the old container is still serving"), "{}", answer.stderr);
         assert_eq!((containers(&sandbox).len(), dashboard(&sandbox)), (before.len(), served.clone()), "it serves on");
-        sandbox.change(SERVER, &to, from, "dashboard: mended");
+        sandbox.change(SERVER, &to, from, "dashboard: fixed");
     }
 
     println!("--- killed while a bridge serves: one plain run later nothing is left of it");

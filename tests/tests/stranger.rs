@@ -102,7 +102,7 @@ fn a_stranger_installs_deploys_twice_and_goes_back() {
 
     let init = stranger.types(&format!("cm-detect --init --host {server}"));
     assert_eq!(init.code, 0, "{init:?}");
-    // A release that nothing outside of it proves is never gone back to.
+    // A release that nothing outside of it verifies is never rolled back to.
     let check =
         "[[verify.checks]]\\nname = \"Shop\"\\nurl = \"http://web:8000/health\"\\nstatus = 200\\nin_network = true\\n";
     stranger.prepares(&format!("printf '{check}' >>cm.toml"));

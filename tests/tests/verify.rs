@@ -286,7 +286,7 @@ fn a_canary_is_compared_with_what_ran_before() {
     assert_eq!(worse.document()["facts"]["verify"]["canary"]["code"], "errors", "{worse:?}");
     let broken = run(&["--canary"], "/nowhere", before.stdout.as_bytes());
     assert_eq!(broken.document()["facts"]["verify"]["canary"]["code"], "row", "{broken:?}");
-    // Before the build everything may be broken: the deployment may be what mends it.
+    // Before the build everything may be broken: the deployment may be what fixes it.
     let first = run(&["--baseline"], "/nowhere", document.as_bytes());
     assert_eq!((first.code, first.document()["status"].as_str()), (0, Some("ok")), "{first:?}");
     let without = run(&["--canary"], "/health", document.as_bytes());
@@ -350,7 +350,7 @@ fn ci_gets_a_report_and_people_bodies_without_secrets() {
         "{}",
         answer.stderr
     );
-    // A deployment is not taken back for it.
+    // A deployment is not rolled back for it.
     let mut document = sample_document();
     document["services"] = json!([]);
     let deploying = home.run("cm-verify", &["--production"], "", Some(document.to_string().as_bytes()));

@@ -1,4 +1,4 @@
-//! A directory of backups right before another one is made: what dead runs had left, the room on
+//! A directory of backups right before another one is made: what crashed runs left, the room on
 //! its disk, and the last backup of the same database, which the new one is compared with.
 
 use cm_archive::manifest::Manifest;

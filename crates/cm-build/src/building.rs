@@ -18,7 +18,7 @@ use cm_rollout::keep_old_images;
 use std::time::Instant;
 
 impl<'a> Observed<'a> {
-    /// Brings the checkout to the commit and builds the images. The lock is proved in the same request as
+    /// Brings the checkout to the commit and builds the images. The lock is verified in the same request as
     /// each change.
     ///
     /// # Errors

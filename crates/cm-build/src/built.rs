@@ -1,5 +1,5 @@
 //! A host whose checkout is at the commit and whose images are built, while every container still
-//! runs what it ran. From here it is switched, or goes back to how it was.
+//! runs what it ran. From here it is switched, or is rolled back to how it was.
 
 use crate::observed::Observed;
 use cm_core::facts::Protected;

@@ -194,7 +194,7 @@ async fn connect(project: &Project, plans: &[HostPlan], run: &Run) -> Result<Vec
     project.connect(plans.iter().map(|plan| &plan.host), &run.log).await
 }
 
-/// Better known now than at night: only what was verified is gone back to unasked.
+/// Better known now than at night: only what was verified is rolled back to unasked.
 fn tell_unverifiable(project: &Project, log: &Log) {
     if project.verify().checks.is_empty() {
         log.warn(

@@ -32,7 +32,7 @@ pub struct Observed<'a> {
     pub compose_project: String,
     /// The files that the release changes since the last good one; `None` if nobody knows.
     pub changed: Option<Vec<String>>,
-    /// Those of them that change data for good.
+    /// Those of them that are irreversible migrations.
     pub irreversible: Vec<String>,
     /// What the host runs and has run.
     pub ledger: Ledger,

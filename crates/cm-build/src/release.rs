@@ -8,7 +8,7 @@ use cm_ledger::Record;
 pub struct Release {
     /// The project's name.
     pub project: String,
-    /// Whether this run was cut off after its first change and goes on.
+    /// Whether this run was interrupted after its first change and resumes.
     pub resumed: bool,
     record: Record,
 }

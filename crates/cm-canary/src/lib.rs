@@ -2,7 +2,7 @@
 //! show. The old one is asked before the build, or alongside the new one where both run;
 //! the new one right after the switch.
 //!
-//! A handful of good answers proves little, so the report says what it would have
+//! A handful of good answers says little, so the report says what it would have
 //! seen: with n requests and no failure, an error rate below about 3/n can hide.
 //! Requests that say nothing about production, because they never got there, are not
 //! counted as either. When what was seen counts for what is decided in [`Rules`].

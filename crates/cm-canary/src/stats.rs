@@ -62,7 +62,7 @@ pub fn mann_whitney(new: &[f64], old: &[f64]) -> Ranks {
 }
 
 /// All pairs of larger samples are too many; every so-and-so-manyth value stands for its
-/// neighbours.
+/// adjacent ones.
 const PAIRED: usize = 200;
 
 /// How many times as large the new values are: the Hodges–Lehmann estimate on a

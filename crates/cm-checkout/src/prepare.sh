@@ -85,7 +85,7 @@ git update-index -q --refresh >/dev/null 2>&1 || true
 echo "changes $(git diff --name-only --no-renames "$base" "$commit" -- :/ "$@" | wc -l)"
 blocked_paths "$commit" "$@"
 # Changed by hand: differs from what is checked out and from what is to come.
-# (A move that was cut off partway differs from HEAD alone.)
+# (A move that was interrupted partway differs from HEAD alone.)
 differing() { # MODES NAME COMMIT PATHSPEC...
     modes=$1 name=$2 from=$3
     shift 3

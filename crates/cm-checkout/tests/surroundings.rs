@@ -144,7 +144,7 @@ async fn a_submodule_that_cannot_be_fetched_or_was_edited_stops_everything_befor
     );
     write(&scene.server, "vendor/outer/lib.txt", "one");
 
-    // Its repository is lost between the look and the move: the checkout goes back.
+    // Its repository is lost between the look and the move: the checkout is moved back.
     checkout.prepare(Some("develop"), &second).await.expect("prepared");
     let objects = scene.server.join(".git/modules/vendor/outer");
     let aside = scene.server.with_file_name("module");

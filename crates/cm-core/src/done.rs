@@ -40,7 +40,7 @@ impl Done {
         done
     }
 
-    /// The services were taken back: the deployment failed, the rollback did not.
+    /// The services were rolled back: the deployment failed, the rollback did not.
     pub fn rolled_back(summary: impl Into<String>) -> Self {
         let mut done = Done::new(StageStatus::Ok, summary).changed(true);
         done.exit = Exit::RolledBack;

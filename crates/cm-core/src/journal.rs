@@ -1,5 +1,5 @@
 //! The journal of a run: every document a program wrote, and every change that
-//! can be taken back, on disk before it happens. It is what is left when a
+//! can be rolled back, on disk before it happens. It is what is left when a
 //! program is killed. One directory a run, in the user's state directory:
 //! `$XDG_STATE_HOME/cm/runs/RUN/{NNN-TOOL[-STEP].json, undo.jsonl, rolling-back}`.
 
@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// The changes that can be taken back, one a line.
+/// The changes that can be rolled back, one a line.
 const UNDO_FILE: &str = "undo.jsonl";
 
 /// How many earlier runs are asked how long a step takes.

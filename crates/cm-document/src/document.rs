@@ -19,7 +19,7 @@ pub enum Status {
     Ok,
     /// A stage failed.
     Failed,
-    /// A stage failed and the services were taken back.
+    /// A stage failed and the services were rolled back.
     RolledBack,
 }
 

@@ -29,7 +29,7 @@ impl Severity {
         }
     }
 
-    /// Whether the release goes back for it.
+    /// Whether the release is rolled back for it.
     pub fn takes_back(self) -> bool {
         self <= Severity::P1
     }

@@ -2,7 +2,7 @@
 //! not veto a deployment that did not touch it, but people should hear of it.
 
 use cm_core::Log;
-use cm_core::facts::{Neighbour, Unhealthy};
+use cm_core::facts::{OtherService, Unhealthy};
 use cm_engine::{Container, Health};
 use cm_gate::Post;
 use std::collections::BTreeSet;
@@ -30,7 +30,7 @@ pub fn unhealthy(host: &str, containers: &[Container]) -> Vec<Unhealthy> {
 
 /// Those among the containers of each host that the gate did not watch. What a host
 /// that did not answer has is not known, and nothing is said of it.
-pub fn find(posts: &[Post], containers: &[(String, Vec<Container>)], before: Option<Vec<Unhealthy>>) -> Vec<Neighbour> {
+pub fn find(posts: &[Post], containers: &[(String, Vec<Container>)], before: Option<Vec<Unhealthy>>) -> Vec<OtherService> {
     let mut found = Vec::new();
     for (post, (host, containers)) in posts.iter().zip(containers) {
         let watched: BTreeSet<_> = post.wanted.iter().map(|wanted| wanted.service.as_str()).collect();
@@ -40,16 +40,16 @@ pub fn find(posts: &[Post], containers: &[(String, Vec<Container>)], before: Opt
     let is_same = |one: &Unhealthy, other: &Unhealthy| one.service == other.service && one.host == other.host;
     let was =
         |unhealthy: &Unhealthy| before.as_ref().map(|before| before.iter().any(|other| is_same(other, unhealthy)));
-    let neighbour = |found: Unhealthy| {
+    let other = |found: Unhealthy| {
         let before = was(&found);
         let Unhealthy { service, host, container, state } = found;
-        Neighbour { service, host, container, state, before }
+        OtherService { service, host, container, state, before }
     };
-    found.into_iter().map(neighbour).collect()
+    found.into_iter().map(other).collect()
 }
 
 /// One line for each.
-pub fn warn(others: &[Neighbour], log: &Log) {
+pub fn warn(others: &[OtherService], log: &Log) {
     for other in others {
         let since = match other.before {
             Some(true) => " (as before the deployment)",

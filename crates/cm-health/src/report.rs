@@ -1,7 +1,7 @@
 //! The gate's verdicts in the runbook's words, and as the end of the program.
 
 use crate::cures::cure;
-use cm_core::facts::Neighbour;
+use cm_core::facts::OtherService;
 use cm_core::{Done, Exit, Failure, Log, Result, all_healthy, plural};
 use cm_gate::{State, Verdict};
 use cm_host::Host;
@@ -14,7 +14,7 @@ const NAMED: usize = 3;
 /// # Errors
 /// [`Exit::Unhealthy`] if a service was looked at and is not healthy; [`Exit::HealthUnknown`]
 /// if one could not be looked at.
-pub fn conclude(verdicts: &[Verdict], hosts: &[Host], others: &[Neighbour], log: &Log) -> Result<Done> {
+pub fn conclude(verdicts: &[Verdict], hosts: &[Host], others: &[OtherService], log: &Log) -> Result<Done> {
     let count = verdicts.len();
     if cm_gate::overall(verdicts) == State::Healthy {
         let summary = all_healthy(count);

@@ -191,7 +191,7 @@ impl<'a, Kind> Command<'a, Kind> {
         }
     }
 
-    pub(crate) fn is_leashed(&self) -> bool {
+    pub(crate) fn ends_with_connection(&self) -> bool {
         matches!(self.life, Life::WithUs | Life::WithUsAlongsideOthers)
     }
 }

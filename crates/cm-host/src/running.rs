@@ -133,10 +133,10 @@ impl<Kind> Command<'_, Kind> {
     async fn start(&self) -> Result<Process> {
         self.host.sessions.make_room();
         faults::before_request(self.fence.is_some());
-        let leashed = self.is_leashed();
-        let feed = leashed || self.stdin.is_some();
+        let bound = self.ends_with_connection();
+        let feed = bound || self.stdin.is_some();
         let mut process = Process::start(&self.host.transport, self.host.name(), &self.full_argv(), feed).await?;
-        if leashed {
+        if bound {
             // Held open, unused, for as long as the process is held.
             return Ok(process);
         }
@@ -154,7 +154,7 @@ impl<Kind> Command<'_, Kind> {
     /// The command for a shell that is open: only a server has a line to save, and what is
     /// ended with us is bound to a session of its own.
     fn request(&self) -> Option<Request> {
-        let able = !self.is_leashed() && self.host.transport.is_ssh();
+        let able = !self.ends_with_connection() && self.host.transport.is_ssh();
         let request = able.then(|| Request::new(&self.full_argv(), self.stdin.as_deref())).flatten();
         if request.is_some() {
             faults::before_request(self.fence.is_some());

@@ -106,7 +106,7 @@ impl Held {
 
     async fn take_in_order(&mut self, hosts: Vec<Host>, record: &Record) -> Result<Option<Box<Holder>>> {
         for host in hosts {
-            // First noted, then asked: an attempt cut off partway may have succeeded, and
+            // First noted, then asked: an attempt interrupted partway may have succeeded, and
             // a release compares the nonce.
             self.hosts.push(host.clone());
             if let Attempt::Held(holder) = remote::take(&host, &self.dir, record).await? {

@@ -71,8 +71,8 @@ impl Holder {
         }
     }
 
-    /// How long a host still keeps the lock of a holder that is proved gone; `None` for any other.
-    pub fn ghost(&self) -> Option<Duration> {
+    /// How long a host still keeps the lock of a holder that is known to be gone; `None` for any other.
+    pub fn stale_for(&self) -> Option<Duration> {
         let record = self.record.as_ref().filter(|record| record.process.life() == Life::Gone)?;
         Some(record.lease().saturating_sub(self.renewed?))
     }
@@ -89,12 +89,12 @@ impl Holder {
     /// The refusal.
     pub fn refusal(&self) -> Failure {
         let lease = self.record.as_ref().filter(|_| self.renewed.is_some()).map(Record::lease);
-        let ghost = lease.map_or_else(String::new, |lease| {
+        let when_free = lease.map_or_else(String::new, |lease| {
             format!(" If the holder is gone, the lock is free {} after its last sign of life.", rough(lease))
         });
         Failure::new(Exit::LockHeld, "lock.held", format!("the deploy lock is held by {}", self.describe()))
             .hint(format!(
-                "wait for it (cm-lock run --wait 10m), or talk to the holder.{ghost} To break it: {}",
+                "wait for it (cm-lock run --wait 10m), or talk to the holder.{when_free} To break it: {}",
                 self.break_command()
             ))
             .retryable()

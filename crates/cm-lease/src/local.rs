@@ -139,7 +139,7 @@ fn take_locked(file: File, path: &Path, record: &Record) -> Result<Attempt<Local
     Ok(Attempt::Taken(Local { file, path: path.to_owned(), nonce: record.nonce.clone() }))
 }
 
-/// The holder whose record proves that it lives; `except` is no holder.
+/// The holder whose record shows that it is running; `except` is no holder.
 fn living_holder(path: &Path, except: Option<&Process>) -> Option<Holder> {
     let lives = |record: &Record| record.process.life() == Life::Alive && Some(&record.process) != except;
     let record = beside::all(path).into_iter().find(lives)?;

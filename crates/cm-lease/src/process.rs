@@ -27,7 +27,7 @@ pub struct Process {
 pub enum Life {
     /// It runs.
     Alive,
-    /// It is proved not to run any more.
+    /// It is known not to run any more.
     Gone,
     /// It belongs to another machine, boot or container, or must not be looked at.
     Unknown,

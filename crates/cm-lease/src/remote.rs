@@ -44,15 +44,15 @@ pub struct There {
 
 impl There {
     /// Whether anyone may take it, and if so the age in milliseconds that it must still exceed
-    /// then. A holder that is proved gone has its lease too: what it had begun on the host may
-    /// still be at work. One that is proved alive keeps the lock, lapsed or not.
+    /// then. A holder that is known to be gone has its lease too: what it had begun on the host may
+    /// still be at work. One that is known to be alive keeps the lock, lapsed or not.
     pub fn stealable(&self) -> Option<u128> {
         let record = self.record.as_ref().ok()?;
         let lapsed = self.age > record.lease();
         (lapsed && record.process.life() != Life::Alive).then(|| record.lease().as_millis())
     }
 
-    /// The nonce of a holder that may still go on. One that is proved gone does not, and one whose
+    /// The nonce of a holder that may still continue. One that is known to be gone does not, and one whose
     /// lease has lapsed must not: its next change asks first.
     pub fn holds(&self) -> Option<&str> {
         let record = self.record.as_ref().ok()?;

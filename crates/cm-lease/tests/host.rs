@@ -14,7 +14,7 @@ async fn host() -> Host {
     Host::connect(&target, &Log::new("test", Format::Text, Level::Fail)).await.expect("local")
 }
 
-/// A record of a holder that this machine can prove nothing about.
+/// A record of a holder that this machine can find out nothing about.
 fn stranger(owner: &str, lease: u64) -> Record {
     let mut record = Record::new(owner, Duration::from_secs(lease)).expect("/proc");
     record.process.boot_id = "another".to_owned();
@@ -120,7 +120,7 @@ async fn a_holder_proved_alive_keeps_it_past_its_lease_and_one_that_is_gone_has_
     assert_eq!(holder(take(dir.path(), &own("bob@desk")).await), "nobody", "gone and lapsed");
 }
 
-/// To the millisecond: whoever waits for a ghost waits for one lease, not for two seconds more.
+/// To the millisecond: whoever waits for a stale lock waits for one lease, not for two seconds more.
 #[tokio::test]
 async fn a_lease_is_over_when_it_is_over() {
     let dir = tempfile::tempdir().expect("tempdir");
@@ -213,7 +213,7 @@ async fn of_many_that_want_it_at_once_exactly_one_gets_it() {
         let dir = tempfile::tempdir().expect("tempdir");
         if round % 2 == 1 {
             // A lapsed lease: now they race to take it from its holder.
-            take(dir.path(), &stranger("ghost", 1)).await;
+            take(dir.path(), &stranger("stale", 1)).await;
             age(dir.path(), 10);
         }
         let racers: Vec<_> = (0..12)

@@ -25,9 +25,9 @@ pub enum Verdict {
     Healthy,
     /// Not healthy, or verification failed, and it was left in place.
     Failed,
-    /// It failed and the services were taken back to what `services` says.
+    /// It failed and the services were rolled back to what `services` says.
     RolledBack,
-    /// Its run was cut off and its owner is proved gone. `services` holds what Docker runs of it.
+    /// Its run was interrupted and its owner is known to be gone. `services` holds what Docker runs of it.
     Abandoned,
     /// Written by a later version.
     #[default]
@@ -36,7 +36,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Whether what the record's `services` say can be gone back to.
+    /// Whether what the record's `services` say can be rolled back to.
     pub fn is_good(self) -> bool {
         matches!(self, Verdict::Verified | Verdict::RolledBack)
     }
@@ -86,7 +86,7 @@ pub struct Record {
     pub verdict: Verdict,
     /// What the services it touched run now.
     pub services: BTreeMap<String, ServiceState>,
-    /// After a rollback or a run that was cut off: what had been tried and does not run.
+    /// After a rollback or a run that was interrupted: what had been tried and does not run.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub attempted: BTreeMap<String, ServiceState>,
     /// The backup taken before it, as `HOST:PATH`; `HOST` is a name of `cm.toml`.

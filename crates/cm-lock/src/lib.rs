@@ -1,5 +1,5 @@
 //! Holds the deploy lock, so that two people can never deploy at once, and nobody is
-//! locked out by a ghost. `cm-lock run -- COMMAND` is the plain use: the lock lives exactly
+//! locked out by a stale lock. `cm-lock run -- COMMAND` is the plain use: the lock lives exactly
 //! as long as COMMAND. `acquire` and `release` are for pipes and scripts, `status`
 //! and `break` for people. As a plain filter it asks whether the lock still holds.
 

@@ -26,7 +26,7 @@ const REMINDER: Duration = Duration::from_secs(30);
 /// Added to what is left of a dead holder's lease.
 const SLACK: Duration = Duration::from_secs(5);
 
-/// Takes the lock for `record`. Without a `limit` it refuses at once, unless the holder is proved
+/// Takes the lock for `record`. Without a `limit` it refuses at once, unless the holder is known to be
 /// gone: then there is nobody to talk to, and it waits for the rest of the lease.
 ///
 /// # Errors
@@ -40,7 +40,7 @@ pub async fn take(
     signals: &mut Signals,
 ) -> Result<(Held, Record)> {
     let mut wanted = place.wanted(log).await?;
-    let mut waiting = Waiting { began: Instant::now(), limit, shortest: SHORTEST, for_ghost: false, said: None };
+    let mut waiting = Waiting { began: Instant::now(), limit, shortest: SHORTEST, for_stale: false, said: None };
     if limit.is_some() {
         // Whoever is ready to wait lets those go first who wait already: without this, one that comes back at
         // once takes the lock again and again in the moment in which it is free.
@@ -89,7 +89,7 @@ struct Waiting {
     /// The mean pause that it may come to, in seconds.
     shortest: f64,
     /// Whether the limit is that of a dead holder's lease.
-    for_ghost: bool,
+    for_stale: bool,
     /// What was said last about the holder, and when.
     said: Option<(Seen, Instant)>,
 }
@@ -104,10 +104,10 @@ impl Waiting {
 
     /// Goes on waiting, and says for whom and for how long: at first, when that has changed, and now and then.
     fn goes_on(&mut self, holder: &Holder, log: &Log) -> Result<()> {
-        if self.limit.is_none_or(|_| self.for_ghost) {
-            self.for_ghost = true;
+        if self.limit.is_none_or(|_| self.for_stale) {
+            self.for_stale = true;
             // Again each time: with somebody else there, waiting is over.
-            self.limit = holder.ghost().map(|left| self.began.elapsed() + left + SLACK);
+            self.limit = holder.stale_for().map(|left| self.began.elapsed() + left + SLACK);
         }
         let Some(limit) = self.limit else { return Err(holder.refusal()) };
         if !self.is_on() {
@@ -162,7 +162,7 @@ mod tests {
             began: Instant::now() - Duration::from_secs(seconds),
             limit: None,
             shortest: SHORTEST,
-            for_ghost: false,
+            for_stale: false,
             said: None,
         };
         let limit = Duration::from_secs(600);
@@ -177,7 +177,7 @@ mod tests {
             began: Instant::now() - Duration::from_secs(seconds),
             limit: Some(Duration::from_secs(7200)),
             shortest: SHORTEST,
-            for_ghost: false,
+            for_stale: false,
             said: None,
         };
         for _ in 0..200 {

@@ -245,7 +245,7 @@ fn a_container_and_its_machine_share_one_lock() {
 }
 
 /// A container without /proc cannot say who holds the lock, and one that hides other users' processes cannot
-/// prove anything about them: the first is an error, the second a lock that holds.
+/// find out anything about them: the first is an error, the second a lock that holds.
 #[test]
 fn a_proc_that_is_missing_or_hides_others_never_makes_the_lock_free() {
     let world = World::new();

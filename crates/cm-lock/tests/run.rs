@@ -131,7 +131,7 @@ fn a_host_held_from_another_machine_is_kept_for_one_lease() {
     let holding = world.hold("ada@laptop", &[]);
     let record = fs::read_to_string(world.host_record()).expect("read");
     drop(holding);
-    // As another machine's holder that vanished: nothing can be proved about it.
+    // As another machine's holder that vanished: nothing can be found out about it.
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("boot id");
     fs::write(world.host_record(), record.replace(boot.trim(), "another")).expect("write");
     let output = world.lock("bob@desk", &["run", "--", "true"]).output().expect("start");

@@ -34,7 +34,7 @@ pub enum Message<'a> {
         /// In a few words.
         verdict: &'a str,
     },
-    /// It failed, and what is there now was not taken back.
+    /// It failed, and what is there now was not rolled back.
     Failed {
         /// Why.
         reason: &'a str,
@@ -46,7 +46,7 @@ pub enum Message<'a> {
         /// How bad that is; `None` if nothing was learned.
         severity: Option<Severity>,
     },
-    /// The services were taken back.
+    /// The services were rolled back.
     RolledBack {
         /// The commit they went back to, if it is one.
         to: Option<&'a str>,

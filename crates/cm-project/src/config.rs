@@ -176,7 +176,7 @@ fn is_plain(name: &str) -> bool {
     !name.is_empty() && !name.starts_with(['.', '-']) && !name.contains(odd)
 }
 
-/// A check must be able to fail, or it proves nothing.
+/// A check must be able to fail, or it verifies nothing.
 fn wants_something(file: &Arc<str>, text: &str, check: &Check) -> Result<()> {
     let empty =
         check.contains.as_deref() == Some("") || check.matches.as_ref().is_some_and(|m| m.0.as_str().is_empty());

@@ -23,7 +23,7 @@ pub struct Job {
     pub timeout: Duration,
     /// The command that takes back what it did; empty where there is none.
     pub down: Vec<String>,
-    /// Whether it changes data for good; `None` where cm.toml leaves that to `[rollback] migrations`.
+    /// Whether it is irreversible; `None` where cm.toml leaves that to `[rollback] migrations`.
     pub changes_data: Option<bool>,
     /// The files whose change it is for; empty for any.
     pub when: Vec<String>,

@@ -143,6 +143,6 @@ pub enum OnFailure {
     /// They go back, too: all hosts run one release.
     #[default]
     Revert,
-    /// They keep the new release, and only the host that failed goes back.
+    /// They keep the new release, and only the host that failed is rolled back.
     Keep,
 }

@@ -25,7 +25,7 @@ pub enum OnChange {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Update {
-    /// The new one is well before the old one leaves: both run for a while.
+    /// The new one is healthy before the old one leaves: both run for a while.
     Rolling,
     /// The old one leaves before the new one comes.
     StopFirst,

@@ -1,4 +1,4 @@
-//! Runs that were interrupted. Nobody writes down that he was killed, so it is proved: a run
+//! Runs that were interrupted. Nobody writes down that he was killed, so it is found out: a run
 //! changes a host only under the deploy lock, its open record names that lock, and the lock
 //! is not held any more: the holder's process is gone, its lease has lapsed, or somebody
 //! else has it.
@@ -10,7 +10,7 @@ use cm_lease::remote::{self, Sight};
 use cm_ledger::{Ledger, Record, ServiceState, Verdict, state_dir};
 use std::collections::BTreeMap;
 
-/// The open records of `ledger` whose owner is proved gone. `own` is the nonce of the lock
+/// The open records of `ledger` whose owner is known to be gone. `own` is the nonce of the lock
 /// that the caller holds, if it does: the records made under it are its own.
 ///
 /// # Errors
@@ -25,7 +25,7 @@ pub async fn of(host: &Host, project: &str, ledger: &Ledger, own: Option<&str>) 
         None => match remote::look(host, &state_dir(project)).await? {
             Sight::Free => None,
             Sight::There(there) if there.record.is_ok() => there.holds().map(str::to_owned),
-            // What cannot be understood proves nothing.
+            // What cannot be understood says nothing.
             Sight::Odd | Sight::There(_) => return Ok(Vec::new()),
         },
     };

@@ -94,7 +94,7 @@ fn failure(status: u8) -> Failure {
 }
 
 /// How a rollback ended says most; then the first program that failed; then that one was refused.
-/// A run whose journal says that all is well was only killed while it cleaned up, and recorded.
+/// A run whose journal says that all is healthy was only killed while it cleaned up, and recorded.
 fn status(codes: &[u8], doc: Option<&Document>) -> u8 {
     let recorded = |doc: &&Document| doc.stages().last().is_some_and(|stage| stage.step == Some(Step::Record));
     if doc.filter(recorded).is_some_and(|doc| doc.status() == Status::Ok && !doc.dry_run()) {

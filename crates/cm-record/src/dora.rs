@@ -25,13 +25,13 @@ struct Figures {
     deployments: usize,
     /// Deployments without an outcome: they run, or were killed.
     unfinished: usize,
-    /// Deployments that failed, or were taken back, by themselves or by a person.
+    /// Deployments that failed, or were rolled back, by themselves or by a person.
     failed: usize,
     /// How long each that went well took from its newest commit to its verdict, in seconds, in order.
     lead: Vec<i64>,
     /// How long each took to be well again, in seconds, in order.
     restored: Vec<i64>,
-    /// Those that are not well yet.
+    /// Those that are not healthy yet.
     unrestored: usize,
 }
 

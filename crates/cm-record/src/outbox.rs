@@ -2,7 +2,7 @@
 //! leaves the disk when the API has it; then a mark stays, so that a run that is recorded
 //! again is not sent again. Who sends holds a kernel lock: two runs at once send each event
 //! once. A sender that is killed between the API's answer and the mark sends again; for that,
-//! the run's id is the idempotency key. An event that the API refuses for good is set aside
+//! the run's id is the idempotency key. An event that the API refuses finally is set aside
 //! with the reason, and blocks nothing.
 
 use crate::post::{LIMIT, Posted, post};
@@ -30,7 +30,7 @@ pub enum Sent {
     Delivered,
     /// It waits on disk for the next run.
     Waits,
-    /// The API refused it for good; it is kept aside.
+    /// The API refused it finally; it is kept aside.
     Rejected,
     /// Neither sent nor kept.
     Lost,

@@ -201,13 +201,13 @@ fn remarks(health: &Value) -> Vec<Text> {
         let place = if host.is_empty() { "here".to_owned() } else { host };
         Text::new(&format!("{place}: {}", text(&value["message"])))
     };
-    let neighbour = |value: &Value| {
+    let other = |value: &Value| {
         let (service, host, state) = (text(&value["service"]), text(&value["host"]), text(&value["state"]));
         let before = if value["before"] == true { ", as before" } else { "" };
         Text::new(&format!("{host}: {service}, which was not deployed, {state}{before}"))
     };
     let mut remarks = list(&health["preflight"]["findings"], finding);
-    remarks.extend(list(&health["unwell_neighbours"], neighbour));
+    remarks.extend(list(&health["unwell_neighbours"], other));
     remarks
 }
 

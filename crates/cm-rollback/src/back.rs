@@ -1,4 +1,4 @@
-//! One host goes back: env file, checkout, image names, data, containers, gate, ledger.
+//! One host is rolled back: env file, checkout, image names, data, containers, gate, ledger.
 
 use crate::record::Words;
 use crate::runs::Runs;
@@ -47,7 +47,7 @@ pub struct Back<'a> {
     pub run: &'a Run,
     /// Whether containers are being replaced: from then on the ledger says what runs.
     pub switched: bool,
-    /// The jobs whose effect on the data is taken back.
+    /// The jobs whose effect on the data is undone.
     pub undone: BTreeMap<String, JobState>,
 }
 

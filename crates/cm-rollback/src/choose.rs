@@ -6,12 +6,12 @@ use cm_ledger::{Ledger, Record, ServiceState, Verdict};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What one host goes back to.
+/// What one host is rolled back to.
 #[derive(Clone, Debug, Default)]
 pub struct Choice {
-    /// The commit its checkout goes back to.
+    /// The commit its checkout is moved back to.
     pub commit: String,
-    /// What each service goes back to; `None` for one that did not exist and is removed.
+    /// What each service is rolled back to; `None` for one that did not exist and is removed.
     pub services: BTreeMap<String, Option<ServiceState>>,
     /// The release whose files and environment go with it; `None` for what ran before cm came.
     pub release: Option<String>,
@@ -37,7 +37,7 @@ pub struct Wanted<'a> {
 pub struct Named {
     /// Its run's id.
     pub id: String,
-    /// The full commit, where a commit was named: of a release that was taken back there are two.
+    /// The full commit, where a commit was named: of a release that was rolled back there are two.
     pub commit: Option<String>,
     /// When its run began: a host that it did not touch goes to what it ran then.
     pub time: Option<Timestamp>,
@@ -193,7 +193,7 @@ fn already_rolled_back(host: &str, service: &str, release: &Record) -> Failure {
     )
 }
 
-/// The host as it was when the named release was done: every service that differs goes back.
+/// The host as it was when the named release was done: every service that differs is rolled back.
 fn to_named(ledger: &Ledger, to: &Named, wanted: &Wanted<'_>) -> Option<Choice> {
     let records = ledger.records();
     // What this host says of itself counts, whatever others say of the same commit.
@@ -243,7 +243,7 @@ pub struct FailedRun<'a> {
     pub id: &'a str,
     /// When it began, RFC 3339.
     pub started_at: &'a str,
-    /// Whether it was found bad, rather than cut off: going back to what is the same would then help nobody.
+    /// Whether it was found bad, rather than interrupted: going back to what is the same would then help nobody.
     pub judged: bool,
 }
 
@@ -263,7 +263,7 @@ pub fn after_failure(host: &str, undo: &UndoRelease, ledger: &Ledger, run: &Fail
             continue;
         }
         let known = ledger.records().iter().any(|record| record.id != run.id && record.services.contains_key(name));
-        // A rollback that was cut off has put the target in the place of what was tried.
+        // A rollback that was interrupted has put the target in the place of what was tried.
         let own = ledger.record(run.id);
         let tried = own.and_then(|record| record.attempted.get(name).or_else(|| record.services.get(name)));
         match ledger.last_good(name, run.id) {

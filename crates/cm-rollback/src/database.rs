@@ -1,4 +1,4 @@
-//! `--restore-db`: the data goes back with the code. Restoring is cm-backup's work, so
+//! `--restore-db`: the data is rolled back with the code. Restoring is cm-backup's work, so
 //! its program is run, under this run's lock; its own checks and its own words apply.
 
 use cm_core::{Exit, Failure, Log, Result};

@@ -1,4 +1,4 @@
-//! What the jobs of the releases that are left did to the data is taken back, where cm.toml says by which command
+//! What the jobs of the releases that are left did to the data is undone, where cm.toml says by which command
 //! (`down`): in the image that is left, before anything of it is moved. No other job is run by a rollback.
 
 use crate::target::HostTarget;
@@ -11,7 +11,7 @@ use cm_project::{Job, Project};
 use cm_rollout::{Once, Rollout};
 use std::collections::BTreeMap;
 
-/// The jobs that were done in the releases after the one that `target` goes back to, by name: the newest of each.
+/// The jobs that were done in the releases after the one that `target` rolls back to, by name: the newest of each.
 pub fn left(ledger: &Ledger, target: &HostTarget) -> BTreeMap<String, JobState> {
     let from = target.choice.oldest.map_or(0, |at| at + 1);
     let jobs = ledger.records().iter().skip(from).flat_map(|record| &record.jobs);
@@ -19,13 +19,13 @@ pub fn left(ledger: &Ledger, target: &HostTarget) -> BTreeMap<String, JobState> 
     done.map(|(name, state)| (name.clone(), state.clone())).collect()
 }
 
-/// The same, said to be taken back.
+/// The same, said to be undone.
 pub fn undone(jobs: &BTreeMap<String, JobState>) -> BTreeMap<String, JobState> {
     let state = |state: &JobState| JobState { outcome: JobOutcome::Undone, ..state.clone() };
     jobs.iter().map(|(name, job)| (name.clone(), state(job))).collect()
 }
 
-/// Runs the `down` commands of `jobs`, in the reverse of their order; gives those that were taken back.
+/// Runs the `down` commands of `jobs`, in the reverse of their order; gives those that were undone.
 ///
 /// # Errors
 /// [`Exit::RollbackFailed`] with what the command said; nothing else was changed then.

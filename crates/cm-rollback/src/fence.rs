@@ -30,7 +30,7 @@ pub struct Crossed<'a> {
     pub record: &'a Record,
 }
 
-/// The irreversible releases between what a host goes back to and now, oldest first: its
+/// The irreversible releases between what a host is rolled back to and now, oldest first: its
 /// own, and those of `others`, because they may share a database.
 pub fn crossed<'a>(choice: &Choice, own: OfHost<'a>, others: &[OfHost<'a>]) -> Vec<Crossed<'a>> {
     let from = choice.oldest.map_or(0, |at| at + 1);

@@ -200,7 +200,7 @@ impl World {
         }
     }
 
-    /// A run that failed, or whose program was killed, is taken back.
+    /// A run that failed, or whose program was killed, is rolled back.
     fn take_back(&mut self, run: &str, what: &BTreeMap<usize, Vec<String>>, judged: bool) {
         for (at, services) in what {
             let host = &mut self.hosts[*at];

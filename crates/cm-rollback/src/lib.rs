@@ -1,4 +1,4 @@
-//! Goes back to what was proved. The target of each service is its last verified
+//! Rolls back to what was verified. The target of each service is its last verified
 //! release, not the commit before: after three bad deployments the commit before is
 //! bad too. Everything is looked for before anything is touched; going back is giving
 //! kept images their name again and starting them, without a build; and the result

@@ -1,4 +1,4 @@
-//! `--list`: the releases of every host, and which of them can be gone back to.
+//! `--list`: the releases of every host, and which of them can be rolled back to.
 
 use crate::Args;
 use cm_core::{Column, Exit, Io, Result};

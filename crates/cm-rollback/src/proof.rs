@@ -33,7 +33,7 @@ impl Outside {
     }
 }
 
-/// Waits until the services are healthy and run the images that were gone back to.
+/// Waits until the services are healthy and run the images that were rolled back to.
 ///
 /// # Errors
 /// [`Exit::RollbackFailed`] with the first verdict that is not healthy.

@@ -12,11 +12,11 @@ use std::collections::BTreeMap;
 pub struct Words<'a> {
     /// Its ledger, as it was before.
     pub ledger: &'a Ledger,
-    /// What it goes back to.
+    /// What it is rolled back to.
     pub target: &'a HostTarget,
     /// The run.
     pub doc: &'a Document,
-    /// The jobs whose effect on the data is taken back.
+    /// The jobs whose effect on the data is undone.
     pub undone: &'a BTreeMap<String, JobState>,
 }
 
@@ -40,7 +40,7 @@ impl Words<'_> {
         record.services = self.restored();
         record.cause = self.doc.error().map(|error| error.message);
         match self.own() {
-            // A rollback that was cut off has put the target in the place of what was tried.
+            // A rollback that was interrupted has put the target in the place of what was tried.
             Some(own) if !own.attempted.is_empty() => record.attempted.clone_from(&own.attempted),
             Some(own) => record.attempted.clone_from(&own.services),
             None => record.attempted = self.now(),
@@ -66,7 +66,7 @@ impl Words<'_> {
         now
     }
 
-    /// The other releases that say of a service what it runs now: they are taken back.
+    /// The other releases that say of a service what it runs now: they are rolled back.
     fn left(&self) -> Vec<&Record> {
         if self.own().is_some() {
             return Vec::new();

@@ -8,7 +8,7 @@ use cm_host::Host;
 use cm_project::Project;
 use std::collections::BTreeMap;
 
-/// The containers of the services that should have gone back.
+/// The containers of the services that should have been rolled back.
 #[derive(Default)]
 pub struct Runs(BTreeMap<String, Container>);
 

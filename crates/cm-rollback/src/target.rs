@@ -12,7 +12,7 @@ use cm_ledger::{Ledger, Record, RecordedBackup};
 use cm_project::{OnFailure, Project};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// What one host goes back to.
+/// What one host is rolled back to.
 #[derive(Clone, Debug)]
 pub struct HostTarget {
     /// The host's name.
@@ -37,7 +37,7 @@ impl HostTarget {
         self.choice.commit.get(..12).unwrap_or(&self.choice.commit)
     }
 
-    /// What it goes back to, for the document.
+    /// What it is rolled back to, for the document.
     pub fn facts(&self) -> RolledBackHost {
         RolledBackHost {
             commit: Some(self.choice.commit.clone()),
@@ -138,7 +138,7 @@ fn by_request(
     to: Option<&Named>,
 ) -> Result<Option<(Choice, String)>> {
     let named = args.to.is_some() || !args.service.is_empty() || !args.host.is_empty();
-    // With nothing named it is the newest release that is taken back, and a host that it did
+    // With nothing named it is the newest release that is rolled back, and a host that it did
     // not touch keeps what it runs.
     let (newest, latest) = (ledger.records().last(), choose::latest(ledgers));
     if !named && newest.map(|record| &record.id) != latest.map(|record| &record.id) {

@@ -62,7 +62,7 @@ fn held(config: &Config, taker: &str, holder: &Container, before: &[Container]) 
 }
 
 /// Services that `config` does not have, and whose containers hold what `starting` takes: they came later, or
-/// are of another project file, and have to leave when a release goes back.
+/// are of another project file, and have to leave when a release is rolled back.
 pub fn in_the_way(config: &Config, starting: &[String], before: &[Container]) -> BTreeSet<String> {
     let foreign = before.iter().map(|container| &container.service).filter(|name| !config.services.contains_key(*name));
     let foreign: Vec<String> = foreign.filter(|name| !name.is_empty()).cloned().collect();

@@ -10,7 +10,7 @@
 //!    to the one that answers, and so no request waits for what is not listening yet;
 //! 3. `up` replaces the container itself while the bridge serves. The new one has the
 //!    same name, labels and configuration as Compose would give it: nothing of cm is left;
-//! 4. when that is well, the bridge is stopped within the service's grace period: it
+//! 4. when that is healthy, the bridge is stopped within the service's grace period: it
 //!    answers what it has taken on, and new requests go past it.
 //!
 //! Both bear a label, by which the next run finds those of a run that was killed. A

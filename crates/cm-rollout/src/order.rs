@@ -7,7 +7,7 @@ use cm_project::{Project, ServiceSection, Update};
 /// How a service's containers are replaced.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Order {
-    /// The new container is well before the old one leaves; why, where nobody asked for it.
+    /// The new container is healthy before the old one leaves; why, where nobody asked for it.
     Rolling(Option<String>),
     /// The old one leaves first; why.
     StopFirst(String),

@@ -36,7 +36,7 @@ pub struct Change {
 /// How it is done.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Whether new containers have to pass the gate unseen first. A rollback goes back to
+    /// Whether new containers have to pass the gate unseen first. A rollback returns to
     /// what is known to be good, and quickly.
     pub trial: bool,
     /// Replace containers that are the same, all at once, and remove those of services

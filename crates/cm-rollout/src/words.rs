@@ -40,7 +40,7 @@ pub fn restore_lines(project: &Project, backups: &[RecordedBackup]) -> String {
     }
 }
 
-/// A new container is not well, or could not be looked at: never the same.
+/// A new container is not healthy, or could not be looked at: never the same.
 pub fn not_well(verdict: &Verdict) -> Failure {
     let (exit, code) = match verdict.state {
         State::Unhealthy => (Exit::Unhealthy, "rollout.unhealthy"),

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(1200);
 /// Where the programs under test are: `CM_BIN_DIR`, which the Makefile sets.
 ///
 /// # Panics
-/// If it is not set or a program is not there: a test of old binaries proves nothing.
+/// If it is not set or a program is not there: a test of old binaries says nothing.
 pub fn bin_dir() -> PathBuf {
     let dir = std::env::var_os("CM_BIN_DIR")
         .map(PathBuf::from)

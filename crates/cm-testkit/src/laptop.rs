@@ -36,7 +36,7 @@ impl Laptop {
         Laptop { home, elsewhere: false }
     }
 
-    /// The same laptop with process ids of its own, as another machine has: it can prove nothing about a
+    /// The same laptop with process ids of its own, as another machine has: it can find out nothing about a
     /// process of this one, nor this one about its.
     #[must_use]
     pub fn elsewhere(mut self) -> Self {

@@ -156,7 +156,7 @@ struct Containers {
 }
 
 impl Containers {
-    /// Those that run for good: a job is expected to end.
+    /// Those that stay running: a job is expected to end.
     async fn look(project: &Project, doc: &Document, log: &Log) -> Result<Containers> {
         let changes = changes(doc)?;
         let names: BTreeSet<_> = changes.iter().map(|change| change.host.clone()).collect();

@@ -1,4 +1,4 @@
-//! Where a service says that it is well: the URL in its healthcheck, else a path that
+//! Where a service says that it is healthy: the URL in its healthcheck, else a path that
 //! its sources look like they answer. The first is known, the second is a guess.
 
 use super::files::{Found, SKIPPED};

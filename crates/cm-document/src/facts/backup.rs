@@ -20,7 +20,7 @@ pub struct BackupFacts {
     /// The host it is on, null for this machine.
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
     pub host: Option<Option<String>>,
-    /// The path of what proves it.
+    /// The path of its manifest, which verifies it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub manifest: Option<String>,
     /// SHA-256 of the file, in hexadecimal.

@@ -96,7 +96,7 @@ pub struct BuiltHost {
     /// The jobs and release commands of the release that belong to this host, in their order.
     #[serde(deserialize_with = "known_list", skip_serializing_if = "Option::is_none")]
     pub jobs: Option<Vec<JobRun>>,
-    /// Files of the release that change data for good.
+    /// Files of the release that are irreversible migrations.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub irreversible: Option<Vec<String>>,
     /// How far it got.

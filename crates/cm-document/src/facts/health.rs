@@ -20,7 +20,7 @@ pub struct HealthFacts {
     pub services: Option<Vec<ServiceVerdict>>,
     /// Services that were not watched and are unhealthy.
     #[serde(deserialize_with = "known_list", skip_serializing_if = "Option::is_none")]
-    pub unwell_neighbours: Option<Vec<Neighbour>>,
+    pub unwell_neighbours: Option<Vec<OtherService>>,
     /// In a dry run: by host the services that would be watched.
     #[serde(deserialize_with = "known", skip_serializing_if = "Option::is_none")]
     pub would_watch: Option<BTreeMap<String, Vec<String>>>,
@@ -32,7 +32,7 @@ pub struct HealthFacts {
 /// A service that was not watched and is unhealthy.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default)]
-pub struct Neighbour {
+pub struct OtherService {
     /// The service.
     pub service: String,
     /// Its host.

@@ -21,7 +21,7 @@ pub use build::{Basis, BuildFacts, BuildPlan, BuiltHost, BuiltService, JobRun, P
 pub use detect::{Bases, Commit, DetectFacts, Dirty};
 pub use effective::{EffectiveHost, EffectiveService, External};
 pub use health::{
-    Finding, HealthFacts, HealthState, Moment, Neighbour, Preflight, PreflightHost, Room, ServiceVerdict, Unhealthy,
+    Finding, HealthFacts, HealthState, Moment, OtherService, Preflight, PreflightHost, Room, ServiceVerdict, Unhealthy,
     Weight,
 };
 pub use job::JobOutcome;

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What was gone back to.
+/// What was rolled back to.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default)]
 pub struct RollbackFacts {
@@ -24,7 +24,7 @@ pub struct RollbackFacts {
 pub struct RolledBackHost {
     /// The commit.
     pub commit: Option<String>,
-    /// The release that was gone back to; null for what ran before cm came.
+    /// The release that was rolled back to; null for what ran before cm came.
     pub release: Option<String>,
     /// By service what it runs again; null for one that was removed again.
     #[serde(deserialize_with = "known")]

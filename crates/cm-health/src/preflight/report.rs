@@ -278,7 +278,7 @@ impl Report {
         Ok(())
     }
 
-    /// What is not well now. It stops nothing: the deployment may be the cure.
+    /// What is unhealthy now. It stops nothing: the deployment may be the cure.
     fn now(&mut self, here: (&str, &str), running: Running) {
         self.unwell = running.unhealthy;
         for (container, path) in running.stale {

@@ -139,7 +139,7 @@ fn a_rollback_is_not_rolled_back_unless_confirmed_and_then_goes_further() {
     let failure = by_request("h", &ledger, &wanted(None, &[], false)).expect_err("refused");
     assert!(failure.message.contains("rolled back already"), "{failure}");
     let choice = by_request("h", &ledger, &wanted(None, &[], true)).expect("a way").expect("target");
-    assert_eq!(web_of(&choice), "0000", "neither the same again nor the one that was taken back");
+    assert_eq!(web_of(&choice), "0000", "neither the same again nor the one that was rolled back");
 }
 
 #[test]

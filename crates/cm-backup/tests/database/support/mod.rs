@@ -17,7 +17,7 @@ use tempfile::TempDir;
 /// How long a server may take to start.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// The server program, or a clear failure: a test that is skipped proves nothing.
+/// The server program, or a clear failure: a test that is skipped says nothing.
 fn program() -> PathBuf {
     if let Some(path) = std::env::var_os("CM_TEST_MONGOD") {
         return path.into();
