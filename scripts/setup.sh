@@ -3,8 +3,8 @@
 #
 #   scripts/setup.sh                 what the demo needs
 #   scripts/setup.sh --tests         that, and what the tests need
-#   scripts/setup.sh --lint          what `make lint` needs beside a Rust toolchain; no engine
-#   scripts/setup.sh --portable      what `make portable` needs beside a Rust toolchain; no engine
+#   scripts/setup.sh --lint          what `make lint` needs besides a Rust toolchain; no engine
+#   scripts/setup.sh --portable      what `make portable` needs besides a Rust toolchain; no engine
 #   scripts/setup.sh --engine        only the engine
 #   scripts/setup.sh --stop-engine   stop the engine, if this script started it and no sandbox runs
 #   scripts/setup.sh --help

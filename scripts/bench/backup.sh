@@ -6,7 +6,7 @@
 # status 1 where a limit is missed: gzip at least 3 times the peer's throughput, zstd within 15 % of the raw read, the restore
 # 1.1 times as fast as its peer, memory below 128 MB. The tests' server
 # copies a collection that is renamed, which mongod does not, and that takes as long again as to fill it: the peer of the
-# restore fills its collections beside those in use and renames them, too.
+# restore fills its collections besides those in use and renames them, too.
 #
 #   scripts/bench/backup.sh [MB] [ROUNDS]     default 450 3
 #

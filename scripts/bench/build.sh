@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What cm-build costs beside Docker Compose, on a real server (scripts/sandbox) over a link of 40 ms round trip:
+# What cm-build costs besides Docker Compose, on a real server (scripts/sandbox) over a link of 40 ms round trip:
 #
 #   nothing to do        cm-build of a plan without changes against one `docker compose ps` over the same kind of
 #                        connection; at most 1.2 times as long, and no container touched

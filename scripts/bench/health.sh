@@ -2,7 +2,7 @@
 # How long cm-health takes beyond what it waits for, on a sandbox server's real Docker engine over ssh:
 #
 #   verdict    from the moment Docker calls the last of five services healthy and its window is over to the end of
-#              cm-health: at most 100 ms and one round trip (one command over the shared connection, measured beside)
+#              cm-health: at most 100 ms and one round trip (one command over the shared connection, measured alongside)
 #   failure    from the moment a container dies to the end of cm-health, which names it: at most 2 s
 #
 #   scripts/bench/health.sh [ROUNDS]     default 10

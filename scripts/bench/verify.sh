@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What checks cost beside each other: `cm-verify` with eight checks against the slowest of them alone (at most 1.2 times
+# What checks cost side by side: `cm-verify` with eight checks against the slowest of them alone (at most 1.2 times
 # as long), and against curl, scripted to ask the same eight URLs in parallel. All are measured in turns within one run,
 # against a server on this machine whose answers take 100 to 400 ms. Prints the ratios of the medians; exit status 1 if
 # the first is above 1.2, or the second above 1.

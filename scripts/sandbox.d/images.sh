@@ -135,7 +135,7 @@ build() {
   fi
 }
 
-# Two at a time: the downloads of one run beside the unpacking of the other.
+# Two at a time: the downloads of one run alongside the unpacking of the other.
 build_all() {
   local context=$1 server services status=0
   spawn build "$context" server/Dockerfile "$(server_image)" --build-arg "BASE=$base_image"

@@ -1,1 +1,1 @@
-//! Tests that cross programs live beside this file; the library itself is empty.
+//! Tests that cross programs live next to this file; the library itself is empty.

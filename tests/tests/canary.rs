@@ -1,4 +1,4 @@
-//! The canary of a real deployment, behind a real proxy: what users get counts beside the canary's own
+//! The canary of a real deployment, behind a real proxy: what users get counts alongside the canary's own
 //! requests, where there are enough of them; and a container that restarts or ends while it is asked is its end.
 
 use cm_testkit::{Answer, Sandbox, until};

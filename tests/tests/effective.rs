@@ -446,7 +446,7 @@ fn old_compose(shop: &Shop) {
     shop.reset();
 }
 
-/// A project whose compose file stands below `cm.toml`, beside an env file and files of its own.
+/// A project whose compose file stands below `cm.toml`, next to an env file and files of its own.
 fn subdirectory(shop: &Shop) {
     let toml = TOML.replace("shop", "sub").replace("compose.yml", "deploy/compose.yml").replace(".env", "deploy/.env");
     let compose = "services:\n  web:\n    image: curateme/redis:1\n    entrypoint: [sleep, '3600']\n    init: true\n    \

@@ -1,5 +1,5 @@
 //! Wrong calls, as somebody on call makes them: each says what is wrong, where, and what to do, has the exit status and
-//! the code of its page in cm-errors(7), and leaves every file as it was. Those that need a server are provoked beside it.
+//! the code of its page in cm-errors(7), and leaves every file as it was. Those that need a server are provoked besides it.
 
 use cm_testkit::{Home, bin_dir, repository};
 use serde_json::Value;

@@ -2,7 +2,7 @@
 //! it is replaced, and every one of them has to be answered. A bad release is never asked for anything, be it
 //! bad at once or only now and then, and a run that is killed partway leaves nothing behind once the next one is
 //! through.
-//! `docker compose up -d` replaces the same service beside it, so that zero is not just a load that finds nothing.
+//! `docker compose up -d` replaces the same service alongside it, so that zero is not just a load that finds nothing.
 //!
 //! `CM_ROLLING_DEPLOYS` is the number of deployments in a row (default 2), `CM_ROLLING_RATE` the
 //! requests per second (default 100). One test at a time: two such loads are too much for a small machine,
@@ -20,7 +20,7 @@ static ALONE: Mutex<()> = Mutex::new(());
 
 const SERVER: &str = "apps/dashboard/server.py";
 
-/// `[services.dashboard]`, with what the new container is asked beside the old one.
+/// `[services.dashboard]`, with what the new container is asked alongside the old one.
 const CANARY: &str = "update = \"rolling\"\ncanary = \"http://dashboard:3000/version\"\n";
 
 fn number(name: &str, default: u32) -> u32 {
@@ -109,7 +109,7 @@ fn no_request_is_lost_while_a_service_is_replaced() {
         let update = &answer.document()["facts"]["build"]["hosts"]["platform"]["services"]["dashboard"]["update"];
         assert_eq!(*update, "rolling", "{}", answer.stderr);
         assert_ne!(dashboard(&sandbox), before, "it was replaced");
-        assert_eq!(containers(&sandbox).len(), 2, "nothing runs beside: {:?}", containers(&sandbox));
+        assert_eq!(containers(&sandbox).len(), 2, "nothing runs alongside: {:?}", containers(&sandbox));
     }
     let took = began.elapsed();
     let (ours, slow) = (load.stop(), slow.stop());
@@ -165,7 +165,7 @@ fn a_bad_release_gets_no_request_and_a_killed_one_leaves_nothing() {
         "dashboard: fixed",
     );
 
-    println!("--- one that fails now and then is found beside the old one, and one that restarts when it is asked");
+    println!("--- one that fails now and then is found alongside the old one, and one that restarts when it is asked");
     sandbox.change("cm.toml", "update = \"rolling\"\n", CANARY, "dashboard: a canary");
     let plan = sandbox.laptop("bash", &["-c", "cm-detect --group dashboard </dev/null | cm-build --dry-run"]);
     let says = "first container is a canary: http://dashboard:3000/version, 200 requests";

@@ -1,5 +1,5 @@
 //! What `cm-verify` asks inside a server: containers behind no public address, the
-//! commit of their images, Caddy's access log; and two releases beside each other. Real
+//! commit of their images, Caddy's access log; and two releases side by side. Real
 //! containers on a real server, reached over SSH.
 
 use cm_canary::{Target, side_by_side};
@@ -98,14 +98,14 @@ fn what_stands_behind_no_public_address_is_asked_through_its_server() {
     let traffic = &answer.document()["facts"]["verify"]["baseline"]["traffic"];
     assert_eq!((traffic["requests"].as_u64(), traffic["failures"].as_u64()), (Some(120), Some(0)), "{answer:?}");
 
-    // an old and a new container beside each other
+    // an old and a new container side by side
     serve("docs", "docs-2", COMMIT, "0.06");
     let (slower, same) = beside(&sandbox);
     assert_eq!((slower.verdict, slower.code.as_str()), (CanaryVerdict::Fail, "latency"), "{slower:?}");
     assert_eq!(same.verdict, CanaryVerdict::Pass, "{same:?}");
 }
 
-/// docs-2 beside docs-1, and docs-1 beside itself.
+/// docs-2 alongside docs-1, and docs-1 alongside itself.
 fn beside(sandbox: &Sandbox) -> (CanaryReport, CanaryReport) {
     let read = |name: &str| sandbox.laptop("printenv", &[name]).stdout.trim().to_owned();
     let server = cm_host::Target {

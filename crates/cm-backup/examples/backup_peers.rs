@@ -1,6 +1,6 @@
 //! The peers of scripts/bench/backup.sh: fills a database with mixed documents, reads one the
 //! plain way, and restores an archive as mongorestore does: batches of 1000 documents, one
-//! task for each collection. As the program under test does, it fills collections beside those
+//! task for each collection. As the program under test does, it fills collections alongside those
 //! that are used and renames them at the end.
 
 use bson::{RawBsonRef, RawDocumentBuf, rawdoc};

@@ -1,4 +1,4 @@
-//! What a build said, service by service: a file each beside the run's journal, and the last
+//! What a build said, service by service: a file each next to the run's journal, and the last
 //! lines of the one that failed. BuildKit writes all services into one stream, `#STEP TEXT`;
 //! the first line of a step names the service, where there are several.
 

@@ -55,7 +55,7 @@ struct Planned {
     image: String,
     /// In which order its containers are replaced; empty where none is.
     update: String,
-    /// What its new container is asked beside the old one, and how often.
+    /// What its new container is asked alongside the old one, and how often.
     canary: Option<(Question, u32)>,
     /// How long that took last.
     last: Option<Duration>,

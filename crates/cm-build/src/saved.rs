@@ -8,7 +8,7 @@ use cm_project::Project;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// What a plan says beside its services.
+/// What a plan says besides its services.
 #[derive(Debug)]
 pub struct Saved {
     /// How it was asked for.

@@ -232,7 +232,7 @@ impl<'a> Checkout<'a> {
 
     /// Moves the checkout to `commit`; protected files keep content, mode, owner and
     /// inode, which is looked at afterwards. `snapshots` is where copies of them go, in the
-    /// project's state directory; a build that runs beside it, in `build`, is ended first.
+    /// project's state directory; a build that runs alongside it, in `build`, is ended first.
     ///
     /// # Errors
     /// [`cm_core::Exit::Unreachable`]; [`cm_core::Exit::Build`] with what git said: `checkout.not-moved` if everything

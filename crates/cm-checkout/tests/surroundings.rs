@@ -29,7 +29,7 @@ fn all_of(directory: &Path) -> String {
     format!("{}\n{status}", git(directory, &["rev-parse", "HEAD"]))
 }
 
-/// A repository beside the others, with one file; its path.
+/// A repository next to the others, with one file; its path.
 fn library(scene: &scene::Scene, name: &str, text: &str) -> PathBuf {
     let bare = scene.laptop.with_file_name(format!("{name}.git"));
     let work = scene.laptop.with_file_name(format!("{name}-work"));

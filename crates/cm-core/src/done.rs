@@ -48,7 +48,7 @@ impl Done {
         done
     }
 
-    /// It worked, but for something beside it that people should look at.
+    /// It worked, but for something besides it that people should look at.
     #[must_use]
     pub fn warned_of(mut self, what: &str) -> Self {
         self.status = StageStatus::Warned;

@@ -27,9 +27,9 @@ pub trait Tool {
     const ACCEPTS: Accepts = Accepts::Ok;
     /// Two uses to begin with, each a command line and what it is for in a few words.
     const EXAMPLES: [(&'static str, &'static str); 2];
-    /// The schemas that it reads or writes beside [`SCHEMA`](crate::SCHEMA).
+    /// The schemas that it reads or writes besides [`SCHEMA`](crate::SCHEMA).
     const SCHEMAS: &'static [&'static str] = &[];
-    /// How many threads beside the first one, on which all tasks then run; each costs a short program a
+    /// How many threads besides the first one, on which all tasks then run; each costs a short program a
     /// noticeable part of its time. With 0, tasks share the first one.
     const THREADS: usize = 2;
     /// Whether a first Ctrl-C only warns, because stopping partway is worse; [`Stop`](crate::Stop) tells of it.

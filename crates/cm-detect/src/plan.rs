@@ -30,7 +30,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Keeps what was found out about a service beside its action.
+    /// Keeps what was found out about a service besides its action.
     pub fn note(&mut self, host: &str, service: &str, outcome: &Outcome) {
         if !outcome.drift.is_empty() {
             self.drift.insert((host.to_owned(), service.to_owned()), outcome.drift.clone());

@@ -122,7 +122,7 @@ fn option(argument: &Arg) -> String {
     entry(&term, &format!("{}{}", sentence(&plain(help)), remarks(argument)))
 }
 
-/// What the definition says beside the help text.
+/// What the definition says besides the help text.
 fn remarks(argument: &Arg) -> String {
     let mut remarks = String::new();
     let values: Vec<_> = argument.get_possible_values().into_iter().filter(|value| !value.is_hide_set()).collect();

@@ -30,7 +30,7 @@ impl<'a> Reference<'a> {
         of["properties"].as_object().into_iter().flatten()
     }
 
-    /// What `field` refers to; itself if it refers to nothing. Null beside it is left out, and of
+    /// What `field` refers to; itself if it refers to nothing. Null besides it is left out, and of
     /// several tables the first counts.
     fn resolved(&self, field: &'a Value) -> &'a Value {
         if let Some(reference) = field["$ref"].as_str() {

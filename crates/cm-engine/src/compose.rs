@@ -2,8 +2,10 @@
 //! truth about the compose file, because only the server has its env files.
 
 use crate::effective::Refusal;
-use crate::invocation::{Invocation, beside_arguments, build_arguments, directory_of, restart_arguments, up_arguments};
-use crate::{Beside, Config, Definition, UpOptions};
+use crate::invocation::{
+    Invocation, alongside_arguments, build_arguments, directory_of, restart_arguments, up_arguments,
+};
+use crate::{Alongside, Config, Definition, UpOptions};
 use cm_core::{Exit, Failure, Result};
 use cm_host::{Begun, Change, Command, Fenced, Host, Secrets};
 use cm_project::Project;
@@ -241,23 +243,23 @@ impl<'a> Compose<'a> {
         command.to_its_end().stream(Exit::Build, "build.up", line).await
     }
 
-    /// Starts one more container of `service` beside those it has, outside of what `up` and
+    /// Starts one more container of `service` alongside those it has, outside of what `up` and
     /// `ps` look at, and says its id. `label` (`NAME=VALUE`) marks it. With `aliases`, it is
     /// found by every name of the service; without, nobody talks to it.
     ///
     /// # Errors
     /// [`Exit::Build`] with Compose's words.
-    pub async fn run_beside(
+    pub async fn run_alongside(
         &self,
         fenced: &Fenced,
         service: &str,
         definition: &Definition,
-        beside: &Beside<'_>,
+        alongside: &Alongside<'_>,
     ) -> Result<String> {
         let more = json!({"services": {service: {"networks": definition.networks_with_all_names()}}});
-        let files: &[&str] = if beside.aliases { &["-"] } else { &[] };
+        let files: &[&str] = if alongside.aliases { &["-"] } else { &[] };
         let command = self
-            .change_with(fenced, files, &beside_arguments(service, beside))
+            .change_with(fenced, files, &alongside_arguments(service, alongside))
             .hiding_in_errors(&self.secrets)
             .limit(UP_LIMIT)
             .stdin(more.to_string());
@@ -289,8 +291,8 @@ fn secrets(project: &Project) -> Secrets {
     let of_services = services.filter_map(|file| file.place.inside());
     let of_root = of_services.chain(project.compose.include_env_files.iter().map(String::as_str));
     let public = config.files.iter().fold(Secrets::default(), |secrets, file| secrets.public(file));
-    let beside = format!("{}/.env", directory_of(&config.files));
-    let own = public.file(project.env_file().as_deref().unwrap_or(&beside));
+    let next_to_it = format!("{}/.env", directory_of(&config.files));
+    let own = public.file(project.env_file().as_deref().unwrap_or(&next_to_it));
     of_root.fold(own, |secrets, file| secrets.file(&format!("{to_root}{file}")))
 }
 

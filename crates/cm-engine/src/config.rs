@@ -34,7 +34,7 @@ pub struct Definition {
     pub has_healthcheck: bool,
     /// How long a container may take to stop.
     pub stop_grace: Duration,
-    /// Why no second container can run beside the first, whatever anybody says.
+    /// Why no second container can run alongside the first, whatever anybody says.
     pub single: Option<String>,
     /// What only one container at a time should use, as far as the file shows.
     pub exclusive: Option<String>,

@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// The label of a container that runs alongside those of a service while it is replaced; its value says what for.
-pub const BESIDE_LABEL: &str = "cm.beside";
+pub const ALONGSIDE_LABEL: &str = "cm.beside";
 
 /// What Docker's own health check says.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -83,8 +83,8 @@ pub struct Container {
     pub restarts: bool,
     /// Whether it does so only where it ended with another code than 0 (`restart: on-failure`).
     pub retries: bool,
-    /// The mark of a container that runs beside those of its service, `trial` or `bridge`; empty for all others.
-    pub beside: String,
+    /// The mark of a container that runs alongside those of its service, `trial` or `bridge`; empty for all others.
+    pub alongside: String,
 }
 
 impl Container {
@@ -120,7 +120,7 @@ impl Container {
             ran: None,
             checks_passed: None,
             addresses: addresses(value),
-            beside: label(BESIDE_LABEL),
+            alongside: label(ALONGSIDE_LABEL),
             restarts: !matches!(text("/HostConfig/RestartPolicy/Name").as_str(), "" | "no"),
             retries: text("/HostConfig/RestartPolicy/Name") == "on-failure",
         }

@@ -26,9 +26,9 @@ pub struct UpOptions {
     pub wait: bool,
 }
 
-/// A container beside those that a service has.
+/// A container alongside those that a service has.
 #[derive(Clone, Copy, Debug)]
-pub struct Beside<'a> {
+pub struct Alongside<'a> {
     /// The container's name.
     pub name: &'a str,
     /// Its mark, `NAME=VALUE`.
@@ -133,9 +133,9 @@ pub fn restart_arguments(service: &str) -> Vec<String> {
 }
 
 /// Starts one more container of `service`.
-pub fn beside_arguments(service: &str, beside: &Beside<'_>) -> Vec<String> {
-    let aliases = beside.aliases.then_some("--use-aliases");
-    let named = ["--name", beside.name, "--label", beside.label, service];
+pub fn alongside_arguments(service: &str, alongside: &Alongside<'_>) -> Vec<String> {
+    let aliases = alongside.aliases.then_some("--use-aliases");
+    let named = ["--name", alongside.name, "--label", alongside.label, service];
     owned(&RUN.into_iter().chain(aliases).chain(named).collect::<Vec<_>>())
 }
 

@@ -2,7 +2,7 @@
 //! cm needs to know or to do. What Docker says in JSON is read leniently, and only
 //! the fields that decisions rest on are kept.
 
-mod beside;
+mod alongside;
 mod compose;
 mod condition;
 mod config;
@@ -16,14 +16,14 @@ mod memory;
 mod port;
 mod replace;
 
-pub use beside::{beside, remove_beside};
+pub use alongside::{alongside, remove_alongside};
 pub use compose::{BuildOptions, Compose};
 pub use condition::Condition;
 pub use config::{Config, Definition};
-pub use container::{BESIDE_LABEL, Container, Health, Mount};
+pub use container::{ALONGSIDE_LABEL, Container, Health, Mount};
 pub use cures::{code as code_of, cured};
 pub use gap::gaps;
-pub use invocation::{Beside, Invocation, JobRun, UpOptions};
+pub use invocation::{Alongside, Invocation, JobRun, UpOptions};
 pub use job::{JobSight, find_job, follow_job, forget_job, keep_job_log, running_jobs, stop_job};
 pub use port::Port;
 pub use replace::{make_way, remove_containers};

@@ -31,7 +31,7 @@ impl Events {
         let argv = command(project, limit);
         let task = tokio::spawn(async move {
             loop {
-                let stream = host.command(argv.clone()).ends_with_us_beside_others().limit(limit * 2);
+                let stream = host.command(argv.clone()).ends_with_us_alongside_others().limit(limit * 2);
                 // Without events the gate reads at its interval. The engine may come back.
                 let _ended = stream.stream(Exit::HealthUnknown, "gate.events", |_| woken.notify_one()).await;
                 sleep(PAUSE).await;

@@ -21,7 +21,7 @@ pub struct Change {
     pub deleted: bool,
 }
 
-/// A comparison of two commits that is under way beside everything else.
+/// A comparison of two commits that is under way alongside everything else.
 pub struct Started {
     /// The base.
     pub base: Oid,

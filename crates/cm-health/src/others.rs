@@ -30,7 +30,11 @@ pub fn unhealthy(host: &str, containers: &[Container]) -> Vec<Unhealthy> {
 
 /// Those among the containers of each host that the gate did not watch. What a host
 /// that did not answer has is not known, and nothing is said of it.
-pub fn find(posts: &[Post], containers: &[(String, Vec<Container>)], before: Option<Vec<Unhealthy>>) -> Vec<OtherService> {
+pub fn find(
+    posts: &[Post],
+    containers: &[(String, Vec<Container>)],
+    before: Option<Vec<Unhealthy>>,
+) -> Vec<OtherService> {
     let mut found = Vec::new();
     for (post, (host, containers)) in posts.iter().zip(containers) {
         let watched: BTreeSet<_> = post.wanted.iter().map(|wanted| wanted.service.as_str()).collect();

@@ -137,7 +137,7 @@ impl<'a, Kind> Command<'a, Kind> {
 
     /// Ends it with SIGTERM when this program or the connection ends, whatever else runs there.
     /// For what says nothing for long, which nothing else would end. It gets no stdin.
-    pub fn ends_with_us_beside_others(mut self) -> Self {
+    pub fn ends_with_us_alongside_others(mut self) -> Self {
         self.life = Life::WithUsAlongsideOthers;
         self
     }

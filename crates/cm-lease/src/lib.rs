@@ -8,10 +8,10 @@
 //! [`take`] takes all of it or nothing; [`Held`] is what was taken. Programs that change
 //! something use [`Guard`]: it asks before each change whether the lock still holds.
 
-mod beside;
 mod guard;
 mod held;
 mod holder;
+mod holder_file;
 mod identity;
 pub mod local;
 mod lock_file;

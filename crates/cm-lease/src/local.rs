@@ -1,7 +1,7 @@
 //! The lock of this machine: a kernel lock (`flock`) on one file. The kernel lock is
 //! the truth; it ends with its holder, however that dies, and it is never inherited.
 //!
-//! Who holds it is said in a record beside the file ([`crate::beside`]). The lock file itself is
+//! Who holds it is said in a record alongside the file ([`crate::alongside`]). The lock file itself is
 //! never read, written or removed.
 //!
 //! A record whose holder is gone means nothing. A record whose holder lives counts even
@@ -10,7 +10,7 @@
 use crate::holder::{Attempt, Holder, Place};
 use crate::lock_file::{open, open_existing, unusable};
 use crate::process::{Life, Process};
-use crate::{Record, beside};
+use crate::{Record, holder_file};
 use cm_core::Result;
 use fs2::FileExt;
 use std::fs::{self, File};
@@ -68,7 +68,7 @@ impl Drop for Local {
     fn drop(&mut self) {
         // The record goes first. Unlocked by name, not by closing: a child that another
         // thread is just starting has a copy of the descriptor until its exec.
-        beside::remove(&self.path, &self.nonce);
+        holder_file::remove(&self.path, &self.nonce);
         let _unlocked = FileExt::unlock(&self.file);
     }
 }
@@ -87,7 +87,7 @@ pub enum Sight {
 /// # Errors
 /// As [`Local::take`].
 pub fn look(path: &Path) -> Result<Sight> {
-    let record = |life: Life| beside::all(path).into_iter().find(|record| record.process.life() == life);
+    let record = |life: Life| holder_file::all(path).into_iter().find(|record| record.process.life() == life);
     if let Some(holder) = record(Life::Alive) {
         return Ok(Sight::Held(Some(holder)));
     }
@@ -102,17 +102,17 @@ pub fn look(path: &Path) -> Result<Sight> {
 
 /// Who holds the lock with this `nonce`, if it still does.
 pub fn holder_of(path: &Path, nonce: &str) -> Option<Record> {
-    beside::all(path).into_iter().find(|record| record.nonce == nonce && record.process.life() != Life::Gone)
+    holder_file::all(path).into_iter().find(|record| record.nonce == nonce && record.process.life() != Life::Gone)
 }
 
 /// Tells people which step the holder with this `nonce` is at. It is news, so what goes
 /// wrong with it is passed over.
 pub fn tell_step(path: &Path, nonce: &str, step: &str) {
-    if let Some(mut record) = beside::own(path)
+    if let Some(mut record) = holder_file::own(path)
         && record.nonce == nonce
     {
         record.step = Some(step.to_owned());
-        let _not_told = beside::write(path, &record);
+        let _not_told = holder_file::write(path, &record);
     }
 }
 
@@ -135,14 +135,14 @@ fn take_locked(file: File, path: &Path, record: &Record) -> Result<Attempt<Local
     if let Some(holder) = living_holder(path, Some(&record.process)) {
         return Ok(Attempt::Held(Box::new(holder)));
     }
-    beside::write(path, record)?;
+    holder_file::write(path, record)?;
     Ok(Attempt::Taken(Local { file, path: path.to_owned(), nonce: record.nonce.clone() }))
 }
 
 /// The holder whose record shows that it is running; `except` is no holder.
 fn living_holder(path: &Path, except: Option<&Process>) -> Option<Holder> {
     let lives = |record: &Record| record.process.life() == Life::Alive && Some(&record.process) != except;
-    let record = beside::all(path).into_iter().find(lives)?;
+    let record = holder_file::all(path).into_iter().find(lives)?;
     Some(Holder { place: Place::Here(path.to_owned()), record: Some(record), step: None, renewed: None })
 }
 
@@ -232,7 +232,7 @@ mod tests {
         let path = dir.path().join("x.lock");
         let mut dead = record();
         dead.process.start += 1;
-        beside::write(&path, &dead).expect("write");
+        holder_file::write(&path, &dead).expect("write");
         assert!(matches!(look(&path), Ok(Sight::Free(None))), "no lock file yet");
         drop(taken(Local::take(&path, &record()).await.expect("free")));
     }
@@ -244,7 +244,7 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep");
         let mut holder = record();
         holder.process = Process::of(child.id()).expect("/proc").expect("runs");
-        beside::write(&path, &holder).expect("write");
+        holder_file::write(&path, &holder).expect("write");
         match Local::take(&path, &record()).await.expect("looked") {
             Attempt::Held(holder) => assert_eq!(holder.name(), "ada@laptop"),
             Attempt::Taken(_) => panic!("taken from a living holder"),
@@ -257,14 +257,14 @@ mod tests {
     async fn a_record_that_cannot_be_read_is_not_believed() {
         let dir = tempfile::tempdir().expect("tempdir");
         let path = dir.path().join("x.lock");
-        fs::write(beside::own_path(&path), "{cut").expect("write");
+        fs::write(holder_file::own_path(&path), "{cut").expect("write");
         let held = taken(Local::take(&path, &record()).await.expect("the kernel lock is free"));
         let other = File::open(&path).expect("open");
         assert!(FileExt::try_lock_exclusive(&other).is_err());
         drop(held);
         // Held by a stranger that leaves no record: held all the same.
         FileExt::try_lock_exclusive(&other).expect("free now");
-        fs::write(beside::own_path(&path), "").expect("write");
+        fs::write(holder_file::own_path(&path), "").expect("write");
         match Local::take(&path, &record()).await.expect("looked") {
             Attempt::Held(holder) => assert_eq!(holder.name(), "unknown"),
             Attempt::Taken(_) => panic!("taken from a living holder"),

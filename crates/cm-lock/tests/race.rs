@@ -19,7 +19,7 @@ fn rounds(usual: usize) -> usize {
     std::env::var("CM_STRESS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(usual)
 }
 
-/// Reads every record beside the lock files and on the hosts again and again; gives how
+/// Reads every record next to the lock files and on the hosts again and again; gives how
 /// many it saw, and panics at one that is not whole.
 fn read_records(world: &World, stop: &AtomicBool) -> usize {
     let mut seen = 0;

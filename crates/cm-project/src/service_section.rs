@@ -43,13 +43,13 @@ pub struct ServiceSection {
     pub reload: Vec<String>,
     /// More paths that the service's image depends on, as globs; `!` narrows.
     pub paths: Vec<String>,
-    /// What is asked of each container, beside or instead of a healthcheck.
+    /// What is asked of each container, besides or instead of a healthcheck.
     pub probe: Option<Probe>,
     /// When this service counts as healthy, where it differs from `[health]`.
     pub health: ServiceHealth,
     /// How its containers are replaced; without it, `rolling` only what the compose file runs several times.
     pub update: Option<Update>,
-    /// What the old container and the first new one are asked beside each other before the old one leaves,
+    /// What the old container and the first new one are asked side by side before the old one leaves,
     /// where the service is replaced rolling: `http://SERVICE:PORT/PATH`, within the network. How often and how
     /// it is judged, `[canary]` says.
     pub canary: Option<Template>,

@@ -27,7 +27,7 @@ pub struct Piece {
     pub tone: Tone,
 }
 
-/// A bar of `pieces` on a line of `whole_ms`. It says what the words beside it say, too.
+/// A bar of `pieces` on a line of `whole_ms`. It says what the words alongside it say, too.
 pub fn bar(pieces: &[Piece], whole_ms: u64) -> Markup {
     let scale = |ms: u64| ms as f64 * WIDE / whole_ms.max(1) as f64;
     html! {
@@ -44,10 +44,10 @@ pub fn bar(pieces: &[Piece], whole_ms: u64) -> Markup {
 }
 
 /// How a service looked over time.
-pub fn course(watched: &Watched) -> Vec<Piece> {
-    let last = watched.course.len().saturating_sub(1);
+pub fn timeline(watched: &Watched) -> Vec<Piece> {
+    let last = watched.timeline.len().saturating_sub(1);
     let piece = |(index, (from, phase)): (usize, &(u64, crate::text::Text))| {
-        let until = watched.course.get(index + 1).map_or(watched.waited_ms, |(next, _)| *next);
+        let until = watched.timeline.get(index + 1).map_or(watched.waited_ms, |(next, _)| *next);
         let tone = match phase.word() {
             "good" | "good so far" | "healthy" | "finished" => Tone::Good,
             _ if index == last && watched.tone == Tone::Bad => Tone::Bad,
@@ -56,16 +56,16 @@ pub fn course(watched: &Watched) -> Vec<Piece> {
         };
         Piece { from_ms: *from, length_ms: until.saturating_sub(*from), tone }
     };
-    if watched.course.is_empty() {
+    if watched.timeline.is_empty() {
         return vec![Piece { from_ms: 0, length_ms: watched.waited_ms, tone: watched.tone }];
     }
-    watched.course.iter().enumerate().map(piece).collect()
+    watched.timeline.iter().enumerate().map(piece).collect()
 }
 
 /// The frame of the distribution, in its own units.
 const FRAME: (f64, f64) = (360.0, 180.0);
 
-/// The latencies of the old release beside those of the new one: how many of the answers
+/// The latencies of the old release alongside those of the new one: how many of the answers
 /// came within which time. `None` where neither is known.
 pub fn latencies(canary: &Canary) -> Option<Markup> {
     let old = canary.old.as_ref().filter(|side| side.percentiles.len() > 1);
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_course_covers_the_whole_watch_and_ends_as_it_ended() {
-        let watched = |tone, course: &[(u64, &str)]| Watched {
+        let watched = |tone, timeline: &[(u64, &str)]| Watched {
             service: Text::default(),
             host: Text::default(),
             tone,
@@ -149,9 +149,9 @@ mod tests {
             waited_ms: 1_000,
             said: Text::default(),
             log: Vec::new(),
-            course: course.iter().map(|(at, phase)| (*at, Text::new(phase))).collect(),
+            timeline: timeline.iter().map(|(at, phase)| (*at, Text::new(phase))).collect(),
         };
-        let tones = |watched: &Watched| course(watched).iter().map(|p| (p.length_ms, p.tone)).collect::<Vec<_>>();
+        let tones = |watched: &Watched| timeline(watched).iter().map(|p| (p.length_ms, p.tone)).collect::<Vec<_>>();
         let good = watched(Tone::Good, &[(0, "starting"), (300, "good so far"), (1_000, "healthy")]);
         assert_eq!(tones(&good), [(300, Tone::Warn), (700, Tone::Good), (0, Tone::Good)]);
         let bad = watched(Tone::Bad, &[(0, "good so far"), (400, "restarted")]);

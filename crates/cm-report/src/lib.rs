@@ -231,12 +231,12 @@ fn health(report: &Report) -> Markup {
 }
 
 fn reading(watched: &Watched, longest: u64) -> Markup {
-    let phases = watched.course.iter().map(|(at, phase)| format!("{} {}", span(*at), phase.word()));
+    let phases = watched.timeline.iter().map(|(at, phase)| format!("{} {}", span(*at), phase.word()));
     let phases = phases.collect::<Vec<_>>().join(" · ");
     html! {
         li {
             span.name { (watched.service) " " span.quiet { (watched.host) } }
-            (bar(&chart::course(watched), longest))
+            (bar(&chart::timeline(watched), longest))
             span.time { (span(watched.waited_ms)) }
             p.words {
                 span class={ "mark " (class(watched.tone)) } { (sign(watched.tone)) } (watched.message)

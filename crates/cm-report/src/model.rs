@@ -100,12 +100,12 @@ pub struct Watched {
     pub said: Text,
     pub log: Vec<Text>,
     /// From when on it looked how, in milliseconds.
-    pub course: Vec<(u64, Text)>,
+    pub timeline: Vec<(u64, Text)>,
 }
 
 #[derive(Debug, Default)]
 pub struct Canary {
-    /// The service whose new container was asked beside the old one, and its host; empty
+    /// The service whose new container was asked alongside the old one, and its host; empty
     /// for the canary from outside.
     pub of: Text,
     pub url: Text,

@@ -189,11 +189,11 @@ fn watched(value: &Value) -> Watched {
         waited_ms: milliseconds(&value["waited_ms"]).unwrap_or(0),
         said: Text::of(&value["health_output"]),
         log: Text::list(&value["log_tail"]),
-        course: list(&value["course"], moment).into_iter().flatten().collect(),
+        timeline: list(&value["course"], moment).into_iter().flatten().collect(),
     }
 }
 
-/// What was not as it should be beside the services of the plan.
+/// What was not as it should be besides the services of the plan.
 fn remarks(health: &Value) -> Vec<Text> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let finding = |value: &Value| {

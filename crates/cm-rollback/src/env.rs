@@ -1,5 +1,5 @@
 //! `--with-env`: the env file as it was when the release ran. Every release keeps a copy
-//! of the protected files beside the ledger; the one that is replaced is kept there too.
+//! of the protected files next to the ledger; the one that is replaced is kept there too.
 
 use cm_core::{Exit, Failure, Log, Result};
 use cm_host::{Fenced, Host};

@@ -1,5 +1,5 @@
 //! The canary of a rolling service: before the old container leaves, it and the first
-//! new one are asked the same questions beside each other. Nobody else talks to the new
+//! new one are asked the same questions side by side. Nobody else talks to the new
 //! one then, so that a release that is worse has cost no request.
 
 use crate::order::Order;
@@ -11,12 +11,12 @@ use cm_engine::Container;
 use cm_project::{Consequence, Project};
 use std::collections::BTreeMap;
 
-/// By service, what the first new container came to beside the old one.
+/// By service, what the first new container came to alongside the old one.
 pub type Canaries = BTreeMap<String, CanaryReport>;
 
 const NOTHING_RUNS: &str = "nothing of it runs that the new one could be compared with";
 
-/// What the new container of a service is asked beside the old one.
+/// What the new container of a service is asked alongside the old one.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Question {
     /// The URL.

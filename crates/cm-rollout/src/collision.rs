@@ -26,7 +26,8 @@ pub(crate) fn collisions<'a>(
     before: &'a [Container],
 ) -> Vec<Collision<'a>> {
     let moves = |container: &&Container| {
-        container.beside.is_empty() && (starting.contains(&container.service) || leaving.contains(&container.service))
+        container.alongside.is_empty()
+            && (starting.contains(&container.service) || leaving.contains(&container.service))
     };
     let mut found = Vec::new();
     for holder in before.iter().filter(moves) {
@@ -73,7 +74,7 @@ pub fn in_the_way(config: &Config, starting: &[String], before: &[Container]) ->
         .collect()
 }
 
-/// The services that take part in a collision: none of them can run beside itself.
+/// The services that take part in a collision: none of them can run alongside itself.
 pub(crate) fn parties(collisions: &[Collision<'_>]) -> BTreeSet<String> {
     collisions.iter().flat_map(|one| [one.holder.service.clone(), one.taker.clone()]).collect()
 }

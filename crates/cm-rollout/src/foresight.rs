@@ -1,13 +1,13 @@
 //! What a deployment is going to do with the containers of a host, step by step in the words of what is run,
 //! for a dry run. Whatever only the moment decides stands there in capitals.
 
-use crate::beside::{BRIDGE, TRIAL, container_beside};
-use crate::course::{self, Course};
+use crate::alongside::{BRIDGE, TRIAL, container_alongside};
 use crate::job_run::{container_name, mark};
 use crate::rollout::{Change, Options};
+use crate::sequence::{self, Sequence};
 use cm_core::Result;
-use cm_engine::invocation::{beside_arguments, job_arguments, restart_arguments, up_arguments};
-use cm_engine::{BESIDE_LABEL, Beside, Compose, Config, Container, JobRun, UpOptions};
+use cm_engine::invocation::{alongside_arguments, job_arguments, restart_arguments, up_arguments};
+use cm_engine::{ALONGSIDE_LABEL, Alongside, Compose, Config, Container, JobRun, UpOptions};
 use cm_ledger::{JobOutcome, Ledger};
 use cm_project::{Drain, Job, Project};
 
@@ -30,7 +30,7 @@ impl Foresight<'_> {
     /// How `jobs` are run for `commit`, and what is started for them.
     pub fn jobs(&self, jobs: &[Job], commit: &str, starting: &[String], ledger: &Ledger) -> Vec<String> {
         let mut steps = Vec::new();
-        let needed = course::needed(self.config, jobs, starting, self.before);
+        let needed = sequence::needed(self.config, jobs, starting, self.before);
         for (names, wait) in needed.iter().zip([false, true]).filter(|(names, _)| !names.is_empty()) {
             steps.push(self.shown(&[], &up_arguments(names, UpOptions { wait, ..UpOptions::default() })));
         }
@@ -57,25 +57,25 @@ impl Foresight<'_> {
     /// # Errors
     /// [`cm_core::Exit::Config`] if `cm.toml` asks for what cannot be.
     pub fn containers(&self, change: &Change, options: Options) -> Result<Vec<String>> {
-        let (collisions, free) = course::collisions(self.config, change, self.before);
-        let rolling = course::candidates(self.project, self.config, &free, self.before, options)?;
-        let course = Course::new(collisions, rolling.into_keys().collect(), change, self.before);
+        let (collisions, free) = sequence::collisions(self.config, change, self.before);
+        let rolling = sequence::candidates(self.project, self.config, &free, self.before, options)?;
+        let sequence = Sequence::new(collisions, rolling.into_keys().collect(), change, self.before);
         let mut steps = Vec::new();
-        steps.extend(self.up(&course.first, options));
+        steps.extend(self.up(&sequence.first, options));
         if options.trial {
-            steps.extend(course.rolling.iter().map(|name| format!("a trial: {}", self.beside(name, TRIAL))));
+            steps.extend(sequence.rolling.iter().map(|name| format!("a trial: {}", self.alongside(name, TRIAL))));
         }
-        steps.extend(course.collisions.iter().map(|one| {
+        steps.extend(sequence.collisions.iter().map(|one| {
             let removed = change.remove.contains(&one.holder.service);
             let verb = if removed { "stop and remove" } else { "stop" };
             format!("{verb} {}: {} takes {}", one.holder.name, one.taker, one.what)
         }));
-        steps.extend(self.up(&course.second, options));
-        steps.extend(course.rolling.iter().map(|name| format!("alongside: {}", self.beside(name, BRIDGE))));
-        steps.extend(self.drains(&course.rolling));
-        steps.extend(self.up(&course.rolling, Options { full: false, ..options }));
-        if !course.rolling.is_empty() {
-            steps.push(format!("stop and remove what ran alongside {}", course.rolling.join(", ")));
+        steps.extend(self.up(&sequence.second, options));
+        steps.extend(sequence.rolling.iter().map(|name| format!("alongside: {}", self.alongside(name, BRIDGE))));
+        steps.extend(self.drains(&sequence.rolling));
+        steps.extend(self.up(&sequence.rolling, Options { full: false, ..options }));
+        if !sequence.rolling.is_empty() {
+            steps.push(format!("stop and remove what ran alongside {}", sequence.rolling.join(", ")));
         }
         steps.extend(change.remove.iter().map(|name| format!("stop and remove the containers of {name}")));
         Ok(steps)
@@ -94,11 +94,11 @@ impl Foresight<'_> {
         (!services.is_empty()).then(|| self.shown(&[], &up_arguments(services, options.up())))
     }
 
-    fn beside(&self, service: &str, kind: &str) -> String {
+    fn alongside(&self, service: &str, kind: &str) -> String {
         let (name, label) =
-            (container_beside(&self.config.project, service, kind, RUN), format!("{BESIDE_LABEL}={kind}"));
-        let beside = Beside { name: &name, label: &label, aliases: kind == BRIDGE };
-        self.shown(if beside.aliases { &["-"] } else { &[] }, &beside_arguments(service, &beside))
+            (container_alongside(&self.config.project, service, kind, RUN), format!("{ALONGSIDE_LABEL}={kind}"));
+        let alongside = Alongside { name: &name, label: &label, aliases: kind == BRIDGE };
+        self.shown(if alongside.aliases { &["-"] } else { &[] }, &alongside_arguments(service, &alongside))
     }
 
     fn drains(&self, services: &[String]) -> Vec<String> {

@@ -6,9 +6,9 @@
 //! written before the container is made. A job that was started and did not come to its end by
 //! itself is not run again unless a person says so: nobody knows how far it got.
 
-use crate::course;
 use crate::job_log::JobLog;
 use crate::rollout::Rollout;
+use crate::sequence;
 use cm_core::{Exit, Failure, Result, plural};
 use cm_engine::invocation::{job_arguments, up_arguments};
 use cm_engine::{Container, JobRun, JobSight, UpOptions};
@@ -189,7 +189,7 @@ impl Rollout<'_> {
     /// # Errors
     /// [`Exit::Build`] with Compose's words; [`Exit::LockLost`], [`Exit::Unreachable`].
     pub async fn start_needed(&self, jobs: &[Job], starting: &[String], before: &[Container]) -> Result<()> {
-        let needed = course::needed(self.config, jobs, starting, before);
+        let needed = sequence::needed(self.config, jobs, starting, before);
         for (names, wait) in needed.into_iter().zip([false, true]) {
             if names.is_empty() {
                 continue;

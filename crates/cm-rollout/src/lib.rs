@@ -1,7 +1,7 @@
 //! Replaces the containers of services, where it is asked for with the new one first.
 //!
 //! Compose can only take a container away and then put another one there. So, for a
-//! service that can run twice (see [`Order`]), new containers run beside it for a while:
+//! service that can run twice (see [`Order`]), new containers run alongside it for a while:
 //!
 //! 1. a *trial* that nobody can find, which has to pass the health gate: a bad release
 //!    never gets a request, and the old container serves as if nothing had happened. Where
@@ -16,10 +16,9 @@
 //! Both bear a label, by which the next run finds those of a run that was killed. A
 //! bridge goes only when its service runs by itself again.
 
-mod beside;
+mod alongside;
 mod canary;
 mod collision;
-mod course;
 mod drain;
 mod foresight;
 mod job_log;
@@ -30,6 +29,7 @@ mod order;
 mod reload;
 mod replace;
 mod rollout;
+mod sequence;
 mod start_first;
 mod up;
 mod words;

@@ -3,8 +3,8 @@
 
 use crate::canary::Canaries;
 use crate::collision::Collision;
-use crate::course::{self, Course};
 use crate::rollout::{Change, Options, Replaced, Rollout};
+use crate::sequence::{self, Sequence};
 use cm_core::{Exit, Result};
 use cm_engine::Container;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,30 +24,30 @@ impl Rollout<'_> {
         options: Options,
         canaries: &mut Canaries,
     ) -> Result<BTreeMap<String, Replaced>> {
-        let (collisions, free) = course::collisions(self.config, change, before);
+        let (collisions, free) = sequence::collisions(self.config, change, before);
         let rolling = self.rolling(&free, before, options).await?;
-        let course = Course::new(collisions, rolling.into_keys().collect(), change, before);
+        let sequence = Sequence::new(collisions, rolling.into_keys().collect(), change, before);
         let questions = match options.trial {
             true => self.questions(
                 &change.start,
-                &course.rolling,
-                |name: &String| course::runs(before, name),
+                &sequence.rolling,
+                |name: &String| sequence::runs(before, name),
                 options.full,
             )?,
             false => BTreeMap::new(),
         };
-        if !course.rolling.is_empty() {
+        if !sequence.rolling.is_empty() {
             // Nothing else meets them: they go at the end.
             self.clear_trials().await?;
         }
         self.finish_renames(&change.start, before).await?;
-        let mut replaced = self.up(&course.first, options).await?;
+        let mut replaced = self.up(&sequence.first, options).await?;
         if options.trial {
-            self.trial(&course.rolling, &questions, before, canaries).await?;
+            self.trial(&sequence.rolling, &questions, before, canaries).await?;
         }
-        self.make_way(&course.collisions, change).await?;
-        replaced.extend(self.up(&course.second, options).await?);
-        replaced.extend(self.roll(&course.rolling, before, options).await?);
+        self.make_way(&sequence.collisions, change).await?;
+        replaced.extend(self.up(&sequence.second, options).await?);
+        replaced.extend(self.roll(&sequence.rolling, before, options).await?);
         self.clear(Exit::Build).await?;
         self.remove_services(&change.remove, before).await?;
         Ok(replaced)

@@ -1,11 +1,11 @@
 //! The new container first: which services can have that, the trial that nobody can
 //! find, and the replacement behind a bridge.
 
-use crate::beside::{BRIDGE, TRIAL};
+use crate::alongside::{BRIDGE, TRIAL};
 use crate::canary::Canaries;
-use crate::course;
 use crate::order::Order;
 use crate::rollout::{Options, Replaced, Rollout};
+use crate::sequence;
 use crate::words::list;
 use cm_core::{Exit, Result};
 use cm_engine::Container;
@@ -21,7 +21,7 @@ impl Rollout<'_> {
         before: &[Container],
         options: Options,
     ) -> Result<BTreeMap<String, Order>> {
-        let candidates = course::candidates(self.project, self.config, services, before, options)?;
+        let candidates = sequence::candidates(self.project, self.config, services, before, options)?;
         if candidates.is_empty() {
             return Ok(candidates);
         }
@@ -98,8 +98,8 @@ impl Rollout<'_> {
         well.map_err(|failure| {
             failure.hint("a container of the new release is serving alongside it; `cm-rollback` rolls back")
         })?;
-        let bridges = cm_engine::beside(self.host, &self.config.project).await?;
-        self.drain(bridges.iter().filter(|bridge| bridge.beside == BRIDGE).filter(of)).await?;
+        let bridges = cm_engine::alongside(self.host, &self.config.project).await?;
+        self.drain(bridges.iter().filter(|bridge| bridge.alongside == BRIDGE).filter(of)).await?;
         self.clear(Exit::Build).await?;
         let took = began.elapsed();
         let order = |name: &String| match self.config.services.get(name) {

@@ -137,7 +137,7 @@ const SET_UPS: [SetUp; 24] = [
         words: "",
     },
     SetUp {
-        name: "a repository beside its checkout",
+        name: "a repository next to its checkout",
         makes: "su curateme -c 'cd ~/platform && mv .git ../platform.git && echo gitdir: /home/curateme/platform.git >.git'",
         ends: "su curateme -c 'cd ~/platform && rm .git && mv ../platform.git .git'",
         refused: "",

@@ -140,14 +140,14 @@ impl Job<'_> {
         Ok(Exit::Done)
     }
 
-    /// Loads the dump beside what is there, counts, and changes one for the other.
+    /// Loads the dump alongside what is there, counts, and changes one for the other.
     async fn load_and_take(
         &self,
         (scratch, load, take): (&Scratch, &DumpJob, &DumpJob),
         guard: &Guard,
     ) -> Result<Whole> {
         let place = &self.source.place;
-        self.log().info("restoring it beside what is there, which stays until all of it has arrived");
+        self.log().info("restoring it alongside what is there, which stays until all of it has arrived");
         let (bytes, task) = pour(Arc::new(self.file.clone()), Reading::of(&*self.source.kind));
         let said = place.change(&guard.fenced(&self.owner.host)?, load, bytes, "restore.load").await;
         let loaded = match (said, pour::end(task).await) {

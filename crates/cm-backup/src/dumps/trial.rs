@@ -10,7 +10,7 @@ use cm_core::{Exit, Failure, Log, Result};
 use cm_dump::Scratch;
 use std::sync::Arc;
 
-/// Restores `file` beside the database of `source`, and compares.
+/// Restores `file` alongside the database of `source`, and compares.
 ///
 /// # Errors
 /// [`Exit::Backup`] if it cannot be restored, or something else comes of it; [`Exit::Usage`] where

@@ -1,5 +1,5 @@
 //! The users and roles of a database: in the backup where they may be read, and back only when
-//! they are asked for, beside those that are there.
+//! they are asked for, alongside those that are there.
 
 use crate::support::data::{fill, raw};
 use crate::support::fake::{Fake, cursor};

@@ -1,5 +1,5 @@
 //! The terminal that all programs of a pipe share. Each writes its own lines of the area, and any
-//! of them may draw: what all show, and what of it stands on the terminal, is in a file beside a
+//! of them may draw: what all show, and what of it stands on the terminal, is in a file next to a
 //! lock, named after the terminal. Lines of a program that was killed go with the next drawing.
 //!
 //! The area stands above the cursor, which is always at the begin of a fresh line, so that a

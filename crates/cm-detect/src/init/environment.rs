@@ -65,7 +65,7 @@ fn listed(compose: &Compose) -> Vec<String> {
     paths.into_iter().map(str::to_owned).collect()
 }
 
-/// Example files beside `cm.toml` and beside the compose file.
+/// Example files next to `cm.toml` and next to the compose file.
 fn examples(found: &Found) -> Vec<String> {
     let beside = found.files.first().map_or("", |file| tree::parent(file));
     let directories: BTreeSet<String> = [found.prefix.clone(), tree::join(&found.prefix, beside)].into_iter().collect();

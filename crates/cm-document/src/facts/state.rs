@@ -22,7 +22,7 @@ pub struct ServiceState {
     /// How long its containers took to be replaced, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub update_ms: Option<u64>,
-    /// What its first new container came to beside the old one: `pass`, `fail` or `inconclusive`.
+    /// What its first new container came to alongside the old one: `pass`, `fail` or `inconclusive`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canary: Option<String>,
 }

@@ -120,7 +120,7 @@ pub struct Runs {
     pub version: String,
     /// The mark of one that runs alongside those of its service.
     #[serde(default, deserialize_with = "text")]
-    pub beside: String,
+    pub alongside: String,
     #[serde(default)]
     env: Option<Vec<String>>,
 }

@@ -16,7 +16,7 @@ impl Answer {
     /// The containers of the project's service, those aside left out.
     fn own<'a>(&'a self, project: &'a str, service: &'a str) -> impl Iterator<Item = &'a Runs> {
         let all = self.containers.iter().flatten();
-        all.filter(move |one| one.project == project && one.service == service && one.beside.is_empty())
+        all.filter(move |one| one.project == project && one.service == service && one.alongside.is_empty())
     }
 
     /// What `service` runs otherwise than the version that is to run says, as names of settings. Empty

@@ -67,7 +67,7 @@ fn serve(mut client: TcpStream, script: &Script) {
         let command = RawDocumentBuf::from_bytes(body[start..start + length].to_vec()).expect("a command");
         let command = Document::try_from(&command).expect("a command");
         let name = command.keys().next().expect("a name").clone();
-        // The server's own collections, which are asked for beside those of the database.
+        // The server's own collections, which are asked for besides those of the database.
         let own = name == "find" && command.get_str("$db").is_ok_and(|db| db == "admin");
         let answer = script(if own { "find in admin" } else { &name }, &command).unwrap_or_else(|| default(&name));
         if client.write_all(&reply(id, opcode, &answer)).is_err() {

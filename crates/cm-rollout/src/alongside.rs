@@ -1,11 +1,11 @@
-//! The containers that run beside a service for a while: how they start, when they count
+//! The containers that run alongside a service for a while: how they start, when they count
 //! as healthy, and how they go, those of a run that was killed included.
 
 use crate::rollout::Rollout;
 use crate::words::not_well;
 use cm_core::{Exit, Result};
-use cm_engine::invocation::beside_arguments;
-use cm_engine::{BESIDE_LABEL, Beside, Container};
+use cm_engine::invocation::alongside_arguments;
+use cm_engine::{ALONGSIDE_LABEL, Alongside, Container};
 use cm_gate::{Gate, Past, Settings, State, Verdict, Wanted};
 use std::time::Duration;
 
@@ -16,20 +16,20 @@ pub const TRIAL: &str = "trial";
 pub const BRIDGE: &str = "bridge";
 
 impl Rollout<'_> {
-    /// Removes what runs beside services, of this run or of one that was killed. The
+    /// Removes what runs alongside services, of this run or of one that was killed. The
     /// bridge of a service that has no running container of its own stays, and is told of.
     ///
     /// # Errors
     /// `exit` with what Docker said; [`Exit::Unreachable`].
     pub async fn clear(&self, exit: Exit) -> Result<()> {
-        let strays = cm_engine::beside(self.host, &self.config.project).await?;
+        let strays = cm_engine::alongside(self.host, &self.config.project).await?;
         if strays.is_empty() {
             return Ok(());
         }
         let now = cm_engine::containers(self.host, &self.config.project).await?;
         let runs = |service: &str| now.iter().any(|container| container.service == service && container.is_running());
         let (gone, needed): (Vec<_>, Vec<_>) =
-            strays.into_iter().partition(|stray| stray.beside != BRIDGE || runs(&stray.service));
+            strays.into_iter().partition(|stray| stray.alongside != BRIDGE || runs(&stray.service));
         for stray in needed {
             let (host, name) = (self.host.name(), &stray.name);
             self.log.warn(format!("on {host}: {name} stays: nothing else runs {}; deploy it again", stray.service));
@@ -42,13 +42,13 @@ impl Rollout<'_> {
             return Ok(());
         }
         let ids: Vec<String> = containers.iter().map(|container| container.id.clone()).collect();
-        cm_engine::remove_beside(&self.guard.fenced(self.host)?, &ids, exit).await
+        cm_engine::remove_alongside(&self.guard.fenced(self.host)?, &ids, exit).await
     }
 
     /// A trial of a killed run served nobody.
     pub(crate) async fn clear_trials(&self) -> Result<()> {
-        let strays = cm_engine::beside(self.host, &self.config.project).await?;
-        let trials: Vec<_> = strays.into_iter().filter(|stray| stray.beside != BRIDGE).collect();
+        let strays = cm_engine::alongside(self.host, &self.config.project).await?;
+        let trials: Vec<_> = strays.into_iter().filter(|stray| stray.alongside != BRIDGE).collect();
         self.remove(&trials, Exit::Build).await
     }
 
@@ -66,19 +66,19 @@ impl Rollout<'_> {
         }
     }
 
-    /// Starts one container beside each service; gives their ids.
+    /// Starts one container alongside each service; gives their ids.
     pub(crate) async fn start_beside(&self, services: &[String], kind: &str) -> Result<Vec<String>> {
         let mut ids = Vec::new();
         for service in services {
             let Some(definition) = self.config.services.get(service) else { continue };
             let host = self.guard.fenced(self.host)?;
             let mark = format!("{:x}", now_ms() & 0xffff_ffff);
-            let name = container_beside(&self.config.project, service, kind, &mark);
-            let label = format!("{BESIDE_LABEL}={kind}");
-            let beside = Beside { name: &name, label: &label, aliases: kind == BRIDGE };
-            let files: &[&str] = if beside.aliases { &["-"] } else { &[] };
-            self.log.debug(self.compose.shown(files, &beside_arguments(service, &beside)));
-            ids.push(self.compose.run_beside(&host, service, definition, &beside).await?);
+            let name = container_alongside(&self.config.project, service, kind, &mark);
+            let label = format!("{ALONGSIDE_LABEL}={kind}");
+            let alongside = Alongside { name: &name, label: &label, aliases: kind == BRIDGE };
+            let files: &[&str] = if alongside.aliases { &["-"] } else { &[] };
+            self.log.debug(self.compose.shown(files, &alongside_arguments(service, &alongside)));
+            ids.push(self.compose.run_alongside(&host, service, definition, &alongside).await?);
         }
         Ok(ids)
     }
@@ -106,12 +106,12 @@ impl Rollout<'_> {
     }
 }
 
-/// The name of a container beside those of a service; `mark` tells them apart.
-pub(crate) fn container_beside(project: &str, service: &str, kind: &str, mark: &str) -> String {
+/// The name of a container alongside those of a service; `mark` tells them apart.
+pub(crate) fn container_alongside(project: &str, service: &str, kind: &str, mark: &str) -> String {
     format!("{project}-{service}-{kind}-{mark}")
 }
 
-/// Tells the containers beside one service apart, whoever started them.
+/// Tells the containers alongside one service apart, whoever started them.
 fn now_ms() -> u128 {
     std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_millis()
 }

@@ -10,7 +10,7 @@ use cm_project::{Job, Project};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is in the way, and which services are started before and after the trials of the rolling ones.
-pub(crate) struct Course<'a> {
+pub(crate) struct Sequence<'a> {
     /// What leaves before what takes its place comes.
     pub collisions: Vec<Collision<'a>>,
     /// Services that are replaced with the new container first.
@@ -33,16 +33,16 @@ pub(crate) fn collisions<'a>(
     (collisions, free)
 }
 
-impl<'a> Course<'a> {
-    /// The course when the services `rolling` are replaced with the new container first.
+impl<'a> Sequence<'a> {
+    /// The sequence when the services `rolling` are replaced with the new container first.
     pub fn new(collisions: Vec<Collision<'a>>, rolling: Vec<String>, change: &Change, before: &[Container]) -> Self {
         let parties = collision::parties(&collisions);
         let later = |name: &String| runs(before, name) || parties.contains(name);
         let rest = change.start.iter().filter(|name| !rolling.contains(name)).cloned();
         let (running, idle): (Vec<_>, Vec<_>) = rest.partition(later);
         match rolling.is_empty() {
-            true => Course { collisions, rolling, first: Vec::new(), second: change.start.clone() },
-            false => Course { collisions, rolling, first: idle, second: running },
+            true => Sequence { collisions, rolling, first: Vec::new(), second: change.start.clone() },
+            false => Sequence { collisions, rolling, first: idle, second: running },
         }
     }
 }

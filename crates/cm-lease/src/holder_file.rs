@@ -1,4 +1,4 @@
-//! Who holds the lock of this machine, said in a file beside the lock file: `FILE.holder-UID`,
+//! Who holds the lock of this machine, said in a file next to the lock file: `FILE.holder-UID`,
 //! written aside and renamed, so that no reader ever sees half of one. It is not inside the lock
 //! file, because that may belong to another user: in a sticky directory such as /tmp a second
 //! user can lock it, but neither write to it nor replace it.
@@ -17,7 +17,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Every record beside the lock file that can be read and believed: information, so any other
+/// Every record next to the lock file that can be read and believed: information, so any other
 /// one is passed over.
 pub fn all(lock: &Path) -> Vec<Record> {
     let believed = |(record, user): (Record, u32)| {
