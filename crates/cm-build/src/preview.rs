@@ -305,7 +305,7 @@ impl Planned {
     }
 
     fn head(&self) -> [String; 3] {
-        [self.service.name.clone(), self.service.action.word().to_owned(), self.image.clone()]
+        [self.service.name.clone(), self.service.action.as_str().to_owned(), self.image.clone()]
     }
 
     /// Why, and how its containers are replaced.

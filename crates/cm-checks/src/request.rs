@@ -16,7 +16,7 @@ pub fn of(check: &Check, verify: &Verify) -> Result<Request> {
     let plain = check.headers.iter().map(|(name, value)| (name.clone(), value.clone()));
     Ok(Request {
         url,
-        method: if check.method == cm_project::Method::Get { "" } else { check.method.word() },
+        method: if check.method == cm_project::Method::Get { "" } else { check.method.as_str() },
         headers: plain.chain(secrets(&check.header_env)?).collect(),
         json: check.body.clone(),
         redirects: check.redirects,

@@ -95,5 +95,5 @@ pub fn summary(service: &Service) -> String {
         0 | 1 => String::new(),
         count => format!(" (and {} more)", count - 1),
     };
-    format!("{} on {}: {} — {first}{more}", service.name, service.host, service.action.word())
+    format!("{} on {}: {} — {first}{more}", service.name, service.host, service.action.as_str())
 }

@@ -24,7 +24,7 @@ pub enum Status {
 }
 
 impl Status {
-    fn word(self) -> &'static str {
+    fn as_str(self) -> &'static str {
         match self {
             Status::Ok => "ok",
             Status::Failed => "failed",
@@ -132,7 +132,7 @@ impl Document {
 
     /// Sets what the deployment has come to.
     pub fn set_status(&mut self, status: Status) {
-        self.value.insert("status".to_owned(), status.word().into());
+        self.value.insert("status".to_owned(), status.as_str().into());
     }
 
     /// Every service of the plan, also those with nothing to do.

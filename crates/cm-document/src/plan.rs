@@ -23,7 +23,7 @@ pub enum Action {
 
 impl Action {
     /// The word in the document.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Action::None => "none",
             Action::Reload => "reload",

@@ -35,7 +35,7 @@ impl Severity {
     }
 
     /// `P0` to `P3`.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Severity::P0 => "P0",
             Severity::P1 => "P1",

@@ -52,7 +52,7 @@ impl Verdict {
     }
 
     /// The word in the file.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Verdict::Started => "started",
             Verdict::Pending => "pending",

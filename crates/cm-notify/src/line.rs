@@ -51,7 +51,7 @@ impl Subject {
             }
             Message::VerificationFailed { reason, severity } => {
                 let class = severity.map_or("could not verify".to_owned(), |severity| {
-                    format!("{}, {}", severity.word(), severity.response())
+                    format!("{}, {}", severity.as_str(), severity.response())
                 });
                 let verdict = severity.map_or("Verification UNKNOWN", |_| "Verification FAILED");
                 format!(

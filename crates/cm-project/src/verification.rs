@@ -232,7 +232,7 @@ pub enum Method {
 
 impl Method {
     /// The word in a request.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Method::Get => "GET",
             Method::Head => "HEAD",

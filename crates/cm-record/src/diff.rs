@@ -46,7 +46,7 @@ pub async fn diff(project: &Project, runs: [&str; 2], as_json: bool, wide: bool,
 
 fn headline(record: &Record) -> String {
     let commit = begin(&record.commit, 12);
-    format!("{}: {commit}, {} at {} by {}", record.id, record.verdict.word(), local(&record.at), record.actor)
+    format!("{}: {commit}, {} at {} by {}", record.id, record.verdict.as_str(), local(&record.at), record.actor)
 }
 
 fn record<'a>(ledgers: &'a [(String, Ledger)], id: &str) -> Option<&'a Record> {

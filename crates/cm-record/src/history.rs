@@ -44,7 +44,7 @@ fn row(host: &str, record: &Record) -> [String; 7] {
         record.id.clone(),
         local(&record.at),
         begin(tried(record), 12),
-        record.verdict.word().to_owned(),
+        record.verdict.as_str().to_owned(),
         record.actor.clone(),
         services.join(","),
     ]

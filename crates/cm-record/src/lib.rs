@@ -74,13 +74,13 @@ impl cm_core::Tool for Tool {
         let sent = tell(&project, &event, run).await;
         run.doc.set_part(&RecordFacts {
             hosts: Some(hosts.clone()),
-            event: Some(RecordedEvent::Sent(sent.word().to_owned())),
+            event: Some(RecordedEvent::Sent(sent.as_str().to_owned())),
         });
         if let Some(failure) = failure {
             return Err(failure);
         }
         announce(run);
-        let summary = format!("{} in {} ledgers; event {}", event.status.as_str(), hosts.len(), sent.word());
+        let summary = format!("{} in {} ledgers; event {}", event.status.as_str(), hosts.len(), sent.as_str());
         Ok(if sent.is_worrying() { Done::warned(summary) } else { Done::ok(summary) }.changed(true))
     }
 }

@@ -40,7 +40,7 @@ pub enum Sent {
 
 impl Sent {
     /// The word in the document.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Sent::Delivered => "delivered",
             Sent::Waits => "waits",

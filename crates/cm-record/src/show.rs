@@ -62,7 +62,7 @@ fn head(host: &str, record: &Record) -> Vec<[String; 2]> {
         ("branch", record.branch.clone()),
         ("commit", tried(record).to_owned()),
         ("runs now", if tried(record) == record.commit { String::new() } else { record.commit.clone() }),
-        ("verdict", record.verdict.word().to_owned()),
+        ("verdict", record.verdict.as_str().to_owned()),
         ("cause", some(&record.cause)),
         ("backup", backups(record)),
         ("irreversible", record.irreversible.join(", ")),

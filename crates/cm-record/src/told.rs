@@ -13,7 +13,7 @@ pub async fn outcome(project: &Project, run: &Run) {
     let verdict = ledger::verdict(doc);
     let message = match doc.status() {
         Status::Ok if doc.planned().is_empty() => return, // nothing was announced, nothing changed
-        Status::Ok => Message::Completed { verdict: verdict.word() },
+        Status::Ok => Message::Completed { verdict: verdict.as_str() },
         Status::RolledBack => Message::RolledBack { to: None, verdict: "rolled back" },
         Status::Failed => Message::Failed { reason: &reason },
     };

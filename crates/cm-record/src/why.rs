@@ -86,7 +86,7 @@ fn rows(host: &str, answer: &Answer, service: &str) -> Vec<[String; 2]> {
         ("release", last.id.clone()),
         ("at", local(&last.at)),
         ("by", format!("{}, branch {}", last.actor, last.branch)),
-        ("verdict", last.verdict.word().to_owned()),
+        ("verdict", last.verdict.as_str().to_owned()),
     ]);
     rows.extend(last.cause.clone().map(|cause| ("cause", cause)));
     rows.extend(last.taken_back.get(service).map(|why| ("rolled back", why.clone())));

@@ -48,7 +48,7 @@ pub fn timeline(watched: &Watched) -> Vec<Piece> {
     let last = watched.timeline.len().saturating_sub(1);
     let piece = |(index, (from, phase)): (usize, &(u64, crate::text::Text))| {
         let until = watched.timeline.get(index + 1).map_or(watched.waited_ms, |(next, _)| *next);
-        let tone = match phase.word() {
+        let tone = match phase.as_str() {
             "good" | "good so far" | "healthy" | "finished" => Tone::Good,
             _ if index == last && watched.tone == Tone::Bad => Tone::Bad,
             "no-data" | "not-awaited" => Tone::None,

@@ -152,7 +152,7 @@ fn state(stage: &Stage) -> Markup {
 }
 
 fn services(report: &Report) -> Markup {
-    let unchanged = report.unchanged.iter().map(Text::word).collect::<Vec<_>>().join(", ");
+    let unchanged = report.unchanged.iter().map(Text::as_str).collect::<Vec<_>>().join(", ");
     html! {
         section {
             h2 { "Services" }
@@ -231,7 +231,7 @@ fn health(report: &Report) -> Markup {
 }
 
 fn reading(watched: &Watched, longest: u64) -> Markup {
-    let phases = watched.timeline.iter().map(|(at, phase)| format!("{} {}", span(*at), phase.word()));
+    let phases = watched.timeline.iter().map(|(at, phase)| format!("{} {}", span(*at), phase.as_str()));
     let phases = phases.collect::<Vec<_>>().join(" · ");
     html! {
         li {
@@ -306,7 +306,7 @@ fn rollback(hosts: &[WentBack]) -> Markup {
                 p {
                     strong { (host.host) } " rolled back to commit " code { (host.commit) }
                     @if !host.outcome.is_empty() { ": " (host.outcome) }
-                    "; services: " (Text::new(&host.services.iter().map(Text::word).collect::<Vec<_>>().join(", ")))
+                    "; services: " (Text::new(&host.services.iter().map(Text::as_str).collect::<Vec<_>>().join(", ")))
                 }
             }
         }
@@ -337,7 +337,7 @@ fn backed_up(backups: &[Backup]) -> Markup {
 }
 
 fn who_was_told(report: &Report, told: &[Told]) -> Markup {
-    let ledgers = report.ledgers.iter().map(Text::word).collect::<Vec<_>>().join(", ");
+    let ledgers = report.ledgers.iter().map(Text::as_str).collect::<Vec<_>>().join(", ");
     html! {
         section {
             h2 { "Who was told" }
@@ -349,7 +349,7 @@ fn who_was_told(report: &Report, told: &[Told]) -> Markup {
                         blockquote { (Text::new(&message.text)) }
                     }
                 }
-                @if !report.event.is_empty() { li { strong { "Ops API" } ": the deploy event " (event(report.event.word())) } }
+                @if !report.event.is_empty() { li { strong { "Ops API" } ": the deploy event " (event(report.event.as_str())) } }
                 @if !ledgers.is_empty() { li { strong { "Ledgers" } ": recorded on " (Text::new(&ledgers)) } }
                 @if told.is_empty() && report.event.is_empty() && ledgers.is_empty() { li { "Nobody, as far as this machine knows." } }
             }

@@ -42,7 +42,7 @@ impl Text {
     }
 
     /// For comparing with words that programs write.
-    pub fn word(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         &self.0
     }
 

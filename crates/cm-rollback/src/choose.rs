@@ -220,7 +220,7 @@ fn to_named(ledger: &Ledger, to: &Named, wanted: &Wanted<'_>) -> Option<Choice> 
     }
     if own.is_some() && !records[at].verdict.did_well() {
         let why = records[at].cause.as_deref().unwrap_or("it was never found healthy");
-        choice.notes.push(format!("release {} is {}: {why}", records[at].id, records[at].verdict.word()));
+        choice.notes.push(format!("release {} is {}: {why}", records[at].id, records[at].verdict.as_str()));
     }
     Some(choice)
 }

@@ -99,7 +99,7 @@ impl Host {
         let words = Words { ledger: &ledger, target: &target, doc, undone: &undone };
         let pending = words.pending();
         self.append(&pending);
-        for record in words.outcome(None, &Runs::default(), true) {
+        for record in words.outcome(None, &Runs::default()) {
             self.append(&record);
         }
         for (service, state) in &target.choice.services {

@@ -10,16 +10,18 @@ mod choose;
 mod database;
 mod down;
 mod env;
-mod fence;
 #[cfg(test)]
 mod histories;
+mod irreversible;
 mod list;
-mod proof;
+mod ready;
 mod rebuild;
 mod record;
 mod resume;
 mod runs;
+mod site;
 mod target;
+mod verification;
 
 pub use args::Args;
 
@@ -30,6 +32,7 @@ use cm_host::{Connect, Host};
 use cm_lease::{Guard, Identity, with_lock};
 use cm_ledger::Ledger;
 use cm_project::Project;
+use site::Site;
 use std::collections::BTreeMap;
 use target::HostTarget;
 
@@ -153,7 +156,7 @@ async fn go_back_on_all(
         let Some((host, ledger)) = hosts.iter().zip(ledgers).find(|(host, _)| host.name() == target.host) else {
             continue;
         };
-        let mut back = Back { project, args, host, ledger, guard, run, switched: false, undone: BTreeMap::new() };
+        let back = Back(Site { project, args, host, ledger, guard, run });
         let outcome = back.carry_out(&mut target).await;
         facts.insert(target.host.clone(), outcome.facts(&target));
         if let Outcome { failure: Some(failure), .. } = outcome {
@@ -162,11 +165,11 @@ async fn go_back_on_all(
         }
     }
     let verdict = if failures.is_empty() && !args.skip_verify {
-        proof::outside(project, &run.log).await
+        verification::outside(project, &run.log).await
     } else {
-        proof::Outside::Skipped
+        verification::Outside::Skipped
     };
-    run.doc.set_part(&RollbackFacts { hosts: Some(facts), verify: Some(verdict.word().to_owned()) });
+    run.doc.set_part(&RollbackFacts { hosts: Some(facts), verify: Some(verdict.as_str().to_owned()) });
     judge(&failures, &verdict, run)
 }
 
@@ -179,7 +182,7 @@ async fn tell(project: &Project, to: Option<&str>, result: &Result<Done>, run: &
     cm_notify::tell(project, &run.doc, cm_notify::Message::RolledBack { to, verdict: &verdict }, &run.log).await;
 }
 
-fn judge(failures: &[Failure], verdict: &proof::Outside, run: &Run) -> Result<Done> {
+fn judge(failures: &[Failure], verdict: &verification::Outside, run: &Run) -> Result<Done> {
     let hint = "what runs where is above and in facts.rollback of the document. Next: look (`cm-health --all </dev/null`), then \
         `cm-rollback </dev/null` again, or to another release: `cm-rollback --list`, `cm-rollback --to RELEASE </dev/null`";
     if let Some(first) = failures.first() {
@@ -187,16 +190,16 @@ fn judge(failures: &[Failure], verdict: &proof::Outside, run: &Run) -> Result<Do
         let code = if first.code == "build.remove" { "rollback.remove".to_owned() } else { first.code.clone() };
         return Err(Failure { exit: Exit::RollbackFailed, code, ..first.clone() }.hint(hint));
     }
-    if let proof::Outside::Failing(checks) = verdict {
+    if let verification::Outside::Failing(checks) = verdict {
         let message = format!("rolled back and healthy, but these checks fail: {}", checks.join(", "));
         return Err(Failure::new(Exit::RollbackFailed, "rollback.verify", message).hint(hint));
     }
     let summary = match verdict {
-        proof::Outside::Passing => "rolled back, healthy and verified",
-        proof::Outside::Unknown(_) => "rolled back and healthy; verification could not be carried out",
+        verification::Outside::Passing => "rolled back, healthy and verified",
+        verification::Outside::Unknown(_) => "rolled back and healthy; verification could not be carried out",
         _ => "rolled back and healthy",
     };
-    if let proof::Outside::Unknown(what) = verdict {
+    if let verification::Outside::Unknown(what) = verdict {
         run.log.warn(format!("could not verify from here: {what}"));
     }
     run.log.success(summary);

@@ -82,10 +82,7 @@ impl Words<'_> {
     }
 
     /// How it ended, and marks on what it left.
-    pub fn outcome(&self, failure: Option<&Failure>, runs: &Runs, switched: bool) -> Vec<Record> {
-        if !switched {
-            return self.nothing_switched(failure).into_iter().collect();
-        }
+    pub fn outcome(&self, failure: Option<&Failure>, runs: &Runs) -> Vec<Record> {
         let mut words = self.marks();
         let mut record = Record { verdict: Verdict::RolledBack, ..self.base() };
         if let Some(failure) = failure {
@@ -114,8 +111,8 @@ impl Words<'_> {
     }
 
     /// The run's own release failed and still runs; any other runs as before.
-    fn nothing_switched(&self, failure: Option<&Failure>) -> Option<Record> {
-        let (own, failure) = self.own().zip(failure)?;
+    pub fn nothing_switched(&self, failure: &Failure) -> Option<Record> {
+        let own = self.own()?;
         let cause = Some(format!("the rollback failed: {}", failure.message));
         Some(Record { verdict: Verdict::Failed, cause, at: cm_core::time::now(), ..own.clone() })
     }
@@ -164,7 +161,7 @@ mod tests {
             doc: &doc,
             undone: &BTreeMap::new(),
         };
-        let marked = words.outcome(None, &Runs::default(), true);
+        let marked = words.outcome(None, &Runs::default());
         marked.iter().filter(|record| !record.taken_back.is_empty()).map(|record| record.id.clone()).collect()
     }
 

@@ -2,8 +2,8 @@
 //! still there. Everything is looked for before anything is touched.
 
 use crate::choose::{self, Choice, FailedRun, Named, Wanted, nothing};
-use crate::fence::{Crossed, OfHost};
-use crate::{Args, database, env, fence};
+use crate::irreversible::{Crossed, OfHost};
+use crate::{Args, database, env, irreversible};
 use cm_checkout::Checkout;
 use cm_core::facts::{BuildFacts, HealthFacts, HealthState, Reached, RolledBackHost};
 use cm_core::{Document, Exit, Failure, Result, Run, Step, Undo, UndoRelease};
@@ -181,11 +181,11 @@ fn cross(
 ) -> Result<Vec<RecordedBackup>> {
     let own = OfHost { host: host.name(), ledger };
     let all: Vec<_> = hosts.iter().zip(ledgers).map(|(host, ledger)| OfHost { host: host.name(), ledger }).collect();
-    let mut crossed = fence::crossed(choice, own, &all);
+    let mut crossed = irreversible::crossed(choice, own, &all);
     // Nobody is asked: another host is believed only where this run knows it, too.
     crossed.retain(|other| !args.on_failure || other.host == own.host || is_of_run(&run.doc, other));
-    let backups = fence::backups(project, &crossed, &all);
-    if let Some(warning) = fence::judge(project, host.name(), &crossed, &backups, args)? {
+    let backups = irreversible::backups(project, &crossed, &all);
+    if let Some(warning) = irreversible::judge(project, host.name(), &crossed, &backups, args)? {
         run.log.warn(warning);
     }
     Ok(if args.restore_db { backups } else { Vec::new() })

@@ -52,7 +52,7 @@ fn cases(results: &Results) -> Vec<Case<'_>> {
         name: &check.name,
         time: Duration::from_millis(check.latency_ms.unwrap_or_default()),
         outcome: check.verdict,
-        kind: check.severity.map_or(check.code.clone(), |severity| format!("{} {}", severity.word(), check.code)),
+        kind: check.severity.map_or(check.code.clone(), |severity| format!("{} {}", severity.as_str(), check.code)),
         message: &check.message,
     });
     canary.into_iter().chain(checks).collect()

@@ -101,7 +101,7 @@ impl Results {
         let width = self.checks.iter().map(|check| check.name.chars().count()).max().unwrap_or(0);
         for check in &self.checks {
             let class = check.severity.filter(|_| check.verdict == CheckVerdict::Fail);
-            let class = class.map_or(String::new(), |class| format!(" — {}: {}", class.word(), class.response()));
+            let class = class.map_or(String::new(), |class| format!(" — {}: {}", class.as_str(), class.response()));
             let text = format!("{:width$}  {}{class}", check.name, check.message);
             match check.verdict {
                 CheckVerdict::Pass => log.pass(text),
@@ -148,12 +148,12 @@ impl Results {
                 let message = format!(
                     "{} of {count} checks failed ({}): {}",
                     self.with(CheckVerdict::Fail).count(),
-                    severity.word(),
+                    severity.as_str(),
                     self.names(CheckVerdict::Fail)
                 );
                 Some(Failure::new(Exit::VerifyFailed, "verify.failed", message).hint(format!(
                     "{}: {}; `cm-rollback` rolls back to the last verified release",
-                    severity.word(),
+                    severity.as_str(),
                     severity.response()
                 )))
             }
@@ -213,7 +213,7 @@ impl Results {
                 "{} of {count} checks passed; {} ({}): {}{canary}",
                 count - failed,
                 self.names(CheckVerdict::Fail),
-                class.word(),
+                class.as_str(),
                 class.response()
             ),
         };

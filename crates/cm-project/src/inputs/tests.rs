@@ -22,7 +22,7 @@ fn touched_with(
     let named = inputs.services.iter().zip(effects);
     named
         .filter_map(|(service, effect)| {
-            effect.map(|effect| format!("{} {} {}", service.name, effect.action.word(), effect.rule))
+            effect.map(|effect| format!("{} {} {}", service.name, effect.action.as_str(), effect.rule))
         })
         .collect()
 }

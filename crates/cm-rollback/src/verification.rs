@@ -23,7 +23,7 @@ pub enum Outside {
 
 impl Outside {
     /// The word in the document.
-    pub fn word(&self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match self {
             Outside::Passing => "passing",
             Outside::Failing(_) => "failing",

@@ -1,4 +1,4 @@
-//! The fence: a release that contains irreversible migrations. Older code is not put before it
+//! Releases that contain irreversible migrations. Older code is not put before one
 //! unless a person says so, and then the backup that was taken before it is named.
 //!
 //! Hosts may share a database, so that what other hosts say counts: as a question to a person. It
