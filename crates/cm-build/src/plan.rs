@@ -65,7 +65,9 @@ impl HostPlan {
 
     /// The first step.
     pub fn move_step(&self, project: &Project) -> String {
-        format!("move {} to the commit; untouched: {}", self.checkout, project.protected().join(", "))
+        let untouched = project.protected().join(", ");
+        let untouched = if untouched.is_empty() { untouched } else { format!("; untouched: {untouched}") };
+        format!("move {} to the commit{untouched}", self.checkout)
     }
 
     /// How services read their files again.
