@@ -189,46 +189,47 @@ fn what_a_dead_restore_left_is_removed_again_before_anything_gets_its_name() {
     assert_eq!(*asked.lock().expect("asked"), ["drop", "insert", "drop", "rename"]);
 }
 
-/// Collections by name, with a word for what they hold; somebody writes to `orders` all the time, so that it is there
-/// again whenever it was renamed. `refuses` is an answer to the renaming that brings what was restored.
+/// What a server with these collections, each with a word for what it holds, does with a command.
+fn renaming(names: &mut BTreeMap<String, String>, name: &str, command: &Document) -> Option<RawDocumentBuf> {
+    let text = |field: &str| command.get_str(field).unwrap_or_default().trim_start_matches("shop.").to_owned();
+    match name {
+        "listCollections" => return Some(collections(&names.keys().map(String::as_str).collect::<Vec<_>>())),
+        "find" => return Some(documents(0..1)),
+        "create" => drop(names.insert(text("create"), "restored".to_owned())),
+        "drop" => drop(names.remove(&text("drop"))),
+        "renameCollection" => {
+            let to = text("to");
+            if names.contains_key(&to) && !command.get_bool("dropTarget").unwrap_or_default() {
+                return Some(rawdoc! {"ok": 0, "code": 48, "codeName": "NamespaceExists", "errmsg": "target exists"});
+            }
+            let Some(what) = names.remove(&text(name)) else {
+                return Some(rawdoc! {"ok": 0, "code": 26, "codeName": "NamespaceNotFound", "errmsg": "no source"});
+            };
+            names.insert(to, what);
+        }
+        _ => {}
+    }
+    None
+}
+
+/// Somebody writes to `orders` all the time, so that it is there again whenever it was renamed. `refuses` is an answer to
+/// the renaming that brings what was restored.
 fn busy(names: &Arc<Mutex<BTreeMap<String, String>>>, refuses: bool) -> Fake {
     let names = Arc::clone(names);
     taking(move |name, command| {
         let mut names = names.lock().expect("names");
         let text = |field: &str| command.get_str(field).unwrap_or_default().trim_start_matches("shop.").to_owned();
-        match name {
-            "listCollections" => Some(collections(&names.keys().map(String::as_str).collect::<Vec<_>>())),
-            "find" => Some(documents(0..1)),
-            "create" => {
-                names.insert(text("create"), "restored".to_owned());
-                None
-            }
-            "drop" => {
-                names.remove(&text("drop"));
-                None
-            }
-            "renameCollection" => {
-                let (from, to) = (text("renameCollection"), text("to"));
-                if refuses && names.get(&from).is_some_and(|what| what == "restored") && to == "orders" {
-                    return Some(rawdoc! {"ok": 0, "code": 1, "errmsg": "the disk is on fire"});
-                }
-                if names.contains_key(&to) && !command.get_bool("dropTarget").unwrap_or_default() {
-                    return Some(
-                        rawdoc! {"ok": 0, "code": 48, "codeName": "NamespaceExists", "errmsg": "target exists"},
-                    );
-                }
-                let Some(what) = names.remove(&from) else {
-                    return Some(rawdoc! {"ok": 0, "code": 26, "codeName": "NamespaceNotFound", "errmsg": "no source"});
-                };
-                names.insert(to, what);
-                let written = names.values().filter(|what| *what == "written meanwhile").count();
-                if from == "orders" && written < 3 {
-                    names.insert(from, "written meanwhile".to_owned());
-                }
-                None
-            }
-            _ => None,
+        let (from, to) = (text("renameCollection"), text("to"));
+        if refuses && names.get(&from).is_some_and(|what| what == "restored") && to == "orders" {
+            return Some(rawdoc! {"ok": 0, "code": 1, "errmsg": "the disk is on fire"});
         }
+        let was_there = names.contains_key(&from);
+        let answer = renaming(&mut names, name, command);
+        let written = names.values().filter(|what| *what == "written meanwhile").count();
+        if was_there && from == "orders" && answer.is_none() && written < 3 {
+            names.insert(from, "written meanwhile".to_owned());
+        }
+        answer
     })
 }
 
@@ -258,6 +259,50 @@ fn who_writes_while_collections_change_their_names_is_in_nobodys_way() {
         }
         assert!(!ended.stderr.contains("could not be renamed back"), "{}", ended.stderr);
     }
+}
+
+/// The journal of a restore that was killed amid its swap: `orders` was moved away, and nothing has its name.
+fn journal(filled: &str, old: &str, filter: &Document) -> RawDocumentBuf {
+    let collection = rawdoc! {"form": "collection"};
+    let step = rawdoc! {
+        "_id": 0, "db": "shop", "name": "orders", "was": collection.clone(), "comes": collection,
+        "filled": filled, "old": old, "copied": false,
+    };
+    let head = rawdoc! {"_id": "journal", "home": "shop", "databases": ["shop"], "steps": 1_i64, "phase": "swapping"};
+    cursor(0, "firstBatch", &[if filter.get_str("_id").is_ok() { head } else { step }])
+}
+
+/// Its server was at the renaming that replaces whatever has the name, and is done with it only when the
+/// next run has given that back.
+#[test]
+fn a_renaming_of_the_dead_replaces_nothing_that_got_its_name_back() {
+    const FILLED: &str = "cm_restore.1_00000000_1_1_1.0";
+    let old = format!("{FILLED}.old");
+    let there = [(old.as_str(), "old"), (FILLED, "restored"), ("cm_restore.1_00000000_1_1_1.journal", "")];
+    let there = there.map(|(name, what)| (name.to_owned(), what.to_owned()));
+    let names = Arc::new(Mutex::new(BTreeMap::from(there)));
+    let (seen, of_old) = (Arc::clone(&names), old.clone());
+    let fake = taking(move |name, command| {
+        let about = command.get_str(name).unwrap_or_default();
+        if name == "find" && about.ends_with(".journal") {
+            return Some(journal(FILLED, &of_old, command.get_document("filter").expect("a filter")));
+        }
+        let answer = renaming(&mut seen.lock().expect("names"), name, command);
+        let mut names = seen.lock().expect("names");
+        if about == format!("shop.{of_old}")
+            && let Some(late) = names.remove(FILLED)
+        {
+            names.insert("orders".to_owned(), late);
+        }
+        answer
+    });
+    let lab = Lab::new();
+    let file = archive(&lab, &[("other", r#"{"indexes":[]}"#)], 0..3);
+    let ended = lab.restore(&fake.uri(), &file, &["--drop", "--confirm=shop"]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(ended.stderr.contains("it was undone"), "{}", ended.stderr);
+    let left = [("orders", "old"), ("other", "restored")].map(|(name, what)| (name.to_owned(), what.to_owned()));
+    assert_eq!(*names.lock().expect("names"), BTreeMap::from(left), "{}", ended.stderr);
 }
 
 /// Ctrl-C while the collections change their names, on a server that then takes no name back.

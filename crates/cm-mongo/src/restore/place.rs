@@ -62,7 +62,8 @@ impl Leftovers {
             }
             match tag_of(name) {
                 Some(tag) => left.journals.push((db.clone(), tag.to_owned())),
-                None if rest.contains(MEANWHILE) => left.aside.push(format!("{db}.{name}")),
+                // What had a name before a restore, and no journal says so any more: nobody removes that.
+                None if rest.ends_with(".old") || rest.contains(MEANWHILE) => left.aside.push(format!("{db}.{name}")),
                 None => left.filled.push((db.clone(), name.clone())),
             }
         }

@@ -84,6 +84,11 @@ pub struct Step {
 }
 
 impl Step {
+    /// What was filled is called so once it is to get no name any more.
+    pub fn withdrawn(&self) -> String {
+        format!("{}.undone", self.filled)
+    }
+
     /// As it stands in the journal.
     pub fn to_document(&self) -> Document {
         let mut document = doc! {

@@ -6,7 +6,7 @@
 use super::copy::{copy, remove_all};
 use super::journal::{Journal, Phase};
 use super::step::{Form, Step};
-use super::target::{AT_A_TIME, NAMESPACE_EXISTS, Target};
+use super::target::{AT_A_TIME, NAMESPACE_EXISTS, NAMESPACE_NOT_FOUND, Target};
 use crate::name::{MEANWHILE, OWN_PREFIX};
 use crate::{connection, survey};
 use cm_archive::Kind;
@@ -112,13 +112,36 @@ impl Swap<'_> {
     /// # Errors
     /// As [`Swap::run`]; what is not undone yet is undone by the next try.
     pub async fn undo(&self) -> Result<()> {
+        self.withdraw_all().await?;
         self.undo_all(|_| true).await?;
         // The server may have been at a change of the one who was interrupted, and have made it since.
         tokio::time::sleep(IN_FLIGHT).await;
         self.undo_all(|step| !step.was.as_ref().is_some_and(Form::is_copied)).await?;
         all_at_once(self.steps.iter().map(|step| self.remove(step, &step.filled))).await?;
+        all_at_once(self.renamed().map(async |step| self.remove(step, &step.withdrawn()).await)).await?;
         all_at_once(self.copies().map(|step| self.remove(step, &step.old))).await?;
         self.journal.remove(self.target).await
+    }
+
+    /// What was filled and has no name yet gets one that nobody knows of. The server may still be at a
+    /// renaming of the one who was interrupted, which would replace what is about to get its name back.
+    async fn withdraw_all(&self) -> Result<()> {
+        all_at_once(self.renamed().map(async |step| {
+            self.target.check_lock().await?;
+            let renamed = self.target.try_rename(&step.db, &step.filled, &step.withdrawn()).await;
+            match renamed {
+                Err(error) if connection::code(&error) != Some(NAMESPACE_NOT_FOUND) => {
+                    Err(connection::failure(&error, format!("{}.{} cannot be withdrawn", step.db, step.filled)))
+                }
+                _ => Ok(()),
+            }
+        }))
+        .await
+    }
+
+    /// The steps whose new collection is renamed.
+    fn renamed(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(|step| step.comes == Form::Collection)
     }
 
     /// One that fails is no reason to leave the others.
@@ -165,9 +188,9 @@ impl Swap<'_> {
         let in_database = &present[&step.db];
         let has = |name: &str| in_database.contains_key(name);
         let now = in_database.get(&step.name);
-        // What was filled is gone only when it got its name.
+        // What was filled was not to be withdrawn only when it got its name.
         let ours = now.is_some_and(|now| match &step.comes {
-            Form::Collection => now.kind == Kind::Collection && !has(&step.filled),
+            Form::Collection => now.kind == Kind::Collection && !has(&step.withdrawn()),
             Form::View(_) => now.kind == Kind::View,
             Form::Series => now.kind == Kind::Timeseries,
             Form::Stored => true,
@@ -204,10 +227,10 @@ impl Swap<'_> {
         }
     }
 
-    /// What was restored loses its name: under the one it was filled as, or for good.
+    /// What was restored loses its name: it is withdrawn, or gone for good.
     async fn take_name(&self, step: &Step) -> Result<()> {
         match step.comes {
-            Form::Collection => self.target.rename(&step.db, &step.name, &step.filled, false).await,
+            Form::Collection => self.target.rename(&step.db, &step.name, &step.withdrawn(), false).await,
             _ => remove_all(self.target, &step.db, &step.name).await,
         }
     }
