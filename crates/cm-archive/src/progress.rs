@@ -54,6 +54,11 @@ impl Progress {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// So many bytes are done, of something that counts them itself.
+    pub fn reach(&self, bytes: u64) {
+        self.bytes.store(bytes, Ordering::Relaxed);
+    }
+
     /// Another collection is done.
     pub fn close(&self) {
         self.collections.fetch_add(1, Ordering::Relaxed);
@@ -94,12 +99,8 @@ impl Goal<'_> {
             0 => String::new(),
             all => format!(", {} of {all} collections done", reached.collections),
         };
-        format!(
-            "{}: {}{of}, {}{collections}{left}",
-            self.what,
-            text::bytes(reached.bytes),
-            cm_core::plural(reached.documents, "document"),
-        )
+        let documents = documents(reached).map_or(String::new(), |documents| format!(", {documents}"));
+        format!("{}: {}{of}{documents}{collections}{left}", self.what, text::bytes(reached.bytes))
     }
 
     /// The line on a terminal; what there is no room for is left out, the least important first.
@@ -115,7 +116,7 @@ impl Goal<'_> {
             Some(text::bytes(reached.bytes)),
             self.left(reached).map(|left| format!("{} left", text::duration(left))),
             (self.collections > 0).then(|| format!("{}/{} collections", reached.collections, self.collections)),
-            Some(cm_core::plural(reached.documents, "document")),
+            documents(reached),
             Some(format!("{}/s", text::bytes(speed as u64))),
         ];
         let mut line = String::new();
@@ -138,6 +139,11 @@ impl Goal<'_> {
         let share = (all - reached.bytes) as f64 / reached.bytes as f64;
         Duration::try_from_secs_f64(reached.after.as_secs_f64() * share).ok()
     }
+}
+
+/// `3 documents`; not everything that is copied has any.
+fn documents(reached: Reached) -> Option<String> {
+    (reached.documents > 0).then(|| cm_core::plural(reached.documents, "document"))
 }
 
 #[cfg(test)]

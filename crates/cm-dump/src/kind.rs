@@ -89,6 +89,12 @@ pub trait Kind: Debug + Send + Sync {
     /// What never changes about it.
     fn words(&self) -> Words;
 
+    /// Puts right what a run that has died may have left besides files, and says in notes what that was;
+    /// `None` where none leaves anything.
+    fn recover(&self) -> Option<Job> {
+        None
+    }
+
     /// Asks the database what it is; says a [`Survey`] as JSON.
     fn look(&self) -> Job;
 

@@ -35,6 +35,9 @@ pub struct Spec {
     /// Whether who uses it is stopped meanwhile.
     #[serde(default)]
     pub stop: bool,
+    /// The directory on the host that lists who is stopped.
+    #[serde(default)]
+    pub stopped: String,
     /// What commands there are, for a kind that is made of them.
     #[serde(default)]
     pub commands: Commands,
@@ -65,6 +68,7 @@ impl Spec {
             project: String::new(),
             volume: None,
             stop: false,
+            stopped: String::new(),
             commands: Commands::default(),
         }
     }
@@ -80,6 +84,7 @@ impl Spec {
             project: String::new(),
             volume: backup.volume.clone(),
             stop: backup.stop,
+            stopped: String::new(),
             commands: Commands {
                 name: backup.name.clone().unwrap_or_default(),
                 command: backup.command.clone(),
@@ -107,7 +112,7 @@ impl Spec {
             BackupKind::Redis => Ok(Box::new(Redis { user: known(&self.user) })),
             BackupKind::Volume => {
                 let (project, volume) = (self.project.clone(), known(&self.volume));
-                Ok(Box::new(Volume { project, volume, stop: self.stop }))
+                Ok(Box::new(Volume { project, volume, stop: self.stop, stopped: self.stopped.clone() }))
             }
             BackupKind::Command => {
                 let Commands { name, command, verify, restore } = self.commands.clone();

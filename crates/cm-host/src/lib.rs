@@ -163,6 +163,11 @@ pub fn state_dir(project: &str) -> String {
     format!("~/.local/state/cm/{project}")
 }
 
+/// Where a host lists the containers that a backup of `project` has stopped and has to start again.
+pub fn stopped_dir(project: &str) -> String {
+    format!("{}/stopped", state_dir(project))
+}
+
 fn script_argv<I, S>(script: &'static str, arguments: I) -> Vec<String>
 where
     I: IntoIterator<Item = S>,

@@ -8,6 +8,9 @@ pub const OWN_PREFIX: &str = "cm_restore.";
 /// What the name of a restore's journal ends with.
 pub const JOURNAL_SUFFIX: &str = ".journal";
 
+/// What the name of somebody's data ends with that lost its own to a restore.
+pub const OLD: &str = ".old";
+
 /// What stands in the name of what was written under another's name while names changed. It is
 /// somebody's data, and stays.
 pub const MEANWHILE: &str = ".meanwhile-";

@@ -46,10 +46,14 @@ fn what_a_command_writes_is_kept_verified_and_restored() {
     done(&lab.backup(&["restore", &file, "--drop", "--confirm=index"]));
     assert_eq!(lab.databases.exec("app", &["cat", "/data/in dex; $x"], ""), "whole");
     refused(&lab.backup(&["restore", &path(notes), "--drop", "--confirm=notes"]), 2, "restore.no-way", "`restore`");
-    refused(&lab.backup(&["--service", "notes", "--restore-check"]), 2, "usage.restore-check", "leave out");
+    refused(&lab.backup(&["verify", &path(notes), "--restore-check"]), 2, "usage.restore-check", "leave out");
 
-    // The newest of a day stays, with the one that was just made.
-    let again = lab.make(&["--service", "notes"]);
+    // What cannot be tried is said, and keeps nobody from the rest. The newest of a day stays, with the one that was
+    // just made.
+    let again = lab.make(&["--service", "notes", "--restore-check"]);
+    assert!(again["not_verified"].to_string().contains("no place for one but its own"), "{again}");
+    assert!(again["warnings"].to_string().contains("not verified"), "{again}");
+    assert!(lab.manifest(&again)["not_verified"].to_string().contains("no place for one but its own"));
     assert!(!Path::new(&path(notes)).exists() && Path::new(&path(&again)).exists(), "{:?}", lab.files());
     assert_eq!(again["removed"].as_array().map(Vec::len), Some(1), "{again}");
 }

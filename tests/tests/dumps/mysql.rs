@@ -26,6 +26,9 @@ END;;
 CREATE EVENT e ON SCHEDULE EVERY 1 DAY DO BEGIN
 INSERT INTO `log` VALUES (1),(2); END;;
 DELIMITER ;
+CREATE EVENT `sl.e``*/[ep $` ON SCHEDULE EVERY 1 DAY DISABLE ON SLAVE DO INSERT INTO log VALUES (3);
+CREATE EVENT `sl` ON SCHEDULE EVERY 1 DAY DO INSERT INTO log VALUES (4);
+CREATE EVENT off ON SCHEDULE EVERY 1 DAY ON COMPLETION PRESERVE DISABLE DO INSERT INTO log VALUES (5);
 "#;
 
 const OBJECTS: &str = "SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = 'shop'
@@ -75,7 +78,7 @@ fn a_mysql_database_is_backed_up_verified_and_restored() {
     let manifest = lab.manifest(&facts);
     let table = |name: &str, rows: u64| json!({"name": name, "rows": rows, "counted": [rows, rows]});
     let wanted = json!([
-        table("(events)", 1),
+        table("(events)", 4),
         table("(routines)", 1),
         table("(triggers)", 1),
         table("(views)", 1),
@@ -122,7 +125,7 @@ fn restore(lab: &Lab, file: &str) {
     );
 
     let restored = lab.backup(&["restore", file, "--drop", "--confirm=shop", "--json"]);
-    assert!(done(&restored).stdout.contains("\"documents\":20007"), "{}", restored.stdout);
+    assert!(done(&restored).stdout.contains("\"documents\":20010"), "{}", restored.stdout);
     assert_eq!((lab.shop(), lab.left()), (before.clone(), String::new()));
     lab.query("mysql", "DROP DATABASE shop;");
     done(&lab.backup(&["restore", file]));

@@ -113,3 +113,47 @@ fn who_was_stopped_runs_again_whatever_is_killed() {
         assert_eq!(lab.volume_files(), whole);
     }
 }
+
+/// As when the power goes: whoever would have started it again is killed, too, and the next run does it.
+#[test]
+fn who_was_stopped_is_started_by_the_next_run_where_nobody_else_is_left() {
+    let lab = lab("vol-dead");
+    lab.sh(DATA);
+    let facts = lab.make(&[]);
+    let file = facts["file"].as_str().expect("a path").to_owned();
+    let container = lab.databases.container("app");
+    let project = container.strip_suffix("-app-1").expect("a name");
+    let all_at_once = r#"for p in /proc/[0-9]*; do
+  if tr '\0' ' ' < "$p/cmdline" 2> /dev/null | grep -qF -e "$1" -e "$2"; then [ "${p#/proc/}" = $$ ] || kill -STOP "${p#/proc/}"; fi
+done
+for p in /proc/[0-9]*; do
+  if tr '\0' ' ' < "$p/cmdline" 2> /dev/null | grep -qF -e "$1" -e "$2"; then [ "${p#/proc/}" = $$ ] || kill -9 "${p#/proc/}"; fi
+done"#;
+    let list = lab.databases.home.path().join(".local/state/cm/shop/stopped/uploads");
+    let down = || {
+        let mut running = lab.start(&[]);
+        for _ in 0..600 {
+            if !lab.runs() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let home = lab.databases.home.path().display().to_string();
+        let words = ["-c", all_at_once, "bash", project, &home];
+        let _some_have_ended = Command::new("bash").args(words).status();
+        let _ended_already = running.kill();
+        running.wait().expect("ours");
+        std::thread::sleep(Duration::from_secs(1));
+        assert!(!lab.runs() && list.exists(), "somebody started it, or nobody wrote it down");
+    };
+    down();
+    let again = lab.backup(&[]);
+    assert!(done(&again).stderr.contains(&format!("had stopped it: {container}")), "{}", again.stderr);
+    assert!(lab.runs() && !list.exists());
+    down();
+    let dry = lab.backup(&["restore", &file, "--drop", "--confirm=uploads", "--dry-run"]);
+    done(&dry);
+    assert!(!lab.runs(), "a dry run changes nothing");
+    done(&lab.backup(&["restore", &file, "--drop", "--confirm=uploads"]));
+    assert!(lab.runs() && !list.exists());
+}

@@ -97,6 +97,7 @@ pub fn order(project: &Project, section: &Section, directory: String) -> Result<
     })?;
     let mut spec = Spec::of(backup);
     spec.database = section.database.clone();
+    spec.stopped = cm_host::stopped_dir(&project.name());
     if spec.service.is_empty() && spec.kind == BackupKind::Command {
         spec.path = Some(checkout.to_owned());
     } else if spec.service.is_empty() {

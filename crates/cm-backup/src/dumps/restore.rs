@@ -111,6 +111,7 @@ impl Job<'_> {
             self.log().info(format!("would restore {holds} into {place}"));
             return Ok(Exit::Done);
         }
+        self.source.recover(self.log()).await?;
         let scratch = trial::scratch();
         let take = self.source.kind.take(&scratch).ok_or_else(|| {
             let message = format!("nothing says how a backup of kind {} is restored", self.manifest.kind);
@@ -167,7 +168,10 @@ impl Job<'_> {
         {
             let _left_for_the_next_run = place.change(&fenced, &unload, tokio::io::empty(), "restore.load").await;
         }
-        taken.map_err(|failure| failure.cause("what was there is as it was"))
+        match taken {
+            Ok(whole) => Ok(whole),
+            Err(failure) => Err(self.source.recovered(failure, self.log()).await.cause("what was there is as it was")),
+        }
     }
 
     fn compare(&self, said: &str, whole: &Whole) -> Result<()> {

@@ -2,8 +2,8 @@
 
 use super::order::DumpOrder;
 use crate::source::Deployed;
-use cm_core::{Exit, Failure, Result};
-use cm_dump::{Kind, Place, Spec, Survey};
+use cm_core::{Exit, Failure, Log, Result};
+use cm_dump::{Kind, Place, Said, Spec, Survey};
 use cm_host::Host;
 use secrecy::SecretString;
 
@@ -32,6 +32,7 @@ impl Source {
             env_file: &host.path(&order.env_file),
         };
         let mut spec = Spec { project: order.compose_project.clone(), ..order.spec.clone() };
+        spec.stopped = host.path(&spec.stopped);
         let (container, display) = match spec.service.is_empty() {
             true => {
                 spec.path = spec.path.map(|path| host.path(&path));
@@ -48,6 +49,29 @@ impl Source {
         };
         let place = Place { host: host.clone(), container, password };
         Ok(Some(Source { kind: spec.kind(order.compression)?, place, display }))
+    }
+
+    /// Puts right what a run that has died may have left, and says what that was.
+    ///
+    /// # Errors
+    /// [`Exit::Backup`] with what the host said.
+    pub async fn recover(&self, log: &Log) -> Result<()> {
+        let Some(job) = self.kind.recover() else { return Ok(()) };
+        let said = self.place.ask(&job, "backup.recover").await?;
+        let said = Said::parse(&said).map_err(|why| {
+            Failure::new(Exit::Backup, "backup.recover", format!("{} does not answer as it should", self.display))
+                .cause(why)
+        })?;
+        said.notes.iter().for_each(|note| log.warn(note));
+        Ok(())
+    }
+
+    /// A failure of a job that leaves nothing but files: what else it may have left is put right.
+    pub async fn recovered(&self, failure: Failure, log: &Log) -> Failure {
+        match self.recover(log).await {
+            Ok(()) => failure,
+            Err(why) => failure.cause(format!("whether everybody who was stopped runs again is not known: {why}")),
+        }
     }
 
     /// What it says of itself.

@@ -10,6 +10,11 @@ use cm_core::{Exit, Failure, Log, Result};
 use cm_dump::Scratch;
 use std::sync::Arc;
 
+/// Whether there is a place to restore to that nobody uses.
+pub fn is_possible(source: &Source) -> bool {
+    source.kind.load(&scratch(), false).is_some()
+}
+
 /// Restores `file` alongside the database of `source`, and compares.
 ///
 /// # Errors

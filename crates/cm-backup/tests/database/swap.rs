@@ -224,7 +224,7 @@ async fn check_recovery(server: &Server, lab: &Lab, other: &Path, round: &str) -
         _ => assert!(words == ["20 old"] || words == ["30 new"], "{round}: {words:?}"),
     }
     let names = client.database("shop").list_collection_names().await.expect("listed");
-    assert!(names.iter().all(|name| !name.starts_with("cm_restore.")), "{round}: {names:?}");
+    assert!(names.iter().all(|name| !name.starts_with("cm_restore.")), "{round}: {names:?}: {}", ended.stderr);
     became.to_owned()
 }
 

@@ -194,7 +194,10 @@ fn renaming(names: &mut BTreeMap<String, String>, name: &str, command: &Document
     let text = |field: &str| command.get_str(field).unwrap_or_default().trim_start_matches("shop.").to_owned();
     match name {
         "listCollections" => return Some(collections(&names.keys().map(String::as_str).collect::<Vec<_>>())),
-        "find" => return Some(documents(0..1)),
+        "find" => {
+            let what = names.get(&text("find")).map_or("", String::as_str);
+            return Some(cursor(0, "firstBatch", &[rawdoc! {"_id": 0, "what": what}]));
+        }
         "create" => drop(names.insert(text("create"), "restored".to_owned())),
         "drop" => drop(names.remove(&text("drop"))),
         "renameCollection" => {
@@ -301,6 +304,29 @@ fn a_renaming_of_the_dead_replaces_nothing_that_got_its_name_back() {
     let ended = lab.restore(&fake.uri(), &file, &["--drop", "--confirm=shop"]);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     assert!(ended.stderr.contains("it was undone"), "{}", ended.stderr);
+    let left = [("orders", "old"), ("other", "restored")].map(|(name, what)| (name.to_owned(), what.to_owned()));
+    assert_eq!(*names.lock().expect("names"), BTreeMap::from(left), "{}", ended.stderr);
+}
+
+/// A server whose renamings are not one step was killed amid one: it has the collection under both names.
+#[test]
+fn of_two_that_are_the_same_the_one_with_the_name_stays() {
+    const FILLED: &str = "cm_restore.1_00000000_1_1_1.0";
+    let old = format!("{FILLED}.old");
+    let there = [(&*old, "old"), ("orders", "old"), (FILLED, "restored"), ("cm_restore.1_00000000_1_1_1.journal", "")];
+    let there = there.map(|(name, what)| (name.to_owned(), what.to_owned()));
+    let names = Arc::new(Mutex::new(BTreeMap::from(there)));
+    let seen = Arc::clone(&names);
+    let fake = taking(move |name, command| {
+        if name == "find" && command.get_str("find").is_ok_and(|name| name.ends_with(".journal")) {
+            return Some(journal(FILLED, &old, command.get_document("filter").expect("a filter")));
+        }
+        renaming(&mut seen.lock().expect("names"), name, command)
+    });
+    let lab = Lab::new();
+    let file = archive(&lab, &[("other", r#"{"indexes":[]}"#)], 0..3);
+    let ended = lab.restore(&fake.uri(), &file, &["--drop", "--confirm=shop"]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
     let left = [("orders", "old"), ("other", "restored")].map(|(name, what)| (name.to_owned(), what.to_owned()));
     assert_eq!(*names.lock().expect("names"), BTreeMap::from(left), "{}", ended.stderr);
 }

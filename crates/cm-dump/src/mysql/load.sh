@@ -15,12 +15,26 @@ asked << SQL
 SELECT CONCAT('CREATE DATABASE \`$scratch\`', COALESCE((SELECT CONCAT(' CHARACTER SET ', default_character_set_name,
     ' COLLATE ', default_collation_name) FROM information_schema.schemata WHERE schema_name = $here), ''), ';');
 SQL
-# Events would run: they come in as those of a server that copies another, and take.sh makes them what they are.
+# Events would run: they come in as those of a server that copies another, and take.sh makes them what they are. Which of
+# them are such in the dump is noted for it.
+: > "$work/asleep"
 {
-  sed '/^-- Dumping events for database/,/^-- Dumping routines for database/s/^\(\/\*!50106 CREATE.* ON COMPLETION \(NOT \)*PRESERVE\) ENABLE/\1 DISABLE ON SLAVE/' ||
-    echo "$?" > "$work/failed"
+  sed "/^-- Dumping events for database/,/^-- Dumping routines for database/{
+    /^\/\*!50106 CREATE.* ON COMPLETION \(NOT \)*PRESERVE DISABLE ON /w $work/asleep
+    s/^\(\/\*!50106 CREATE.* ON COMPLETION \(NOT \)*PRESERVE\) ENABLE/\1 DISABLE ON SLAVE/
+  }" || echo "$?" > "$work/failed"
 } | "$client" --user="$user" --default-character-set=utf8mb4 --database="$scratch"
 [ ! -e "$work/failed" ]
 counts "'$scratch'" TRUE > "$work/counts"
 ask < "$work/counts"
-if [ "${4:-}" = keep ]; then trap 'rm -rf "$work"' EXIT; fi
+if [ "${4:-}" = keep ]; then
+  if [ -s "$work/asleep" ]; then
+    sed 's/^.*\/\*!50106 EVENT \(`.*`\) ON SCHEDULE .*/\1/' "$work/asleep" > "$work/names"
+    {
+      printf 'CREATE TABLE `%s`.cm_asleep (names LONGBLOB); INSERT INTO `%s`.cm_asleep VALUES (x'\' "$scratch" "$scratch"
+      od -An -v -tx1 "$work/names" | tr -d ' \n'
+      echo "');"
+    } | ask
+  fi
+  trap 'rm -rf "$work"' EXIT
+fi

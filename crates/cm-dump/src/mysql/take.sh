@@ -6,8 +6,17 @@ asked << SQL
 SELECT CONCAT($(literal "CREATE DATABASE IF NOT EXISTS $name"), ' CHARACTER SET ', default_character_set_name,
     ' COLLATE ', default_collation_name, ';') FROM information_schema.schemata WHERE schema_name = '$scratch';
 SQL
+# Events that are to sleep, as load.sh has noted them, are left as they are.
+: > "$work/asleep"
+if [ "$(ask -e "SELECT COUNT(*) FROM $tables AND table_schema = '$scratch' AND table_name = 'cm_asleep'" < /dev/null)" = 1 ]; then
+  ask -e "SELECT names FROM \`$scratch\`.cm_asleep; DROP TABLE \`$scratch\`.cm_asleep" < /dev/null > "$work/asleep"
+fi
+{
+  sed '/^$/d;s/[][\.*^$/]/\\&/g;s/.*/\/^\\\/\\*!50106 CREATE.*EVENT & ON SCHEDULE \/b/' "$work/asleep"
+  printf '%s\n' 's/^\(\/\*!50106 CREATE.* ON COMPLETION \(NOT \)*PRESERVE\) DISABLE ON \(SLAVE\|REPLICA\)/\1 ENABLE/'
+} > "$work/awake"
 programs "$scratch" > "$work/new"
-sed -i 's/^\(\/\*!50106 CREATE.* ON COMPLETION \(NOT \)*PRESERVE\) DISABLE ON \(SLAVE\|REPLICA\)/\1 ENABLE/' "$work/new"
+sed -i -f "$work/awake" "$work/new"
 programs "$database" > "$work/was"
 # The journal: with it, whoever comes next can undo what is not complete.
 {

@@ -1,7 +1,8 @@
 # $1 the project's name as Compose knows it, $2 the volume's name in the compose file, $3 `stop` where the containers that
-# use it are stopped meanwhile. The first line of stdin would be a password.
+# use it are stopped meanwhile, $4 the directory that lists who is stopped. The first line of stdin would be a password.
 IFS= read -r _ || true
-project=$1 volume=$2 stop=$3
+project=$1 volume=$2 stop=$3 stopped=$4
+shift 4
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 real=$(docker volume ls --quiet --filter "label=com.docker.compose.project=$project" --filter "label=com.docker.compose.volume=$volume" | head -n 1)
@@ -15,26 +16,37 @@ inside() {
   of=$1 script=$2
   shift 2
   docker run --rm -i --network none --user 0:0 --entrypoint sh --volume "$of:/cm-volume" \
-    "$(docker inspect --format '{{.Image}}' "$user")" -euc "cd /cm-volume; $script" sh "$@" 8>&- 9>&-
+    "$(docker inspect --format '{{.Image}}' "$user")" -euc "cd /cm-volume; $script" sh "$@" 7>&- 8>&- 9>&-
 }
-# Who runs is stopped, and started again whenever this script ends, however that is.
+# Who runs is stopped, and started again whenever this script ends, however that is: who waits for its end does it. Where
+# that one is killed, too, or the power goes, whoever comes next finds the list of them, which nobody has locked any more.
 halt() {
   running=$(docker ps --quiet --no-trunc --filter "volume=$real")
   [ -n "$running" ] || return 0
+  mkdir -p -- "$stopped"
+  list=$stopped/$volume
+  exec 7>> "$list"
+  if command -v flock > /dev/null && ! { flock -n 7 && [ -e "$list" ]; }; then
+    echo "another run has stopped the containers that use $volume" >&2
+    exit 1
+  fi
+  printf '%s\n' "$running" >&7
+  sync -- "$list" "$stopped"
   mkfifo "$work/halted"
   detached=
   if command -v setsid > /dev/null; then detached=setsid; fi
   # shellcheck disable=SC2086 # ids
-  $detached sh -c 'trap "" HUP INT TERM; read -r _ < "$1" || true; shift; docker start "$@"' sh "$work/halted" $running > /dev/null 2>&1 &
+  $detached sh -c 'trap "" HUP INT TERM; read -r _ < "$1" || true; list=$2; shift 2; docker start "$@" && rm -f -- "$list"' \
+    sh "$work/halted" "$list" $running > /dev/null 2>&1 &
   starts=$!
   exec 9> "$work/halted"
   # shellcheck disable=SC2086
-  docker stop $running > /dev/null 9>&-
+  docker stop $running > /dev/null 7>&- 9>&-
 }
 resume() {
   [ -n "${starts:-}" ] || return 0
-  exec 9>&-
-  wait "$starts"
+  exec 7>&- 9>&-
+  if ! wait "$starts"; then echo "who was stopped does not start again: docker start $(echo $running)" >&2; exit 1; fi
   starts=
 }
 count='find . ! -type s ! -path "./.cm_scratch_*" | wc -l'

@@ -1,2 +1,2 @@
-# $4 the directory that was filled.
-inside "$real" 'rm -rf -- ".$1"' "$4" < /dev/null
+# $1 the directory that was filled.
+inside "$real" 'rm -rf -- ".$1"' "$1" < /dev/null

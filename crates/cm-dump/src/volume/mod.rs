@@ -20,12 +20,15 @@ pub struct Volume {
     pub volume: String,
     /// Whether the containers that use it are stopped meanwhile.
     pub stop: bool,
+    /// The directory on its host that lists who is stopped.
+    pub stopped: String,
 }
 
 impl Volume {
     fn arguments(&self, more: impl IntoIterator<Item = String>) -> impl IntoIterator<Item = String> {
         let stop = if self.stop { "stop" } else { "" };
-        [self.project.clone(), self.volume.clone(), stop.to_owned()].into_iter().chain(more)
+        let fixed = [self.project.clone(), self.volume.clone(), stop.to_owned(), self.stopped.clone()];
+        fixed.into_iter().chain(more)
     }
 }
 
@@ -38,6 +41,10 @@ impl Kind for Volume {
             consistency: if self.stop { Consistency::Snapshot } else { Consistency::None },
             not_verified: &["sockets are not in it"],
         }
+    }
+
+    fn recover(&self) -> Option<Job> {
+        Some(job!("Starts who was stopped by a run that has died", script!("restart.sh"), self.arguments([])))
     }
 
     fn look(&self) -> Job {

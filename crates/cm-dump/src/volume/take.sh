@@ -1,4 +1,4 @@
-# $4 the directory that was filled, $5 the one that keeps the old files for as long as it takes.
+# $1 the directory that was filled, $2 the one that keeps the old files for as long as it takes.
 halt
 inside "$real" "$recover"'new=.$1 old=.$2
 [ -d "$new" ] || { echo "what was loaded is gone" >&2; exit 1; }
@@ -10,5 +10,5 @@ chown "$(stat -c %u:%g "$new")" .
 chmod "$(stat -c %a "$new")" .
 rm -rf -- "$old" "$new"
 rm -f -- "$old.moved"
-echo taken' "$4" "$5" < /dev/null
+echo taken' "$1" "$2" < /dev/null
 resume

@@ -14,6 +14,7 @@ mod rehearsal;
 mod step;
 mod swap;
 mod target;
+mod twin;
 mod work;
 
 pub use accounts::{Accounts, changed, database as accounts_database, of_backup as accounts_of_backup};

@@ -8,7 +8,7 @@ use super::plan::{Item, Plan, Way};
 use super::step::{Form, Step};
 use super::swap::{self, Swap};
 use super::target::{AT_A_TIME, Target};
-use crate::name::{MEANWHILE, OWN_PREFIX};
+use crate::name::{MEANWHILE, OLD, OWN_PREFIX};
 use crate::{command, survey};
 use bson::{Document, doc};
 use cm_core::{Exit, Failure, Result};
@@ -41,8 +41,8 @@ pub struct Leftovers {
     pub journals: Vec<(String, String)>,
     /// Database and name of what was filled.
     pub filled: Vec<(String, String)>,
-    /// What was put aside, and stays until a person looks at it.
-    pub aside: Vec<String>,
+    /// Database and name of what was put aside, and stays until a person looks at it.
+    pub aside: Vec<(String, String)>,
 }
 
 impl Leftovers {
@@ -62,11 +62,17 @@ impl Leftovers {
             }
             match tag_of(name) {
                 Some(tag) => left.journals.push((db.clone(), tag.to_owned())),
-                // What had a name before a restore, and no journal says so any more: nobody removes that.
-                None if rest.ends_with(".old") || rest.contains(MEANWHILE) => left.aside.push(format!("{db}.{name}")),
+                None if rest.ends_with(OLD) => left.aside.push((db.clone(), name.clone())),
                 None => left.filled.push((db.clone(), name.clone())),
             }
         }
+        // What had a name before a restore is its journal's matter; where there is none any more, nobody removes it.
+        let journals = &left.journals;
+        left.aside.retain(|(_, name)| {
+            let is_of =
+                |tag: &str| name.strip_prefix(OWN_PREFIX).is_some_and(|rest| rest.split('.').next() == Some(tag));
+            name.contains(MEANWHILE) || !journals.iter().any(|(_, tag)| is_of(tag))
+        });
         Ok(left)
     }
 
@@ -175,7 +181,7 @@ impl Placer<'_> {
             was: item.exists.as_ref().map(|was| Form::of(was.kind, &item.collection, &was.options)),
             comes: Form::of(item.kind, &item.collection, &item.described.options),
             filled: format!("{OWN_PREFIX}{}.{}", self.tag, item.index),
-            old: format!("{OWN_PREFIX}{}.{}.old", self.tag, item.index),
+            old: format!("{OWN_PREFIX}{}.{}{OLD}", self.tag, item.index),
             copied: false.into(),
         };
         let steps: Vec<_> = changing.enumerate().map(step).collect();
@@ -216,8 +222,7 @@ impl Placer<'_> {
         let own = format!("{OWN_PREFIX}{}.", self.tag);
         for db in self.plan.databases.keys() {
             let all = survey::listed(&self.target.client.database(db)).await;
-            // What is kept on purpose ends in `.old`.
-            let left = |name: &str| name.starts_with(&own) && !name.ends_with(".old");
+            let left = |name: &str| name.starts_with(&own) && !name.ends_with(OLD);
             if all.is_ok_and(|all| all.iter().any(|one| left(&one.name))) {
                 return true;
             }

@@ -7,7 +7,8 @@ use super::copy::{copy, remove_all};
 use super::journal::{Journal, Phase};
 use super::step::{Form, Step};
 use super::target::{AT_A_TIME, NAMESPACE_EXISTS, NAMESPACE_NOT_FOUND, Target};
-use crate::name::{MEANWHILE, OWN_PREFIX};
+use super::twin::is_within;
+use crate::name::{MEANWHILE, OLD, OWN_PREFIX};
 use crate::{connection, survey};
 use cm_archive::Kind;
 use cm_core::{Failure, Result};
@@ -70,6 +71,8 @@ impl Swap<'_> {
     /// # Errors
     /// As [`Swap::run`]; trying again is right.
     pub async fn recover(target: Target<'_>, db: &str, tag: &str) -> Result<Recovered> {
+        // The server may still be at what the one who was interrupted has asked for last.
+        tokio::time::sleep(IN_FLIGHT).await;
         let (journal, found) = Journal::read(target, db, tag).await?;
         let Some((phase, steps)) = found else {
             journal.remove(target).await?;
@@ -201,6 +204,8 @@ impl Swap<'_> {
             Some(Form::Collection) if has(&step.old) => {
                 if ours {
                     self.take_name(step).await?;
+                } else if now.is_some() && is_within(self.target, &step.db, &step.old, &step.name).await? {
+                    return self.remove(step, &step.old).await;
                 }
                 self.give_back(step).await
             }
@@ -253,7 +258,7 @@ impl Swap<'_> {
     }
 
     async fn put_aside(&self, step: &Step, time: u32) {
-        let aside = format!("{OWN_PREFIX}{}.{}{MEANWHILE}{time}.old", self.tag, step.number);
+        let aside = format!("{OWN_PREFIX}{}.{}{MEANWHILE}{time}{OLD}", self.tag, step.number);
         if self.target.try_rename(&step.db, &step.name, &aside).await.is_ok() {
             let (namespace, db) = (step.namespace(), &step.db);
             self.target.log.warn(format!(

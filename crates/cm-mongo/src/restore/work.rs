@@ -125,8 +125,8 @@ impl Restore<'_> {
             }
             return Ok(());
         }
-        for name in &left.aside {
-            self.log.warn(format!("{name} was put aside by an earlier restore: look at it, then drop it"));
+        for (db, name) in &left.aside {
+            self.log.warn(format!("{db}.{name} was put aside by an earlier restore: look at it, then drop it"));
         }
         if left.recover(self.target()).await? {
             self.look(plan).await?;

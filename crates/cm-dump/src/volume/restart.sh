@@ -1,0 +1,22 @@
+# Starts who was stopped by a run that has died, and says who that is.
+docker ps --all --no-trunc --format '{{.ID}} {{.Names}}' > "$work/all"
+for list in "$stopped"/*; do
+  [ -f "$list" ] || continue
+  exec 7< "$list"
+  if command -v flock > /dev/null && ! flock -w 10 7; then continue; fi
+  names='' left=''
+  while IFS= read -r id; do
+    name=$(sed -n "s/^$id //p" "$work/all")
+    # One that was removed since has another in its place.
+    [ -n "$name" ] || continue
+    if docker start "$id" > /dev/null 2> "$work/said" < /dev/null; then
+      names="$names $name"
+    else
+      left=yes
+      printf '{"note": "%s was stopped for a backup that was interrupted, and does not start: %s"}\n' "$name" \
+        "$(tail -n 1 "$work/said" | tr -d '"\\' | tr -cd '[:print:]')"
+    fi
+  done < "$list"
+  [ -n "$left" ] || rm -f -- "$list"
+  [ -z "$names" ] || printf '{"note": "started again, because a backup that was interrupted had stopped it:%s"}\n' "$names"
+done
