@@ -123,12 +123,12 @@ fn who_was_stopped_is_started_by_the_next_run_where_nobody_else_is_left() {
     let file = facts["file"].as_str().expect("a path").to_owned();
     let container = lab.databases.container("app");
     let project = container.strip_suffix("-app-1").expect("a name");
-    let all_at_once = r#"for p in /proc/[0-9]*; do
-  if tr '\0' ' ' < "$p/cmdline" 2> /dev/null | grep -qF -e "$1" -e "$2"; then [ "${p#/proc/}" = $$ ] || kill -STOP "${p#/proc/}"; fi
-done
-for p in /proc/[0-9]*; do
-  if tr '\0' ' ' < "$p/cmdline" 2> /dev/null | grep -qF -e "$1" -e "$2"; then [ "${p#/proc/}" = $$ ] || kill -9 "${p#/proc/}"; fi
-done"#;
+    let all_at_once = r#"for signal in STOP KILL; do
+  for file in $(grep -lsF -e "$1" -e "$2" /proc/[0-9]*/cmdline); do
+    pid=${file#/proc/}; pid=${pid%/cmdline}
+    [ "$pid" = $$ ] || kill -s "$signal" "$pid"
+  done
+done 2> /dev/null"#;
     let list = lab.databases.home.path().join(".local/state/cm/shop/stopped/uploads");
     let down = || {
         let mut running = lab.start(&[]);
@@ -138,13 +138,15 @@ done"#;
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+        assert!(!lab.runs(), "nobody has stopped it");
         let home = lab.databases.home.path().display().to_string();
         let words = ["-c", all_at_once, "bash", project, &home];
         let _some_have_ended = Command::new("bash").args(words).status();
         let _ended_already = running.kill();
         running.wait().expect("ours");
         std::thread::sleep(Duration::from_secs(1));
-        assert!(!lab.runs() && list.exists(), "somebody started it, or nobody wrote it down");
+        assert!(!lab.runs(), "somebody has started it");
+        assert!(list.exists(), "nobody has written it down");
     };
     down();
     let again = lab.backup(&[]);

@@ -11,6 +11,7 @@ use super::target::{AT_A_TIME, Target};
 use crate::name::{MEANWHILE, OLD, OWN_PREFIX};
 use crate::{command, survey};
 use bson::{Document, doc};
+use cm_archive::Kind;
 use cm_core::{Exit, Failure, Result};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::time::Duration;
@@ -88,6 +89,23 @@ impl Leftovers {
             }
         }
         Ok(!self.journals.is_empty())
+    }
+
+    /// Says what was put aside; what holds nothing is no loss, and removed.
+    ///
+    /// # Errors
+    /// As [`Leftovers::recover`].
+    pub async fn look_aside(&self, target: Target<'_>) -> Result<()> {
+        for (db, name) in &self.aside {
+            let database = target.client.database(db);
+            if survey::has_document(&database, name, Kind::Collection, &Document::new()).await {
+                let message = format!("{db}.{name} was put aside by an earlier restore: look at it, then drop it");
+                target.log.warn(message);
+            } else {
+                target.drop_collection(db, name).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes what was filled. The server may have been at an insert of the restore that

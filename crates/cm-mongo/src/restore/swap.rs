@@ -258,13 +258,19 @@ impl Swap<'_> {
     }
 
     async fn put_aside(&self, step: &Step, time: u32) {
+        let (db, log) = (&step.db, self.target.log);
         let aside = format!("{OWN_PREFIX}{}.{}{MEANWHILE}{time}{OLD}", self.tag, step.number);
-        if self.target.try_rename(&step.db, &step.name, &aside).await.is_ok() {
-            let (namespace, db) = (step.namespace(), &step.db);
-            self.target.log.warn(format!(
-                "what was written to {namespace} meanwhile is in {db}.{aside}: look at it, then drop it"
-            ));
+        if self.target.try_rename(db, &step.name, &aside).await.is_err() {
+            return;
         }
+        // A server whose renamings are not one step may have been at one of what was filled.
+        if is_within(self.target, db, &aside, &step.withdrawn()).await.unwrap_or_default()
+            && self.remove(step, &aside).await.is_ok()
+        {
+            return;
+        }
+        let namespace = step.namespace();
+        log.warn(format!("what was written to {namespace} meanwhile is in {db}.{aside}: look at it, then drop it"));
     }
 }
 

@@ -1,5 +1,5 @@
-//! Two collections of which one is a copy of the other. A server whose renamings are not one step may have been killed
-//! amid one, and then has both: of those, what holds less is dropped, for it holds nothing that the other has not.
+//! Two collections of which one is a copy of the other. A server whose renamings are not one step may be at one, or have
+//! been killed amid one, and then has both: of those, one that holds nothing but what the other has is dropped.
 
 use super::target::Target;
 use crate::{command, connection};

@@ -125,9 +125,7 @@ impl Restore<'_> {
             }
             return Ok(());
         }
-        for (db, name) in &left.aside {
-            self.log.warn(format!("{db}.{name} was put aside by an earlier restore: look at it, then drop it"));
-        }
+        left.look_aside(self.target()).await?;
         if left.recover(self.target()).await? {
             self.look(plan).await?;
         }
