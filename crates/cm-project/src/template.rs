@@ -71,6 +71,15 @@ pub fn wanted(text: &str, has: &dyn Fn(&str) -> bool) -> Result<Vec<Wanted>, Bad
     Ok(all)
 }
 
+/// Values add so many bytes to a text at most.
+const MAX_ADDED: usize = 1 << 20;
+
+/// All texts of a project with a reference, or all values of its env files, come to so many bytes at most.
+pub const ROOM: usize = 64 << 20;
+
+/// They come to more.
+pub const NO_ROOM: BadReference = BadReference { offset: 0, reason: "the values come to more than 64 MiB" };
+
 /// Replaces every reference in `text` by what `value` knows.
 ///
 /// # Errors
@@ -83,6 +92,9 @@ pub fn expand(text: &str, value: &dyn Fn(&str) -> Option<String>) -> Result<Expa
         rest = &rest[dollar..];
         let offset = text.len() - rest.len();
         let length = one(rest, value, &mut out).map_err(|reason| BadReference { offset, reason })?;
+        if out.text.len() > text.len() + MAX_ADDED {
+            return Err(BadReference { offset, reason: "its value is longer than 1 MiB" });
+        }
         rest = &rest[length..];
     }
     out.text.push_str(rest);
@@ -113,7 +125,7 @@ fn read(rest: &str) -> Result<(usize, Option<Reference<'_>>), &'static str> {
         let name = name_of(after);
         return Ok((1 + name.len(), (!name.is_empty()).then_some((name, Operator::Plain))));
     }
-    let end = closing_brace(after).ok_or("\"${\" is never closed")?;
+    let end = closing_brace(after)?;
     let inside = &after[1..end];
     let name = name_of(inside);
     if name.is_empty() {
@@ -157,8 +169,11 @@ fn name_of(text: &str) -> &str {
     &text[..end]
 }
 
+/// Defaults in defaults; nobody writes more, and each is read by calling itself.
+const MAX_DEPTH: usize = 64;
+
 /// The `}` that closes the brace `text` starts with.
-fn closing_brace(text: &str) -> Option<usize> {
+fn closing_brace(text: &str) -> Result<usize, &'static str> {
     let mut depth = 0_usize;
     let bytes = text.as_bytes();
     for (i, byte) in bytes.iter().enumerate() {
@@ -167,11 +182,13 @@ fn closing_brace(text: &str) -> Option<usize> {
             b'}' => depth -= 1,
             _ => {}
         }
-        if depth == 0 {
-            return Some(i);
+        match depth {
+            0 => return Ok(i),
+            1..=MAX_DEPTH => {}
+            _ => return Err("too many references in one another"),
         }
     }
-    None
+    Err("\"${\" is never closed")
 }
 
 /// What follows the name inside the braces.
@@ -305,8 +322,16 @@ mod tests {
     }
 
     #[test]
+    fn values_that_grow_without_end_are_refused() {
+        let long = |_: &str| Some("x".repeat(1 << 10));
+        assert_eq!(expand(&"$A".repeat(1_000), &long).expect("short enough").text.len(), 1_000 << 10);
+        assert!(expand(&"$A".repeat(1_000_000), &long).expect_err("too long").reason.contains("1 MiB"));
+    }
+
+    #[test]
     fn broken_references_say_where_and_why() {
-        for (input, offset) in [("a${USER", 1), ("${}", 0), ("${A*}", 0), ("5$ ${A:}", 3)] {
+        let deep = "${A:-".repeat(100_000) + &"}".repeat(100_000);
+        for (input, offset) in [("a${USER", 1), ("${}", 0), ("${A*}", 0), ("5$ ${A:}", 3), (&deep, 0)] {
             assert_eq!(expand(input, &known).expect_err(input).offset, offset, "{input}");
         }
     }

@@ -85,7 +85,7 @@ impl Variables {
     /// The variables of `files`, of those that the repository has, later ones over earlier
     /// ones; values may refer to `outer`, which counts more. Also says what is refused.
     pub fn read(tree: &dyn Tree, files: &[String], outer: &Variables) -> (Self, Vec<Refused>) {
-        let (mut variables, mut refused) = (Variables::default(), Vec::new());
+        let (mut variables, mut refused, mut room) = (Variables::default(), Vec::new(), template::ROOM);
         for file in files {
             let Ok(Some(bytes)) = tree::read(tree, file) else { continue };
             let (assignments, mistake) = dotenv::parse(&String::from_utf8_lossy(&bytes));
@@ -94,20 +94,23 @@ impl Variables {
                 why: mistake.message,
             }));
             for assignment in assignments {
-                variables.assign(assignment, outer);
+                variables.assign(assignment, outer, &mut room);
             }
         }
         (variables, refused)
     }
 
-    fn assign(&mut self, assignment: Assignment, outer: &Variables) {
+    fn assign(&mut self, assignment: Assignment, outer: &Variables, room: &mut usize) {
         let value = match assignment.value {
             None => outer.0.get(&assignment.name).cloned(),
             Some(Raw::Literal(text)) => Some(Value { text, unknown: Vec::new() }),
             Some(Raw::Expanded(text)) => {
                 // What cannot be read is compared as it was written.
                 let expanded = Variables::expand_by(&[outer, self], &text);
+                let left = |expanded: &Expanded| room.checked_sub(expanded.text.len());
+                let expanded = expanded.ok().filter(|expanded| left(expanded).is_some());
                 let expanded = expanded.unwrap_or(Expanded { text, missing: Vec::new() });
+                *room = room.saturating_sub(expanded.text.len());
                 Some(Value { text: expanded.text, unknown: expanded.missing })
             }
         };

@@ -149,14 +149,19 @@ impl Node {
         }
     }
 
-    /// Replaces `${VARIABLE}` in every string by its value.
+    /// Replaces `${VARIABLE}` in every string by its value. All of them come to `room` bytes at most.
     ///
     /// # Errors
     /// The node with a reference that cannot be read.
-    pub fn interpolate(&mut self, variables: &Variables) -> Result<(), (Position, template::BadReference)> {
+    pub fn interpolate(
+        &mut self,
+        variables: &Variables,
+        room: &mut usize,
+    ) -> Result<(), (Position, template::BadReference)> {
         match &mut self.value {
             Yaml::Text(text) if text.contains('$') => {
                 let expanded = variables.expand(text).map_err(|bad| (self.at.clone(), bad))?;
+                *room = room.checked_sub(expanded.text.len()).ok_or_else(|| (self.at.clone(), template::NO_ROOM))?;
                 // A lone dollar refers to nothing.
                 let refers = template::wanted(text, &|_| false).is_ok_and(|names| !names.is_empty());
                 self.template = (refers || text.contains("${")).then(|| text.as_str().into());
@@ -164,8 +169,8 @@ impl Node {
                 self.unknown = expanded.missing;
                 Ok(())
             }
-            Yaml::List(items) => items.iter_mut().try_for_each(|item| item.interpolate(variables)),
-            Yaml::Map(pairs) => pairs.iter_mut().try_for_each(|(_, node)| node.interpolate(variables)),
+            Yaml::List(items) => items.iter_mut().try_for_each(|item| item.interpolate(variables, room)),
+            Yaml::Map(pairs) => pairs.iter_mut().try_for_each(|(_, node)| node.interpolate(variables, room)),
             _ => Ok(()),
         }
     }

@@ -90,7 +90,7 @@ mod tests {
 
     fn node(text: &str) -> Node {
         let mut node = yaml::parse(&"compose.yml".into(), &format!("'{text}'")).expect("valid").swap_remove(0);
-        node.interpolate(&Variables::default()).expect("valid");
+        node.interpolate(&Variables::default(), &mut 1000).expect("valid");
         node
     }
 

@@ -6,6 +6,7 @@ use super::merge::{clean, merge};
 use super::rebase::{rebase, rebase_service};
 use crate::nearest;
 use crate::source::{self, Position};
+use crate::template;
 use crate::tree::{self, Place, Tree};
 use crate::variables::{Refused, Variables};
 use crate::yaml::{self, Node, Template, Yaml};
@@ -37,6 +38,8 @@ pub struct Loader<'a> {
     parsed: HashMap<Arc<str>, Vec<Node>>,
     /// How often a file was brought in.
     brought: usize,
+    /// How many bytes variables may still come to.
+    room: usize,
     /// Every text with variables in those files.
     pub templates: Vec<Template>,
     known_templates: HashSet<(Arc<str>, usize, usize)>,
@@ -71,6 +74,7 @@ impl<'a> Loader<'a> {
             sources: HashMap::new(),
             parsed: HashMap::new(),
             brought: 0,
+            room: template::ROOM,
             templates: Vec::new(),
             known_templates: HashSet::new(),
             include_env_files: Vec::new(),
@@ -152,7 +156,7 @@ impl<'a> Loader<'a> {
                 let message = format!("wanted a mapping, found {}", node.what());
                 return Err(self.failure("compose.invalid", &node.at, message));
             }
-            let replaced = node.interpolate(chain.variables);
+            let replaced = node.interpolate(chain.variables, &mut self.room);
             replaced.map_err(|(at, bad)| self.failure("compose.interpolation", &at, bad))?;
             for template in node.templates() {
                 let at = &template.at;

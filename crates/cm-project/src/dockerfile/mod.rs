@@ -167,7 +167,13 @@ fn unknown_keyword(message: &str) -> Option<&str> {
     message.strip_prefix("unknown instruction \"")?.strip_suffix('"')
 }
 
+/// The largest Dockerfile, in bytes: each variable is looked for among all before it.
+const MAX_BYTES: usize = 256 << 10;
+
 fn parse(text: &str) -> Result<Dockerfile, Error> {
+    if text.len() > MAX_BYTES {
+        return error(1, format!("the file is larger than {} KiB", MAX_BYTES >> 10));
+    }
     let (lines, escape) = lines::read(text)?;
     let mut file = Dockerfile { args: Vec::new(), stages: Vec::new(), escape };
     for line in &lines {

@@ -14,8 +14,11 @@ pub enum Value {
     Unset,
 }
 
-/// `word` without its quotes and escapes, variables replaced. What cannot be known
-/// is one [`UNKNOWN`] character.
+/// Variables add so many bytes to a word at most.
+const MAX_ADDED: usize = 8 << 10;
+
+/// `word` without its quotes and escapes, variables replaced. What cannot be known, or is longer than
+/// anything, is one [`UNKNOWN`] character.
 pub fn expand(word: &str, escape: char, value: &dyn Fn(&str) -> Value) -> String {
     let mut out = String::new();
     let mut chars = word.chars().peekable();
@@ -25,7 +28,12 @@ pub fn expand(word: &str, escape: char, value: &dyn Fn(&str) -> Value) -> String
             '\'' if quote.is_none() => quote = Some('\''),
             '"' if quote.is_none() => quote = Some('"'),
             c if quote == Some(c) => quote = None,
-            '$' if quote != Some('\'') => dollar(&mut chars, escape, value, &mut out),
+            '$' if quote != Some('\'') => {
+                dollar(&mut chars, escape, value, &mut out);
+                if out.len() > word.len() + MAX_ADDED {
+                    return UNKNOWN.to_string();
+                }
+            }
             c if c == escape && quote.is_none() => out.extend(chars.next()),
             c if c == escape && quote == Some('"') => match chars.peek() {
                 Some(next) if *next == '"' || *next == '$' || *next == escape => out.extend(chars.next()),
@@ -70,7 +78,8 @@ fn dollar(chars: &mut Chars, escape: char, value: &dyn Fn(&str) -> Value, out: &
     if operator == Some('}') || operator.is_none() {
         return put(&value(&name), out);
     }
-    let word = expand(&inside(chars), escape, value);
+    let Some(inside) = inside(chars) else { return out.push(UNKNOWN) };
+    let word = expand(&inside, escape, value);
     let known = value(&name);
     let usable = matches!(&known, Value::Known(text) if !(empty_too && text.is_empty()));
     match (operator, &known) {
@@ -113,9 +122,12 @@ fn name(chars: &mut Chars) -> String {
     name
 }
 
-/// The text up to the `}` that closes the variable.
-fn inside(chars: &mut Chars) -> String {
-    let (mut text, mut depth) = (String::new(), 0_usize);
+/// Variables in variables; nobody writes more, and each is read by calling itself.
+const MAX_DEPTH: usize = 64;
+
+/// The text up to the `}` that closes the variable; nothing of one that holds too many in one another.
+fn inside(chars: &mut Chars) -> Option<String> {
+    let (mut text, mut depth, mut deepest) = (String::new(), 0_usize, 0_usize);
     let mut before = ' ';
     for c in chars.by_ref() {
         match c {
@@ -124,10 +136,11 @@ fn inside(chars: &mut Chars) -> String {
             '}' => depth -= 1,
             _ => {}
         }
+        deepest = deepest.max(depth);
         text.push(c);
         before = c;
     }
-    text
+    (deepest < MAX_DEPTH).then_some(text)
 }
 
 /// Splits at white space that is neither quoted nor escaped; quotes stay.
@@ -175,7 +188,15 @@ mod tests {
     }
 
     #[test]
+    fn what_grows_without_end_is_not_known() {
+        let long = |_: &str| Value::Known("x".repeat(1 << 10));
+        assert_eq!(expand(&"$A".repeat(8), '\\', &long).len(), 8 << 10);
+        assert_eq!(expand(&"$A".repeat(1_000_000), '\\', &long), "\0");
+    }
+
+    #[test]
     fn variables_quotes_and_escapes_are_read_as_buildkit_reads_them() {
+        let deep = "${NO:-".repeat(100_000) + &"}".repeat(100_000);
         for (word, wanted) in [
             ("$A/x", "a/x"),
             ("${A}b", "ab"),
@@ -187,6 +208,7 @@ mod tests {
             ("${A:+yes}${NO+yes}", "yes"),
             ("$NO.txt", ".txt"),
             ("x${WHO}y", "x\0y"),
+            (deep.as_str(), "\0"),
             ("${A#x}", "\0"),
             ("a\\ b", "a b"),
             ("5$", "5$"),
