@@ -1,7 +1,7 @@
 //! The request that a check makes. What it needs and is not there (a variable, a
 //! valid URL) is found before anything is asked.
 
-use cm_core::{Exit, Failure, Result, add_secret};
+use cm_core::{Exit, Failure, Result};
 use cm_http::Request;
 use cm_project::{Check, Verify};
 use std::collections::BTreeMap;
@@ -27,14 +27,13 @@ pub fn of(check: &Check, verify: &Verify) -> Result<Request> {
 /// Headers whose values are in variables.
 ///
 /// # Errors
-/// [`Exit::Config`] that names the variable that is not set.
+/// [`Exit::Config`] that names the variable that is not set, or that nobody allowed.
 pub fn secrets(header_env: &BTreeMap<String, String>) -> Result<Vec<(String, String)>> {
     let value = |(name, variable): (&String, &String)| {
-        let value = std::env::var(variable).ok().filter(|value| !value.is_empty()).ok_or_else(|| {
+        let value = cm_project::secret_to_send(variable)?.ok_or_else(|| {
             let message = format!("the variable {variable} is not set, which holds the header {name}");
             Failure::new(Exit::Config, "config.unset-variable", message)
         })?;
-        add_secret(&value);
         Ok((name.clone(), value))
     };
     header_env.iter().map(value).collect()

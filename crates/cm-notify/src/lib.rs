@@ -8,7 +8,7 @@ mod urls;
 
 pub use urls::plain;
 
-use cm_core::{Document, Exit, Failure, Journal, Log, Result, add_secret, private_dir, write_whole};
+use cm_core::{Document, Exit, Failure, Journal, Log, Result, private_dir, write_whole};
 use cm_http::{Client, Request};
 use cm_project::{Project, Severity};
 use serde::{Deserialize, Serialize};
@@ -81,16 +81,20 @@ pub enum Told {
     Not,
 }
 
-/// The variable that holds the webhook, if it is set.
-pub fn webhook(project: &Project) -> Option<String> {
-    std::env::var(&project.notify().slack_webhook_env).ok().filter(|webhook| !webhook.is_empty())
-}
-
 /// Tells Slack, unless this kind of message was sent in this run already. What goes
 /// wrong is a warning.
 pub async fn tell(project: &Project, doc: &Document, message: Message<'_>, log: &Log) -> Told {
-    let Some(webhook) = webhook(project).filter(|_| !doc.dry_run()) else { return Told::NotWanted };
-    add_secret(&webhook);
+    if doc.dry_run() {
+        return Told::NotWanted;
+    }
+    let webhook = match cm_project::secret_to_send(&project.notify().slack_webhook_env) {
+        Ok(Some(webhook)) => webhook,
+        Ok(None) => return Told::NotWanted,
+        Err(failure) => {
+            log.warn(format!("could not notify Slack: {failure}"));
+            return Told::Not;
+        }
+    };
     if !is_first(doc, &message, log) {
         return Told::Before;
     }

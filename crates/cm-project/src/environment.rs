@@ -2,6 +2,7 @@
 //! `cm.toml` decides where requests go and what is in them: only what names people and
 //! servers is given by itself, and anything else where the person says so.
 
+use cm_core::{Exit, Failure, Result};
 use std::env;
 
 /// What may be used without being asked for; `*` stands for any beginning.
@@ -16,6 +17,10 @@ const ALWAYS: [&str; 9] = [
     "DASHBOARD_URL",
     "DOCS_URL",
 ];
+
+/// What may be named where a secret is sent with a request (`header_env`, `token_env`, `slack_webhook_env`)
+/// without being asked for: those of the shipped example.
+const SENT: [&str; 4] = ["SLACK_DEPLOY_WEBHOOK", "SLACK_WEBHOOK_URL", "OPS_API_TOKEN", "CM_API_KEY"];
 
 /// The variable by which the person or CI allows more: names, separated by commas or spaces; a
 /// `*` at the beginning or alone stands for anything.
@@ -38,12 +43,34 @@ pub fn find(name: &str) -> Found {
     if ALWAYS.iter().any(|pattern| fits(pattern, name)) {
         return Found::Value(value);
     }
-    let allowed = env::var(ALLOW_ENV).unwrap_or_default();
-    if allowed.split([',', ' ']).any(|pattern| fits(pattern, name)) {
+    if is_allowed(name) {
         cm_core::add_secret(&value);
         return Found::Value(value);
     }
     Found::NotAllowed
+}
+
+/// The secret in the variable that `cm.toml` names for a request; `None` if it is not set, or empty. It is kept
+/// out of everything that is written.
+///
+/// # Errors
+/// [`Exit::Config`] if nobody allowed that it is sent.
+pub fn secret_to_send(name: &str) -> Result<Option<String>> {
+    let Some(value) = env::var(name).ok().filter(|value| !value.is_empty()) else { return Ok(None) };
+    cm_core::add_secret(&value);
+    if SENT.contains(&name) || is_allowed(name) { Ok(Some(value)) } else { Err(not_allowed("", name)) }
+}
+
+fn is_allowed(name: &str) -> bool {
+    let allowed = env::var(ALLOW_ENV).unwrap_or_default();
+    allowed.split([',', ' ']).any(|pattern| fits(pattern, name))
+}
+
+/// That `cm.toml` uses a variable that nobody allowed; `place` is where, with what separates it.
+pub fn not_allowed(place: &str, name: &str) -> Failure {
+    let message = format!("{place}cm.toml may not use the variable {name} of this machine");
+    Failure::new(Exit::Config, "config.variable-not-allowed", message)
+        .hint(format!("if its value may leave this machine: export {ALLOW_ENV}={name}"))
 }
 
 fn fits(pattern: &str, name: &str) -> bool {

@@ -45,6 +45,7 @@ pub use config::{
     Pipeline, Probe, Prune, ServiceHealth, ServiceSection, Template, Update,
 };
 pub use env_value::env_value;
+pub use environment::secret_to_send;
 pub use found::{committed_files, default_files, read_config};
 pub use host::HostSpec;
 pub use inputs::Inputs;

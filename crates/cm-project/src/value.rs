@@ -1,7 +1,7 @@
 //! Strings of `cm.toml` with `${VARIABLE}`. They are expanded when they are used, so that
 //! a machine that never talks to a host needs none of its variables.
 
-use crate::environment::{self, ALLOW_ENV, Found};
+use crate::environment::{self, Found};
 use crate::source::{self, Position};
 use crate::template;
 use cm_core::{Exit, Failure, Result};
@@ -106,9 +106,7 @@ impl Template {
 
     fn not_allowed(&self, name: &str) -> Failure {
         let place = self.at.as_ref().map_or(String::new(), |at| format!("{at}: "));
-        let message = format!("{place}cm.toml may not use the variable {name} of this machine");
-        Failure::new(Exit::Config, "config.variable-not-allowed", message)
-            .hint(format!("if its value may leave this machine: export {ALLOW_ENV}={name}"))
+        environment::not_allowed(&place, name)
     }
 
     /// The text with the values that `value` knows.

@@ -33,11 +33,9 @@ pub async fn post(project: &Project, event: &Value, key: &str) -> Posted {
 
 async fn request(project: &Project, event: &Value, key: &str) -> Result<Answer> {
     let ops = project.ops().ok_or_else(not_configured)?;
-    let token = std::env::var(&ops.token_env).unwrap_or_default();
-    if token.is_empty() {
-        return Err(Failure::new(Exit::Config, "ops.no-token", format!("the variable {} is not set", ops.token_env)));
-    }
-    cm_core::add_secret(&token);
+    let token = cm_project::secret_to_send(&ops.token_env)?.ok_or_else(|| {
+        Failure::new(Exit::Config, "ops.no-token", format!("the variable {} is not set", ops.token_env))
+    })?;
     let headers =
         vec![("Authorization".to_owned(), format!("Bearer {token}")), ("Idempotency-Key".to_owned(), key.to_owned())];
     let request = Request { url: ops.url.expand()?, headers, json: Some(event.clone()), ..Request::default() };

@@ -169,18 +169,19 @@ async fn silence_everywhere_says_nothing_about_production() {
 }
 
 #[tokio::test]
-async fn a_secret_comes_from_its_variable_or_the_check_is_unknown() {
+async fn a_secret_comes_from_a_variable_that_is_allowed_or_the_check_is_unknown() {
     let port = serve().await;
     let mut with_key = check(&format!("http://127.0.0.1:{port}/models"));
     with_key.header_env.insert("X-CM-API-Key".to_owned(), "CM_CHECKS_NO_SUCH_VARIABLE".to_owned());
     let result = &run_all(vec![with_key.clone()]).await[0];
     assert_eq!((result.verdict, result.code.as_str()), (CheckVerdict::Unknown, "not-made"));
     assert!(obstacle(&with_key).expect("obstacle").contains("CM_CHECKS_NO_SUCH_VARIABLE"));
-    // Any variable that is set will do: the server wants what cargo says in this one.
+    // One that is set and that nobody allowed is not sent either.
     with_key.header_env.insert("X-CM-API-Key".to_owned(), "CARGO_PKG_NAME".to_owned());
+    assert!(obstacle(&with_key).expect("obstacle").contains("CARGO_PKG_NAME"));
     let without_key = check(&format!("http://127.0.0.1:{port}/models"));
     let results = run_all(vec![with_key, without_key]).await;
-    assert_eq!((results[0].verdict, results[0].status), (CheckVerdict::Pass, Some(200)));
+    assert_eq!((results[0].verdict, results[0].status), (CheckVerdict::Unknown, None));
     assert_eq!((results[1].verdict, results[1].status), (CheckVerdict::Fail, Some(401)));
 }
 
