@@ -100,7 +100,7 @@ fn is_late(window: &Window, takes: Duration) -> bool {
 
 /// How long the canary's requests take, by those before.
 fn takes(project: &Project, doc: &Document) -> Duration {
-    let median = Before::read(doc).median_ms();
+    let median = Before::read(doc).ok().and_then(|before| before.median_ms());
     let requests = f64::from(project.canary().requests);
     let asked = median.map(|ms| Duration::from_secs_f64(ms * requests / f64::from(cm_canary::AT_ONCE) / 1_000.0));
     asked.unwrap_or(UNKNOWN) + AROUND

@@ -2,13 +2,16 @@
 //! the switch is compared with it. How it is judged is in `cm-canary`.
 
 use cm_canary::{self as canary, Side, Target, traffic};
-use cm_core::facts::{Baseline, CanaryReport, CanaryVerdict, VerifyFacts};
-use cm_core::{Document, Failure, Log, Result, Step};
+use cm_core::facts::{Baseline, CanaryReport, CanaryVerdict};
+use cm_core::{Document, Exit, Failure, Log, Result, Step};
 use cm_engine::Container;
 use cm_gate::{Change, Wanted, changes};
 use cm_host::{Connect, Host};
 use cm_project::Project;
 use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// As much of the real traffic before the build is looked at, in minutes.
@@ -52,9 +55,17 @@ impl Before {
     }
 
     /// What an earlier program of this run asked.
-    pub fn read(doc: &Document) -> Before {
-        let baseline = doc.part::<VerifyFacts>().baseline.unwrap_or_default();
-        Before { requests: baseline.requests.map(Side::from), traffic: baseline.traffic.map(Side::from) }
+    ///
+    /// # Errors
+    /// [`Exit::BadInput`] where the document has lost it, or a part of it: with nothing to compare with, a release
+    /// that is worse than the one before could pass.
+    pub fn read(doc: &Document) -> Result<Before> {
+        let kept = doc.facts("verify").and_then(|facts| facts.get("baseline"));
+        if kept.is_none() && doc.done(Step::Baseline).is_none() {
+            return Ok(Before::default());
+        }
+        let Baseline { requests, traffic } = kept.and_then(whole).ok_or_else(lost)?;
+        Ok(Before { requests: requests.map(Side::from), traffic: traffic.map(Side::from) })
     }
 
     /// For the document.
@@ -82,6 +93,27 @@ impl Before {
     pub fn is_good(&self) -> bool {
         self.requests.as_ref().is_some_and(|side| side.samples.requests > 0 && side.samples.failures == 0)
     }
+}
+
+/// A value that has all that this version would write.
+fn whole<T: DeserializeOwned + Serialize>(value: &Value) -> Option<T> {
+    fn has_all(value: &Value, wanted: &Value) -> bool {
+        match wanted {
+            Value::Object(wanted) => {
+                wanted.iter().all(|(key, wanted)| value.get(key).is_some_and(|value| has_all(value, wanted)))
+            }
+            Value::Null => value.is_null(),
+            _ => true,
+        }
+    }
+    let read: T = serde_json::from_value(value.clone()).ok()?;
+    has_all(value, &serde_json::json!(read)).then_some(read)
+}
+
+fn lost() -> Failure {
+    let message = "what ran before the build was asked, and the document does not say what it answered";
+    Failure::new(Exit::BadInput, "input.shape", message)
+        .hint("pipe in what cm-build wrote, whole: without it a release that is worse could pass")
 }
 
 async fn real_traffic(project: &Project, since: Timestamp, log: &Log) -> Option<Side> {
@@ -209,20 +241,52 @@ async fn connect(project: &Project, name: &str, log: &Log) -> Result<(Host, Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cm_core::facts::Samples;
+    use cm_core::facts::{Samples, VerifyFacts};
     use serde_json::json;
 
     #[test]
     fn a_baseline_travels_in_the_document() {
         let mut doc = Document::start("cm-verify", "ada", false);
-        assert!(Before::read(&doc).requests.is_none());
+        assert!(Before::read(&doc).expect("none was asked").requests.is_none());
         let kept = json!({"requests": 600, "failures": 2, "longest_row": 1, "latencies_ms": [1.5, 2.25]});
         let side = Side::from(serde_json::from_value::<Samples>(kept).expect("samples"));
         let before = Before { requests: Some(side.clone()), traffic: None };
         doc.set_part(&VerifyFacts { baseline: Some(before.facts()), ..VerifyFacts::default() });
         let doc = Document::parse("cm-verify", doc.to_text(false).as_bytes()).expect("valid");
-        let read = Before::read(&doc);
+        let read = Before::read(&doc).expect("whole");
         assert_eq!((read.requests, read.traffic), (Some(side), None));
+    }
+
+    #[test]
+    fn a_baseline_that_lost_a_field_is_refused() {
+        let mut doc = Document::start("cm-verify", "ada", false);
+        let samples = json!({"requests": 600, "failures": 2, "longest_row": 1, "latencies_ms": [1.5, 2.25]});
+        let side = Side::from(serde_json::from_value::<Samples>(samples).expect("samples"));
+        let before = Before { requests: Some(side.clone()), traffic: Some(side) };
+        doc.set_part(&VerifyFacts { baseline: Some(before.facts()), ..VerifyFacts::default() });
+        let mut whole = doc.as_value();
+        whole["stages"] = json!([{"tool": "cm-verify", "step": "baseline", "version": "1", "status": "ok", "exit": 0, "changed": false, "started_at": "2026-05-04T09:30:00Z", "duration_ms": 1, "summary": "s"}]);
+        let read =
+            |value: &Value| Before::read(&Document::parse("cm-verify", value.to_string().as_bytes()).expect("valid"));
+        assert!(read(&whole).is_ok());
+        let mut tried = 0;
+        for parent in [
+            "/facts",
+            "/facts/verify",
+            "/facts/verify/baseline",
+            "/facts/verify/baseline/requests",
+            "/facts/verify/baseline/traffic",
+        ] {
+            let keys: Vec<_> =
+                whole.pointer(parent).and_then(Value::as_object).expect("an object").keys().cloned().collect();
+            for key in keys {
+                let mut value = whole.clone();
+                value.pointer_mut(parent).and_then(Value::as_object_mut).expect("an object").remove(&key);
+                assert_eq!(read(&value).expect_err(&key).exit, Exit::BadInput, "{parent}/{key}");
+                tried += 1;
+            }
+        }
+        assert!(tried >= 18, "{tried}");
     }
 
     #[test]

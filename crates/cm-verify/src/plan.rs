@@ -100,8 +100,8 @@ impl<'a> Plan<'a> {
         // Side by side: the verdict is that of the later one.
         let given_up = Notify::new();
         let canary = async {
-            let before = Before::read(doc);
-            let canary = if self.canary { asking::after(self.project, doc, &before, log).await? } else { None };
+            let canary =
+                if self.canary { asking::after(self.project, doc, &Before::read(doc)?, log).await? } else { None };
             if !self.alone && canary.as_ref().is_some_and(|canary| canary.verdict == CanaryVerdict::Fail) {
                 given_up.notify_one();
             }
