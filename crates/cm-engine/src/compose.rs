@@ -105,6 +105,10 @@ impl<'a> Compose<'a> {
         self.host.command(self.argv(more_files, arguments)).cwd(&self.checkout).display()
     }
 
+    pub(crate) fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
     pub(crate) fn host(&self) -> &'a Host {
         self.host
     }

@@ -36,9 +36,18 @@ impl Secrets {
         self
     }
 
+    /// For a script that hides what its own commands say: a script, and a program for awk. It is
+    /// called as `sh -c SCRIPT sh all PROGRAM COUNT SOURCE... COMMAND...`.
+    pub const SCRIPTS: [&str; 2] = [SCRIPT, PROGRAM];
+
+    /// The sources, as that script takes them.
+    pub fn sources(&self) -> Vec<String> {
+        self.plain.iter().chain(&self.sources).cloned().collect()
+    }
+
     /// What goes in front of a command; `all`: whether stdout is for people, too.
     pub(crate) fn argv(&self, all: bool) -> Vec<String> {
-        let sources: Vec<_> = self.plain.iter().chain(&self.sources).cloned().collect();
+        let sources = self.sources();
         let mode = if all { "all" } else { "errors" };
         let fixed = ["sh", "-c", SCRIPT, "sh", mode, PROGRAM, &sources.len().to_string()].map(str::to_owned);
         fixed.into_iter().chain(sources).collect()

@@ -1,13 +1,14 @@
 # Asks Compose what the project is.
 # $1 checkout, $2 the project's directory in it, $3 how many versions, $4 the limit in seconds, $5 the
-# format of containers, the rest: Compose's options. Stdin: a tar of what the versions' files are, by
+# format of containers, $6 and $7 the script and the awk program that hide values, $8 where these are, one a
+# line, the rest: Compose's options. Stdin: a tar of what the versions' files are, by
 # number, and `gone.N`, the files that a version does not have. Version 0 is the one that is to run.
 set -u
 umask 077
 LC_ALL=C
 export LC_ALL
-checkout=$1 prefix=$2 versions=$3 limit=$4 format=$5
-shift 5
+checkout=$1 prefix=$2 versions=$3 limit=$4 format=$5 hide=$6 hiding=$7 sources=$8
+shift 8
 top=$(cd -- "$checkout" 2>/dev/null && pwd -P) || {
     echo 'cm nothing'
     exit 0
@@ -45,37 +46,15 @@ lay_out() {
     while IFS= read -r path; do rm -f -- "$root$top/$path"; done <"$work/gone.$1"
 }
 
-# Messages may quote a line of an env file, or a value of one. The arguments are Compose's options, the project's
-# directory first.
+# Messages may quote a line of an env file, or a value of one.
 cleaned() {
     {
-        printf '%s\n' .env .env.* *.env "$2"/.env "$2"/.env.* "$2"/*.env
-        while [ $# -gt 1 ]; do
-            [ "$1" != --env-file ] || printf '%s\n' "$2"
-            shift
-        done
-    } | while IFS= read -r file; do [ -f "$file" ] && [ -r "$file" ] && printf '%s\n' "$file"; done >"$work/list.$number"
-    sed 's/\(in variable name\) ".*/\1 (the line is not shown)/' | awk -v list="$work/list.$number" '
-        BEGIN {
-            while ((getline file <list) > 0) while ((getline line <file) > 0) {
-                if (!match(line, /^[ \t]*(export[ \t]+)?[A-Za-z_][A-Za-z0-9_.-]*[ \t]*[=:][ \t]*/)) continue
-                value = substr(line, RLENGTH + 1)
-                sub(/[ \t\r]+$/, "", value)
-                if (value ~ /^".*"$/ || value ~ /^\047.*\047$/) value = substr(value, 2, length(value) - 2)
-                if (length(value) >= 6) values[++count] = value
-            }
-        }
-        {
-            for (i = 1; i <= count; i++) {
-                out = ""
-                while ((at = index($0, values[i])) > 0) {
-                    out = out substr($0, 1, at - 1) "***"
-                    $0 = substr($0, at + length(values[i]))
-                }
-                $0 = out $0
-            }
-            print "| " $0
-        }'
+        printf '%s\n' "$sources"
+        printf 'env:%s\n' .env .env.* *.env
+    } >"$work/list.$number"
+    set --
+    while IFS= read -r source; do [ ! -f "${source#*:}" ] || set -- "$@" "$source"; done <"$work/list.$number"
+    sed 's/\(in variable name\) ".*/\1 (the line is not shown)/' | sh -c "$hide" sh all "$hiding" "$#" "$@" cat | sed 's/^/| /'
 }
 
 config() {
@@ -94,7 +73,7 @@ config() {
         said=$(printf '%s\n' "$said" | sed '/^{$/,$d')
     fi
     printf 'cm said %s\n' "$number"
-    printf '%s\n' "$said" | sed "s|$work/root$number$top/||g; s|$work/root$number||g" | cleaned "$@"
+    printf '%s\n' "$said" | sed "s|$work/root$number$top/||g; s|$work/root$number||g" | cleaned
 }
 
 # Of the resolved model, env files included: what `up` puts on containers. Older versions hash the
