@@ -23,7 +23,7 @@ SERVERS  = group(sandbox)
 SHELLS   = scripts/*.sh scripts/sandbox scripts/vps/*.sh scripts/bench/*.sh scripts/sandbox.d/*.sh
 PROGRAMS = cm-lock cm-detect cm-backup cm-build cm-health cm-verify cm-rollback cm-record
 
-.PHONY: all help build dist portable programs test test-unit test-sandbox lint faults bench man demo demo-down install uninstall deb completions clean
+.PHONY: all help build dist portable programs test test-unit test-sandbox lint faults fuzz bench man demo demo-down install uninstall deb completions clean
 
 all: build
 
@@ -64,8 +64,21 @@ lint: ## Check formats, lints, shell scripts, spelling, dependencies, and that n
 	$(LINTERS)/cargo-shear
 	scripts/committed.sh
 
-faults: programs ## Try every attack and fault in its long version: what SECURITY.md promises
-	CM_SUSPENSIONS=100 CM_BUILD_KILLS=10 CM_LOCK_KILLS=50 CM_HOSTILE=1 $(NEXTEST) --filterset 'binary(attacks) or binary(hostile) or binary(model) or binary(lock) or binary(lock_link) or binary(build) or binary(health_faults) or binary(trouble)'
+faults: programs ## Try every attack and fault in its long version: what SECURITY.md promises; hours
+	CM_SUSPENSIONS=100 CM_BUILD_KILLS=10 CM_LOCK_KILLS=50 CM_HOSTILE=1 CM_FAULTS=all CM_FAULTS_TABLE=1 CM_SECRETS=all CM_FIELDS=all CM_LOAD=1 \
+	    $(NEXTEST) --profile long --filterset 'binary(/^(attacks|hostile.*|secrets|fields|faults|load|model|lock|lock_link|build|health_faults|trouble)$$/)'
+
+# Coverage as libFuzzer wants it, on the stable compiler; for the target alone, so that build scripts have none of it.
+FUZZ_TARGET = $(shell rustc -vV | sed -n 's/^host: //p')
+FUZZ_FLAGS  = -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+    -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg fuzzing
+FUZZ_RUNS  ?= 10000000
+
+fuzz: ## Fuzz every reader, guided by coverage, FUZZ_RUNS executions; the corpus grows in fuzz/target/corpus
+	cd fuzz && RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --target $(FUZZ_TARGET)
+	mkdir -p fuzz/target/corpus
+	fuzz/target/$(FUZZ_TARGET)/release/cm-fuzz -runs=$(FUZZ_RUNS) -max_len=4096 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+	    -artifact_prefix=fuzz/target/ fuzz/target/corpus fuzz/corpus
 
 bench: dist ## Measure against named peers: one table, in the README too; nothing else should be running
 	CM_BIN_DIR=$(CURDIR)/target/dist scripts/bench/run.sh

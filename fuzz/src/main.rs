@@ -1,0 +1,7 @@
+//! The fuzzer: libFuzzer gives bytes, guided by the coverage of what it gave before, and [`readers::read`] reads them.
+
+#![no_main]
+
+mod readers;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| readers::read(data));
