@@ -7,7 +7,13 @@ use crate::source::Position;
 use crate::template::{self, BadReference, Expanded};
 use crate::tree::{self, Tree};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+
+/// The largest env file, in bytes.
+const MAX_BYTES: usize = 1 << 20;
+
+/// So many of the names that a value lacks are kept: it is unknown with one.
+const MAX_MISSING: usize = 100;
 
 /// Values of variables.
 #[derive(Clone, Debug, Default)]
@@ -79,6 +85,9 @@ impl Variables {
         };
         let mut expanded = template::expand(text, &value)?;
         expanded.missing.extend(lacking.into_inner());
+        let mut known = HashSet::new();
+        expanded.missing.retain(|name| known.insert(name.clone()));
+        expanded.missing.truncate(MAX_MISSING);
         Ok(expanded)
     }
 
@@ -88,6 +97,12 @@ impl Variables {
         let (mut variables, mut refused, mut room) = (Variables::default(), Vec::new(), template::ROOM);
         for file in files {
             let Ok(Some(bytes)) = tree::read(tree, file) else { continue };
+            if bytes.len() > MAX_BYTES {
+                let at = Position { file: file.as_str().into(), line: 1, column: 1 };
+                let why = format!("the file is larger than {} MiB: none of it is read", MAX_BYTES >> 20);
+                refused.push(Refused { at, why });
+                continue;
+            }
             let (assignments, mistake) = dotenv::parse(&String::from_utf8_lossy(&bytes));
             refused.extend(mistake.map(|mistake| Refused {
                 at: Position { file: file.as_str().into(), line: mistake.line, column: 1 },
