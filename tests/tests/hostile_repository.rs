@@ -314,7 +314,6 @@ fn expensive() -> Vec<(&'static str, Box<dyn Fn(&Path)>)> {
         ("a Python file of operators", put("app.py", "x = ".to_owned() + &"-".repeat(1_000_000) + "1\n")),
         ("a cm.toml of brackets", put("cm.toml", format!("project = {}", "[".repeat(500_000)))),
         ("a cm.toml of tables", put("cm.toml", format!("[{}]\n", vec!["a"; 100_000].join(".")))),
-        ("a cm.toml of 20 MB", put("cm.toml", format!("project = \"{}\"\n", "x".repeat(20_000_000)))),
         (
             "a pattern of braces",
             put("cm.toml", format!("project = \"shop\"\n[services.web]\ninputs = [\"{}\"]\n", "{a,".repeat(20_000))),
@@ -339,7 +338,7 @@ fn no_file_of_a_commit_keeps_a_program_busy_or_takes_the_memory() {
             let answer = limited(&home, call, 3_000_000, what);
             unharmed(&home, &answer, what);
             assert!(answer.stdout.len() + answer.stderr.len() < 9 << 20, "{what}: {call} says too much");
-            if began.elapsed() > Duration::from_secs(60) {
+            if began.elapsed() > Duration::from_secs(120) {
                 let _ = writeln!(slow, "{what}: {call}: {:?}", began.elapsed());
             }
         }
