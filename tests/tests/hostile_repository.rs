@@ -223,9 +223,12 @@ fn no_link_or_name_in_a_commit_shows_a_file_of_this_machine() {
     assert!(tried >= 60, "{tried}");
 }
 
+/// Writes files into the directory of a repository.
+type Make = Box<dyn Fn(&Path)>;
+
 /// Files of a commit that are made to be expensive: what each is, and how it is made in the directory of a repository.
-fn expensive() -> Vec<(&'static str, Box<dyn Fn(&Path)>)> {
-    let put = |path: &'static str, text: String| -> Box<dyn Fn(&Path)> {
+fn expensive() -> Vec<(&'static str, Make)> {
+    let put = |path: &'static str, text: String| -> Make {
         Box::new(move |dir| std::fs::write(dir.join(path), &text).expect("write"))
     };
     let compose = |text: String| put("compose.yml", text);
@@ -235,7 +238,7 @@ fn expensive() -> Vec<(&'static str, Box<dyn Fn(&Path)>)> {
             "services: {{web: {{extends: {{file: c{level}.yml, service: web}}}}, x: {{extends: {{file: d{level}.yml, service: web}}}}}}\n"
         )
     };
-    let doubling = |of: fn(usize) -> String, last: &'static str| -> Box<dyn Fn(&Path)> {
+    let doubling = |of: fn(usize) -> String, last: &'static str| -> Make {
         Box::new(move |dir| {
             std::fs::write(dir.join("compose.yml"), of(0)).expect("write");
             for level in 0..32 {
