@@ -11,6 +11,8 @@ mod lab;
 mod mysql;
 #[path = "dumps/postgres.rs"]
 mod postgres;
+#[path = "dumps/preflight.rs"]
+mod preflight;
 #[path = "dumps/redis.rs"]
 mod redis;
 #[path = "dumps/sqlite.rs"]

@@ -74,8 +74,8 @@ pub struct Args {
     #[arg(long, value_name = "MEMBER", value_enum)]
     pub read_preference: Option<Member>,
 
-    /// Read at most so many bytes a second, such as 20M
-    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    /// Read at most so many bytes a second, such as 20M; of a copy elsewhere, send no more
+    #[arg(long, value_name = "BYTES", value_parser = cm_project::config::parse_bytes)]
     pub rate_limit: Option<u64>,
 
     /// Who reads: cm-backup, or the mongodump in the database's container
@@ -346,21 +346,6 @@ pub struct RestoreArgs {
     pub json: bool,
 }
 
-/// A number of bytes, with k, M or G for powers of 1000.
-///
-/// # Errors
-/// Why it is none.
-fn parse_bytes(text: &str) -> Result<u64, String> {
-    let (digits, factor) = match text.char_indices().last() {
-        Some((at, 'k' | 'K')) => (&text[..at], 1_000),
-        Some((at, 'M')) => (&text[..at], 1_000_000),
-        Some((at, 'G')) => (&text[..at], 1_000_000_000),
-        _ => (text, 1),
-    };
-    let number: u64 = digits.parse().map_err(|_| "it looks like 500k, 20M or 1G".to_owned())?;
-    number.checked_mul(factor).filter(|bytes| *bytes > 0).ok_or_else(|| "it must be above 0, and fit".to_owned())
-}
-
 const RESTORE_EXAMPLES: &str = "\
 Examples:
   cm-backup restore platform:/home/curateme/backups/FILE --db shop_check
@@ -380,18 +365,3 @@ Examples:
       verify a backup again; with --restore-check also that a server makes the same of it
   cm-backup restore platform:/home/curateme/backups/FILE --drop --confirm=shop
       put it back; `mongorestore --gzip --archive=FILE` can, too";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rates_are_read() {
-        for (text, bytes) in [("1", 1), ("500k", 500_000), ("20M", 20_000_000), ("1G", 1_000_000_000)] {
-            assert_eq!(parse_bytes(text), Ok(bytes));
-        }
-        for text in ["", "0", "k", "-1", "1.5M", "20MB", "99999999999G"] {
-            assert!(parse_bytes(text).is_err(), "{text}");
-        }
-    }
-}

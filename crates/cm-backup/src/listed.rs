@@ -2,7 +2,7 @@
 
 use cm_archive::manifest::{self, Manifest};
 use cm_core::facts::CopyState;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// `$1` directory. Records that end with a zero byte: files as `SIZE NAME`, manifests, and what became of copies.
 pub const LIST: &str = r#"# Lists the backups.
@@ -47,6 +47,21 @@ pub fn parse(bytes: &[u8]) -> Vec<Listed> {
     let mut files: Vec<_> = files.map(with_copy).collect();
     files.sort_by(|a, b| a.name.cmp(&b.name));
     files
+}
+
+/// Backups that were removed, and whose copies elsewhere could not be, by what [`LIST`] says: what was noted of them is
+/// there still.
+pub fn parse_gone(bytes: &[u8]) -> Vec<Listed> {
+    let records: Vec<_> = bytes.split(|byte| *byte == 0).filter(|record| !record.is_empty()).collect();
+    let manifests: Vec<_> = records.iter().filter_map(|record| Manifest::parse(record).ok()).collect();
+    let there: BTreeSet<_> =
+        records.iter().filter_map(|record| parse_file(record, &manifests)).map(|file| file.name).collect();
+    let copies = records.iter().filter_map(|record| parse_copy(record)).filter(|(name, _)| !there.contains(name));
+    let gone = copies.filter_map(|(name, copy)| {
+        let manifest = manifests.iter().find(|manifest| manifest.file == name)?.clone();
+        Some(Listed { name, bytes: 0, manifest: Some(manifest), copy: Some(copy) })
+    });
+    gone.collect()
 }
 
 fn parse_file(record: &[u8], manifests: &[Manifest]) -> Option<Listed> {

@@ -77,10 +77,11 @@ impl Retentions {
         fitting.next().filter(|_| fitting.next().is_none())
     }
 
-    /// How the copy of a backup was made, where there is one.
+    /// How the copy of a backup is removed, where anything may be left of one.
     fn copy_of(&self, file: &Listed) -> Option<&BackupCopy> {
-        let is_there = file.copy.as_ref().is_some_and(CopyState::is_done);
-        self.section(file.manifest.as_ref()?).filter(|_| is_there)?.2.as_ref()
+        let may_be_there = file.copy.as_ref().is_some_and(|copy| copy.state != CopyState::RUNNING);
+        let copy = self.section(file.manifest.as_ref()?).filter(|_| may_be_there)?.2.as_ref();
+        copy.filter(|copy| copy.remove.is_some())
     }
 }
 
@@ -134,29 +135,42 @@ pub async fn prune(
     needed.extend(made.iter().cloned());
     let files = store.list().await?.unwrap_or_default();
     let old = choose(&files, retentions, &needed, Timestamp::now());
-    if run.dry_run() || old.is_empty() {
-        for name in &old {
-            run.log.info(format!("would remove {}", store.display(name)));
-        }
-        return Ok(if run.dry_run() { Vec::new() } else { old });
+    if run.dry_run() {
+        old.iter().for_each(|name| run.log.info(format!("would remove {}", store.display(name))));
+        return Ok(Vec::new());
     }
-    let removed =
-        remove_locked(project.zip(hosts.iter().find(|host| host.name() == store.host().name())), store, &old, run)
-            .await?;
-    let gone = files.iter().filter(|file| removed.contains(&file.name));
-    for (file, copy) in gone.filter_map(|file| Some((file, retentions.copy_of(file)?))) {
-        if let Err(failure) = store.remove_copy(&file.name, copy).await {
-            run.log.warn(format!("the copy of {} stays: {failure}", store.display(&file.name)));
-        }
-    }
+    let has_copy = |name: &str| files.iter().any(|file| file.name == name && retentions.copy_of(file).is_some());
+    let old: Vec<_> = old.into_iter().map(|name| (has_copy(&name), name)).collect();
+    let owner = project.zip(hosts.iter().find(|host| host.name() == store.host().name()));
+    let removed = if old.is_empty() { Vec::new() } else { remove_locked(owner, store, &old, run).await? };
+    remove_copies(store, retentions, &run.log).await?;
     Ok(removed)
+}
+
+/// Removes the copies of backups that are gone. Where one cannot be, what was noted of it stays for the next time.
+async fn remove_copies(store: &Store, retentions: &Retentions, log: &Log) -> Result<()> {
+    if !retentions.sections.iter().any(|(.., copy)| copy.is_some()) {
+        return Ok(());
+    }
+    for gone in store.list_gone().await? {
+        let Some(copy) = retentions.copy_of(&gone) else { continue };
+        let is_copy = gone.copy.as_ref().is_some_and(CopyState::is_done);
+        match store.remove_copy(&gone.name, copy).await {
+            Err(failure) if is_copy => {
+                let name = store.display(&gone.name);
+                log.warn(format!("the copy of {name} stays until the next time: {failure}"));
+            }
+            _ => store.forget(&gone.name).await?,
+        }
+    }
+    Ok(())
 }
 
 /// Removes them, under the lock of the host whose files go.
 async fn remove_locked(
     owner: Option<(&Project, &Host)>,
     store: &Store,
-    old: &[String],
+    old: &[(bool, String)],
     run: &Run,
 ) -> Result<Vec<String>> {
     let Some((project, host)) = owner else { return remove(store, old, None, &run.log).await };
@@ -213,15 +227,21 @@ fn group(manifest: &Manifest) -> [String; 4] {
     [project.unwrap_or_default(), manifest.kind.clone(), service.unwrap_or_default(), manifest.database.clone()]
 }
 
-async fn remove(store: &Store, names: &[String], lock: Option<(&Guard, &Host)>, log: &Log) -> Result<Vec<String>> {
+/// Those with a copy elsewhere, or without.
+async fn remove(
+    store: &Store,
+    old: &[(bool, String)],
+    lock: Option<(&Guard, &Host)>,
+    log: &Log,
+) -> Result<Vec<String>> {
     let mut removed = Vec::new();
-    for name in names {
+    for (has_copy, name) in old {
         let host = match lock {
             Some((guard, host)) => guard.fenced(host)?,
             // Of no project: nobody else has a name for it, and no lock.
             None => Fenced::unlocked(store.host(), Unlocked::OwnFiles),
         };
-        match store.remove(&host, name).await? {
+        match store.remove(&host, name, *has_copy).await? {
             Removal::Removed => {
                 log.info(format!("removed {}", store.display(name)));
                 removed.push(name.clone());

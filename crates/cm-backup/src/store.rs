@@ -88,16 +88,20 @@ sync -- ."#;
 const DISCARD: &str = r#"# Removes a backup that was given up.
 cd -- "$1" && rm -f -- "$2.partial" "$2.manifest.json.partial""#;
 
-/// `$1` directory, `$2` name. The backup goes first: a manifest alone is no backup. One that
-/// somebody reads, or a run still writes, stays.
+/// `$1` directory, `$2` name, `$3` `noted` where what was noted of it stays. The backup goes first: a manifest alone is no
+/// backup. One that somebody reads, or a run still writes, stays.
 const REMOVE: &str = r#"# Removes an old backup.
 set -eu
 cd -- "$1"
 [ -f "$2" ] && [ ! -L "$2" ] || exit 0
 if command -v flock > /dev/null; then exec 9< "$2"; flock -n 9 || exit 45; fi
 rm -f -- "$2"
-rm -f -- "$2.manifest.json" "$2.copy"
+[ "$3" = noted ] || rm -f -- "$2.manifest.json" "$2.copy"
 sync -- ."#;
+
+/// `$1` directory, `$2` name.
+const FORGET: &str = r#"# Removes what was noted of a backup that is gone.
+cd -- "$1" && [ ! -e "$2" ] && rm -f -- "$2.manifest.json" "$2.copy""#;
 
 /// A directory of backups.
 #[derive(Clone, Debug)]
@@ -349,12 +353,15 @@ impl Store {
         let _left_for_the_next_run = self.host.script(DISCARD, self.arguments(name)).output().await;
     }
 
-    /// Removes the backup `name` and its manifest, through a handle of the same host that changes it.
+    /// Removes the backup `name` and its manifest, through a handle of the same host that changes it; what was noted of
+    /// it stays, where its copy elsewhere is still to be removed.
     ///
     /// # Errors
     /// [`Exit::Backup`] with what the host said.
-    pub async fn remove(&self, host: &Fenced, name: &str) -> Result<Removal> {
-        let output = host.script(REMOVE, self.arguments(name)).output().await?;
+    pub async fn remove(&self, host: &Fenced, name: &str, has_copy: bool) -> Result<Removal> {
+        let noted = if has_copy { "noted" } else { "" };
+        let arguments = self.arguments(name).into_iter().chain([noted.to_owned()]);
+        let output = host.script(REMOVE, arguments).output().await?;
         match output.status.code() {
             Some(0) => Ok(Removal::Removed),
             Some(45) => Ok(Removal::InUse),
@@ -365,14 +372,34 @@ impl Store {
         }
     }
 
+    /// Removes what was noted of the backup `name`, which is gone, and so is its copy.
+    ///
+    /// # Errors
+    /// [`Exit::Backup`] with what the host said.
+    pub async fn forget(&self, name: &str) -> Result<()> {
+        self.host.script(FORGET, self.arguments(name)).text(Exit::Backup, "prune.remove").await.map(drop)
+    }
+
+    /// Backups that were removed, and whose copies elsewhere could not be.
+    ///
+    /// # Errors
+    /// As [`Store::list`].
+    pub async fn list_gone(&self) -> Result<Vec<Listed>> {
+        Ok(self.listing().await?.map(|listing| listed::parse_gone(&listing)).unwrap_or_default())
+    }
+
     /// The files of the directory, by name; `None` if there is no such directory.
     ///
     /// # Errors
     /// [`Exit::Backup`] if it cannot be read.
     pub async fn list(&self) -> Result<Option<Vec<Listed>>> {
+        Ok(self.listing().await?.map(|listing| listed::parse(&listing)))
+    }
+
+    async fn listing(&self) -> Result<Option<Vec<u8>>> {
         let output = self.host.script(listed::LIST, [self.directory.clone()]).output().await?;
         match output.status.code() {
-            Some(0) => Ok(Some(listed::parse(&output.stdout))),
+            Some(0) => Ok(Some(output.stdout)),
             Some(44) => Ok(None),
             _ => {
                 let message = format!("cannot list {}", self.display(""));

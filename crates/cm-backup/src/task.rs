@@ -101,7 +101,10 @@ impl Task {
             None => To::Host { target: Target::of(project, &section.host)?, directory: section.directory.clone() },
         };
         let copy = match &to {
-            To::Host { .. } => section.backup.as_ref().and_then(|backup| backup.copy.clone()),
+            To::Host { .. } => section.backup.as_ref().and_then(|backup| backup.copy.clone()).map(|copy| {
+                let rates = [copy.rate_limit, request.options.rate_limit];
+                BackupCopy { rate_limit: rates.into_iter().flatten().min(), ..copy }
+            }),
             To::Directory(_) | To::File { .. } => None,
         };
         if section.is_mongodb() {

@@ -21,8 +21,12 @@ impl Pipeline {
 
     /// The names of its programs, for people.
     pub fn programs(&self) -> String {
-        let names = self.0.iter().filter_map(|program| program.first());
-        names.map(String::as_str).collect::<Vec<_>>().join(" | ")
+        self.first_words().collect::<Vec<_>>().join(" | ")
+    }
+
+    /// The names of its programs.
+    pub fn first_words(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|program| program.first().map(String::as_str))
     }
 
     fn names_the_backup(&self) -> bool {
@@ -83,14 +87,38 @@ pub struct BackupCopy {
     pub command: Pipeline,
     /// Writes the copy to stdout, to compare it with what was kept.
     pub read: Option<Pipeline>,
-    /// Removes the copy of a backup that is removed.
+    /// Removes the copy of a backup that is removed, and what has arrived of one that failed.
     pub remove: Option<Pipeline>,
+    /// At most so many bytes a second are sent: `500k`, `20M` or `1G`.
+    #[serde(default, deserialize_with = "rate")]
+    #[schemars(with = "Option<String>")]
+    pub rate_limit: Option<u64>,
     /// Whether the deployment waits for the copy; else it is made meanwhile.
     #[serde(default = "waits")]
     pub wait: bool,
     /// What a copy that fails means where the deployment waits for it: `fail` or `warn`.
     #[serde(default)]
     pub on_failure: OnCopyFailure,
+}
+
+fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_bytes(&text).map(Some).map_err(|why| serde::de::Error::custom(format!("{text:?}: {why}")))
+}
+
+/// A number of bytes such as `20M`, in decimal units.
+///
+/// # Errors
+/// Why it is none.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let (digits, factor) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text[..at], 1_000),
+        Some((at, 'M')) => (&text[..at], 1_000_000),
+        Some((at, 'G')) => (&text[..at], 1_000_000_000),
+        _ => (text, 1),
+    };
+    let number: u64 = digits.parse().map_err(|_| "it looks like 500k, 20M or 1G".to_owned())?;
+    number.checked_mul(factor).filter(|bytes| *bytes > 0).ok_or_else(|| "it must be above 0, and fit".to_owned())
 }
 
 fn waits() -> bool {
@@ -113,5 +141,20 @@ impl BackupCopy {
             }
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_read() {
+        for (text, bytes) in [("1", 1), ("500k", 500_000), ("20M", 20_000_000), ("1G", 1_000_000_000)] {
+            assert_eq!(parse_bytes(text), Ok(bytes));
+        }
+        for text in ["", "0", "k", "-1", "1.5M", "20MB", "99999999999G"] {
+            assert!(parse_bytes(text).is_err(), "{text}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! hint: a misspelt limit must not silently be the default. Here are the file as a whole and
 //! what is checked when it is read; its sections are in files of their own.
 
-pub use crate::backup_copy::{BackupCopy, OnCopyFailure, Pipeline};
+pub use crate::backup_copy::{BackupCopy, OnCopyFailure, Pipeline, parse_bytes};
 pub use crate::backup_section::{Backup, BackupKind, Backups};
 pub use crate::clone_filter::CloneFilter;
 use crate::nearest;

@@ -3,6 +3,7 @@
 //! to Git or to Docker, and what files there are is asked through [`tree::Tree`].
 
 mod backup_copy;
+mod backup_programs;
 mod backup_section;
 mod chosen_hosts;
 mod clone_filter;
@@ -38,6 +39,7 @@ pub mod variables;
 mod verification;
 pub mod yaml;
 
+pub use backup_programs::{Program, ProgramPlace};
 pub use cm_core::Severity;
 pub use cm_core::facts::{EffectiveHost, EffectiveService, External};
 pub use config::{

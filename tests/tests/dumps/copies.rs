@@ -152,3 +152,44 @@ fn a_deployment_need_not_wait_for_a_copy() {
     let of_killed = listed.iter().find(|one| one["file"] == facts["file"]).expect("listed");
     assert_eq!(of_killed["copy"]["state"], "interrupted", "{listed:?}");
 }
+
+#[test]
+fn a_copy_that_failed_leaves_nothing_there_and_one_that_cannot_be_removed_is_not_forgotten() {
+    let bad = "command = [\"tee\", \"ELSEWHERE/{name}\"]\nremove = [\"rm\", \"ELSEWHERE/{name}\"]\n";
+    let lab = lab("copy-rm", &format!("{bad}read = [\"head\", \"-c\", \"9\", \"ELSEWHERE/{{name}}\"]\n"));
+    let there = || elsewhere(&lab).read_dir().expect("there").count();
+    refused_copy(&lab, &lab.backup(&[]), "is not what was sent");
+    assert_eq!(there(), 0);
+    configure(&lab, &bad.replace("\"rm\", \"", "\"rm\", \"ELSEWHERE/no/"));
+    let whole = lab.make(&[]);
+    assert_eq!(whole["copy"]["state"], "done", "{whole}");
+    lab.make(&[]);
+    let kept = lab.backup(&["prune", "--keep", "1"]);
+    assert!(done(&kept).stderr.contains("stays until the next time"), "{}", kept.stderr);
+    assert_eq!((listed(&lab).len(), there()), (1, 2));
+    configure(&lab, bad);
+    done(&lab.backup(&["prune", "--keep", "1"]));
+    assert_eq!((listed(&lab).len(), there()), (1, 1));
+    let left = std::fs::read_dir(lab.directory()).expect("there").count();
+    assert_eq!(left, 3, "the backup, its manifest, and what became of its copy");
+}
+
+#[test]
+fn no_more_is_sent_than_the_rate_allows_and_people_see_how_far_it_is() {
+    let lab = lab("copy-rate", "command = [\"tee\", \"ELSEWHERE/{name}\"]\nrate_limit = \"100k\"\n");
+    sqlite(&lab, "CREATE TABLE large(a); INSERT INTO large VALUES (randomblob(700000));");
+    let clock = std::time::Instant::now();
+    let answer = lab.backup(&[]);
+    let facts = done(&answer).document()["facts"]["backup"].clone();
+    assert_eq!(facts["copy"]["state"], "done", "{facts}");
+    assert!(clock.elapsed() > Duration::from_secs(6), "{:?}", clock.elapsed());
+    assert!(answer.stderr.contains("copy: ") && answer.stderr.contains("kB of about"), "{}", answer.stderr);
+    let name = facts["file"].as_str().and_then(|path| path.rsplit('/').next()).expect("a name");
+    assert_eq!(sha256(&elsewhere(&lab).join(name)), facts["sha256"].as_str().expect("a sum"));
+    configure(&lab, "command = [\"tee\", \"ELSEWHERE/{name}\"]\n");
+    let clock = std::time::Instant::now();
+    lab.make(&["--rate-limit", "200k"]);
+    assert!(clock.elapsed() > Duration::from_secs(6), "both the dump and the copy: {:?}", clock.elapsed());
+    configure(&lab, "command = [\"tee\", \"ELSEWHERE/{name}\"]\nrate_limit = \"fast\"\n");
+    assert_eq!(lab.backup(&[]).code, 6);
+}

@@ -27,6 +27,31 @@ pub fn refused(answer: &Answer, exit: i32, code: &str, words: &str) {
     assert!(all.contains(&format!("\"code\":\"{code}\"")) && all.contains(words), "{code}, {words}: {all}");
 }
 
+/// How many ways there are to damage a file.
+const DAMAGES: u64 = 9;
+
+/// The file `whole`, damaged in the way `way` at a place that is drawn.
+fn damaged(whole: &[u8], way: u64, draw: u64) -> Vec<u8> {
+    let at = (draw >> 8) as usize % whole.len();
+    let mut bytes = whole.to_vec();
+    match way {
+        0 => bytes.truncate(at),
+        1 => bytes[at] ^= 1 << (draw & 7),
+        2 => bytes.extend_from_slice(b"x"),
+        3 => drop(bytes.remove(at)),
+        4 => bytes.clear(),
+        // Twice in one file, as after two runs of `>>`.
+        5 => bytes.extend_from_slice(whole),
+        // A block that the disk has lost.
+        6 => bytes[at..].iter_mut().take(512).for_each(|byte| *byte = 0),
+        // Two parts that have changed places.
+        7 => bytes.rotate_left(at),
+        // Another one's file under its name.
+        _ => bytes = b"another backup\n".repeat(1 + at % 99),
+    }
+    bytes
+}
+
 /// A project with its databases, and its backups in `~/backups`.
 pub struct Lab {
     pub databases: Databases,
@@ -82,35 +107,29 @@ impl Lab {
         names
     }
 
-    /// Damages the file in several ways; each is refused by `verify`, and some by `restore`, which says
-    /// with `unchanged` that the data is as it was.
+    /// Damages the file, `CM_DUMP_DAMAGES` times, in every way; each is refused by `verify`, and some by `restore`, which
+    /// says with `unchanged` that the data is as it was. `CM_SEED` repeats a draw.
     pub fn refuses_damage(&self, file: &str, confirmed: &str, unchanged: &dyn Fn()) {
-        let count = times("CM_DUMP_DAMAGES", 12);
+        let seed = times("CM_SEED", u64::from(std::process::id()));
         let (whole, copy) = (fs::read(file).expect("a backup"), format!("{file}.damaged"));
         fs::copy(format!("{file}.manifest.json"), format!("{copy}.manifest.json")).expect("a manifest");
-        let mut state = 0x2545_f491_4f6c_dd1d_u64;
-        for round in 0..count {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let at = (state >> 33) as usize % whole.len();
-            let mut bytes = whole.clone();
-            match round % 4 {
-                0 => bytes.truncate(at),
-                1 => bytes[at] ^= 1 << (state >> 20 & 7),
-                2 => bytes.extend_from_slice(b"x"),
-                _ => drop(bytes.remove(at)),
+        let mut draw = seed.wrapping_mul(2_654_435_761) | 1;
+        for round in 0..times("CM_DUMP_DAMAGES", 300) {
+            draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let bytes = damaged(&whole, round % DAMAGES, draw >> 20);
+            if bytes == whole {
+                continue;
             }
             fs::write(&copy, &bytes).expect("written");
-            refused_in_words(&self.backup(&["verify", &copy]), "is not");
-            if round < 4 {
-                refused_in_words(
-                    &self.backup(&["restore", &copy, "--drop", &format!("--confirm={confirmed}")]),
-                    "is not",
-                );
+            let verified = self.backup(&["verify", &copy]);
+            let all = format!("{}\n{}", verified.stdout, verified.stderr);
+            assert!(verified.code == 21 && all.contains("is not"), "round {round} of seed {seed}: {all}");
+            if round < DAMAGES {
+                let confirmed = format!("--confirm={confirmed}");
+                refused_in_words(&self.backup(&["restore", &copy, "--drop", &confirmed]), "is not");
                 unchanged();
             }
         }
-        fs::write(&copy, b"").expect("written");
-        refused_in_words(&self.backup(&["verify", &copy]), "is not");
         fs::remove_file(&copy).expect("ours");
         fs::remove_file(format!("{copy}.manifest.json")).expect("ours");
     }

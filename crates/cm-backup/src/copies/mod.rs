@@ -5,6 +5,7 @@
 
 use crate::store::Store;
 use cm_archive::manifest::Manifest;
+use cm_archive::progress::{Goal, Progress};
 use cm_core::facts::CopyState;
 use cm_core::{Exit, Failure, Log, Result};
 use cm_project::{BackupCopy, OnCopyFailure};
@@ -26,7 +27,7 @@ const ANNOTATE: &str = concat!("# Writes what became of a copy.\n", include_str!
 pub async fn copy(store: &Store, manifest: &mut Manifest, copy: &BackupCopy, log: &Log) -> Result<Option<String>> {
     let place = store.display(&manifest.file);
     log.info(format!("copying {place} elsewhere with {}", copy.command.programs()));
-    let state = match store.copy(&manifest.file, copy).await {
+    let state = match store.copy(manifest, copy, log).await {
         Ok(state) => state,
         Err(failure) => {
             CopyState { state: CopyState::FAILED.to_owned(), why: Some(failure.to_string()), ..CopyState::default() }
@@ -51,19 +52,36 @@ pub async fn copy(store: &Store, manifest: &mut Manifest, copy: &BackupCopy, log
 }
 
 impl Store {
-    /// Copies the backup `name`, or begins to. A copy that failed is no error of this.
-    async fn copy(&self, name: &str, copy: &BackupCopy) -> Result<CopyState> {
-        let keep = words(copy.command.of(name));
-        let read = copy.read.as_ref().map(|read| words(read.of(name))).unwrap_or_default();
-        let [directory, name] = self.arguments(name);
-        let arguments = [directory, name, keep.len().to_string()].into_iter().chain(keep).chain(read);
+    /// Copies the backup of `manifest`, or begins to. A copy that failed is no error of this.
+    async fn copy(&self, manifest: &Manifest, copy: &BackupCopy, log: &Log) -> Result<CopyState> {
+        let pipelines = [Some(&copy.command), copy.read.as_ref(), copy.remove.as_ref()];
+        let [keep, read, remove] =
+            pipelines.map(|programs| programs.map(|programs| words(programs.of(&manifest.file))).unwrap_or_default());
+        let [directory, name] = self.arguments(&manifest.file);
+        let numbers = [copy.rate_limit.unwrap_or_default(), keep.len() as u64, read.len() as u64];
+        let fixed = [directory, name].into_iter().chain(numbers.map(|number| number.to_string()));
+        let arguments = fixed.chain(keep).chain(read).chain(remove);
         if copy.wait {
-            let command = self.host().script(COPY, arguments).limit(LIMIT);
-            return command.text(Exit::Backup, "backup.copy-failed").await.map(|said| CopyState::parse(&said));
+            return self.copied(arguments, manifest.bytes, log).await;
         }
         let command = self.host().script(BEGIN, std::iter::once(COPY.to_owned()).chain(arguments));
         command.text(Exit::Backup, "backup.copy-failed").await?;
         Ok(CopyState { state: CopyState::RUNNING.to_owned(), ..CopyState::default() })
+    }
+
+    /// Copies, and tells people how far it is.
+    async fn copied(&self, arguments: impl Iterator<Item = String>, bytes: u64, log: &Log) -> Result<CopyState> {
+        let (progress, mut said) = (Progress::default(), String::new());
+        let command = self.host().script(COPY, arguments).limit(LIMIT);
+        let copying = command.stream(Exit::Backup, "backup.copy-failed", |line| match line.strip_prefix("at ") {
+            Some(at) => progress.reach(at.parse().unwrap_or_default()),
+            None => said.extend([line, "\n"]),
+        });
+        tokio::select! {
+            copied = copying => copied?,
+            never = progress.report(log, Goal { what: "copy", bytes: Some(bytes), collections: 0 }) => never,
+        }
+        Ok(CopyState::parse(&said))
     }
 
     /// Writes the manifest of a backup again, with what became of its copy.

@@ -3,6 +3,7 @@
 //! is not blamed for it. A few round trips per host, all hosts at once. It changes nothing but
 //! that a checkout fetches the commit that is to come, so a dry run does it too.
 
+mod backups;
 mod checkout;
 mod coming;
 mod conclude;
@@ -22,7 +23,7 @@ mod tunnels;
 pub use script::script;
 
 use cm_core::facts::{HealthFacts, Preflight, Unhealthy};
-use cm_core::{Action, Done, Early, Result, Run, Step};
+use cm_core::{Action, Done, Early, Result, Run, Skip, Step};
 use cm_project::{HostSpec, Project};
 use coming::Coming;
 use conclude::conclude;
@@ -48,6 +49,10 @@ pub async fn run(project: &Project, run: &mut Run) -> Result<Done> {
             join_all(looks).await
         }
     };
+    let mut reports = reports;
+    if run.doc.skips(Skip::Backup) {
+        reports.iter_mut().for_each(|report| report.findings.retain(|finding| finding.about != &needs::BACKUP));
+    }
     let mut own = here::findings(project, run).await;
     let facts: Vec<_> = reports.iter().map(|report| (report.host.as_str(), &report.facts)).collect();
     own.extend(keys::missing(project, &facts, facts.len() == project.hosts().len()));

@@ -104,6 +104,11 @@ pub(super) const ENV_KEY: Subject = need(
     "preflight.env-key",
     "In the env files together, the keys of the repository's example of it; where the database is, the key that the backup needs.",
 );
+pub(super) const BACKUP: Subject = need(
+    "preflight.backup",
+    "The programs of backups: in the database's container those of its kind (`pg_dump`, `mariadb-dump` or `mysqldump`, `redis-cli` and so on), on the host those of `[backup.copy]`.",
+);
+pub(super) const STOPPED: Subject = other("preflight.stopped");
 pub(super) const PROTECTED: Subject =
     need("preflight.protected", "The protected files, where the commit does not bring them.");
 pub(super) const ELSEWHERE: Subject =
@@ -123,7 +128,7 @@ pub(super) const JOB: Subject = other("preflight.job");
 pub(super) const TREE: Subject = other("preflight.tree");
 
 /// All of them, in the order in which a server gets them.
-pub const SUBJECTS: [&Subject; 38] = [
+pub const SUBJECTS: [&Subject; 40] = [
     &HOST,
     &SESSIONS,
     &TUNNELS,
@@ -148,6 +153,8 @@ pub const SUBJECTS: [&Subject; 38] = [
     &ENV_FILE,
     &ENV_FILE_MODE,
     &ENV_KEY,
+    &BACKUP,
+    &STOPPED,
     &PROTECTED,
     &COMPOSE_FILE,
     &UNSET_VARIABLE,

@@ -9,7 +9,7 @@ use super::finding::Finding;
 use super::findings::{judge, size};
 use super::running::Running;
 use super::tunnels::Tunnels;
-use super::{LIMIT, here, names, needs};
+use super::{LIMIT, backups, here, names, needs};
 use cm_core::facts::{PreflightHost, Unhealthy};
 use cm_core::{Exit, Failure, Log, Result};
 use cm_engine::Config;
@@ -154,11 +154,12 @@ impl Report {
             }
         };
         let project_name = project.name();
-        let (looked, config, lock, tunnels, known, ledger) = tokio::join!(
+        let (looked, config, lock, tunnels, backups, known, ledger) = tokio::join!(
             script.output(),
             coming.compose.try_out(project, host, &checkout),
             lock,
             Tunnels::to(project, &spec.name).judge(host),
+            backups::missing(project, host, &checkout),
             Running::of_known(project, host, &checkout),
             Ledger::read_recent(host, &project_name),
         );
@@ -171,6 +172,7 @@ impl Report {
         self.looked = true;
         self.findings.extend(lock);
         self.findings.extend(tunnels);
+        self.findings.extend(backups?);
         self.findings.extend(host.needs_more_connections().then(few_sessions));
         self.containers(project, host, &checkout, coming, config, known).await?;
         // Containers that run from another directory say more than who wrote the ledger.
