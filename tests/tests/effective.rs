@@ -211,13 +211,14 @@ fn tell(line: &str) {
 #[test]
 fn what_the_servers_compose_says_counts() {
     let shop = Shop::open();
-    let cases: [(&str, Case); 13] = [
+    let cases: [(&str, Case); 14] = [
         ("names, profiles, replicas and jobs are the server's", names_profiles_replicas),
         ("what was deployed once is deployed again", second_deployment),
         ("another spelling changes nothing", spelling),
         ("a changed setting is named", settings),
         ("variables that only the server knows lead to files", variables),
         ("drift is named, and applied where cm.toml says so", drift),
+        ("what no profile starts any more is left as it is, and said", idle),
         ("what others make and is missing is found before the build", external),
         ("a file that Compose refuses is refused in its words", refused),
         ("an old Compose is told which version it takes", old_compose),
@@ -334,6 +335,39 @@ fn drift(shop: &Shop) {
     assert_eq!((plan.action("worker"), plan.rules("worker")), ("recreate", vec!["drift:image"]), "{}", plan.said);
     assert_eq!(plan.action("web"), "none");
     shop.on("docker tag kept curateme/redis:1 && docker rmi kept");
+}
+
+fn idle(shop: &Shop) {
+    shop.on("sed -i 's/^COMPOSE_PROFILES=/#COMPOSE_PROFILES=/' shop/.env");
+    shop.change("compose.yml", "worker: {<<: *idle,", "worker: {<<: *idle, environment: {A: '1'},");
+    shop.push("a worker of another kind");
+    let id = || shop.on("docker ps -q --no-trunc --filter label=com.docker.compose.service=worker");
+    let before = id();
+    assert!(!before.is_empty());
+    for flags in ["", "--full --dry-run"] {
+        let plan = shop.detect(flags);
+        assert_eq!(
+            (plan.action("worker"), plan.rules("worker")),
+            ("none", vec!["profile-not-active"]),
+            "{}",
+            plan.said
+        );
+        assert_eq!(
+            (plan.action("never"), &plan.fact()["idle"]),
+            ("none", &serde_json::json!(["worker"])),
+            "{}",
+            plan.said
+        );
+        assert!(plan.said.contains("worker runs there, and no profile that is switched on starts it"), "{}", plan.said);
+    }
+    let answer = shop.run("set -o pipefail; cm-detect </dev/null | cm-build | cm-health | cm-record");
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    assert!(answer.stderr.contains("not part of this: worker on web runs"), "{}", answer.stderr);
+    assert_eq!(id(), before, "nobody touched it");
+    shop.on("sed -i 's/^#COMPOSE_PROFILES=/COMPOSE_PROFILES=/' shop/.env");
+    assert_eq!(shop.detect("").acted(), ["worker"], "switched on again, it is brought up to date");
+    shop.deploy();
+    assert_ne!(id(), before);
 }
 
 fn external(shop: &Shop) {

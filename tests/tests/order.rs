@@ -115,12 +115,19 @@ fn services_change_places_in_an_order_that_works_forward_and_backward() {
     assert_eq!(names(&sandbox), ["shop-a-1", "shop-b-1", "shop-database-1", "shop-front", "shop-new-1"]);
     assert!(answer.stderr.contains("shop-front leaves first: site takes the name shop-front"), "{}", answer.stderr);
 
+    println!("--- no check has verified a release: none is chosen, and the way there is offered");
+    let refused = sandbox.laptop("bash", &["-c", "cm-rollback --service a </dev/null"]);
+    assert_eq!(refused.code, 62, "{}", refused.stderr);
+    assert!(refused.stderr.contains(&format!("`cm-rollback --to {good}` rolls back to it")), "{}", refused.stderr);
+
     println!("--- and back, in the same order backwards");
     let answer = sandbox.laptop("cm-rollback", &["--to", &good]);
     assert_eq!(answer.code, 60, "{}", answer.stderr);
     assert_eq!(served(&sandbox, &[8080, 8101, 8102]), ["web-1", "a-1", "b-1"]);
 
     println!("--- --full with removed services, whose containers Compose removes by itself");
+    // Somebody was there before.
+    sandbox.server("platform", &["docker", "rm", "-f", "shop-gone-1"]);
     let third = [service("a", "a-3", &port(8101)), service("b", "b-3", &port(8102))];
     commit(&sandbox, &third, "");
     let foreseen_commands = foreseen(&sandbox, "--full");
@@ -148,10 +155,20 @@ fn services_change_places_in_an_order_that_works_forward_and_backward() {
     let answer = deploy(&sandbox, "");
     assert_eq!(answer.code, 0, "{}", answer.stderr);
     assert_ne!(running(&sandbox, "shop-p-1"), before, "the tag has moved");
+    let bad = release(&sandbox);
     sandbox.server("platform", &["docker", "image", "prune", "-f"]);
     let answer = sandbox.laptop("cm-rollback", &["--to", &good]);
     assert_eq!(answer.code, 60, "{}", answer.stderr);
     assert_eq!(running(&sandbox, "shop-p-1"), before);
+
+    println!("--- one that takes every image without a container is seen, and what it took is named");
+    sandbox.server("platform", &["docker", "image", "prune", "-af"]);
+    let answer = sandbox.laptop("cm-rollback", &["--to", &bad]);
+    assert_eq!(answer.code, 62, "{}", answer.stderr);
+    assert!(answer.stderr.contains("the images to roll back to are gone: p"), "{}", answer.stderr);
+    assert!(answer.stderr.contains("docker pull"), "{}", answer.stderr);
+    assert!(sandbox.laptop("cm-rollback", &["--list", "--wide"]).stdout.contains("gone: p"));
+    assert_eq!(running(&sandbox, "shop-p-1"), before, "it runs on");
 }
 
 fn running(sandbox: &Sandbox, container: &str) -> String {

@@ -6,8 +6,9 @@ mod refused;
 #[path = "servers/setups.rs"]
 mod setups;
 
-use cm_testkit::{Answer, Sandbox};
+use cm_testkit::{Answer, Relay, Sandbox};
 use refused::{REFUSED, refuse};
+use std::net::Ipv6Addr;
 use std::process::Command;
 
 /// Ends the shared connections, so that the next program logs in again.
@@ -227,13 +228,18 @@ fn addresses(sandbox: &mut Sandbox) {
         lines.fold(format!("  UserKnownHostsFile {known}\n"), |all, line| format!("{all}{line}\n"))
     };
     let own = sandbox.home.path().join("own_config");
+    let relay = Relay::between(Ipv6Addr::LOCALHOST.into(), format!("127.0.0.1:{port}"));
+    let six = relay.address().port();
     // Somebody who shares connections, runs a command and says little; and known hosts that are hashed.
     let habits =
         "  ControlMaster auto\n  ControlPath ~/.ssh/%C\n  ControlPersist 10m\n  RemoteCommand true\n  LogLevel QUIET\n";
     let write = |known: &str| {
         std::fs::write(
             &own,
-            format!("Host alias\n  HostName 127.0.0.1\n  Port {port}\nHost *\n{habits}{}", common(known)),
+            format!(
+                "Host alias\n  HostName 127.0.0.1\n  Port {port}\nHost ::1\n  Port {six}\nHost *\n{habits}{}",
+                common(known)
+            ),
         )
         .expect("write");
     };
@@ -245,6 +251,10 @@ fn addresses(sandbox: &mut Sandbox) {
     std::fs::copy(source, &known).expect("copy");
     let hashed = Command::new("ssh-keygen").args(["-q", "-H", "-f"]).arg(&known).output().expect("ssh-keygen");
     assert!(hashed.status.success(), "{hashed:?}");
+    let keys = Command::new("ssh-keyscan").args(["-p", &six.to_string(), "::1"]).output().expect("ssh-keyscan");
+    assert!(keys.status.success() && !keys.stdout.is_empty(), "{keys:?}");
+    let plain = [std::fs::read(&known).expect("hashed"), keys.stdout].concat();
+    std::fs::write(&known, plain).expect("write");
     write(&known.display().to_string());
     sandbox.home.set("CM_SSH_CONFIG", &own.display().to_string());
     let call_at = |sandbox: &Sandbox, address: &str| {
@@ -261,6 +271,10 @@ fn addresses(sandbox: &mut Sandbox) {
         format!("ssh://curateme@127.0.0.1:{port}"),
         "curateme@alias".to_owned(),
         format!("curateme@[127.0.0.1]:{port}"),
+        format!("curateme@[::1]:{six}"),
+        format!("ssh://curateme@[::1]:{six}"),
+        "curateme@[::1]".to_owned(),
+        "curateme@::1".to_owned(),
     ] {
         let answer = call_at(sandbox, &address);
         assert!(answer.code == 0 && answer.stderr.contains("would do on platform"), "{address}: {answer:?}");
@@ -270,6 +284,8 @@ fn addresses(sandbox: &mut Sandbox) {
     write(&known.display().to_string());
     let unknown = call_at(sandbox, &format!("curateme@localhost:{port}"));
     assert!(unknown.stderr.contains(&format!("ssh-keyscan -H -p {port} localhost")), "{}", unknown.stderr);
+    let unknown = call_at(sandbox, &format!("curateme@[::1]:{six}"));
+    assert!(unknown.stderr.contains(&format!("ssh-keyscan -H -p {six} ::1")), "{}", unknown.stderr);
     let wrong = call_at(sandbox, "curateme@localhost:ssh");
     assert_eq!(code(&wrong), (6, "config.address".to_owned()), "{wrong:?}");
     sandbox.home.set("CM_SSH_CONFIG", &config);

@@ -180,12 +180,12 @@ impl Question<'_> {
             }
             return outcome;
         }
-        if self.selected.is_some() || self.full {
-            let rule = if self.full { reason::FULL } else { reason::SELECTED };
-            outcome.because(start_action(service), "", rule);
-        } else if self.is_inactive(service) {
+        if self.selected.is_none() && self.is_inactive(service) {
             outcome = Outcome::nothing();
             outcome.because(Action::None, "", reason::PROFILE);
+        } else if self.selected.is_some() || self.full {
+            let rule = if self.full { reason::FULL } else { reason::SELECTED };
+            outcome.because(start_action(service), "", rule);
         }
         let inputs = self.inputs.service(&service.name);
         if outcome.action == Action::Build && inputs.is_some_and(|inputs| inputs.broken.is_some()) {

@@ -45,15 +45,15 @@ impl Question<'_> {
         self.selected.is_none_or(|names| names.contains(service)) && self.hosts.is_none_or(|names| names.contains(host))
     }
 
-    /// Whether the service is one that Compose does not start, and that does not run.
+    /// Whether the service is one that Compose does not start. Where its host was not asked, one that was deployed
+    /// is taken to be started: a variable there may name its profile.
     pub fn is_inactive(&self, service: &compose::Service) -> bool {
-        let runs =
-            !matches!(self.bases.of(&self.host_of(&service.name), &service.name), Some(Base::Never { .. }) | None);
-        let starts = self
-            .effective
-            .starts(&self.host_of(&service.name), &service.name)
-            .unwrap_or_else(|| service.starts_with(self.project.profiles()));
-        !(starts || runs && matches!(self.bases, Bases::Hosts(_)))
+        let host = self.host_of(&service.name);
+        if let Some(starts) = self.effective.starts(&host, &service.name) {
+            return !starts;
+        }
+        let deployed = !matches!(self.bases.of(&host, &service.name), Some(Base::Never { .. }) | None);
+        !(service.starts_with(self.project.profiles()) || deployed && matches!(self.bases, Bases::Hosts(_)))
     }
 
     /// Whether the path belongs to the servers.

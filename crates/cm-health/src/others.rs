@@ -5,6 +5,7 @@ use cm_core::Log;
 use cm_core::facts::{OtherService, Unhealthy};
 use cm_engine::{Container, Health};
 use cm_gate::Post;
+use cm_project::Project;
 use std::collections::BTreeSet;
 
 /// The containers that are not healthy. One that ended with 0 and is not restarted was
@@ -50,6 +51,18 @@ pub fn find(
         OtherService { service, host, container, state, before }
     };
     found.into_iter().map(other).collect()
+}
+
+/// Services that still run although no profile that is switched on starts them: host and service.
+pub fn idle(project: &Project, containers: &[(String, Vec<Container>)]) -> Vec<(String, String)> {
+    let of_host = |(host, containers): &(String, Vec<Container>)| {
+        let idle = project.effective(host).map(|effective| effective.idle.clone()).unwrap_or_default();
+        let runs = |service: &String| {
+            containers.iter().any(|container| container.service == *service && container.status == "running")
+        };
+        idle.into_iter().filter(runs).map(|service| (host.clone(), service)).collect::<Vec<_>>()
+    };
+    containers.iter().flat_map(of_host).collect()
 }
 
 /// One line for each.

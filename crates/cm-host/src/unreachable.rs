@@ -14,7 +14,7 @@ pub const CONNECT_TIMEOUT: u64 = 5;
 const CONFIGURATION_LIMIT: Duration = Duration::from_secs(5);
 
 /// Words of ssh, and what to do. The others depend on the address.
-const HINTS: [(&str, &str); 9] = [
+const HINTS: [(&str, &str); 19] = [
     (
         "IDENTIFICATION HAS CHANGED",
         "ask the server's owner whether it was set up again; only then remove the old key, as ssh says above",
@@ -34,6 +34,34 @@ const HINTS: [(&str, &str); 9] = [
     (
         "Could not resolve",
         "check the address in cm.toml and the variables it names; an alias must be in the ssh configuration",
+    ),
+    (
+        "UNPROTECTED PRIVATE KEY",
+        "ssh does not use a key that others may read: chmod 600 on the file that it names above",
+    ),
+    ("Your account has expired", "the deploy user's account has expired: as root there, `chage -E -1 USER`"),
+    ("Password change required", "the deploy user's password has expired: as root there, `chage -M -1 USER`"),
+    ("Your password has expired", "the deploy user's password has expired: as root there, `chage -M -1 USER`"),
+    (
+        "no matching",
+        "ssh and sshd have no algorithm in common: the server's system is much older or newer; update it, or allow what ssh offers (HostKeyAlgorithms, KexAlgorithms) for this host in ~/.ssh/config",
+    ),
+    (
+        "stdio forwarding failed",
+        "the jump host is reached, the server behind it is not: is its address right, and does the jump host allow it (AllowTcpForwarding, PermitOpen)?",
+    ),
+    ("No route to host", "no way leads there: is the server up, is a VPN missing, or does a firewall refuse you?"),
+    (
+        "Network is unreachable",
+        "this machine has no way there: is it online, and does it have IPv6 if the address is one?",
+    ),
+    (
+        "timed out",
+        "nothing answers there: is the server up, is the address right, and does a firewall drop the port of ssh?",
+    ),
+    (
+        "Connection reset",
+        "sshd closed the line at once: it is busy (MaxStartups), or bans this address (fail2ban); wait, then try again",
     ),
     ("Bad configuration option", "fix the ssh configuration at the line that ssh names"),
     ("Bad owner or permissions", "the ssh configuration must be yours alone: chmod 600 on the file that ssh names"),

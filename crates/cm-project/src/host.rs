@@ -47,7 +47,8 @@ impl HostSpec {
         let split = rest.rsplit_once(':').filter(|(_, after)| path(after));
         let (address, checkout) = split.map_or((rest, None), |(address, checkout)| (address, Some(checkout)));
         let host = address.rsplit_once('@').map_or(address, |(_, host)| host);
-        let name = name.unwrap_or_else(|| host.split(':').next().unwrap_or(host));
+        let host = host.strip_prefix("ssh://").unwrap_or(host);
+        let name = name.unwrap_or_else(|| bare(host));
         let checked = check_address(address).and_then(|()| check_address(name));
         checked.map_err(|why| {
             Failure::new(Exit::Usage, "usage.host", format!("cannot use --host {flag:?}: {why}"))
@@ -94,6 +95,15 @@ impl HostSpec {
     }
 }
 
+/// A host without its port; an IPv6 address has colons of its own.
+fn bare(host: &str) -> &str {
+    match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, _)) => address,
+        None if host.matches(':').count() > 1 => host,
+        None => host.split(':').next().unwrap_or(host),
+    }
+}
+
 /// The checkout where none is said.
 fn default_checkout(project: &str) -> Template {
     Template::literal(format!("~/{project}"))
@@ -127,6 +137,18 @@ mod tests {
         let host = HostSpec::from_flag("ssh://me@server:2222:/srv/shop", "x").expect("valid");
         assert_eq!((host.name.as_str(), host.address().expect("literal").as_str()), ("server", "ssh://me@server:2222"));
         assert_eq!(host.checkout().expect("literal"), "/srv/shop");
+        for (flag, name, address, checkout) in [
+            ("me@[::1]:2222:~/shop", "::1", "me@[::1]:2222", "~/shop"),
+            ("[fd00::7]", "fd00::7", "[fd00::7]", "~/x"),
+            ("me@fd00::7", "fd00::7", "me@fd00::7", "~/x"),
+            ("ssh://server:2222", "server", "ssh://server:2222", "~/x"),
+            ("ssh://me@[::1]:2222", "::1", "ssh://me@[::1]:2222", "~/x"),
+            ("six=[::1]:/srv/x", "six", "[::1]", "/srv/x"),
+        ] {
+            let host = HostSpec::from_flag(flag, "x").expect(flag);
+            let seen = (host.name.clone(), host.address().expect(flag), host.checkout().expect(flag));
+            assert_eq!(seen, (name.to_owned(), address.to_owned(), checkout.to_owned()), "{flag}");
+        }
         assert_eq!(HostSpec::from_flag("me@server", "shop").expect("valid").checkout().expect("literal"), "~/shop");
     }
 

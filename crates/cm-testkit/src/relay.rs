@@ -3,7 +3,7 @@
 //! connection has a reader and a writer for either direction, with the bytes that are on their way between them.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -30,8 +30,16 @@ impl Relay {
     /// # Panics
     /// If there is no such address or no free port.
     pub fn to(target: impl ToSocketAddrs) -> Self {
+        Relay::between(Ipv4Addr::LOCALHOST.into(), target)
+    }
+
+    /// A relay to `target` on a free port of `own`, which is an address of this machine.
+    ///
+    /// # Panics
+    /// If there is no such address or no free port.
+    pub fn between(own: IpAddr, target: impl ToSocketAddrs) -> Self {
         let target = target.to_socket_addrs().expect("an address").next().expect("an address");
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let listener = TcpListener::bind((own, 0)).expect("a free port");
         let address = listener.local_addr().expect("its address");
         let link = Arc::new(Link::default());
         let acceptor = thread::spawn({
@@ -41,7 +49,7 @@ impl Relay {
         Relay { address, link, acceptor: Some(acceptor) }
     }
 
-    /// Where it listens, on 127.0.0.1.
+    /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

@@ -92,7 +92,26 @@ impl Known {
             }
         }
         self.check_profiles(host, project, notes);
+        for service in self.idle(host, project) {
+            notes.warn(format!(
+                "{host}: {service} runs there, and no profile that is switched on starts it: it is left as it is. \
+                 COMPOSE_PROFILES in its .env or [compose] profiles in cm.toml switch a profile on, --service {service} \
+                 deploys it once, `docker compose stop {service}` there ends it"
+            ));
+        }
         Ok(())
+    }
+
+    /// Services of this host that run although Compose does not start them.
+    pub fn idle(&self, host: &str, project: &Project) -> BTreeSet<String> {
+        let Some(head) = self.head() else { return BTreeSet::new() };
+        let is_own = |service: &str| project.host_of(service).is_some_and(|of| of.name == host);
+        let of_file = |service: &str| project.compose.service(service).is_some() && is_own(service);
+        let running = self.answer.containers.iter().flatten();
+        let running =
+            running.filter(|one| one.project == head.name() && one.status == "running" && one.beside.is_empty());
+        let idle = running.map(|one| &one.service).filter(|service| !self.starts(service) && of_file(service));
+        idle.cloned().collect()
     }
 
     /// Compose ignores its variable where profiles are named, as cm does with those of cm.toml.

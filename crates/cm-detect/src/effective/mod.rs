@@ -84,6 +84,7 @@ impl Effective {
             fact.services.retain(|service, _| project.host_of(service).is_none_or(|of| of.name == *host));
             let own = drift.iter().filter(|((of, _), _)| of == host);
             fact.drift = own.map(|((_, service), keys)| (service.clone(), keys.clone())).collect();
+            fact.idle = known.idle(host, project);
             (host.clone(), fact)
         };
         self.hosts.iter().map(fact).collect()

@@ -25,6 +25,9 @@ pub struct EffectiveHost {
     pub missing: Vec<String>,
     /// What runs there otherwise than its configuration says, by service: settings by name.
     pub drift: BTreeMap<String, BTreeSet<String>>,
+    /// Services that run there although no profile that is switched on starts them. They are left as they are.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub idle: BTreeSet<String>,
 }
 
 /// A service as a host's Compose starts it.

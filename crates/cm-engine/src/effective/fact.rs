@@ -31,6 +31,7 @@ impl Answer {
             },
             missing: answer.missing.iter().map(|(kind, name)| format!("{kind} {name}")).collect(),
             drift: BTreeMap::new(),
+            idle: BTreeSet::new(),
         }
     }
 }

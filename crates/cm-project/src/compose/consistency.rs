@@ -3,6 +3,7 @@
 //! starts; each warning names its service, so that whoever knows the profiles can choose.
 
 use super::canonical::nanoseconds;
+use super::format::is_command_line;
 use super::load::Loader;
 use super::merge::mount_target;
 use crate::yaml::{Node, Yaml};
@@ -24,6 +25,16 @@ pub fn check(root: &Node, loader: &mut Loader) {
     {
         for (name, node) in root.get(section).map_or(&[][..], Node::pairs) {
             one_of(section, name, node, ways, loader);
+        }
+    }
+    for (name, node) in root.get("volumes").map_or(&[][..], Node::pairs) {
+        let external = node.get("external").is_some_and(|external| external.value != Yaml::Bool(false));
+        if let Some(driver) = node.get("driver").filter(|_| external) {
+            loader.warn(
+                &driver.at,
+                None,
+                format!("Compose refuses volumes.{name}: external and driver exclude each other"),
+            );
         }
     }
     circle(services, loader);
@@ -61,13 +72,23 @@ impl<'a> Check<'a, '_, '_> {
 
     fn image(&mut self) {
         let node = self.node;
-        if !["image", "build", "provider"].iter().any(|key| node.get(key).is_some()) {
+        let said = |key: &&str| {
+            node.get(key).is_some_and(|value| value.is_open() || value.text().is_none_or(|text| !text.is_empty()))
+        };
+        if !["image", "build", "provider"].iter().any(said) {
             return self.warn(node, "it has neither an image nor a build".to_owned());
         }
         if let Some(build) = node.get("build")
             && let (Some(_), Some(inline)) = (build.get("dockerfile"), build.get("dockerfile_inline"))
         {
             self.warn(inline, "dockerfile and dockerfile_inline exclude each other".to_owned());
+        }
+        let platforms =
+            node.get("build").and_then(|build| build.get("platforms")).filter(|all| !all.items().is_empty());
+        if let (Some(platforms), Some(own)) = (platforms, self.text("platform"))
+            && !platforms.items().iter().any(|one| one.is_open() || one.text().as_ref() == Some(&own))
+        {
+            self.warn(platforms, format!("build.platforms has to have its platform, {own}"));
         }
     }
 
@@ -78,6 +99,11 @@ impl<'a> Check<'a, '_, '_> {
         for volume in items(node, "volumes") {
             if let Some(name) = volume_name(volume).filter(|name| !self.has("volumes", name)) {
                 self.warn(volume, format!("there is no volume {name:?}"));
+            }
+        }
+        for (name, at) in node.get("models").map_or(&[][..], Node::pairs) {
+            if !self.has("models", name) {
+                self.warn(at, format!("there is no model {name:?}"));
             }
         }
         for section in ["configs", "secrets"] {
@@ -102,7 +128,7 @@ impl<'a> Check<'a, '_, '_> {
         if let Some(mode) = node.get("network_mode").filter(|_| !networks.is_empty()) {
             self.warn(mode, "network_mode and networks exclude each other".to_owned());
         }
-        for key in ["network_mode", "ipc", "pid"] {
+        for key in ["network_mode", "ipc", "pid", "uts"] {
             let Some(at) = node.get(key) else { continue };
             let other = at.text().and_then(|text| text.strip_prefix("service:").map(str::to_owned));
             if let Some(other) = other.filter(|other| !self.has("services", other)) {
@@ -185,6 +211,18 @@ impl<'a> Check<'a, '_, '_> {
                 self.warn(port, format!("{text:?} is not a port"));
             }
         }
+        for host in node.get("extra_hosts").map_or(&[][..], Node::items) {
+            if let Some(text) = host.text().filter(|text| !host.is_open() && !text.contains(['=', ':'])) {
+                self.warn(host, format!("{text:?} in extra_hosts has no address"));
+            }
+        }
+        for key in ["command", "entrypoint"] {
+            if let Some(at) =
+                node.get(key).filter(|at| !at.is_open() && at.text().is_some_and(|text| !is_command_line(&text)))
+            {
+                self.warn(at, format!("a quote in {key} has no end"));
+            }
+        }
         let policy = node.get("pull_policy").filter(|policy| !policy.is_open());
         if let Some(text) = self.text("pull_policy").filter(|text| !is_policy(text))
             && let Some(at) = policy
@@ -198,7 +236,11 @@ const CONDITIONS: [&str; 3] = ["service_started", "service_healthy", "service_co
 
 fn is_policy(text: &str) -> bool {
     let known = ["always", "never", "build", "if_not_present", "missing", "refresh", "daily", "weekly"];
-    known.contains(&text) || text.starts_with("every_")
+    let every = |rest: &str| {
+        let parts = rest.split_inclusive(|c: char| !c.is_ascii_digit());
+        !rest.is_empty() && parts.clone().all(|part| part.len() > 1 && part.ends_with(['w', 'd', 'h', 'm', 's']))
+    };
+    known.contains(&text) || text.strip_prefix("every_").is_some_and(every)
 }
 
 /// `[ADDRESS:][PUBLISHED:]TARGET[/PROTOCOL]`, each a number or a range.
@@ -209,10 +251,20 @@ fn is_port(text: &str) -> bool {
         Some((low, high)) => number(low) && number(high) && low.parse::<u16>().ok() <= high.parse().ok(),
         None => number(text),
     };
+    let width = |text: &str| {
+        let (low, high) = text.split_once('-').unwrap_or((text, text));
+        low.parse::<i32>().ok().zip(high.parse::<i32>().ok()).map(|(low, high)| high - low)
+    };
     let mut parts = rest.rsplitn(3, ':');
-    let target = parts.next().is_some_and(range);
-    let published = parts.next().is_none_or(|text| text.is_empty() || range(text));
-    target && published && matches!(protocol.to_ascii_lowercase().as_str(), "tcp" | "udp" | "sctp")
+    let own = parts.next().unwrap_or_default();
+    let target = range(own);
+    // Several ports of the host may be one container port's.
+    let as_many = |text: &str| width(own) == Some(0) || width(text) == width(own);
+    let published = parts.next().is_none_or(|text| text.is_empty() || (range(text) && as_many(text)));
+    let address = parts.next().unwrap_or_default();
+    let address = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
+    let known = address.is_empty() || address.parse::<std::net::IpAddr>().is_ok();
+    target && published && known && matches!(protocol.to_ascii_lowercase().as_str(), "tcp" | "udp" | "sctp")
 }
 
 fn first(text: &str) -> String {
@@ -284,7 +336,7 @@ fn needed(node: &Node) -> Vec<String> {
         let items = node.get(key).map_or(&[][..], Node::items).iter().filter_map(Node::text);
         names.extend(items.map(|text| first(&text)));
     }
-    for key in ["network_mode", "ipc", "pid"] {
+    for key in ["network_mode", "ipc", "pid", "uts"] {
         let other = node.get(key).and_then(Node::text);
         names.extend(other.and_then(|text| text.strip_prefix("service:").map(str::to_owned)));
     }
@@ -321,6 +373,17 @@ mod tests {
                 "mem_limit and deploy.resources.limits.memory differ",
             ),
             ("ports: ['abc:80']", "\"abc:80\" is not a port"),
+            ("ports: ['999.1.1.1:80:80']", "\"999.1.1.1:80:80\" is not a port"),
+            ("ports: ['8000-8003:80-81']", "\"8000-8003:80-81\" is not a port"),
+            ("command: \"echo 'a\"", "a quote in command has no end"),
+            ("extra_hosts: [db]", "\"db\" in extra_hosts has no address"),
+            ("pull_policy: every_1x", "\"every_1x\" is not a pull_policy"),
+            ("uts: 'service:b'", "there is no service \"b\" for its uts"),
+            ("models: [m]", "there is no model \"m\""),
+            (
+                "platform: linux/arm64, build: {context: ., platforms: [linux/amd64]}",
+                "build.platforms has to have its platform, linux/arm64",
+            ),
             ("ports: ['80:99999']", "\"80:99999\" is not a port"),
             ("tmpfs: [/d], volumes: ['./d:/d']", "something is mounted at /d already"),
             ("pull_policy: sometimes", "\"sometimes\" is not a pull_policy"),

@@ -205,6 +205,9 @@ impl<'a> Loader<'a> {
 
     fn include(&mut self, node: Node, includes: &Node, directory: &str, chain: &Chain) -> Result<Node> {
         let mut whole = node;
+        if includes.text().is_some() {
+            self.warn(&includes.at, None, "Compose does not take a string as include: it wants a list");
+        }
         for entry in includes.items() {
             let included = self.included(entry, directory, chain)?;
             for section in RESOURCES {

@@ -147,7 +147,8 @@ fn is_build(path: &[&str]) -> bool {
 
 /// `KEY=value` as an entry of a mapping; without `=` the value is null.
 fn assignment(item: Node) -> (String, Node) {
-    let text = item.text().unwrap_or_default();
+    // No assignment: it stays what it is, and Compose refuses it.
+    let Some(text) = item.text() else { return (String::new(), item) };
     match text.split_once('=') {
         Some((key, value)) => (key.to_owned(), Node::new(Yaml::Text(value.to_owned()), &item)),
         None => (text, Node::new(Yaml::Null, &item)),

@@ -5,6 +5,7 @@
 mod canonical;
 mod consistency;
 mod context;
+mod format;
 mod load;
 mod merge;
 mod rebase;

@@ -1,46 +1,55 @@
 //! The keys of a compose file and the kinds of their values. Compose refuses a key that it
 //! does not know, and says so when it is too late; here it is a warning with its line.
 
+use super::format;
 use super::load::Loader;
 use crate::nearest;
 use crate::yaml::{Node, Yaml};
 
-/// A line an object: its keys, each with the kinds that its value may have. `s` is text, `n` a
-/// number or text, `b` a boolean or text, `d` a mapping of scalars or a list of `KEY=value`, `m`
-/// any mapping, `h` hosts; `@NAME` an object, `{…` a mapping to it, `[…` a list, `/` between the
-/// kinds of its items.
+/// A line an object: its keys, those that it must have with `!`, each with the kinds that its value may have.
+/// `s` is text, `n` a number or text, `b` a boolean, `i` a whole number, `u` one that is not negative, `f` any number,
+/// `z` a size, `t` a length of time, `c` the name of a container, `(…` one of these words; `d` a mapping of scalars or
+/// a list of `KEY=value`, `o` a mapping of scalars, `m` any mapping, `h` hosts; `@NAME` an object, `{…` a mapping to
+/// it, `[…` a list, `/` between the kinds of its items.
 const OBJECTS: &str = "\
-file version=s name=s include=[s/@include services={@service networks={@network volumes={@volume configs={@config secrets={@secret models={m
+file version=s name=s include=[s/@include services={@service networks={@network volumes={@volume configs={@config secrets={@secret models={@model
 include path=s|[s env_file=s|[s project_directory=s
-service annotations=d attach=b build=s|@build blkio_config=m cap_add=[s cap_drop=[s cgroup=s cgroup_parent=s command=s|[s configs=[s/@use container_name=s cpu_count=n cpu_percent=n cpu_period=n cpu_quota=n cpu_rt_period=n cpu_rt_runtime=n cpu_shares=n cpus=n cpuset=s credential_spec=m depends_on=[s|{@dependency deploy=@deploy develop=@develop device_cgroup_rules=[s devices=[s/m dns=s|[s dns_opt=[s dns_search=s|[s domainname=s entrypoint=s|[s env_file=s|[s/@env_file environment=d expose=[s/n extends=s|m external_links=[s extra_hosts=h gpus=s|[m group_add=[s/n healthcheck=@healthcheck hostname=s image=s init=b ipc=s isolation=s label_file=s|[s labels=d links=[s logging=@logging mac_address=s mem_limit=n mem_reservation=n mem_swappiness=n memswap_limit=n models=[s|m network_mode=s networks=[s|{@attachment oom_kill_disable=b oom_score_adj=n pid=s pids_limit=n platform=s ports=[s/n/@port post_start=[@hook pre_start=[m pre_stop=[@hook privileged=b profiles=[s provider=m pull_policy=s pull_refresh_after=s read_only=b restart=s runtime=s scale=n secrets=[s/@use security_opt=[s shm_size=n stdin_open=b stop_grace_period=s stop_signal=s storage_opt=m sysctls=d tmpfs=s|[s tty=b ulimits=m use_api_socket=b user=s userns_mode=s uts=s volumes=[s/@mount volumes_from=[s working_dir=s
-build additional_contexts=d args=d cache_from=[s cache_to=[s context=s dockerfile=s dockerfile_inline=s entitlements=[s extra_hosts=h isolation=s labels=d network=s no_cache=b no_cache_filter=s|[s platforms=[s privileged=b provenance=b pull=b sbom=b secrets=[s/@use shm_size=n ssh=d tags=[s target=s ulimits=m
-dependency condition=s required=b restart=b
-env_file format=s path=s required=b
-healthcheck disable=b interval=s retries=n start_interval=s start_period=s test=s|[s timeout=s
-logging driver=s options=m
-attachment aliases=[s driver_opts=m gw_priority=n interface_name=s ipv4_address=s ipv6_address=s link_local_ips=[s mac_address=s priority=n
-port app_protocol=s host_ip=s mode=s name=s protocol=s published=n target=n
-hook command=s|[s environment=d privileged=b user=s working_dir=s
-mount bind=@bind consistency=s image=m read_only=b source=s target=s tmpfs=@tmpfs type=s volume=@of_volume
-bind create_host_path=b propagation=s recursive=s selinux=s
-tmpfs mode=n size=n
+service annotations=d attach=b build=s|@build blkio_config=@blkio cap_add=[s cap_drop=[s cgroup=(host,private) cgroup_parent=s command=s|[s configs=[s/@use container_name=c cpu_count=u cpu_percent=f cpu_period=n cpu_quota=n cpu_rt_period=n cpu_rt_runtime=n cpu_shares=n cpus=f cpuset=s credential_spec=@credential depends_on=[s|{@dependency deploy=@deploy develop=@develop device_cgroup_rules=[s devices=[s/@device dns=s|[s dns_opt=[s dns_search=s|[s domainname=s entrypoint=s|[s env_file=s|[s/@env_file environment=d expose=[s/n extends=s|m external_links=[s extra_hosts=h gpus=(all)|[@gpu group_add=[s/n healthcheck=@healthcheck hostname=s image=s init=b ipc=s isolation=s label_file=s|[s labels=d links=[s logging=@logging mac_address=s mem_limit=z mem_reservation=z mem_swappiness=i memswap_limit=z models=[s|m network_mode=s networks=[s|{@attachment oom_kill_disable=b oom_score_adj=i pid=s pids_limit=i platform=s ports=[s/n/@port post_start=[@hook pre_start=[m pre_stop=[@hook privileged=b profiles=[s provider=@provider pull_policy=s pull_refresh_after=s read_only=b restart=s runtime=s scale=u secrets=[s/@use security_opt=[s shm_size=z stdin_open=b stop_grace_period=s stop_signal=s storage_opt=o sysctls=d tmpfs=s|[s tty=b ulimits={u/@ulimit use_api_socket=b user=s userns_mode=s uts=s volumes=[s/@mount volumes_from=[s working_dir=s
+build additional_contexts=d args=d cache_from=[s cache_to=[s context=s dockerfile=s dockerfile_inline=s entitlements=[s extra_hosts=h isolation=s labels=d network=s no_cache=b no_cache_filter=s|[s platforms=[s privileged=b provenance=b|s pull=b sbom=b|s secrets=[s/@use shm_size=z ssh=d tags=[s target=s ulimits={u/@ulimit
+dependency condition!=s required=b restart=b
+env_file format=(raw) path!=s required=b
+healthcheck disable=b interval=s retries=u start_interval=s start_period=s test=s|[s timeout=s
+logging driver=s options=o
+attachment aliases=[s driver_opts=o gw_priority=f interface_name=s ipv4_address=s ipv6_address=s link_local_ips=[s mac_address=s priority=f
+port app_protocol=s host_ip=s mode=s name=s protocol=s published=n target!=u
+hook command!=s|[s environment=d privileged=b user=s working_dir=s
+mount bind=@bind consistency=s image=m read_only=b source=s target!=s tmpfs=@tmpfs type!=(bind,volume,tmpfs,cluster,npipe,image) volume=@of_volume
+bind create_host_path=b propagation=s recursive=(enabled,disabled,writable,readonly) selinux=s
+tmpfs mode=n size=z
 of_volume labels=d nocopy=b subpath=s
-use gid=s mode=n source=s target=s uid=s
-deploy endpoint_mode=s labels=d mode=s placement=@placement replicas=n resources=@resources restart_policy=@restart_policy rollback_config=@update update_config=@update
-update delay=s failure_action=s max_failure_ratio=n monitor=s order=s parallelism=n
+use gid=s mode=i source!=s target=s uid=s
+deploy endpoint_mode=s labels=d mode=s placement=@placement replicas=u resources=@resources restart_policy=@restart_policy rollback_config=@update update_config=@update
+update delay=t failure_action=s max_failure_ratio=f monitor=t order=(start-first,stop-first) parallelism=i
 resources limits=@limits reservations=@reservations
-limits cpus=n memory=s pids=n
-reservations cpus=n devices=[m generic_resources=[m memory=s
-restart_policy condition=s delay=s max_attempts=n window=s
-placement constraints=[s max_replicas_per_node=n preferences=[m
+limits cpus=f memory=z pids=i
+reservations cpus=f devices=[@gpu generic_resources=[m memory=z
+restart_policy condition=s delay=t max_attempts=i window=t
+placement constraints=[s max_replicas_per_node=i preferences=[m
 develop watch=[@watch
-watch action=s exec=m ignore=s|[s include=s|[s initial_sync=b path=s target=s
-network attachable=b driver=s driver_opts=m enable_ipv4=b enable_ipv6=b external=b|m internal=b ipam=@ipam labels=d name=s
-ipam config=[@subnet driver=s options=m
+watch action!=(rebuild,sync,restart,sync+restart,sync+exec) exec=m ignore=s|[s include=s|[s initial_sync=b path!=s target=s
+network attachable=b driver=s driver_opts=o enable_ipv4=b enable_ipv6=b external=b|m internal=b ipam=@ipam labels=d name=s
+ipam config=[@subnet driver=s options=o
 subnet aux_addresses=m gateway=s ip_range=s subnet=s
-volume driver=s driver_opts=m external=b|m labels=d name=s
+volume driver=s driver_opts=o external=b|m labels=d name=s
 config content=s environment=s external=b|m file=s labels=d name=s template_driver=s
-secret driver=s driver_opts=m environment=s external=b|m file=s labels=d name=s template_driver=s";
+secret driver=s driver_opts=o environment=s external=b|m file=s labels=d name=s template_driver=s
+blkio device_read_bps=[m device_read_iops=[m device_write_bps=[m device_write_iops=[m weight=i weight_device=[m
+credential config=s file=s registry=s
+device permissions=s source!=s target!=s
+gpu capabilities!=[s count=(all)|i device_ids=[s driver=s options=d
+model context_size=i model!=s name=s runtime_flags=[s
+provider options=m type!=s
+ulimit hard!=u soft!=u";
 
 /// Warns of what in the merged tree `root` Compose does not take.
 pub fn check(root: &Node, loader: &mut Loader) {
@@ -49,7 +58,8 @@ pub fn check(root: &Node, loader: &mut Loader) {
 
 /// Whether anything in a compose file has such a key.
 pub fn is_key(key: &str) -> bool {
-    OBJECTS.lines().flat_map(|line| line.split(' ').skip(1)).any(|pair| pair.split('=').next() == Some(key))
+    let name = |pair: &str| pair.split('=').next().map(|name| name.trim_end_matches('!').to_owned());
+    OBJECTS.lines().flat_map(|line| line.split(' ').skip(1)).any(|pair| name(pair).as_deref() == Some(key))
 }
 
 struct Check<'a, 'b> {
@@ -63,14 +73,17 @@ impl Check<'_, '_> {
         let keys = keys(name);
         for (key, value) in node.pairs().iter().filter(|(key, _)| !key.starts_with("x-")) {
             let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-            match keys.iter().find(|(known, _)| known == key) {
-                Some((_, kinds)) => self.value(kinds, value, &path),
+            match keys.iter().find(|known| known.name == key) {
+                Some(known) => self.value(known.kinds, value, &path),
                 None => {
-                    let names: Vec<&str> = keys.iter().map(|(known, _)| *known).collect();
+                    let names: Vec<&str> = keys.iter().map(|known| known.name).collect();
                     let hint = nearest::nearest(key, names).map(|name| format!("; did you mean {name}?"));
                     self.warn(value, format!("Compose knows no key {path}{}", hint.unwrap_or_default()));
                 }
             }
+        }
+        for missing in keys.iter().filter(|key| key.required && node.get(key.name).is_none()) {
+            self.warn(node, format!("Compose wants {path}.{}", missing.name));
         }
     }
 
@@ -78,9 +91,18 @@ impl Check<'_, '_> {
         if node.is_null() {
             return;
         }
-        match kinds.split('|').find(|kind| fits(kind, node)) {
-            Some(kind) => self.inside(kind, node, path),
-            None => self.warn(node, format!("Compose does not take {} as {path}", node.what())),
+        self.one_of(kinds.split('|'), node, path);
+    }
+
+    /// A value that has to be of one of these kinds.
+    fn one_of<'k>(&mut self, kinds: impl Iterator<Item = &'k str>, node: &Node, path: &str) {
+        let kinds: Vec<&str> = kinds.filter(|kind| fits(kind, node)).collect();
+        match (kinds.iter().find(|kind| format::is_right(kind, node)), node.text()) {
+            (Some(kind), _) => self.inside(kind, node, path),
+            (None, Some(text)) if !kinds.is_empty() => {
+                self.warn(node, format!("Compose does not take {text:?} as {path}"));
+            }
+            (None, _) => self.warn(node, format!("Compose does not take {} as {path}", node.what())),
         }
     }
 
@@ -88,27 +110,30 @@ impl Check<'_, '_> {
     fn inside(&mut self, kind: &str, node: &Node, path: &str) {
         if let Some(items) = kind.strip_prefix('[') {
             for (index, item) in node.items().iter().enumerate() {
-                let path = format!("{path}[{index}]");
-                match items.split('/').find(|kind| fits(kind, item)) {
-                    Some(kind) => self.inside(kind, item, &path),
-                    None if item.is_null() => {}
-                    None => self.warn(item, format!("Compose does not take {} as {path}", item.what())),
+                if !item.is_null() {
+                    self.one_of(items.split('/'), item, &format!("{path}[{index}]"));
                 }
             }
-        } else if let Some(name) = kind.strip_prefix("{@") {
+        } else if let Some(items) = kind.strip_prefix('{') {
             for (key, value) in node.pairs().iter().filter(|(key, _)| !key.starts_with("x-")) {
-                if name == "service" {
-                    self.service = Some(key.clone());
+                self.service = (items == "@service").then(|| key.clone()).or(self.service.take());
+                if !path.contains('.') && !format::is_key(key) {
+                    self.warn(value, format!("Compose does not take {key:?} as a name in {path}"));
                 }
-                self.value(&kind[1..], value, &format!("{path}.{key}"));
+                if !value.is_null() {
+                    self.one_of(items.split('/'), value, &format!("{path}.{key}"));
+                }
             }
-            if name == "service" {
+            if items == "@service" {
                 self.service = None;
             }
         } else if let Some(name) = kind.strip_prefix('@') {
             self.object(name, node, path);
-        } else if kind == "d" {
+        } else if kind == "d" || kind == "o" {
             let scalar = |node: &Node| !matches!(node.value, Yaml::List(_) | Yaml::Map(_));
+            if let Some((_, value)) = node.pairs().iter().find(|(key, value)| key.is_empty() && scalar(value)) {
+                self.warn(value, format!("Compose does not take an empty name in {path}"));
+            }
             for (key, value) in node.pairs().iter().filter(|(_, value)| !scalar(value)) {
                 self.warn(value, format!("Compose does not take {} as {path}.{key}", value.what()));
             }
@@ -120,18 +145,31 @@ impl Check<'_, '_> {
     }
 }
 
-/// The keys of an object with the kinds of their values.
-fn keys(object: &str) -> Vec<(&'static str, &'static str)> {
+/// A key of an object.
+struct Key {
+    name: &'static str,
+    /// What its value may be.
+    kinds: &'static str,
+    required: bool,
+}
+
+/// The keys of an object.
+fn keys(object: &str) -> Vec<Key> {
     let line = OBJECTS.lines().find_map(|line| line.strip_prefix(object)?.strip_prefix(' '));
-    line.unwrap_or_default().split(' ').filter_map(|pair| pair.split_once('=')).collect()
+    let key = |pair: &'static str| {
+        let (name, kinds) = pair.split_once('=')?;
+        let required = name.ends_with('!');
+        Some(Key { name: name.trim_end_matches('!'), kinds, required })
+    };
+    line.unwrap_or_default().split(' ').filter_map(key).collect()
 }
 
 /// Whether a value is of a kind; what is in it is looked at later.
 fn fits(kind: &str, node: &Node) -> bool {
     let value = &node.value;
     match kind.chars().next() {
-        Some('s') => matches!(value, Yaml::Text(_)),
-        Some('n') => matches!(value, Yaml::Text(_) | Yaml::Number(_)),
+        Some('s' | 'c' | 't' | '(') => matches!(value, Yaml::Text(_)),
+        Some('n' | 'i' | 'u' | 'f' | 'z') => matches!(value, Yaml::Text(_) | Yaml::Number(_)),
         Some('b') => matches!(value, Yaml::Text(_) | Yaml::Bool(_)),
         Some('d' | 'h') => matches!(value, Yaml::Map(_) | Yaml::List(_)),
         Some('[') => matches!(value, Yaml::List(_)),
@@ -167,6 +205,18 @@ mod tests {
     #[test]
     fn a_value_of_another_kind_is_named() {
         for (keys, wanted) in [
+            ("    pids_limit: many\n", "4 Compose does not take \"many\" as services.a.pids_limit"),
+            ("    mem_limit: lots\n", "4 Compose does not take \"lots\" as services.a.mem_limit"),
+            ("    init: maybe\n", "4 Compose does not take \"maybe\" as services.a.init"),
+            ("    cgroup: foo\n", "4 Compose does not take \"foo\" as services.a.cgroup"),
+            ("    container_name: a b\n", "4 Compose does not take \"a b\" as services.a.container_name"),
+            ("    scale: -1\n", "4 Compose does not take \"-1\" as services.a.scale"),
+            ("    ulimits: {nofile: {soft: 1}}\n", "4 Compose wants services.a.ulimits.nofile.hard"),
+            ("    volumes: [{source: x, target: /x}]\n", "4 Compose wants services.a.volumes[0].type"),
+            ("    environment:\n    - A: 1\n", "5 Compose does not take a mapping as services.a.environment."),
+            ("    environment: {'': x}\n", "4 Compose does not take an empty name in services.a.environment"),
+            ("    depends_on: {b: {}}\n  b: {image: y}\n", "4 Compose wants services.a.depends_on.b.condition"),
+            ("  a b: {image: y}\n", "4 Compose does not take \"a b\" as a name in services"),
             ("    container_name: 5\n", "4 Compose does not take a number as services.a.container_name"),
             ("    privileged: 1\n", "4 Compose does not take a number as services.a.privileged"),
             ("    cap_add: ALL\n", "4 Compose does not take a string as services.a.cap_add"),

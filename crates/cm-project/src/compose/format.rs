@@ -1,0 +1,105 @@
+//! How a scalar of a compose file has to be written to be what its key wants: a number, a size, a length of
+//! time, one word of several. Compose casts text of files and variables alike, and refuses what it cannot cast.
+
+use super::canonical::nanoseconds;
+use crate::yaml::{Node, Yaml};
+
+/// Whether a scalar that is of the YAML kind of `kind` is written as that wants it; the kinds are those of the
+/// table of objects. What only a server knows is right.
+pub fn is_right(kind: &str, node: &Node) -> bool {
+    if node.is_open() {
+        return true;
+    }
+    let (Yaml::Text(text) | Yaml::Number(text)) = &node.value else { return true };
+    match kind.chars().next() {
+        Some('i') => is_whole(text),
+        Some('u') => is_whole(text) && !text.starts_with('-'),
+        Some('f') => text.parse::<f64>().is_ok(),
+        Some('z') => matches!(node.value, Yaml::Number(_)) || is_size(text),
+        Some('b') => is_boolean(text),
+        Some('t') => text == "0" || nanoseconds(text).is_some(),
+        Some('c') => is_container_name(text),
+        Some('(') => kind.trim_matches(['(', ')']).split(',').any(|word| word == text),
+        _ => true,
+    }
+}
+
+/// Digits; those of YAML may be hexadecimal or octal.
+fn is_whole(text: &str) -> bool {
+    text.parse::<i64>().is_ok() || text.starts_with("0x") || text.starts_with("0o")
+}
+
+/// `512m`, `1.5GiB`, `1024`.
+fn is_size(text: &str) -> bool {
+    let text = text.trim().to_ascii_lowercase();
+    let end = text.rfind(|c: char| c.is_ascii_digit() || c == '.').map_or(0, |at| at + 1);
+    let unit = text[end..].trim_start();
+    let unit = unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(unit);
+    text[..end].parse::<f64>().is_ok_and(|number| number >= 0.0) && ["", "k", "m", "g", "t", "p"].contains(&unit)
+}
+
+fn is_boolean(text: &str) -> bool {
+    let known = ["1", "t", "true", "y", "yes", "on", "0", "f", "false", "n", "no", "off"];
+    known.contains(&text.to_ascii_lowercase().as_str())
+}
+
+fn is_container_name(text: &str) -> bool {
+    text.len() > 1
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
+}
+
+/// Whether Compose takes it for the name of a service, a network, a volume, a config or a secret.
+pub fn is_key(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+}
+
+/// Whether every quote of a command line has its end.
+pub fn is_command_line(text: &str) -> bool {
+    let mut quote = None;
+    let mut characters = text.chars();
+    while let Some(c) = characters.next() {
+        match (quote, c) {
+            (None | Some('"'), '\\') => {
+                if characters.next().is_none() {
+                    return false;
+                }
+            }
+            (None, '\'' | '"') => quote = Some(c),
+            (Some(open), c) if c == open => quote = None,
+            _ => {}
+        }
+    }
+    quote.is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_as_docker_reads_them() {
+        for text in ["512m", "1g", "1.5GiB", "1024", "64 MB", "0", "10b"] {
+            assert!(is_size(text), "{text}");
+        }
+        for text in ["lots", "", "m", "-1", "5x", "1gg", "x5m"] {
+            assert!(!is_size(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_command_line_has_an_end_to_every_quote() {
+        for text in ["a 'b c' \"d\"", "it\\'s", "\"it's\"", "'a\"b'", ""] {
+            assert!(is_command_line(text), "{text}");
+        }
+        for text in ["it's", "\"a", "a\\", "'\\'"] {
+            assert_eq!(is_command_line(text), text == "'\\'", "{text}");
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_containers_and_keys() {
+        assert!(is_container_name("shop-web.1") && !is_container_name("a") && !is_container_name("-a"));
+        assert!(is_key("a") && is_key("a.b_c-1") && !is_key("a b") && !is_key("a/b"));
+    }
+}
