@@ -21,7 +21,7 @@ pub enum Shown {
 
 const HEAD: [&str; 6] = ["FILE", "STATE", "AGE", "SIZE", "HOLDS", "COPY"];
 
-const COLUMNS: [Column; 6] = [Column::Whole, Column::Whole, Column::Whole, Column::Whole, Column::Cut, Column::Cut];
+const COLUMNS: [Column; 6] = [Column::Whole, Column::State, Column::Whole, Column::Whole, Column::Cut, Column::Cut];
 
 /// Shows what is in `stores`.
 ///

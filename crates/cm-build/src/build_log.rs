@@ -2,12 +2,14 @@
 //! lines of the one that failed. BuildKit writes all services into one stream, `#STEP TEXT`;
 //! the first line of a step names the service, where there are several.
 
+use cm_core::time::span;
 use cm_core::{Failure, private_dir, redact, size};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// How many lines of a service's build an error shows.
 const TAIL: usize = 20;
@@ -24,6 +26,8 @@ pub struct BuildLog {
     failed: Option<String>,
     /// The steps that run, in the order they began.
     running: Vec<Running>,
+    /// How long each service was built the last time.
+    last: BTreeMap<String, Duration>,
 }
 
 /// A step that runs.
@@ -38,6 +42,8 @@ struct Lines {
     path: PathBuf,
     file: Option<File>,
     tail: VecDeque<String>,
+    /// When the builder spoke of it first and last.
+    spoken: Option<(Instant, Instant)>,
 }
 
 impl BuildLog {
@@ -47,10 +53,32 @@ impl BuildLog {
         let lines = |service: &String| {
             let path = dir.join(format!("build-{host}-{service}.log"));
             let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).ok();
-            (service.clone(), Lines { path, file, tail: VecDeque::new() })
+            (service.clone(), Lines { path, file, tail: VecDeque::new(), spoken: None })
         };
         let services = services.iter().map(lines).collect();
-        BuildLog { host: host.to_owned(), services, steps: BTreeMap::new(), failed: None, running: Vec::new() }
+        BuildLog {
+            host: host.to_owned(),
+            services,
+            steps: BTreeMap::new(),
+            failed: None,
+            running: Vec::new(),
+            last: BTreeMap::new(),
+        }
+    }
+
+    /// With how long services were built the last time.
+    #[must_use]
+    pub fn with_last(self, last: BTreeMap<String, Duration>) -> Self {
+        BuildLog { last, ..self }
+    }
+
+    /// How long each service was built, if the builder spoke of it.
+    pub fn times(&self) -> BTreeMap<String, Duration> {
+        let time = |(name, lines): (&String, &Lines)| {
+            let (first, last) = lines.spoken?;
+            Some((name.clone(), last.duration_since(first)))
+        };
+        self.services.iter().filter_map(time).collect()
     }
 
     /// Takes one line. What belongs to no service in particular goes to all.
@@ -82,18 +110,34 @@ impl BuildLog {
         for (_, lines) in self.services.iter_mut().filter(|(name, _)| owner.as_ref().is_none_or(|own| own == *name)) {
             lines.add(&text);
         }
+        let now = Instant::now();
+        let spoken_of = owner.as_ref().or_else(|| self.alone());
+        if let Some(lines) = spoken_of.cloned().and_then(|name| self.services.get_mut(&name)) {
+            lines.spoken = Some((lines.spoken.map_or(now, |(first, _)| first), now));
+        }
+    }
+
+    /// The service, if it is built alone.
+    fn alone(&self) -> Option<&String> {
+        let mut names = self.services.keys();
+        names.next().filter(|_| names.next().is_none())
     }
 
     /// What the build is at, such as `[web 4/9] RUN npm ci`: the step that began last and runs. A
     /// service that is built alone is not named.
     pub fn now(&self) -> String {
         let Some(step) = self.running.last() else { return String::new() };
-        let mut names = self.services.keys();
-        let alone = names.next().filter(|_| names.next().is_none());
-        let without = alone.and_then(|name| step.title.strip_prefix(&format!("[{name} ")));
+        let without = self.alone().and_then(|name| step.title.strip_prefix(&format!("[{name} ")));
         let title = without.map_or_else(|| step.title.clone(), |rest| format!("[{rest}"));
         let (done, total) = step.layers.values().fold((0, 0), |(done, total), (more, of)| (done + more, total + of));
-        if total == 0 { title } else { format!("{title} · {} of {}", size(done), size(total)) }
+        let amount = if total == 0 { String::new() } else { format!(" · {} of {}", size(done), size(total)) };
+        let service = self.steps.get(&step.number).or_else(|| self.alone());
+        let last = service.and_then(|name| self.last.get(name)).filter(|last| last.as_secs() > 0);
+        // A service that is built alone takes as long as the step, which says that itself.
+        let last = last.filter(|_| self.services.len() > 1);
+        let last =
+            last.map(|last| format!(" · all of it took {} last time", span(Duration::from_secs(last.as_secs()))));
+        format!("{title}{amount}{}", last.unwrap_or_default())
     }
 
     fn follow(&mut self, step: &str, rest: &str) {
@@ -232,6 +276,21 @@ target api: failed to solve: process \"/bin/sh -c make\" did not complete succes
                 definition
             ]
         );
+    }
+
+    #[test]
+    fn each_service_has_its_own_time_and_that_of_the_last_one() {
+        let dir = tempfile::tempdir().expect("dir");
+        let last = BTreeMap::from([("web".to_owned(), Duration::from_millis(130_400))]);
+        let mut log = BuildLog::new(dir.path(), "one", &["web".to_owned(), "api".to_owned()]).with_last(last);
+        log.line("#1 [internal] load local bake definitions");
+        assert_eq!(log.times(), BTreeMap::new(), "of nobody in particular");
+        log.line("#2 [web 1/2] RUN make");
+        assert_eq!(log.now(), "[web 1/2] RUN make · all of it took 2 min 10 s last time");
+        std::thread::sleep(Duration::from_millis(20));
+        log.line("#2 DONE 0.1s");
+        assert!(log.times().get("web").is_some_and(|time| *time >= Duration::from_millis(20)));
+        assert_eq!(log.times().get("api"), None, "nothing was said of it");
     }
 
     #[test]

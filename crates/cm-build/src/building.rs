@@ -113,7 +113,9 @@ impl<'a> Observed<'a> {
         let state = self.site.state_dir();
         log.debug(compose.shown(&["-"], &build_arguments(&services, self.site.full)));
         let options = BuildOptions { revision: release.commit(), state: &state, no_cache: self.site.full };
-        let mut said = BuildLog::new(Journal::of(release.id()).dir(), host, &services);
+        let last = |name: &String| Some((name.clone(), self.ledger.last_build(name)?));
+        let last = services.iter().filter_map(last).collect();
+        let mut said = BuildLog::new(Journal::of(release.id()).dir(), host, &services).with_last(last);
         let fenced = guard.fenced(self.site.host)?;
         let names = if services.len() > 2 { plural(services.len() as u64, "service") } else { services.join(", ") };
         let task = log.task(&format!("{host}: {names}"));
@@ -136,6 +138,7 @@ impl<'a> Observed<'a> {
             Begun::AndEnded => log.info(format!("on {host}: took the build of a run that ended")),
         }
         parts.images = true;
+        parts.build_times = said.times();
         Ok(())
     }
 

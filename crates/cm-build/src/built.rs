@@ -7,6 +7,7 @@ use cm_engine::Config;
 use cm_ledger::ServiceState;
 use cm_rollout::JobReport;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// What building has come to.
 #[derive(Default)]
@@ -21,6 +22,8 @@ pub struct Parts {
     pub free: Option<u64>,
     /// How much it took.
     pub build_bytes: Option<u64>,
+    /// How long the image of each service was built.
+    pub build_times: BTreeMap<String, Duration>,
     /// What each service is about to run.
     pub states: BTreeMap<String, ServiceState>,
     /// The services that are jobs.

@@ -109,6 +109,7 @@ fn facts_of(built: &Built<'_>, replacing: &Replacing, service: &str, action: Act
         previous_image_id: Some(before.map(|container| container.image_id.clone())),
         container_ids: Some(replacing.containers.get(service).cloned()),
         update: Some(replaced.map(|replaced| replaced.order.words())),
+        build_ms: Some(built.parts.build_times.get(service).copied().map(milliseconds)),
         update_ms: Some(replaced.map(|replaced| milliseconds(replaced.took))),
         gap_ms: Some(replaced.and_then(|replaced| replaced.gap).map(milliseconds)),
         canary: Some(canary.map(|report| ServiceCanary::Report(Box::new(report.clone())))),

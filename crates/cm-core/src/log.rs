@@ -5,9 +5,11 @@
 use crate::Step;
 use crate::clean::clean;
 use crate::live::{self, Audience, News, Task, Watcher};
+use crate::meaning::{Meaning, is_colored};
 use crate::redact::redact;
+use crate::table::{Column, fitted};
 use serde_json::json;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -50,13 +52,13 @@ impl Level {
         }
     }
 
-    fn color(self) -> &'static str {
+    fn meaning(self) -> Meaning {
         match self {
-            Level::Debug => "2",
-            Level::Info => "34",
-            Level::Success | Level::Pass => "32",
-            Level::Warn => "33",
-            Level::Fail => "31",
+            Level::Debug => Meaning::Quiet,
+            Level::Info => Meaning::Plain,
+            Level::Success | Level::Pass => Meaning::Good,
+            Level::Warn => Meaning::Warning,
+            Level::Fail => Meaning::Bad,
         }
     }
 }
@@ -85,18 +87,16 @@ impl Drop for Group {
 impl Log {
     /// A log for `tool` that shows messages of at least `least`.
     pub fn new(tool: &'static str, format: Format, least: Level) -> Self {
-        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        let terminal = std::io::stderr().is_terminal() && !dumb;
+        let color = is_colored(&std::io::stderr());
         let in_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false");
         let watcher = match format {
             _ if least > Level::Info => Watcher::Nobody,
             Format::Json => Watcher::Program,
             Format::Text if in_ci => Watcher::Ci,
-            Format::Text if terminal && !no_color => Watcher::Person,
+            Format::Text if color => Watcher::Person,
             Format::Text => Watcher::Nobody,
         };
-        Log { tool, format, least, color: terminal && !no_color, watcher, held: None }
+        Log { tool, format, least, color, watcher, held: None }
     }
 
     /// Something that takes a while, such as `on platform: building web`: people see it, with the
@@ -179,6 +179,12 @@ impl Log {
         self.write(Level::Fail, message.as_ref());
     }
 
+    /// A table, below its own label, as wide as the terminal has room for it.
+    pub fn table<const N: usize>(&self, rows: &[[String; N]], columns: [Column; N]) {
+        const INDENT: usize = 7;
+        self.info(fitted(rows, columns, live::width().saturating_sub(INDENT), false));
+    }
+
     /// A failure with its causes and its hint.
     pub fn failure(&self, failure: &crate::Failure) {
         if self.format == Format::Json {
@@ -227,11 +233,8 @@ impl Log {
     fn text_line(&self, level: Level, message: &str) -> String {
         let label = format!("[{}]", level.label());
         let body = clean(message).replace('\n', "\n       ");
-        if self.color {
-            format!("\u{1b}[{}m{label}\u{1b}[0m {body}\n", level.color())
-        } else {
-            format!("{label} {body}\n")
-        }
+        let label = if self.color { level.meaning().paint(&label) } else { label };
+        format!("{label} {body}\n")
     }
 
     fn json_line(&self, level: Level, message: &str, failure: Option<&crate::Failure>) -> String {

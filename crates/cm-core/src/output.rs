@@ -1,6 +1,7 @@
 //! What a program writes to stdout: in whole or not at all, and never a secret.
 
 use crate::log::Log;
+use crate::meaning::is_colored;
 use crate::redact::redact;
 use crate::table::{Column, fitted, folded, table};
 use crate::{Exit, Failure, Result};
@@ -30,13 +31,19 @@ impl Io {
     /// # Errors
     /// As [`Io::print`].
     pub fn print_table<const N: usize>(&self, rows: &[[String; N]], columns: [Column; N], wide: bool) -> Result<()> {
-        self.print(&self.table(rows, columns, wide))
+        // Its cells are clean already, and its colours are its own.
+        let colored = is_colored(&std::io::stdout());
+        write_stdout(&redact(&format!("{}\n", self.shown(rows, columns, wide, colored))))
     }
 
     /// That table.
     pub fn table<const N: usize>(&self, rows: &[[String; N]], columns: [Column; N], wide: bool) -> String {
-        match width().filter(|_| !wide) {
-            Some(width) => fitted(rows, columns, width),
+        self.shown(rows, columns, wide, false)
+    }
+
+    fn shown<const N: usize>(&self, rows: &[[String; N]], columns: [Column; N], wide: bool, colored: bool) -> String {
+        match width().map(|width| if wide { usize::MAX } else { width }) {
+            Some(width) => fitted(rows, columns, width, colored),
             None => table(rows),
         }
     }

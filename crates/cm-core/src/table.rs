@@ -3,6 +3,7 @@
 //! so is left out, the last column first. Where not even what matters has room, each row is a block of its own.
 //! `--wide`, a pipe and JSON have everything.
 
+use crate::meaning::Meaning;
 use std::collections::BTreeSet;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -13,6 +14,8 @@ pub enum Column {
     Whole,
     /// The end of IDs that are unique without it.
     Id,
+    /// Nothing: it is the state of what the row is about, and has the colour of its word.
+    State,
     /// Its end.
     Cut,
 }
@@ -25,11 +28,16 @@ const GAP: usize = 2;
 
 /// Columns as wide as their widest cell; the last one has no trailing blanks.
 pub fn table<const N: usize>(rows: &[[String; N]]) -> String {
-    text(&cleaned(rows), N)
+    text(&cleaned(rows), N, |_, cell| cell.to_owned())
 }
 
-/// [`table`] in `width` columns; the first row has the names of its columns.
-pub(crate) fn fitted<const N: usize>(rows: &[[String; N]], columns: [Column; N], width: usize) -> String {
+/// [`table`] in `width` columns, `colored` or not; the first row has the names of its columns.
+pub(crate) fn fitted<const N: usize>(
+    rows: &[[String; N]],
+    columns: [Column; N],
+    width: usize,
+    colored: bool,
+) -> String {
     let mut rows = cleaned(rows);
     let fits = |rows: &[[String; N]], count: usize| total(&widths(rows)[..count]) <= width;
     if !fits(&rows, N) {
@@ -37,7 +45,8 @@ pub(crate) fn fitted<const N: usize>(rows: &[[String; N]], columns: [Column; N],
             shorten(&mut rows, at);
         }
     }
-    let matters = (0..N).rev().find(|at| columns[*at] == Column::Whole).map_or(1, |last| last + 1);
+    let matters =
+        (0..N).rev().find(|at| matches!(columns[*at], Column::Whole | Column::State)).map_or(1, |last| last + 1);
     let whole = rows.clone();
     while !fits(&rows, N) {
         let widths = widths(&rows);
@@ -47,7 +56,10 @@ pub(crate) fn fitted<const N: usize>(rows: &[[String; N]], columns: [Column; N],
         rows.iter_mut().for_each(|row| row[widest] = cut(&row[widest], room));
     }
     match (matters..=N).rev().find(|count| fits(&rows, *count)) {
-        Some(count) => text(&rows, count),
+        Some(count) => text(&rows, count, |column, cell| match columns[column] {
+            Column::State if colored => Meaning::of(cell).paint(cell),
+            _ => cell.to_owned(),
+        }),
         None => blocks(&whole, width),
     }
 }
@@ -121,12 +133,18 @@ fn total(widths: &[usize]) -> usize {
     widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1)
 }
 
-fn text<const N: usize>(rows: &[[String; N]], count: usize) -> String {
+fn text<const N: usize>(rows: &[[String; N]], count: usize, shown: impl Fn(usize, &str) -> String) -> String {
     let widths = widths(rows);
-    let cell = |(cell, width): (&String, usize)| format!("{cell}{}", " ".repeat(width - cell.width()));
     let line = |row: &[String; N]| {
-        let cells: Vec<_> = row.iter().zip(widths).take(count).map(cell).collect();
-        cells.join(&" ".repeat(GAP)).trim_end().to_owned()
+        let (mut line, mut blanks) = (String::new(), 0);
+        for (column, cell) in row.iter().enumerate().take(count) {
+            if !cell.is_empty() {
+                line.extend([" ".repeat(blanks), shown(column, cell)]);
+                blanks = 0;
+            }
+            blanks += widths[column] - cell.width() + GAP;
+        }
+        line
     };
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
@@ -169,26 +187,30 @@ mod tests {
 
     #[test]
     fn a_table_fits_its_terminal_and_what_matters_stays_whole() {
-        let columns = [Column::Whole, Column::Id, Column::Whole, Column::Cut];
+        let columns = [Column::Whole, Column::Id, Column::State, Column::Cut];
         let rows = rows(&[
             ["HOST", "RELEASE", "VERDICT", "SERVICES"],
             ["platform", "01a226fb-8454-733b", "rolled_back", "dashboard,docs,web-gateway"],
             ["runners", "01a226fb-8454-733b", "verified", "runner-agent"],
             ["platform", "01a226fc-1111-733b", "verified", "docs"],
         ]);
-        assert_eq!(fitted(&rows, columns, 200), table(&rows), "there is room");
+        assert_eq!(fitted(&rows, columns, 200, false), table(&rows), "there is room");
         let fitting = "HOST      RELEASE   VERDICT      SERVICES\n\
                        platform  01a226fb  rolled_back  dashboard,docs,we…\n\
                        runners   01a226fb  verified     runner-agent\n\
                        platform  01a226fc  verified     docs";
-        assert_eq!(fitted(&rows, columns, 51), fitting);
-        let narrow = fitted(&rows, columns, 35);
+        assert_eq!(fitted(&rows, columns, 51, false), fitting);
+        let colored = fitted(&rows, columns, 51, true);
+        assert!(colored.contains("01a226fb  \u{1b}[33mrolled_back\u{1b}[0m  dash"), "{colored:?}");
+        assert!(colored.contains("01a226fc  \u{1b}[32mverified\u{1b}[0m     docs"), "{colored:?}");
+        assert_eq!(colored.replace("\u{1b}[33m", "").replace("\u{1b}[32m", "").replace("\u{1b}[0m", ""), fitting);
+        let narrow = fitted(&rows, columns, 35, false);
         assert_eq!(narrow.lines().next(), Some("HOST      RELEASE   VERDICT"));
-        let blocks = fitted(&rows, columns, 24);
+        let blocks = fitted(&rows, columns, 24, false);
         let first = "HOST      platform\nRELEASE   01a226fb\nVERDICT   rolled_back\nSERVICES  dashboard,docs\n          ,web-gateway\n\n";
         assert!(blocks.starts_with(first), "{blocks}");
         for width in 18..120 {
-            assert!(fitted(&rows, columns, width).lines().all(|line| line.width() <= width), "{width}");
+            assert!(fitted(&rows, columns, width, false).lines().all(|line| line.width() <= width), "{width}");
         }
     }
 }

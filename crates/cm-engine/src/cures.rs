@@ -117,9 +117,17 @@ pub fn code(said: &str) -> Option<&'static str> {
     KNOWN.iter().find(|(words, _)| said.contains(words)).map(|(_, code)| *code)
 }
 
+/// Whether what is known can be the cause of a failure with that code. Git, jobs and the processes of services
+/// use the same words of things of their own; a full disk is one for all.
+fn is_about(known: &str, code: &str) -> bool {
+    known == "build.disk-full"
+        || ["build.", "engine.", "compose.", "release.start"].iter().any(|own| code.starts_with(own))
+}
+
 /// The failure with the code and the cure of what is known about its words; as it was if nothing is.
 pub fn cured(host: &str, failure: Failure) -> Failure {
-    let Some(code) = code(&failure.to_string()) else { return failure };
+    let known = code(&failure.to_string()).filter(|code| is_about(code, &failure.code));
+    let Some(code) = known else { return failure };
     let hint = codes::cure(code).map(|cure| format!("on {host}: {cure}"));
     Failure { code: code.to_owned(), hint: hint.or(failure.hint), ..failure }
 }
@@ -212,6 +220,12 @@ mod tests {
             assert_eq!(code(said), Some(wanted), "{said}");
         }
         assert_eq!(code("exit code: 1"), None);
+        let failed =
+            |code: &str, said: &str| cured("web", Failure::new(Exit::Build, code, "it failed").cause(said)).code;
+        for own in ["checkout.fetch", "release.failed", "rollout.unhealthy"] {
+            assert_eq!(failed(own, "Could not resolve hostname git.example"), own);
+            assert_eq!(failed(own, "write: no space left on device"), "build.disk-full");
+        }
     }
 
     #[test]

@@ -39,10 +39,21 @@ const STATUSES: [(i64, &str); 5] = [
     (143, "it was asked to end (SIGTERM): by whom?"),
 ];
 
+/// What the last words of a process can be about; of hosts and logins a service speaks for itself.
+const OF_A_PROCESS: [&str; 7] = [
+    "build.disk-full",
+    "build.no-address",
+    "build.no-command",
+    "build.not-executable",
+    "build.out-of-memory",
+    "build.platform",
+    "build.port-in-use",
+];
+
 /// What to do, in one line.
 pub fn cure(verdict: &Verdict) -> String {
     let said = verdict.log_tail.join("\n");
-    let known = cm_engine::code_of(&said).and_then(codes::cure);
+    let known = cm_engine::code_of(&said).filter(|code| OF_A_PROCESS.contains(code)).and_then(codes::cure);
     let ended = ["exited", "restarting", "restarted"].contains(&verdict.code.as_str());
     let status = verdict.exit_code.filter(|_| ended);
     let status = STATUSES.iter().find(|(code, _)| Some(*code) == status).map(|(_, cure)| *cure);

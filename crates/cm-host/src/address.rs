@@ -1,5 +1,5 @@
 //! An address as people write it, as ssh wants it. `ssh` itself takes a port only in a URL or as an
-//! option, and a bracketed IPv6 address only in a URL; cm.toml takes what other tools take.
+//! option, and an IPv6 address in a URL not in every version; cm.toml takes what other tools take.
 
 use crate::Target;
 use cm_core::{Exit, Failure, Result};
@@ -8,7 +8,7 @@ use cm_core::{Exit, Failure, Result};
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Destination {
     port: Option<u16>,
-    /// `user@host`, a host, an alias of the ssh configuration, or a URL.
+    /// `user@host`, a host, an alias of the ssh configuration, or a URL whose user is encoded.
     name: String,
 }
 
@@ -44,9 +44,11 @@ impl Destination {
 }
 
 fn read(address: &str) -> Option<Destination> {
-    if address.starts_with("ssh://") {
+    let of_url = address.strip_prefix("ssh://");
+    if of_url.is_some_and(|rest| rest.split_once('@').is_some_and(|(user, _)| user.contains('%'))) {
         return Some(Destination { port: None, name: address.to_owned() });
     }
+    let address = of_url.map_or(address, |rest| rest.strip_suffix('/').unwrap_or(rest));
     let (user, rest) = address.rsplit_once('@').map_or((None, address), |(user, rest)| (Some(user), rest));
     let (host, port) = match rest.strip_prefix('[') {
         Some(rest) => {
@@ -88,7 +90,11 @@ mod tests {
             ("ada@[::1]:2222", "-p 2222 -- ada@::1"),
             ("[::1]", "-- ::1"),
             ("ada@fe80::1%eth0", "-- ada@fe80::1%eth0"),
-            ("ssh://ada@web.example:2222", "-- ssh://ada@web.example:2222"),
+            ("ssh://ada@web.example:2222", "-p 2222 -- ada@web.example"),
+            ("ssh://ada@web.example/", "-- ada@web.example"),
+            ("ssh://ada@[::1]:2222", "-p 2222 -- ada@::1"),
+            ("ssh://[fd00::7]", "-- fd00::7"),
+            ("ssh://a%40b@web:22", "-- ssh://a%40b@web:22"),
         ] {
             assert_eq!(of(address).expect(address).join(" "), arguments, "{address}");
         }
@@ -113,6 +119,9 @@ mod tests {
             "[::1]22",
             "u@-h",
             "a/b",
+            "ssh://",
+            "ssh://a@b/path",
+            "ssh://-oProxyCommand=id",
         ] {
             assert_eq!(of(address).expect_err(address).code, "config.address", "{address}");
         }

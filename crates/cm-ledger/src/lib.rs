@@ -205,6 +205,12 @@ impl Ledger {
         states.find_map(|state| state.update_ms).map(Duration::from_millis)
     }
 
+    /// How long the image of `service` was built the last time, if somebody noted it.
+    pub fn last_build(&self, service: &str) -> Option<Duration> {
+        let mut states = self.records.iter().rev().filter_map(|record| record.services.get(service));
+        states.find_map(|state| state.build_ms).map(Duration::from_millis)
+    }
+
     /// How much room a build takes on Docker's disk, in bytes: the most that one of the last ten
     /// took. `None` if nobody noted it.
     pub fn build_bytes(&self) -> Option<u64> {
@@ -344,9 +350,11 @@ mod tests {
         measured.build_bytes = Some(700);
         let mut timed = record("1", Verdict::Verified, &[("web", "a")]);
         timed.services.get_mut("web").expect("web").update_ms = Some(1500);
+        timed.services.get_mut("web").expect("web").build_ms = Some(9000);
         let ledger = ledger(&[measured, timed, record("2", Verdict::Failed, &[("web", "b")])]);
         assert_eq!(ledger.build_bytes(), Some(700));
         assert_eq!(ledger.last_update("web"), Some(Duration::from_millis(1500)));
+        assert_eq!((ledger.last_build("web"), ledger.last_build("api")), (Some(Duration::from_secs(9)), None));
         assert_eq!((ledger.last_update("api"), Ledger::default().build_bytes()), (None, None));
     }
 

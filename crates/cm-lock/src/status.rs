@@ -54,7 +54,7 @@ impl Shown {
 }
 
 const COLUMNS: [Column; 7] =
-    [Column::Whole, Column::Whole, Column::Whole, Column::Whole, Column::Cut, Column::Cut, Column::Id];
+    [Column::Whole, Column::State, Column::Whole, Column::Whole, Column::Cut, Column::Cut, Column::Id];
 
 /// A row for this machine and one for each host.
 fn rows(status: &Value) -> Vec<[String; 7]> {

@@ -26,7 +26,7 @@ pub async fn history(project: &Project, as_json: bool, wide: bool, last: usize, 
 }
 
 const COLUMNS: [Column; 7] =
-    [Column::Whole, Column::Id, Column::Whole, Column::Id, Column::Whole, Column::Cut, Column::Cut];
+    [Column::Whole, Column::Id, Column::Whole, Column::Id, Column::State, Column::Cut, Column::Cut];
 
 /// How `text` begins: `length` characters of it.
 pub fn begin(text: &str, length: usize) -> String {

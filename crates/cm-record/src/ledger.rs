@@ -123,6 +123,7 @@ fn state(commit: &str, built: BuiltService) -> ServiceState {
         tag: built.tag.unwrap_or_default(),
         config_hash: built.config_hash.unwrap_or_default(),
         removed: built.removed == Some(true),
+        build_ms: built.build_ms.flatten(),
         update_ms: built.update_ms.flatten(),
         canary: built.canary.flatten().and_then(|canary| Some(canary.report()?.verdict.as_str().to_owned())),
     }

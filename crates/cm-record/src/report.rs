@@ -11,7 +11,7 @@ use cm_report::Told;
 use serde_json::{Value, json};
 use std::io::Read;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a page cannot show that was made of the ledgers alone.
 const ONLY_LEDGERS: &str =
@@ -22,6 +22,9 @@ const GOES_ON: &str = "The deployment is not over. This page is written again ev
 
 /// How often the page of a run that goes on is written.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// A run that comes no further for so long is not followed any more.
+const SILENCE: Duration = Duration::from_secs(6 * 3_600);
 
 /// Lets a browser load such a page again.
 const LOADED_AGAIN: &str = "<head><meta http-equiv=\"refresh\" content=\"2\">";
@@ -70,10 +73,13 @@ pub async fn follow(run: Option<&str>, file: &Path, io: &Io) -> Result<()> {
             .hint("follow a run on the machine that deploys, once it has begun")
     })?;
     io.log.info(format!("following run {id} in {}; Ctrl-C ends it", file.display()));
+    let mut changed = (0, Instant::now());
     loop {
         let doc = Journal::of(&id).newest("cm-record");
         let has_ended = doc.as_ref().is_ok_and(reconcile::has_ended);
         if let Ok(doc) = doc {
+            let stages = doc.stages().len();
+            changed = if stages == changed.0 { changed } else { (stages, Instant::now()) };
             let note = Some(GOES_ON).filter(|_| !has_ended);
             let page = cm_report::page(&doc.as_value(), &told(&id), note);
             let head = if has_ended { "<head>" } else { LOADED_AGAIN };
@@ -81,6 +87,13 @@ pub async fn follow(run: Option<&str>, file: &Path, io: &Io) -> Result<()> {
         }
         if has_ended {
             io.log.info(format!("run {id} has ended; its report is in {}", file.display()));
+            return Ok(());
+        }
+        if changed.1.elapsed() > SILENCE {
+            io.log.warn(format!(
+                "run {id} has come no further for {} h: nobody follows it any more; was it killed? The next deployment says so",
+                SILENCE.as_secs() / 3_600
+            ));
             return Ok(());
         }
         tokio::time::sleep(AGAIN).await;

@@ -35,7 +35,7 @@ const COLUMNS: [Column; 9] = [
     Column::Id,
     Column::Id,
     Column::Whole,
-    Column::Whole,
+    Column::State,
     Column::Cut,
     Column::Cut,
     Column::Cut,

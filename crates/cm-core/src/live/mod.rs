@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-pub(crate) use screen::Screen;
+pub(crate) use screen::{Screen, width};
 
 /// How often the area may be drawn: no more than ten times a second.
 const DRAW: Duration = Duration::from_millis(125);

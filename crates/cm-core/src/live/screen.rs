@@ -6,6 +6,7 @@
 //! foreign line pushes the area up and harms nothing.
 
 use crate::journal::{private_dir, runtime_dir};
+use crate::meaning::Meaning;
 use crate::table::cut;
 use rustix::fs::{FlockOperation, OFlags, flock, fstat};
 use rustix::process::{Pid, getpgrp, test_kill_process};
@@ -164,7 +165,7 @@ impl Area {
         let shown: Vec<String> = all[all.len() - shown..].iter().map(|line| cut(line, width)).collect();
         self.drawn = shown.iter().map(|line| line.width()).collect();
         self.drawn_at_ms = now_ms;
-        shown.iter().for_each(|line| painted.push_str(&format!("\u{1b}[2m{line}\u{1b}[0m\n")));
+        shown.iter().for_each(|line| painted.extend([&Meaning::Quiet.paint(line), "\n"]));
         painted
     }
 

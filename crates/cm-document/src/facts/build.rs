@@ -168,6 +168,10 @@ pub struct BuiltService {
     /// Its containers now; null where it was not got to.
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
     pub container_ids: Option<Option<Vec<String>>>,
+    /// How long its image was built, in milliseconds, from what the builder said first of it to the last; null where
+    /// it was not built.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
+    pub build_ms: Option<Option<u64>>,
     /// In which order its containers are replaced, and why: `rolling` or `stop-first`; null where none is.
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
     pub update: Option<Option<String>>,

@@ -22,6 +22,9 @@ pub struct ServiceState {
     /// How long its containers took to be replaced, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub update_ms: Option<u64>,
+    /// How long its image was built, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub build_ms: Option<u64>,
     /// What its first new container came to alongside the old one: `pass`, `fail` or `inconclusive`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canary: Option<String>,

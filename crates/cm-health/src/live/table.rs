@@ -1,6 +1,7 @@
 //! The table, as lines of text. Pure: what was seen and the width go in.
 
 use super::sight::{Condition, Row};
+use cm_core::Meaning;
 use cm_core::redact;
 
 /// Columns, the most dispensable last: title, and its most useful width.
@@ -93,12 +94,12 @@ fn cut(text: &str, width: usize) -> String {
 }
 
 fn paint(condition: Condition, text: &str) -> String {
-    let color = match condition {
-        Condition::Healthy => return text.to_owned(),
-        Condition::Starting => 33,
-        Condition::Unhealthy | Condition::Unknown => 31,
+    let meaning = match condition {
+        Condition::Healthy => Meaning::Plain,
+        Condition::Starting => Meaning::Warning,
+        Condition::Unhealthy | Condition::Unknown => Meaning::Bad,
     };
-    format!("\u{1b}[{color}m{text}\u{1b}[0m")
+    meaning.paint(text)
 }
 
 /// The rows that there is room for, in their order.

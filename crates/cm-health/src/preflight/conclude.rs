@@ -3,15 +3,23 @@
 use super::finding::Finding;
 use super::report::Report;
 use cm_core::facts::Weight;
-use cm_core::{Done, Exit, Failure, Log, Result};
+use cm_core::{Column, Done, Exit, Failure, Log, Result};
+
+const HEAD: [&str; 6] = ["HOST", "DOCKER", "COMPOSE", "DISK FREE", "CHECKOUT", "BRANCH"];
+
+const COLUMNS: [Column; 6] = [Column::Whole, Column::Whole, Column::Whole, Column::Whole, Column::Id, Column::Cut];
 
 /// The end of a preflight: what was found is told, and the gravest of it is the failure.
 ///
 /// # Errors
 /// The gravest finding.
 pub fn conclude(reports: &[Report], own: Vec<Finding>, log: &Log) -> Result<Done> {
-    for report in reports.iter().filter(|report| report.facts.get("docker").is_some()) {
-        log.info(report.line());
+    let looked: Vec<_> = reports.iter().filter(|report| report.facts.get("docker").is_some()).collect();
+    if log.is_live() && looked.len() > 1 {
+        let rows = looked.iter().map(|report| report.row());
+        log.table(&[HEAD.map(str::to_owned)].into_iter().chain(rows).collect::<Vec<_>>(), COLUMNS);
+    } else {
+        looked.iter().for_each(|report| log.info(report.line()));
     }
     let findings: Vec<&Finding> = own.iter().chain(reports.iter().flat_map(|report| &report.findings)).collect();
     for finding in findings.iter().filter(|finding| finding.weight == Weight::Warn) {

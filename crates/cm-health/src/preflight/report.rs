@@ -312,6 +312,13 @@ impl Report {
         format!("{}: {versions}, {disk} of disk free, {checkout}", self.host)
     }
 
+    /// The same as a row of a table.
+    pub fn row(&self) -> [String; 6] {
+        let get = |name: &str| self.facts.get(name).unwrap_or("-").to_owned();
+        let disk = self.facts.room("docker-disk-kib").map_or("?".to_owned(), |room| size(room.free));
+        [self.host.clone(), get("docker"), get("compose"), disk, get("head"), get("branch")]
+    }
+
     /// For the document.
     pub fn facts(&self) -> PreflightHost {
         let text = |name: &str| self.facts.get(name).map(str::to_owned);

@@ -97,6 +97,9 @@ impl<'a> Check<'a, '_, '_> {
         let node = self.node;
         let items = |node: &'a Node, key: &str| node.get(key).map_or(&[][..], Node::items);
         for volume in items(node, "volumes") {
+            if !volume.is_open() && volume.text().is_some_and(|text| text.is_empty()) {
+                self.warn(volume, "an entry of volumes is empty".to_owned());
+            }
             if let Some(name) = volume_name(volume).filter(|name| !self.has("volumes", name)) {
                 self.warn(volume, format!("there is no volume {name:?}"));
             }

@@ -17,6 +17,7 @@ pub fn is_right(kind: &str, node: &Node) -> bool {
         Some('f') => text.parse::<f64>().is_ok(),
         Some('z') => matches!(node.value, Yaml::Number(_)) || is_size(text),
         Some('b') => is_boolean(text),
+        Some('y') => is_size(text),
         Some('t') => text == "0" || nanoseconds(text).is_some(),
         Some('c') => is_container_name(text),
         Some('(') => kind.trim_matches(['(', ')']).split(',').any(|word| word == text),
@@ -57,20 +58,17 @@ pub fn is_key(text: &str) -> bool {
 /// Whether every quote of a command line has its end.
 pub fn is_command_line(text: &str) -> bool {
     let mut quote = None;
-    let mut characters = text.chars();
-    while let Some(c) = characters.next() {
+    let mut escaped = false;
+    for c in text.chars() {
         match (quote, c) {
-            (None | Some('"'), '\\') => {
-                if characters.next().is_none() {
-                    return false;
-                }
-            }
+            _ if escaped => escaped = false,
+            (None | Some('"'), '\\') => escaped = true,
             (None, '\'' | '"') => quote = Some(c),
             (Some(open), c) if c == open => quote = None,
             _ => {}
         }
     }
-    quote.is_none()
+    quote.is_none() && !escaped
 }
 
 #[cfg(test)]

@@ -8,13 +8,13 @@ use crate::yaml::{Node, Yaml};
 
 /// A line an object: its keys, those that it must have with `!`, each with the kinds that its value may have.
 /// `s` is text, `n` a number or text, `b` a boolean, `i` a whole number, `u` one that is not negative, `f` any number,
-/// `z` a size, `t` a length of time, `c` the name of a container, `(…` one of these words; `d` a mapping of scalars or
+/// `z` a size, `y` one that is text, `t` a length of time, `c` the name of a container, `(…` one of these words; `d` a mapping of scalars or
 /// a list of `KEY=value`, `o` a mapping of scalars, `m` any mapping, `h` hosts; `@NAME` an object, `{…` a mapping to
 /// it, `[…` a list, `/` between the kinds of its items.
 const OBJECTS: &str = "\
 file version=s name=s include=[s/@include services={@service networks={@network volumes={@volume configs={@config secrets={@secret models={@model
 include path=s|[s env_file=s|[s project_directory=s
-service annotations=d attach=b build=s|@build blkio_config=@blkio cap_add=[s cap_drop=[s cgroup=(host,private) cgroup_parent=s command=s|[s configs=[s/@use container_name=c cpu_count=u cpu_percent=f cpu_period=n cpu_quota=n cpu_rt_period=n cpu_rt_runtime=n cpu_shares=n cpus=f cpuset=s credential_spec=@credential depends_on=[s|{@dependency deploy=@deploy develop=@develop device_cgroup_rules=[s devices=[s/@device dns=s|[s dns_opt=[s dns_search=s|[s domainname=s entrypoint=s|[s env_file=s|[s/@env_file environment=d expose=[s/n extends=s|m external_links=[s extra_hosts=h gpus=(all)|[@gpu group_add=[s/n healthcheck=@healthcheck hostname=s image=s init=b ipc=s isolation=s label_file=s|[s labels=d links=[s logging=@logging mac_address=s mem_limit=z mem_reservation=z mem_swappiness=i memswap_limit=z models=[s|m network_mode=s networks=[s|{@attachment oom_kill_disable=b oom_score_adj=i pid=s pids_limit=i platform=s ports=[s/n/@port post_start=[@hook pre_start=[m pre_stop=[@hook privileged=b profiles=[s provider=@provider pull_policy=s pull_refresh_after=s read_only=b restart=s runtime=s scale=u secrets=[s/@use security_opt=[s shm_size=z stdin_open=b stop_grace_period=s stop_signal=s storage_opt=o sysctls=d tmpfs=s|[s tty=b ulimits={u/@ulimit use_api_socket=b user=s userns_mode=s uts=s volumes=[s/@mount volumes_from=[s working_dir=s
+service annotations=d attach=b build=s|@build blkio_config=@blkio cap_add=[s cap_drop=[s cgroup=(host,private) cgroup_parent=s command=s|[s configs=[s/@use container_name=c cpu_count=u cpu_percent=f cpu_period=n cpu_quota=n cpu_rt_period=n cpu_rt_runtime=n cpu_shares=n cpus=f cpuset=s credential_spec=@credential depends_on=[s|{@dependency deploy=@deploy develop=@develop device_cgroup_rules=[s devices=[s/@device dns=s|[s dns_opt=[s dns_search=s|[s domainname=s entrypoint=s|[s env_file=s|[s/@env_file environment=d expose=[s/n extends=s|m external_links=[s extra_hosts=h gpus=(all)|[m group_add=[s/n healthcheck=@healthcheck hostname=s image=s init=b ipc=s isolation=s label_file=s|[s labels=d links=[s logging=@logging mac_address=s mem_limit=z mem_reservation=z mem_swappiness=i memswap_limit=z models=[s|m network_mode=s networks=[s|{@attachment oom_kill_disable=b oom_score_adj=i pid=s pids_limit=i platform=s ports=[s/n/@port post_start=[@hook pre_start=[m pre_stop=[@hook privileged=b profiles=[s provider=@provider pull_policy=s pull_refresh_after=s read_only=b restart=s runtime=s scale=u secrets=[s/@use security_opt=[s shm_size=z stdin_open=b stop_grace_period=s stop_signal=s storage_opt=o sysctls=d tmpfs=s|[s tty=b ulimits={u/@ulimit use_api_socket=b user=s userns_mode=s uts=s volumes=[s/@mount volumes_from=[s working_dir=s
 build additional_contexts=d args=d cache_from=[s cache_to=[s context=s dockerfile=s dockerfile_inline=s entitlements=[s extra_hosts=h isolation=s labels=d network=s no_cache=b no_cache_filter=s|[s platforms=[s privileged=b provenance=b|s pull=b sbom=b|s secrets=[s/@use shm_size=z ssh=d tags=[s target=s ulimits={u/@ulimit
 dependency condition!=s required=b restart=b
 env_file format=(raw) path!=s required=b
@@ -31,8 +31,8 @@ use gid=s mode=i source!=s target=s uid=s
 deploy endpoint_mode=s labels=d mode=s placement=@placement replicas=u resources=@resources restart_policy=@restart_policy rollback_config=@update update_config=@update
 update delay=t failure_action=s max_failure_ratio=f monitor=t order=(start-first,stop-first) parallelism=i
 resources limits=@limits reservations=@reservations
-limits cpus=f memory=z pids=i
-reservations cpus=f devices=[@gpu generic_resources=[m memory=z
+limits cpus=f memory=y pids=i
+reservations cpus=f devices=[@gpu generic_resources=[m memory=y
 restart_policy condition=s delay=t max_attempts=i window=t
 placement constraints=[s max_replicas_per_node=i preferences=[m
 develop watch=[@watch
@@ -53,6 +53,9 @@ ulimit hard!=u soft!=u";
 
 /// Warns of what in the merged tree `root` Compose does not take.
 pub fn check(root: &Node, loader: &mut Loader) {
+    if let Some((_, nothing)) = root.pairs().iter().find(|(key, value)| key == "services" && value.is_null()) {
+        loader.warn(&nothing.at, None, "Compose refuses services without anything in it");
+    }
     Check { loader, service: None }.object("file", root, "");
 }
 
@@ -117,7 +120,7 @@ impl Check<'_, '_> {
         } else if let Some(items) = kind.strip_prefix('{') {
             for (key, value) in node.pairs().iter().filter(|(key, _)| !key.starts_with("x-")) {
                 self.service = (items == "@service").then(|| key.clone()).or(self.service.take());
-                if !path.contains('.') && !format::is_key(key) {
+                if ["services", "volumes"].contains(&path) && !format::is_key(key) {
                     self.warn(value, format!("Compose does not take {key:?} as a name in {path}"));
                 }
                 if !value.is_null() {
@@ -168,7 +171,7 @@ fn keys(object: &str) -> Vec<Key> {
 fn fits(kind: &str, node: &Node) -> bool {
     let value = &node.value;
     match kind.chars().next() {
-        Some('s' | 'c' | 't' | '(') => matches!(value, Yaml::Text(_)),
+        Some('s' | 'c' | 't' | 'y' | '(') => matches!(value, Yaml::Text(_)),
         Some('n' | 'i' | 'u' | 'f' | 'z') => matches!(value, Yaml::Text(_) | Yaml::Number(_)),
         Some('b') => matches!(value, Yaml::Text(_) | Yaml::Bool(_)),
         Some('d' | 'h') => matches!(value, Yaml::Map(_) | Yaml::List(_)),
