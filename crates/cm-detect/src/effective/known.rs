@@ -109,7 +109,7 @@ impl Known {
         let of_file = |service: &str| project.compose.service(service).is_some() && is_own(service);
         let running = self.answer.containers.iter().flatten();
         let running =
-            running.filter(|one| one.project == head.name() && one.status == "running" && one.beside.is_empty());
+            running.filter(|one| one.project == head.name() && one.status == "running" && one.alongside.is_empty());
         let idle = running.map(|one| &one.service).filter(|service| !self.starts(service) && of_file(service));
         idle.cloned().collect()
     }
