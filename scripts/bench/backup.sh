@@ -62,22 +62,6 @@ stop() {
 start
 "$peers" fill "$megabytes"
 
-# measured NAME COMMAND... - one line `MICROSECONDS KILOBYTES MICROSECONDS-OF-CPU` more in the file NAME.
-measured() {
-  local name=$1
-  shift
-  python3 - "$directory/$name" "$@" <<'PY'
-import resource, subprocess, sys, time
-begin = time.monotonic()
-done = subprocess.run(sys.argv[2:], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-if done.returncode:
-    sys.exit(f"[FAIL] {sys.argv[2:]}: {done.stderr.decode()}")
-used = resource.getrusage(resource.RUSAGE_CHILDREN)
-with open(sys.argv[1], "a") as out:
-    print(int((time.monotonic() - begin) * 1e6), used.ru_maxrss, int((used.ru_utime + used.ru_stime) * 1e6), file=out)
-PY
-}
-
 backup=("$program" --uri-env BENCH_URI --database bench)
 # shellcheck disable=SC2016 # the inner shell's own $0
 gzip_peer=(bash -c 'set -o pipefail; "$0" cat | gzip -6' "$peers") gzip_name='raw cursor through gzip -6'

@@ -24,6 +24,23 @@ timed() {
   }
 }
 
+# measured NAME COMMAND... - one line `MICROSECONDS KILOBYTES MICROSECONDS-OF-CPU` more in the file NAME of $directory.
+measured() {
+  local name=$1
+  shift
+  # shellcheck disable=SC2154 # of those who include this
+  python3 - "$directory/$name" "$@" <<'PY'
+import resource, subprocess, sys, time
+begin = time.monotonic()
+done = subprocess.run(sys.argv[2:], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+if done.returncode:
+    sys.exit(f"[FAIL] {sys.argv[2:]}: {done.stderr.decode()}")
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+with open(sys.argv[1], "a") as out:
+    print(int((time.monotonic() - begin) * 1e6), used.ru_maxrss, int((used.ru_utime + used.ru_stime) * 1e6), file=out)
+PY
+}
+
 # three FILE - the median of its numbers, the least and the most.
 three() { sort -n "$1" | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)], all[1], all[NR] }'; }
 
