@@ -165,6 +165,8 @@ mod tests {
             assert!(hint.contains("ssh-keyscan -H -p 2222 h >> "), "{hint}");
             assert!(hint.contains("ssh -F /dev/null "), "{hint}");
         }
+        let six = hint("u@[::1]:2222", said).await;
+        assert!(six.contains("ssh-keyscan -H -p 2222 ::1 >> "), "{six}");
         let behind = unknown_key("hostname h\nport 22\nproxyjump gate", "ssh h");
         assert!(!behind.contains("keyscan") && behind.contains("ssh h"), "{behind}");
     }
