@@ -47,8 +47,10 @@ clone_on() {
 umask 022
 GIT_SSH_COMMAND='ssh -o BatchMode=yes -o ConnectTimeout=10' git clone --quiet --branch develop ssh://git@origin/srv/git/platform.git platform
 cd platform
-cat deploy/sandbox/Caddyfile >Caddyfile
-(umask 077 && cp "deploy/sandbox/env.production.$1" .env.production)
+if [ -e deploy/sandbox/Caddyfile ]; then cat deploy/sandbox/Caddyfile >Caddyfile; fi
+own=deploy/sandbox/env.production.$1
+[ -e "$own" ] || own=deploy/sandbox/env.production
+(umask 077 && cp "$own" .env.production)
 chmod 0600 .env.production
 SCRIPT
 }

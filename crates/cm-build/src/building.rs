@@ -54,7 +54,9 @@ impl<'a> Observed<'a> {
         parts.protected = moved?;
         *reached = Reached::Moved;
         let compose = self.site.compose();
-        parts.config = compose.config().await?;
+        let config = compose.all_of(None).await?;
+        cm_engine::accepts(self.site.project, host, &config, log).await?;
+        parts.config = Config::read(&config);
         if self.head.is_empty() {
             // Nobody could say for sure before there was a compose file.
             self.compose_project.clone_from(&parts.config.project);

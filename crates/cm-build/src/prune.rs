@@ -163,8 +163,9 @@ async fn not_needed(project: &Project, host: &Host, ledger: &Ledger, leave: &[&s
     }
     keep.extend(used.into_iter().map(str::to_owned));
     // Also of images that were pulled: what ran before has a name of ours, too.
-    let repositories: BTreeSet<String> =
+    let mut repositories: BTreeSet<String> =
         ledger.images().iter().map(|image| repository(image).to_owned()).filter(|name| !name.is_empty()).collect();
+    repositories.extend(cm_rollout::pushed_as(project, &repositories)?);
     let mut names = choose(&listed, &repositories, &keep);
     names.extend(nameless.lines().filter(|id| !keep.contains(*id)).map(str::to_owned));
     Ok(names)

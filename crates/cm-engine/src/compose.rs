@@ -9,7 +9,7 @@ use crate::{Alongside, Config, Definition, UpOptions};
 use cm_core::{Exit, Failure, Result};
 use cm_host::{Begun, Change, Command, Fenced, Host, Secrets};
 use cm_project::Project;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -138,18 +138,35 @@ impl<'a> Compose<'a> {
         self.config_from(self.command(&["config", "--format", "json"]).stdin(file)).await
     }
 
+    /// All that `docker compose config` says there, with `more`, a file of its own, over the project's. It has the
+    /// values of variables: secrets are in it.
+    ///
+    /// # Errors
+    /// As [`Compose::config`].
+    pub async fn all_of(&self, more: Option<String>) -> Result<Value> {
+        let arguments = ["config", "--format", "json"].map(str::to_owned);
+        let command = match more {
+            Some(more) => self.host.command(self.argv(&["-"], &arguments)).stdin(more),
+            None => self.host.command(self.argv(&[], &arguments)),
+        };
+        self.value_from(command.cwd(&self.checkout).hiding_in_errors(&self.secrets)).await
+    }
+
     async fn config_from(&self, command: Command<'_>) -> Result<Config> {
+        Ok(Config::read(&self.value_from(command).await?))
+    }
+
+    async fn value_from(&self, command: Command<'_>) -> Result<Value> {
         let text = command.text(Exit::Config, "compose.config").await;
         let text = text.map_err(|failure| self.refused(failure))?;
-        let value = cm_host::parse_json(text.as_bytes()).map_err(|error| {
+        cm_host::parse_json(text.as_bytes()).map_err(|error| {
             Failure::new(
                 Exit::Config,
                 "compose.config",
                 format!("on {}: the answer of `docker compose config` cannot be read", self.host.name()),
             )
             .cause(error)
-        })?;
-        Ok(Config::read(&value))
+        })
     }
 
     /// Compose there does not take the file, or is not there.

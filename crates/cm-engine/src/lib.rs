@@ -4,17 +4,21 @@
 
 mod alongside;
 mod compose;
+mod compose_sight;
 mod condition;
 mod config;
 mod container;
 mod cures;
 pub mod effective;
+mod engine;
 mod gap;
 pub mod invocation;
 mod job;
 mod memory;
 mod port;
 mod replace;
+mod swarm_obstacles;
+mod swarm_sight;
 
 pub use alongside::{alongside, remove_alongside};
 pub use compose::{BuildOptions, Compose};
@@ -22,6 +26,7 @@ pub use condition::Condition;
 pub use config::{Config, Definition};
 pub use container::{ALONGSIDE_LABEL, Container, Health, Mount};
 pub use cures::{code as code_of, cured};
+pub use engine::{Matter, Obstacle, Sight, accepts, sight};
 pub use gap::gaps;
 pub use invocation::{Alongside, Invocation, JobRun, UpOptions};
 pub use job::{JobSight, find_job, follow_job, forget_job, keep_job_log, running_jobs, stop_job};
@@ -36,11 +41,6 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 use std::time::Duration;
-
-/// Every container of a project, running or not, in one round trip; [`memory::INSPECT`] comes after it.
-const PROJECT: &str = r#"# Looks at the project's containers.
-set -u
-ids=$(docker ps -aq --no-trunc --filter "label=com.docker.compose.project=$1" --filter "label=com.docker.compose.oneoff=False") || exit"#;
 
 const NAMED: &str = r#"# Looks at containers.
 set -u
@@ -75,13 +75,12 @@ fn parse(text: &[u8], what: &str, host: &Host) -> Result<Value> {
     })
 }
 
-/// Every container of the compose project `project`, running or not, one-off runs left out.
+/// Every container of the project called `project`, running or not, one-off runs left out; see [`Sight`].
 ///
 /// # Errors
 /// [`Exit::Unreachable`], or [`Exit::HealthUnknown`] if the engine does not answer.
 pub async fn containers(host: &Host, project: &str) -> Result<Vec<Container>> {
-    static SCRIPT: LazyLock<String> = LazyLock::new(|| format!("{PROJECT}{}", memory::INSPECT));
-    inspected(host, host.script(&SCRIPT, [project]).output().await?)
+    sight(host).containers(host, project).await
 }
 
 /// The containers with these ids; one that is gone is left out.
@@ -286,7 +285,8 @@ pub async fn remove_images(host: &Fenced, names: &[String]) -> Result<usize> {
 /// # Errors
 /// [`Exit::Unreachable`].
 pub async fn log_tail(host: &Host, container: &str, lines: usize) -> Result<String> {
-    let command = host.command(["docker", "logs", "--tail", &lines.to_string(), container]);
+    let command = sight(host).logs().iter().copied().map(str::to_owned);
+    let command = host.command(command.chain(["--tail".to_owned(), lines.to_string(), container.to_owned()]));
     let command = command.hiding(&Secrets::default().container(container));
     let output = command.output().await?;
     Ok(format!("{}{}", String::from_utf8_lossy(&output.stdout), output.stderr).trim_end().to_owned())

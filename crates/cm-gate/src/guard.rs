@@ -182,7 +182,7 @@ impl Guard {
         for watch in &mut self.watches {
             watch.could_not_look(now, why);
         }
-        if let Ok(host) = Host::connect(self.host.target(), &self.log).await {
+        if let Ok(host) = self.host.again(&self.log).await {
             self.prober = Prober::new(host.clone());
             self.events = Events::follow(&host, &self.project, self.left());
             self.host = host;

@@ -39,6 +39,7 @@ pub use output::Output;
 pub use process::no_shell;
 
 use cm_core::{Log, Result};
+use cm_project::Engine;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::OnceCell;
@@ -78,6 +79,7 @@ pub struct Host {
     sessions: Arc<shell::Sessions>,
     /// Whether sshd opens tunnels, once somebody has asked.
     tunnels: Arc<OnceCell<bool>>,
+    engine: Engine,
 }
 
 impl Host {
@@ -94,7 +96,26 @@ impl Host {
             process::Transport::Ssh(Arc::new(ssh::Line::open(target).await?))
         };
         let (target, sessions) = (Arc::new(target.clone()), Arc::new(shell::Sessions::new()));
-        Ok(Host { target, transport, sessions, tunnels: Arc::default() })
+        Ok(Host { target, transport, sessions, tunnels: Arc::default(), engine: Engine::default() })
+    }
+
+    /// The same host over a new connection, after one that broke.
+    ///
+    /// # Errors
+    /// As [`Host::connect`].
+    pub async fn again(&self, log: &Log) -> Result<Host> {
+        Ok(Host::connect(&self.target, log).await?.running(self.engine))
+    }
+
+    /// The host, where services are run by `engine`.
+    #[must_use]
+    pub fn running(self, engine: Engine) -> Host {
+        Host { engine, ..self }
+    }
+
+    /// What runs services there.
+    pub fn engine(&self) -> Engine {
+        self.engine
     }
 
     /// Opens shells for as many commands as may run at the same time, less one that runs

@@ -8,6 +8,7 @@
 //! all come from here: what runs is what was recorded, not what a branch says.
 
 mod job;
+mod keeper;
 mod record;
 mod whose;
 
@@ -38,8 +39,6 @@ const MAX_LINE: usize = 64 << 10;
 /// So far ahead of this machine's clock the time of a release may lie: clocks differ, and nobody has
 /// deployed tomorrow.
 const AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
-
-const READ: &str = include_str!("read.sh");
 
 /// The ledger of one host, as far as it matters. Records of one run are merged: the last counts.
 #[derive(Clone, Debug, Default)]
@@ -103,7 +102,7 @@ impl Ledger {
 
     async fn read_end(host: &Host, project: &str, end: usize) -> Result<Ledger> {
         let arguments = [host.path(&path(project)), end.to_string(), LINES_OF_SERVICE.to_string()];
-        let output = host.script(READ, arguments).output().await?;
+        let output = keeper::read(host, project, arguments).await?;
         match output.status.code() {
             Some(0) => Ok(Ledger::parse(&output.stdout)),
             Some(44) => Ok(Ledger::default()),
@@ -124,7 +123,7 @@ impl Ledger {
     pub async fn append(host: &Fenced, project: &str, record: &Record) -> Result<()> {
         let line = serde_json::to_string(record)
             .map_err(|error| Failure::bug("a ledger record cannot be written").cause(error))?;
-        host.append(&path(project), &line, Exit::Build).await
+        keeper::add(host, project, &path(project), &line).await
     }
 
     /// The ledger in `bytes`. A line that cannot be read is counted, not trusted.
@@ -390,7 +389,7 @@ mod tests {
 
     async fn end_of(host: &Host, file: &Path, end: usize) -> Ledger {
         let arguments = [file.display().to_string(), end.to_string(), LINES_OF_SERVICE.to_string()];
-        let output = host.script(READ, arguments).output().await.expect("read");
+        let output = keeper::read(host, "shop", arguments).await.expect("read");
         assert_eq!(output.status.code(), Some(45), "{}", output.stderr);
         assert!(output.stderr.is_empty(), "{}", output.stderr);
         assert!(output.stdout.len() < end + (64 << 10), "{}", output.stdout.len());

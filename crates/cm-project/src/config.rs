@@ -5,6 +5,7 @@
 pub use crate::backup_copy::{BackupCopy, OnCopyFailure, Pipeline, parse_bytes};
 pub use crate::backup_section::{Backup, BackupKind, Backups};
 pub use crate::clone_filter::CloneFilter;
+pub use crate::engine::{Engine, Swarm};
 use crate::nearest;
 pub use crate::release::{Drain, ReleaseCommand};
 pub use crate::sections::{
@@ -40,6 +41,10 @@ pub struct Config {
     /// What the first clone on a server leaves out, for a large repository: `blob:none` (the content of
     /// files) or `blob:limit=1m` (of large files). It comes when it is needed; the repository's server must allow it.
     pub clone_filter: Option<CloneFilter>,
+    /// What runs the services on the hosts.
+    pub engine: Engine,
+    /// What a Swarm needs besides.
+    pub swarm: Option<Swarm>,
     /// Where Compose's files are.
     pub compose: ComposeFiles,
     /// The servers.
@@ -100,6 +105,7 @@ impl Config {
         config.backup.check(&file, text)?;
         config.release.iter().try_for_each(|release| has_a_command(&file, text, release))?;
         config.check_names()?;
+        config.check_engine()?;
         Ok(config)
     }
 
@@ -155,6 +161,7 @@ impl Config {
             all.push(&mut host.address);
             all.extend(host.checkout.as_mut());
         }
+        all.extend(self.swarm.as_mut().map(|swarm| &mut swarm.registry));
         all.extend(self.canary.url.as_mut());
         all.extend(self.notify.link.as_mut());
         all.extend(self.ops.as_mut().map(|ops| &mut ops.url));

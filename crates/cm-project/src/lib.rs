@@ -13,6 +13,7 @@ pub mod config;
 pub mod dockerfile;
 pub mod dotenv;
 mod duration;
+mod engine;
 pub mod env_file;
 mod env_value;
 mod environment;
@@ -46,6 +47,7 @@ pub use config::{
     Backup, BackupCopy, BackupKind, Backups, Config, Health, Notify, OnChange, OnCopyFailure, OnDrift, OnFailure, Ops,
     Pipeline, Probe, Prune, ServiceHealth, ServiceSection, Template, Update,
 };
+pub use engine::{Engine, Swarm};
 pub use env_value::env_value;
 pub use environment::secret_to_send;
 pub use found::{committed_files, default_files, read_config};

@@ -3,6 +3,7 @@
 
 use crate::compose::{self, Compose};
 use crate::config::{Backup, Canary, Config, Health, Notify, OnChange, OnFailure, Ops, Prune, ServiceSection, Verify};
+use crate::engine::Engine;
 use crate::found::{default_files, find, read_config, repository_of};
 use crate::host::HostSpec;
 use crate::nearest;
@@ -288,7 +289,7 @@ impl Project {
 
     /// What a changed bind-mounted file asks of `service`.
     pub fn on_change(&self, service: &str) -> OnChange {
-        self.rules(service).on_change.unwrap_or_default()
+        self.rules(service).on_change.unwrap_or_else(|| self.engine().on_change())
     }
 
     /// The files that a deploy never touches, relative to the repository's root.
@@ -302,6 +303,20 @@ impl Project {
         let file = variable("CM_LOCK_FILE").or_else(|| self.config.lock.file.clone());
         let file = file.unwrap_or_else(|| format!("/tmp/{}-deploy.lock", self.name().replace('/', "-")));
         Lock { file: PathBuf::from(file), lease: self.config.lock.lease }
+    }
+
+    /// What runs the services.
+    pub fn engine(&self) -> Engine {
+        self.config.engine
+    }
+
+    /// The registry of a Swarm, without a slash at its end.
+    ///
+    /// # Errors
+    /// [`Exit::Config`] that names the variable that is not set.
+    pub fn registry(&self) -> Result<String> {
+        let registry = self.config.swarm.as_ref().map(|swarm| swarm.registry.expand()).transpose()?;
+        Ok(registry.unwrap_or_default().trim_end_matches('/').to_owned())
     }
 
     /// When a deployment counts as healthy.

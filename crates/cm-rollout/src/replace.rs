@@ -10,14 +10,11 @@ use cm_engine::Container;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Rollout<'_> {
-    /// Starts or replaces the containers of `change` from the images that are there now, and removes
-    /// those that leave: what holds what another one takes goes first, the others when all the rest is
-    /// there. `before` is what ran; what canaries came to is added to `canaries`, also where it fails.
+    /// What holds what another one takes goes first, the others when all the rest is there.
     ///
     /// # Errors
-    /// [`Exit::Unhealthy`] if a new container is not healthy, [`Exit::VerifyFailed`] if its canary
-    /// fails, and then the old ones serve on; [`Exit::Config`], [`Exit::Build`] with Compose's words; [`Exit::LockLost`], [`Exit::Unreachable`].
-    pub async fn replace(
+    /// As [`Rollout::replace`].
+    pub(crate) async fn replace_containers(
         &self,
         change: &Change,
         before: &[Container],

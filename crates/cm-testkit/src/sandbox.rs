@@ -23,10 +23,26 @@ impl Sandbox {
     /// # Panics
     /// If it does not come up; the message is what the script said.
     pub fn up(test: &str) -> Self {
+        Sandbox::made(test, &[])
+    }
+
+    /// The same with three servers that are one Docker Swarm, node1 to node3, and a registry.
+    ///
+    /// # Panics
+    /// As [`Sandbox::up`].
+    pub fn up_swarm(test: &str) -> Self {
+        Sandbox::made(test, &["--swarm"])
+    }
+
+    fn made(test: &str, flavour: &[&str]) -> Self {
         let name = format!("t-{test}-{}", std::process::id());
         let script = repository().join("scripts/sandbox");
-        let status =
-            Command::new(&script).args(["up", "--name", &name]).stdin(Stdio::null()).stdout(Stdio::null()).status();
+        let status = Command::new(&script)
+            .args(["up", "--name", &name])
+            .args(flavour)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status();
         assert!(
             status.is_ok_and(|status| status.success()),
             "`scripts/sandbox up` failed; `scripts/setup.sh --tests` installs what it needs"

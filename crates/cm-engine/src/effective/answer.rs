@@ -137,6 +137,25 @@ impl fmt::Debug for Runs {
 }
 
 impl Runs {
+    /// What a service runs whose containers are on several hosts. It has no hash of Compose's: image and environment
+    /// compare.
+    pub(crate) fn of_service(project: &str, service: &str, image_id: &str, env: Vec<String>) -> Runs {
+        Runs {
+            id: String::new(),
+            name: service.to_owned(),
+            image_id: image_id.to_owned(),
+            image: String::new(),
+            status: "running".to_owned(),
+            project: project.to_owned(),
+            service: service.to_owned(),
+            working_dir: String::new(),
+            config_hash: String::new(),
+            version: String::new(),
+            beside: String::new(),
+            env: Some(env),
+        }
+    }
+
     /// The variables whose values in the container are not those of `environment`.
     pub(super) fn other_variables(&self, environment: Option<&Value>) -> Vec<String> {
         let Some(env) = &self.env else { return Vec::new() };

@@ -102,7 +102,11 @@ impl Compose<'_> {
                 .cause(output.stderr.trim())
                 .hint("it takes sh, tar, base64, awk and room for a few files in /tmp on the server"));
         }
-        let answer = Answer::read(&text, question.versions.len());
+        let mut answer = Answer::read(&text, question.versions.len());
+        if let Ok(head) = &answer.head {
+            let (name, listed) = (head.name().to_owned(), answer.containers.take());
+            answer.containers = crate::sight(self.host()).runs(self.host(), &name, listed).await?;
+        }
         let unread = question.versions.first().is_some_and(Version::has_tags) && is_older(&answer.version, TAGS_SINCE);
         if unread && answer.head.is_ok() {
             return Err(too_old_for_tags(self.host().name(), &answer.version));

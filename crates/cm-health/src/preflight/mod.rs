@@ -7,6 +7,7 @@ mod backups;
 mod checkout;
 mod coming;
 mod conclude;
+mod engine;
 mod expected;
 mod facts;
 mod finding;

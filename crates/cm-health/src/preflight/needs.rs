@@ -116,6 +116,20 @@ pub(super) const ELSEWHERE: Subject =
 pub(super) const STALE_MOUNT: Subject = other("preflight.stale-mount");
 pub(super) const NAME: Subject =
     need("preflight.name", "Container names (`container_name`) that no container of another compose project has.");
+pub(super) const SWARM: Subject = need(
+    "preflight.swarm",
+    "With engine = \"swarm\": an engine that is a manager of a Docker Swarm whose managers have a quorum, without live-restore and nftables, and without a stack of the project's name that is somebody else's.",
+);
+pub(super) const NODES: Subject = need(
+    "preflight.nodes",
+    "With engine = \"swarm\": nodes that are up and take tasks, with engines of one version; three managers survive the loss of one.",
+);
+pub(super) const REGISTRY: Subject = need(
+    "preflight.registry",
+    "With engine = \"swarm\": the registry of `[swarm]`, which the engine of every node reaches and trusts and the deploy user may push to.",
+);
+pub(super) const STACK: Subject =
+    need("preflight.stack", "With engine = \"swarm\": a compose file with nothing in it that a Swarm cannot do.");
 pub(super) const LEDGER: Subject = need(
     "preflight.ledger",
     "A project name that no other checkout on the server uses: `~/.local/state/cm/PROJECT` of the deploy user is one checkout's.",
@@ -128,7 +142,7 @@ pub(super) const JOB: Subject = other("preflight.job");
 pub(super) const TREE: Subject = other("preflight.tree");
 
 /// All of them, in the order in which a server gets them.
-pub const SUBJECTS: [&Subject; 40] = [
+pub const SUBJECTS: [&Subject; 44] = [
     &HOST,
     &SESSIONS,
     &TUNNELS,
@@ -159,6 +173,10 @@ pub const SUBJECTS: [&Subject; 40] = [
     &COMPOSE_FILE,
     &UNSET_VARIABLE,
     &EXTERNAL,
+    &STACK,
+    &SWARM,
+    &NODES,
+    &REGISTRY,
     &ELSEWHERE,
     &NAME,
     &LEDGER,

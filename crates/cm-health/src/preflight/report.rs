@@ -9,8 +9,8 @@ use super::finding::Finding;
 use super::findings::{judge, size};
 use super::running::Running;
 use super::tunnels::Tunnels;
-use super::{LIMIT, backups, here, names, needs};
-use cm_core::facts::{PreflightHost, Unhealthy};
+use super::{LIMIT, backups, engine, here, names, needs};
+use cm_core::facts::{PreflightHost, Unhealthy, Weight};
 use cm_core::{Exit, Failure, Log, Result};
 use cm_engine::Config;
 use cm_engine::effective::{Model, absent};
@@ -215,6 +215,12 @@ impl Report {
         }
         if self.facts.get("head").is_some() {
             let config = config?;
+            let told = engine::look(project, host, &config).await;
+            let silent = told.iter().any(|finding| finding.about == &needs::SWARM && finding.weight == Weight::Fail);
+            self.findings.extend(told);
+            if silent {
+                return Ok(());
+            }
             let understood = self.compose(&coming.compose, &config);
             self.external(project, host, &config).await?;
             if let Some(config) = &understood {

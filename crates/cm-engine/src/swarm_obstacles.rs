@@ -1,0 +1,232 @@
+//! What stands in the way of running a project on a Swarm: keys of its compose file, the Swarm's managers and nodes,
+//! its engine's settings, the registry, and a stack of the same name that is somebody else's.
+
+use crate::engine::{Matter, Obstacle};
+use cm_core::{Exit, Result};
+use cm_host::Host;
+use cm_project::Project;
+use cm_swarm::{Note, Quorum, Stack, place};
+use serde_json::Value;
+use std::time::Duration;
+
+/// The registry answers within this time.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Asks the registry for an image that nobody has: who is told that has reached it. Then what of the engine's settings
+/// a Swarm cannot stand.
+const LOOK: &str = r#"# Looks whether the registry answers, and at the engine's settings.
+# $1 an image of the registry
+said=$(docker pull --quiet "$1" 2>&1)
+printf '%s\n' "$said" | tr '\n' ' '
+printf '\n'
+docker info --format '{{json .}}'"#;
+
+/// How a registry says that it does not have an image, in lower case.
+const ANSWERS: [&str; 5] =
+    ["manifest unknown", "not found", "name unknown", "repository does not exist", "manifest for"];
+
+pub(crate) async fn look(project: &Project, host: &Host, config: &Value) -> Result<Vec<Obstacle>> {
+    let stack = Stack::of(config);
+    let registry = project.registry()?;
+    let probe = host.script(LOOK, [format!("{registry}/cm/none:none")]).limit(LIMIT);
+    let (sight, said) =
+        tokio::join!(cm_swarm::Sight::of(host, &stack.name), probe.text(Exit::HealthUnknown, "engine.unreachable"));
+    let (sight, said) = (sight?, said?);
+    let mut found: Vec<Obstacle> = stack.refused.iter().map(|note| of_file(project, note, true)).collect();
+    found.extend(stack.notes.iter().map(|note| of_file(project, note, false)));
+    let foreign = sight.foreign(&project.name());
+    if !foreign.is_empty() {
+        let message = format!(
+            "the Swarm has a stack {:?} that cm did not make for {:?}: {}",
+            stack.name,
+            project.name(),
+            foreign.join(", ")
+        );
+        let hint = format!(
+            "give this project another name (`name:` in the compose file), or remove the stack if nothing needs it: docker stack rm {}",
+            stack.name
+        );
+        found.push(stop(Matter::Engine, message, &hint));
+    }
+    found.extend(managers(&sight.nodes));
+    found.extend(nodes(&sight.nodes));
+    let (answer, info) = said.split_once('\n').unwrap_or((&said, ""));
+    found.extend(registry_answers(&registry, answer));
+    found.extend(settings(&serde_json::from_str(info).unwrap_or_default()));
+    Ok(found)
+}
+
+fn stop(matter: Matter, message: String, hint: &str) -> Obstacle {
+    Obstacle { matter, message, hint: hint.to_owned(), stops: true }
+}
+
+fn warn(matter: Matter, message: String, hint: &str) -> Obstacle {
+    Obstacle { stops: false, ..stop(matter, message, hint) }
+}
+
+/// With the file and the line of the key, where the files of this machine have it.
+fn of_file(project: &Project, note: &Note, stops: bool) -> Obstacle {
+    let at = project.compose_files().into_iter().find_map(|file| {
+        let text = std::fs::read_to_string(project.repository.join(&file)).ok()?;
+        place(&text, &note.service, &note.key).map(|line| format!("{file}:{line}: "))
+    });
+    let hint = if stops { "man cm-guide, \"On a Docker Swarm\", has what a Swarm takes of a compose file" } else { "" };
+    Obstacle { stops, ..stop(Matter::File, format!("{}{note}", at.unwrap_or_default()), hint) }
+}
+
+fn managers(nodes: &[cm_swarm::Node]) -> Option<Obstacle> {
+    let quorum = Quorum::of(nodes);
+    let (managers, reachable) = (quorum.managers, quorum.reachable);
+    let gone: Vec<&str> =
+        nodes.iter().filter(|node| node.manager == "unreachable").map(|node| node.name.as_str()).collect();
+    match quorum.spare() {
+        0 if managers < 3 => Some(warn(
+            Matter::Nodes,
+            format!(
+                "the Swarm has {managers} manager{}: with the loss of one, nothing can be changed any more",
+                if managers == 1 { "" } else { "s" }
+            ),
+            "three managers survive the loss of one: docker node promote",
+        )),
+        0 => Some(warn(
+            Matter::Nodes,
+            format!(
+                "{reachable} of {managers} managers answer; without one more, nothing can be changed ({} is away)",
+                gone.join(", ")
+            ),
+            "bring it back, or remove it (docker node demote, docker node rm) and promote another node",
+        )),
+        _ => None,
+    }
+}
+
+fn nodes(nodes: &[cm_swarm::Node]) -> Vec<Obstacle> {
+    let mut found = Vec::new();
+    if !nodes.iter().any(cm_swarm::Node::takes_tasks) {
+        found.push(stop(
+            Matter::Nodes,
+            "no node takes tasks".to_owned(),
+            "docker node ls says why; docker node update --availability active NODE",
+        ));
+    }
+    for node in nodes.iter().filter(|node| !node.takes_tasks()) {
+        let how = if node.state == "ready" {
+            format!("takes no new tasks ({})", node.availability)
+        } else {
+            format!("is {}", node.state)
+        };
+        found.push(warn(
+            Matter::Nodes,
+            format!("node {} {how}", node.name),
+            "docker node ls; what runs there has to fit on the others",
+        ));
+    }
+    let mut engines: Vec<&str> = nodes.iter().map(|node| node.engine.split('.').next().unwrap_or_default()).collect();
+    engines.sort_unstable();
+    engines.dedup();
+    if engines.len() > 1 {
+        let versions: Vec<String> = nodes.iter().map(|node| format!("{} has {}", node.name, node.engine)).collect();
+        found.push(warn(
+            Matter::Nodes,
+            format!("the nodes' engines differ: {}", versions.join(", ")),
+            "bring them to one version: overlay networks of different ones may not reach each other",
+        ));
+    }
+    found
+}
+
+fn registry_answers(registry: &str, said: &str) -> Option<Obstacle> {
+    let lower = said.to_lowercase();
+    if ANSWERS.iter().any(|words| lower.contains(words)) {
+        return None;
+    }
+    let what = if ["denied", "unauthorized", "authentication"].iter().any(|words| lower.contains(words)) {
+        "refuses the deploy user"
+    } else {
+        "does not answer"
+    };
+    Some(stop(
+        Matter::Registry,
+        format!("the registry {registry} {what}: {}", said.trim()),
+        "is it up, does the engine trust it (`insecure-registries` for one without TLS), is the deploy user logged in there (docker login)?",
+    ))
+}
+
+fn settings(info: &Value) -> Vec<Obstacle> {
+    let mut found = Vec::new();
+    if info.get("LiveRestoreEnabled").and_then(Value::as_bool) == Some(true) {
+        found.push(stop(
+            Matter::Engine,
+            "live-restore is on, which a Swarm does not stand".to_owned(),
+            "set \"live-restore\": false in /etc/docker/daemon.json there",
+        ));
+    }
+    if info.pointer("/FirewallBackend/Driver").and_then(Value::as_str).is_some_and(|driver| driver.contains("nftables"))
+    {
+        found.push(stop(
+            Matter::Engine,
+            "the engine uses nftables, with which a Swarm's networks do not work".to_owned(),
+            "set \"firewall-backend\": \"iptables\" in /etc/docker/daemon.json there",
+        ));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cm_swarm::Node;
+    use serde_json::json;
+
+    fn node(name: &str, state: &str, manager: &str) -> Node {
+        let own = |text: &str| text.to_owned();
+        Node {
+            name: own(name),
+            state: own(state),
+            availability: own("active"),
+            manager: own(manager),
+            engine: own("26.1.5"),
+            ..Node::default()
+        }
+    }
+
+    #[test]
+    fn a_registry_that_has_no_such_image_answers() {
+        for said in [
+            "Error response from daemon: manifest for registry:5000/cm/none:none not found: manifest unknown: manifest unknown",
+            "Error response from daemon: pull access denied for r/cm/none, repository does not exist or may require 'docker login'",
+        ] {
+            assert!(registry_answers("r", said).is_none(), "{said}");
+        }
+        for (said, words) in [
+            ("Error response from daemon: Get \"https://r/v2/\": dial tcp: lookup r: no such host", "does not answer"),
+            ("Get \"https://r/v2/\": http: server gave HTTP response to HTTPS client", "does not answer"),
+            ("unauthorized: authentication required", "refuses the deploy user"),
+            ("", "does not answer"),
+        ] {
+            let found = registry_answers("r", said).expect(said);
+            assert!(found.stops && found.message.contains(words), "{}", found.message);
+        }
+    }
+
+    #[test]
+    fn nodes_that_are_away_are_told_and_none_at_all_stops() {
+        let three =
+            [node("a", "ready", "reachable"), node("b", "ready", "reachable"), node("c", "down", "unreachable")];
+        let told: Vec<String> = nodes(&three).into_iter().chain(managers(&three)).map(|one| one.message).collect();
+        assert_eq!(
+            told,
+            ["node c is down", "2 of 3 managers answer; without one more, nothing can be changed (c is away)"]
+        );
+        assert!(nodes(&[node("a", "down", "")]).iter().any(|one| one.stops));
+        let old = Node { engine: "29.0.1".to_owned(), ..node("b", "ready", "") };
+        assert!(nodes(&[node("a", "ready", "reachable"), old]).iter().any(|one| one.message.contains("differ")));
+        assert!(managers(&[node("a", "ready", "reachable")]).is_some_and(|one| !one.stops));
+    }
+
+    #[test]
+    fn settings_of_the_engine_that_no_swarm_stands_stop() {
+        assert_eq!(settings(&json!({"LiveRestoreEnabled": true, "FirewallBackend": {"Driver": "nftables"}})).len(), 2);
+        assert!(settings(&json!({"LiveRestoreEnabled": false})).is_empty());
+    }
+}

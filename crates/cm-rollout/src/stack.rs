@@ -1,0 +1,146 @@
+//! A release on a Swarm: its images are in the registry and on every node, its configs and secrets are there, and only
+//! then are services switched, in the order in which they depend on each other.
+
+use crate::canary::Canaries;
+use crate::engine::{Replace, Switched};
+use crate::foresight::Foresight;
+use crate::order::Order;
+use crate::rollout::{Change, Options, Replaced, Rollout};
+use cm_core::{Result, plural};
+use cm_engine::Container;
+use cm_host::Fenced;
+use cm_project::Project;
+use cm_swarm::{Published, Sight, Stack, Switch, publish, pull_everywhere};
+use futures_util::FutureExt;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// A step may take this long beyond the time that the health gate has.
+const BEYOND: Duration = Duration::from_secs(120);
+
+/// Where the values of variables are in Compose's answer.
+const VALUES: &str = "x-cm-values";
+
+/// Docker Swarm.
+pub(crate) struct SwarmReplace;
+
+impl Replace for SwarmReplace {
+    fn replace<'a>(
+        &'a self,
+        rollout: &'a Rollout<'a>,
+        change: &'a Change,
+        _: &'a [Container],
+        _: Options,
+        _: &'a mut Canaries,
+    ) -> Switched<'a> {
+        rollout.switch(change).boxed_local()
+    }
+
+    fn foresee(&self, foresight: &Foresight<'_>, change: &Change, _: Options) -> Result<Vec<String>> {
+        let mut steps = Vec::new();
+        if !change.start.is_empty() {
+            steps.push(format!("push the images of {} to {}", change.start.join(", "), foresight.project.registry()?));
+            steps.push("every node pulls them".to_owned());
+            steps.push(format!("docker stack deploy {}: {}", foresight.config.project, change.start.join(", ")));
+        }
+        steps.extend(change.remove.iter().map(|name| format!("docker service rm {}_{name}", foresight.config.project)));
+        Ok(steps)
+    }
+}
+
+/// Under which names images of these `repositories` were pushed, where the project's engine takes them from a registry.
+///
+/// # Errors
+/// [`cm_core::Exit::Config`] that names a variable that is not set.
+pub fn pushed_as(project: &Project, repositories: &BTreeSet<String>) -> Result<BTreeSet<String>> {
+    let registry = project.registry()?;
+    let pushed = repositories.iter().filter(|_| !registry.is_empty());
+    Ok(pushed.map(|name| cm_swarm::repository_in(name, &registry)).collect())
+}
+
+impl Rollout<'_> {
+    async fn switch(&self, change: &Change) -> Result<BTreeMap<String, Replaced>> {
+        let began = Instant::now();
+        let config = self.compose.all_of(None).await?;
+        cm_engine::accepts(self.project, self.host, &config, self.log).await?;
+        let stack = Stack::of(&config);
+        let values = self.values(&stack).await?;
+        let before = Sight::of(self.host, &stack.name).await?;
+        let host = self.guard.fenced(self.host)?;
+        let images = self.bring_images(&host, &stack, change, &before).await?;
+        let limit = self.project.health().timeout + BEYOND;
+        let name = self.project.name();
+        let switch = Switch { host: &host, stack: &stack, project: &name, images, limit };
+        if !change.start.is_empty() {
+            let names = switch.contents(&values).await?;
+            let tell =
+                |step: &[String]| self.log.info(format!("on {}: updating {}", self.host.name(), step.join(", ")));
+            switch.carry_out(&change.start, &names, &before, tell).await?;
+            switch.forget(&names).await?;
+        }
+        switch.remove(&change.remove).await?;
+        let took = began.elapsed();
+        let replaced = |name: &String| {
+            let order = match stack.services.get(name).is_some_and(|service| service.start_first) {
+                true => Order::Rolling(Some("start-first, by Swarm".to_owned())),
+                false => Order::StopFirst("by Swarm: it has a port of the node, or data".to_owned()),
+            };
+            (name.clone(), Replaced { order, took, gap: None })
+        };
+        Ok(change.start.iter().map(replaced).collect())
+    }
+
+    /// The values of the variables that secrets and configs are made from, from the host's env file.
+    async fn values(&self, stack: &Stack) -> Result<BTreeMap<String, String>> {
+        let names = stack.variables();
+        if names.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let wanted: serde_json::Map<_, _> =
+            names.iter().map(|name| (name.clone(), Value::from(format!("${{{name}:-}}")))).collect();
+        let answer = self.compose.all_of(Some(json!({VALUES: wanted}).to_string())).await?;
+        let all = answer.get(VALUES).and_then(Value::as_object).into_iter().flatten();
+        let value = |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.replace("$$", "$")));
+        let values: BTreeMap<String, String> = all.filter_map(value).collect();
+        values.values().for_each(|value| cm_core::add_secret(value));
+        Ok(values)
+    }
+
+    /// Pushes and lets every node pull; what runs already is where it should be.
+    async fn bring_images(
+        &self,
+        host: &Fenced,
+        stack: &Stack,
+        change: &Change,
+        before: &Sight,
+    ) -> Result<BTreeMap<String, String>> {
+        let mut names: Vec<String> =
+            change.start.iter().filter_map(|name| Some(stack.services.get(name)?.image.clone())).collect();
+        names.sort_unstable();
+        names.dedup();
+        if names.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let registry = self.project.registry()?;
+        self.log.info(format!(
+            "on {}: bringing {} to {registry}",
+            self.host.name(),
+            plural(names.len() as u64, "image")
+        ));
+        let published = publish(host, &names, &registry).await?;
+        let runs = |image: &&Published| !before.services.values().any(|seen| seen.image == image.pinned);
+        let new: Vec<&Published> = published.values().filter(runs).collect();
+        if !new.is_empty() {
+            let nodes = before.nodes.iter().filter(|node| node.takes_tasks()).count();
+            self.log.info(format!(
+                "on {}: {} on {}",
+                self.host.name(),
+                plural(new.len() as u64, "new image"),
+                plural(nodes as u64, "node")
+            ));
+            pull_everywhere(host, &stack.name, &new, &before.nodes).await?;
+        }
+        Ok(published.into_iter().map(|(name, image)| (name, image.pinned)).collect())
+    }
+}

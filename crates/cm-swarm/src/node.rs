@@ -1,0 +1,109 @@
+//! The nodes of a Swarm, and whether enough of its managers can be reached to change anything.
+
+use crate::value::text;
+use serde_json::Value;
+
+/// A node.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Node {
+    /// Its ID.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// `ready`, `down`, `unknown` or `disconnected`.
+    pub state: String,
+    /// `active`, `pause` or `drain`.
+    pub availability: String,
+    /// `reachable` or `unreachable` of a manager; empty of a worker.
+    pub manager: String,
+    /// Whether it is the one that leads.
+    pub leads: bool,
+    /// The version of its engine.
+    pub engine: String,
+    /// `linux/amd64`, in the words of images.
+    pub platform: String,
+}
+
+impl Node {
+    /// Reads an element of `docker node inspect`.
+    pub fn read(value: &Value) -> Node {
+        let architecture = match text(value, "/Description/Platform/Architecture") {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            "armv7l" => "arm",
+            other => other,
+        };
+        Node {
+            id: text(value, "/ID").to_owned(),
+            name: text(value, "/Description/Hostname").to_owned(),
+            state: text(value, "/Status/State").to_owned(),
+            availability: text(value, "/Spec/Availability").to_owned(),
+            manager: text(value, "/ManagerStatus/Reachability").to_owned(),
+            leads: value.pointer("/ManagerStatus/Leader").and_then(Value::as_bool).unwrap_or(false),
+            engine: text(value, "/Description/Engine/EngineVersion").to_owned(),
+            platform: format!("{}/{architecture}", text(value, "/Description/Platform/OS")),
+        }
+    }
+
+    /// Whether it takes new tasks.
+    pub fn takes_tasks(&self) -> bool {
+        self.state == "ready" && self.availability == "active"
+    }
+}
+
+/// How many managers there are, and how many can be reached.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Quorum {
+    /// All of them.
+    pub managers: usize,
+    /// Those that answer.
+    pub reachable: usize,
+}
+
+impl Quorum {
+    /// Of these nodes.
+    pub fn of(nodes: &[Node]) -> Quorum {
+        let managers = nodes.iter().filter(|node| !node.manager.is_empty());
+        Quorum {
+            managers: managers.clone().count(),
+            reachable: managers.filter(|node| node.manager == "reachable").count(),
+        }
+    }
+
+    /// How many more managers may be lost before nothing can be changed any more.
+    pub fn spare(self) -> usize {
+        (self.reachable).saturating_sub(self.managers / 2 + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_swarm_survives_the_loss_of_less_than_half_of_its_managers() {
+        let node = |manager: &str| Node { manager: manager.to_owned(), ..Node::default() };
+        for (managers, spare) in [
+            (vec!["reachable"], 0),
+            (vec!["reachable", "reachable"], 0),
+            (vec!["reachable", "reachable", "reachable", ""], 1),
+            (vec!["reachable", "reachable", "unreachable"], 0),
+            (vec!["reachable", "unreachable", "unreachable"], 0),
+        ] {
+            let nodes: Vec<_> = managers.iter().map(|manager| node(manager)).collect();
+            assert_eq!(Quorum::of(&nodes).spare(), spare, "{managers:?}");
+        }
+    }
+
+    #[test]
+    fn a_node_is_read_as_docker_shows_it() {
+        let node = Node::read(&json!({
+            "ID": "n1", "Spec": {"Availability": "drain"}, "Status": {"State": "ready"},
+            "Description": {"Hostname": "one", "Platform": {"Architecture": "x86_64", "OS": "linux"}, "Engine": {"EngineVersion": "26.1.5"}},
+            "ManagerStatus": {"Leader": true, "Reachability": "reachable"},
+        }));
+        assert_eq!((node.name.as_str(), node.platform.as_str(), node.leads), ("one", "linux/amd64", true));
+        assert!(!node.takes_tasks());
+    }
+}

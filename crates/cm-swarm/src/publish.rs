@@ -1,0 +1,121 @@
+//! Images go to the team's registry, and their names become digests: what was built once runs on every node, and is
+//! the same tomorrow. A name that moves would be resolved by each node at its own time.
+
+use cm_core::{Exit, Failure, Result};
+use cm_host::Fenced;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// One image is pushed within this time.
+const LIMIT: Duration = Duration::from_secs(15 * 60);
+
+/// `$1` image, `$2` repository in the registry. An image that is not on the manager is pulled first. Its tag is its own
+/// id, so that no push takes the place of another one. Prints its id, its platform and its digests.
+const PUSH: &str = r#"# Brings an image to the registry.
+set -eu
+docker image inspect "$1" >/dev/null 2>&1 || docker pull --quiet "$1" >/dev/null
+id=$(docker image inspect --format '{{.Id}}' "$1")
+short=${id#sha256:}
+tag=$2:cm-$(printf '%.12s' "$short")
+docker tag "$id" "$tag"
+docker push --quiet "$tag" >/dev/null
+docker image inspect --format '{{.Id}} {{.Os}}/{{.Architecture}}{{range .RepoDigests}} {{.}}{{end}}' "$tag""#;
+
+/// An image in the registry.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Published {
+    /// Its name with the digest.
+    pub pinned: String,
+    /// Its id, the same on every node.
+    pub id: String,
+    /// What it runs on, such as `linux/amd64`.
+    pub platform: String,
+}
+
+/// Pushes `images` of the manager to `registry`, and says under which names they are there.
+///
+/// # Errors
+/// [`Exit::Build`] `swarm.push` with Docker's words; [`Exit::LockLost`], [`Exit::Unreachable`].
+pub async fn publish(host: &Fenced, images: &[String], registry: &str) -> Result<BTreeMap<String, Published>> {
+    let mut published = BTreeMap::new();
+    for image in images {
+        let repository = repository_in(image, registry);
+        let said =
+            host.script(PUSH, [image.clone(), repository.clone()]).limit(LIMIT).text(Exit::Build, "swarm.push").await;
+        let said = said.map_err(|failure| about(failure, host.name(), image, registry))?;
+        let found = read(&said, &repository).ok_or_else(|| {
+            let message =
+                format!("on {}: Docker names no digest of {image} after it was pushed to {registry}", host.name());
+            Failure::new(Exit::Build, "swarm.push", message)
+        })?;
+        published.insert(image.clone(), found);
+    }
+    Ok(published)
+}
+
+fn about(failure: Failure, host: &str, image: &str, registry: &str) -> Failure {
+    if failure.code != "swarm.push" {
+        return failure;
+    }
+    Failure { message: format!("on {host}: could not bring {image} to the registry {registry}"), ..failure }
+        .hint("no service was touched. The cause has Docker's words: is the registry up, has its disk room, and is the deploy user logged in (`docker login`) on the manager?")
+}
+
+/// The repository of `registry` that `image` is brought to.
+pub fn repository_in(image: &str, registry: &str) -> String {
+    format!("{registry}/{}", path_of(image, registry))
+}
+
+/// The path of a repository for `image`: without a registry, a tag and a digest.
+fn path_of(image: &str, registry: &str) -> String {
+    let own = image.strip_prefix(&format!("{registry}/")).unwrap_or(image);
+    let named = own.split('@').next().unwrap_or(own);
+    let path = match named.split_once('/') {
+        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => rest,
+        _ => named,
+    };
+    match path.rsplit_once(':') {
+        Some((path, tag)) if !tag.contains('/') => path.to_owned(),
+        _ => path.to_owned(),
+    }
+}
+
+fn read(said: &str, repository: &str) -> Option<Published> {
+    let mut words = said.lines().last()?.split_whitespace();
+    let (id, platform) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let pinned =
+        words.find(|digest| digest.strip_prefix(repository).is_some_and(|rest| rest.starts_with('@')))?.to_owned();
+    Some(Published { pinned, id, platform })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_keeps_its_path_in_the_team_s_registry() {
+        for (image, path) in [
+            ("web", "web"),
+            ("acme/web:1.2", "acme/web"),
+            ("r:5000/acme/web", "acme/web"),
+            ("r:5000/acme/web:3", "acme/web"),
+            ("ghcr.io/acme/web@sha256:00", "acme/web"),
+            ("localhost/web:1", "web"),
+            ("other:5000/x/y:1", "x/y"),
+        ] {
+            assert_eq!(path_of(image, "r:5000"), path, "{image}");
+        }
+    }
+
+    #[test]
+    fn the_digest_is_that_of_the_registry() {
+        let said = "sha256:aa linux/amd64 other/web@sha256:1 r/web@sha256:2 r/web2@sha256:3";
+        let found = read(said, "r/web").expect("a digest");
+        assert_eq!(
+            (found.pinned.as_str(), found.id.as_str(), found.platform.as_str()),
+            ("r/web@sha256:2", "sha256:aa", "linux/amd64")
+        );
+        assert_eq!(read("sha256:aa linux/amd64 other/web@sha256:1", "r/web"), None);
+        assert_eq!(read("", "r/web"), None);
+    }
+}

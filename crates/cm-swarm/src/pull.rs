@@ -1,0 +1,115 @@
+//! Every node is shown to have an image before a service is switched to it: a node that cannot pull it would stop an
+//! update partway. No node but the manager can be asked directly, so Swarm is: a service that runs once on each node
+//! with a program that is in no image. Preparing its task is the pull; that its container then does not start is meant.
+
+use crate::node::Node;
+use crate::publish::Published;
+use crate::value::text;
+use cm_core::{Exit, Failure, Result};
+use cm_host::{Fenced, Host};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+/// All nodes have an image within this time.
+const LIMIT: Duration = Duration::from_secs(15 * 60);
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(300);
+
+const PULL: &str = r#"# Lets every node pull an image.
+# $1 name of the service, $2 stack, $3 image
+set -eu
+docker service rm "$1" >/dev/null 2>&1 || :
+exec docker service create --detach --quiet --name "$1" --label "cm.pull=$2" --mode global --restart-condition none \
+    --no-resolve-image --with-registry-auth --no-healthcheck --entrypoint /cm-pulls-only "$3" >/dev/null"#;
+
+const LOOK: &str = r#"# Looks which nodes have an image.
+tasks=$(docker service ps -q --no-trunc -- "$1") || exit
+[ -z "$tasks" ] || docker inspect --type task --format '{{json .}}' $tasks"#;
+
+const FORGET: &str = r#"# Removes what let nodes pull images.
+services=$(docker service ls -q --filter "label=cm.pull=$1") || exit
+[ -z "$services" ] || docker service rm $services >/dev/null"#;
+
+/// Lets every one of `nodes` that takes tasks pull `images` for `stack`.
+///
+/// # Errors
+/// [`Exit::Build`]: `swarm.platform` for an image that a node cannot run, `swarm.pull` where a node cannot get one, with
+/// the node's name; [`Exit::LockLost`], [`Exit::Unreachable`].
+pub async fn pull_everywhere(host: &Fenced, stack: &str, images: &[&Published], nodes: &[Node]) -> Result<()> {
+    let nodes: Vec<&Node> = nodes.iter().filter(|node| node.takes_tasks()).collect();
+    images.iter().try_for_each(|image| can_run(image, &nodes, host))?;
+    let pulled = pull(host, stack, images, &nodes).await;
+    let forgotten = host.script(FORGET, [stack]).text(Exit::Build, "swarm.pull").await;
+    pulled.and(forgotten.map(drop))
+}
+
+fn can_run(image: &Published, nodes: &[&Node], host: &Host) -> Result<()> {
+    let Some(node) = nodes.iter().find(|node| node.platform != image.platform) else { return Ok(()) };
+    let message = format!(
+        "on {}: {} is for {}, and node {} is {}",
+        host.name(),
+        image.pinned,
+        image.platform,
+        node.name,
+        node.platform
+    );
+    Err(Failure::new(Exit::Build, "swarm.platform", message).hint(
+        "no service was touched. Build the image for the nodes' platform, or drain the nodes that cannot run it (`docker node update --availability drain`)",
+    ))
+}
+
+async fn pull(host: &Fenced, stack: &str, images: &[&Published], nodes: &[&Node]) -> Result<()> {
+    let began = Instant::now();
+    let mut names = Vec::new();
+    for image in images {
+        let digest = image.pinned.rsplit_once(':').map_or("", |(_, digest)| digest);
+        let name = format!("cm-pull-{}", digest.get(..12).unwrap_or(digest));
+        let arguments = [name.clone(), stack.to_owned(), image.pinned.clone()];
+        host.script(PULL, arguments).text(Exit::Build, "swarm.pull").await?;
+        names.push((name, *image));
+    }
+    for (name, image) in names {
+        loop {
+            let missing = missing(host, &name, image, nodes).await?;
+            if missing.is_empty() {
+                break;
+            }
+            if began.elapsed() > LIMIT {
+                let names: Vec<_> = missing.into_iter().collect();
+                return Err(failed(
+                    host,
+                    image,
+                    &names.join(", "),
+                    &format!("not pulled within {} s", LIMIT.as_secs()),
+                ));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+    Ok(())
+}
+
+/// The nodes that do not have it yet.
+async fn missing(host: &Host, name: &str, image: &Published, nodes: &[&Node]) -> Result<BTreeSet<String>> {
+    let said = host.script(LOOK, [name]).text(Exit::Build, "swarm.pull").await?;
+    let tasks: Vec<Value> = said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let mut missing: BTreeSet<String> = nodes.iter().map(|node| node.name.clone()).collect();
+    for task in &tasks {
+        let Some(node) = nodes.iter().find(|node| node.id == text(task, "/NodeID")) else { continue };
+        match text(task, "/Status/State") {
+            "rejected" => return Err(failed(host, image, &node.name, text(task, "/Status/Err"))),
+            "new" | "allocated" | "pending" | "assigned" | "accepted" | "preparing" => {}
+            _ => drop(missing.remove(&node.name)),
+        }
+    }
+    Ok(missing)
+}
+
+fn failed(host: &Host, image: &Published, nodes: &str, why: &str) -> Failure {
+    let message = format!("on {}: node {nodes} cannot get {}", host.name(), image.pinned);
+    Failure::new(Exit::Build, "swarm.pull", message).cause(why).hint(
+        "no service was touched. On that node: `docker pull` of that name; does it reach the registry, does it trust it, has its disk room? A node that is away: `docker node update --availability drain`",
+    )
+}

@@ -1,0 +1,205 @@
+//! What a Swarm runs of a stack, in one round trip to a manager: its nodes, the services with how their last update
+//! ended, and every task over all nodes with its error.
+
+use crate::node::Node;
+use crate::task::{Task, in_place};
+use crate::update::Update;
+use crate::value::text;
+use cm_core::{Exit, Failure, Result};
+use cm_host::Host;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt;
+
+const LOOK: &str = include_str!("sight.sh");
+
+/// The label of a service by which cm knows that it made it; its value is the project.
+pub(crate) const LABEL: &str = "cm.project";
+
+/// The label with the image as the compose file names it.
+pub(crate) const IMAGE_LABEL: &str = "cm.image";
+
+/// What a manager says of a stack.
+#[derive(Clone, Debug, Default)]
+pub struct Sight {
+    /// Every node of the Swarm.
+    pub nodes: Vec<Node>,
+    /// The services, by name without the stack's.
+    pub services: BTreeMap<String, Seen>,
+    /// By image as the services name it, its id on the manager that was asked.
+    pub images: BTreeMap<String, String>,
+}
+
+/// A service as it is.
+#[derive(Clone)]
+pub struct Seen {
+    /// How its last update ended.
+    pub update: Update,
+    /// Swarm's words about that.
+    pub message: String,
+    /// When that update began, RFC 3339; empty if there was none.
+    pub update_began: String,
+    /// The project that cm made it for; empty if somebody else made it.
+    pub project: String,
+    /// The image it should run, pinned by digest where cm made the service.
+    pub image: String,
+    /// The same as the compose file names it, as far as that is known.
+    pub name: String,
+    /// How many tasks it should have; `None` for one on each node.
+    pub replicas: Option<u64>,
+    /// The configs and secrets that it uses, or goes back to, by name.
+    pub contents: Vec<String>,
+    /// Its variables, as NAME=VALUE; secrets may be among them.
+    pub env: Vec<String>,
+    /// Its tasks, also those that ended.
+    pub tasks: Vec<Task>,
+}
+
+impl fmt::Debug for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Seen").field("update", &self.update).field("tasks", &self.tasks).finish_non_exhaustive()
+    }
+}
+
+impl Seen {
+    /// What fills its places: one task for each, or one that failed to.
+    pub fn in_place(&self) -> Vec<Task> {
+        in_place(&self.tasks)
+    }
+}
+
+impl Sight {
+    /// Asks `host`, a manager, about the stack `name`.
+    ///
+    /// # Errors
+    /// [`Exit::Unreachable`]; [`Exit::HealthUnknown`] where the host does not speak for a Swarm, with what to do.
+    pub async fn of(host: &Host, name: &str) -> Result<Sight> {
+        let output = host.script(LOOK, [name]).output().await?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        if !output.success() || said.lines().last() != Some("cm end") {
+            return Err(no_manager(host, &said, &output.stderr));
+        }
+        Sight::read(&said, name).map_err(|error| {
+            let message = format!("on {}: the Swarm's answer cannot be read", host.name());
+            Failure::new(Exit::HealthUnknown, "engine.answer", message).cause(error)
+        })
+    }
+
+    fn read(said: &str, stack: &str) -> std::result::Result<Sight, serde_json::Error> {
+        let json = |section: &str| -> std::result::Result<Vec<Value>, serde_json::Error> {
+            lines(said, section).map(serde_json::from_str).collect()
+        };
+        let nodes: Vec<Node> = json("cm nodes")?.iter().map(Node::read).collect();
+        let mut services = BTreeMap::new();
+        let tasks = json("cm tasks")?;
+        for service in json("cm services")? {
+            let full = text(&service, "/Spec/Name");
+            let name = full.strip_prefix(&format!("{stack}_")).unwrap_or(full).to_owned();
+            let id = text(&service, "/ID");
+            let node = |task: &Value| {
+                nodes.iter().find(|node| node.id == text(task, "/NodeID")).map(|node| node.name.as_str())
+            };
+            let own = tasks.iter().filter(|task| text(task, "/ServiceID") == id);
+            let own = own.map(|task| Task::read(task, &name, &service, node(task).unwrap_or_default())).collect();
+            services.insert(name.clone(), seen(&service, own));
+        }
+        let pairs = lines(said, "cm images").filter_map(|line| line.split_once(' '));
+        let images = pairs.map(|(image, id)| (image.to_owned(), id.to_owned())).collect();
+        Ok(Sight { nodes, services, images })
+    }
+
+    /// The services of this stack that cm did not make for `project`.
+    pub fn foreign(&self, project: &str) -> Vec<&str> {
+        let other = self.services.iter().filter(|(_, seen)| seen.project != project);
+        other.map(|(name, _)| name.as_str()).collect()
+    }
+}
+
+fn seen(service: &Value, tasks: Vec<Task>) -> Seen {
+    let mut contents = Vec::new();
+    for spec in ["Spec", "PreviousSpec"] {
+        for (list, name) in [("Configs", "ConfigName"), ("Secrets", "SecretName")] {
+            let all = service.pointer(&format!("/{spec}/TaskTemplate/ContainerSpec/{list}")).and_then(Value::as_array);
+            contents.extend(all.into_iter().flatten().filter_map(|one| Some(one.get(name)?.as_str()?.to_owned())));
+        }
+    }
+    let env = service.pointer("/Spec/TaskTemplate/ContainerSpec/Env").and_then(Value::as_array);
+    Seen {
+        update: Update::read(service),
+        message: text(service, "/UpdateStatus/Message").to_owned(),
+        update_began: text(service, "/UpdateStatus/StartedAt").to_owned(),
+        project: text(service, &format!("/Spec/Labels/{LABEL}")).to_owned(),
+        image: text(service, "/Spec/TaskTemplate/ContainerSpec/Image").to_owned(),
+        name: Some(text(service, &format!("/Spec/Labels/{IMAGE_LABEL}")))
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| text(service, "/Spec/TaskTemplate/ContainerSpec/Image"))
+            .to_owned(),
+        replicas: service.pointer("/Spec/Mode/Replicated/Replicas").and_then(Value::as_u64),
+        contents,
+        env: env.into_iter().flatten().filter_map(|pair| pair.as_str().map(str::to_owned)).collect(),
+        tasks,
+    }
+}
+
+fn lines<'a>(said: &'a str, section: &'a str) -> impl Iterator<Item = &'a str> {
+    let own = said.lines().skip_while(move |line| *line != section).skip(1);
+    own.take_while(|line| !line.starts_with("cm ")).filter(|line| !line.is_empty())
+}
+
+/// Why `host` does not speak for a Swarm, by its own word about itself: in `said`, the line after `cm info`, as
+/// `docker info --format '{{json .Swarm}}'` has it. `errors` is what the command said that failed.
+pub fn no_manager(host: &Host, said: &str, errors: &str) -> Failure {
+    let info: Option<Value> = lines(said, "cm info").next().and_then(|line| serde_json::from_str(line).ok());
+    let name = host.name();
+    let fail = |code: &str, message: String| Failure::new(Exit::HealthUnknown, code, message).cause(errors.trim());
+    let Some(info) = info else {
+        return fail("engine.unreachable", format!("on {name}: the Docker engine does not answer"))
+            .hint("on the host: `docker info`; is the engine running, and is the deploy user in the group docker?")
+            .retryable();
+    };
+    let controls = info.get("ControlAvailable").and_then(Value::as_bool).unwrap_or(false);
+    match text(&info, "/LocalNodeState") {
+        "active" if controls => fail("swarm.no-quorum", format!("on {name}: the Swarm cannot be asked: too few of its managers answer"))
+            .hint("start the managers that are down; `docker node ls` on any of them says which. If they are lost for good: `docker swarm init --force-new-cluster` on one that has the state")
+            .retryable(),
+        "active" => fail("swarm.worker", format!("on {name}: this node is a worker of the Swarm, and only a manager can be asked"))
+            .hint("name a manager as `address` in cm.toml, or make this one a manager: `docker node promote` on a manager"),
+        "locked" => fail("swarm.locked", format!("on {name}: the Swarm is locked on this node"))
+            .hint("unlock it there: `docker swarm unlock`"),
+        _ => fail("swarm.none", format!("on {name}: this engine is not part of a Swarm, and cm.toml says engine = \"swarm\""))
+            .hint("begin one there: `docker swarm init`, and `docker swarm join` on the others; or remove `engine` from cm.toml"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAID: &str = concat!(
+        "cm info\n{\"LocalNodeState\":\"active\",\"ControlAvailable\":true}\ncm nodes\n",
+        r#"{"ID":"n1","Description":{"Hostname":"one"}}"#,
+        "\ncm services\n",
+        r#"{"ID":"s1","Spec":{"Name":"shop_web","Labels":{"cm.project":"shop"},"Mode":{"Replicated":{"Replicas":2}},"TaskTemplate":{"ContainerSpec":{"Image":"r/web@sha256:1","Configs":[{"ConfigName":"shop_a-1"}]}}},"PreviousSpec":{"TaskTemplate":{"ContainerSpec":{"Secrets":[{"SecretName":"shop_b-1"}]}}},"UpdateStatus":{"State":"paused","Message":"because"}}"#,
+        "\n",
+        r#"{"ID":"s2","Spec":{"Name":"shop_db"}}"#,
+        "\ncm tasks\n",
+        r#"{"ID":"t1","ServiceID":"s1","NodeID":"n1","Slot":1,"DesiredState":"running","Status":{"State":"running"}}"#,
+        "\ncm images\nr/web@sha256:1 sha256:aa\ncm end\n"
+    );
+
+    #[test]
+    fn a_stack_is_read_with_its_nodes_and_tasks() {
+        let sight = Sight::read(SAID, "shop").expect("json");
+        let web = &sight.services["web"];
+        assert_eq!((web.update, web.message.as_str(), web.replicas), (Update::Paused, "because", Some(2)));
+        assert_eq!(web.contents, ["shop_a-1", "shop_b-1"]);
+        assert_eq!((web.in_place().len(), web.tasks[0].node.as_str()), (1, "one"));
+        assert_eq!(sight.images["r/web@sha256:1"], "sha256:aa");
+        assert_eq!(sight.foreign("shop"), ["db"]);
+        assert_eq!(
+            Sight::read("cm info\n{}\ncm nodes\ncm services\ncm end\n", "shop").expect("json").services.len(),
+            0
+        );
+        assert!(Sight::read("cm services\n{\ncm end\n", "shop").is_err());
+    }
+}
