@@ -151,7 +151,7 @@ impl Runs {
             working_dir: String::new(),
             config_hash: String::new(),
             version: String::new(),
-            beside: String::new(),
+            alongside: String::new(),
             env: Some(env),
         }
     }
