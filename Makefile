@@ -23,7 +23,7 @@ SERVERS  = group(sandbox)
 SHELLS   = scripts/*.sh scripts/sandbox scripts/vps/*.sh scripts/bench/*.sh scripts/sandbox.d/*.sh
 PROGRAMS = cm-lock cm-detect cm-backup cm-build cm-health cm-verify cm-rollback cm-record
 
-.PHONY: all help build dist portable programs test test-unit test-sandbox lint faults fuzz bench man demo demo-down install uninstall deb completions clean
+.PHONY: all help build dist portable programs test test-unit test-sandbox lint faults fuzz bench man demo demo-down demo-swarm demo-swarm-down install uninstall deb completions clean
 
 all: build
 
@@ -91,6 +91,12 @@ demo: ## Make two servers, deploy, break something, roll back
 
 demo-down: ## Remove the demo's servers
 	scripts/demo.sh --down
+
+demo-swarm: ## Make a Swarm of three, deploy, break something, drain a node, kill the leader
+	scripts/demo-swarm.sh
+
+demo-swarm-down: ## Remove the Swarm of the demo
+	scripts/demo-swarm.sh --down
 
 install: $(if $(filter target/dist,$(BUILT)),dist) completions ## Install programs, scripts, manuals, schemas and completions below $(DESTDIR)$(PREFIX)
 	install -d $(BIN) $(SHARE)/man/man1 $(SHARE)/man/man5 $(SHARE)/man/man7 $(SHARE)/cm/schemas
