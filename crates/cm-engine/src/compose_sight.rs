@@ -1,7 +1,7 @@
 //! What Docker Compose runs on one host: the containers with its labels.
 
 use crate::effective::Runs;
-use crate::engine::{Obstacle, Sight};
+use crate::interface::{Obstacle, Sight};
 use crate::{Container, inspected, memory};
 use cm_core::Result;
 use cm_host::Host;

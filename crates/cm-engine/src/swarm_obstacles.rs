@@ -1,7 +1,7 @@
 //! What stands in the way of running a project on a Swarm: keys of its compose file, the Swarm's managers and nodes,
 //! its engine's settings, the registry, and a stack of the same name that is somebody else's.
 
-use crate::engine::{Matter, Obstacle};
+use crate::interface::{Matter, Obstacle};
 use cm_core::{Exit, Result};
 use cm_host::Host;
 use cm_project::Project;

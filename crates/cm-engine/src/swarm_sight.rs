@@ -3,7 +3,7 @@
 //! that Swarm stopped updating, or took back by itself, shows that as a container which is not healthy.
 
 use crate::effective::Runs;
-use crate::engine::{Obstacle, Sight};
+use crate::interface::{Obstacle, Sight};
 use crate::{Container, Health, swarm_obstacles};
 use cm_core::Result;
 use cm_host::Host;

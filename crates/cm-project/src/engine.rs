@@ -1,9 +1,7 @@
-//! What runs the services of a project: Docker Compose on each host, or one Docker Swarm. What of `cm.toml` a Swarm
-//! does not do is refused when the file is read, and not when half of a deployment is done.
+//! What runs the services of a project: Docker Compose on each host, or one Docker Swarm.
 
-use crate::config::{Config, OnChange};
+use crate::service_section::OnChange;
 use crate::value::Template;
-use cm_core::{Exit, Failure, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -36,115 +34,4 @@ pub struct Swarm {
     /// The registry that images are pushed to and that every node pulls from, with a path if it wants one:
     /// `registry.example.org/shop`.
     pub registry: Template,
-}
-
-impl Config {
-    /// # Errors
-    /// [`Exit::Config`] `config.engine` with the first key that the engine does not do.
-    pub(crate) fn check_engine(&self) -> Result<()> {
-        let refused = |what: String, hint: &str| {
-            Err(Failure::new(Exit::Config, "config.engine", format!("{}: {what}", self.file)).hint(hint))
-        };
-        match (self.engine, &self.swarm) {
-            (Engine::Compose, None) => Ok(()),
-            (Engine::Compose, Some(_)) => refused(
-                "[swarm] says nothing without engine = \"swarm\"".to_owned(),
-                "add the key, or remove the section",
-            ),
-            (Engine::Swarm, None) => refused(
-                "engine = \"swarm\" needs a registry".to_owned(),
-                "add [swarm] with registry = \"HOST:PORT\", one that every node can pull from",
-            ),
-            (Engine::Swarm, Some(_)) => match self.not_on_a_swarm() {
-                Some((key, hint)) => refused(format!("{key} is not possible with engine = \"swarm\""), hint),
-                None => Ok(()),
-            },
-        }
-    }
-
-    /// The first key that is not for a Swarm, and what to do.
-    fn not_on_a_swarm(&self) -> Option<(String, &'static str)> {
-        const JOBS: &str =
-            "jobs and release commands do not run on a Swarm yet: run them by hand before the deployment";
-        if self.hosts.len() > 1 {
-            return Some((
-                "more than one [hosts.NAME]".to_owned(),
-                "name one manager of the Swarm: it speaks for all nodes",
-            ));
-        }
-        if !self.release.is_empty() {
-            return Some(("[[release]]".to_owned(), JOBS));
-        }
-        if !self.backup.0.is_empty() {
-            let hint =
-                "backups of a database in a Swarm are not taken yet: back it up by its own means before the deployment";
-            return Some(("[backup]".to_owned(), hint));
-        }
-        if self.canary.access_log.is_some() {
-            return Some(("canary.access_log".to_owned(), "the log is on one node: remove the key"));
-        }
-        self.services.iter().find_map(|(name, service)| {
-            let moves = matches!(service.on_change, Some(OnChange::Reload | OnChange::Restart));
-            let keys = [
-                (service.job == Some(true), "job", JOBS),
-                (moves, "on_change", "a changed file is a new config, and replaces the tasks: remove the key"),
-                (
-                    service.update.is_some(),
-                    "update",
-                    "Swarm has `deploy.update_config` in the compose file: remove the key",
-                ),
-                (service.canary.is_some(), "canary", "Swarm starts the new task itself: compare by [canary] url"),
-                (
-                    service.drain.is_some(),
-                    "drain",
-                    "Swarm stops old tasks itself, within `stop_grace_period`: remove the key",
-                ),
-                (
-                    service.probe.is_some(),
-                    "probe",
-                    "a container of another node cannot be asked: write a `healthcheck`",
-                ),
-            ];
-            let (_, key, hint) = keys.into_iter().find(|(is_there, ..)| *is_there)?;
-            Some((format!("[services.{}] {key}", name.as_ref()), hint))
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SWARM: &str = "engine = \"swarm\"\n[swarm]\nregistry = \"r:5000\"\n[hosts.a]\naddress = \"a\"\n";
-
-    fn code(text: &str) -> Option<String> {
-        Config::parse("cm.toml", text).err().map(|failure| format!("{} {}", failure.code, failure.message))
-    }
-
-    #[test]
-    fn what_a_swarm_does_not_do_is_refused_when_the_file_is_read() {
-        assert_eq!(code(SWARM), None);
-        assert_eq!(Config::parse("cm.toml", SWARM).expect("valid").engine, Engine::Swarm);
-        for (more, key) in [
-            ("[hosts.b]\naddress = \"b\"", "more than one [hosts.NAME]"),
-            ("[[release]]\nservice = \"a\"\ncommand = [\"x\"]", "[[release]]"),
-            ("[backup]\nservice = \"db\"\nuri_env = \"U\"\ndatabase = \"d\"\ndirectory = \"/b\"", "[backup]"),
-            ("[services.web]\njob = true", "[services.web] job"),
-            ("[services.web]\nprobe = \"http://127.0.0.1:1/\"", "[services.web] probe"),
-            ("[services.web]\nupdate = \"rolling\"", "[services.web] update"),
-            ("[services.web]\non_change = \"reload\"", "[services.web] on_change"),
-            ("[canary]\naccess_log = \"caddy\"", "canary.access_log"),
-        ] {
-            let said = code(&format!("{SWARM}{more}\n")).expect(key);
-            assert_eq!(said, format!("config.engine cm.toml: {key} is not possible with engine = \"swarm\""));
-        }
-    }
-
-    #[test]
-    fn a_swarm_needs_a_registry_and_compose_needs_none() {
-        assert!(code("engine = \"swarm\"\n").is_some_and(|said| said.contains("needs a registry")));
-        assert!(code("[swarm]\nregistry = \"r\"\n").is_some_and(|said| said.contains("says nothing")));
-        assert!(code("engine = \"nomad\"\n").is_some_and(|said| said.contains("expected `compose` or `swarm`")));
-        assert_eq!(code("engine = \"compose\"\n"), None);
-    }
 }

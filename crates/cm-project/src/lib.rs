@@ -14,6 +14,7 @@ pub mod dockerfile;
 pub mod dotenv;
 mod duration;
 mod engine;
+mod engine_keys;
 pub mod env_file;
 mod env_value;
 mod environment;

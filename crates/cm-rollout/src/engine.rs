@@ -1,39 +1,15 @@
-//! What differs from engine to engine where services are switched to a release: one interface, and the one place that
-//! chooses who does it. Compose replaces containers on one host, one by one; a Swarm is given what its services are
-//! to be and does it over all nodes. (How services are *looked at* is `cm_engine::Sight`.)
+//! The one place that chooses an engine where services are switched to a release.
 
 use crate::canary::Canaries;
 use crate::foresight::Foresight;
+use crate::interface::{Replace, Switched};
 use crate::rollout::{Change, Options, Replaced, Rollout};
 use crate::stack::SwarmReplace;
 use cm_core::Result;
 use cm_engine::Container;
 use cm_project::Engine;
 use futures_util::FutureExt;
-use futures_util::future::LocalBoxFuture;
 use std::collections::BTreeMap;
-
-/// What came of a switch: how each service was replaced.
-pub(crate) type Switched<'a> = LocalBoxFuture<'a, Result<BTreeMap<String, Replaced>>>;
-
-/// What switches services to a release.
-pub trait Replace: Sync {
-    /// As [`Rollout::replace`].
-    fn replace<'a>(
-        &'a self,
-        rollout: &'a Rollout<'a>,
-        change: &'a Change,
-        before: &'a [Container],
-        options: Options,
-        canaries: &'a mut Canaries,
-    ) -> Switched<'a>;
-
-    /// What [`Replace::replace`] would do, in the words of what is run.
-    ///
-    /// # Errors
-    /// [`cm_core::Exit::Config`] if `cm.toml` asks for what cannot be.
-    fn foresee(&self, foresight: &Foresight<'_>, change: &Change, options: Options) -> Result<Vec<String>>;
-}
 
 /// Docker Compose.
 struct ComposeReplace;
@@ -56,7 +32,7 @@ impl Replace for ComposeReplace {
 }
 
 /// Who does it.
-pub(crate) fn of(engine: Engine) -> &'static dyn Replace {
+fn of(engine: Engine) -> &'static dyn Replace {
     match engine {
         Engine::Compose => &ComposeReplace,
         Engine::Swarm => &SwarmReplace,
@@ -79,5 +55,15 @@ impl Rollout<'_> {
         canaries: &mut Canaries,
     ) -> Result<BTreeMap<String, Replaced>> {
         of(self.host.engine()).replace(self, change, before, options, canaries).await
+    }
+}
+
+impl Foresight<'_> {
+    /// How containers are replaced and removed.
+    ///
+    /// # Errors
+    /// [`cm_core::Exit::Config`] if `cm.toml` asks for what cannot be.
+    pub fn containers(&self, change: &Change, options: Options) -> Result<Vec<String>> {
+        of(self.project.engine()).foresee(self, change, options)
     }
 }

@@ -56,10 +56,6 @@ impl Foresight<'_> {
     ///
     /// # Errors
     /// [`cm_core::Exit::Config`] if `cm.toml` asks for what cannot be.
-    pub fn containers(&self, change: &Change, options: Options) -> Result<Vec<String>> {
-        crate::engine::of(self.project.engine()).foresee(self, change, options)
-    }
-
     pub(crate) fn compose_steps(&self, change: &Change, options: Options) -> Result<Vec<String>> {
         let (collisions, free) = sequence::collisions(self.config, change, self.before);
         let rolling = sequence::candidates(self.project, self.config, &free, self.before, options)?;

@@ -22,6 +22,7 @@ mod collision;
 mod drain;
 mod engine;
 mod foresight;
+mod interface;
 mod job_log;
 mod job_run;
 mod jobs;
@@ -38,8 +39,8 @@ mod words;
 
 pub use canary::{Canaries, Question};
 pub use collision::in_the_way;
-pub use engine::Replace;
 pub use foresight::{Foresight, variables};
+pub use interface::Replace;
 pub use job_run::{JobReport, Once};
 pub use jobs::{Release, jobs_of};
 pub use kept::{keep_old_images, repository};

@@ -2,8 +2,8 @@
 //! then are services switched, in the order in which they depend on each other.
 
 use crate::canary::Canaries;
-use crate::engine::{Replace, Switched};
 use crate::foresight::Foresight;
+use crate::interface::{Replace, Switched};
 use crate::order::Order;
 use crate::rollout::{Change, Options, Replaced, Rollout};
 use cm_core::{Result, plural};
