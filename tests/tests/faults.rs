@@ -217,7 +217,12 @@ impl World {
         if fails {
             commit = self.set_version(false);
         }
-        let next = self.sandbox.deploy(&["--dashboard", "--skip-canary"]);
+        let mut next = self.sandbox.deploy(&["--dashboard", "--skip-canary"]);
+        if next.code == 60 {
+            // The fault made checks fail and kept the rollback from being made: it is made first, as it must be.
+            assert!(next.stderr.contains("it had failed before it was interrupted"), "{}", next.stderr);
+            next = self.sandbox.deploy(&["--dashboard", "--skip-canary"]);
+        }
         let told = || format!("exit {code}:\n{first}\n--- the next plain run: {}\n{}", next.code, next.stderr);
         assert_eq!(next.code, 0, "{}", told());
         self.is_as_it_should_be(&commit, &next, &told());
@@ -272,7 +277,7 @@ impl World {
 
 /// Exit statuses of the manual; a script that was killed has none, and 128 + N if a program of the pipe was.
 fn is_documented(code: i32) -> bool {
-    let table = [0, 3, 5, 7, 10, 11, 20, 21, 30, 40, 41, 50, 51, 60, 61, 62, 130, 143];
+    let table = [0, 3, 5, 6, 7, 10, 11, 20, 21, 30, 40, 41, 50, 51, 60, 61, 62, 130, 143];
     table.contains(&code) || [-1, 137].contains(&code)
 }
 

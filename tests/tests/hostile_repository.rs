@@ -317,6 +317,13 @@ fn expensive() -> Vec<(&'static str, Make)> {
         ("a Python file of operators", put("app.py", "x = ".to_owned() + &"-".repeat(1_000_000) + "1\n")),
         ("a cm.toml of brackets", put("cm.toml", format!("project = {}", "[".repeat(500_000)))),
         ("a cm.toml of tables", put("cm.toml", format!("[{}]\n", vec!["a"; 100_000].join(".")))),
+        ("a cm.toml of 20 MB", put("cm.toml", format!("project = \"{}\"\n", "x".repeat(20_000_000)))),
+        ("a project's name of 900 KB", put("cm.toml", format!("project = \"{}\"\n", "x".repeat(900_000)))),
+        ("a branch's name of 900 KB", put("cm.toml", format!("branch = \"{}\"\n", "x".repeat(900_000)))),
+        (
+            "a compose project's name of 7 MB",
+            compose(format!("name: {}\nservices: {{web: {{image: x}}}}\n", "x".repeat(7_000_000))),
+        ),
         (
             "a pattern of braces",
             put("cm.toml", format!("project = \"shop\"\n[services.web]\ninputs = [\"{}\"]\n", "{a,".repeat(20_000))),
@@ -330,7 +337,8 @@ fn no_file_of_a_commit_keeps_a_program_busy_or_takes_the_memory() {
     let mut slow = String::new();
     for (what, make) in expensive() {
         let home = home();
-        write(&home, "cm.toml", "project = \"shop\"\n[hosts.h]\naddress = \"x@h.invalid\"\n");
+        let project = if what.starts_with("a compose project") { "" } else { "project = \"shop\"\n" };
+        write(&home, "cm.toml", &format!("{project}[hosts.h]\naddress = \"x@h.invalid\"\n"));
         write(&home, "compose.yml", "services: {web: {build: ., image: 'x:${A0}${A64}'}}\n");
         write(&home, "Dockerfile", "FROM scratch\nCOPY . /\n");
         commit(&home);

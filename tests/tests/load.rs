@@ -83,7 +83,11 @@ fn at_once(sandbox: &Sandbox, count: usize) {
     println!("{count} deployments at once, after {:?}: {codes:?} (exit status: how many)", began.elapsed());
     assert!(codes.get(&0).is_some_and(|done| *done >= 1), "{codes:?}");
     let lines = on(sandbox, "cat \"$1\"", &[LEDGER]);
-    let records: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("a whole record")).collect();
+    let records: Vec<Value> = lines
+        .lines()
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_str(line).expect("a whole record"))
+        .collect();
     assert!(records.len() >= 2, "{lines}");
     let containers =
         on(sandbox, "docker ps -a --filter label=com.docker.compose.service=dashboard --format '{{.State}}'", &[]);
@@ -93,7 +97,7 @@ fn at_once(sandbox: &Sandbox, count: usize) {
 
 /// A ledger of so many records before those that are there.
 fn years(sandbox: &Sandbox, count: usize) {
-    let make = r#"set -eu; cp "$1" was; line=$(tail -n 1 was); id=$(printf '%s' "$line" | sed 's/.*"id":"\([^"]*\)".*/\1/')
+    let make = r#"set -eu; cp "$1" was; line=$(grep . was | tail -n 1); id=$(printf '%s' "$line" | sed 's/.*"id":"\([^"]*\)".*/\1/')
 awk -v n="$2" -v line="$line" -v id="$id" 'BEGIN { for (i = 0; i < n; i++) { one = line; other = sprintf("01900000-0000-7000-8000-%012x", i); sub(id, other, one); print one } }' >"$1"
 cat was >>"$1"; wc -c <"$1""#;
     let bytes = on(sandbox, make, &[LEDGER, &count.to_string()]);

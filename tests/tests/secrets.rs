@@ -259,7 +259,7 @@ fn commands(spy: &mut Spy, plain: &str) {
     spy.dashboard(plain, "labels: {a: b}");
     let path = spy.sandbox.laptop.join("cm.toml");
     let toml = std::fs::read_to_string(&path).expect("read");
-    let release = "\n[[release]]\nservice = \"dashboard\"\ncommand = [\"sh\", \"-c\", \"env; env | base64; exit 3\"]\n";
+    let release = "\n[[release]]\nservice = \"dashboard\"\ncommand = [\"sh\", \"-c\", \"env; printf %s \\\"$PG_CONN\\\" | base64 -w0; exit 3\"]\n";
     std::fs::write(&path, format!("{toml}{release}")).expect("write");
     let answer = spy.run("a release command");
     assert!(answer.stderr.contains("release"), "{}", answer.stderr);

@@ -2,7 +2,7 @@
 //! deployment. It stays a `serde_json::Value` and is read through typed views, so
 //! that fields this version does not know come out as they went in.
 
-use crate::cut::{MAX_CAUSES, MAX_STRING, cut_strings, with_few_reasons};
+use crate::cut::{MAX_CAUSES, MAX_STRING, cut, cut_strings, with_few_reasons};
 use crate::{Action, Failure, Result, RunError, Service, Stage, StageStatus, Step, Undo, time};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -116,9 +116,10 @@ impl Document {
 
     /// Says what is deployed. Only the program that starts the run does this.
     pub fn set_target(&mut self, project: &str, branch: Option<&str>, commit: Option<&str>) {
-        self.value.insert("project".to_owned(), project.into());
-        self.value.insert("branch".to_owned(), branch.into());
-        self.value.insert("commit".to_owned(), commit.into());
+        let bounded = |text: &str| cut(text, MAX_STRING);
+        self.value.insert("project".to_owned(), bounded(project).into());
+        self.value.insert("branch".to_owned(), branch.map(bounded).into());
+        self.value.insert("commit".to_owned(), commit.map(bounded).into());
     }
 
     /// What the deployment has come to.

@@ -5,7 +5,7 @@
 use crate::invocation::{JOB_LABEL, JobRun, job_arguments};
 use crate::{Compose, Container, containers_with_ids};
 use cm_core::{Exit, Result};
-use cm_host::{Fenced, Host};
+use cm_host::{Fenced, Host, Secrets};
 use std::time::Duration;
 
 /// Starting one may have to pull its image.
@@ -114,12 +114,13 @@ pub async fn running_jobs(host: &Host, project: &str) -> Result<Vec<Container>> 
     if ids.is_empty() { Ok(Vec::new()) } else { containers_with_ids(host, &ids).await }
 }
 
-/// Hands every line that the job writes to `line`, from its first, until it has ended or `limit` is over.
+/// Hands every line that the job writes to `line`, without the values of its environment, from its first, until it has ended or `limit` is over.
 ///
 /// # Errors
 /// [`Exit::Unreachable`] with `host.timeout` when it is over; `release.follow` where Docker cannot say.
 pub async fn follow_job(host: &Host, container: &str, limit: Duration, line: impl FnMut(&str)) -> Result<()> {
-    host.script(FOLLOW, [container]).limit(limit).stream(Exit::HealthUnknown, "release.follow", line).await
+    let script = host.script(FOLLOW, [container]).hiding(&Secrets::default().container(container));
+    script.limit(limit).stream(Exit::HealthUnknown, "release.follow", line).await
 }
 
 /// Stops a job that took too long.

@@ -93,6 +93,10 @@ impl Config {
     /// # Errors
     /// [`Exit::Config`] with file, line, column and, for an unknown key, the nearest known one.
     pub fn parse(file: &str, text: &str) -> Result<Self> {
+        if text.len() > MAX_BYTES {
+            let message = format!("{file} is larger than {} MiB", MAX_BYTES >> 20);
+            return Err(Failure::new(Exit::Config, "config.unreadable", message));
+        }
         let file: Arc<str> = file.into();
         let mut config: Config = toml::from_str(text).map_err(|error| explain(&file, text, &error))?;
         (config.text, config.file) = (text.to_owned(), file.to_string());
@@ -177,10 +181,16 @@ impl Config {
     }
 }
 
+/// The largest cm.toml, in bytes.
+const MAX_BYTES: usize = 1 << 20;
+
+/// No document takes a longer name, in bytes.
+const LONGEST_NAME: usize = 255;
+
 /// Whether `name` can be a part of a path and a word of a command.
 fn is_plain(name: &str) -> bool {
     let odd = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '/' | '\\');
-    !name.is_empty() && !name.starts_with(['.', '-']) && !name.contains(odd)
+    (1..=LONGEST_NAME).contains(&name.len()) && !name.starts_with(['.', '-']) && !name.contains(odd)
 }
 
 /// A check must be able to fail, or it verifies nothing.

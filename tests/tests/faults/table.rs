@@ -11,7 +11,7 @@ const HEAD: &str = "# Steps and faults
 Written by `CM_FAULTS=all CM_FAULTS_TABLE=1` and the test `faults`: do not edit. A column is a step of scripts/deploy-to-vps.sh, a row is
 what happened at a random moment of the first 1.5 s of it. A cell is the exit status of that run (cm(7); 137: the script itself was killed). It stands
 here only if, afterwards, protected files and the documents of the database were as before, Docker and the ledgers agreed
-about what ran, the lock was free, and the next plain run deployed the commit and ended with 0. An empty cell was not tried yet.
+about what ran, the lock was free, and the next plain run deployed the commit and ended with 0 (after a rollback that the fault had kept from being made). An empty cell was not tried yet.
 
 ";
 
