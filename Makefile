@@ -72,12 +72,13 @@ faults: programs ## Try every attack and fault in its long version: what SECURIT
 FUZZ_TARGET = $(shell rustc -vV | sed -n 's/^host: //p')
 FUZZ_FLAGS  = -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
     -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg fuzzing
-FUZZ_RUNS  ?= 10000000
+FUZZ_RUNS   ?= 10000000
+FUZZ_LENGTH ?= 4096
 
-fuzz: ## Fuzz every reader, guided by coverage, FUZZ_RUNS executions; the corpus grows in fuzz/target/corpus
+fuzz: ## Fuzz every reader, guided by coverage, FUZZ_RUNS executions of FUZZ_LENGTH bytes at most; the corpus grows in fuzz/target/corpus
 	cd fuzz && RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --target $(FUZZ_TARGET)
 	mkdir -p fuzz/target/corpus
-	fuzz/target/$(FUZZ_TARGET)/release/cm-fuzz -runs=$(FUZZ_RUNS) -max_len=4096 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+	fuzz/target/$(FUZZ_TARGET)/release/cm-fuzz -runs=$(FUZZ_RUNS) -max_len=$(FUZZ_LENGTH) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
 	    -artifact_prefix=fuzz/target/ fuzz/target/corpus fuzz/corpus
 
 bench: dist ## Measure against named peers: one table, in the README too; nothing else should be running
