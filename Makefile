@@ -75,11 +75,11 @@ FUZZ_FLAGS  = -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cl
 FUZZ_RUNS   ?= 10000000
 FUZZ_LENGTH ?= 4096
 
-fuzz: ## Fuzz every reader, guided by coverage, FUZZ_RUNS executions of FUZZ_LENGTH bytes at most; the corpus grows in fuzz/target/corpus
-	cd fuzz && RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --target $(FUZZ_TARGET)
-	mkdir -p fuzz/target/corpus
-	fuzz/target/$(FUZZ_TARGET)/release/cm-fuzz -runs=$(FUZZ_RUNS) -max_len=$(FUZZ_LENGTH) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
-	    -artifact_prefix=fuzz/target/ fuzz/target/corpus fuzz/corpus
+fuzz: ## Fuzz every reader, guided by coverage, FUZZ_RUNS executions of FUZZ_LENGTH bytes at most; the corpus grows in tests/fuzz/target/corpus
+	cd tests/fuzz && RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --target $(FUZZ_TARGET)
+	mkdir -p tests/fuzz/target/corpus
+	tests/fuzz/target/$(FUZZ_TARGET)/release/cm-fuzz -runs=$(FUZZ_RUNS) -max_len=$(FUZZ_LENGTH) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+	    -artifact_prefix=tests/fuzz/target/ tests/fuzz/target/corpus tests/fuzz/corpus
 
 bench: dist ## Measure against named peers: one table, in the README too; nothing else should be running
 	CM_BIN_DIR=$(CURDIR)/target/dist scripts/bench/run.sh

@@ -1,11 +1,11 @@
-//! Every reader of what somebody else wrote, with everything of fuzz/corpus, as it is and changed at random: none panics,
+//! Every reader of what somebody else wrote, with everything of tests/fuzz/corpus, as it is and changed at random: none panics,
 //! none hangs. `make fuzz` does the same guided by coverage, and puts what it finds into the corpus.
 //!
 //! `CM_FUZZ_SECONDS` is how long (default 10), `CM_SEED` repeats the changes.
 
 #![expect(clippy::print_stdout, reason = "a long test tells its numbers")]
 
-#[path = "../../fuzz/src/readers.rs"]
+#[path = "fuzz/readers.rs"]
 mod readers;
 
 use std::time::{Duration, Instant, SystemTime};
@@ -49,8 +49,8 @@ const WORDS: [&str; 24] = [
 ];
 
 fn corpus() -> Vec<Vec<u8>> {
-    let directory = cm_testkit::repository().join("fuzz/corpus");
-    let entries = std::fs::read_dir(directory).expect("fuzz/corpus").flatten();
+    let directory = cm_testkit::repository().join("tests/fuzz/corpus");
+    let entries = std::fs::read_dir(directory).expect("tests/fuzz/corpus").flatten();
     let mut files: Vec<_> = entries.map(|entry| entry.path()).collect();
     files.sort();
     files.iter().map(|path| std::fs::read(path).expect("a file of the corpus")).collect()
@@ -91,7 +91,7 @@ fn no_reader_panics_or_hangs_whatever_it_is_given() {
     let seeds = corpus();
     for (number, (name, _)) in readers::READERS.iter().enumerate() {
         let count = seeds.iter().filter(|seed| seed.first().is_some_and(|first| usize::from(*first) == number)).count();
-        assert!(count > 0, "fuzz/corpus has nothing for {name} ({number})");
+        assert!(count > 0, "tests/fuzz/corpus has nothing for {name} ({number})");
     }
     seeds.iter().for_each(|seed| readers::read(seed));
     let clock = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").subsec_nanos();

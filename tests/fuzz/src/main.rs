@@ -2,6 +2,7 @@
 
 #![no_main]
 
+#[path = "../../tests/fuzz/readers.rs"]
 mod readers;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| readers::read(data));
