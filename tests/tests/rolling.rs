@@ -171,7 +171,8 @@ fn a_bad_release_gets_no_request_and_a_killed_one_leaves_nothing() {
     let says = "first container is a canary: http://dashboard:3000/version, 200 requests";
     assert!(plan.stderr.contains(says), "{}", plan.stderr);
     for (broken, code, says) in [
-        ("error = next(COUNT) % 3 == 2", "errors", &["67 of 200 requests failed, before 0 of 200: answered 500"][..]),
+        // So seldom that no three come in a row, in whichever order answers arrive.
+        ("error = next(COUNT) % 7 == 6", "errors", &["28 of 200 requests failed, before 0 of 200: answered 500"][..]),
         // It may be looked at before it runs again.
         (
             "error = next(COUNT) == 50 and os._exit(9)",
