@@ -81,10 +81,14 @@ impl Rollout<'_> {
         }
         switch.remove(&change.remove).await?;
         let took = began.elapsed();
+        let nodes = before.nodes.iter().filter(|node| node.takes_tasks()).count();
         let replaced = |name: &String| {
-            let order = match stack.services.get(name).is_some_and(|service| service.start_first) {
+            let first = |service: &cm_swarm::Service| service.start_first && service.has_room(nodes);
+            let order = match stack.services.get(name).is_some_and(first) {
                 true => Order::Rolling(Some("start-first, by Swarm".to_owned())),
-                false => Order::StopFirst("by Swarm: it has a port of the node, or data".to_owned()),
+                false => Order::StopFirst(
+                    "by Swarm: it has a port of the node, or data, or no node has room for one more task".to_owned(),
+                ),
             };
             (name.clone(), Replaced { order, took, gap: None })
         };

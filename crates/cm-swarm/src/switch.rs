@@ -155,6 +155,7 @@ impl Switch<'_> {
             tell(&step);
             let mut file = self.stack.file(&step, &self.images, names);
             mark(&mut file, self.project, self.stack);
+            take_turns(&mut file, self.stack, before.nodes.iter().filter(|node| node.takes_tasks()).count());
             self.host
                 .script(DEPLOY, [self.stack.name.clone()])
                 .stdin(file.to_string())
@@ -242,6 +243,16 @@ fn mark(file: &mut Value, project: &str, stack: &Stack) {
     }
 }
 
+/// Where no node has room for one more task, the old one goes first.
+fn take_turns(file: &mut Value, stack: &Stack, nodes: usize) {
+    let services = file.get_mut("services").and_then(Value::as_object_mut);
+    for (name, service) in services.into_iter().flatten() {
+        if stack.services.get(name).is_some_and(|service| service.start_first && !service.has_room(nodes)) {
+            service["deploy"]["update_config"]["order"] = "stop-first".into();
+        }
+    }
+}
+
 /// How far a service is.
 #[derive(Debug, Eq, PartialEq)]
 enum State {
@@ -262,10 +273,14 @@ fn judge(seen: &Seen, sight: &Sight) -> State {
             let message = format!("was rolled back by Swarm itself: {}", seen.message);
             return State::Failed("swarm.rolled-back", message);
         }
-        Update::Running => return State::Waits("is being updated".to_owned()),
-        Update::Done => {}
+        Update::Running | Update::Done => {}
     }
     let live: Vec<&Task> = seen.tasks.iter().filter(|task| task.is_live()).collect();
+    let pending = live.iter().find(|task| task.state == "pending" && !task.error.is_empty());
+    if seen.update == Update::Running {
+        let waits = pending.map(|task| format!("has no node for {}: {}", task.name(), task.error));
+        return State::Waits(waits.unwrap_or_else(|| "is being updated".to_owned()));
+    }
     let runs = live.iter().filter(|task| task.current && task.state == "running").count();
     let nodes = sight.nodes.iter().filter(|node| node.takes_tasks()).count();
     let wanted = seen.replicas.map_or(0, |replicas| usize::try_from(replicas).unwrap_or(usize::MAX));
@@ -278,7 +293,6 @@ fn judge(seen: &Seen, sight: &Sight) -> State {
     if failed.len() >= MOST_FAILURES {
         return State::Failed("swarm.failed", format!("does not start: {}", why()));
     }
-    let pending = live.iter().find(|task| task.state == "pending" && !task.error.is_empty());
     match pending {
         Some(task) => State::Waits(format!("has no node for {}: {}", task.name(), task.error)),
         None => State::Waits(format!("runs {runs} of {} tasks", wanted.max(live.len()))),
@@ -368,6 +382,31 @@ mod tests {
         assert_eq!((code, why.as_str()), ("swarm.failed", "does not start: web.1 on one: no"));
         let before = [task("failed", false), task("failed", false), task("starting", true)];
         assert!(matches!(state("", Some(1), &before), State::Waits(_)), "what the service was before does not count");
+    }
+
+    #[test]
+    fn the_old_task_goes_first_where_no_node_has_room_for_one_more() {
+        let deploy = |parallelism: u64| json!({"replicas": 2, "placement": {"max_replicas_per_node": 1}, "update_config": {"parallelism": parallelism}});
+        for (nodes, parallelism, order) in
+            [(3, 1, "start-first"), (2, 1, "stop-first"), (3, 0, "stop-first"), (4, 0, "start-first")]
+        {
+            let config = json!({"name": "shop", "services": {"api": {"image": "api", "deploy": deploy(parallelism)}, "web": {"image": "web"}}});
+            let stack = Stack::of(&config);
+            let mut file = stack.file(&["api".to_owned(), "web".to_owned()], &BTreeMap::new(), &BTreeMap::new());
+            take_turns(&mut file, &stack, nodes);
+            assert_eq!(
+                file["services"]["api"]["deploy"]["update_config"]["order"], order,
+                "{nodes} nodes, {parallelism} at once"
+            );
+            assert_eq!(file["services"]["web"]["deploy"]["update_config"]["order"], "start-first");
+        }
+    }
+
+    #[test]
+    fn an_update_that_waits_for_a_node_says_so() {
+        let task = Task { error: "no suitable node".to_owned(), ..task("pending", true) };
+        let State::Waits(why) = state("updating", Some(1), &[task]) else { panic!("it waits") };
+        assert!(why.starts_with("has no node for web.1") && why.ends_with("no suitable node"), "{why}");
     }
 
     #[test]
