@@ -31,6 +31,8 @@ on() { "$here/sandbox" ssh "$@"; }
 container() { printf 'cm-sandbox-%s-%s' "$CM_SANDBOX" "$1"; }
 ask() { curl -sf --max-time 10 "$APP_URL$1" && printf '\n'; }
 running() { on "$1" "docker service ls --format 'table {{.Name}}\t{{.Mode}}\t{{.Replicas}}'"; }
+# full - whether every service has the tasks that it should have.
+full() { on node1 "docker service ls --format '{{.Replicas}}'" | awk -F '[/ ]' '$1 != $2 { short = 1 } END { exit short || NR == 0 }'; }
 # deploy FILE TEXT - commits it and deploys; the exit status is the deployment's.
 deploy() {
 	printf '%s\n' "$2" >"$1"
@@ -79,7 +81,12 @@ deploy web/VERSION 4 || status=$?
 wait
 printf 'the deployment ended with exit status %s\n' "$status"
 docker start "$(container "$leader")" >/dev/null
+show "waiting until $leader has its tasks again"
 sleep 10
+for ((second = 0; second < 90; second++)); do
+	if full; then break; fi
+	sleep 1
+done
 show deploy-to-vps.sh
 deploy-to-vps.sh >/dev/null
 ask /
