@@ -73,16 +73,7 @@ exec "$@""#;
 
 /// `$1` directory, `$2` name. stdin is the manifest. The backup's name comes last: a
 /// manifest alone is no backup.
-const COMMIT: &str = r#"# Gives the backup its name.
-set -eu
-umask 077
-cd -- "$1"
-[ ! -e "$2" ] || { echo "$2 is there already" >&2; exit 1; }
-cat > "$2.manifest.json.partial"
-sync -- "$2.manifest.json.partial"
-mv -T -- "$2.manifest.json.partial" "$2.manifest.json"
-mv -T -- "$2.partial" "$2"
-sync -- ."#;
+const COMMIT: &str = include_str!("commit.sh");
 
 /// `$1` directory, `$2` name.
 const DISCARD: &str = r#"# Removes a backup that was given up.
@@ -90,14 +81,7 @@ cd -- "$1" && rm -f -- "$2.partial" "$2.manifest.json.partial""#;
 
 /// `$1` directory, `$2` name, `$3` `noted` where what was noted of it stays. The backup goes first: a manifest alone is no
 /// backup. One that somebody reads, or a run still writes, stays.
-const REMOVE: &str = r#"# Removes an old backup.
-set -eu
-cd -- "$1"
-[ -f "$2" ] && [ ! -L "$2" ] || exit 0
-if command -v flock > /dev/null; then exec 9< "$2"; flock -n 9 || exit 45; fi
-rm -f -- "$2"
-[ "$3" = noted ] || rm -f -- "$2.manifest.json" "$2.copy"
-sync -- ."#;
+const REMOVE: &str = include_str!("remove.sh");
 
 /// `$1` directory, `$2` name.
 const FORGET: &str = r#"# Removes what was noted of a backup that is gone.
