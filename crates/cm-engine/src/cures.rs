@@ -205,7 +205,7 @@ mod tests {
             ("http: server gave HTTP response to HTTPS client", "build.registry"),
             ("net/http: request canceled (Client.Timeout exceeded while awaiting headers)", "build.registry"),
             ("failed to resolve source metadata: failed to do request: dial tcp: i/o timeout", "build.registry"),
-            ("E: Temporary failure resolving 'deb.debian.org'", "build.registry"),
+            ("E: Temporary failure resolving 'packages.example.org'", "build.registry"),
             ("failed to resolve source metadata for docker.io/library/redis:99: not found", "build.no-tag"),
             ("Error response from daemon: No such image: shop/web:latest", "build.no-image"),
             ("invalid reference format", "build.image-name"),
