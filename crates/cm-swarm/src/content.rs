@@ -1,5 +1,5 @@
 //! Configs and secrets. In a Swarm they never change, so that a new content is a new object: each bears the digest of
-//! its content in its name. A service goes back to what it had by going back to the old name, and an old object is
+//! its content in its name. A service is rolled back by giving it the old name again, and an old object is
 //! removed once nothing uses it.
 
 use crate::note::Note;

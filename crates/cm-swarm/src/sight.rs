@@ -47,7 +47,7 @@ pub struct Seen {
     pub name: String,
     /// How many tasks it should have; `None` for one on each node.
     pub replicas: Option<u64>,
-    /// The configs and secrets that it uses, or goes back to, by name.
+    /// The configs and secrets that it uses, or is rolled back to, by name.
     pub contents: Vec<String>,
     /// Its variables, as NAME=VALUE; secrets may be among them.
     pub env: Vec<String>,

@@ -167,7 +167,7 @@ impl Switch<'_> {
         Ok(())
     }
 
-    /// A service whose update Swarm had stopped or taken back stays so, if what it is to be is what it is.
+    /// A service whose update Swarm had stopped or rolled back stays so, if what it is to be is what it is.
     async fn revive(&self, step: &[String], before: &Sight) -> Result<()> {
         let now = Sight::of(self.host, &self.stack.name).await?;
         for name in step {
