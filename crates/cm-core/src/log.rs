@@ -135,6 +135,12 @@ impl Log {
         Log { watcher: Watcher::Nobody, held: Some(Arc::new(Mutex::new(Some(String::new())))), ..self.clone() }
     }
 
+    /// The same for what is watched as it happens, though its lines are not shown yet.
+    #[must_use]
+    pub fn held_lines(&self) -> Self {
+        Log { watcher: self.watcher.clone(), ..self.held() }
+    }
+
     #[cfg(test)]
     pub(crate) fn kept(&self) -> Option<String> {
         self.held.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -31,6 +31,9 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// What Docker takes for the interval and the time limit of a health check that has none.
 const DEFAULT_CHECK: Duration = Duration::from_secs(30);
 
+/// How many results of checks Docker keeps (`maxLogEntries` of its `daemon/health.go`).
+const KEPT_CHECKS: usize = 5;
+
 /// A check may begin so much later than it is due on a busy host.
 const LATE: Duration = Duration::from_secs(5);
 
@@ -99,23 +102,30 @@ pub fn ran(container: &Value, clocks: &Clocks) -> Option<Duration> {
 pub fn checks_passed(container: &Value, clocks: &Clocks, ran: Option<Duration>) -> Option<Duration> {
     let (ran, now) = (ran?, clocks.now?);
     let started = time(container.pointer("/State/StartedAt"))?;
-    let limit = |key: &str| {
-        let nanoseconds = container.pointer(&format!("/Config/Healthcheck/{key}")).and_then(Value::as_u64);
-        nanoseconds.filter(|number| *number > 0).map_or(DEFAULT_CHECK, Duration::from_nanos)
-    };
-    let longest_gap = limit("Interval") + limit("Timeout") + LATE;
-    let (mut since, mut later) = (None, now.checked_add(AFTER).ok()?);
+    let interval = check_limit(container, "Interval");
+    let longest_gap = interval + check_limit(container, "Timeout") + LATE;
+    let (mut since, mut later, mut passed) = (None, now.checked_add(AFTER).ok()?, 0);
     for entry in container.pointer("/State/Health/Log")?.as_array()?.iter().rev() {
-        let passed = entry.get("ExitCode").and_then(Value::as_i64) == Some(0);
         let Some((start, end)) = time(entry.get("Start")).zip(time(entry.get("End"))) else { break };
         let gap: Result<Duration, _> = later.duration_since(end).try_into();
         let follows = start >= started && end >= start && gap.is_ok_and(|gap| gap <= longest_gap);
-        if !passed || !follows {
+        if entry.get("ExitCode").and_then(Value::as_i64) != Some(0) || !follows {
             break;
         }
-        (since, later) = (Some(start), start);
+        (since, later, passed) = (Some(start), start, passed + 1);
     }
-    Some(clocks.since(since?)?.min(ran))
+    let (since, dropped) = (clocks.since(since?)?, passed == KEPT_CHECKS);
+    // Docker makes a check an interval after the last one's end, so that none of those that it has dropped was made
+    // in that time. While a container starts the interval is another one.
+    let starting = container.pointer("/Config/Healthcheck/StartPeriod").and_then(Value::as_u64).unwrap_or_default();
+    let before = since + interval;
+    Some(if dropped && before + Duration::from_nanos(starting) <= ran { before } else { since.min(ran) })
+}
+
+/// A limit of its health check, which has Docker's own if it has none.
+fn check_limit(container: &Value, key: &str) -> Duration {
+    let nanoseconds = container.pointer(&format!("/Config/Healthcheck/{key}")).and_then(Value::as_u64);
+    nanoseconds.filter(|number| *number > 0).map_or(DEFAULT_CHECK, Duration::from_nanos)
 }
 
 fn time(value: Option<&Value>) -> Option<Timestamp> {
@@ -197,7 +207,9 @@ mod tests {
             seconds(checks_passed(&container, &clocks, ran(&container, &clocks)))
         };
         for (what, age, checks, wanted) in [
-            ("five that passed", 60, &[(9, 0), (7, 0), (5, 0), (3, 0), (1, 0)][..], Some(9)),
+            ("all that passed so far", 60, &[(7, 0), (5, 0), (3, 0), (1, 0)][..], Some(7)),
+            ("five, before which others were dropped", 60, &[(9, 0), (7, 0), (5, 0), (3, 0), (1, 0)], Some(11)),
+            ("five, and started just before the first one", 10, &[(9, 0), (7, 0), (5, 0), (3, 0), (1, 0)], Some(9)),
             ("one failed among them", 60, &[(9, 0), (7, 0), (5, 1), (3, 0), (1, 0)], Some(3)),
             ("the last one failed", 60, &[(9, 0), (7, 0), (1, 1)], None),
             ("green once, and long ago", 60, &[(50, 0)], None),
@@ -209,6 +221,12 @@ mod tests {
             ("none yet", 60, &[], None),
         ] {
             assert_eq!(passed(age, checks), wanted, "{what}");
+        }
+        let mut slow = container(60, &[(9, 0), (7, 0), (5, 0), (3, 0), (1, 0)]);
+        for (start_period, wanted) in [(48_u64, Some(11)), (52, Some(9))] {
+            slow["Config"]["Healthcheck"]["StartPeriod"] = json!(start_period * 1_000_000_000);
+            let known = checks_passed(&slow, &clocks(60), ran(&slow, &clocks(60)));
+            assert_eq!(seconds(known), wanted, "a start period of {start_period} s");
         }
         let (long, clocks) = (container(3_600, &[(5, 0), (3, 0), (1, 0)]), clocks(2));
         let known = checks_passed(&long, &clocks, ran(&long, &clocks));

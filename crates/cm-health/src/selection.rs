@@ -33,19 +33,35 @@ impl HostWatch {
         self.wanted.iter().map(|wanted| wanted.service.as_str()).collect()
     }
 
-    /// The compose project's name on the host: what was built says it, else Compose on the host.
+    /// The compose project's name on the host, as far as this run knows it: what was built says it, or
+    /// what Compose there has said.
+    fn known_compose_project(&self, project: &Project) -> Option<String> {
+        let effective = || project.effective(&self.host).map(|known| known.project.clone());
+        self.compose_project.clone().or_else(effective)
+    }
+
+    /// The compose project's name on the host: what is known, else what Compose says there.
+    ///
+    /// # Errors
+    /// Those of asking. Without a checkout nothing was deployed there: that is said, and not that containers
+    /// are missing.
     pub async fn compose_project_on(&self, project: &Project, host: &Host, log: &Log) -> Result<String> {
-        if let Some(name) = &self.compose_project {
-            return Ok(name.clone());
+        if let Some(name) = self.known_compose_project(project) {
+            return Ok(name);
         }
         log.debug(format!("asking Compose on {} for the project's name", host.name()));
-        match project.effective(host.name()) {
-            Some(known) => Ok(known.project.clone()),
-            // Without a checkout nothing was deployed there: that is said, and not that containers are missing.
-            None => {
-                let checkout = project.host(&self.host)?.checkout()?;
-                Ok(Compose::of(project, host, &checkout).config().await?.project)
-            }
+        let checkout = project.host(&self.host)?.checkout()?;
+        Ok(Compose::of(project, host, &checkout).config().await?.project)
+    }
+
+    /// What the name will most likely turn out to be.
+    ///
+    /// # Errors
+    /// [`Exit::Config`] for a checkout that wants a variable.
+    pub fn likely_compose_project(&self, project: &Project) -> Result<String> {
+        match self.known_compose_project(project) {
+            Some(name) => Ok(name),
+            None => Ok(project.likely_name(&project.host(&self.host)?.checkout()?)),
         }
     }
 }

@@ -242,6 +242,14 @@ impl Project {
         if said.is_empty() { &self.compose.profiles } else { said }
     }
 
+    /// The name that Compose is likely to give the project whose checkout on a server is this directory. What its
+    /// environment there says comes before that, and only Compose there knows.
+    pub fn likely_name(&self, checkout: &str) -> String {
+        let directory = tree::join(checkout, &self.compose_directory());
+        let named = || normal_name(directory.trim_end_matches('/').rsplit('/').next().unwrap_or_default());
+        self.compose.name.clone().unwrap_or_else(named)
+    }
+
     /// The names that Compose may give the project on a server, which its images are called
     /// after: it is said, or the directory's, and directories differ.
     pub fn possible_names(&self) -> Vec<String> {
