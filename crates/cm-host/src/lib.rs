@@ -18,6 +18,7 @@ mod forward;
 mod hiding;
 mod job;
 mod json;
+mod lender;
 mod output;
 mod process;
 mod running;
@@ -35,6 +36,7 @@ pub use forward::Forward;
 pub use hiding::Secrets;
 pub use job::{Begun, END_JOB};
 pub use json::parse as parse_json;
+pub use lender::Lender;
 pub use output::Output;
 pub use process::no_shell;
 

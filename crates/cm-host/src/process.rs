@@ -4,11 +4,15 @@ use crate::budget::read_all;
 use crate::ssh::Line;
 use cm_core::{Exit, Failure, Result};
 use openssh::{Session, Stdio};
+use std::any::Any;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
 use tokio::time::sleep;
 
 /// How commands get to the host.
@@ -57,7 +61,12 @@ pub struct Process {
 enum Child {
     Local(tokio::process::Child),
     Ssh(Box<openssh::Child<Arc<Session>>>, Arc<Session>),
+    /// Another program's, which has it back when it is told so; it ends it when this is dropped.
+    Borrowed(UnixStream),
 }
+
+/// What is said to whoever lent a process, when it is given back.
+pub const GIVEN_BACK: u8 = b'r';
 
 /// The connection's master answers at once, or is gone.
 const ALIVE_LIMIT: Duration = Duration::from_secs(3);
@@ -73,6 +82,24 @@ impl Process {
             // Boxed: it is at the bottom of everything that waits.
             Transport::Ssh(line) => Box::pin(start_ssh(line, host, argv, feed)).await,
         }
+    }
+
+    /// A process of another program, which lent its streams (stdin, stdout and stderr) and is told by `lender` of its
+    /// return.
+    pub fn borrowed([stdin, stdout, stderr]: [OwnedFd; 3], lender: UnixStream) -> std::io::Result<Process> {
+        Ok(Process {
+            stdin: Some(Box::new(pipe::Sender::from_owned_fd(stdin)?)),
+            stdout: Box::new(pipe::Receiver::from_owned_fd(stdout)?),
+            stderr: Box::new(pipe::Receiver::from_owned_fd(stderr)?),
+            child: Child::Borrowed(lender),
+        })
+    }
+
+    /// Gives a borrowed process back, for others; any other one is handed out again.
+    pub fn give_back(self) -> Option<Process> {
+        let Child::Borrowed(lender) = &self.child else { return Some(self) };
+        let _lender_is_gone = lender.try_write(&[GIVEN_BACK]);
+        None
     }
 
     /// Reads stdout and stderr to their ends, `most` bytes of each at most.
@@ -95,7 +122,47 @@ impl Process {
                 Err(openssh::Error::RemoteProcessTerminated) => killed(&session, host).await,
                 Err(error) => Err(lost(host, error)),
             },
+            Child::Borrowed(_) => Err(Failure::bug("the end of a borrowed process is its lender's to know")),
         }
+    }
+}
+
+/// A process whose streams other programs use, one after the other; it ends when it is dropped.
+pub struct Lendable {
+    streams: [OwnedFd; 3],
+    _child: Box<dyn Any + Send + Sync>,
+}
+
+impl Lendable {
+    /// Starts it over a session that is free now, and waits for none.
+    pub async fn start(transport: &Transport, host: &str, argv: &[String]) -> Result<Lendable> {
+        // The two kinds of streams are of different types with the same method.
+        macro_rules! owned {
+            ($($stream:expr),*) => {
+                [$($stream.ok_or_else(no_streams)?.into_owned_fd().map_err(|error| no_streams().cause(error))?),*]
+            };
+        }
+        match transport {
+            Transport::Local => {
+                let mut child = spawn_local(argv, true)?;
+                let streams = owned!(child.stdin.take(), child.stdout.take(), child.stderr.take());
+                Ok(Lendable { streams, _child: Box::new(child) })
+            }
+            Transport::Ssh(line) => {
+                let started = start_somewhere(line, host, argv, true).await;
+                let (mut child, session) = started.map_err(|refusal| match refusal {
+                    Refusal::Busy(error) => no_session(host, error),
+                    Refusal::Other(failure) => failure,
+                })?;
+                let streams = owned!(child.stdin().take(), child.stdout().take(), child.stderr().take());
+                Ok(Lendable { streams, _child: Box::new((child, session)) })
+            }
+        }
+    }
+
+    /// Its stdin, stdout and stderr, for a [`Process::borrowed`].
+    pub fn streams(&self) -> [BorrowedFd<'_>; 3] {
+        self.streams.each_ref().map(AsFd::as_fd)
     }
 }
 
@@ -115,6 +182,20 @@ async fn killed(session: &Session, host: &str) -> Result<ExitStatus> {
 }
 
 fn start_local(argv: &[String], feed: bool) -> Result<Process> {
+    let mut child = spawn_local(argv, feed)?;
+    Ok(Process {
+        stdin: child.stdin.take().map(|stdin| Box::new(stdin) as Writer),
+        stdout: Box::new(child.stdout.take().ok_or_else(no_streams)?),
+        stderr: Box::new(child.stderr.take().ok_or_else(no_streams)?),
+        child: Child::Local(child),
+    })
+}
+
+fn no_streams() -> Failure {
+    Failure::bug("a command was started without its streams")
+}
+
+fn spawn_local(argv: &[String], feed: bool) -> Result<tokio::process::Child> {
     use std::process::Stdio;
     let mut command = tokio::process::Command::new(&argv[0]);
     command.args(&argv[1..]).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -122,17 +203,10 @@ fn start_local(argv: &[String], feed: bool) -> Result<Process> {
     if let Some(home) = std::env::home_dir().filter(|home| home.is_dir()) {
         command.current_dir(home);
     }
-    let mut child = command.spawn().map_err(|error| {
+    command.spawn().map_err(|error| {
         Failure::new(Exit::Config, "host.no-command", format!("cannot run {:?} on this machine", argv[0]))
             .cause(error)
             .hint("install it, or fix PATH")
-    })?;
-    let missing = || Failure::bug("a command was started without its streams");
-    Ok(Process {
-        stdin: child.stdin.take().map(|stdin| Box::new(stdin) as Writer),
-        stdout: Box::new(child.stdout.take().ok_or_else(missing)?),
-        stderr: Box::new(child.stderr.take().ok_or_else(missing)?),
-        child: Child::Local(child),
     })
 }
 
@@ -147,11 +221,10 @@ async fn start_ssh(line: &Line, host: &str, argv: &[String], feed: bool) -> Resu
             Err(Refusal::Other(failure)) => return Err(failure),
         }
     };
-    let missing = || Failure::bug("a command was started without its streams");
     Ok(Process {
         stdin: child.stdin().take().map(|stdin| Box::new(stdin) as Writer),
-        stdout: Box::new(child.stdout().take().ok_or_else(missing)?),
-        stderr: Box::new(child.stderr().take().ok_or_else(missing)?),
+        stdout: Box::new(child.stdout().take().ok_or_else(no_streams)?),
+        stderr: Box::new(child.stderr().take().ok_or_else(no_streams)?),
         child: Child::Ssh(Box::new(child), session),
     })
 }

@@ -15,6 +15,7 @@
 //! command had been killed, or as the connection that was lost.
 
 use crate::budget::{Lines, is_too_much, too_much};
+use crate::lender;
 use crate::output::Output;
 use crate::process::{Process, Reader, Transport, after_cut, no_shell};
 use cm_core::{Failure, Result};
@@ -69,7 +70,7 @@ impl Sessions {
 
     /// Opens up to `count` shells before they are needed.
     pub async fn open(&self, transport: &Transport, host: &str, count: usize) {
-        let opened = futures_util::future::join_all((0..count).map(|_| Shell::open(transport, host))).await;
+        let opened = futures_util::future::join_all((0..count).map(|_| Shell::get(transport, host))).await;
         // Whoever needs one finds out why there is none.
         opened.into_iter().flatten().for_each(|shell| self.keep(shell));
     }
@@ -88,6 +89,8 @@ impl Sessions {
             tries += u32::from(idle.is_none());
             let mut shell = match idle {
                 Some(shell) => shell,
+                None if tries == 1 => Shell::get(transport, host).await?,
+                // A borrowed one may have died with all others of its lender.
                 None => Shell::open(transport, host).await?,
             };
             return Ok(match shell.run(request, taking).await {
@@ -111,6 +114,7 @@ impl Sessions {
     }
 
     fn keep(&self, shell: Shell) {
+        let Some(shell) = shell.give_back() else { return };
         let mut idle = self.idle();
         // Its own permit is given back in a moment.
         if idle.len() <= self.running.available_permits() {
@@ -186,13 +190,31 @@ enum Ended {
 }
 
 impl Shell {
+    /// One that is lent, else one of our own.
+    async fn get(transport: &Transport, host: &str) -> Result<Shell> {
+        if let Transport::Ssh(line) = transport
+            && let Some(process) = lender::borrow(line.target()).await
+        {
+            return Shell::of(process);
+        }
+        Shell::open(transport, host).await
+    }
+
     async fn open(transport: &Transport, host: &str) -> Result<Shell> {
+        Shell::of(Process::start(transport, host, &["sh".to_owned()], true).await?)
+    }
+
+    fn of(process: Process) -> Result<Shell> {
         let mut secret = [0; 16];
         let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut secret));
         read.map_err(|error| Failure::bug("no random numbers on this machine").cause(error))?;
         let secret = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-        let process = Process::start(transport, host, &["sh".to_owned()], true).await?;
         Ok(Shell { process, secret, count: 0 })
+    }
+
+    fn give_back(self) -> Option<Shell> {
+        let Shell { process, secret, count } = self;
+        process.give_back().map(|process| Shell { process, secret, count })
     }
 
     async fn run(&mut self, request: &Request, taking: Taking<'_>) -> io::Result<Ended> {

@@ -68,6 +68,11 @@ impl Line {
         more.get(number - 1).map(Arc::clone)
     }
 
+    /// Where it leads.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
     /// Whether one connection was too few.
     pub fn is_crowded(&self) -> bool {
         self.crowded.load(Ordering::Relaxed)
@@ -87,13 +92,21 @@ async fn connect(target: &Target, number: usize) -> Result<Session> {
     resume(&socket).await.ok_or_else(closed)
 }
 
+/// How long a [`key`] is, in bytes.
+pub const KEY_LENGTH: usize = 16;
+
+/// What tells addresses and configurations apart.
+pub fn key(target: &Target) -> String {
+    let config = target.ssh_config.as_deref().map(Path::to_string_lossy).unwrap_or_default();
+    format!("{:016x}", fnv1a(&format!("{}\0{config}", target.address)))
+}
+
 /// One socket per address, configuration and number, in a directory only the user may enter.
 fn socket_path(target: &Target, number: usize) -> Result<PathBuf> {
     let dir = runtime_dir();
     private_dir(&dir).map_err(|error| runtime_dir_failure(format!("cannot make {}", dir.display()), error))?;
-    let config = target.ssh_config.as_deref().map(Path::to_string_lossy).unwrap_or_default();
     let more = if number == 0 { String::new() } else { format!("-{number}") };
-    let path = dir.join(format!("ssh-{:016x}{more}", fnv1a(&format!("{}\0{config}", target.address))));
+    let path = dir.join(format!("ssh-{}{more}", key(target)));
     if path.as_os_str().len() > MAX_SOCKET_PATH {
         return Err(Failure::new(
             Exit::Config,

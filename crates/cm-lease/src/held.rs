@@ -78,6 +78,11 @@ pub async fn take(wanted: &Wanted, record: &Record) -> Result<Attempt<Held>> {
 }
 
 impl Held {
+    /// The hosts on which it is held.
+    pub fn hosts(&self) -> &[Host] {
+        &self.hosts
+    }
+
     async fn take_hosts(&mut self, wanted: &Wanted, record: &Record) -> Result<Option<Box<Holder>>> {
         let mut hosts = wanted.hosts.clone();
         hosts.sort_by(|a, b| a.name().cmp(b.name()));

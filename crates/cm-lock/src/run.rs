@@ -7,6 +7,7 @@ use crate::place::Place;
 use crate::wait;
 use cm_core::{CommonArgs, Exit, Failure, Log, OrFail, Result, Signals, actor};
 use cm_git::Repository;
+use cm_host::Lender;
 use cm_lease::{FILE_VARIABLE, Held, NONCE_VARIABLE, Record, local, remote};
 use std::path::Path;
 use tokio::process::Command;
@@ -42,12 +43,24 @@ pub async fn run(common: &CommonArgs, args: &RunArgs, log: &Log) -> Result<Exit>
     let code = match held {
         None => child::run(command, forward, std::future::pending(), log).await,
         Some(held) => {
+            let lender = lend(&held, log);
+            command.envs(lender.as_ref().map(Lender::variable));
             let code = child::run(command, forward, held.lost(), log).await;
+            drop(lender);
             give_back(held, log).await;
             code
         }
     };
     std::process::exit(code);
+}
+
+/// The programs of the command share their shells on the hosts.
+fn lend(held: &Held, log: &Log) -> Option<Lender> {
+    if held.hosts().is_empty() {
+        return None;
+    }
+    let lender = Lender::start(held.hosts());
+    lender.inspect_err(|error| log.debug(format!("each program opens shells of its own: {error}"))).ok()
 }
 
 fn listen() -> Result<(Signals, child::Forward)> {
