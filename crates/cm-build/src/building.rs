@@ -54,7 +54,12 @@ impl<'a> Observed<'a> {
         parts.protected = moved?;
         *reached = Reached::Moved;
         let compose = self.site.compose();
-        let config = compose.all_of(None).await?;
+        let plan = &self.site.plan;
+        let replaced = plan.to_start().into_iter().chain(plan.with(Action::Remove)).collect();
+        let fenced = guard.fenced(host)?;
+        let (config, kept) =
+            tokio::join!(compose.all_of(None), keep_old_images(&fenced, &self.before, &replaced, release.id()));
+        let config = config?;
         cm_engine::accepts(self.site.project, host, &config, log).await?;
         parts.config = Config::read(&config);
         if self.head.is_empty() {
@@ -65,10 +70,8 @@ impl<'a> Observed<'a> {
         let names = self.site.plan.names().into_iter().map(str::to_owned);
         parts.job_services = names.filter(|name| self.site.project.is_job_of(name, &awaited)).collect();
         self.site.plan.jobs.clone_from(&parts.job_services);
+        kept?;
         not_stopped()?;
-        let plan = &self.site.plan;
-        let replaced = plan.to_start().into_iter().chain(plan.with(Action::Remove)).collect();
-        keep_old_images(&guard.fenced(host)?, &self.before, &replaced, release.id()).await?;
         self.build_images(parts, &compose, guard, log).await?;
         if parts.images {
             *reached = Reached::Built;

@@ -71,6 +71,23 @@ impl Target {
     pub fn is_local(&self) -> bool {
         self.address == "local"
     }
+
+    /// Whether an earlier program has opened a connection to it, as far as that is known without asking anybody.
+    pub fn is_connected(&self) -> bool {
+        !self.is_local() && ssh::has_socket(self)
+    }
+
+    /// The path as this host understands it: `~/x` is `x` in the home directory, where commands start.
+    pub fn path(&self, path: &str) -> String {
+        let relative = match path {
+            "~" => ".",
+            _ => path.strip_prefix("~/").unwrap_or(path),
+        };
+        match self.is_local() && !relative.starts_with('/') {
+            true => std::env::home_dir().unwrap_or_default().join(relative).to_string_lossy().into_owned(),
+            false => relative.to_owned(),
+        }
+    }
 }
 
 /// A host that commands can be run on. Cheap to clone.
@@ -167,17 +184,7 @@ impl Host {
     /// The path as this host understands it: `~/x` is `x` in the home directory,
     /// where commands start.
     pub fn path(&self, path: &str) -> String {
-        let relative = match path {
-            "~" => ".",
-            _ => path.strip_prefix("~/").unwrap_or(path),
-        };
-        match &self.transport {
-            process::Transport::Local if !relative.starts_with('/') => {
-                let home = std::env::home_dir().unwrap_or_default();
-                home.join(relative).to_string_lossy().into_owned()
-            }
-            _ => relative.to_owned(),
-        }
+        self.target.path(path)
     }
 }
 

@@ -101,6 +101,11 @@ pub fn key(target: &Target) -> String {
     format!("{:016x}", fnv1a(&format!("{}\0{config}", target.address)))
 }
 
+/// Whether there is a control socket of the first connection.
+pub fn has_socket(target: &Target) -> bool {
+    socket_path(target, 0).is_ok_and(|path| path.exists())
+}
+
 /// One socket per address, configuration and number, in a directory only the user may enter.
 fn socket_path(target: &Target, number: usize) -> Result<PathBuf> {
     let dir = runtime_dir();

@@ -43,9 +43,17 @@ impl Rollout<'_> {
             self.trial(&sequence.rolling, &questions, before, canaries).await?;
         }
         self.make_way(&sequence.collisions, change).await?;
-        replaced.extend(self.up(&sequence.second, options).await?);
-        replaced.extend(self.roll(&sequence.rolling, before, options).await?);
-        self.clear(Exit::Build).await?;
+        let took = self.start(&sequence.second, options).await?;
+        if sequence.rolling.is_empty() {
+            let (second, cleared) =
+                tokio::join!(self.account(&sequence.second, took, options), self.clear(Exit::Build));
+            replaced.extend(second?);
+            cleared?;
+        } else {
+            replaced.extend(self.account(&sequence.second, took, options).await?);
+            replaced.extend(self.roll(&sequence.rolling, before, options).await?);
+            self.clear(Exit::Build).await?;
+        }
         self.remove_services(&change.remove, before).await?;
         Ok(replaced)
     }

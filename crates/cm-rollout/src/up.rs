@@ -9,8 +9,14 @@ use std::time::{Duration, Instant};
 
 impl Rollout<'_> {
     pub(crate) async fn up(&self, services: &[String], options: Options) -> Result<BTreeMap<String, Replaced>> {
+        let took = self.start(services, options).await?;
+        self.account(services, took, options).await
+    }
+
+    /// Lets Compose replace the containers; how long it took.
+    pub(crate) async fn start(&self, services: &[String], options: Options) -> Result<Duration> {
         if services.is_empty() {
-            return Ok(BTreeMap::new());
+            return Ok(Duration::ZERO);
         }
         let up = options.up();
         let host = self.guard.fenced(self.host)?;
@@ -18,7 +24,19 @@ impl Rollout<'_> {
         self.log.debug(self.compose.shown(&[], &up_arguments(services, up)));
         let began = Instant::now();
         self.compose.up(&host, services, up, |line| self.log.debug(line)).await?;
-        let took = began.elapsed();
+        Ok(began.elapsed())
+    }
+
+    /// How services were replaced in the last `took`.
+    pub(crate) async fn account(
+        &self,
+        services: &[String],
+        took: Duration,
+        options: Options,
+    ) -> Result<BTreeMap<String, Replaced>> {
+        if services.is_empty() {
+            return Ok(BTreeMap::new());
+        }
         let gaps = self.gaps(services, took).await;
         let order = |name: &String| match self.config.services.get(name) {
             Some(_) if options.full => Ok(Order::StopFirst("everything is replaced".to_owned())),

@@ -48,52 +48,64 @@ lacks() { # WORDS COMMAND... - what small systems have in a smaller form, tried
     shift
     "$@" >/dev/null 2>&1 </dev/null || printf 'lacks=%s\n' "$words"
 }
-for tool in git awk sed xargs comm mktemp sha256sum stat setsid timeout; do lacks "$tool" command -v "$tool"; done
 knows() { # COMMAND... - whether it is not an option that it complains of
     ! "$@" 2>&1 | grep -q option
 }
-lacks 'a /bin/sh that passes its files on to commands (dash, bash, busybox; no ksh)' sh -c 'exec 9</dev/null && sh -c ": <&9"'
-lacks 'flock (util-linux, or busybox)' flock -n /dev/null true
-lacks 'find -mmin and -exec {} +' find /dev/null -maxdepth 0 -mmin +0 -name none -exec true {} +
-lacks 'stat -c (coreutils, or busybox)' stat -c %U /
-lacks 'mv -T (coreutils, or busybox 1.34)' knows mv -T -- /dev/null/1 /dev/null/2
-lacks 'ln -T (coreutils, or busybox 1.34)' knows ln -T -- /dev/null/1 /dev/null/2
-lacks 'git 2.25 or later (git restore)' sh -c 'git restore -h 2>&1 | grep -q -- --source'
+tools() {
+    for tool in git awk sed xargs comm mktemp sha256sum stat setsid timeout; do lacks "$tool" command -v "$tool"; done
+    lacks 'a /bin/sh that passes its files on to commands (dash, bash, busybox; no ksh)' sh -c 'exec 9</dev/null && sh -c ": <&9"'
+    lacks 'flock (util-linux, or busybox)' flock -n /dev/null true
+    lacks 'find -mmin and -exec {} +' find /dev/null -maxdepth 0 -mmin +0 -name none -exec true {} +
+    lacks 'stat -c (coreutils, or busybox)' stat -c %U /
+    lacks 'mv -T (coreutils, or busybox 1.34)' knows mv -T -- /dev/null/1 /dev/null/2
+    lacks 'ln -T (coreutils, or busybox 1.34)' knows ln -T -- /dev/null/1 /dev/null/2
+    lacks 'git 2.25 or later (git restore)' sh -c 'git restore -h 2>&1 | grep -q -- --source'
+}
 
+engine() {
+    case $(docker --version 2>/dev/null) in podman*) printf 'podman=%s\n' "$(docker --version 2>/dev/null)" ;; esac
+    fact docker docker version --format '{{.Server.Version}}'
+    [ -n "$known" ] || ! sudo -n docker version >/dev/null 2>&1 || echo docker-sudo=yes
+    fact compose docker compose version --short
+    fact buildx docker buildx version
+    root=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null) || root=
+    [ -d "$root" ] || root=/
+    room docker-disk "$root"
+}
+
+repository() {
+    (cd -- "$checkout" 2>/dev/null && printf 'place=%s\n' "$(pwd -P)")
+    if [ ! -e "$checkout/.git" ]; then
+        printf 'no-checkout=%s\n' "$(absolute "$checkout")"
+        [ -z "$origin" ] ||
+            fact origin readable . "$origin"
+    else
+        fact remote readable "$checkout" "$remote"
+    fi
+    # Made, and never moved: its deployment was ended in between.
+    if [ -e "$checkout/.git" ] && git -C "$checkout" symbolic-ref -q HEAD >/dev/null 2>&1 && ! git -C "$checkout" rev-parse -q --verify HEAD >/dev/null 2>&1; then
+        echo unborn=yes
+    fi
+    fact head git -C "$checkout" rev-parse HEAD
+    fact branch git -C "$checkout" rev-parse --abbrev-ref HEAD
+    git --no-optional-locks -C "$checkout" status --porcelain --untracked-files=no 2>/dev/null |
+        head -n 50 | cut -c4- | while IFS= read -r path; do printf 'edited=%s\n' "$path"; done
+}
+
+# Each line is written at once, so that they may come in any order.
+tools &
+engine &
+repository &
 temporary=$(mktemp -d 2>&1) && rmdir -- "$temporary" || printf 'no-temporary=%s\n' "$temporary"
 clock=$(date +%s.%N)
 case $clock in '' | *. | *[!0-9.]*) clock=$(date +%s) ;; esac
 printf 'clock=%s\n' "$clock"
-case $(docker --version 2>/dev/null) in podman*) printf 'podman=%s\n' "$(docker --version 2>/dev/null)" ;; esac
-fact docker docker version --format '{{.Server.Version}}'
-[ -n "$known" ] || ! sudo -n docker version >/dev/null 2>&1 || echo docker-sudo=yes
-fact compose docker compose version --short
-fact buildx docker buildx version
-root=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null) || root=
-[ -d "$root" ] || root=/
-room docker-disk "$root"
 [ -d "$checkout" ] && room checkout-disk "$checkout"
 room home-disk "$HOME"
 room temporary-disk "${TMPDIR:-/tmp}"
 awk '/^MemAvailable:/ { print "memory-kib=" $2 }' /proc/meminfo 2>/dev/null
 
-(cd -- "$checkout" 2>/dev/null && printf 'place=%s\n' "$(pwd -P)")
-if [ ! -e "$checkout/.git" ]; then
-    printf 'no-checkout=%s\n' "$(absolute "$checkout")"
-    [ -z "$origin" ] ||
-        fact origin readable . "$origin"
-else
-    fact remote readable "$checkout" "$remote"
-fi
-# Made, and never moved: its deployment was ended in between.
-if [ -e "$checkout/.git" ] && git -C "$checkout" symbolic-ref -q HEAD >/dev/null 2>&1 && ! git -C "$checkout" rev-parse -q --verify HEAD >/dev/null 2>&1; then
-    echo unborn=yes
-fi
-fact head git -C "$checkout" rev-parse HEAD
-fact branch git -C "$checkout" rev-parse --abbrev-ref HEAD
-git --no-optional-locks -C "$checkout" status --porcelain --untracked-files=no 2>/dev/null |
-    head -n 50 | cut -c4- | while IFS= read -r path; do printf 'edited=%s\n' "$path"; done
-
+wait
 if [ -n "$env_file" ]; then
     case $env_file in
     /*) ;;

@@ -19,9 +19,11 @@ pub mod needs;
 mod report;
 mod running;
 mod script;
+mod server;
 mod tunnels;
 
 pub use script::script;
+pub use server::Early as Servers;
 
 use cm_core::facts::{HealthFacts, Preflight, Unhealthy};
 use cm_core::{Action, Done, Early, Result, Run, Skip, Step};
@@ -45,8 +47,10 @@ pub async fn run(project: &Project, run: &mut Run) -> Result<Done> {
         Some(Ahead(reports)) => reports,
         None => {
             let (coming, lock) = (Coming::read(project, run.doc.commit()), lock(run));
-            let looks =
-                hosts(project, run)?.into_iter().map(|spec| look(project, spec, &coming, lock, ready(()), &run.log));
+            let nothing = server::Early::default();
+            let looks = hosts(project, run)?
+                .into_iter()
+                .map(|spec| look(project, spec, &coming, (&nothing, lock), ready(()), &run.log));
             join_all(looks).await
         }
     };
@@ -66,14 +70,14 @@ pub struct Ahead(Vec<Report>);
 
 impl Ahead {
     /// Asks every host that `run` looks at; `None` where that cannot be told.
-    pub async fn ask(project: &Project, run: &Run, early: &Early) -> Option<Ahead> {
+    pub async fn ask(project: &Project, run: &Run, servers: &Servers, early: &Early) -> Option<Ahead> {
         let (coming, lock) = (Coming::read(project, run.doc.commit()), lock(run));
         // If our own document comes first, it is pushed as well.
         let pushed = async || {
             early.done(Step::Push).await;
         };
         let looks = hosts(project, run).ok()?.into_iter();
-        Some(Ahead(join_all(looks.map(|spec| look(project, spec, &coming, lock, pushed(), &run.log))).await))
+        Some(Ahead(join_all(looks.map(|spec| look(project, spec, &coming, (servers, lock), pushed(), &run.log))).await))
     }
 }
 

@@ -13,16 +13,16 @@ use cm_host::Host;
 const NAMES: &str = r#"# Looks at the names of containers.
 exec docker ps -a --format '{{.Names}} {{if .Label "com.docker.compose.container-number"}}{{.Label "com.docker.compose.project"}}{{end}}'"#;
 
-/// Those that containers of other projects have.
+/// The names of the host's containers, and whose they are.
 ///
 /// # Errors
 /// [`Exit::Unreachable`]; [`Exit::HealthUnknown`] if the engine does not answer.
-pub async fn taken(host: &Host, config: &Config) -> Result<Vec<Finding>> {
-    let command = host.script(NAMES, [""; 0]).limit(LIMIT);
-    Ok(judge(config, &command.text(Exit::HealthUnknown, "engine.unreachable").await?))
+pub async fn list(host: &Host) -> Result<String> {
+    host.script(NAMES, [""; 0]).limit(LIMIT).text(Exit::HealthUnknown, "engine.unreachable").await
 }
 
-fn judge(config: &Config, containers: &str) -> Vec<Finding> {
+/// Those of `config` that containers of other projects have.
+pub fn taken(config: &Config, containers: &str) -> Vec<Finding> {
     let owner = |name: &str| {
         let pairs = containers.lines().map(|line| line.split_once(' ').unwrap_or((line, "")));
         pairs.into_iter().find(|(other, _)| *other == name).map(|(_, project)| project.trim())
@@ -58,7 +58,7 @@ mod tests {
             "web": {"container_name": "shop-web"}, "db": {"container_name": "shop-db"}, "api": {}, "job": {"container_name": "shop-job"},
         }}));
         let found = |containers: &str| -> Vec<String> {
-            judge(&config, containers).into_iter().map(|finding| finding.message).collect()
+            taken(&config, containers).into_iter().map(|finding| finding.message).collect()
         };
         assert_eq!(found("shop-web shop\nshop-api-1 other\n"), Vec::<String>::new());
         let two = found("shop-web prod\nshop-db \nelse other");

@@ -8,8 +8,9 @@ use super::facts::Facts;
 use super::finding::Finding;
 use super::findings::{judge, size};
 use super::running::Running;
+use super::server::{Early, Said, env_file};
 use super::tunnels::Tunnels;
-use super::{LIMIT, backups, engine, here, names, needs};
+use super::{backups, engine, here, names, needs};
 use cm_core::facts::{PreflightHost, Unhealthy, Weight};
 use cm_core::{Exit, Failure, Log, Result};
 use cm_engine::Config;
@@ -17,11 +18,6 @@ use cm_engine::effective::{Model, absent};
 use cm_host::{Connect, Host, Output, no_shell};
 use cm_ledger::Ledger;
 use cm_project::{HostSpec, Project};
-use jiff::Timestamp;
-use std::time::Instant;
-
-const LOOK: &str =
-    concat!("# Looks at the server.\n", cm_host::small_sh!(), cm_project::env_keys_sh!(), include_str!("look.sh"));
 
 /// Whether somebody else may hold the deploy lock.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +62,7 @@ pub async fn look(
     project: &Project,
     spec: &HostSpec,
     coming: &Coming,
-    lock: Lock,
+    (early, lock): (&Early, Lock),
     pushed: impl Future<Output = ()>,
     log: &Log,
 ) -> Report {
@@ -78,7 +74,7 @@ pub async fn look(
         pushed.await;
         moving(project, spec, &host, coming).await
     };
-    let (asked, moving) = tokio::join!(Asked::ask(project, spec, &host, coming, lock), moving);
+    let (asked, moving) = tokio::join!(Asked::ask(project, spec, &host, coming, (early, lock)), moving);
     asked.judge(project, spec, coming, &moving)
 }
 
@@ -94,9 +90,9 @@ impl Asked {
         Asked { report: Report::new(&spec.name), failure: Some(failure) }
     }
 
-    async fn ask(project: &Project, spec: &HostSpec, host: &Host, coming: &Coming, lock: Lock) -> Asked {
+    async fn ask(project: &Project, spec: &HostSpec, host: &Host, coming: &Coming, how: (&Early, Lock)) -> Asked {
         let mut report = Report::new(&spec.name);
-        let failure = report.fill(project, spec, host, coming, lock).await.err();
+        let failure = report.fill(project, spec, host, coming, how).await.err();
         Asked { report, failure }
     }
 
@@ -134,19 +130,9 @@ impl Report {
         spec: &HostSpec,
         host: &Host,
         coming: &Coming,
-        lock: Lock,
+        (early, lock): (&Early, Lock),
     ) -> Result<()> {
         let checkout = spec.checkout()?;
-        let protected = project.protected();
-        let asked = (Instant::now(), Timestamp::now());
-        let origin = cm_git::origin(project);
-        let arguments = [
-            host.path(&checkout),
-            origin.as_deref().unwrap_or_default().to_owned(),
-            project.remote().to_owned(),
-            env_file(project).unwrap_or_default(),
-        ];
-        let script = host.script(LOOK, arguments.into_iter().chain(protected.iter().cloned())).limit(LIMIT);
         let lock = async {
             match lock {
                 Lock::Ours => None,
@@ -154,27 +140,28 @@ impl Report {
             }
         };
         let project_name = project.name();
-        let (looked, config, lock, tunnels, backups, known, ledger) = tokio::join!(
-            script.output(),
+        let (looked, config, lock, tunnels, backups, known, names, ledger) = tokio::join!(
+            early.look(project, spec, host),
             coming.compose.try_out(project, host, &checkout),
             lock,
             Tunnels::to(project, &spec.name).judge(host),
             backups::missing(project, host, &checkout),
             Running::of_known(project, host, &checkout),
+            names::list(host),
             Ledger::read_recent(host, &project_name),
         );
         let looked = looked?;
-        self.facts = Facts::parse(&looked.text());
+        self.facts = Facts::parse(&looked.output.text());
         if self.facts.get("clock").is_none() {
-            return Err(no_shell(host.name(), &format!("{}\n{}", looked.text(), looked.stderr)));
+            return Err(no_shell(host.name(), &format!("{}\n{}", looked.output.text(), looked.output.stderr)));
         }
-        self.ahead = ahead(&self.facts, asked);
+        self.ahead = ahead(&self.facts, &looked);
         self.looked = true;
         self.findings.extend(lock);
         self.findings.extend(tunnels);
         self.findings.extend(backups?);
         self.findings.extend(host.needs_more_connections().then(few_sessions));
-        self.containers(project, host, &checkout, coming, config, known).await?;
+        self.containers(project, host, &checkout, coming, (config, known, names)).await?;
         // Containers that run from another directory say more than who wrote the ledger.
         if !self.findings.iter().any(|finding| finding.about == &needs::ELSEWHERE) {
             self.findings.extend(whose(project, host, &self.facts, &ledger?).await?);
@@ -207,8 +194,7 @@ impl Report {
         host: &Host,
         checkout: &str,
         coming: &Coming,
-        config: Result<Output>,
-        known: Option<Result<Running>>,
+        (config, known, names): (Result<Output>, Option<Result<Running>>, Result<String>),
     ) -> Result<()> {
         if self.facts.get("docker").is_none() {
             return Ok(());
@@ -224,7 +210,7 @@ impl Report {
             let understood = self.compose(&coming.compose, &config);
             self.external(project, host, &config).await?;
             if let Some(config) = &understood {
-                self.findings.extend(names::taken(host, config).await?);
+                self.findings.extend(names::taken(config, &names?));
             }
             let running = match known {
                 Some(known) => known?,
@@ -342,16 +328,10 @@ impl Report {
     }
 }
 
-/// The env file as the server has it, relative to the checkout.
-fn env_file(project: &Project) -> Option<String> {
-    let file = project.config.compose.env_file.as_ref()?;
-    Some(project.variable_files().into_iter().next().unwrap_or_else(|| file.clone()))
-}
-
 /// How far the server's clock is ahead, if it can be more than the question took.
-fn ahead(facts: &Facts, (asked, at): (Instant, Timestamp)) -> Option<f64> {
-    let took = asked.elapsed().as_secs_f64();
-    let here = at.as_millisecond() as f64 / 1000.0 + took / 2.0;
+fn ahead(facts: &Facts, said: &Said) -> Option<f64> {
+    let took = said.took.as_secs_f64();
+    let here = said.asked_at.as_millisecond() as f64 / 1000.0 + took / 2.0;
     let ahead = facts.clock()? - here;
     Some(if ahead.abs() <= took / 2.0 { 0.0 } else { ahead })
 }
