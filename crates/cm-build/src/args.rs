@@ -31,7 +31,7 @@ pub struct Args {
 }
 
 /// Which services, and how.
-#[derive(Debug, ClapArgs)]
+#[derive(Clone, Debug, ClapArgs)]
 pub struct Selection {
     /// Without a document: build this service (may be repeated)
     #[arg(long, value_name = "NAME", add = cm_project::complete::services())]

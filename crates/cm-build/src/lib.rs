@@ -13,6 +13,7 @@ mod decide;
 mod deployment;
 mod explain;
 mod jobs;
+mod looked;
 mod migrations;
 mod needs;
 mod observed;
@@ -35,7 +36,8 @@ use cm_host::{Connect, Host};
 use cm_lease::{Guard, Identity, with_lock_asked_meanwhile};
 use cm_project::Project;
 use explain::explain;
-use futures_util::future::join_all;
+use futures_util::future::{FutureExt, join_all};
+use looked::Looked;
 use observed::Observed;
 use plan::{HostPlan, plans};
 use saved::Saved;
@@ -68,7 +70,15 @@ impl cm_core::Tool for Tool {
     }
 
     fn ask_ahead(args: &Args, early: Early) -> Option<impl Future<Output = Option<Found>> + 'static> {
-        matches!(args.command, Some(Sub::Prune)).then(|| prune::ask_ahead(args.common.clone(), early))
+        let common = args.common.clone();
+        match args.command {
+            Some(Sub::Prune) => Some(prune::ask_ahead(common, early).boxed_local()),
+            None if args.plan.is_none() => {
+                let looked = looked::Ahead::ask(common, args.selection.clone(), early);
+                Some(looked.map(|found| found.map(|found| Box::new(found) as Found)).boxed_local())
+            }
+            _ => None,
+        }
     }
 
     async fn run(mut args: Args, run: &mut Run) -> Result<Done> {
@@ -180,12 +190,14 @@ async fn deploy(
     run: &mut Run,
 ) -> Result<Done> {
     let hosts = unless_stopped(connect(project, &plans, run)).await?;
+    let ahead = run.found_ahead::<looked::Ahead>().await.and_then(looked::Ahead::recent);
+    let ahead = ahead.filter(|looked| looked.len() == hosts.len());
     // The hosts are looked at in several ways at once as soon as the lock is there.
     let shells: Vec<_> =
         hosts.iter().cloned().map(|host| tokio::spawn(async move { host.open_shells().await })).collect();
     with_lock_asked_meanwhile(project, &hosts, Identity::from(&*run), async |guard| {
         join_all(shells).await;
-        switch_all(project, selection, &hosts, plans, saved, guard, run).await
+        switch_all(Sites { project, selection, hosts: &hosts, plans, saved, ahead }, guard, run).await
     })
     .await
 }
@@ -204,22 +216,28 @@ fn tell_unverifiable(project: &Project, log: &Log) {
     }
 }
 
-/// Looks at every host, writes down the way back, then changes every host.
-async fn switch_all(
-    project: &Project,
-    selection: &Selection,
-    hosts: &[Host],
+/// The hosts of a deployment and what is to be done on them.
+struct Sites<'a> {
+    project: &'a Project,
+    selection: &'a Selection,
+    hosts: &'a [Host],
     plans: Vec<HostPlan>,
-    saved: Option<&Saved>,
-    guard: &Guard,
-    run: &mut Run,
-) -> Result<Done> {
-    let release = release::Release::of(&run.doc)?;
-    let observed = unless_stopped(async {
-        let keys = contract::check(project, hosts, &plans, release.commit(), &run.log);
-        let looks = hosts.iter().zip(plans.clone()).map(|(host, plan)| async {
-            let looked = Observed::look(project, selection, host, plan, &release, &run.log).await;
-            looked.map_err(|failure| explain(host.name(), failure))
+    saved: Option<&'a Saved>,
+    /// What was asked before, host by host.
+    ahead: Option<Vec<Looked>>,
+}
+
+impl<'a> Sites<'a> {
+    /// Looks at every host.
+    async fn look(self, release: &'a release::Release, guard: &Guard, log: &Log) -> Result<Vec<Observed<'a>>> {
+        let Sites { project, selection, hosts, plans, saved, ahead } = self;
+        let asked = ahead.is_some();
+        let ahead = ahead.map_or_else(|| vec![None; hosts.len()], |looked| looked.into_iter().map(Some).collect());
+        let keys =
+            async { if asked { Ok(()) } else { contract::check(project, hosts, &plans, release.commit(), log).await } };
+        let looks = hosts.iter().zip(plans.clone()).zip(ahead).map(|((host, plan), ahead)| async {
+            let site = site::Site::new((host, project), plan, release, selection);
+            Observed::look(site, ahead, log).await.map_err(|failure| explain(host.name(), failure))
         });
         let (holds, keys, looked) = tokio::join!(guard.check_all(hosts), keys, join_all(looks));
         holds?;
@@ -229,8 +247,13 @@ async fn switch_all(
             still_as_planned(saved, &observed).await?;
         }
         Ok(observed)
-    })
-    .await?;
+    }
+}
+
+/// Looks at every host, writes down the way back, then changes every host.
+async fn switch_all(sites: Sites<'_>, guard: &Guard, run: &mut Run) -> Result<Done> {
+    let (project, release) = (sites.project, release::Release::of(&run.doc)?);
+    let observed = unless_stopped(sites.look(&release, guard, &run.log)).await?;
     tell_unverifiable(project, &run.log);
     cm_notify::tell(project, &run.doc, cm_notify::Message::Started, &run.log).await;
     for host in &observed {

@@ -2,9 +2,9 @@
 //! release would mean. [`Observed::look`] only reads; [`Observed::build`] is the first change.
 
 use crate::basis::basis;
-use crate::release::Release;
+use crate::looked::Looked;
 use crate::site::Site;
-use crate::{HostPlan, Selection, migrations, room};
+use crate::{HostPlan, migrations, room};
 use cm_checkout::Found;
 use cm_core::facts::Basis;
 use cm_core::{
@@ -14,7 +14,6 @@ use cm_core::{
 use cm_engine::Container;
 use cm_host::Host;
 use cm_ledger::Ledger;
-use cm_project::Project;
 
 /// What a host is like.
 pub struct Observed<'a> {
@@ -41,31 +40,17 @@ pub struct Observed<'a> {
 }
 
 impl<'a> Observed<'a> {
-    /// Looks at the host: the checkout, what the move would destroy, what runs.
+    /// What the host's answers mean for the release, those given `ahead` or asked for now: what the move would
+    /// destroy, what runs.
     ///
     /// # Errors
     /// [`Exit::Build`] if files changed by hand are in the way; what [`cm_checkout::Checkout::look`] says.
-    pub async fn look(
-        project: &'a Project,
-        selection: &Selection,
-        host: &'a Host,
-        plan: HostPlan,
-        release: &'a Release,
-        log: &Log,
-    ) -> Result<Observed<'a>> {
-        let discard = selection.discard_local_changes;
-        let site = Site { host, project, plan, release, full: selection.full, discard };
-        let checkout = site.checkout(host).telling(log);
-        let branch = Some(release.branch()).filter(|branch| !branch.is_empty());
-        let compose_project = cm_engine::project_name(project, host, &site.plan.checkout).await?;
-        // None waits for another: over a long line each costs its time.
-        let (found, ledger, before, free) = tokio::join!(
-            checkout.look(branch, release.commit()),
-            Ledger::read(host, &release.project),
-            cm_engine::containers(host, &compose_project),
-            room_left(host, &site.plan),
-        );
-        let (found, ledger, before, free) = (found?, ledger?, before?, free?);
+    pub async fn look(site: Site<'a>, ahead: Option<Looked>, log: &Log) -> Result<Observed<'a>> {
+        let Looked { found, ledger, before, compose_project, free } = match ahead {
+            Some(looked) => looked,
+            None => Looked::ask(&site, log).await?,
+        };
+        let (project, host, release) = (site.project, site.host, site.release);
         let directory = project.compose_directory();
         let below = |place: &String| cm_ledger::directory_below(place, &directory);
         let (state, directories, origin) = match found {
@@ -85,7 +70,8 @@ impl<'a> Observed<'a> {
         cm_ledger::not_shared(host, &release.project, &ledger, &directories).await?;
         let directory = directories.last().cloned().unwrap_or_default();
         warn_of_state(host, &state, log);
-        if !discard {
+        let checkout = site.checkout(host);
+        if !site.discard {
             checkout.nothing_lost(&state)?;
         }
         let changed = migrations::changed(project, &checkout, &ledger, &state.head, release.commit()).await?;

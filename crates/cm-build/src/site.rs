@@ -1,7 +1,7 @@
 //! One host and the release that it shall run: what every phase of the change needs.
 
-use crate::HostPlan;
 use crate::release::Release;
+use crate::{HostPlan, Selection};
 use cm_checkout::Checkout;
 use cm_core::Action;
 use cm_engine::Compose;
@@ -25,6 +25,17 @@ pub struct Site<'a> {
 }
 
 impl<'a> Site<'a> {
+    /// The host of a project, what is to be done there, and the release.
+    pub fn new(
+        (host, project): (&'a Host, &'a Project),
+        plan: HostPlan,
+        release: &'a Release,
+        selection: &Selection,
+    ) -> Site<'a> {
+        let (full, discard) = (selection.full, selection.discard_local_changes);
+        Site { host, project, plan, release, full, discard }
+    }
+
     /// The checkout, through a handle of the host.
     pub fn checkout<'b>(&'b self, host: &'b Host) -> Checkout<'b> {
         let checkout = Checkout::new(host, &self.plan.checkout, self.project.remote(), &self.project.protected());
