@@ -109,9 +109,8 @@ fn what_stands_behind_no_public_address_is_asked_through_its_server() {
 fn beside(sandbox: &Sandbox) -> (CanaryReport, CanaryReport) {
     let read = |name: &str| sandbox.laptop("printenv", &[name]).stdout.trim().to_owned();
     let server = cm_host::Target {
-        name: "platform".to_owned(),
-        address: format!("{}@{}", read("DEPLOY_USER"), read("PLATFORM_VPS_IP")),
         ssh_config: Some(read("CM_SSH_CONFIG").into()),
+        ..cm_host::Target::at("platform", &format!("{}@{}", read("DEPLOY_USER"), read("PLATFORM_VPS_IP")))
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {

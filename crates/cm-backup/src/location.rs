@@ -196,7 +196,7 @@ pub fn absolute(flags: &Flags, path: &Path) -> Result<PathBuf> {
 /// # Errors
 /// [`Exit::Usage`] if its name is not UTF-8.
 pub async fn on_this_machine(directory: &Path, log: &Log) -> Result<Store> {
-    let target = Target { name: "this machine".to_owned(), address: "local".to_owned(), ssh_config: None };
+    let target = Target::at("this machine", "local");
     let host = Host::connect(&target, log).await?;
     let directory = directory.to_str().ok_or_else(|| {
         Failure::new(Exit::Usage, "usage.output", format!("the path {} is not UTF-8", directory.display()))

@@ -147,7 +147,7 @@ impl Order {
             Order::Mongo(order) => &order.host,
             Order::Dump(order) => &order.host,
         };
-        let target = Target { name: name.clone(), address: "local".to_owned(), ssh_config: None };
+        let target = Target::at(&name, "local");
         let host = Host::connect(&target, log).await?;
         match self {
             Order::Mongo(order) => order.carry_out(&host, log).await,

@@ -141,13 +141,12 @@ impl Bases {
 
 /// The ledgers of the hosts, read side by side.
 async fn ledgers(project: &Project, hosts: &[&HostSpec], notes: &Notes) -> Result<Vec<(Host, Ledger)>> {
-    let engine = project.engine();
     let targets: Vec<Target> = hosts.iter().map(|host| Target::of(project, host)).collect::<Result<_>>()?;
     let mut reading = Vec::new();
     for target in targets {
         let (name, log) = (project.name(), notes.log.clone());
         reading.push(tokio::spawn(async move {
-            let host = Host::connect(&target, &log).await?.running(engine);
+            let host = Host::connect(&target, &log).await?;
             let ledger = Ledger::read_recent(&host, &name).await?;
             Ok((host, ledger))
         }));

@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     fn of(address: &str) -> Result<Vec<String>> {
-        let target = Target { name: "web".to_owned(), address: address.to_owned(), ssh_config: None };
+        let target = Target::at("web", address);
         Destination::of(&target).map(|destination| destination.arguments())
     }
 

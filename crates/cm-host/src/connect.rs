@@ -33,19 +33,15 @@ pub trait Connect {
 impl Connect for Project {
     async fn connect<N: AsRef<str>>(&self, names: impl IntoIterator<Item = N>, log: &Log) -> Result<Vec<Host>> {
         let targets = names.into_iter().map(|name| Target::of(self, self.host(name.as_ref())?));
-        connect_all(&targets.collect::<Result<Vec<_>>>()?, log).await.map(|hosts| running(self, hosts))
+        connect_all(&targets.collect::<Result<Vec<_>>>()?, log).await
     }
 
     async fn connect_to_all(&self, log: &Log) -> Result<Vec<Host>> {
         let targets = self.hosts().iter().map(|host| Target::of(self, host));
-        connect_all(&targets.collect::<Result<Vec<_>>>()?, log).await.map(|hosts| running(self, hosts))
+        connect_all(&targets.collect::<Result<Vec<_>>>()?, log).await
     }
 
     async fn connect_to(&self, host: &HostSpec, log: &Log) -> Result<Host> {
-        Ok(Host::connect(&Target::of(self, host)?, log).await?.running(self.engine()))
+        Host::connect(&Target::of(self, host)?, log).await
     }
-}
-
-fn running(project: &Project, hosts: Vec<Host>) -> Vec<Host> {
-    hosts.into_iter().map(|host| host.running(project.engine())).collect()
 }

@@ -64,7 +64,7 @@ mod tests {
     const ASK: &str = "cat; pwd >&2; case $1 in yes) echo go ;; no) printf 'stay\\n%s\\n' \"$2\" ;; *) exit 75 ;; esac";
 
     async fn host(answer: &str) -> Fenced {
-        let target = Target { name: "local".to_owned(), address: "local".to_owned(), ssh_config: None };
+        let target = Target::at("local", "local");
         let host = Host::connect(&target, &Log::new("test", Format::Text, Level::Fail)).await.expect("local");
         let refusal = |output: &Output| {
             let said = format!("{:?} {}", output.status.code(), String::from_utf8_lossy(&output.stdout));

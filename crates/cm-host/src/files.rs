@@ -86,7 +86,7 @@ mod tests {
 
     #[tokio::test]
     async fn files_are_written_whole_and_private() {
-        let target = Target { name: "here".to_owned(), address: "local".to_owned(), ssh_config: None };
+        let target = Target::at("here", "local");
         let host = Host::connect(&target, &Log::new("test", Format::Text, Level::Fail)).await.expect("local");
         let host = Fenced::unlocked(&host, Unlocked::Test);
         let dir = std::env::temp_dir().join(format!("cm-host-{}", std::process::id()));

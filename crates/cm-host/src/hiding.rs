@@ -80,7 +80,7 @@ mod tests {
         MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\n-----END KEY-----\"\n";
 
     async fn said(script: &'static str, arguments: &[&str]) -> (String, String, Option<i32>) {
-        let target = Target { name: "local".to_owned(), address: "local".to_owned(), ssh_config: None };
+        let target = Target::at("local", "local");
         let host = Host::connect(&target, &Log::new("test", Format::Text, Level::Fail)).await.expect("local");
         let dir = tempfile::tempdir().expect("dir");
         std::fs::write(dir.path().join(".env"), ENV).expect("write");
@@ -124,7 +124,7 @@ mod tests {
 
     #[tokio::test]
     async fn lines_are_shown_as_they_come_and_the_command_may_read_stdin() {
-        let target = Target { name: "local".to_owned(), address: "local".to_owned(), ssh_config: None };
+        let target = Target::at("local", "local");
         let host = Host::connect(&target, &Log::new("test", Format::Text, Level::Fail)).await.expect("local");
         let began = std::time::Instant::now();
         let mut first = None;

@@ -19,6 +19,7 @@ mod hiding;
 mod job;
 mod json;
 mod lender;
+mod managers;
 mod output;
 mod process;
 mod running;
@@ -42,20 +43,25 @@ pub use process::no_shell;
 
 use cm_core::{Log, Result};
 use cm_project::Engine;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::OnceCell;
 
-/// Where a host is and how to get there.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// Where a host is, how to get there, and what runs services there.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Target {
     /// Its name in `cm.toml`.
     pub name: String,
     /// `user@host`, `user@host:port`, `[address]:port`, an alias of `ssh_config`, `ssh://user@host:port`, or
     /// `local` for this machine.
     pub address: String,
+    /// Further addresses, for when that does not answer: other managers of the Swarm that the host speaks for.
+    pub others: Vec<String>,
     /// The `ssh_config` to use instead of the user's.
     pub ssh_config: Option<PathBuf>,
+    /// What runs services there.
+    pub engine: Engine,
 }
 
 impl Target {
@@ -64,7 +70,20 @@ impl Target {
     /// # Errors
     /// [`cm_core::Exit::Config`] that names the variable its address wants.
     pub fn of(project: &cm_project::Project, host: &cm_project::HostSpec) -> Result<Self> {
-        Ok(Target { name: host.name.clone(), address: host.address()?, ssh_config: project.ssh_config.clone() })
+        let others = if host.is_by_flag() { Vec::new() } else { project.managers()? };
+        let (ssh_config, engine) = (project.ssh_config.clone(), project.engine());
+        Ok(Target { others, ssh_config, engine, ..Target::at(&host.name, &host.address()?) })
+    }
+
+    /// The host `name` at this one address, with the user's `ssh_config` and Docker Compose.
+    pub fn at(name: &str, address: &str) -> Self {
+        Target {
+            name: name.to_owned(),
+            address: address.to_owned(),
+            others: Vec::new(),
+            ssh_config: None,
+            engine: Engine::default(),
+        }
     }
 
     /// Whether this is the machine the program runs on.
@@ -98,16 +117,20 @@ pub struct Host {
     sessions: Arc<shell::Sessions>,
     /// Whether sshd opens tunnels, once somebody has asked.
     tunnels: Arc<OnceCell<bool>>,
-    engine: Engine,
 }
 
 impl Host {
     /// Reaches the host: over the connection that an earlier program of this run
-    /// opened, or over a new one.
+    /// opened, or over a new one. Of several addresses the first that answers for its engine counts.
     ///
     /// # Errors
     /// [`cm_core::Exit::Unreachable`] with what ssh said.
     pub async fn connect(target: &Target, log: &Log) -> Result<Host> {
+        if target.others.is_empty() { Host::straight(target, log).await } else { managers::reach(target, log).await }
+    }
+
+    /// Reaches the first address of a target alone.
+    async fn straight(target: &Target, log: &Log) -> Result<Host> {
         let transport = if target.is_local() {
             process::Transport::Local
         } else {
@@ -115,7 +138,7 @@ impl Host {
             process::Transport::Ssh(Arc::new(ssh::Line::open(target).await?))
         };
         let (target, sessions) = (Arc::new(target.clone()), Arc::new(shell::Sessions::new()));
-        Ok(Host { target, transport, sessions, tunnels: Arc::default(), engine: Engine::default() })
+        Ok(Host { target, transport, sessions, tunnels: Arc::default() })
     }
 
     /// The same host over a new connection, after one that broke.
@@ -123,18 +146,12 @@ impl Host {
     /// # Errors
     /// As [`Host::connect`].
     pub async fn again(&self, log: &Log) -> Result<Host> {
-        Ok(Host::connect(&self.target, log).await?.running(self.engine))
-    }
-
-    /// The host, where services are run by `engine`.
-    #[must_use]
-    pub fn running(self, engine: Engine) -> Host {
-        Host { engine, ..self }
+        Host::connect(&self.target, log).await
     }
 
     /// What runs services there.
     pub fn engine(&self) -> Engine {
-        self.engine
+        self.target.engine
     }
 
     /// Opens shells for as many commands as may run at the same time, less one that runs

@@ -79,6 +79,14 @@ impl Line {
     }
 }
 
+/// Whether an earlier program has a connection there that still holds.
+pub async fn is_open(target: &Target) -> bool {
+    match socket_path(target, 0) {
+        Ok(socket) => live(&socket).await.is_some(),
+        Err(_) => false,
+    }
+}
+
 async fn connect(target: &Target, number: usize) -> Result<Session> {
     let destination = Destination::of(target)?;
     let socket = socket_path(target, number)?;
@@ -151,17 +159,21 @@ async fn lock_beside(socket: &Path) -> Result<File> {
 }
 
 async fn resume(socket: &Path) -> Option<Session> {
+    let session = live(socket).await;
+    if session.is_none() {
+        // A master that died left its socket; ssh would refuse to bind over it.
+        let _gone = fs::remove_file(socket);
+    }
+    session
+}
+
+async fn live(socket: &Path) -> Option<Session> {
     if !socket.exists() {
         return None;
     }
     let session = Session::resume_mux(socket.into(), None);
     let alive = matches!(timeout(Duration::from_secs(3), session.check()).await, Ok(Ok(())));
-    if alive {
-        return Some(session);
-    }
-    // A master that died left its socket; ssh would refuse to bind over it.
-    let _gone = fs::remove_file(socket);
-    None
+    alive.then_some(session)
 }
 
 async fn start_master(target: &Target, destination: &Destination, socket: &Path) -> Result<()> {

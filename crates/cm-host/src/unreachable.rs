@@ -144,8 +144,7 @@ mod tests {
     use super::*;
 
     async fn hint(address: &str, said: &str) -> String {
-        let target =
-            Target { name: "web".to_owned(), address: address.to_owned(), ssh_config: Some("/dev/null".into()) };
+        let target = Target { ssh_config: Some("/dev/null".into()), ..Target::at("web", address) };
         let destination = Destination::of(&target).expect("an address");
         explain(&target, &destination, said).await.hint.expect("a hint")
     }

@@ -1,5 +1,6 @@
 //! The lock of a host: a record in the deploy user's state directory there, with a
-//! lease that is judged by the host's own clock. The script `lock.sh` does every change
+//! lease that is judged by the host's own clock. (On a Swarm it is a record that the Swarm itself
+//! keeps, so that it survives the loss of a manager: `lock_swarm.sh`.) The script `lock.sh` does every change
 //! on the host in one command, hence in one round trip.
 
 use crate::NONCE_VARIABLE;
@@ -8,15 +9,22 @@ use crate::process::Life;
 use crate::record::Record;
 use cm_core::{Exit, Failure, Result};
 use cm_host::{Fence, Fenced, Host, Output, Unlocked};
+use cm_project::Engine;
 use std::time::Duration;
 
 const SCRIPT: &str = concat!("# Asks for the deploy lock.\n", cm_host::small_sh!(), include_str!("lock.sh"));
+const SCRIPT_OF_SWARM: &str = concat!("# Asks for the deploy lock of a Swarm.\n", include_str!("lock_swarm.sh"));
+
+/// What [`SCRIPT_OF_SWARM`] ends with where the host does not speak for a Swarm.
+const NO_SWARM: i32 = 46;
 
 /// The script's word for another sign of life.
 const RENEWED: &str = "renewed";
 
-/// For one visit to a host; the script itself waits 20 s for its turn.
+/// For one visit to a host; the script itself waits 20 s for its turn, and a Swarm's managers may take as long to choose
+/// another leader.
 const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT_OF_SWARM: Duration = Duration::from_secs(90);
 
 /// What is in the lock's place on a host.
 #[derive(Debug)]
@@ -111,6 +119,14 @@ pub async fn take(host: &Host, dir: &str, record: &Record) -> Result<Attempt<()>
     .retryable())
 }
 
+/// The script that asks who keeps the lock of `host`, and for how long.
+fn keeper(host: &Host) -> (&'static str, Duration) {
+    match host.engine() {
+        Engine::Compose => (SCRIPT, LIMIT),
+        Engine::Swarm => (SCRIPT_OF_SWARM, LIMIT_OF_SWARM),
+    }
+}
+
 async fn acquire(host: &Host, dir: &str, record: &Record, leave: &(String, u128)) -> Result<(String, Sight)> {
     let bytes = record.to_bytes()?;
     let arguments = [
@@ -122,7 +138,8 @@ async fn acquire(host: &Host, dir: &str, record: &Record, leave: &(String, u128)
         bytes.len().to_string(),
     ];
     let open = Fenced::unlocked(host, Unlocked::TheLockItself);
-    let output = open.script(SCRIPT, arguments).stdin(bytes).limit(LIMIT).output().await?;
+    let (script, limit) = keeper(host);
+    let output = open.script(script, arguments).stdin(bytes).limit(limit).output().await?;
     answer(host, dir, &output)
 }
 
@@ -152,7 +169,7 @@ pub fn fence(host: &Host, dir: &str, nonce: &str, step: &str) -> Fence {
         Ok((_, sight)) => lost(&here, sight),
         Err(failure) => failure,
     };
-    Fence { script: SCRIPT, arguments, word: RENEWED, refusal: Box::new(refusal) }
+    Fence { script: keeper(host).0, arguments, word: RENEWED, refusal: Box::new(refusal) }
 }
 
 /// Gives the lock back; `false` if it was not ours.
@@ -186,7 +203,8 @@ fn printable(step: &str) -> String {
 async fn ask(host: &Host, dir: &str, verb: &str, nonce: &str, more: &str) -> Result<(String, Sight)> {
     let arguments = [verb.to_owned(), host.path(dir), nonce.to_owned(), more.to_owned()];
     let open = Fenced::unlocked(host, Unlocked::TheLockItself);
-    let output = open.script(SCRIPT, arguments).limit(LIMIT).output().await?;
+    let (script, limit) = keeper(host);
+    let output = open.script(script, arguments).limit(limit).output().await?;
     answer(host, dir, &output)
 }
 
@@ -227,6 +245,10 @@ fn answer(host: &Host, dir: &str, output: &Output) -> Result<(String, Sight)> {
     if output.status.code().is_none() {
         let message = format!("the connection to host {:?} broke while its deploy lock was asked for", host.name());
         return Err(Failure::new(Exit::Unreachable, "host.lost", message).retryable());
+    }
+    if output.status.code() == Some(NO_SWARM) && host.engine() == Engine::Swarm {
+        let failure = cm_swarm::no_manager(host, &String::from_utf8_lossy(&output.stdout), &output.stderr);
+        return Err(Failure { exit: Exit::Config, ..failure });
     }
     if !output.success() {
         let message = format!("cannot use the deploy lock on {:?} ({dir})", host.name());

@@ -54,7 +54,7 @@ impl Drop for Place {
 }
 
 async fn host() -> Host {
-    let target = Target { name: "web".to_owned(), address: "local".to_owned(), ssh_config: None };
+    let target = Target::at("web", "local");
     Host::connect(&target, &log()).await.expect("local")
 }
 

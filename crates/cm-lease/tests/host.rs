@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 async fn host() -> Host {
-    let target = Target { name: "web".to_owned(), address: "local".to_owned(), ssh_config: None };
+    let target = Target::at("web", "local");
     Host::connect(&target, &Log::new("test", Format::Text, Level::Fail)).await.expect("local")
 }
 

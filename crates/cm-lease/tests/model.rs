@@ -231,7 +231,7 @@ impl World<'_> {
 
 #[tokio::test]
 async fn the_code_ends_every_transition_of_every_state_as_the_model_says() {
-    let target = Target { name: "web".to_owned(), address: "local".to_owned(), ssh_config: None };
+    let target = Target::at("web", "local");
     let host = Host::connect(&target, &Log::new("test", Format::Text, Level::Fail)).await.expect("local");
     let mut made = 0;
     for (state, way) in explore(true) {

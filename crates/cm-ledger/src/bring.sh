@@ -5,11 +5,17 @@ bring() {
     mkdir -p -- "$(dirname -- "$1")" || exit 74
     exec 8>>"$1.swarm"
     lock_within 20 8 || exit 75
-    if ! names=$(docker config ls --filter "label=cm.ledger=$2" --format '{{.Name}}'); then
-        echo 'cm info'
-        docker info --format '{{json .Swarm}}'
-        exit 46
-    fi
+    # While the managers choose a leader, Docker itself waits; what it had begun to ask the old one is asked again.
+    asked=5
+    until names=$(docker config ls --filter "label=cm.ledger=$2" --format '{{.Name}}'); do
+        asked=$((asked - 1))
+        if [ "$asked" -eq 0 ]; then
+            echo 'cm info'
+            docker info --format '{{json .Swarm}}'
+            exit 46
+        fi
+        sleep 1
+    done
     names=$(printf '%s\n' "$names" | sort)
     for name in $names; do
         if grep -qxF -- "$name" "$1.swarm"; then continue; fi

@@ -378,7 +378,7 @@ mod tests {
     }
 
     async fn local() -> Host {
-        let target = cm_host::Target { name: "local".to_owned(), address: "local".to_owned(), ssh_config: None };
+        let target = cm_host::Target::at("local", "local");
         let log = cm_core::Log::new("test", cm_core::Format::Text, cm_core::Level::Fail);
         Host::connect(&target, &log).await.expect("local")
     }

@@ -52,7 +52,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_ledger_is_of_one_directory_and_may_move_with_it() {
-        let target = Target { name: "one".to_owned(), address: "local".to_owned(), ssh_config: None };
+        let target = Target::at("one", "local");
         let log = cm_core::Log::new("test", cm_core::Format::Text, cm_core::Level::Fail);
         let host = Host::connect(&target, &log).await.expect("local");
         let root = tempfile::tempdir().expect("directory");

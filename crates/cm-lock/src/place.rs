@@ -26,7 +26,6 @@ pub struct Place {
     pub lease: Duration,
     /// The project; its name is part of the directory on the hosts.
     pub project: Option<String>,
-    #[serde(with = "targets")]
     hosts: Vec<Target>,
 }
 
@@ -153,23 +152,4 @@ fn targets_of(project: &Project, flags: &[String]) -> Result<Vec<Target>> {
 fn absolute(common: &CommonArgs, file: &Path) -> Result<PathBuf> {
     let file = common.directory.as_deref().map_or_else(|| file.to_owned(), |dir| dir.join(file));
     std::path::absolute(&file).or_fail(Exit::Config, "lock.unusable", "cannot tell where the lock file is")
-}
-
-/// Targets as the background holder is told of them.
-mod targets {
-    use cm_host::Target;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-    use std::path::PathBuf;
-
-    type Plain = (String, String, Option<PathBuf>);
-
-    pub fn serialize<S: Serializer>(targets: &[Target], serializer: S) -> Result<S::Ok, S::Error> {
-        let plain = targets.iter().map(|t| (t.name.clone(), t.address.clone(), t.ssh_config.clone()));
-        plain.collect::<Vec<Plain>>().serialize(serializer)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Target>, D::Error> {
-        let plain = Vec::<Plain>::deserialize(deserializer)?;
-        Ok(plain.into_iter().map(|(name, address, ssh_config)| Target { name, address, ssh_config }).collect())
-    }
 }

@@ -165,7 +165,10 @@ impl Config {
             all.push(&mut host.address);
             all.extend(host.checkout.as_mut());
         }
-        all.extend(self.swarm.as_mut().map(|swarm| &mut swarm.registry));
+        for swarm in self.swarm.iter_mut() {
+            all.push(&mut swarm.registry);
+            all.extend(&mut swarm.managers);
+        }
         all.extend(self.canary.url.as_mut());
         all.extend(self.notify.link.as_mut());
         all.extend(self.ops.as_mut().map(|ops| &mut ops.url));

@@ -3,10 +3,10 @@
 use crate::service_section::OnChange;
 use crate::value::Template;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// What runs the services.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Engine {
     /// Docker Compose, on each host for itself.
@@ -34,4 +34,8 @@ pub struct Swarm {
     /// The registry that images are pushed to and that every node pulls from, with a path if it wants one:
     /// `registry.example.org/shop`.
     pub registry: Template,
+    /// The other managers that have a checkout, as `address` of the host names the first: `user@node2`. The first of
+    /// all of them that answers and speaks for the Swarm is worked with.
+    #[serde(default)]
+    pub managers: Vec<Template>,
 }

@@ -64,18 +64,19 @@ impl HostSpec {
         })
     }
 
+    /// Whether a flag named it, and not `cm.toml`.
+    pub fn is_by_flag(&self) -> bool {
+        self.by_flag
+    }
+
     /// `user@host` or `host`, with the environment's values.
     ///
     /// # Errors
     /// [`Exit::Config`] that names the variable that is not set, or what is wrong with the address.
     pub fn address(&self) -> Result<String> {
         let address = self.address.expand()?;
-        check_address(&address).map_err(|why| {
-            let message =
-                format!("the address of host {:?} ({:?}) cannot be used: {why}", self.name, self.address.as_written());
-            Failure::new(Exit::Config, "config.bad-address", message)
-                .hint("an address is user@host or an alias of the SSH configuration")
-        })?;
+        check_address(&address)
+            .map_err(|why| bad_address(&format!("host {:?}", self.name), self.address.as_written(), &why))?;
         // A branch that somebody pushed must not run commands on the machine that deploys it.
         if address == LOCAL && !self.by_flag && std::env::var_os(ALLOW_LOCAL).is_none_or(|value| value != "1") {
             let message =
@@ -93,6 +94,26 @@ impl HostSpec {
     pub fn checkout(&self) -> Result<String> {
         self.checkout.expand()
     }
+}
+
+/// The address of a manager of a Swarm besides the first; empty where its variable is.
+///
+/// # Errors
+/// As [`HostSpec::address`].
+pub(crate) fn manager_address(written: &Template) -> Result<String> {
+    let address = written.expand()?;
+    let bad = |why: &str| bad_address("a manager of [swarm]", written.as_written(), why);
+    match address.as_str() {
+        "" => Ok(address),
+        LOCAL => Err(bad("it is this machine")),
+        other => check_address(other).map_err(|why| bad(&why)).map(|()| address),
+    }
+}
+
+fn bad_address(whose: &str, written: &str, why: &str) -> Failure {
+    let message = format!("the address of {whose} ({written:?}) cannot be used: {why}");
+    Failure::new(Exit::Config, "config.bad-address", message)
+        .hint("an address is user@host or an alias of the SSH configuration")
 }
 
 /// A host without its port; an IPv6 address has colons of its own.

@@ -7,6 +7,7 @@
 //! afterwards, from the services and their tasks.
 
 mod content;
+mod election;
 mod file;
 mod health_time;
 mod keys;

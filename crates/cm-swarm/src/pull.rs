@@ -2,6 +2,7 @@
 //! update partway. No node but the manager can be asked directly, so Swarm is: a service that runs once on each node
 //! with a program that is in no image. Preparing its task is the pull; that its container then does not start is meant.
 
+use crate::election::patiently;
 use crate::node::Node;
 use crate::publish::Published;
 use crate::value::text;
@@ -41,7 +42,7 @@ pub async fn pull_everywhere(host: &Fenced, stack: &str, images: &[&Published], 
     let nodes: Vec<&Node> = nodes.iter().filter(|node| node.takes_tasks()).collect();
     images.iter().try_for_each(|image| can_run(image, &nodes, host))?;
     let pulled = pull(host, stack, images, &nodes).await;
-    let forgotten = host.script(FORGET, [stack]).text(Exit::Build, "swarm.pull").await;
+    let forgotten = patiently(async || host.script(FORGET, [stack]).text(Exit::Build, "swarm.pull").await).await;
     pulled.and(forgotten.map(drop))
 }
 
@@ -67,7 +68,7 @@ async fn pull(host: &Fenced, stack: &str, images: &[&Published], nodes: &[&Node]
         let digest = image.pinned.rsplit_once(':').map_or("", |(_, digest)| digest);
         let name = format!("cm-pull-{}", digest.get(..12).unwrap_or(digest));
         let arguments = [name.clone(), stack.to_owned(), image.pinned.clone()];
-        host.script(PULL, arguments).text(Exit::Build, "swarm.pull").await?;
+        patiently(async || host.script(PULL, arguments.clone()).text(Exit::Build, "swarm.pull").await).await?;
         names.push((name, *image));
     }
     for (name, image) in names {
@@ -93,7 +94,7 @@ async fn pull(host: &Fenced, stack: &str, images: &[&Published], nodes: &[&Node]
 
 /// The nodes that do not have it yet.
 async fn missing(host: &Host, name: &str, image: &Published, nodes: &[&Node]) -> Result<BTreeSet<String>> {
-    let said = host.script(LOOK, [name]).text(Exit::Build, "swarm.pull").await?;
+    let said = patiently(async || host.script(LOOK, [name]).text(Exit::Build, "swarm.pull").await).await?;
     let tasks: Vec<Value> = said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let mut missing: BTreeSet<String> = nodes.iter().map(|node| node.name.clone()).collect();
     for task in &tasks {

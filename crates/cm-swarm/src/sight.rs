@@ -1,6 +1,7 @@
 //! What a Swarm runs of a stack, in one round trip to a manager: its nodes, the services with how their last update
 //! ended, and every task over all nodes with its error.
 
+use crate::election::patiently;
 use crate::node::Node;
 use crate::task::{Task, in_place};
 use crate::update::Update;
@@ -74,6 +75,10 @@ impl Sight {
     /// # Errors
     /// [`Exit::Unreachable`]; [`Exit::HealthUnknown`] where the host does not speak for a Swarm, with what to do.
     pub async fn of(host: &Host, name: &str) -> Result<Sight> {
+        patiently(async || Sight::once(host, name).await).await
+    }
+
+    async fn once(host: &Host, name: &str) -> Result<Sight> {
         let output = host.script(LOOK, [name]).output().await?;
         let said = String::from_utf8_lossy(&output.stdout);
         if !output.success() || said.lines().last() != Some("cm end") {

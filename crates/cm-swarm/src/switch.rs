@@ -3,6 +3,7 @@
 //! then takes the whole release back. What Swarm did by itself meanwhile (a rollback, a pause) is no success.
 
 use crate::content::{Content, Names, Source};
+use crate::election::patiently;
 use crate::sight::{IMAGE_LABEL, LABEL, Seen, Sight};
 use crate::stack::Stack;
 use crate::task::Task;
@@ -15,6 +16,9 @@ use std::time::{Duration, Instant};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// Docker answers within this time, also where a leader has to be chosen first.
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// As often a task of a new service may fail before that is an answer.
 const MOST_FAILURES: usize = 2;
@@ -134,7 +138,10 @@ impl Switch<'_> {
     async fn make(&self, content: &Content, bytes: &[u8]) -> Result<String> {
         let name = content.name(bytes);
         let arguments = [content.kind, &name, &self.stack.name, self.project];
-        self.host.script(CREATE, arguments).stdin(bytes).text(Exit::Build, "swarm.content").await?;
+        let make = async || {
+            self.host.script(CREATE, arguments).stdin(bytes).limit(LIMIT).text(Exit::Build, "swarm.content").await
+        };
+        patiently(make).await?;
         Ok(name)
     }
 
@@ -156,11 +163,11 @@ impl Switch<'_> {
             let mut file = self.stack.file(&step, &self.images, names);
             mark(&mut file, self.project, self.stack);
             take_turns(&mut file, self.stack, before.nodes.iter().filter(|node| node.takes_tasks()).count());
-            self.host
-                .script(DEPLOY, [self.stack.name.clone()])
-                .stdin(file.to_string())
-                .text(Exit::Build, "swarm.deploy")
-                .await?;
+            patiently(async || {
+                let deploy = self.host.script(DEPLOY, [self.stack.name.clone()]).stdin(file.to_string());
+                deploy.limit(LIMIT).text(Exit::Build, "swarm.deploy").await
+            })
+            .await?;
             self.revive(&step, before).await?;
             self.wait(&step).await?;
         }
@@ -225,7 +232,10 @@ impl Switch<'_> {
             return Ok(());
         }
         let names: Vec<String> = services.iter().map(|name| self.full(name)).collect();
-        self.host.script(REMOVE, names).text(Exit::Build, "swarm.remove").await.map(drop)
+        let remove = async || {
+            self.host.script(REMOVE, names.clone()).limit(LIMIT).text(Exit::Build, "swarm.remove").await.map(drop)
+        };
+        patiently(remove).await
     }
 }
 

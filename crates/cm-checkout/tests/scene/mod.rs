@@ -64,7 +64,7 @@ pub fn commit(dir: &Path, message: &str) -> String {
 }
 
 pub async fn host() -> Host {
-    let target = Target { name: "here".to_owned(), address: "local".to_owned(), ssh_config: None };
+    let target = Target::at("here", "local");
     Host::connect(&target, &Log::new("test", Format::Text, Level::Fail)).await.expect("local")
 }
 

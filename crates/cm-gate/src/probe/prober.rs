@@ -269,7 +269,7 @@ mod tests {
     use tokio::io::AsyncWriteExt;
 
     async fn local() -> Host {
-        let target = Target { name: "local".to_owned(), address: "local".to_owned(), ssh_config: None };
+        let target = Target::at("local", "local");
         Host::connect(&target, &Log::new("test", Format::Text, Level::Fail)).await.expect("local")
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 async fn here() -> Fenced {
-    let target = Target { name: "here".to_owned(), address: "local".to_owned(), ssh_config: None };
+    let target = Target::at("here", "local");
     let host = Host::connect(&target, &Log::new("test", Format::Text, Level::Fail)).await.expect("local");
     Fenced::unlocked(&host, Unlocked::Test)
 }
