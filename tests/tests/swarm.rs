@@ -1,9 +1,14 @@
 //! A deployment to a real Docker Swarm of three managers with a registry: what is deployed, changed, broken and drained
 //! there is asked of Swarm itself, and of the services, through each node.
+//!
+//! `CM_SWARM_KILLS=10` loses a node at ten moments of a deployment in the place of one: the leader, the manager that cm.toml
+//! names first, and another one in turns. `CM_SWARM_LOAD=10` deploys ten times under the load, and `docker stack deploy`
+//! as often.
 
-use cm_testkit::{Answer, Sandbox, until};
+use cm_testkit::{Answer, Load, Sandbox, until};
 use serde_json::Value;
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -56,13 +61,21 @@ fn up() -> Swarm {
 
 #[test]
 fn a_project_is_deployed_to_a_swarm_and_rolled_back_as_one_release() {
-    let swarm = up();
+    let mut swarm = up();
     first_deployment(&swarm);
+    a_job_that_fails_leaves_everything_running(&swarm);
     what_runs_already_is_left_alone(&swarm);
     a_changed_config_is_another_config(&swarm);
     a_broken_release_goes_back_as_a_whole(&swarm);
     a_node_that_is_drained_is_no_failure(&swarm);
     what_a_swarm_cannot_do_is_refused_before_anything_is_done(&swarm);
+    for number in 0..number_of("CM_SWARM_KILLS") {
+        a_node_that_is_lost_is_no_loss(&mut swarm, number);
+    }
+}
+
+fn number_of(variable: &str) -> usize {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
 fn first_deployment(swarm: &Swarm) {
@@ -82,15 +95,36 @@ fn first_deployment(swarm: &Swarm) {
     assert!(!answer.stderr.contains("swarm-token-4711") && !answer.stdout.contains("swarm-token-4711"));
     let order: Vec<&str> = answer.stderr.lines().filter(|line| line.contains(": updating ")).collect();
     let names: Vec<&str> = order.iter().filter_map(|line| line.split("updating ").nth(1)).collect();
-    assert_eq!(names, ["cache", "api", "web", "proxy"], "as they depend on each other");
+    assert_eq!(names, ["cache", "cache", "api", "web", "proxy"], "what a job needs, then as they depend on each other");
+    let commit = swarm.0.laptop("git", &["rev-parse", "--short=7", "HEAD"]).stdout.trim().to_owned();
+    for words in ["running seed", &format!("seed | seeded {commit} hello"), "seed is done"] {
+        assert!(answer.stderr.contains(words), "{words}: {}", answer.stderr);
+    }
+}
+
+fn a_job_that_fails_leaves_everything_running(swarm: &Swarm) {
+    let before = [swarm.tasks("api"), swarm.tasks("web")];
+    let (good, bad) = ("print('seeded'", "raise SystemExit('no room'");
+    swarm.replace("docker-compose.production.yml", good, bad);
+    let answer = swarm.0.deploy(&[]);
+    assert_eq!((answer.code, &answer.document()["error"]["code"]), (30, &"release.failed".into()), "{}", answer.stderr);
+    for words in ["seed failed (exit code 1); nothing was switched", "seed | no room"] {
+        assert!(answer.stderr.contains(words), "{words}: {}", answer.stderr);
+    }
+    assert_eq!([swarm.tasks("api"), swarm.tasks("web")], before);
+    swarm.replace("docker-compose.production.yml", bad, good);
 }
 
 fn what_runs_already_is_left_alone(swarm: &Swarm) {
     let before = [swarm.tasks("api"), swarm.tasks("cache"), swarm.tasks("proxy")];
     swarm.write("web/VERSION", "2\n");
     swarm.0.commit("web: 2");
+    let port = swarm.0.home.variable("APP_URL").and_then(|url| url.rsplit(':').next()?.parse().ok()).expect("a port");
+    let load = Load::start(port, "shop.example", "/", 200);
     let answer = swarm.deployed(&[]);
-    assert!(answer.stderr.contains("1 of 4 services change: web"), "{}", answer.stderr);
+    let counts = load.stop();
+    assert!(counts.failed.is_empty() && counts.bodies.len() > 1, "{counts}: {:?}", counts.failed);
+    assert!(answer.stderr.contains("services change: web") || answer.stderr.contains(", web"), "{}", answer.stderr);
     assert_eq!(swarm.ask("node2", "/")["version"], "2");
     assert_eq!([swarm.tasks("api"), swarm.tasks("cache"), swarm.tasks("proxy")], before);
     let again = swarm.deployed(&[]);
@@ -140,6 +174,50 @@ fn a_node_that_is_drained_is_no_failure(swarm: &Swarm) {
     swarm.on("node1", "docker node update --availability active node3 >/dev/null");
 }
 
+/// The node goes at a random moment of a deployment of both services.
+fn a_node_that_is_lost_is_no_loss(swarm: &mut Swarm, number: usize) {
+    let leader = swarm.on("node2", "docker node ls --format '{{.Hostname}} {{.ManagerStatus}}' | sed -n 's/ Leader//p'");
+    let nodes = ["node1", "node2", "node3"];
+    let other = nodes.into_iter().find(|node| *node != "node1" && *node != leader).expect("a third one");
+    let victim = [leader.as_str(), "node1", other][number % 3].to_owned();
+    let asked = nodes.into_iter().find(|node| *node != victim).expect("another one");
+    let url = swarm.0.home.variable(&format!("{}_URL", asked.to_uppercase())).expect("a URL").to_owned();
+    swarm.0.home.set("APP_URL", &url);
+    let before = [swarm.ask(asked, "/")["version"].clone(), swarm.ask(asked, "/api/")["version"].clone()];
+    let version = format!("lost-{number}");
+    for file in ["web/VERSION", "api/VERSION"] {
+        swarm.write(file, &format!("{version}\n"));
+    }
+    swarm.0.commit(&version);
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").subsec_nanos();
+    let delay = Duration::from_millis(1_000 + u64::from(nanos) % 20_000);
+    let container = swarm.0.container(&victim);
+    let killer = std::thread::spawn(move || {
+        std::thread::sleep(delay);
+        Command::new("docker").args(["kill", &container]).output().is_ok_and(|output| output.status.success())
+    });
+    let answer = swarm.0.deploy(&[]);
+    assert!(killer.join().expect("no panic"), "docker kill {victim}");
+    let story = format!("{victim} (leader {leader}) killed after {delay:?}: exit {}: {}", answer.code, answer.stderr);
+    let now = || [swarm.ask(asked, "/")["version"].clone(), swarm.ask(asked, "/api/")["version"].clone()];
+    match answer.code {
+        0 => assert_eq!(now(), [version.as_str(), version.as_str()], "{story}"),
+        60 => assert_eq!(now(), before, "{story}"),
+        _ => assert!(answer.document()["error"]["code"].is_string(), "{story}"),
+    }
+    let next = swarm.0.deploy(&[]);
+    assert_eq!(next.code, 0, "{story}\nthe next one: {}", next.stderr);
+    until("the proxy knows the new tasks", LIMIT, || now() == [version.as_str(), version.as_str()]);
+    let again = swarm.deployed(&[]);
+    assert!(again.stderr.contains("nothing to build"), "ledger and Swarm agree: {}", again.stderr);
+    Command::new("docker").args(["start", &swarm.0.container(&victim)]).output().expect("docker start");
+    until("the node is back", Duration::from_secs(90), || {
+        let all = swarm.on(asked, "docker node ls --format '{{.Status}} {{.ManagerStatus}}'");
+        all.lines().filter(|line| ["Ready Leader", "Ready Reachable"].contains(line)).count() == 3
+    });
+    eprintln!("{}", story.lines().next().unwrap_or_default());
+}
+
 fn what_a_swarm_cannot_do_is_refused_before_anything_is_done(swarm: &Swarm) {
     let before = swarm.tasks("web");
     let good = std::fs::read_to_string(swarm.0.laptop.join("cm.toml")).expect("cm.toml");
@@ -150,7 +228,7 @@ fn what_a_swarm_cannot_do_is_refused_before_anything_is_done(swarm: &Swarm) {
     );
     let answer = swarm.0.deploy(&[]);
     assert_eq!((answer.code, &answer.document()["error"]["code"]), (6, &"preflight.stack".into()), "{}", answer.stderr);
-    assert!(answer.stderr.contains("docker-compose.production.yml:50: web: privileged"), "{}", answer.stderr);
+    assert!(answer.stderr.contains("docker-compose.production.yml:63: web: privileged"), "{}", answer.stderr);
     swarm.replace("docker-compose.production.yml", "    privileged: true\n", "");
 
     swarm.write("cm.toml", &good.replace("NODE1_VPS_IP", "NODE3_VPS_IP"));
@@ -174,7 +252,7 @@ fn what_a_swarm_cannot_do_is_refused_before_anything_is_done(swarm: &Swarm) {
     assert_eq!(foreign.code, 6, "{}", foreign.stderr);
     assert!(foreign.stderr.contains("a stack \"shop\" that cm did not make for \"other\""), "{}", foreign.stderr);
 
-    swarm.write("cm.toml", &format!("{good}\n[[release]]\nservice = \"api\"\ncommand = [\"true\"]\n"));
+    swarm.write("cm.toml", &format!("{good}\n[services.api]\nprobe = \"http://127.0.0.1:1/\"\n"));
     let jobs = swarm.0.laptop("cm-detect", &[]);
     assert_eq!((jobs.code, &jobs.document()["error"]["code"]), (6, &"config.engine".into()), "{}", jobs.stderr);
     swarm.write("cm.toml", &good);

@@ -25,6 +25,10 @@ impl Sight for ComposeSight {
         ready(Ok(Vec::new())).boxed()
     }
 
+    fn beyond<'a>(&'a self, _: &'a Project, _: &'a Host) -> BoxFuture<'a, Result<Vec<Obstacle>>> {
+        ready(Ok(Vec::new())).boxed()
+    }
+
     fn containers<'a>(&'a self, host: &'a Host, project: &'a str) -> BoxFuture<'a, Result<Vec<Container>>> {
         static SCRIPT: LazyLock<String> = LazyLock::new(|| format!("{PROJECT}{}", memory::INSPECT));
         async move { inspected(host, host.script(&SCRIPT, [project]).output().await?) }.boxed()
@@ -41,5 +45,9 @@ impl Sight for ComposeSight {
 
     fn logs(&self) -> &'static [&'static str] {
         &["docker", "logs"]
+    }
+
+    fn cure(&self, _: &str) -> Option<&'static str> {
+        None
     }
 }

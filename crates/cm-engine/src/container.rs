@@ -37,6 +37,8 @@ pub struct Container {
     pub id: String,
     /// Its name, without the leading slash.
     pub name: String,
+    /// What commands of Docker take for it: its name, or of a Swarm its task's ID.
+    pub handle: String,
     /// The service of the compose file.
     pub service: String,
     /// The id of the image it was made from, `sha256:…`.
@@ -99,6 +101,7 @@ impl Container {
         Container {
             id: text("/Id"),
             name: text("/Name").trim_start_matches('/').to_owned(),
+            handle: text("/Name").trim_start_matches('/').to_owned(),
             service: label("com.docker.compose.service"),
             image_id: text("/Image"),
             image: text("/Config/Image"),

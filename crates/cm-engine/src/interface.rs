@@ -50,6 +50,12 @@ pub trait Sight: Sync {
         config: &'a Value,
     ) -> BoxFuture<'a, Result<Vec<Obstacle>>>;
 
+    /// The same of the other machines that containers run on, or that may have to take over. Only reads.
+    ///
+    /// # Errors
+    /// As [`Sight::obstacles`].
+    fn beyond<'a>(&'a self, project: &'a Project, host: &'a Host) -> BoxFuture<'a, Result<Vec<Obstacle>>>;
+
     /// Every container of the project called `project`, wherever it runs.
     ///
     /// # Errors
@@ -69,4 +75,8 @@ pub trait Sight: Sync {
 
     /// Docker's words in front of a container, for the lines that it wrote.
     fn logs(&self) -> &'static [&'static str];
+
+    /// What to do about a container that is not healthy by this code of a verdict, where that is other than with Docker
+    /// alone; CONTAINER stands for it.
+    fn cure(&self, code: &str) -> Option<&'static str>;
 }

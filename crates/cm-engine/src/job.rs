@@ -2,10 +2,12 @@
 //! gives a name once: that is what keeps a job from being run twice. It outlives the program that
 //! started it and the connection, and whoever comes next finds it.
 
-use crate::invocation::{JOB_LABEL, JobRun, job_arguments};
-use crate::{Compose, Container, containers_with_ids};
+use crate::invocation::{JobRun, job_arguments};
+use crate::job_scripts::scripts;
+use crate::{Compose, Container, containers_with_ids, parse};
 use cm_core::{Exit, Result};
 use cm_host::{Fenced, Host, Secrets};
+use serde_json::Value;
 use std::time::Duration;
 
 /// Starting one may have to pull its image.
@@ -59,41 +61,21 @@ if [ "$code" -ne 0 ]; then
 fi
 exit "$code""#;
 
-const FIND: &str = r#"# Looks for a job.
-set -u
-docker ps -aq --no-trunc --filter "name=^/?$1\$" || exit 1
-[ ! -e "$2" ] || echo marked"#;
-
-/// The log, as long as it grows; where Docker keeps none, only the end.
-const FOLLOW: &str = r#"# Follows a job.
-docker logs --follow -- "$1"
-exec docker wait -- "$1" >/dev/null"#;
-
-/// Keeps at most a mebibyte of the log, and lets go of the containers of this job that ended before.
-const KEEP: &str = r#"# Keeps the log of a job.
-set -u
-umask 077
-docker logs -- "$1" 2>&1 | tail -c 1048576 >"$2.partial" && mv -- "$2.partial" "$2"
-for id in $(docker ps -aq --no-trunc --filter "label=com.docker.compose.project=$3" --filter "label=cm.job=$4" --filter status=exited); do
-    [ "$(docker inspect --type container --format '{{.Name}}' -- "$id")" = "/$1" ] || docker rm -- "$id" >/dev/null
-done"#;
-
-const FORGET: &str = r#"# Forgets a job.
-set -u
-docker rm -- "$1" >/dev/null 2>&1
-rm -f -- "$2""#;
-
 /// Looks for the job's container, and for the mark that it was started.
 ///
 /// # Errors
 /// [`Exit::Unreachable`], or [`Exit::HealthUnknown`] if the engine does not answer.
 pub async fn find_job(host: &Host, container: &str, mark: &str) -> Result<JobSight> {
     let said = host
-        .script(FIND, [container.to_owned(), host.path(mark)])
+        .script(scripts(host.engine()).find, [container.to_owned(), host.path(mark)])
         .text(Exit::HealthUnknown, "engine.unreachable")
         .await?;
-    let ids: Vec<String> = said.lines().filter(|line| *line != "marked").map(str::to_owned).collect();
-    let found = if ids.is_empty() { None } else { containers_with_ids(host, &ids).await?.into_iter().next() };
+    let answer: Vec<String> = said.lines().filter(|line| *line != "marked").map(str::to_owned).collect();
+    let found = match answer.first() {
+        None => None,
+        Some(task) if task.starts_with('{') => Some(of_task(container, &parse(task.as_bytes(), "a job", host)?)),
+        Some(_) => containers_with_ids(host, &answer).await?.into_iter().next(),
+    };
     Ok(match found {
         Some(container) => JobSight::There(Box::new(container)),
         None if said.lines().any(|line| line == "marked") => JobSight::Gone,
@@ -101,17 +83,31 @@ pub async fn find_job(host: &Host, container: &str, mark: &str) -> Result<JobSig
     })
 }
 
-/// The jobs of a project that run now.
+/// The task of a job, in the words of containers.
+fn of_task(name: &str, task: &Value) -> Container {
+    let text = |pointer: &str| task.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let code = task.pointer("/Status/ContainerStatus/ExitCode").and_then(Value::as_i64).unwrap_or_default();
+    let (state, error) = (text("/Status/State"), text("/Status/Err"));
+    let status = match state {
+        "complete" => "exited".to_owned(),
+        // Without an exit code of its own it never ran.
+        "failed" if code != 0 => "exited".to_owned(),
+        "running" | "starting" => "running".to_owned(),
+        "failed" | "rejected" | "shutdown" | "orphaned" | "remove" => format!("{state}: {error}"),
+        _ => "created".to_owned(),
+    };
+    let (id, name) = (text("/ID").to_owned(), name.to_owned());
+    Container { id, name, status, exit_code: code, ..Container::read(&Value::Null) }
+}
+
+/// The names of the jobs of a project that run now.
 ///
 /// # Errors
 /// As [`find_job`].
-pub async fn running_jobs(host: &Host, project: &str) -> Result<Vec<Container>> {
-    let filters = [format!("label=com.docker.compose.project={project}"), format!("label={JOB_LABEL}")];
-    let mut argv: Vec<String> = ["docker", "ps", "-q", "--no-trunc"].map(str::to_owned).into();
-    argv.extend(filters.into_iter().flat_map(|filter| ["--filter".to_owned(), filter]));
-    let said = host.command(argv).text(Exit::HealthUnknown, "engine.unreachable").await?;
-    let ids: Vec<String> = said.lines().map(str::to_owned).collect();
-    if ids.is_empty() { Ok(Vec::new()) } else { containers_with_ids(host, &ids).await }
+pub async fn running_jobs(host: &Host, project: &str) -> Result<Vec<String>> {
+    let script = host.script(scripts(host.engine()).running, [project]);
+    let said = script.text(Exit::HealthUnknown, "engine.unreachable").await?;
+    Ok(said.lines().map(str::to_owned).collect())
 }
 
 /// Hands every line that the job writes to `line`, without the values of its environment, from its first, until it has ended or `limit` is over.
@@ -119,7 +115,7 @@ pub async fn running_jobs(host: &Host, project: &str) -> Result<Vec<Container>> 
 /// # Errors
 /// [`Exit::Unreachable`] with `host.timeout` when it is over; `release.follow` where Docker cannot say.
 pub async fn follow_job(host: &Host, container: &str, limit: Duration, line: impl FnMut(&str)) -> Result<()> {
-    let script = host.script(FOLLOW, [container]).hiding(&Secrets::default().container(container));
+    let script = host.script(scripts(host.engine()).follow, [container]).hiding(&Secrets::default().container(container));
     script.limit(limit).stream(Exit::HealthUnknown, "release.follow", line).await
 }
 
@@ -128,11 +124,8 @@ pub async fn follow_job(host: &Host, container: &str, limit: Duration, line: imp
 /// # Errors
 /// [`Exit::Build`] with Docker's words.
 pub async fn stop_job(host: &Fenced, container: &str) -> Result<()> {
-    host.command(["docker", "stop", "--", container])
-        .limit(STOP_LIMIT)
-        .text(Exit::Build, "release.stop")
-        .await
-        .map(drop)
+    let stop = host.script(scripts(host.engine()).stop, [container]).limit(STOP_LIMIT);
+    stop.text(Exit::Build, "release.stop").await.map(drop)
 }
 
 /// Copies the log of a job that has ended to `mark`.log, and removes older containers of the same job.
@@ -142,7 +135,7 @@ pub async fn stop_job(host: &Fenced, container: &str) -> Result<()> {
 pub async fn keep_job_log(host: &Fenced, run: &JobRun<'_>, project: &str) -> Result<()> {
     let log = format!("{}.log", host.path(run.mark));
     let arguments = [run.container.to_owned(), log, project.to_owned(), run.job.to_owned()];
-    host.script(KEEP, arguments).text(Exit::Build, "release.log").await.map(drop)
+    host.script(scripts(host.engine()).keep, arguments).text(Exit::Build, "release.log").await.map(drop)
 }
 
 /// Forgets a job that has ended, so that it can be run again.
@@ -151,5 +144,28 @@ pub async fn keep_job_log(host: &Fenced, run: &JobRun<'_>, project: &str) -> Res
 /// [`Exit::Unreachable`], [`Exit::Build`].
 pub async fn forget_job(host: &Fenced, run: &JobRun<'_>) -> Result<()> {
     let arguments = [run.container.to_owned(), host.path(run.mark)];
-    host.script(FORGET, arguments).text(Exit::Build, "release.forget").await.map(drop)
+    host.script(scripts(host.engine()).forget, arguments).text(Exit::Build, "release.forget").await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_task_that_never_ran_is_no_exit_code() {
+        for (state, code, status) in [
+            ("complete", 0, "exited"),
+            ("failed", 3, "exited"),
+            ("failed", 0, "failed: no such image"),
+            ("rejected", 0, "rejected: no such image"),
+            ("running", 0, "running"),
+            ("preparing", 0, "created"),
+        ] {
+            let task = json!({"ID": "t", "Status": {"State": state, "Err": "no such image", "ContainerStatus": {"ExitCode": code}}});
+            let container = of_task("shop_job", &task);
+            assert_eq!((container.status.as_str(), container.exit_code), (status, code), "{state}");
+        }
+        assert_eq!(of_task("shop_job", &json!({})).status, "created", "not yet");
+    }
 }

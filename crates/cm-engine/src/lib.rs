@@ -15,9 +15,11 @@ mod gap;
 mod interface;
 pub mod invocation;
 mod job;
+mod job_scripts;
 mod memory;
 mod port;
 mod replace;
+mod swarm_nodes;
 mod swarm_obstacles;
 mod swarm_sight;
 

@@ -60,7 +60,7 @@ fn stop(matter: Matter, message: String, hint: &str) -> Obstacle {
     Obstacle { matter, message, hint: hint.to_owned(), stops: true }
 }
 
-fn warn(matter: Matter, message: String, hint: &str) -> Obstacle {
+pub(crate) fn warn(matter: Matter, message: String, hint: &str) -> Obstacle {
     Obstacle { stops: false, ..stop(matter, message, hint) }
 }
 
@@ -135,7 +135,7 @@ fn nodes(nodes: &[cm_swarm::Node]) -> Vec<Obstacle> {
     found
 }
 
-fn registry_answers(registry: &str, said: &str) -> Option<Obstacle> {
+pub(crate) fn registry_answers(registry: &str, said: &str) -> Option<Obstacle> {
     let lower = said.to_lowercase();
     if ANSWERS.iter().any(|words| lower.contains(words)) {
         return None;

@@ -4,7 +4,7 @@
 
 use crate::effective::Runs;
 use crate::interface::{Obstacle, Sight};
-use crate::{Container, Health, swarm_obstacles};
+use crate::{Container, Health, swarm_nodes, swarm_obstacles};
 use cm_core::Result;
 use cm_host::Host;
 use cm_project::Project;
@@ -25,6 +25,10 @@ impl Sight for SwarmSight {
         config: &'a Value,
     ) -> BoxFuture<'a, Result<Vec<Obstacle>>> {
         swarm_obstacles::look(project, host, config).boxed()
+    }
+
+    fn beyond<'a>(&'a self, project: &'a Project, host: &'a Host) -> BoxFuture<'a, Result<Vec<Obstacle>>> {
+        swarm_nodes::look(project, host).boxed()
     }
 
     fn containers<'a>(&'a self, host: &'a Host, project: &'a str) -> BoxFuture<'a, Result<Vec<Container>>> {
@@ -57,6 +61,15 @@ impl Sight for SwarmSight {
     fn logs(&self) -> &'static [&'static str] {
         &["docker", "service", "logs", "--raw"]
     }
+
+    fn cure(&self, code: &str) -> Option<&'static str> {
+        match code {
+            "unhealthy" | "check-failed" | "starting" | "no-answer" | "oom-killed" | "replaced" | "wrong-image" => None,
+            "missing" => Some("`docker service ls` on a manager shows what is there; deploy it again"),
+            "created" => Some("`docker inspect CONTAINER` on a manager says what it waits for: a node, an image, a port"),
+            _ => Some("`docker service logs CONTAINER` and `docker inspect CONTAINER` on a manager say why"),
+        }
+    }
 }
 
 fn of_service(name: &str, seen: &Seen, images: &BTreeMap<String, String>) -> Vec<Container> {
@@ -68,6 +81,7 @@ fn of_service(name: &str, seen: &Seen, images: &BTreeMap<String, String>) -> Vec
     };
     containers.extend(stopped.map(|status| Container {
         id: format!("update of {name}"),
+        handle: seen.full_name.clone(),
         name: format!("{name}.update"),
         status: status.to_owned(),
         health_output: seen.message.clone(),
@@ -78,26 +92,28 @@ fn of_service(name: &str, seen: &Seen, images: &BTreeMap<String, String>) -> Vec
 
 /// `image` is the compose file's name of it.
 fn of_task(task: &Task, image: &str, images: &BTreeMap<String, String>) -> Container {
+    let name = if task.node.is_empty() { task.name() } else { format!("{} on {}", task.name(), task.node) };
     let (status, health) = match task.state.as_str() {
         // Swarm calls a task running once its health check has passed, and ends it when that fails.
         "running" => ("running", if task.checked { Health::Healthy } else { Health::None }),
         "starting" if task.checked => ("running", Health::Starting),
         "failed" | "complete" => ("exited", Health::None),
-        "new" | "allocated" | "pending" | "assigned" | "accepted" | "preparing" | "ready" | "starting" => {
-            ("created", Health::None)
-        }
+        // One that its node refused is tried again, there or elsewhere: a node that comes back refuses at first.
+        "new" | "allocated" | "pending" | "assigned" | "accepted" | "preparing" | "ready" | "starting" | "rejected"
+        | "orphaned" => ("created", Health::None),
         other => (other, Health::None),
     };
     Container {
         id: task.id.clone(),
-        name: if task.node.is_empty() { task.name() } else { format!("{} on {}", task.name(), task.node) },
+        handle: task.id.clone(),
+        name: name.clone(),
         image_id: images.get(&task.image).cloned().unwrap_or_default(),
         image: image.to_owned(),
         status: status.to_owned(),
         started_at: if task.state == "running" { task.since.clone() } else { String::new() },
         exit_code: task.exit_code,
         health,
-        health_output: task.error.clone(),
+        health_output: if task.error.is_empty() { String::new() } else { format!("{name}: {}", task.error) },
         ..empty(&task.service)
     }
 }
@@ -133,7 +149,7 @@ mod tests {
             ("starting", "running", Health::Starting),
             ("preparing", "created", Health::None),
             ("failed", "exited", Health::None),
-            ("rejected", "rejected", Health::None),
+            ("rejected", "created", Health::None),
         ] {
             let container = of_task(&task(state), "web:1", &images);
             assert_eq!((container.status.as_str(), container.health), (status, health), "{state}");

@@ -84,7 +84,7 @@ impl Assessor {
 
     fn judge(&mut self, now: Duration, container: &Container, probes: &[(String, Answer)]) -> Assessment {
         let about = |code, message: String| Cause {
-            container: Some(container.name.clone()),
+            container: Some(container.handle.clone()).filter(|handle| !handle.is_empty()),
             health_output: Some(container.health_output.clone()).filter(|output| !output.is_empty()),
             ..cause(code, message)
         };

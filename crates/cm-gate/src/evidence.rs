@@ -21,18 +21,20 @@ const LIMIT: Duration = Duration::from_secs(15);
 /// Before a log that was empty is looked at once more.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// Three parts: the exit code of the last run in
+/// `$1` container, `$2` lines, then Docker's words for a log. Three parts: the exit code of the last run in
 /// one line, if nothing came after its end, and whether the kernel took memory back in another (a running container
 /// has forgotten both, the engine's events have not: up to now, as `--until 0s` ends at a whole
 /// second that may lie before the death); and the log.
 const LOOK: &str = concat!(
     "# Looks at the end of a container.\n",
     cm_host::small_sh!(),
-    r#"ends=$(docker events --since 15m --until "$(now)" --filter "container=$1" --filter event=die --filter event=oom \
+    r#"name=$1 lines=$2
+shift 2
+ends=$(docker events --since 15m --until "$(now)" --filter "container=$name" --filter event=die --filter event=oom \
   --format '{{.Action}} {{index .Actor.Attributes "exitCode"}}' 2>/dev/null)
 printf '%s\n' "$ends" | tail -n 1 | sed -n 's/^die //p' | grep . || echo
 printf '%s\n' "$ends" | tail -n 3 | grep -o -m 1 '^oom' || echo
-docker logs --tail "$2" -- "$1" 2>&1 | tail -c 65536"#
+"$@" --tail "$lines" "$name" 2>&1 | tail -c 65536"#
 );
 
 /// What was found about a container that failed.
@@ -43,7 +45,7 @@ pub struct Evidence {
     log_tail: Vec<String>,
 }
 
-/// Looks for it; `container` is a name.
+/// Looks for it; `container` is what Docker's commands take for it.
 pub async fn gather(host: &Host, container: &str) -> Option<Evidence> {
     let first = look(host, container).await;
     // The engine writes the last lines of a process down a moment after it has told its end, and
@@ -77,7 +79,9 @@ impl Evidence {
 
 async fn look(host: &Host, container: &str) -> Option<Evidence> {
     let secrets = Secrets::default().container(container);
-    let script = host.script(LOOK, [container.to_owned(), LINES.to_string()]).hiding(&secrets).limit(LIMIT);
+    let logs = cm_engine::sight(host).logs().iter().map(|word| (*word).to_owned());
+    let arguments = [container.to_owned(), LINES.to_string()].into_iter().chain(logs);
+    let script = host.script(LOOK, arguments).hiding(&secrets).limit(LIMIT);
     let text = String::from_utf8_lossy(&script.output().await.ok()?.stdout).into_owned();
     let mut parts = text.splitn(3, '\n');
     Some(Evidence {

@@ -50,8 +50,8 @@ const OF_A_PROCESS: [&str; 7] = [
     "build.port-in-use",
 ];
 
-/// What to do, in one line.
-pub fn cure(verdict: &Verdict) -> String {
+/// What to do, in one line; `own` is what the engine has to say of this code.
+pub fn cure(verdict: &Verdict, own: Option<&str>) -> String {
     let said = verdict.log_tail.join("\n");
     let known = cm_engine::code_of(&said).filter(|code| OF_A_PROCESS.contains(code)).and_then(codes::cure);
     let ended = ["exited", "restarting", "restarted"].contains(&verdict.code.as_str());
@@ -60,6 +60,7 @@ pub fn cure(verdict: &Verdict) -> String {
     let by_code = CURES.iter().find(|(code, _)| *code == verdict.code).map(|(_, cure)| *cure);
     let cure = status
         .or(known.as_deref())
+        .or(own)
         .or(by_code)
         .unwrap_or("fix what its last lines say: `docker logs` there has all of them");
     match &verdict.container {
@@ -98,7 +99,7 @@ mod tests {
                 waited_ms: 1,
                 timeline: Vec::new(),
             };
-            assert!(cure(&verdict).contains(words), "{code}: {}", cure(&verdict));
+            assert!(cure(&verdict, None).contains(words), "{code}: {}", cure(&verdict, None));
         }
     }
 }

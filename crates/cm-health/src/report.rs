@@ -29,7 +29,7 @@ pub fn conclude(verdicts: &[Verdict], hosts: &[Host], others: &[OtherService], l
             _ => log.warn(text),
         }
     }
-    Err(failure(verdicts))
+    Err(failure(verdicts, hosts))
 }
 
 /// The deciding facts of a failed verdict.
@@ -52,10 +52,16 @@ fn look(verdict: &Verdict, hosts: &[Host]) -> Vec<String> {
     let target = host.target();
     let config = target.ssh_config.as_ref().map_or(String::new(), |path| format!("-F {} ", path.display()));
     let ssh = if target.is_local() { String::new() } else { format!("ssh {config}{} ", target.address) };
-    vec![format!("look at it: {ssh}docker logs --tail=200 {container}")]
+    vec![format!("look at it: {ssh}{} --tail=200 {container}", cm_engine::sight(host).logs().join(" "))]
 }
 
-fn failure(verdicts: &[Verdict]) -> Failure {
+/// What the engine of the host itself knows to do.
+fn of_engine(verdict: &Verdict, hosts: &[Host]) -> Option<&'static str> {
+    let host = hosts.iter().find(|host| host.name() == verdict.host)?;
+    cm_engine::sight(host).cure(&verdict.code)
+}
+
+fn failure(verdicts: &[Verdict], hosts: &[Host]) -> Failure {
     let with = |state| verdicts.iter().filter(move |verdict| verdict.state == state);
     let (bad, unknown) = (with(State::Unhealthy).count(), with(State::Unknown).count());
     let lines = |state| {
@@ -67,7 +73,7 @@ fn failure(verdicts: &[Verdict]) -> Failure {
     if let Some(first) = with(State::Unhealthy).next() {
         let message = format!("{bad} of {} not healthy: {}", plural(count as u64, "service"), lines(State::Unhealthy));
         return Failure::new(Exit::Unhealthy, "health.unhealthy", message)
-            .hint(format!("{}; `cm-rollback` rolls back to the last verified release", cure(first)));
+            .hint(format!("{}; `cm-rollback` rolls back to the last verified release", cure(first, of_engine(first, hosts))));
     }
     let message =
         format!("{unknown} of {} could not be judged: {}", plural(count as u64, "service"), lines(State::Unknown));

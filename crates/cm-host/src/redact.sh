@@ -6,10 +6,12 @@ mode=$1 program=$2 count=$3
 shift 3
 command -v awk >/dev/null || { echo "awk is not installed here: nothing can be shown without secrets" >&2; exit 69; }
 
-# A container's environment, and the files that are mounted as its secrets.
+# The environment of a container, or of a task or a service of a Swarm, and the files that are mounted as its secrets.
 container() {
     printf 'container\n'
-    docker inspect --type container --format '{{range .Config.Env}}{{println .}}{{end}}' -- "$1" 2>/dev/null
+    docker inspect --type container --format '{{range .Config.Env}}{{println .}}{{end}}' -- "$1" 2>/dev/null ||
+        docker inspect --type task --format '{{range .Spec.ContainerSpec.Env}}{{println .}}{{end}}' -- "$1" 2>/dev/null ||
+        docker service inspect --format '{{range .Spec.TaskTemplate.ContainerSpec.Env}}{{println .}}{{end}}' -- "$1" 2>/dev/null
     printf '\n\001\n'
     docker inspect --type container --format '{{range .Mounts}}{{println .Destination .Source}}{{end}}' -- "$1" 2>/dev/null |
         while read -r inside outside; do

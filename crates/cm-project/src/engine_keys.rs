@@ -30,16 +30,11 @@ impl Config {
 
     /// The first key that is not for a Swarm, and what to do.
     fn not_on_a_swarm(&self) -> Option<(String, &'static str)> {
-        const JOBS: &str =
-            "jobs and release commands do not run on a Swarm yet: run them by hand before the deployment";
         if self.hosts.len() > 1 {
             return Some((
                 "more than one [hosts.NAME]".to_owned(),
                 "name one manager of the Swarm: it speaks for all nodes",
             ));
-        }
-        if !self.release.is_empty() {
-            return Some(("[[release]]".to_owned(), JOBS));
         }
         if !self.backup.0.is_empty() {
             let hint =
@@ -52,7 +47,6 @@ impl Config {
         self.services.iter().find_map(|(name, service)| {
             let moves = matches!(service.on_change, Some(OnChange::Reload | OnChange::Restart));
             let keys = [
-                (service.job == Some(true), "job", JOBS),
                 (moves, "on_change", "a changed file is a new config, and replaces the tasks: remove the key"),
                 (
                     service.update.is_some(),
@@ -93,9 +87,7 @@ mod tests {
         assert_eq!(Config::parse("cm.toml", SWARM).expect("valid").engine, Engine::Swarm);
         for (more, key) in [
             ("[hosts.b]\naddress = \"b\"", "more than one [hosts.NAME]"),
-            ("[[release]]\nservice = \"a\"\ncommand = [\"x\"]", "[[release]]"),
             ("[backup]\nservice = \"db\"\nuri_env = \"U\"\ndatabase = \"d\"\ndirectory = \"/b\"", "[backup]"),
-            ("[services.web]\njob = true", "[services.web] job"),
             ("[services.web]\nprobe = \"http://127.0.0.1:1/\"", "[services.web] probe"),
             ("[services.web]\nupdate = \"rolling\"", "[services.web] update"),
             ("[services.web]\non_change = \"reload\"", "[services.web] on_change"),

@@ -2,12 +2,14 @@
 
 use crate::canary::Canaries;
 use crate::foresight::Foresight;
-use crate::interface::{Replace, Switched};
+use crate::interface::{Done, Replace, Switched};
+use crate::job_run::container_name;
 use crate::rollout::{Change, Options, Replaced, Rollout};
 use crate::stack::SwarmReplace;
 use cm_core::Result;
-use cm_engine::Container;
-use cm_project::Engine;
+use cm_engine::invocation::{job_arguments, up_arguments};
+use cm_engine::{Container, JobRun, UpOptions};
+use cm_project::{Engine, Job};
 use futures_util::FutureExt;
 use std::collections::BTreeMap;
 
@@ -24,6 +26,36 @@ impl Replace for ComposeReplace {
         canaries: &'a mut Canaries,
     ) -> Switched<'a> {
         rollout.replace_containers(change, before, options, canaries).boxed_local()
+    }
+
+    fn job_container(&self, _: &str, container: String) -> String {
+        container
+    }
+
+    fn start_job<'a>(&'a self, rollout: &'a Rollout<'a>, run: &'a JobRun<'a>) -> Done<'a> {
+        async move {
+            rollout.log.debug(rollout.compose.shown(&[], &job_arguments(run)));
+            rollout.compose.start_job(&rollout.guard.fenced(rollout.host)?, run).await
+        }
+        .boxed_local()
+    }
+
+    fn start_idle<'a>(&'a self, rollout: &'a Rollout<'a>, services: &'a [String], wait: bool) -> Done<'a> {
+        async move {
+            let up = UpOptions { wait, ..UpOptions::default() };
+            rollout.log.debug(rollout.compose.shown(&[], &up_arguments(services, up)));
+            let host = rollout.guard.fenced(rollout.host)?;
+            rollout.compose.up(&host, services, up, |line| rollout.log.debug(line)).await
+        }
+        .boxed_local()
+    }
+
+    fn foresee_job(&self, foresight: &Foresight<'_>, run: &JobRun<'_>) -> String {
+        foresight.compose.shown(&[], &job_arguments(run))
+    }
+
+    fn foresee_idle(&self, foresight: &Foresight<'_>, services: &[String], wait: bool) -> String {
+        foresight.compose.shown(&[], &up_arguments(services, UpOptions { wait, ..UpOptions::default() }))
     }
 
     fn foresee(&self, foresight: &Foresight<'_>, change: &Change, options: Options) -> Result<Vec<String>> {
@@ -56,9 +88,36 @@ impl Rollout<'_> {
     ) -> Result<BTreeMap<String, Replaced>> {
         of(self.host.engine()).replace(self, change, before, options, canaries).await
     }
+
+    /// What runs `job` for `commit`: the same for every run, and another one for each job.
+    pub(crate) fn job_container(&self, job: &Job, commit: &str) -> String {
+        let project = &self.config.project;
+        of(self.host.engine()).job_container(project, container_name(project, job, commit))
+    }
+
+    pub(crate) async fn start_job(&self, run: &JobRun<'_>) -> Result<()> {
+        of(self.host.engine()).start_job(self, run).await
+    }
+
+    pub(crate) async fn start_idle(&self, services: &[String], wait: bool) -> Result<()> {
+        of(self.host.engine()).start_idle(self, services, wait).await
+    }
 }
 
 impl Foresight<'_> {
+    pub(crate) fn job_container(&self, job: &Job, commit: &str) -> String {
+        let project = &self.config.project;
+        of(self.project.engine()).job_container(project, container_name(project, job, commit))
+    }
+
+    pub(crate) fn job(&self, run: &JobRun<'_>) -> String {
+        of(self.project.engine()).foresee_job(self, run)
+    }
+
+    pub(crate) fn idle(&self, services: &[String], wait: bool) -> String {
+        of(self.project.engine()).foresee_idle(self, services, wait)
+    }
+
     /// How containers are replaced and removed.
     ///
     /// # Errors

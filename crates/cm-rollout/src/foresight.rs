@@ -2,12 +2,12 @@
 //! for a dry run. Whatever only the moment decides stands there in capitals.
 
 use crate::alongside::{BRIDGE, TRIAL, container_alongside};
-use crate::job_run::{container_name, mark};
+use crate::job_run::mark;
 use crate::rollout::{Change, Options};
 use crate::sequence::{self, Sequence};
 use cm_core::Result;
-use cm_engine::invocation::{alongside_arguments, job_arguments, restart_arguments, up_arguments};
-use cm_engine::{ALONGSIDE_LABEL, Alongside, Compose, Config, Container, JobRun, UpOptions};
+use cm_engine::invocation::{alongside_arguments, restart_arguments, up_arguments};
+use cm_engine::{ALONGSIDE_LABEL, Alongside, Compose, Config, Container, JobRun};
 use cm_ledger::{JobOutcome, Ledger};
 use cm_project::{Drain, Job, Project};
 
@@ -32,10 +32,10 @@ impl Foresight<'_> {
         let mut steps = Vec::new();
         let needed = sequence::needed(self.config, jobs, starting, self.before);
         for (names, wait) in needed.iter().zip([false, true]).filter(|(names, _)| !names.is_empty()) {
-            steps.push(self.shown(&[], &up_arguments(names, UpOptions { wait, ..UpOptions::default() })));
+            steps.push(self.idle(names, wait));
         }
         for job in jobs {
-            let container = container_name(&self.config.project, job, commit);
+            let container = self.job_container(job, commit);
             let run = JobRun {
                 container: &container,
                 job: &job.name,
@@ -46,7 +46,7 @@ impl Foresight<'_> {
             };
             steps.push(match ledger.job(&job.name, commit).map(|known| known.outcome) {
                 Some(JobOutcome::Done) => format!("{} has run for this commit; not again", job.name),
-                _ => format!("job {}, once: {}", job.name, self.shown(&[], &job_arguments(&run))),
+                _ => format!("job {}, once: {}", job.name, self.job(&run)),
             });
         }
         steps

@@ -6,12 +6,15 @@ use crate::canary::Canaries;
 use crate::foresight::Foresight;
 use crate::rollout::{Change, Options, Replaced, Rollout};
 use cm_core::Result;
-use cm_engine::Container;
+use cm_engine::{Container, JobRun};
 use futures_util::future::LocalBoxFuture;
 use std::collections::BTreeMap;
 
 /// What came of a switch: how each service was replaced.
 pub(crate) type Switched<'a> = LocalBoxFuture<'a, Result<BTreeMap<String, Replaced>>>;
+
+/// That something is done.
+pub(crate) type Done<'a> = LocalBoxFuture<'a, Result<()>>;
 
 /// What switches services to a release.
 pub trait Replace: Sync {
@@ -24,6 +27,21 @@ pub trait Replace: Sync {
         options: Options,
         canaries: &'a mut Canaries,
     ) -> Switched<'a>;
+
+    /// The name of what runs a job that a container called `container` would run.
+    fn job_container(&self, project: &str, container: String) -> String;
+
+    /// Starts a job. One that has this name already is left as it is.
+    fn start_job<'a>(&'a self, rollout: &'a Rollout<'a>, run: &'a JobRun<'a>) -> Done<'a>;
+
+    /// Starts services that do not run, for a job that needs them; `wait`: until they are healthy.
+    fn start_idle<'a>(&'a self, rollout: &'a Rollout<'a>, services: &'a [String], wait: bool) -> Done<'a>;
+
+    /// What [`Replace::start_job`] and [`Replace::start_idle`] would do.
+    fn foresee_job(&self, foresight: &Foresight<'_>, run: &JobRun<'_>) -> String;
+
+    /// As [`Replace::foresee_job`].
+    fn foresee_idle(&self, foresight: &Foresight<'_>, services: &[String], wait: bool) -> String;
 
     /// What [`Replace::replace`] would do, in the words of what is run.
     ///

@@ -10,8 +10,7 @@ use crate::job_log::JobLog;
 use crate::rollout::Rollout;
 use crate::sequence;
 use cm_core::{Exit, Failure, Result, plural};
-use cm_engine::invocation::{job_arguments, up_arguments};
-use cm_engine::{Container, JobRun, JobSight, UpOptions};
+use cm_engine::{Container, JobRun, JobSight};
 use cm_ledger::{JobOutcome, JobState, Ledger, Record, state_dir};
 use cm_project::{Job, Project};
 use std::time::{Duration, Instant};
@@ -67,7 +66,7 @@ impl Rollout<'_> {
     /// [`Exit::Build`] if it could not be started; [`Exit::LockLost`], [`Exit::Unreachable`]: a job that
     /// was started goes on.
     pub async fn run_job(&self, job: &Job, once: &mut Once) -> Result<JobReport> {
-        let container = container_name(&self.config.project, job, &once.commit);
+        let container = self.job_container(job, &once.commit);
         let mark = mark(self.project, &container);
         let run = JobRun {
             container: &container,
@@ -91,9 +90,7 @@ impl Rollout<'_> {
             Next::Start => {
                 self.wait_for_others(&run).await?;
                 self.log.info(format!("on {host}: running {}", job.name));
-                self.log.debug(self.compose.shown(&[], &job_arguments(&run)));
-                let fenced = self.guard.fenced(self.host)?;
-                self.compose.start_job(&fenced, &run).await.map_err(|failure| not_started(job, failure))?;
+                self.start_job(&run).await.map_err(|failure| not_started(job, failure))?;
             }
             Next::Follow => self.log.info(format!("on {host}: {} was started before; following it", job.name)),
         }
@@ -139,15 +136,12 @@ impl Rollout<'_> {
     /// Another job of the project, of a run that was killed: two at a time would be in each other's way.
     async fn wait_for_others(&self, run: &JobRun<'_>) -> Result<()> {
         for other in cm_engine::running_jobs(self.host, &self.config.project).await? {
-            if other.name == run.container {
+            if other == run.container {
                 continue;
             }
-            self.log.warn(format!(
-                "on {}: {} of an earlier run still runs; waiting for its end",
-                self.host.name(),
-                other.name
-            ));
-            cm_engine::follow_job(self.host, &other.id, cm_project::JOB_TIMEOUT, |_| ()).await?;
+            let host = self.host.name();
+            self.log.warn(format!("on {host}: {other} of an earlier run still runs; waiting for its end"));
+            cm_engine::follow_job(self.host, &other, cm_project::JOB_TIMEOUT, |_| ()).await?;
         }
         Ok(())
     }
@@ -177,7 +171,8 @@ impl Rollout<'_> {
         match cm_engine::find_job(self.host, run.container, run.mark).await? {
             JobSight::There(container) => Ok(judge(state, &container, late.then_some(job.timeout))),
             _ => {
-                let cause = Some("its container was removed while it ran".to_owned());
+                let removed = || "its container was removed while it ran".to_owned();
+                let cause = Some(if late { stopped(job.timeout) } else { removed() });
                 Ok(JobState { outcome: JobOutcome::Interrupted, cause, ..state })
             }
         }
@@ -194,11 +189,8 @@ impl Rollout<'_> {
             if names.is_empty() {
                 continue;
             }
-            let host = self.guard.fenced(self.host)?;
             self.log.info(format!("on {}: starting {}, which a job needs", self.host.name(), names.join(", ")));
-            let up = UpOptions { wait, ..UpOptions::default() };
-            self.log.debug(self.compose.shown(&[], &up_arguments(&names, up)));
-            self.compose.up(&host, &names, up, |line| self.log.debug(line)).await?;
+            self.start_idle(&names, wait).await?;
         }
         Ok(())
     }
@@ -217,7 +209,7 @@ fn state_of(run: &JobRun<'_>, commit: &str) -> JobState {
 fn judge(state: JobState, container: &Container, limit: Option<Duration>) -> JobState {
     let code = container.exit_code;
     let cause = match limit {
-        Some(limit) => Some(format!("it had not ended within {} s and was stopped", limit.as_secs())),
+        Some(limit) => Some(stopped(limit)),
         None if container.oom_killed => Some("the kernel ended it: no memory was left".to_owned()),
         None if container.status != "exited" => Some(format!("its container is {}", container.status)),
         None if FROM_OUTSIDE.contains(&code) => {
@@ -231,6 +223,10 @@ fn judge(state: JobState, container: &Container, limit: Option<Duration>) -> Job
         (None, _) => JobOutcome::Failed,
     };
     JobState { outcome, exit_code: (container.status == "exited").then_some(code), cause, ..state }
+}
+
+fn stopped(limit: Duration) -> String {
+    format!("it had not ended within {} s and was stopped", limit.as_secs())
 }
 
 fn not_started(job: &Job, failure: Failure) -> Failure {

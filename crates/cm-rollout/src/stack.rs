@@ -3,11 +3,11 @@
 
 use crate::canary::Canaries;
 use crate::foresight::Foresight;
-use crate::interface::{Replace, Switched};
+use crate::interface::{Done, Replace, Switched};
 use crate::order::Order;
 use crate::rollout::{Change, Options, Replaced, Rollout};
 use cm_core::{Result, plural};
-use cm_engine::Container;
+use cm_engine::{Container, JobRun};
 use cm_host::Fenced;
 use cm_project::Project;
 use cm_swarm::{Published, Sight, Stack, Switch, publish, pull_everywhere};
@@ -35,6 +35,30 @@ impl Replace for SwarmReplace {
         _: &'a mut Canaries,
     ) -> Switched<'a> {
         rollout.switch(change).boxed_local()
+    }
+
+    fn job_container(&self, project: &str, container: String) -> String {
+        cm_swarm::Job::service_name(project, &container)
+    }
+
+    fn start_job<'a>(&'a self, rollout: &'a Rollout<'a>, run: &'a JobRun<'a>) -> Done<'a> {
+        rollout.start_task(run).boxed_local()
+    }
+
+    fn start_idle<'a>(&'a self, rollout: &'a Rollout<'a>, services: &'a [String], _: bool) -> Done<'a> {
+        async move {
+            let change = Change { start: services.to_vec(), remove: Vec::new() };
+            rollout.switch(&change).await.map(drop)
+        }
+        .boxed_local()
+    }
+
+    fn foresee_job(&self, foresight: &Foresight<'_>, run: &JobRun<'_>) -> String {
+        format!("docker stack deploy {}: {}, as a service that runs once", foresight.config.project, run.container)
+    }
+
+    fn foresee_idle(&self, foresight: &Foresight<'_>, services: &[String], _: bool) -> String {
+        format!("docker stack deploy {}: {}", foresight.config.project, services.join(", "))
     }
 
     fn foresee(&self, foresight: &Foresight<'_>, change: &Change, _: Options) -> Result<Vec<String>> {
@@ -69,9 +93,9 @@ impl Rollout<'_> {
         let before = Sight::of(self.host, &stack.name).await?;
         let host = self.guard.fenced(self.host)?;
         let images = self.bring_images(&host, &stack, change, &before).await?;
-        let limit = self.project.health().timeout + BEYOND;
-        let name = self.project.name();
-        let switch = Switch { host: &host, stack: &stack, project: &name, images, limit };
+        let room_limit = self.project.health().timeout;
+        let (limit, name) = (room_limit + BEYOND, self.project.name());
+        let switch = Switch { host: &host, stack: &stack, project: &name, images, limit, room_limit };
         if !change.start.is_empty() {
             let names = switch.contents(&values).await?;
             let tell =
@@ -93,6 +117,25 @@ impl Rollout<'_> {
             (name.clone(), Replaced { order, took, gap: None })
         };
         Ok(change.start.iter().map(replaced).collect())
+    }
+
+    /// Runs a job as a service of its own; the node that has room for it pulls its image.
+    async fn start_task(&self, run: &JobRun<'_>) -> Result<()> {
+        let config = self.compose.all_of(None).await?;
+        cm_engine::accepts(self.project, self.host, &config, self.log).await?;
+        let stack = Stack::of(&config);
+        let values = self.values(&stack).await?;
+        let host = self.guard.fenced(self.host)?;
+        let image = stack.services.get(run.service).map(|service| service.image.clone());
+        let published = publish(&host, &image.into_iter().collect::<Vec<_>>(), &self.project.registry()?).await?;
+        let images = published.into_iter().map(|(name, image)| (name, image.pinned)).collect();
+        let room_limit = self.project.health().timeout;
+        let (limit, name) = (room_limit + BEYOND, self.project.name());
+        let switch = Switch { host: &host, stack: &stack, project: &name, images, limit, room_limit };
+        let names = switch.contents(&values).await?;
+        let JobRun { container, job, service, command, env, mark } = run;
+        let job = cm_swarm::Job { name: container, label: job, service, command: *command, env, mark };
+        switch.start_job(&job, &names).await
     }
 
     /// The values of the variables that secrets and configs are made from, from the host's env file.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 const LIMIT: Duration = Duration::from_secs(45);
 
 /// Between two attempts.
-const PAUSE: Duration = Duration::from_secs(1);
+pub(crate) const PAUSE: Duration = Duration::from_secs(1);
 
 /// How Docker says so, in lower case.
 const WORDS: [&str; 10] = [
@@ -32,10 +32,15 @@ pub(crate) async fn patiently<T>(mut work: impl AsyncFnMut() -> Result<T>) -> Re
     let began = Instant::now();
     loop {
         match work().await {
-            Err(failure) if is_election(&failure) && began.elapsed() < LIMIT => tokio::time::sleep(PAUSE).await,
+            Err(failure) if lasts(&failure, began) => tokio::time::sleep(PAUSE).await,
             other => return other,
         }
     }
+}
+
+/// Whether what was begun then may have failed because there is no leader yet.
+pub(crate) fn lasts(failure: &Failure, began: Instant) -> bool {
+    is_election(failure) && began.elapsed() < LIMIT
 }
 
 fn is_election(failure: &Failure) -> bool {

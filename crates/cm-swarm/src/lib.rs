@@ -10,6 +10,7 @@ mod content;
 mod election;
 mod file;
 mod health_time;
+mod job;
 mod keys;
 mod node;
 mod note;
@@ -26,6 +27,7 @@ mod value;
 
 pub use content::Content;
 pub use file::place;
+pub use job::Job;
 pub use node::{Node, Quorum};
 pub use note::Note;
 pub use publish::{Published, publish, repository_in};

@@ -1,7 +1,8 @@
 //! What a Swarm runs of a stack, in one round trip to a manager: its nodes, the services with how their last update
 //! ended, and every task over all nodes with its error.
 
-use crate::election::patiently;
+use crate::election;
+use crate::job::JOB_LABEL;
 use crate::node::Node;
 use crate::task::{Task, in_place};
 use crate::update::Update;
@@ -11,6 +12,7 @@ use cm_host::Host;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Instant;
 
 const LOOK: &str = include_str!("sight.sh");
 
@@ -34,6 +36,8 @@ pub struct Sight {
 /// A service as it is.
 #[derive(Clone)]
 pub struct Seen {
+    /// Its name with the stack's.
+    pub full_name: String,
     /// How its last update ended.
     pub update: Update,
     /// Swarm's words about that.
@@ -75,7 +79,13 @@ impl Sight {
     /// # Errors
     /// [`Exit::Unreachable`]; [`Exit::HealthUnknown`] where the host does not speak for a Swarm, with what to do.
     pub async fn of(host: &Host, name: &str) -> Result<Sight> {
-        patiently(async || Sight::once(host, name).await).await
+        let began = Instant::now();
+        loop {
+            match Sight::once(host, name).await {
+                Err(failure) if election::lasts(&failure, began) => tokio::time::sleep(election::PAUSE).await,
+                other => return other,
+            }
+        }
     }
 
     async fn once(host: &Host, name: &str) -> Result<Sight> {
@@ -97,7 +107,9 @@ impl Sight {
         let nodes: Vec<Node> = json("cm nodes")?.iter().map(Node::read).collect();
         let mut services = BTreeMap::new();
         let tasks = json("cm tasks")?;
-        for service in json("cm services")? {
+        // A job is none of what should run.
+        let is_job = |service: &Value| service.pointer("/Spec/Labels").is_some_and(|all| all.get(JOB_LABEL).is_some());
+        for service in json("cm services")?.into_iter().filter(|service| !is_job(service)) {
             let full = text(&service, "/Spec/Name");
             let name = full.strip_prefix(&format!("{stack}_")).unwrap_or(full).to_owned();
             let id = text(&service, "/ID");
@@ -130,6 +142,7 @@ fn seen(service: &Value, tasks: Vec<Task>) -> Seen {
     }
     let env = service.pointer("/Spec/TaskTemplate/ContainerSpec/Env").and_then(Value::as_array);
     Seen {
+        full_name: text(service, "/Spec/Name").to_owned(),
         update: Update::read(service),
         message: text(service, "/UpdateStatus/Message").to_owned(),
         update_began: text(service, "/UpdateStatus/StartedAt").to_owned(),

@@ -9,7 +9,7 @@ use crate::stack::Stack;
 use crate::task::Task;
 use crate::update::Update;
 use cm_core::{Exit, Failure, Result, Stop, interruption};
-use cm_host::Fenced;
+use cm_host::{Fenced, Secrets};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Docker answers within this time, also where a leader has to be chosen first.
-const LIMIT: Duration = Duration::from_secs(180);
+pub(crate) const LIMIT: Duration = Duration::from_secs(180);
 
 /// As often a task of a new service may fail before that is an answer.
 const MOST_FAILURES: usize = 2;
@@ -33,18 +33,29 @@ docker "$1" inspect "$2" >/dev/null 2>&1 && exit 0
 exec docker "$1" create --label "com.docker.stack.namespace=$3" --label "cm.project=$4" "$2" - >/dev/null"#;
 
 const FORGET: &str = r#"# Removes configs and secrets that nothing needs.
-# $1 the stack, $2 the project, then the names of those that stay.
-stack=$1 project=$2
-shift 2
+# $1 the stack, $2 the project, $3 how many of each stay all the same, then the names of those that stay.
+stack=$1 project=$2 keep=$3
+shift 3
 for kind in config secret; do
-    names=$(docker "$kind" ls --filter "label=cm.project=$project" --format '{{.Name}} {{.Label "com.docker.stack.namespace"}}') || exit
-    printf '%s\n' "$names" | while read -r name of; do
-        [ "$of" = "$stack" ] || continue
-        for kept do [ "$kept" != "$name" ] || continue 2; done
-        # One that is in use all the same stays.
-        docker "$kind" rm "$name" >/dev/null 2>&1 || :
-    done
+    ids=$(docker "$kind" ls -q --filter "label=cm.project=$project" --filter "label=com.docker.stack.namespace=$stack") || exit
+    [ -n "$ids" ] || continue
+    docker "$kind" inspect --format '{{.CreatedAt.UnixNano}} {{.Spec.Name}}' $ids 2>/dev/null | sort -rn |
+        awk -v keep="$keep" '{ key = $2; sub(/-[0-9a-f]*$/, "", key); if (++count[key] > keep) print $2 }' |
+        while read -r name; do
+            for kept do [ "$kept" != "$name" ] || continue 2; done
+            # One that is in use all the same stays.
+            docker "$kind" rm "$name" >/dev/null 2>&1 || :
+        done
 done"#;
+
+/// As many contents of each config and secret stay, for a person who wants one back by hand.
+const KEPT_CONTENTS: usize = 3;
+
+const LAST_LINES: &str = r#"# Reads the last lines of a task.
+docker service logs --raw --tail 20 "$1" 2>&1 | tail -c 8192"#;
+
+/// A node that is away says nothing of its tasks.
+const LOG_LIMIT: Duration = Duration::from_secs(10);
 
 const FORCE: &str = r#"# Lets a service begin again.
 exec docker service update --force --detach --quiet "$1" >/dev/null"#;
@@ -64,6 +75,8 @@ pub struct Switch<'a> {
     pub images: BTreeMap<String, String>,
     /// How long a step may take.
     pub limit: Duration,
+    /// How long a task may wait for a node that has room for it; nodes come back.
+    pub room_limit: Duration,
 }
 
 impl Switch<'_> {
@@ -96,7 +109,8 @@ impl Switch<'_> {
         let now = Sight::of(self.host, &self.stack.name).await?;
         let used = now.services.values().flat_map(|seen| seen.contents.iter());
         let kept = used.chain(names.values().flat_map(BTreeMap::values)).cloned();
-        let arguments = [self.stack.name.clone(), self.project.to_owned()].into_iter().chain(kept);
+        let own = [self.stack.name.clone(), self.project.to_owned(), KEPT_CONTENTS.to_string()];
+        let arguments = own.into_iter().chain(kept);
         self.host.script(FORGET, arguments).text(Exit::Build, "swarm.content").await.map(drop)
     }
 
@@ -190,6 +204,7 @@ impl Switch<'_> {
 
     async fn wait(&self, step: &[String]) -> Result<()> {
         let began = Instant::now();
+        let mut placed = began;
         loop {
             let sight = Sight::of(self.host, &self.stack.name).await?;
             let mut waits = None;
@@ -201,15 +216,31 @@ impl Switch<'_> {
                 match state {
                     State::Done => {}
                     State::Waits(why) => waits = waits.or(Some((name, why))),
-                    State::Failed(code, why) => return Err(self.failure(code, name, &why)),
+                    State::Failed(code, why) => {
+                        let failure = self.failure(code, name, &why);
+                        return Err(self.with_last_lines(failure, sight.services.get(name)).await);
+                    }
                 }
             }
             let Some((name, why)) = waits else { return Ok(()) };
-            if began.elapsed() > self.limit {
-                return Err(self.failure("swarm.timeout", name, &format!("{why} after {} s", self.limit.as_secs())));
+            if !why.starts_with(NO_NODE) {
+                placed = Instant::now();
+            }
+            if began.elapsed() > self.limit || placed.elapsed() > self.room_limit {
+                let message = format!("{why} after {} s", began.elapsed().as_secs());
+                return Err(self.failure("swarm.timeout", name, &message));
             }
             tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    /// With what the last task that failed wrote, where its node still says so.
+    async fn with_last_lines(&self, failure: Failure, seen: Option<&Seen>) -> Failure {
+        let failed = seen.into_iter().flat_map(|seen| &seen.tasks).filter(|task| task.current && task.has_failed());
+        let Some(task) = failed.max_by_key(|task| &task.created) else { return failure };
+        let command = self.host.script(LAST_LINES, [task.id.clone()]).hiding(&Secrets::default().container(&task.id));
+        let said = command.limit(LOG_LIMIT).output().await.map(|output| output.text()).unwrap_or_default();
+        if said.is_empty() { failure } else { failure.cause(format!("its last lines:\n{}", cm_core::redact(&said))) }
     }
 
     fn failure(&self, code: &'static str, service: &str, why: &str) -> Failure {
@@ -263,6 +294,9 @@ fn take_turns(file: &mut Value, stack: &Stack, nodes: usize) {
     }
 }
 
+/// How a [`State::Waits`] of a task begins that Swarm finds no node for.
+const NO_NODE: &str = "has no node for";
+
 /// How far a service is.
 #[derive(Debug, Eq, PartialEq)]
 enum State {
@@ -288,7 +322,7 @@ fn judge(seen: &Seen, sight: &Sight) -> State {
     let live: Vec<&Task> = seen.tasks.iter().filter(|task| task.is_live()).collect();
     let pending = live.iter().find(|task| task.state == "pending" && !task.error.is_empty());
     if seen.update == Update::Running {
-        let waits = pending.map(|task| format!("has no node for {}: {}", task.name(), task.error));
+        let waits = pending.map(|task| format!("{NO_NODE} {}: {}", task.name(), task.error));
         return State::Waits(waits.unwrap_or_else(|| "is being updated".to_owned()));
     }
     let runs = live.iter().filter(|task| task.current && task.state == "running").count();
@@ -304,7 +338,7 @@ fn judge(seen: &Seen, sight: &Sight) -> State {
         return State::Failed("swarm.failed", format!("does not start: {}", why()));
     }
     match pending {
-        Some(task) => State::Waits(format!("has no node for {}: {}", task.name(), task.error)),
+        Some(task) => State::Waits(format!("{NO_NODE} {}: {}", task.name(), task.error)),
         None => State::Waits(format!("runs {runs} of {} tasks", wanted.max(live.len()))),
     }
 }
@@ -339,6 +373,7 @@ mod tests {
     fn state(update: &str, replicas: Option<u64>, tasks: &[Task]) -> State {
         let service = json!({"UpdateStatus": {"State": update, "Message": "said"}});
         let seen = Seen {
+            full_name: String::new(),
             update: Update::read(&service),
             message: "said".to_owned(),
             update_began: String::new(),

@@ -47,7 +47,7 @@ impl Translation<'_> {
                 Fate::Refused(words) => self.refuse(key, words),
             }
         }
-        translated.after = self.after(service);
+        translated.after = Self::after(service);
         self.environment(&mut translated.definition);
         self.health(&mut translated.definition);
         self.ports(&mut translated.definition);
@@ -58,16 +58,10 @@ impl Translation<'_> {
         translated
     }
 
-    fn after(&mut self, service: &Value) -> BTreeSet<String> {
+    fn after(service: &Value) -> BTreeSet<String> {
         let all = service.get("depends_on").and_then(Value::as_object);
-        let mut after = BTreeSet::new();
-        for (name, how) in all.into_iter().flatten() {
-            after.insert(name.clone());
-            if text(how, "/condition") == "service_completed_successfully" {
-                self.refuse("depends_on", format!("waits for the end of {name}, and jobs do not run on a Swarm yet"));
-            }
-        }
-        after
+        // One that it waits for the end of is a job, and has run before.
+        all.into_iter().flatten().map(|(name, _)| name.clone()).collect()
     }
 
     /// A variable without a value would be filled in on the manager, by whatever is set there.
@@ -172,7 +166,7 @@ impl Translation<'_> {
         translated.start_first = self.update(&mut deploy, service, host_ports, writes);
         let global = deploy.get("mode").and_then(Value::as_str).is_some_and(|mode| mode.starts_with("global"));
         if deploy.get("mode").and_then(Value::as_str).is_some_and(|mode| mode.ends_with("-job")) {
-            self.refuse("deploy.mode", "jobs do not run on a Swarm yet");
+            self.refuse("deploy.mode", "a job is run by cm, once in a release: `job = true` in cm.toml, and without the mode here");
         }
         let replicas = deploy.get("replicas").and_then(Value::as_u64).unwrap_or(1);
         translated.replicas = (!global).then_some(replicas);

@@ -11,8 +11,11 @@ use cm_project::Project;
 pub async fn look(project: &Project, host: &Host, config: &Output) -> Vec<Finding> {
     let config =
         if config.success() { cm_host::parse_json(&config.stdout).unwrap_or_default() } else { Default::default() };
-    match cm_engine::sight(host).obstacles(project, host, &config).await {
-        Ok(obstacles) => obstacles.into_iter().map(finding).collect(),
+    let sight = cm_engine::sight(host);
+    let (own, beyond) = tokio::join!(sight.obstacles(project, host, &config), sight.beyond(project, host));
+    match own {
+        // Where the engine itself does not answer, nothing beyond it does.
+        Ok(obstacles) => obstacles.into_iter().chain(beyond.unwrap_or_default()).map(finding).collect(),
         Err(failure) => vec![Finding::of(&needs::SWARM, Exit::Config, &failure)],
     }
 }
