@@ -92,6 +92,10 @@ pub async fn at_work_on(to: &To, at_the_data: &Target, wanted: RunOn, log: &Log)
     if wanted == RunOn::ThisMachine || target.is_local() || target != at_the_data {
         return Ok(None);
     }
+    // The data may be on another node, which that server has no login for.
+    if !target.others.is_empty() && wanted != RunOn::Server {
+        return Ok(None);
+    }
     let host = Host::connect(target, log).await?;
     if is_installed(&host).await {
         log.info(format!("cm-backup is on {} too: it works there, and no data leaves that server", host.name()));
@@ -147,7 +151,7 @@ impl Order {
             Order::Mongo(order) => &order.host,
             Order::Dump(order) => &order.host,
         };
-        let target = Target::at(&name, "local");
+        let target = Target::at(name, "local");
         let host = Host::connect(&target, log).await?;
         match self {
             Order::Mongo(order) => order.carry_out(&host, log).await,

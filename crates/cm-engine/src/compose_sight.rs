@@ -43,6 +43,10 @@ impl Sight for ComposeSight {
         ready(Ok(listed)).boxed()
     }
 
+    fn inside<'a>(&'a self, host: &'a Host, container: &'a Container) -> BoxFuture<'a, Result<(Host, String)>> {
+        ready(Ok((host.clone(), container.id.clone()))).boxed()
+    }
+
     fn logs(&self) -> &'static [&'static str] {
         &["docker", "logs"]
     }

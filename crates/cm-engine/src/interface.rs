@@ -73,6 +73,12 @@ pub trait Sight: Sync {
         listed: Option<Vec<Runs>>,
     ) -> BoxFuture<'a, Result<Option<Vec<Runs>>>>;
 
+    /// The host on which commands reach `container`, and its ID there.
+    ///
+    /// # Errors
+    /// As [`Sight::containers`]; [`cm_core::Exit::Config`] where no host of cm.toml is the one that it runs on.
+    fn inside<'a>(&'a self, host: &'a Host, container: &'a Container) -> BoxFuture<'a, Result<(Host, String)>>;
+
     /// Docker's words in front of a container, for the lines that it wrote.
     fn logs(&self) -> &'static [&'static str];
 

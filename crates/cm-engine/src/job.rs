@@ -115,7 +115,8 @@ pub async fn running_jobs(host: &Host, project: &str) -> Result<Vec<String>> {
 /// # Errors
 /// [`Exit::Unreachable`] with `host.timeout` when it is over; `release.follow` where Docker cannot say.
 pub async fn follow_job(host: &Host, container: &str, limit: Duration, line: impl FnMut(&str)) -> Result<()> {
-    let script = host.script(scripts(host.engine()).follow, [container]).hiding(&Secrets::default().container(container));
+    let script =
+        host.script(scripts(host.engine()).follow, [container]).hiding(&Secrets::default().container(container));
     script.limit(limit).stream(Exit::HealthUnknown, "release.follow", line).await
 }
 

@@ -19,6 +19,7 @@ mod job_scripts;
 mod memory;
 mod port;
 mod replace;
+mod swarm_inside;
 mod swarm_nodes;
 mod swarm_obstacles;
 mod swarm_sight;

@@ -4,7 +4,7 @@
 
 use crate::effective::Runs;
 use crate::interface::{Obstacle, Sight};
-use crate::{Container, Health, swarm_nodes, swarm_obstacles};
+use crate::{Container, Health, swarm_inside, swarm_nodes, swarm_obstacles};
 use cm_core::Result;
 use cm_host::Host;
 use cm_project::Project;
@@ -58,6 +58,10 @@ impl Sight for SwarmSight {
         .boxed()
     }
 
+    fn inside<'a>(&'a self, host: &'a Host, container: &'a Container) -> BoxFuture<'a, Result<(Host, String)>> {
+        swarm_inside::find(host, container).boxed()
+    }
+
     fn logs(&self) -> &'static [&'static str] {
         &["docker", "service", "logs", "--raw"]
     }
@@ -66,7 +70,9 @@ impl Sight for SwarmSight {
         match code {
             "unhealthy" | "check-failed" | "starting" | "no-answer" | "oom-killed" | "replaced" | "wrong-image" => None,
             "missing" => Some("`docker service ls` on a manager shows what is there; deploy it again"),
-            "created" => Some("`docker inspect CONTAINER` on a manager says what it waits for: a node, an image, a port"),
+            "created" => {
+                Some("`docker inspect CONTAINER` on a manager says what it waits for: a node, an image, a port")
+            }
             _ => Some("`docker service logs CONTAINER` and `docker inspect CONTAINER` on a manager say why"),
         }
     }

@@ -72,8 +72,10 @@ fn failure(verdicts: &[Verdict], hosts: &[Host]) -> Failure {
     let count = verdicts.len();
     if let Some(first) = with(State::Unhealthy).next() {
         let message = format!("{bad} of {} not healthy: {}", plural(count as u64, "service"), lines(State::Unhealthy));
-        return Failure::new(Exit::Unhealthy, "health.unhealthy", message)
-            .hint(format!("{}; `cm-rollback` rolls back to the last verified release", cure(first, of_engine(first, hosts))));
+        return Failure::new(Exit::Unhealthy, "health.unhealthy", message).hint(format!(
+            "{}; `cm-rollback` rolls back to the last verified release",
+            cure(first, of_engine(first, hosts))
+        ));
     }
     let message =
         format!("{unknown} of {} could not be judged: {}", plural(count as u64, "service"), lines(State::Unknown));

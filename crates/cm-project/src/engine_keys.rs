@@ -1,5 +1,6 @@
 //! What of `cm.toml` an engine does not do: refused when the file is read, and not when half of a deployment is done.
 
+use crate::backup_section::{Backup, BackupKind};
 use crate::config::{Config, OnChange};
 use crate::engine::Engine;
 use cm_core::{Exit, Failure, Result};
@@ -36,10 +37,12 @@ impl Config {
                 "name one manager of the Swarm: it speaks for all nodes",
             ));
         }
-        if !self.backup.0.is_empty() {
-            let hint =
-                "backups of a database in a Swarm are not taken yet: back it up by its own means before the deployment";
-            return Some(("[backup]".to_owned(), hint));
+        let inside = [BackupKind::Postgres, BackupKind::Mysql, BackupKind::Redis];
+        let outside = |backup: &&Backup| !inside.contains(&backup.kind) || backup.service_name().is_empty();
+        if let Some(backup) = self.backup.0.iter().find(outside) {
+            let hint = "of a Swarm, databases are backed up that have a dump program in their container: postgres, mysql, redis; \
+                back this one up by its own means before the deployment";
+            return Some((format!("[backup] of kind {}", backup.kind.as_str()), hint));
         }
         if self.canary.access_log.is_some() {
             return Some(("canary.access_log".to_owned(), "the log is on one node: remove the key"));
@@ -87,7 +90,10 @@ mod tests {
         assert_eq!(Config::parse("cm.toml", SWARM).expect("valid").engine, Engine::Swarm);
         for (more, key) in [
             ("[hosts.b]\naddress = \"b\"", "more than one [hosts.NAME]"),
-            ("[backup]\nservice = \"db\"\nuri_env = \"U\"\ndatabase = \"d\"\ndirectory = \"/b\"", "[backup]"),
+            (
+                "[backup]\nservice = \"db\"\nuri_env = \"U\"\ndatabase = \"d\"\ndirectory = \"/b\"",
+                "[backup] of kind mongodb",
+            ),
             ("[services.web]\nprobe = \"http://127.0.0.1:1/\"", "[services.web] probe"),
             ("[services.web]\nupdate = \"rolling\"", "[services.web] update"),
             ("[services.web]\non_change = \"reload\"", "[services.web] on_change"),

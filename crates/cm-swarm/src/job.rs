@@ -118,7 +118,8 @@ mod tests {
         }}}));
         let command = ["migrate".to_owned(), "$X".to_owned()];
         let env = [("CM_REVISION".to_owned(), "c1".to_owned())];
-        let job = Job { name: "shop_j", label: "migrate", service: "api", command: Some(&command), env: &env, mark: "m" };
+        let job =
+            Job { name: "shop_j", label: "migrate", service: "api", command: Some(&command), env: &env, mark: "m" };
         let definition = Value::Object(job.definition(&stack).expect("a service"));
         assert_eq!(definition["command"], json!(["migrate", "$$X"]));
         assert_eq!(definition["environment"], json!({"A": "1", "CM_REVISION": "c1"}));

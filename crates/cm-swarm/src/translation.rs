@@ -166,7 +166,10 @@ impl Translation<'_> {
         translated.start_first = self.update(&mut deploy, service, host_ports, writes);
         let global = deploy.get("mode").and_then(Value::as_str).is_some_and(|mode| mode.starts_with("global"));
         if deploy.get("mode").and_then(Value::as_str).is_some_and(|mode| mode.ends_with("-job")) {
-            self.refuse("deploy.mode", "a job is run by cm, once in a release: `job = true` in cm.toml, and without the mode here");
+            self.refuse(
+                "deploy.mode",
+                "a job is run by cm, once in a release: `job = true` in cm.toml, and without the mode here",
+            );
         }
         let replicas = deploy.get("replicas").and_then(Value::as_u64).unwrap_or(1);
         translated.replicas = (!global).then_some(replicas);

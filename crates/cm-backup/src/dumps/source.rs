@@ -33,13 +33,16 @@ impl Source {
         };
         let mut spec = Spec { project: order.compose_project.clone(), ..order.spec.clone() };
         spec.stopped = host.path(&spec.stopped);
-        let (container, display) = match spec.service.is_empty() {
+        let (host, container, display) = match spec.service.is_empty() {
             true => {
                 spec.path = spec.path.map(|path| host.path(&path));
-                (None, host.name().to_owned())
+                (host.clone(), None, host.name().to_owned())
             }
             false => match deployed.container().await? {
-                Some(container) => (Some(container.id), format!("service {} on {}", spec.service, host.name())),
+                Some(container) => {
+                    let (inside, id) = cm_engine::sight(host).inside(host, &container).await?;
+                    (inside, Some(id), format!("service {} on {}", spec.service, host.name()))
+                }
                 None => return Ok(None),
             },
         };
@@ -47,7 +50,7 @@ impl Source {
             Some(name) => deployed.variable(name, "password", "password_env").await?,
             None => SecretString::default(),
         };
-        let place = Place { host: host.clone(), container, password };
+        let place = Place { host, container, password };
         Ok(Some(Source { kind: spec.kind(order.compression)?, place, display }))
     }
 
