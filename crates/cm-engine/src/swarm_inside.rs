@@ -31,8 +31,9 @@ pub(crate) async fn find(host: &Host, container: &Container) -> Result<(Host, St
             return Ok((other, (*id).to_owned()));
         }
     }
-    let message = format!("{} runs on node {name}, and cm.toml names no address there that answers", container.name);
+    let message = format!("{}: of the addresses in cm.toml, none that answers is node {name}", container.name);
     Err(Failure::new(Exit::Config, "swarm.node-address", message).hint(format!(
-        "make {name} a manager and add it to `managers` under [swarm], or pin the service to a node that is there (`deploy.placement.constraints`)"
+        "is {name} down? `docker node ls` says so after a while, and Swarm starts the task elsewhere. Else make {name} a manager and add it \
+         to `managers` under [swarm], or pin the service to a node that is there (`deploy.placement.constraints`)"
     )))
 }

@@ -25,7 +25,9 @@ docker service rm "$1" >/dev/null 2>&1 || :
 exec docker service create --detach --quiet --name "$1" --label "cm.pull=$2" --mode global --restart-condition none \
     --no-resolve-image --with-registry-auth --no-healthcheck --entrypoint /cm-pulls-only "$3" >/dev/null"#;
 
-const LOOK: &str = r#"# Looks which nodes have an image.
+/// A node that is lost meanwhile is not waited for: Swarm notices that only after a while.
+const LOOK: &str = r#"# Looks which nodes have an image, and which are there.
+docker node inspect --format 'ready {{.ID}} {{.Status.State}}' $(docker node ls -q) || exit
 tasks=$(docker service ps -q --no-trunc -- "$1") || exit
 [ -z "$tasks" ] || docker inspect --type task --format '{{json .}}' $tasks"#;
 
@@ -96,6 +98,8 @@ async fn pull(host: &Fenced, stack: &str, images: &[&Published], nodes: &[&Node]
 async fn missing(host: &Host, name: &str, image: &Published, nodes: &[&Node]) -> Result<BTreeSet<String>> {
     let said = patiently(async || host.script(LOOK, [name]).text(Exit::Build, "swarm.pull").await).await?;
     let tasks: Vec<Value> = said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let there: BTreeSet<&str> = said.lines().filter_map(ready).collect();
+    let nodes: Vec<&Node> = nodes.iter().filter(|node| there.contains(node.id.as_str())).copied().collect();
     let mut missing: BTreeSet<String> = nodes.iter().map(|node| node.name.clone()).collect();
     for task in &tasks {
         let Some(node) = nodes.iter().find(|node| node.id == text(task, "/NodeID")) else { continue };
@@ -108,9 +112,25 @@ async fn missing(host: &Host, name: &str, image: &Published, nodes: &[&Node]) ->
     Ok(missing)
 }
 
+/// The ID of a node that is there.
+fn ready(line: &str) -> Option<&str> {
+    line.strip_prefix("ready ")?.strip_suffix(" ready")
+}
+
 fn failed(host: &Host, image: &Published, nodes: &str, why: &str) -> Failure {
     let message = format!("on {}: node {nodes} cannot get {}", host.name(), image.pinned);
     Failure::new(Exit::Build, "swarm.pull", message).cause(why).hint(
         "no service was touched. On that node: `docker pull` of that name; does it reach the registry, does it trust it, has its disk room? A node that is away: `docker node update --availability drain`",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ready;
+
+    #[test]
+    fn a_node_that_is_lost_is_not_waited_for() {
+        let said = ["ready n1 ready", "ready n2 down", "ready n3 unknown", "{\"ID\":\"t1\"}"];
+        assert_eq!(said.into_iter().filter_map(ready).collect::<Vec<_>>(), ["n1"]);
+    }
 }
