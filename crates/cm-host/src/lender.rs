@@ -224,12 +224,12 @@ mod tests {
     use super::*;
 
     fn lender(directory: &Path) -> Lender {
-        let target = Target { name: "here".to_owned(), address: "local".to_owned(), ssh_config: None };
+        let target = Target::at("here", "local");
         Lender::at(directory.join("shells"), vec![Shelf::new(&target, Transport::Local)]).expect("a socket")
     }
 
     fn key() -> String {
-        ssh::key(&Target { name: "any".to_owned(), address: "local".to_owned(), ssh_config: None })
+        ssh::key(&Target::at("any", "local"))
     }
 
     async fn borrow(lender: &Lender) -> Option<Process> {
@@ -301,7 +301,7 @@ mod tests {
     async fn another_host_has_none_and_a_lender_that_is_gone_is_an_error() {
         let directory = tempfile::tempdir().expect("a directory");
         let lender = lender(directory.path());
-        let other = ssh::key(&Target { name: "here".to_owned(), address: "u@other".to_owned(), ssh_config: None });
+        let other = ssh::key(&Target::at("here", "u@other"));
         assert!(borrow_at(&lender.path, &other).await.expect("an answer").is_none());
         let path = lender.path.clone();
         drop(lender);
