@@ -4,16 +4,13 @@
 
 use crate::content::Names;
 use crate::election::patiently;
-use crate::sight::LABEL;
+use crate::sight::{JOB_LABEL, LABEL};
 use crate::stack::Stack;
 use crate::switch::{LIMIT, Switch};
 use crate::value::text;
 use cm_core::{Exit, Result};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-
-/// The label of a service that is a job; its value is the job's name.
-pub(crate) const JOB_LABEL: &str = "cm.job";
 
 /// More characters no name of a service has.
 const LONGEST: usize = 63;

@@ -2,7 +2,6 @@
 //! ended, and every task over all nodes with its error.
 
 use crate::election;
-use crate::job::JOB_LABEL;
 use crate::node::Node;
 use crate::task::{Task, in_place};
 use crate::update::Update;
@@ -18,6 +17,9 @@ const LOOK: &str = include_str!("sight.sh");
 
 /// The label of a service by which cm knows that it made it; its value is the project.
 pub(crate) const LABEL: &str = "cm.project";
+
+/// The label of a service that is a job; its value is the job's name.
+pub(crate) const JOB_LABEL: &str = "cm.job";
 
 /// The label with the image as the compose file names it.
 pub(crate) const IMAGE_LABEL: &str = "cm.image";
