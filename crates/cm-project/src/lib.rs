@@ -23,6 +23,7 @@ mod glob;
 mod host;
 pub mod inputs;
 mod jobs;
+mod managers;
 pub mod nearest;
 mod of_run;
 pub mod pattern;

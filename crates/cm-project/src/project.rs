@@ -5,7 +5,7 @@ use crate::compose::{self, Compose};
 use crate::config::{Backup, Canary, Config, Health, Notify, OnChange, OnFailure, Ops, Prune, ServiceSection, Verify};
 use crate::engine::Engine;
 use crate::found::{default_files, find, read_config, repository_of};
-use crate::host::{HostSpec, manager_address};
+use crate::host::HostSpec;
 use crate::nearest;
 use crate::pattern::Patterns;
 use crate::references;
@@ -325,16 +325,6 @@ impl Project {
     pub fn registry(&self) -> Result<String> {
         let registry = self.config.swarm.as_ref().map(|swarm| swarm.registry.expand()).transpose()?;
         Ok(registry.unwrap_or_default().trim_end_matches('/').to_owned())
-    }
-
-    /// The addresses of the Swarm's other managers, without those whose variable is empty.
-    ///
-    /// # Errors
-    /// [`Exit::Config`] that names the variable that is not set, or what is wrong with an address.
-    pub fn managers(&self) -> Result<Vec<String>> {
-        let all = self.config.swarm.iter().flat_map(|swarm| &swarm.managers);
-        let addresses: Vec<String> = all.map(manager_address).collect::<Result<_>>()?;
-        Ok(addresses.into_iter().filter(|address| !address.is_empty()).collect())
     }
 
     /// When a deployment counts as healthy.
