@@ -1,5 +1,6 @@
 //! Named volumes.
 
+use cm_testkit::databases::image;
 use crate::lab::{Lab, done, refused, refused_in_words, times};
 use serde_json::json;
 use std::process::{Command, Stdio};
@@ -33,6 +34,15 @@ impl Lab {
     /// All that is in the volume, with owners, modes, and sums.
     fn volume_files(&self) -> String {
         self.sh("cd /data && find . ! -type s -printf '%p %u %m %y %l %n\\n' | sort && find . -type f -exec sha256sum {} + | sort")
+    }
+
+    /// Containers and volumes that runs have made, one a line.
+    fn helpers(&self) -> String {
+        let container = self.databases.container("app");
+        let label = format!("label=cm.helper={}", container.strip_suffix("-app-1").expect("a name"));
+        let ask = r#"docker ps --all --filter "$1" --format '{{.Names}} {{.Status}}'; docker volume ls --quiet --filter "$1""#;
+        let said = Command::new("sh").args(["-c", ask, "sh", &label]).output().expect("sh").stdout;
+        String::from_utf8_lossy(&said).into_owned()
     }
 
     fn runs(&self) -> bool {
@@ -80,7 +90,7 @@ fn who_was_stopped_runs_again_whatever_is_killed() {
     let facts = lab.make(&[]);
     let file = facts["file"].as_str().expect("a path").to_owned();
     let whole = lab.volume_files();
-    let kill = r#"sleep "$1"; for p in /proc/[0-9]*; do c=$(tr '\0' ' ' < "$p/cmdline" 2> /dev/null) || continue; case $c in "sh -c # $2"*"$3"*|*" sh -c # $2"*"$3"*) kill -9 "${p#/proc/}" ;; esac; done 2> /dev/null; sleep 0.5"#;
+    let kill = r#"sleep "$1"; for p in /proc/[0-9]*; do c=$(tr '\0' ' ' < "$p/cmdline" 2> /dev/null) || continue; case $c in "sh -c # $2"*"$3"*|*" sh -c # $2"*"$3"*|"$2"*"$3"*) kill -9 "${p#/proc/}" ;; esac; done 2> /dev/null; sleep 0.5"#;
     let project = lab.databases.container("app").strip_suffix("-app-1").expect("a name").to_owned();
     let killed = |title: &str, seconds: f64, arguments: &[&str]| {
         let mut running = lab.start(arguments);
@@ -100,6 +110,7 @@ fn who_was_stopped_runs_again_whatever_is_killed() {
         killed("Packs the volume", 0.8 + later, &[]);
         lab.sh("cd /data && rm -f 'a b/c/x' large && echo new > later");
         let old = lab.volume_files();
+        killed("docker run", 0.5 + later, &[]);
         killed("Changes the files", 2.6 + later, &["restore", &file, "--drop", "--confirm=uploads"]);
         // What is between is made no backup of; the next restore undoes or finishes it first.
         if lab.sh("ls -d /data/.cm_old_* 2> /dev/null || true").is_empty() {
@@ -112,6 +123,41 @@ fn who_was_stopped_runs_again_whatever_is_killed() {
         done(&lab.backup(&["restore", &file, "--drop", "--confirm=uploads"]));
         assert_eq!(lab.volume_files(), whole);
     }
+    done(&lab.backup(&[]));
+    let left = lab.files().into_iter().filter(|name| name.ends_with(".partial")).collect::<Vec<_>>();
+    assert!(left.is_empty() && lab.helpers().is_empty(), "{left:?} {}", lab.helpers());
+    leaves_no_helper(&lab, &project);
+}
+
+/// What a run that has died made is removed, in whatever state it is; what is somebody's stays.
+fn leaves_no_helper(lab: &Lab, project: &str) {
+    let me = std::process::id();
+    let birth = "sed 's/.*) //' /proc/$1/stat | cut -d ' ' -f 20";
+    let birth = Command::new("sh").args(["-c", birth, "sh", &me.to_string()]).output().expect("sh").stdout;
+    let user = rustix::process::getuid().as_raw();
+    let (alive, dead) = (format!("cm.by={user}.{me}.{}", String::from_utf8_lossy(&birth).trim()), format!("cm.by={user}.1.7"));
+    let helper = format!("cm.helper={project}");
+    let mounted = format!("{project}_uploads:/cm-volume");
+    let make = |what: &[&str], by: &str, rest: &[&str]| {
+        let labels = ["--label", &helper, "--label", by];
+        let made = Command::new("docker").args(what).args(labels).args(rest).stdout(Stdio::null()).status();
+        assert!(made.is_ok_and(|status| status.success()), "{what:?}");
+    };
+    let container = |by: &str| {
+        make(&["create"], by, &["--volume", &mounted, image(), "files"]);
+        make(&["run", "--detach"], by, &["--volume", &mounted, image(), "files"]);
+    };
+    container(&dead);
+    make(&["volume", "create"], &dead, &[&format!("{project}-dead")]);
+    container(&alive);
+    make(&["volume", "create"], &alive, &[&format!("{project}-alive")]);
+    let answer = lab.backup(&[]);
+    assert_eq!(done(&answer).stderr.matches("of a run that had died").count(), 3, "{}", answer.stderr);
+    assert_eq!(lab.helpers().lines().count(), 3, "{}", lab.helpers());
+    let remove = r#"docker ps --all --quiet --filter "label=$1" | xargs -r docker rm --force
+docker volume ls --quiet --filter "label=$1" | xargs -r docker volume rm"#;
+    let removed = Command::new("sh").args(["-c", remove, "sh", &helper]).stdout(Stdio::null()).status();
+    assert!(removed.is_ok_and(|status| status.success()));
 }
 
 /// As when the power goes: whoever would have started it again is killed, too, and the next run does it.

@@ -10,7 +10,7 @@ if [ "${2:-}" = keep ]; then
   inside "$real" 'rm -rf .cm_scratch_*' < /dev/null
   inside "$real" "$unpack" ".$1"
 else
-  docker volume create --label cm.scratch=1 "$1" > /dev/null
-  trap 'rm -rf "$work"; docker volume rm "$1" > /dev/null' EXIT
+  docker volume create --label "cm.helper=$project" --label "cm.by=$by" "$1" > /dev/null
+  scratch=$1
   inside "$1" "$unpack" .
 fi

@@ -1,4 +1,20 @@
-# Starts who was stopped by a run that has died, and says who that is.
+# Removes the containers and volumes of a run that has died, starts who was stopped by it, and says what that was.
+is_left() {
+  of=${1#*.}
+  [ "${1%%.*}" = "$(id -u)" ] && [ "$(birth "${of%.*}")" != "${of#*.}" ]
+}
+docker ps --all --no-trunc --filter "label=cm.helper=$project" --format '{{.ID}} {{.Label "cm.by"}}' > "$work/helpers"
+while read -r id owner; do
+  is_left "$owner" || continue
+  docker rm --force "$id" > /dev/null 2>&1 < /dev/null || continue
+  printf '{"note": "removed a container of a run that had died: %s"}\n' "$id"
+done < "$work/helpers"
+docker volume ls --filter "label=cm.helper=$project" --format '{{.Name}} {{.Label "cm.by"}}' > "$work/helpers"
+while read -r name owner; do
+  is_left "$owner" || continue
+  docker volume rm "$name" > /dev/null 2>&1 < /dev/null || continue
+  printf '{"note": "removed a volume of a run that had died: %s"}\n' "$name"
+done < "$work/helpers"
 docker ps --all --no-trunc --format '{{.ID}} {{.Names}}' > "$work/all"
 for list in "$stopped"/*; do
   [ -f "$list" ] || continue
