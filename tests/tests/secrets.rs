@@ -263,14 +263,56 @@ fn commands(spy: &mut Spy, plain: &str) {
     std::fs::write(&path, format!("{toml}{release}")).expect("write");
     let answer = spy.run("a release command");
     assert!(answer.stderr.contains("release"), "{}", answer.stderr);
-    std::fs::write(&path, toml).expect("write");
-    let wrong = "cp -p .env.production env.was; sed -i 's#^MONGODB_URI=.*#MONGODB_URI=mongodb://app:dsnPl4nted@mongodb:27017/curateme?authSource=MIIEplantedLineOfAKey0123#' .env.production";
+    std::fs::write(&path, &toml).expect("write");
+    // In parts, and by the shell itself: no argument has a whole value.
+    let wrong = "cp -p .env.production env.was; { grep -v ^MONGODB_URI= env.was; printf 'MONGODB_URI=mongodb://app:%s%s@mongodb:27017/curateme?authSource=%s%s\\n' dsn Pl4nted MIIE plantedLineOfAKey0123; } >.env.production";
     spy.on(&format!("cd ~/platform; {wrong}"), &[]);
     let answer =
         spy.sandbox.laptop("bash", &["-c", "cm-build --service mongodb </dev/null | cm-health; cm-backup </dev/null"]);
     assert_ne!(answer.code, 0, "{}", answer.stderr);
     spy.look(&answer, "a database that lets nobody in");
     spy.on("cd ~/platform; cat env.was >.env.production; rm env.was", &[]);
+    inside(spy, &toml);
+    of_the_laptop(spy, &toml, plain);
+}
+
+/// What is run in a container while a service is replaced rolling: a probe, a question of the canary, a drain; each says its
+/// environment and fails.
+fn inside(spy: &mut Spy, toml: &str) {
+    let path = spy.sandbox.laptop.join("cm.toml");
+    let says = r#"["sh", "-c", "echo $PG_CONN; printf %s \"$PG_CONN\" | base64 -w0; exit 3"]"#;
+    for (what, lines) in [
+        ("a probe", format!("probe = {says}\n")),
+        ("a drain", format!("update = \"rolling\"\ndrain = {{ command = {says}, wait = \"1s\" }}\n")),
+        ("a canary", "update = \"rolling\"\ncanary = \"http://dashboard:3000/${PLANTED_AUTH:-nowhere}\"\n".to_owned()),
+    ] {
+        std::fs::write(&path, format!("{toml}\n[services.dashboard]\n{lines}")).expect("write");
+        let _answer = spy.run(what);
+    }
+    std::fs::write(&path, toml).expect("write");
+}
+
+/// Values of the laptop's environment: those that are sent somewhere, by what they are sent to, which fails, and one
+/// that is nobody's business.
+fn of_the_laptop(spy: &mut Spy, toml: &str, plain: &str) {
+    let variables = [
+        ("OPS_API_TOKEN", "dsnPl4nted-token"),
+        ("CM_API_KEY", "dsnPl4nted-key"),
+        ("SLACK_DEPLOY_WEBHOOK", "http://127.0.0.1:9/services/dsnPl4nted"),
+        ("AWS_SECRET_ACCESS_KEY", "51Hx0StripeLike"),
+    ];
+    for (name, value) in variables {
+        spy.sandbox.home.set(name, value);
+    }
+    // Where they are sent on purpose is gone, and that is said.
+    let path = spy.sandbox.laptop.join("cm.toml");
+    let elsewhere = |line: &str| if line.ends_with("/ops\"") { "url = \"http://127.0.0.1:9/ops\"" } else { line }.to_owned();
+    std::fs::write(&path, toml.lines().map(elsewhere).collect::<Vec<_>>().join("\n") + "\n").expect("write");
+    spy.dashboard(plain, "command: [sh, -c, 'exit 3']");
+    let answer = spy.run("the environment of the laptop");
+    assert!(answer.stderr.contains("could not notify Slack"), "{}", answer.stderr);
+    let verified = spy.sandbox.laptop("cm-verify", &["--verbose"]);
+    spy.look(&verified, "a key that a check sends");
 }
 
 #[test]

@@ -19,7 +19,7 @@ for copy in ./*.copy ./*.copy.partial; do
   printf 'copy %s\n' "${name%.partial}"
   case $copy in
     *.copy) cat -- "$copy" ;;
-    *) if command -v flock > /dev/null && flock -n "$copy" true; then echo 'state interrupted'; else echo 'state running'; fi ;;
+    *) if command -v flock > /dev/null && flock -n "$copy" true; then echo 'state interrupted'; else echo 'state running'; cat -- "$copy"; fi ;;
   esac
   printf '\0'
 done"#;

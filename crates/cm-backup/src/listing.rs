@@ -76,7 +76,7 @@ fn row(file: &Listed) -> [String; 6] {
         or_none(verified_at(file).and_then(time::seconds_since).map(time::rough)),
         text::bytes(file.bytes),
         or_none(file.manifest.as_ref().map(|manifest| manifest.holds())),
-        or_none(file.copy.as_ref().map(|copy| copy.note())),
+        or_none(file.copy.as_ref().map(|copy| copy.note_of(file.bytes))),
     ]
 }
 

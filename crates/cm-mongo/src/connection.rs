@@ -195,7 +195,7 @@ fn explain(error: &Error) -> (&'static str, &'static str, bool) {
         ),
         (_, Some(13)) => (
             "backup.not-allowed",
-            "a backup needs the role \"backup\" or \"read\"; a restore needs \"readWrite\" or \"restore\" with \"dbAdmin\", because it renames collections; --restore-check needs both",
+            "a backup needs the role \"backup\" or \"read\"; a restore needs \"readWrite\", because it renames collections, and \"restore\" or \"dbAdmin\" besides where a collection has a validator; --restore-check needs both",
             false,
         ),
         (_, Some(11000)) => {

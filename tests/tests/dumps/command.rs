@@ -46,7 +46,12 @@ fn what_a_command_writes_is_kept_verified_and_restored() {
     done(&lab.backup(&["restore", &file, "--drop", "--confirm=index"]));
     assert_eq!(lab.databases.exec("app", &["cat", "/data/in dex; $x"], ""), "whole");
     refused(&lab.backup(&["restore", &path(notes), "--drop", "--confirm=notes"]), 2, "restore.no-way", "`restore`");
-    refused(&lab.backup(&["verify", &path(notes), "--restore-check"]), 2, "usage.restore-check", "leave out");
+    refused(&lab.backup(&["verify", &path(notes), "--restore-check"]), 2, "usage.restore-check", "set `verify`");
+    let tried = lab.backup(&["verify", &file, "--restore-check"]);
+    assert!(done(&tried).stderr.contains("the command of `verify` reads all of it"), "{}", tried.stderr);
+    lab.databases.configure(&TOML.replace("^whole$", "^another$"), SERVICES);
+    refused(&lab.backup(&["verify", &file, "--restore-check"]), 21, "backup.restore-check", "failed");
+    lab.databases.configure(TOML, SERVICES);
 
     // What cannot be tried is said, and keeps nobody from the rest. The newest of a day stays, with the one that was
     // just made.

@@ -132,12 +132,16 @@ fn a_deployment_need_not_wait_for_a_copy() {
     let facts = lab.make(&[]);
     assert_eq!(facts["copy"]["state"], "running", "{facts}");
     assert_eq!(listed(&lab)[0]["copy"]["state"], "running");
+    let mut seen = false;
     for _ in 0..100 {
         std::thread::sleep(Duration::from_millis(100));
+        let shown = lab.backup(&["list"]).stdout;
+        seen |= shown.contains("being copied elsewhere, ") && shown.contains(" %");
         if listed(&lab)[0]["copy"]["state"] != "running" {
             break;
         }
     }
+    assert!(seen, "how far it is was never said");
     let copy = listed(&lab)[0]["copy"].clone();
     assert_eq!((&copy["state"], &copy["sha256"], &copy["read_back"]), (&json!("done"), &facts["sha256"], &json!(true)));
 

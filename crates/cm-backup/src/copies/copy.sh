@@ -26,12 +26,18 @@ paced() {
     wait "$second"
   done
 }
-# How much of it was read so far: all who read it share one place in it.
+# How much of it was read so far, for who waits and for who lists backups: all who read it share one place in it.
 progress() {
-  while sleep 1 > /dev/null 2>&1; do sed -n 's/^pos:[[:space:]]*/at /p' "/proc/$$/fdinfo/7" 2> /dev/null || return 0; done
+  while sleep 1 > /dev/null 2>&1; do
+    at=$(sed -n 's/^pos:[[:space:]]*/at /p' "/proc/$$/fdinfo/7" 2> /dev/null) || return 0
+    printf '%s\n' "$at" > "$name.copy.partial"
+    printf '%s\n' "$at"
+  done
 }
 end() {
   kill "$telling" 2> /dev/null || true
+  wait "$telling" 2> /dev/null || true
+  : > "$name.copy.partial"
   printf '%s\n' "$@" > "$work/state"
   cat "$work/state" >&9
   mv -T -- "$name.copy.partial" "$name.copy"

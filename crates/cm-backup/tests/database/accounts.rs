@@ -169,7 +169,8 @@ async fn only_users_that_are_not_there_are_added() {
         assert_eq!(seen[merge].get(field), Some(&value), "{field}");
     }
     assert!(!seen[merge].contains_key("tempRolesCollection"), "{}", seen[merge]);
-    assert!(Some(merge) < first("renameCollection"), "nothing has its name before the users are there");
+    let named = seen.iter().position(|command| command.get_str("to").is_ok_and(|to| to == "shop.orders"));
+    assert!(named.is_some() && Some(merge) < named, "nothing has its name before the users are there");
     let on_the_way = |command: &&Document| command.values().any(|value| value.as_str() == Some("cm_restore_users"));
     let moved: Vec<_> = seen.iter().filter(on_the_way).collect();
     let words: Vec<_> = moved.iter().map(|command| command.keys().next().expect("a name").as_str()).collect();
@@ -187,4 +188,46 @@ async fn only_users_that_are_not_there_are_added() {
     let words: Vec<_> =
         seen.iter().filter(on_the_way).map(|command| command.keys().next().expect("a name").as_str()).collect();
     assert_eq!(words, ["drop"]);
+}
+
+/// `restore` alone may fill and drop, and renames nothing: what would be replaced is as it was, and the role that is missing
+/// is named. With `readWrite` on the database it is enough, and without `restore`, too.
+#[tokio::test]
+async fn a_user_with_the_role_restore_alone_hears_which_role_is_missing() {
+    let mut server = Server::start();
+    let client = server.client().await;
+    fill(&client, "orders", 50).await;
+    let lab = Lab::new();
+    assert_eq!(lab.back_up(&server.uri(), &[]).code, 0);
+    client.database("shop").run_command(doc! {"insert": "orders", "documents": [{"_id": "later"}]}).await.expect("written");
+    for (name, roles) in [
+        ("root", vec![doc! {"role": "root", "db": "admin"}]),
+        ("alone", vec![doc! {"role": "restore", "db": "admin"}]),
+        ("renames", vec![doc! {"role": "restore", "db": "admin"}, doc! {"role": "dbAdmin", "db": "shop"}]),
+        ("both", vec![doc! {"role": "restore", "db": "admin"}, doc! {"role": "readWrite", "db": "shop"}]),
+        ("writes", vec![doc! {"role": "readWrite", "db": "shop"}]),
+    ] {
+        let user = doc! {"createUser": name, "pwd": format!("planted-{name}"), "roles": roles};
+        client.database("admin").run_command(user).await.expect("a user");
+    }
+    server.restart_with_auth();
+    let uri = |name: &str| {
+        format!("mongodb://{name}:planted-{name}@127.0.0.1:{}/?authSource=admin&directConnection=true", server.port)
+    };
+    let root = mongodb::Client::with_uri_str(uri("root")).await.expect("a client");
+    let count = async || root.database("shop").collection::<Document>("orders").count_documents(doc! {}).await.expect("a count");
+    let names = async || root.database("shop").list_collection_names().await.expect("names");
+    let extra = ["--drop", "--confirm=shop"];
+    for user in ["alone", "renames"] {
+        let refused = lab.restore(&uri(user), &lab.backup(), &extra);
+        refused.refuses(21, "backup.not-allowed", "give the URI's user \\\"readWrite\\\"");
+        assert!(!refused.stderr.contains("all documents are there"), "heard before anything is filled: {}", refused.stderr);
+        assert_eq!((count().await, names().await), (51, vec!["orders".to_owned()]), "nothing is changed, nothing is left");
+    }
+    for user in ["both", "writes"] {
+        root.database("shop").run_command(doc! {"insert": "orders", "documents": [{"_id": user}]}).await.expect("written");
+        let restored = lab.restore(&uri(user), &lab.backup(), &extra);
+        assert_eq!(restored.code, 0, "{}", restored.stderr);
+        assert_eq!((count().await, names().await), (50, vec!["orders".to_owned()]));
+    }
 }

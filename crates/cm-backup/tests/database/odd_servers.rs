@@ -281,3 +281,14 @@ fn documents_come_from_the_member_that_is_preferred() {
         }
     }
 }
+
+/// A name service that fails may answer later: nothing is wrong with the URI.
+#[test]
+fn servers_that_cannot_be_looked_up_are_worth_another_try() {
+    let lab = Lab::new();
+    let ended = lab.back_up("mongodb+srv://ada:planted-s3cret@nobody.invalid/shop", &[]);
+    ended.expect_failure(21, "backup.database-unreachable", &lab);
+    assert_eq!(ended.document()["error"]["retryable"], true);
+    assert!(ended.stderr.contains("is the name service reachable"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("planted"), "{}", ended.stderr);
+}

@@ -94,8 +94,8 @@ fn a_server_that_refuses_a_restore_is_quoted_and_gives_no_collection_its_name() 
         let lab = Lab::new();
         let renamed = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&renamed);
-        let fake = taking(move |name, _| {
-            seen.fetch_or(name == "renameCollection", Ordering::Relaxed);
+        let fake = taking(move |name, command| {
+            seen.fetch_or(command.get_str("to").is_ok_and(|to| to == "shop.orders"), Ordering::Relaxed);
             (name == refused).then(|| answer.clone())
         });
         lab.restore(&fake.uri(), &archive(&lab, &[ORDERS], 0..3), &[]).refuses(21, code, words);
@@ -113,8 +113,8 @@ fn a_backup_that_changes_while_it_is_restored_is_refused() {
         let another = archive(&other, &[(name, ORDERS.1)], numbers);
         let (place, renamed) = (file.clone(), Arc::new(AtomicBool::new(false)));
         let seen = Arc::clone(&renamed);
-        let fake = taking(move |name, _| {
-            seen.fetch_or(name == "renameCollection", Ordering::Relaxed);
+        let fake = taking(move |name, command| {
+            seen.fetch_or(command.get_str("to").is_ok_and(|to| to == "shop.orders"), Ordering::Relaxed);
             // By now the file was read to plan with it; what verifies and what restores it open it again.
             if name == "create" {
                 std::fs::copy(&another, &place).expect("changed");
@@ -177,7 +177,7 @@ fn what_a_dead_restore_left_is_removed_again_before_anything_gets_its_name() {
             "find" => return Some(documents(0..0)),
             "drop" if about == LEFT => seen.lock().expect("seen").push("drop"),
             "insert" if !about.ends_with(".journal") => seen.lock().expect("seen").push("insert"),
-            "renameCollection" => seen.lock().expect("seen").push("rename"),
+            "renameCollection" if command.get_str("to").is_ok_and(|to| to == "shop.orders") => seen.lock().expect("seen").push("rename"),
             _ => {}
         }
         None

@@ -96,6 +96,9 @@ pub struct CopyState {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// How many bytes of the backup have been read for it so far, while it is being made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
 }
 
 impl CopyState {
@@ -113,6 +116,7 @@ impl CopyState {
             match key {
                 "state" => copy.state = value.to_owned(),
                 "sha256" => copy.sha256 = Some(value.to_owned()),
+                "at" => copy.bytes = value.parse().ok(),
                 "read_back" => copy.read_back = value == "yes",
                 "why" => copy.why = Some(value.trim().trim_end_matches(':').to_owned()),
                 _ => {}
@@ -124,6 +128,15 @@ impl CopyState {
     /// Whether there is a copy.
     pub fn is_done(&self) -> bool {
         self.state == CopyState::DONE
+    }
+
+    /// [`CopyState::note`] for a backup of so many bytes: while it is being made, how far it is.
+    pub fn note_of(&self, all: u64) -> String {
+        let share = |bytes: u64| format!("{}, {} %", self.note(), (u128::from(bytes.min(all)) * 100 / u128::from(all.max(1))));
+        match self.bytes {
+            Some(bytes) if self.state == CopyState::RUNNING => share(bytes),
+            _ => self.note(),
+        }
     }
 
     /// For people, after the backup.

@@ -14,6 +14,7 @@ use bson::{Document, doc};
 use cm_archive::Kind;
 use cm_core::{Exit, Failure, Result};
 use futures_util::{StreamExt, TryStreamExt, stream};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Building an index reads a whole collection.
@@ -143,6 +144,34 @@ impl Placer<'_> {
         });
         let making = made.map(|item| self.create(item));
         stream::iter(making).buffer_unordered(AT_A_TIME).try_collect::<Vec<()>>().await.map(drop)
+    }
+
+    /// That names and the journal may be changed: who has the role `restore` alone may not, which is better heard before
+    /// anything is filled than when everything is.
+    ///
+    /// # Errors
+    /// [`Exit::Backup`] with what the server said, [`Exit::LockLost`].
+    pub async fn check_allowed(&self) -> Result<()> {
+        let renamed = self.plan.items.iter().filter(|item| item.way == Way::Rename);
+        let one_of_each: BTreeMap<_, _> = renamed.map(|item| (&item.db, item)).collect();
+        for (db, item) in one_of_each {
+            self.check_allowed_in(db, &self.filled_name(item)).await.map_err(|failure| match failure.code.as_str() {
+                "backup.not-allowed" => failure.hint(format!(
+                    "collections are replaced by renaming, with a journal, which the role \"restore\" alone may not: give the URI's user \"readWrite\" on {db:?}, too; nothing was changed"
+                )),
+                _ => failure,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// On a collection of the restore's own that is empty yet.
+    async fn check_allowed_in(&self, db: &str, name: &str) -> Result<()> {
+        let nothing = doc! {"q": {"_id": "nobody"}, "u": {"$set": {"a": 1}}};
+        self.target.change(db, doc! {"update": name, "updates": [nothing]}).await?;
+        let other = format!("{name}.undone");
+        self.target.rename(db, name, &other, false).await?;
+        self.target.rename(db, &other, name, false).await
     }
 
     async fn create(&self, item: &Item) -> Result<()> {

@@ -196,6 +196,7 @@ impl Restore<'_> {
     /// Makes what is to be filled, and fills it.
     async fn fill(&self, placer: &Placer<'_>, verification: Verification<'_>) -> Result<Restored> {
         placer.prepare().await?;
+        placer.check_allowed().await?;
         let goals = self.goals(placer, verification.entries()).await?;
         let progress = Arc::new(Progress::default());
         let items = &placer.plan.items;
