@@ -149,7 +149,7 @@ fn a_deployment_need_not_wait_for_a_copy() {
     let facts = lab.make(&[]);
     let name = facts["file"].as_str().and_then(|path| path.rsplit('/').next()).expect("a name").to_owned();
     std::thread::sleep(Duration::from_millis(300));
-    let kill = r#"for p in /proc/[0-9]*; do if tr '\0' ' ' < "$p/cmdline" 2> /dev/null | grep -qF -e "$1" -e "sleep 3; cat"; then [ "${p#/proc/}" = $$ ] || kill -9 "${p#/proc/}"; fi; done"#;
+    let kill = r#"for file in $(grep -lsF -e "$1" -e "sleep 3; cat" /proc/[0-9]*/cmdline); do p=${file#/proc/}; p=${p%/cmdline}; [ "$p" = $$ ] || kill -9 "$p"; done 2> /dev/null"#;
     let _some_have_ended = Command::new("bash").args(["-c", kill, "bash", &name]).status();
     std::thread::sleep(Duration::from_millis(3300));
     let listed = listed(&lab);

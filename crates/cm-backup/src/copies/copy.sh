@@ -28,13 +28,15 @@ paced() {
 }
 # How much of it was read so far, for who waits and for who lists backups: all who read it share one place in it.
 progress() {
-  while sleep 1 > /dev/null 2>&1; do
+  while sleep 1 > /dev/null 2>&1 && [ -e "$work/telling" ]; do
     at=$(sed -n 's/^pos:[[:space:]]*/at /p' "/proc/$$/fdinfo/7" 2> /dev/null) || return 0
     printf '%s\n' "$at" > "$name.copy.partial"
     printf '%s\n' "$at"
   done
 }
 end() {
+  # A signal may come before it can be taken.
+  rm -f "$work/telling"
   kill "$telling" 2> /dev/null || true
   wait "$telling" 2> /dev/null || true
   : > "$name.copy.partial"
@@ -57,6 +59,7 @@ failed() {
   fi
   end 'state failed' "why $why"
 }
+: > "$work/telling"
 progress 7<&- 9>&- &
 telling=$!
 mkfifo "$work/passing"
