@@ -138,7 +138,7 @@ impl Log {
     /// The same for what is watched as it happens, though its lines are not shown yet.
     #[must_use]
     pub fn held_lines(&self) -> Self {
-        Log { watcher: self.watcher.clone(), ..self.held() }
+        Log { watcher: self.watcher, ..self.held() }
     }
 
     #[cfg(test)]
