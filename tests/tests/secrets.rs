@@ -306,7 +306,8 @@ fn of_the_laptop(spy: &mut Spy, toml: &str, plain: &str) {
     }
     // Where they are sent on purpose is gone, and that is said.
     let path = spy.sandbox.laptop.join("cm.toml");
-    let elsewhere = |line: &str| if line.ends_with("/ops\"") { "url = \"http://127.0.0.1:9/ops\"" } else { line }.to_owned();
+    let elsewhere =
+        |line: &str| if line.ends_with("/ops\"") { "url = \"http://127.0.0.1:9/ops\"" } else { line }.to_owned();
     std::fs::write(&path, toml.lines().map(elsewhere).collect::<Vec<_>>().join("\n") + "\n").expect("write");
     spy.dashboard(plain, "command: [sh, -c, 'exit 3']");
     let answer = spy.run("the environment of the laptop");

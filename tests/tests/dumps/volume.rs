@@ -1,7 +1,7 @@
 //! Named volumes.
 
-use cm_testkit::databases::image;
 use crate::lab::{Lab, done, refused, refused_in_words, times};
+use cm_testkit::databases::image;
 use serde_json::json;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -135,7 +135,8 @@ fn leaves_no_helper(lab: &Lab, project: &str) {
     let birth = "sed 's/.*) //' /proc/$1/stat | cut -d ' ' -f 20";
     let birth = Command::new("sh").args(["-c", birth, "sh", &me.to_string()]).output().expect("sh").stdout;
     let user = rustix::process::getuid().as_raw();
-    let (alive, dead) = (format!("cm.by={user}.{me}.{}", String::from_utf8_lossy(&birth).trim()), format!("cm.by={user}.1.7"));
+    let (alive, dead) =
+        (format!("cm.by={user}.{me}.{}", String::from_utf8_lossy(&birth).trim()), format!("cm.by={user}.1.7"));
     let helper = format!("cm.helper={project}");
     let mounted = format!("{project}_uploads:/cm-volume");
     let make = |what: &[&str], by: &str, rest: &[&str]| {

@@ -199,7 +199,11 @@ async fn a_user_with_the_role_restore_alone_hears_which_role_is_missing() {
     fill(&client, "orders", 50).await;
     let lab = Lab::new();
     assert_eq!(lab.back_up(&server.uri(), &[]).code, 0);
-    client.database("shop").run_command(doc! {"insert": "orders", "documents": [{"_id": "later"}]}).await.expect("written");
+    client
+        .database("shop")
+        .run_command(doc! {"insert": "orders", "documents": [{"_id": "later"}]})
+        .await
+        .expect("written");
     for (name, roles) in [
         ("root", vec![doc! {"role": "root", "db": "admin"}]),
         ("alone", vec![doc! {"role": "restore", "db": "admin"}]),
@@ -215,17 +219,30 @@ async fn a_user_with_the_role_restore_alone_hears_which_role_is_missing() {
         format!("mongodb://{name}:planted-{name}@127.0.0.1:{}/?authSource=admin&directConnection=true", server.port)
     };
     let root = mongodb::Client::with_uri_str(uri("root")).await.expect("a client");
-    let count = async || root.database("shop").collection::<Document>("orders").count_documents(doc! {}).await.expect("a count");
+    let count = async || {
+        root.database("shop").collection::<Document>("orders").count_documents(doc! {}).await.expect("a count")
+    };
     let names = async || root.database("shop").list_collection_names().await.expect("names");
     let extra = ["--drop", "--confirm=shop"];
     for user in ["alone", "renames"] {
         let refused = lab.restore(&uri(user), &lab.backup(), &extra);
         refused.refuses(21, "backup.not-allowed", "give the URI's user \\\"readWrite\\\"");
-        assert!(!refused.stderr.contains("all documents are there"), "heard before anything is filled: {}", refused.stderr);
-        assert_eq!((count().await, names().await), (51, vec!["orders".to_owned()]), "nothing is changed, nothing is left");
+        assert!(
+            !refused.stderr.contains("all documents are there"),
+            "heard before anything is filled: {}",
+            refused.stderr
+        );
+        assert_eq!(
+            (count().await, names().await),
+            (51, vec!["orders".to_owned()]),
+            "nothing is changed, nothing is left"
+        );
     }
     for user in ["both", "writes"] {
-        root.database("shop").run_command(doc! {"insert": "orders", "documents": [{"_id": user}]}).await.expect("written");
+        root.database("shop")
+            .run_command(doc! {"insert": "orders", "documents": [{"_id": user}]})
+            .await
+            .expect("written");
         let restored = lab.restore(&uri(user), &lab.backup(), &extra);
         assert_eq!(restored.code, 0, "{}", restored.stderr);
         assert_eq!((count().await, names().await), (50, vec!["orders".to_owned()]));

@@ -177,7 +177,9 @@ fn what_a_dead_restore_left_is_removed_again_before_anything_gets_its_name() {
             "find" => return Some(documents(0..0)),
             "drop" if about == LEFT => seen.lock().expect("seen").push("drop"),
             "insert" if !about.ends_with(".journal") => seen.lock().expect("seen").push("insert"),
-            "renameCollection" if command.get_str("to").is_ok_and(|to| to == "shop.orders") => seen.lock().expect("seen").push("rename"),
+            "renameCollection" if command.get_str("to").is_ok_and(|to| to == "shop.orders") => {
+                seen.lock().expect("seen").push("rename")
+            }
             _ => {}
         }
         None

@@ -132,7 +132,8 @@ impl CopyState {
 
     /// [`CopyState::note`] for a backup of so many bytes: while it is being made, how far it is.
     pub fn note_of(&self, all: u64) -> String {
-        let share = |bytes: u64| format!("{}, {} %", self.note(), (u128::from(bytes.min(all)) * 100 / u128::from(all.max(1))));
+        let share =
+            |bytes: u64| format!("{}, {} %", self.note(), (u128::from(bytes.min(all)) * 100 / u128::from(all.max(1))));
         match self.bytes {
             Some(bytes) if self.state == CopyState::RUNNING => share(bytes),
             _ => self.note(),
