@@ -131,13 +131,18 @@ impl BuildLog {
         let title = without.map_or_else(|| step.title.clone(), |rest| format!("[{rest}"));
         let (done, total) = step.layers.values().fold((0, 0), |(done, total), (more, of)| (done + more, total + of));
         let amount = if total == 0 { String::new() } else { format!(" · {} of {}", size(done), size(total)) };
-        let service = self.steps.get(&step.number).or_else(|| self.alone());
-        let last = service.and_then(|name| self.last.get(name)).filter(|last| last.as_secs() > 0);
+        let last = self.service().and_then(|name| self.last.get(name)).filter(|last| last.as_secs() > 0);
         // A service that is built alone takes as long as the step, which says that itself.
         let last = last.filter(|_| self.services.len() > 1);
         let last =
             last.map(|last| format!(" · all of it took {} last time", span(Duration::from_secs(last.as_secs()))));
         format!("{title}{amount}{}", last.unwrap_or_default())
+    }
+
+    /// The service of that step.
+    pub fn service(&self) -> Option<&str> {
+        let of_step = self.running.last().and_then(|step| self.steps.get(&step.number));
+        of_step.or_else(|| self.alone()).map(String::as_str)
     }
 
     fn follow(&mut self, step: &str, rest: &str) {
@@ -287,6 +292,7 @@ target api: failed to solve: process \"/bin/sh -c make\" did not complete succes
         assert_eq!(log.times(), BTreeMap::new(), "of nobody in particular");
         log.line("#2 [web 1/2] RUN make");
         assert_eq!(log.now(), "[web 1/2] RUN make · all of it took 2 min 10 s last time");
+        assert_eq!(log.service(), Some("web"));
         std::thread::sleep(Duration::from_millis(20));
         log.line("#2 DONE 0.1s");
         assert!(log.times().get("web").is_some_and(|time| *time >= Duration::from_millis(20)));

@@ -123,10 +123,11 @@ impl<'a> Observed<'a> {
         let mut said = BuildLog::new(Journal::of(release.id()).dir(), host, &services).with_last(last);
         let fenced = guard.fenced(self.site.host)?;
         let names = if services.len() > 2 { plural(services.len() as u64, "service") } else { services.join(", ") };
-        let task = log.task(&format!("{host}: {names}"));
+        let task = log.task(&format!("{host}: {names}")).at(host, None);
         let building = compose.build(&fenced, &parts.config, &services, &options, |line| {
             log.debug(line);
             said.line(line);
+            task.of(said.service());
             task.note(&said.now());
         });
         let built = tokio::select! {

@@ -1,7 +1,7 @@
 //! How far a fetch on a host is, for whoever waits for a large one: git's own words, looked for every few
 //! seconds in a file alongside the repository, as numbers and the time that is left.
 
-use cm_core::Log;
+use cm_core::{Log, Task};
 use cm_host::Host;
 use std::time::{Duration, Instant};
 
@@ -70,6 +70,7 @@ pub async fn told<T>(host: &Host, path: &str, log: Option<&Log>, work: impl Futu
     let Some(log) = log else { return work.await };
     tokio::pin!(work);
     let mut first: Option<(Reached, Instant)> = None;
+    let mut shown: Option<Task> = None;
     loop {
         let look = async {
             tokio::time::sleep(EVERY).await;
@@ -79,7 +80,14 @@ pub async fn told<T>(host: &Host, path: &str, log: Option<&Log>, work: impl Futu
         tokio::select! {
             done = &mut work => return done,
             reached = look => if let Some(reached) = reached {
-                log.info(format!("on {}: {}", host.name(), reached.words(first.as_ref())));
+                let words = reached.words(first.as_ref());
+                if log.tells_tasks() {
+                    let task = shown.get_or_insert_with(|| log.task(&format!("on {}", host.name())).at(host.name(), None));
+                    task.reached(reached.done, Some(reached.total), "objects");
+                    task.note(&words);
+                } else {
+                    log.info(format!("on {}: {words}", host.name()));
+                }
                 if first.as_ref().is_none_or(|(before, _)| before.what != reached.what) {
                     first = Some((reached, Instant::now()));
                 }

@@ -8,10 +8,11 @@ use crate::command_line::{COMPLETE, command, introduction, is_first_contact, par
 use crate::done::Done;
 use crate::input::{self, Input};
 use crate::journal::Journal;
+use crate::live;
 use crate::log::Log;
 use crate::output::{Io, write_stdout};
 use crate::redact::redact;
-use crate::signal::{Signals, Stop};
+use crate::signal::{Signals, Stop, on_suspend};
 use crate::tool::{Accepts, Run, Tool};
 use crate::{Document, Exit, Failure, Result, Stage, StageStatus, Status, Step, actor, time};
 use std::future::Future;
@@ -57,6 +58,9 @@ fn runtime(threads: usize) -> std::io::Result<Runtime> {
 
 async fn drive<T: Tool>(args: T::Args, log: &Log) -> Exit {
     let io = Io { log: log.clone() };
+    if log.is_live() {
+        on_suspend(live::put_away);
+    }
     if T::handles_signals(&args)
         && let Some(answer) = T::command(&args, &io).await
     {

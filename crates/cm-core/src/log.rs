@@ -212,6 +212,16 @@ impl Log {
         self.watcher == Watcher::Person
     }
 
+    /// Whether somebody hears of tasks: a person at a terminal, a CI job's log, a program that reads events.
+    pub fn tells_tasks(&self) -> bool {
+        self.watcher != Watcher::Nobody
+    }
+
+    /// Whether a program reads it.
+    pub fn is_for_programs(&self) -> bool {
+        self.watcher == Watcher::Program
+    }
+
     /// Says how far a task is, to a program.
     pub(crate) fn event(&self, facts: &serde_json::Value) {
         let mut event = json!({"time": crate::time::now(), "level": "progress", "tool": self.tool});

@@ -1,6 +1,7 @@
-//! Ctrl-C and termination, as values that a program can wait for.
+//! Ctrl-C and termination, as values that a program can wait for; and Ctrl-Z, which leaves a clean terminal.
 
 use crate::Exit;
+use rustix::process::{Signal as Number, getpid, kill_process};
 use std::io;
 use std::sync::LazyLock;
 use std::sync::OnceLock;
@@ -71,6 +72,19 @@ impl Signals {
         }
         exit
     }
+}
+
+/// From now on Ctrl-Z has `put_away` put away what must not stay on the terminal, and stop this process by the function
+/// that it is given.
+pub fn on_suspend(put_away: fn(&dyn Fn())) {
+    let Ok(Some(mut suspended)) = unless_ignored(SignalKind::from_raw(Number::TSTP.as_raw())) else { return };
+    tokio::spawn(async move {
+        while suspended.recv().await.is_some() {
+            put_away(&|| {
+                let _stopped = kill_process(getpid(), Number::STOP);
+            });
+        }
+    });
 }
 
 fn unless_ignored(kind: SignalKind) -> io::Result<Option<Signal>> {

@@ -102,19 +102,19 @@ impl Guard {
 
     /// Stands until every service is decided: the verdicts, the host, and its containers as last seen.
     pub async fn stand(mut self) -> (Vec<Verdict>, String, Vec<Container>) {
-        let task = self.log.task(self.host.name());
+        let mut tasks = Vec::new();
         while self.is_open() {
             self.read().await;
             self.expire();
             self.hope();
             self.look_into();
             self.report();
-            self.show(&task);
+            self.show(&mut tasks);
             if self.is_open() {
                 self.pause().await;
             }
         }
-        drop(task);
+        drop(tasks);
         let verdicts = self.verdicts().await;
         self.prober.close().await;
         (verdicts, self.host.name().to_owned(), self.containers)
@@ -233,17 +233,29 @@ impl Guard {
         }
     }
 
-    /// What is known now, for those who watch: what waits for longest comes first.
-    fn show(&self, task: &Task) {
+    /// What is known now, for those who watch: a line for each state, a task for each service where a program reads.
+    fn show(&self, tasks: &mut Vec<Task>) {
         let now = self.began.elapsed();
-        let mut phases: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        let mut phases: BTreeMap<(Option<&str>, String), Vec<&Watch>> = BTreeMap::new();
         for watch in self.watches.iter().filter(|watch| watch.is_open()) {
             let waits = watch.waits_for().map(|cause| cause.message.clone());
-            phases.entry(waits.unwrap_or_else(|| watch.progress(now))).or_default().push(&watch.wanted.service);
+            let alone = self.log.is_for_programs().then_some(watch.wanted.service.as_str());
+            phases.entry((alone, waits.unwrap_or_else(|| watch.progress(now)))).or_default().push(watch);
         }
-        let phases: Vec<_> =
-            phases.iter().map(|(phase, services)| format!("{}: {phase}", services.join(", "))).collect();
-        task.note(&phases.join("; "));
+        tasks.truncate(phases.len());
+        let host = self.host.name();
+        let task = || self.log.task(host).at(host, None).since(self.began.into_std());
+        tasks.resize_with(phases.len(), task);
+        for (at, ((_, phase), watches)) in phases.iter().enumerate() {
+            let services: Vec<&str> = watches.iter().map(|watch| watch.wanted.service.as_str()).collect();
+            let alone = services.first().filter(|_| services.len() == 1).copied();
+            tasks[at].of(alone);
+            if let Some(watch) = watches.first().filter(|_| self.log.is_for_programs()) {
+                let (good_for, window) = watch.healthy_for(now);
+                tasks[at].reached(good_for, Some(window.as_secs()), "seconds");
+            }
+            tasks[at].note(&format!("{}: {phase}", services.join(", ")));
+        }
     }
 
     /// Why it takes so long.

@@ -98,8 +98,17 @@ impl Watch {
         if self.phase() != GOOD {
             return self.phase().to_owned();
         }
-        let good_for = self.good_for + now.saturating_sub(self.read_at);
-        format!("healthy for {} s (of {})", good_for.as_secs(), span(self.settings.window))
+        let (good_for, window) = self.healthy_for(now);
+        format!("healthy for {good_for} s (of {})", span(window))
+    }
+
+    /// For how many seconds it has been healthy at `now`, and for how long it has to be.
+    pub fn healthy_for(&self, now: Duration) -> (u64, Duration) {
+        let good_for = match self.phase() {
+            GOOD => self.good_for + now.saturating_sub(self.read_at),
+            _ => Duration::ZERO,
+        };
+        (good_for.as_secs(), self.settings.window)
     }
 
     /// Takes a reading made at `now`.

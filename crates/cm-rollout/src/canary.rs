@@ -141,6 +141,7 @@ impl Rollout<'_> {
             Ok(changes(std::slice::from_ref(new), &now))
         };
         let task = self.log.task(&format!("on {}: the old and the new release side by side", self.host.name()));
+        let task = task.at(self.host.name(), Some(&new.service));
         task.counts(after.asked(), Some(canary.requests.into()), "requests");
         Ok(side_by_side(&before, &after, canary, changed).await)
     }

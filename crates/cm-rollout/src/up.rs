@@ -23,7 +23,14 @@ impl Rollout<'_> {
         self.log.info(format!("on {}: starting {}", self.host.name(), services.join(", ")));
         self.log.debug(self.compose.shown(&[], &up_arguments(services, up)));
         let began = Instant::now();
-        self.compose.up(&host, services, up, |line| self.log.debug(line)).await?;
+        let task = self.log.task(&format!("on {}: starting", self.host.name()));
+        let task = task.at(self.host.name(), services.first().filter(|_| services.len() == 1).map(String::as_str));
+        let said = |line: &str| {
+            self.log.debug(line);
+            task.note(line.trim());
+        };
+        self.compose.up(&host, services, up, said).await?;
+        drop(task);
         Ok(began.elapsed())
     }
 

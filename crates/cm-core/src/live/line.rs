@@ -33,6 +33,9 @@ pub struct State {
     pub last: Option<Duration>,
     /// Its host and service, and what is done to them.
     pub what: String,
+    /// The host and the service alone, for programs.
+    pub host: Option<String>,
+    pub service: Option<String>,
     /// What is going on in it now.
     pub note: String,
     pub amount: Option<Amount>,
@@ -56,7 +59,8 @@ impl Amount {
 impl State {
     pub fn new(step: Option<(Step, Option<Duration>)>, what: String) -> Self {
         let (step, last) = step.map_or((None, None), |(step, last)| (Some(step), last));
-        State { step, last, what, note: String::new(), amount: None, since: Instant::now() }
+        let since = Instant::now();
+        State { step, last, what, host: None, service: None, note: String::new(), amount: None, since }
     }
 
     /// Whether it says no more than its step.
@@ -67,7 +71,7 @@ impl State {
     /// What is going on, without its step and its times.
     pub fn text(&self) -> String {
         let amount = self.amount.as_ref().map_or(String::new(), ToString::to_string);
-        [self.what.as_str(), &self.note, &amount]
+        [self.what.as_str(), &amount, &self.note]
             .into_iter()
             .filter(|part| !part.is_empty())
             .collect::<Vec<_>>()

@@ -111,10 +111,35 @@ impl Task {
         }
     }
 
+    /// It is about this host, and this service of it: what `--log json` says apart from the words.
+    #[must_use]
+    pub fn at(self, host: &str, service: Option<&str>) -> Task {
+        self.change(|state| state.host = Some(host.to_owned()));
+        self.of(service);
+        self
+    }
+
+    /// The service that it is about now.
+    pub fn of(&self, service: Option<&str>) {
+        self.change(|state| state.service = service.map(str::to_owned));
+    }
+
+    /// It began before it was shown.
+    #[must_use]
+    pub fn since(self, began: Instant) -> Task {
+        self.change(|state| state.since = began);
+        self
+    }
+
     /// What is going on in it now, such as the step of a build.
     pub fn note(&self, note: &str) {
         let note = redact(&clean(note)).replace('\n', " ");
         self.change(|state| state.note = note);
+    }
+
+    /// How much of it is done now, for what is not counted while people look.
+    pub fn reached(&self, done: u64, total: Option<u64>, unit: &'static str) {
+        self.counts(&Arc::new(AtomicU64::new(done)), total, unit);
     }
 
     /// Shows how much of it is done: `done` counts `unit`s such as `bytes` or `requests`; of how many, if known.
@@ -153,6 +178,11 @@ fn lines(tasks: &[Entry]) -> Vec<String> {
 /// Writes `text` above the area; with `tasks`, the area as it is now.
 pub(crate) fn above(text: &str) {
     Screen::get().paint(text, &lines(&tasks()));
+}
+
+/// Takes the area away, and has this process stopped while it is; whoever continues it sees it again.
+pub(crate) fn put_away(stop: &dyn Fn()) {
+    Screen::get().put_away(stop);
 }
 
 fn draw_in_background() {
@@ -205,6 +235,8 @@ impl Entry {
         let amount = self.state.amount.as_ref();
         json!({
             "step": self.state.step,
+            "host": self.state.host,
+            "service": self.state.service,
             "message": self.state.text(),
             "done": amount.map(Amount::done),
             "total": amount.and_then(|amount| amount.total),
@@ -220,6 +252,7 @@ mod tests {
 
     fn entry(watcher: Watcher) -> Entry {
         let mut state = State::new(Some((Step::Verify, None)), "canary".to_owned());
+        state.host = Some("platform".to_owned());
         state.amount = Some(Amount { done: Arc::new(AtomicU64::new(52)), total: Some(200), unit: "requests" });
         let long_ago = Instant::now().checked_sub(SAY_EVERY).expect("a machine that has run for a minute");
         Entry { id: 1, audience: Audience { watcher, tell: Box::new(drop) }, state, said: long_ago, changed: true }
@@ -229,7 +262,10 @@ mod tests {
     fn a_program_hears_of_a_long_task_in_an_event_once_in_a_while() {
         let mut entry = entry(Watcher::Program);
         let Some(News::Event(event)) = entry.news() else { panic!("an event") };
-        let facts = json!({"step": "verify", "message": "canary · 52 of 200 requests", "done": 52, "total": 200, "unit": "requests", "seconds": 0});
+        let facts = json!({
+            "step": "verify", "host": "platform", "service": null, "message": "canary · 52 of 200 requests",
+            "done": 52, "total": 200, "unit": "requests", "seconds": 0,
+        });
         assert_eq!(event, facts);
         assert!(entry.news().is_none(), "not again at once");
     }

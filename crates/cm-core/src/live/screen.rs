@@ -26,6 +26,9 @@ const MOST: usize = 8;
 /// stands above the cursor may be anything.
 const SUSPENDED_MS: u64 = 4_000;
 
+/// After Ctrl-Z nobody draws for so long: some are still running when the shell shows its prompt.
+const STOPPING_MS: u64 = 300;
+
 /// The area as all programs know it.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
@@ -33,6 +36,8 @@ struct Area {
     /// How wide each line is that stands on the terminal, in columns.
     drawn: Vec<usize>,
     drawn_at_ms: u64,
+    /// Until then nobody draws.
+    stopping_until_ms: u64,
     programs: Vec<Program>,
 }
 
@@ -91,6 +96,28 @@ impl Screen {
             write(text);
         }
         let _unlocked = flock(&*file, FlockOperation::Unlock);
+    }
+}
+
+impl Screen {
+    /// Takes the area away and calls `stop`. The one whom the shell waits for does so before the shell shows its prompt. Until that returns nothing of this program draws: one that is stopped
+    /// while it has the lock would stop all of them.
+    pub fn put_away(&self, stop: &dyn Fn()) {
+        let there = self.path.as_deref().filter(|path| path.exists());
+        let opened = || there.and_then(open).map(Mutex::new);
+        let file = if there.is_some() { self.file.get_or_init(opened).as_ref() } else { None };
+        let Some(file) = file else {
+            let mut area = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
+            write(&area.put_away(width(), now_ms()));
+            return stop();
+        };
+        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+        let _locked = flock(&*file, FlockOperation::LockExclusive);
+        let mut area = read(&mut file).unwrap_or_default();
+        write(&area.put_away(width(), now_ms()));
+        let _kept = keep(&mut file, &area);
+        let _unlocked = flock(&*file, FlockOperation::Unlock);
+        stop();
     }
 }
 
@@ -160,13 +187,21 @@ impl Area {
         painted.push_str(text);
         self.programs.retain(|program| !program.lines.is_empty());
         let all: Vec<&String> = self.programs.iter().flat_map(|program| &program.lines).collect();
-        let shown = if in_front { all.len().min(MOST) } else { 0 };
+        let shown = if in_front && now_ms >= self.stopping_until_ms { all.len().min(MOST) } else { 0 };
         // A terminal that became narrower since somebody wrote their line.
         let shown: Vec<String> = all[all.len() - shown..].iter().map(|line| cut(line, width)).collect();
         self.drawn = shown.iter().map(|line| line.width()).collect();
         self.drawn_at_ms = now_ms;
         shown.iter().for_each(|line| painted.extend([&Meaning::Quiet.paint(line), "\n"]));
         painted
+    }
+
+    /// What to write, so that nothing stands there.
+    fn put_away(&mut self, width: usize, now_ms: u64) -> String {
+        let erased = self.erased(width);
+        self.drawn.clear();
+        self.stopping_until_ms = now_ms + STOPPING_MS;
+        erased
     }
 
     /// Takes away what stands there; lines may have wrapped since.
@@ -222,6 +257,18 @@ mod tests {
         assert_eq!(shown(&said), "build 1 s\n$ ls\nfile\n$ fg\nbuild 99 s");
         let background = area.paint("", &lines(&["build 100 s"]), 19, false, 98_500);
         assert_eq!(shown(&(said + &background)), "build 1 s\n$ ls\nfile\n$ fg");
+    }
+
+    #[test]
+    fn ctrl_z_takes_the_area_away_and_fg_brings_it_back_below() {
+        let mut area = Area::default();
+        let mut said = area.paint("[INFO] one\n", &lines(&["build 1 s", "more"]), 19, true, 1);
+        said.push_str("^Z");
+        said.push_str(&area.put_away(19, 500));
+        said.push_str(&area.paint("", &lines(&["build 1 s"]), 19, true, 600));
+        said.push_str("\n[1]+  Stopped\n$ fg\n");
+        said.push_str(&area.paint("", &lines(&["build 2 s"]), 19, true, 900));
+        assert_eq!(shown(&said), "[INFO] one\n\n[1]+  Stopped\n$ fg\nbuild 2 s");
     }
 
     #[test]
