@@ -87,6 +87,9 @@ pub enum Sub {
         /// Write it again every second until the run has ended; a browser that shows it loads it again
         #[arg(long)]
         follow: bool,
+        /// Follow no further once no step has ended for so long: `30m`, `6h`
+        #[arg(long, value_name = "TIME", default_value = "6h", value_parser = crate::dora::since, requires = "follow")]
+        give_up_after: Duration,
     },
     /// Begin a deployment for a script: reconcile what interrupted runs left, resume the one that
     /// was the same, and print the run's ID, for CM_RUN_ID

@@ -10,6 +10,7 @@ mod closing;
 mod diff;
 mod dora;
 mod event;
+mod follow;
 mod history;
 mod ledger;
 mod outbox;
@@ -94,7 +95,9 @@ async fn answer(args: &Args, command: &Sub, io: &Io) -> Result<Exit> {
         Sub::Diff { a, b, json, wide } => diff::diff(&load()?, [a, b], *json, *wide, io).await?,
         Sub::Dora { since, json } => dora::dora(&load()?, *since, *json, io).await?,
         // Of a run that this machine knows, also away from its project.
-        Sub::Report { run, html, follow: true } => report::follow(run.as_deref(), html, io).await?,
+        Sub::Report { run, html, follow: true, give_up_after } => {
+            follow::follow(run.as_deref(), html, *give_up_after, io).await?;
+        }
         Sub::Report { run, html, .. } => report::report(&args.common, run.as_deref(), html, io).await?,
         Sub::Begin(begin) => begin::begin(&load()?, &args.common, begin, io).await?,
         Sub::Open => begin::open(io)?,

@@ -2,7 +2,6 @@
 //! on the machine that deployed; elsewhere, the servers' ledgers know less.
 
 use crate::history::read_all;
-use crate::reconcile;
 use crate::show::find;
 use cm_core::{CommonArgs, Document, Exit, Failure, Io, Journal, MAX_BYTES, OrFail, Result, redact, write_whole};
 use cm_ledger::{Record, Verdict};
@@ -11,23 +10,10 @@ use cm_report::Told;
 use serde_json::{Value, json};
 use std::io::Read;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 /// What a page cannot show that was made of the ledgers alone.
 const ONLY_LEDGERS: &str =
     "This machine has no journal of the run: it shows what the servers' ledgers hold, which is less.";
-
-/// What such a page says.
-const GOES_ON: &str = "The deployment is not over. This page is written again every second.";
-
-/// How often the page of a run that goes on is written.
-const AGAIN: Duration = Duration::from_secs(1);
-
-/// A run that comes no further for so long is not followed any more.
-const SILENCE: Duration = Duration::from_secs(6 * 3_600);
-
-/// Lets a browser load such a page again.
-const LOADED_AGAIN: &str = "<head><meta http-equiv=\"refresh\" content=\"2\">";
 
 /// Writes the page of `run` (an id, or how it begins; `-` for a document on stdin; `None` for
 /// the newest that was recorded here) to `file`, readable by its owner alone; `-` is stdout.
@@ -55,52 +41,11 @@ pub async fn report(common: &CommonArgs, run: Option<&str>, file: &Path, io: &Io
     Ok(())
 }
 
-/// Writes the page of `run`, by default the newest that this machine knows of, again and again
-/// until the run has ended. Until then, a browser that shows it loads it again by itself.
+/// Replaces `file` as a whole, so that a browser never loads half of it.
 ///
 /// # Errors
-/// As [`report`].
-pub async fn follow(run: Option<&str>, file: &Path, io: &Io) -> Result<()> {
-    if run == Some("-") || file == Path::new("-") {
-        return Err(Failure::new(Exit::Usage, "usage.follow", "`--follow` takes a run and writes a file"));
-    }
-    let id = match run {
-        Some(run) => kept(run)?,
-        None => Journal::runs().pop(),
-    };
-    let id = id.ok_or_else(|| {
-        Failure::new(Exit::Usage, "usage.no-run", "this machine has no journal of such a run")
-            .hint("follow a run on the machine that deploys, once it has begun")
-    })?;
-    io.log.info(format!("following run {id} in {}; Ctrl-C ends it", file.display()));
-    let mut changed = (0, Instant::now());
-    loop {
-        let doc = Journal::of(&id).newest("cm-record");
-        let has_ended = doc.as_ref().is_ok_and(reconcile::has_ended);
-        if let Ok(doc) = doc {
-            let stages = doc.stages().len();
-            changed = if stages == changed.0 { changed } else { (stages, Instant::now()) };
-            let note = Some(GOES_ON).filter(|_| !has_ended);
-            let page = cm_report::page(&doc.as_value(), &told(&id), note);
-            let head = if has_ended { "<head>" } else { LOADED_AGAIN };
-            write(file, redact(&page).replacen("<head>", head, 1).as_bytes())?;
-        }
-        if has_ended {
-            io.log.info(format!("run {id} has ended; its report is in {}", file.display()));
-            return Ok(());
-        }
-        if changed.1.elapsed() > SILENCE {
-            io.log.warn(format!(
-                "run {id} has come no further for {} h: nobody follows it any more; was it killed? The next deployment says so",
-                SILENCE.as_secs() / 3_600
-            ));
-            return Ok(());
-        }
-        tokio::time::sleep(AGAIN).await;
-    }
-}
-
-fn write(file: &Path, bytes: &[u8]) -> Result<()> {
+/// [`Exit::Config`] if it cannot be written.
+pub fn write(file: &Path, bytes: &[u8]) -> Result<()> {
     let cannot = || format!("cannot write {}", file.display());
     let name = file.file_name().and_then(|name| name.to_str());
     let name =
@@ -121,7 +66,10 @@ fn journalled(id: &str) -> Result<Value> {
 }
 
 /// The one run of this machine's journal whose id is or begins like `run`.
-fn kept(run: &str) -> Result<Option<String>> {
+///
+/// # Errors
+/// [`Exit::Usage`] if there are several.
+pub fn kept(run: &str) -> Result<Option<String>> {
     let mut fit: Vec<_> = Journal::runs().into_iter().filter(|id| id.starts_with(run)).collect();
     match fit.len() {
         0 | 1 => Ok(fit.pop()),
@@ -144,7 +92,8 @@ fn newest() -> Result<String> {
     })
 }
 
-fn told(id: &str) -> Vec<Told> {
+/// What people were told of a run.
+pub fn told(id: &str) -> Vec<Told> {
     // Slack wants three characters written otherwise; people do not.
     let plain = |text: &str| text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
     let told = |said: cm_notify::Said| Told {

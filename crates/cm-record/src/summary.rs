@@ -12,6 +12,9 @@ use std::time::Duration;
 const SLOWER: f64 = 1.5;
 const SLOWER_BY_MS: u64 = 2_000;
 
+/// No more services than this are named with their times: those that took longest.
+const SLOWEST: usize = 4;
+
 /// Steps that took less are not worth a word.
 const WORTH_MS: u64 = 500;
 
@@ -54,7 +57,7 @@ fn times(doc: &Document, last: Option<&Document>) -> String {
     format!("took {}{parts}", whole(all))
 }
 
-/// `web: built in 31 s (last time 5 s), replaced in 2 s`, of each service that took long enough to say so.
+/// `web: built in 31 s (last time 5 s), replaced in 2 s`, of the services that took longest.
 fn services(doc: &Document, last: Option<&Document>) -> Vec<String> {
     let measured = |doc: &Document| -> BTreeMap<(String, String), [Option<u64>; 2]> {
         let hosts = doc.part::<BuildFacts>().hosts.into_iter().flatten();
@@ -77,7 +80,14 @@ fn services(doc: &Document, last: Option<&Document>) -> Vec<String> {
         let words: Vec<String> = words.collect();
         (!words.is_empty()).then(|| format!("{name} on {host}: {}", words.join(", ")))
     };
-    measured(doc).iter().filter_map(line).collect()
+    let mut all: Vec<_> = measured(doc).into_iter().collect();
+    all.sort_by_key(|(_, times)| std::cmp::Reverse(times.iter().flatten().sum::<u64>()));
+    let mut lines: Vec<String> = all.iter().filter_map(|(service, times)| line((service, times))).collect();
+    if let Some(more) = lines.len().checked_sub(SLOWEST).filter(|more| *more > 0) {
+        lines.truncate(SLOWEST);
+        lines.push(format!("{more} more took less: the report has them all"));
+    }
+    lines
 }
 
 fn is_slower(ms: u64, usual_ms: u64) -> bool {
