@@ -29,6 +29,9 @@ impl Detection {
                 ));
             }
         }
+        if self.effective.is_empty() {
+            self.warn_of_missing_files(matters, notes);
+        }
         for inputs in self.inputs.services.iter().filter(|inputs| matters(&inputs.name)) {
             if let Some(failure) = &inputs.broken {
                 notes.warn(format!("the image of {} cannot be built: {}", inputs.name, failure.message));
@@ -40,6 +43,25 @@ impl Detection {
                      ignores may count as changed",
                     inputs.name
                 ));
+            }
+        }
+    }
+
+    /// Files without which Compose starts nothing, and which only a server can have.
+    fn warn_of_missing_files(&self, matters: impl Fn(&str) -> bool, notes: &Notes) {
+        let Ok(tree) = self.repository.tree(self.head) else { return };
+        let protected = self.project.protected();
+        for service in self.project.compose.services.iter().filter(|service| matters(&service.name)) {
+            let env_files = service.env_files.iter().filter(|file| file.required).map(|file| ("env file", &file.place));
+            let all = env_files.chain(service.label_files.iter().map(|place| ("label file", place)));
+            for (what, path) in all.filter_map(|(what, place)| Some((what, place.inside()?))) {
+                let is_missing = matches!(cm_project::tree::read(&tree, path), Ok(None));
+                if is_missing && !path.contains('$') && !protected.iter().any(|file| file == path) {
+                    notes.warn(format!(
+                        "{}: its {what} {path} is not in the commit; unless the server has one, Compose starts nothing",
+                        service.name
+                    ));
+                }
             }
         }
     }

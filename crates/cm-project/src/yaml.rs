@@ -264,6 +264,22 @@ impl<'de> Deserialize<'de> for Content {
     }
 }
 
+/// A key of a mapping, which Compose wants to be text: a number, a boolean or nothing has to be quoted.
+struct Key(String);
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        match deserializer.deserialize_any(Walk)? {
+            Yaml::Text(text) => Ok(Key(text)),
+            Yaml::Number(text) => Err(D::Error::custom(format!("the key {text} is a number: Compose wants it quoted"))),
+            Yaml::Bool(value) => {
+                Err(D::Error::custom(format!("the key {value} is a boolean: Compose wants it quoted")))
+            }
+            _ => Err(D::Error::custom("a key is not text")),
+        }
+    }
+}
+
 struct Walk;
 
 impl<'de> Visitor<'de> for Walk {
@@ -323,8 +339,8 @@ impl<'de> Visitor<'de> for Walk {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Yaml, A::Error> {
         let mut pairs = Vec::new();
-        while let Some(pair) = map.next_entry()? {
-            pairs.push(pair);
+        while let Some((Key(key), node)) = map.next_entry()? {
+            pairs.push((key, node));
         }
         Ok(Yaml::Map(pairs))
     }

@@ -20,6 +20,7 @@ pub fn check(root: &Node, loader: &mut Loader) {
         check.counts();
         check.targets();
         check.values();
+        check.devices();
     }
     for (section, ways) in [("configs", &["file", "environment", "content"][..]), ("secrets", &["file", "environment"])]
     {
@@ -27,16 +28,7 @@ pub fn check(root: &Node, loader: &mut Loader) {
             one_of(section, name, node, ways, loader);
         }
     }
-    for (name, node) in root.get("volumes").map_or(&[][..], Node::pairs) {
-        let external = node.get("external").is_some_and(|external| external.value != Yaml::Bool(false));
-        if let Some(driver) = node.get("driver").filter(|_| external) {
-            loader.warn(
-                &driver.at,
-                None,
-                format!("Compose refuses volumes.{name}: external and driver exclude each other"),
-            );
-        }
-    }
+    external(root, loader);
     circle(services, loader);
 }
 
@@ -47,6 +39,27 @@ fn one_of(section: &str, name: &str, node: &Node, ways: &[&str], loader: &mut Lo
     if said > 1 || (said == 0 && !external) {
         let message = format!("Compose wants exactly one of {} in {section}.{name}", ways.join(", "));
         loader.warn(&node.at, None, message);
+    }
+}
+
+/// What exists already has no settings of its own, and one name.
+fn external(root: &Node, loader: &mut Loader) {
+    for section in ["networks", "volumes", "configs", "secrets"] {
+        for (name, node) in root.get(section).map_or(&[][..], Node::pairs) {
+            let Some(external) = node.get("external").filter(|external| external.value != Yaml::Bool(false)) else {
+                continue;
+            };
+            let mut refuse = |at: &Node, what: String| {
+                loader.warn(&at.at, None, format!("Compose refuses {section}.{name}: {what}"));
+            };
+            for key in ["driver", "driver_opts", "labels"].iter().filter(|_| section == "volumes") {
+                node.get(key).into_iter().for_each(|at| refuse(at, format!("external and {key} exclude each other")));
+            }
+            let (own, other) = (node.get("name").and_then(Node::text), external.get("name").and_then(Node::text));
+            if own.is_some() && other.is_some() && own != other {
+                refuse(external, "it has two names, name and external.name".to_owned());
+            }
+        }
     }
 }
 
@@ -100,6 +113,10 @@ impl<'a> Check<'a, '_, '_> {
             if !volume.is_open() && volume.text().is_some_and(|text| text.is_empty()) {
                 self.warn(volume, "an entry of volumes is empty".to_owned());
             }
+            let kind = volume.get("type").and_then(Node::text);
+            if kind.as_deref() == Some("bind") && volume.get("source").is_none() {
+                self.warn(volume, "a volume of type bind has no source".to_owned());
+            }
             if let Some(name) = volume_name(volume).filter(|name| !self.has("volumes", name)) {
                 self.warn(volume, format!("there is no volume {name:?}"));
             }
@@ -116,6 +133,30 @@ impl<'a> Check<'a, '_, '_> {
                 if let Some(name) = name.text().filter(|name| !item.is_open() && !self.has(section, name)) {
                     self.warn(item, format!("there is no {} {name:?}", section.trim_end_matches('s')));
                 }
+            }
+        }
+    }
+
+    /// Devices of the host, and what is synchronised while people develop.
+    fn devices(&mut self) {
+        let node = self.node;
+        let items = |node: Option<&'a Node>| node.map_or(&[][..], Node::items);
+        let reserved =
+            node.get("deploy").and_then(|deploy| deploy.get("resources")?.get("reservations")?.get("devices"));
+        for gpu in items(node.get("gpus")).iter().chain(items(reserved)) {
+            if gpu.get("count").is_some() && gpu.get("device_ids").is_some() {
+                self.warn(gpu, "count and device_ids of a device exclude each other".to_owned());
+            }
+        }
+        for device in items(node.get("devices")) {
+            if device.text().is_some_and(|text| !device.is_open() && text.split(':').count() > 3) {
+                self.warn(device, "a device has more than source, target and permissions".to_owned());
+            }
+        }
+        for watch in items(node.get("develop").and_then(|develop| develop.get("watch"))) {
+            let action = watch.get("action").and_then(Node::text).unwrap_or_default();
+            if action.starts_with("sync") && watch.get("target").is_none() {
+                self.warn(watch, format!("{action} of develop.watch has no target"));
             }
         }
     }
@@ -293,7 +334,7 @@ fn volume_name(volume: &Node) -> Option<String> {
             .and_then(Node::text)
             .filter(|_| volume.get("type").and_then(Node::text).is_some_and(|kind| kind == "volume"))?,
     };
-    let is_drive = name.len() == 1;
+    let is_drive = name.len() == 1 && matches!(volume.value, Yaml::Text(_));
     (!name.is_empty() && !name.starts_with(['.', '/', '~', '\\']) && !is_drive).then_some(name)
 }
 
@@ -381,6 +422,11 @@ mod tests {
             ("command: \"echo 'a\"", "a quote in command has no end"),
             ("extra_hosts: [db]", "\"db\" in extra_hosts has no address"),
             ("pull_policy: every_1x", "\"every_1x\" is not a pull_policy"),
+            ("gpus: [{count: 1, device_ids: [a]}]", "count and device_ids of a device exclude each other"),
+            ("devices: ['a:b:c:d']", "a device has more than source, target and permissions"),
+            ("develop: {watch: [{action: sync, path: .}]}", "sync of develop.watch has no target"),
+            ("volumes: [{type: bind, target: /d}]", "a volume of type bind has no source"),
+            ("volumes: [{type: volume, source: v, target: /d}]", "there is no volume \"v\""),
             ("uts: 'service:b'", "there is no service \"b\" for its uts"),
             ("models: [m]", "there is no model \"m\""),
             (
@@ -400,6 +446,13 @@ mod tests {
         );
         let circle = "services:\n  a: {image: x, depends_on: [b]}\n  b: {image: x, links: [c]}\n  c: {image: x, network_mode: 'service:a'}\n";
         assert_eq!(warned(circle), ["2 Compose refuses services that depend on each other in a circle: a → b → c → a"]);
+        for (section, wanted) in [
+            ("networks: {n: {name: x, external: {name: y}}}", "networks.n: it has two names, name and external.name"),
+            ("volumes: {v: {external: true, labels: {a: b}}}", "volumes.v: external and labels exclude each other"),
+        ] {
+            let text = format!("services:\n  a: {{image: x}}\n{section}\n");
+            assert_eq!(warned(&text), [format!("3 Compose refuses {wanted}")], "{section}");
+        }
         let both = "services:\n  a: {image: x}\nsecrets:\n  s: {file: x, environment: X}\n";
         assert_eq!(warned(both), ["4 Compose wants exactly one of file, environment in secrets.s"]);
     }

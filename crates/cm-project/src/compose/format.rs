@@ -14,6 +14,8 @@ pub fn is_right(kind: &str, node: &Node) -> bool {
     match kind.chars().next() {
         Some('i') => is_whole(text),
         Some('u') => is_whole(text) && !text.starts_with('-'),
+        Some('r') => is_whole(text) && is_within(&kind[1..], text),
+        Some('p') => is_within(&kind[1..], text),
         Some('f') => text.parse::<f64>().is_ok(),
         Some('z') => matches!(node.value, Yaml::Number(_)) || is_size(text),
         Some('b') => is_boolean(text),
@@ -30,8 +32,14 @@ fn is_whole(text: &str) -> bool {
     text.parse::<i64>().is_ok() || text.starts_with("0x") || text.starts_with("0o")
 }
 
+/// Whether it is a number from `LOW` to `HIGH`.
+fn is_within(range: &str, text: &str) -> bool {
+    let ends = range.split_once("..").and_then(|(low, high)| Some((low.parse().ok()?, high.parse().ok()?)));
+    ends.is_some_and(|(low, high): (f64, f64)| text.parse().is_ok_and(|number: f64| (low..=high).contains(&number)))
+}
+
 /// `512m`, `1.5GiB`, `1024`.
-fn is_size(text: &str) -> bool {
+pub fn is_size(text: &str) -> bool {
     let text = text.trim().to_ascii_lowercase();
     let end = text.rfind(|c: char| c.is_ascii_digit() || c == '.').map_or(0, |at| at + 1);
     let unit = text[end..].trim_start();

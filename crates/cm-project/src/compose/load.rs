@@ -3,6 +3,7 @@
 
 use super::Warning;
 use super::merge::{clean, merge};
+use super::raw;
 use super::rebase::{rebase, rebase_service};
 use crate::nearest;
 use crate::source::{self, Position};
@@ -131,6 +132,7 @@ impl<'a> Loader<'a> {
         let chain = chain.enter(file.to_owned()).map_err(|cycle| Failure::new(Exit::Config, "compose.cycle", cycle))?;
         let mut whole: Option<Node> = None;
         for mut node in self.parse(file, &chain)? {
+            raw::check(&node, self);
             self.extend_services(&mut node, file, directory, &chain)?;
             if let Some(includes) = node.take("include") {
                 node = self.include(node, &includes, directory, &chain)?;
@@ -159,6 +161,7 @@ impl<'a> Loader<'a> {
             let replaced = node.interpolate(chain.variables, &mut self.room);
             replaced.map_err(|(at, bad)| self.failure("compose.interpolation", &at, bad))?;
             for template in node.templates() {
+                raw::required(&template, chain.variables, self);
                 let at = &template.at;
                 if self.known_templates.insert((Arc::clone(&at.file), at.line, at.column)) {
                     self.templates.push(template);
@@ -212,6 +215,7 @@ impl<'a> Loader<'a> {
             let included = self.included(entry, directory, chain)?;
             for section in RESOURCES {
                 let Some(brought) = included.get(section).cloned() else { continue };
+                raw::conflicts(section, whole.get(section), &brought, self);
                 let merged = match whole.take(section) {
                     // The including file's own word counts more.
                     Some(own) => merge(brought, own, &[section]),
@@ -228,6 +232,9 @@ impl<'a> Loader<'a> {
     /// What one entry of `include` brings, its paths relative to `directory`.
     fn included(&mut self, entry: &Node, directory: &str, chain: &Chain) -> Result<Node> {
         let paths = texts(entry.get("path").unwrap_or(entry));
+        if paths.is_empty() {
+            return Ok(Node::new(Yaml::Map(Vec::new()), entry));
+        }
         let mut files = Vec::new();
         for path in &paths {
             match Place::at(directory, path) {
@@ -254,6 +261,14 @@ impl<'a> Loader<'a> {
             }
             None => vec![tree::join(&own_directory, ".env")],
         };
+        if entry.get("env_file").is_some() {
+            for missing in env_files.iter().filter(|file| matches!(tree::read(self.tree, file), Ok(None))) {
+                let message = format!(
+                    "Compose refuses the include unless the server has its env file {missing}, which the commit has not"
+                );
+                self.warn(&entry.at, None, message);
+            }
+        }
         self.include_env_files.extend(env_files.iter().cloned());
         let (own, refused) = Variables::read(self.tree, &env_files, &variables);
         variables.add_missing(own);

@@ -8,6 +8,7 @@ mod context;
 mod format;
 mod load;
 mod merge;
+mod raw;
 mod rebase;
 mod schema;
 mod service;
@@ -24,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use crate::yaml::Template;
 pub use canonical::nanoseconds;
 pub use context::is_remote;
+pub use format::is_size;
 pub use schema::is_key;
 
 /// The names under which Compose looks for its file, in its order.

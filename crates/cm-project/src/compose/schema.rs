@@ -8,24 +8,24 @@ use crate::yaml::{Node, Yaml};
 
 /// A line an object: its keys, those that it must have with `!`, each with the kinds that its value may have.
 /// `s` is text, `n` a number or text, `b` a boolean, `i` a whole number, `u` one that is not negative, `f` any number,
-/// `z` a size, `y` one that is text, `t` a length of time, `c` the name of a container, `(…` one of these words; `d` a mapping of scalars or
+/// `z` a size, `y` one that is text, `rLOW..HIGH` a whole number of these, `p…` any number of these, `0` nothing, `t` a length of time, `c` the name of a container, `(…` one of these words; `d` a mapping of scalars or
 /// a list of `KEY=value`, `o` a mapping of scalars, `m` any mapping, `h` hosts; `@NAME` an object, `{…` a mapping to
 /// it, `[…` a list, `/` between the kinds of its items.
 const OBJECTS: &str = "\
-file version=s name=s include=[s/@include services={@service networks={@network volumes={@volume configs={@config secrets={@secret models={@model
+file version=s name=s include=[s/@include services={@service networks={@network/0 volumes={@volume/0 configs={@config secrets={@secret models={@model
 include path=s|[s env_file=s|[s project_directory=s
-service annotations=d attach=b build=s|@build blkio_config=@blkio cap_add=[s cap_drop=[s cgroup=(host,private) cgroup_parent=s command=s|[s configs=[s/@use container_name=c cpu_count=u cpu_percent=f cpu_period=n cpu_quota=n cpu_rt_period=n cpu_rt_runtime=n cpu_shares=n cpus=f cpuset=s credential_spec=@credential depends_on=[s|{@dependency deploy=@deploy develop=@develop device_cgroup_rules=[s devices=[s/@device dns=s|[s dns_opt=[s dns_search=s|[s domainname=s entrypoint=s|[s env_file=s|[s/@env_file environment=d expose=[s/n extends=s|m external_links=[s extra_hosts=h gpus=(all)|[m group_add=[s/n healthcheck=@healthcheck hostname=s image=s init=b ipc=s isolation=s label_file=s|[s labels=d links=[s logging=@logging mac_address=s mem_limit=z mem_reservation=z mem_swappiness=i memswap_limit=z models=[s|m network_mode=s networks=[s|{@attachment oom_kill_disable=b oom_score_adj=i pid=s pids_limit=i platform=s ports=[s/n/@port post_start=[@hook pre_start=[m pre_stop=[@hook privileged=b profiles=[s provider=@provider pull_policy=s pull_refresh_after=s read_only=b restart=s runtime=s scale=u secrets=[s/@use security_opt=[s shm_size=z stdin_open=b stop_grace_period=s stop_signal=s storage_opt=o sysctls=d tmpfs=s|[s tty=b ulimits={u/@ulimit use_api_socket=b user=s userns_mode=s uts=s volumes=[s/@mount volumes_from=[s working_dir=s
-build additional_contexts=d args=d cache_from=[s cache_to=[s context=s dockerfile=s dockerfile_inline=s entitlements=[s extra_hosts=h isolation=s labels=d network=s no_cache=b no_cache_filter=s|[s platforms=[s privileged=b provenance=b|s pull=b sbom=b|s secrets=[s/@use shm_size=z ssh=d tags=[s target=s ulimits={u/@ulimit
+service annotations=d attach=b build=s|@build blkio_config=@blkio cap_add=[s cap_drop=[s cgroup=(host,private) cgroup_parent=s command=s|[s|0 configs=[s/@use container_name=c cpu_count=u cpu_percent=p0..100 cpu_period=n cpu_quota=n cpu_rt_period=n cpu_rt_runtime=n cpu_shares=n cpus=f cpuset=s credential_spec=@credential depends_on=[s|{@dependency/0 deploy=@deploy|0 develop=@develop|0 device_cgroup_rules=[s devices=[s/@device dns=s|[s dns_opt=[s dns_search=s|[s domainname=s entrypoint=s|[s|0 env_file=s|[s/@env_file environment=d expose=[s/n extends=s|m external_links=[s extra_hosts=h gpus=(all)|[@gpus group_add=[s/n healthcheck=@healthcheck hostname=s image=s init=b ipc=s isolation=s label_file=s|[s labels=d links=[s logging=@logging mac_address=s mem_limit=z mem_reservation=z mem_swappiness=i memswap_limit=z models=[s|m network_mode=s networks=[s|{@attachment/0 oom_kill_disable=b oom_score_adj=r-1000..1000 pid=s|0 pids_limit=i platform=s ports=[s/n/@port post_start=[@hook pre_start=[m pre_stop=[@hook privileged=b profiles=[s provider=@provider pull_policy=s pull_refresh_after=s read_only=b restart=s runtime=s scale=u secrets=[s/@use security_opt=[s shm_size=z stdin_open=b stop_grace_period=s stop_signal=s storage_opt=o sysctls=d tmpfs=s|[s tty=b ulimits={i/@ulimit use_api_socket=b user=s userns_mode=s uts=s volumes=[s/@mount volumes_from=[s working_dir=s
+build additional_contexts=d args=d cache_from=[s cache_to=[s context=s dockerfile=s dockerfile_inline=s entitlements=[s extra_hosts=h isolation=s labels=d network=s no_cache=b no_cache_filter=s|[s platforms=[s privileged=b provenance=b|s pull=b sbom=b|s secrets=[s/@use shm_size=z ssh=d tags=[s target=s ulimits={i/@ulimit
 dependency condition!=s required=b restart=b
 env_file format=(raw) path!=s required=b
 healthcheck disable=b interval=s retries=u start_interval=s start_period=s test=s|[s timeout=s
 logging driver=s options=o
 attachment aliases=[s driver_opts=o gw_priority=f interface_name=s ipv4_address=s ipv6_address=s link_local_ips=[s mac_address=s priority=f
 port app_protocol=s host_ip=s mode=s name=s protocol=s published=n target!=u
-hook command!=s|[s environment=d privileged=b user=s working_dir=s
+hook command!=s|[s|0 environment=d privileged=b user=s working_dir=s
 mount bind=@bind consistency=s image=m read_only=b source=s target!=s tmpfs=@tmpfs type!=(bind,volume,tmpfs,cluster,npipe,image) volume=@of_volume
-bind create_host_path=b propagation=s recursive=(enabled,disabled,writable,readonly) selinux=s
-tmpfs mode=n size=z
+bind create_host_path=b propagation=s recursive=(enabled,disabled,writable,readonly) selinux=(z,Z)
+tmpfs mode=i size=z
 of_volume labels=d nocopy=b subpath=s
 use gid=s mode=i source!=s target=s uid=s
 deploy endpoint_mode=s labels=d mode=s placement=@placement replicas=u resources=@resources restart_policy=@restart_policy rollback_config=@update update_config=@update
@@ -43,13 +43,16 @@ subnet aux_addresses=m gateway=s ip_range=s subnet=s
 volume driver=s driver_opts=o external=b|m labels=d name=s
 config content=s environment=s external=b|m file=s labels=d name=s template_driver=s
 secret driver=s driver_opts=o environment=s external=b|m file=s labels=d name=s template_driver=s
-blkio device_read_bps=[m device_read_iops=[m device_write_bps=[m device_write_iops=[m weight=i weight_device=[m
+blkio device_read_bps=[@rate device_read_iops=[@rate device_write_bps=[@rate device_write_iops=[@rate weight=i weight_device=[@weight
+rate path=s rate=z
+weight path=s weight=i
 credential config=s file=s registry=s
 device permissions=s source!=s target!=s
+gpus capabilities=[s count=(all)|i device_ids=[s driver=s options=d
 gpu capabilities!=[s count=(all)|i device_ids=[s driver=s options=d
 model context_size=i model!=s name=s runtime_flags=[s
 provider options=m type!=s
-ulimit hard!=u soft!=u";
+ulimit hard!=i soft!=i";
 
 /// Warns of what in the merged tree `root` Compose does not take.
 pub fn check(root: &Node, loader: &mut Loader) {
@@ -91,9 +94,6 @@ impl Check<'_, '_> {
     }
 
     fn value(&mut self, kinds: &str, node: &Node, path: &str) {
-        if node.is_null() {
-            return;
-        }
         self.one_of(kinds.split('|'), node, path);
     }
 
@@ -113,9 +113,7 @@ impl Check<'_, '_> {
     fn inside(&mut self, kind: &str, node: &Node, path: &str) {
         if let Some(items) = kind.strip_prefix('[') {
             for (index, item) in node.items().iter().enumerate() {
-                if !item.is_null() {
-                    self.one_of(items.split('/'), item, &format!("{path}[{index}]"));
-                }
+                self.one_of(items.split('/'), item, &format!("{path}[{index}]"));
             }
         } else if let Some(items) = kind.strip_prefix('{') {
             for (key, value) in node.pairs().iter().filter(|(key, _)| !key.starts_with("x-")) {
@@ -123,9 +121,7 @@ impl Check<'_, '_> {
                 if ["services", "volumes"].contains(&path) && !format::is_key(key) {
                     self.warn(value, format!("Compose does not take {key:?} as a name in {path}"));
                 }
-                if !value.is_null() {
-                    self.one_of(items.split('/'), value, &format!("{path}.{key}"));
-                }
+                self.one_of(items.split('/'), value, &format!("{path}.{key}"));
             }
             if items == "@service" {
                 self.service = None;
@@ -172,7 +168,8 @@ fn fits(kind: &str, node: &Node) -> bool {
     let value = &node.value;
     match kind.chars().next() {
         Some('s' | 'c' | 't' | 'y' | '(') => matches!(value, Yaml::Text(_)),
-        Some('n' | 'i' | 'u' | 'f' | 'z') => matches!(value, Yaml::Text(_) | Yaml::Number(_)),
+        Some('0') => value == &Yaml::Null,
+        Some('n' | 'i' | 'u' | 'f' | 'z' | 'r' | 'p') => matches!(value, Yaml::Text(_) | Yaml::Number(_)),
         Some('b') => matches!(value, Yaml::Text(_) | Yaml::Bool(_)),
         Some('d' | 'h') => matches!(value, Yaml::Map(_) | Yaml::List(_)),
         Some('[') => matches!(value, Yaml::List(_)),
@@ -225,6 +222,10 @@ mod tests {
             ("    cap_add: ALL\n", "4 Compose does not take a string as services.a.cap_add"),
             ("    environment: {A: [1]}\n", "4 Compose does not take a list as services.a.environment.A"),
             ("    logging: {options: [a]}\n", "4 Compose does not take a list as services.a.logging.options"),
+            ("    healthcheck:\n", "4 Compose does not take nothing as services.a.healthcheck"),
+            ("    ports: [null]\n", "4 Compose does not take nothing as services.a.ports[0]"),
+            ("    oom_score_adj: 1001\n", "4 Compose does not take \"1001\" as services.a.oom_score_adj"),
+            ("    cpu_percent: 101\n", "4 Compose does not take \"101\" as services.a.cpu_percent"),
             ("    group_add: [true]\n", "4 Compose does not take a boolean as services.a.group_add[0]"),
         ] {
             assert_eq!(warned(keys), [wanted], "{keys}");
@@ -237,6 +238,7 @@ mod tests {
             "    environment: [A=1, B]\n    labels: {a: 1, b: true, c: }\n    ports: [80, '81:81', {target: 80}]\n",
             "    build: {context: ., args: {A: 1}, ssh: [default], ulimits: {nofile: 1}}\n    cpus: 0.5\n    mem_limit: 512m\n",
             "    depends_on: {b: {condition: service_healthy}}\n    networks: {default: }\n    deploy:\n  b: {image: y}\n",
+            "    command:\n    entrypoint:\n    develop:\n    deploy:\n    pid:\n    environment: {A: }\n    ulimits: {nofile: -1}\n",
             "    extra_hosts: {h: [1.1.1.1]}\n    healthcheck: {test: 'true', retries: 3}\n    scale: '2'\n    init: 'true'\n",
         ] {
             assert_eq!(warned(keys), [""; 0], "{keys}");

@@ -33,7 +33,19 @@ pub fn services(root: &Node, directory: &str, loader: &mut Loader, variables: &V
     for (name, node) in all.pairs() {
         unknown::warn(name, node, root, loader);
     }
+    services.iter_mut().for_each(|service| read_env_files(service, loader, variables));
     Ok(services)
+}
+
+/// What the env files that the repository has come to, later ones over earlier ones.
+fn read_env_files(service: &mut Service, loader: &mut Loader, variables: &Variables) {
+    let paths: Vec<String> =
+        service.env_files.iter().filter_map(|file| file.place.inside().map(str::to_owned)).collect();
+    let (own, refused) = Variables::read(loader.tree(), &paths, variables);
+    service.file_environment = own.values();
+    for line in refused {
+        loader.warn(&line.at, Some(&service.name), format!("Compose refuses this line: {}", line.why));
+    }
 }
 
 struct Reader<'a> {
@@ -57,7 +69,7 @@ impl Reader<'_> {
         let env_files = self.env_files(node)?;
         Ok(Service {
             name: name.to_owned(),
-            file_environment: self.file_environment(&env_files),
+            file_environment: BTreeMap::new(),
             build: node.get("build").map(|build| self.build(build)).transpose()?,
             image: text("image"),
             container_name: text("container_name"),
@@ -131,12 +143,6 @@ impl Reader<'_> {
         }
         let known = self.variables.open(name).filter(|(_, unknown)| unknown.is_empty());
         known.map(|(text, _)| text.to_owned())
-    }
-
-    /// What the env files that the repository has come to, later ones over earlier ones.
-    fn file_environment(&self, files: &[EnvFile]) -> BTreeMap<String, String> {
-        let paths: Vec<String> = files.iter().filter_map(|file| file.place.inside().map(str::to_owned)).collect();
-        Variables::read(self.loader.tree(), &paths, self.variables).0.values()
     }
 
     fn env_files(&self, node: &Node) -> Result<Vec<EnvFile>> {

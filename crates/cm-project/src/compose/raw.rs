@@ -1,0 +1,178 @@
+//! What Compose refuses in one file before it lays others over it, and what nobody can see afterwards: lists that hold
+//! something twice, and `KEY=value` lists and lists of names that hold something else than text; variables that must
+//! have a value; and what an included file has as well.
+
+use super::load::Loader;
+use crate::template;
+use crate::variables::Variables;
+use crate::yaml::{Node, Template, Yaml};
+
+/// A list that must not hold the same twice.
+const UNIQUE: &str = "\
+services.*.external_links services.*.group_add services.*.security_opt services.*.volumes_from \
+services.*.device_cgroup_rules services.*.networks services.*.depends_on services.*.extra_hosts \
+services.*.build.extra_hosts services.*.build.ssh services.*.gpus.*.capabilities services.*.gpus.*.device_ids \
+services.*.deploy.resources.reservations.devices.*.capabilities \
+services.*.deploy.resources.reservations.devices.*.device_ids";
+
+/// A list that must hold text, as Compose reads it before it knows what its kind is.
+const TEXTS: &str = "\
+services.*.environment services.*.labels services.*.annotations services.*.sysctls services.*.profiles \
+services.*.cap_add services.*.cap_drop services.*.dns services.*.dns_opt services.*.dns_search services.*.tmpfs \
+services.*.links services.*.build.args services.*.build.labels services.*.build.additional_contexts \
+services.*.deploy.labels networks.*.labels volumes.*.labels configs.*.labels secrets.*.labels";
+
+/// Warns of what Compose refuses in the document `root` of a file.
+pub fn check(root: &Node, loader: &mut Loader) {
+    for path in UNIQUE.split(' ') {
+        for found in lists(root, path) {
+            if let Some(twice) = twice(found.node) {
+                found.warn(twice, "the same twice", loader);
+            }
+        }
+    }
+    for found in places(root, "services.*.depends_on.*").iter().filter(|found| found.node.is_null()) {
+        found.warn(found.node, "nothing", loader);
+    }
+    for path in TEXTS.split(' ') {
+        for found in lists(root, path) {
+            let is_other = |item: &&Node| matches!(item.value, Yaml::Number(_) | Yaml::Bool(_) | Yaml::Null);
+            for item in found.node.items().iter().filter(is_other) {
+                found.warn(item, item.what(), loader);
+            }
+        }
+    }
+}
+
+/// Warns where Compose stops if nobody gives a variable a value.
+pub fn required(template: &Template, variables: &Variables, loader: &mut Loader) {
+    let has = |name: &str| variables.open(name).is_some_and(|(text, _)| !text.is_empty());
+    let wanted = template::wanted(&template.text, &has).unwrap_or_default();
+    for wanted in wanted.into_iter().filter(|wanted| wanted.required) {
+        let name = wanted.name;
+        loader.warn(
+            &template.at,
+            None,
+            format!("Compose refuses the file without a value of {name}, which no file here gives it"),
+        );
+    }
+}
+
+/// Compose takes what an included file has and the including one as well only if it is the same.
+pub fn conflicts(section: &str, own: Option<&Node>, brought: &Node, loader: &mut Loader) {
+    for (name, node) in own.map_or(&[][..], Node::pairs) {
+        if brought.get(name).is_some_and(|other| other != node) {
+            let service = (section == "services").then_some(name.as_str());
+            let message = format!("Compose refuses {section}.{name}: an included file has another one of this name");
+            loader.warn(&node.at, service, message);
+        }
+    }
+}
+
+/// A value, and where it is.
+struct Found<'a> {
+    path: String,
+    node: &'a Node,
+}
+
+impl Found<'_> {
+    fn warn(&self, at: &Node, what: &str, loader: &mut Loader) {
+        let service = self.path.strip_prefix("services.").and_then(|rest| rest.split('.').next());
+        loader.warn(&at.at, service, format!("Compose does not take {what} in {}", self.path));
+    }
+}
+
+/// The lists among [`places`].
+fn lists<'a>(root: &'a Node, path: &str) -> Vec<Found<'a>> {
+    let mut found = places(root, path);
+    found.retain(|found| matches!(found.node.value, Yaml::List(_)));
+    found
+}
+
+/// What is at `path`, in which `*` is every entry of a mapping or a list.
+fn places<'a>(root: &'a Node, path: &str) -> Vec<Found<'a>> {
+    let mut found = vec![Found { path: String::new(), node: root }];
+    for part in path.split('.') {
+        let below = |found: &Found<'a>| {
+            let named = found.node.pairs().iter().filter(|(key, _)| part == "*" || key == part);
+            let named = named.map(|(key, node)| (key.clone(), node));
+            let numbered = found.node.items().iter().filter(|_| part == "*").enumerate();
+            let all = named.chain(numbered.map(|(at, node)| (at.to_string(), node)));
+            let path = |key: String| if found.path.is_empty() { key } else { format!("{}.{key}", found.path) };
+            all.map(|(key, node)| Found { path: path(key), node }).collect::<Vec<_>>()
+        };
+        found = found.iter().flat_map(below).collect();
+    }
+    found
+}
+
+/// The first item that is there before.
+fn twice(list: &Node) -> Option<&Node> {
+    let items = list.items();
+    let is_known = |at: usize| !items[at].is_open() && items[..at].iter().any(|other| other == &items[at]);
+    (0..items.len()).find(|at| is_known(*at)).map(|at| &items[at])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::load;
+    use crate::tree::Memory;
+
+    fn warned(text: &str) -> Vec<String> {
+        let compose = load(&Memory::of(&[("c.yml", text)]), &["c.yml".to_owned()], &[]).expect(text);
+        compose.warnings.iter().map(|warning| format!("{} {}", warning.at.line, warning.message)).collect()
+    }
+
+    #[test]
+    fn what_merging_would_hide_is_named_with_its_line() {
+        for (keys, wanted) in [
+            ("security_opt: [a, b, a]", "the same twice in services.a.security_opt"),
+            ("depends_on: [b, b]", "the same twice in services.a.depends_on"),
+            ("depends_on: {b: }", "nothing in services.a.depends_on.b"),
+            ("build: {context: ., ssh: [default, default]}", "the same twice in services.a.build.ssh"),
+            ("gpus: [{capabilities: [gpu, gpu]}]", "the same twice in services.a.gpus.0.capabilities"),
+            ("environment: [A=1, 2]", "a number in services.a.environment"),
+            ("labels: [true]", "a boolean in services.a.labels"),
+            ("profiles: [1]", "a number in services.a.profiles"),
+            ("deploy: {labels: [1]}", "a number in services.a.deploy.labels"),
+        ] {
+            let text = format!("services:\n  b: {{image: x}}\n  a: {{image: x, {keys}}}\n");
+            let wanted = format!("3 Compose does not take {wanted}");
+            assert!(warned(&text).contains(&wanted), "{keys}: {:?}", warned(&text));
+        }
+    }
+
+    #[test]
+    fn a_variable_that_must_have_a_value_is_named_unless_it_has_one() {
+        let text = "services:\n  a:\n    image: ${TAG:?set it}\n    command: ${OTHER:-${MORE?}}\n";
+        let wanted = ["3", "4"].iter().zip(["TAG", "MORE"]);
+        let wanted: Vec<String> = wanted
+            .map(|(line, name)| {
+                format!("{line} Compose refuses the file without a value of {name}, which no file here gives it")
+            })
+            .collect();
+        assert_eq!(warned(text), wanted);
+        let tree = Memory::of(&[("c.yml", text), (".env", "TAG=1\nMORE=2\n")]);
+        let compose = load(&tree, &["c.yml".to_owned()], &[".env".to_owned()]).expect("read");
+        assert!(compose.warnings.is_empty(), "{:?}", compose.warnings);
+    }
+
+    #[test]
+    fn an_included_file_has_no_other_service_of_the_same_name() {
+        let included = "services:\n  a: {image: x}\n  b: {image: y}\n";
+        for (own, count) in [("a: {image: x}", 0), ("a: {image: z}", 1)] {
+            let text = format!("include: [i.yml]\nservices:\n  {own}\n");
+            let compose =
+                load(&Memory::of(&[("c.yml", &text), ("i.yml", included)]), &["c.yml".to_owned()], &[]).expect("read");
+            assert_eq!(compose.warnings.len(), count, "{:?}", compose.warnings);
+        }
+    }
+
+    #[test]
+    fn what_compose_joins_by_itself_may_come_twice() {
+        let keys =
+            "environment: [A=1, A=1, B], cap_add: [X, X], expose: [80, 80], ports: ['80', '80'], group_add: [$G, $G]";
+        let text = format!("services:\n  a: {{image: x, {keys}}}\n");
+        assert_eq!(warned(&text), [""; 0]);
+    }
+}
