@@ -2,8 +2,9 @@
 //! that it does not know, too few words, lists of something else than strings.
 
 use super::lines::{Error, Line, error};
-use super::words;
+use super::{Dockerfile, reference, run_mount, words};
 use crate::nearest;
+use crate::pattern::UNKNOWN;
 use serde_json::Value;
 
 /// The flags of an instruction; those that end in `?` are yes or no.
@@ -17,6 +18,9 @@ fn flags_of(keyword: &str) -> &'static [&'static str] {
         _ => &[],
     }
 }
+
+/// Instructions whose words BuildKit expands itself; the others' are a shell's.
+const EXPANDED: [&str; 9] = ["ADD", "ARG", "COPY", "ENV", "EXPOSE", "LABEL", "USER", "VOLUME", "WORKDIR"];
 
 /// Flags that may come several times.
 const REPEATED: [&str; 3] = ["device", "exclude", "mount"];
@@ -32,13 +36,30 @@ pub fn check(line: &Line, escape: char) -> Result<(), Error> {
         "ARG" if words.iter().any(|word| word.starts_with('=')) => {
             return wrong("ARG names cannot be blank".to_owned());
         }
-        "CMD" | "ENTRYPOINT" | "RUN" | "ADD" | "COPY" | "VOLUME" => strings(line)?,
+        "CMD" | "ENTRYPOINT" | "RUN" => strings(line)?,
+        "ADD" | "COPY" | "VOLUME" => {
+            strings(line)?;
+            patterns(line, &words, escape)?;
+        }
+        "EXPOSE" => {
+            if let Some(word) = words.iter().find(|word| !word.contains('$') && !is_port(word)) {
+                return wrong(format!("{word:?} is not a port"));
+            }
+        }
         "SHELL" => match serde_json::from_str::<Vec<String>>(&line.rest) {
             Ok(words) if !words.is_empty() => {}
             _ => return wrong("SHELL takes a list such as [\"/bin/sh\", \"-c\"]".to_owned()),
         },
         "HEALTHCHECK" => healthcheck(line, &words)?,
+        "STOPSIGNAL" if !is_signal(&line.rest) => return wrong(format!("{:?} is not a signal", line.rest)),
         _ => {}
+    }
+    if EXPANDED.contains(&keyword) && !line.rest.starts_with('[') {
+        for word in &words {
+            if let Some(mistake) = words::mistake(word, escape) {
+                return wrong(format!("{mistake} in {word:?}"));
+            }
+        }
     }
     let wants_some = [
         "ARG",
@@ -58,10 +79,26 @@ pub fn check(line: &Line, escape: char) -> Result<(), Error> {
     }
     if keyword == "RUN" {
         for flag in line.flags.iter().filter_map(|flag| flag.strip_prefix("mount=")) {
-            mount(line, flag)?;
+            run_mount::check(line, flag)?;
         }
     }
     Ok(())
+}
+
+/// The signals that have a name, without `SIG`.
+const SIGNALS: &str = " ABRT ALRM BUS CHLD CLD CONT FPE HUP ILL INT IO IOT KILL PIPE POLL PROF PWR QUIT RTMAX RTMIN SEGV \
+    STKFLT STOP SYS TERM TRAP TSTP TTIN TTOU URG USR1 USR2 VTALRM WINCH XCPU XFSZ ";
+
+/// Whether a container can be stopped with it: a number, a name, `RTMIN+3`.
+fn is_signal(text: &str) -> bool {
+    let name = text.to_ascii_uppercase();
+    let name = name.strip_prefix("SIG").unwrap_or(&name);
+    let real = ["RTMIN+", "RTMAX-"].iter().filter_map(|begin| name.strip_prefix(begin)?.parse::<u8>().ok());
+    text.is_empty()
+        || text.contains('$')
+        || text.parse::<i64>().is_ok()
+        || real.into_iter().any(|number| (1..=15).contains(&number))
+        || (!name.contains(' ') && SIGNALS.contains(&format!(" {name} ")))
 }
 
 fn flags(line: &Line) -> Result<(), Error> {
@@ -86,8 +123,85 @@ fn flags(line: &Line) -> Result<(), Error> {
         if !fits {
             return error(line.number, format!("the flag --{name} wants another value"));
         }
+        values(line, name, value.unwrap_or_default())?;
     }
     Ok(())
+}
+
+/// The values of flags that have few.
+fn values(line: &Line, name: &str, value: &str) -> Result<(), Error> {
+    match name {
+        "from" if value.trim_end_matches('$').contains('$') => {
+            error(line.number, "--from takes no variable: name a stage for it")
+        }
+        "from" if value.parse::<i64>().is_ok_and(|number| number < 0) => {
+            error(line.number, format!("there is no stage {value}"))
+        }
+        _ if value.contains('$') => Ok(()),
+        "checksum" if !reference::is_digest(value) => error(line.number, format!("{value:?} is not a checksum")),
+        "platform" if !reference::is_platform(value) => error(line.number, format!("{value:?} is not a platform")),
+        "network" if !["default", "host", "none"].contains(&value) => {
+            error(line.number, format!("--network knows no {value:?}: default, host, none"))
+        }
+        "security" if !["insecure", "sandbox"].contains(&value) => {
+            error(line.number, format!("--security knows no {value:?}: insecure, sandbox"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The arguments that BuildKit has by itself.
+const BUILT_IN: [&str; 4] = ["BUILD", "TARGET", "http", "HTTP"];
+
+/// The image of a `FROM`, as far as it is known: any argument may have another value than its default.
+pub fn from(line: &Line, file: &Dockerfile, base: &str) -> Result<(), Error> {
+    let value = |name: &str| {
+        let declared = file.args.iter().any(|(known, _)| known == name);
+        let built_in = BUILT_IN.iter().any(|begin| name.starts_with(begin)) || name.to_lowercase().ends_with("_proxy");
+        if declared || built_in { words::Value::Unknown } else { words::Value::Unset }
+    };
+    if words::mistake(base, file.escape).is_some() {
+        return error(line.number, format!("{base:?} is not the name of an image"));
+    }
+    let name = words::expand(base, file.escape, &value);
+    if name.is_empty() {
+        return error(
+            line.number,
+            "FROM names no image: a variable in it has no value; ARG before the first FROM declares it",
+        );
+    }
+    if !name.contains(UNKNOWN) && file.stage(&name).is_none() && !reference::is_image(&name) {
+        return error(line.number, format!("{name:?} is not the name of an image"));
+    }
+    Ok(())
+}
+
+/// What is copied, and what is a volume.
+fn patterns(line: &Line, words: &[String], escape: char) -> Result<(), Error> {
+    if line.keyword == "VOLUME" {
+        let is_empty = |word: &String| !word.contains('$') && words::expand_kept(word, escape).is_empty();
+        return if words.iter().any(is_empty) { error(line.number, "VOLUME names nothing") } else { Ok(()) };
+    }
+    let is_list = serde_json::from_str::<Vec<Value>>(&line.rest).is_ok();
+    let sources = words.split_last().map_or(&[][..], |(_, sources)| sources);
+    let open = |word: &&String| {
+        word.rfind('[').is_some_and(|at| !word[at..].contains(']') && !word.contains(['$', '\\', '<']))
+    };
+    match sources.iter().find(open).filter(|_| !is_list) {
+        Some(word) => error(line.number, format!("a bracket in {word:?} has no end")),
+        None => Ok(()),
+    }
+}
+
+/// `[ADDRESS:][PUBLISHED:]PORT[-PORT][/PROTOCOL]`.
+fn is_port(text: &str) -> bool {
+    let text = text.trim_matches(['"', '\'']);
+    let (ports, protocol) = text.split_once('/').unwrap_or((text, ""));
+    let own = ports.rsplit(':').next().unwrap_or_default();
+    let (low, high) = own.split_once('-').unwrap_or((own, own));
+    let range = low.parse::<u16>().ok().zip(high.parse::<u16>().ok());
+    let known = ["", "tcp", "udp", "sctp"].contains(&protocol.to_ascii_lowercase().as_str());
+    known && range.is_some_and(|(low, high)| low <= high)
 }
 
 /// `name=value …`, or the old form `name value`.
@@ -108,13 +222,20 @@ fn assignments(line: &Line, words: &[String]) -> Result<(), Error> {
 }
 
 /// A list in JSON holds strings alone. What is no JSON is a shell's.
-fn strings(line: &Line) -> Result<(), Error> {
-    if !line.rest.starts_with('[') {
+pub fn strings(line: &Line) -> Result<(), Error> {
+    let text = match line.keyword.as_str() {
+        "HEALTHCHECK" => line.rest.split_once(char::is_whitespace).map_or("", |(_, rest)| rest.trim_start()),
+        _ => line.rest.as_str(),
+    };
+    if !text.starts_with('[') {
         return Ok(());
     }
-    match serde_json::from_str::<Vec<Value>>(&line.rest) {
+    match serde_json::from_str::<Vec<Value>>(text) {
         Ok(items) if !items.iter().all(Value::is_string) => {
             error(line.number, format!("the list of {} holds something else than strings", line.keyword))
+        }
+        Ok(items) if items.is_empty() && ["VOLUME", "RUN", "HEALTHCHECK"].contains(&line.keyword.as_str()) => {
+            error(line.number, format!("the list of {} is empty", line.keyword))
         }
         Ok(items) if line.keyword == "VOLUME" && items.iter().any(|item| item == "") => {
             error(line.number, "VOLUME names nothing")
@@ -129,7 +250,7 @@ fn healthcheck(line: &Line, words: &[String]) -> Result<(), Error> {
         "NONE" if words.len() > 1 => error(line.number, "HEALTHCHECK NONE takes no arguments"),
         "NONE" => Ok(()),
         "CMD" if words.len() < 2 => error(line.number, "HEALTHCHECK CMD takes a command"),
-        "CMD" => times(line),
+        "CMD" => times(line).and_then(|()| strings(line)),
         _ => error(line.number, format!("HEALTHCHECK knows CMD and NONE, not {first:?}")),
     }
 }
@@ -138,60 +259,11 @@ fn times(line: &Line) -> Result<(), Error> {
     for (name, value) in line.flags.iter().filter_map(|flag| flag.split_once('=')) {
         let fits = match name {
             "retries" => value.parse::<u32>().is_ok(),
-            _ => crate::compose::nanoseconds(value).is_some() || value == "0",
+            _ if value.is_empty() => true,
+            _ => crate::compose::nanoseconds(value).is_some_and(|time| time == 0 || time >= 1_000_000) || value == "0",
         };
         if !fits {
             return error(line.number, format!("{value:?} is not a value of --{name}"));
-        }
-    }
-    Ok(())
-}
-
-const MOUNT_KEYS: [&str; 19] = [
-    "type",
-    "from",
-    "source",
-    "src",
-    "target",
-    "dst",
-    "destination",
-    "readonly",
-    "ro",
-    "readwrite",
-    "rw",
-    "id",
-    "sharing",
-    "required",
-    "size",
-    "mode",
-    "uid",
-    "gid",
-    "env",
-];
-
-/// The fields of `--mount`.
-fn mount(line: &Line, value: &str) -> Result<(), Error> {
-    for field in value.trim_matches('"').split(',').filter(|field| !field.is_empty()) {
-        let (key, value) = field.split_once('=').map_or((field, None), |(key, value)| (key, Some(value)));
-        let key = key.to_ascii_lowercase();
-        if !MOUNT_KEYS.contains(&key.as_str()) {
-            let hint = nearest::nearest(&key, MOUNT_KEYS).map(|name| format!("; did you mean {name}?"));
-            return error(line.number, format!("--mount has no field {key:?}{}", hint.unwrap_or_default()));
-        }
-        let bare = matches!(key.as_str(), "readonly" | "ro" | "readwrite" | "rw" | "required");
-        let Some(value) = value else {
-            if bare {
-                continue;
-            }
-            return error(line.number, format!("the field {key} of --mount wants a value"));
-        };
-        let known: &[&str] = match key.as_str() {
-            "type" => &["bind", "cache", "secret", "ssh", "tmpfs"],
-            "sharing" => &["locked", "private", "shared"],
-            _ => continue,
-        };
-        if !value.contains('$') && !known.contains(&value.to_ascii_lowercase().as_str()) {
-            return error(line.number, format!("--mount knows no {key} {value:?}: {}", known.join(", ")));
         }
     }
     Ok(())

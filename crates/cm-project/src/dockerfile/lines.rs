@@ -44,6 +44,7 @@ pub fn read(text: &str) -> Result<(Vec<Line>, char), Error> {
         let mut whole = String::new();
         let (mut part, mut continued) = trim_continuation(first.trim_start(), escape);
         whole.push_str(part);
+        let was_continued = continued;
         while continued {
             let Some((_, next)) = lines.next() else { break };
             if is_comment(next) || next.trim().is_empty() {
@@ -51,6 +52,9 @@ pub fn read(text: &str) -> Result<(Vec<Line>, char), Error> {
             }
             (part, continued) = trim_continuation(next, escape);
             whole.push_str(part);
+        }
+        if whole.trim().is_empty() && was_continued {
+            return error(number, "a continued line has no instruction");
         }
         if whole.trim().is_empty() {
             continue;
@@ -69,18 +73,21 @@ pub fn read(text: &str) -> Result<(Vec<Line>, char), Error> {
 
 /// The `# escape=` directive, which must come before anything else.
 fn escape_directive(text: &str) -> Result<char, Error> {
+    let mut found = None;
     for (i, line) in text.lines().enumerate() {
         let Some(comment) = line.trim_start().strip_prefix('#') else { break };
         let Some((key, value)) = comment.split_once('=') else { break };
         match (key.trim().to_ascii_lowercase().as_str(), value.trim()) {
             ("syntax" | "check", _) => {}
-            ("escape", "\\") => return Ok('\\'),
-            ("escape", "`") => return Ok('`'),
+            ("escape", "") => break,
+            ("escape", _) if found.is_some() => return error(i + 1, "the directive escape is there twice"),
+            ("escape", "\\") => found = Some('\\'),
+            ("escape", "`") => found = Some('`'),
             ("escape", other) => return error(i + 1, format!("the escape character {other:?} is neither ` nor \\")),
             _ => break,
         }
     }
-    Ok('\\')
+    Ok(found.unwrap_or('\\'))
 }
 
 fn is_comment(line: &str) -> bool {

@@ -4,6 +4,8 @@
 
 mod check;
 mod lines;
+mod reference;
+mod run_mount;
 mod stages;
 pub mod words;
 
@@ -182,7 +184,11 @@ fn parse(text: &str) -> Result<Dockerfile, Error> {
         }
         check::check(line, escape)?;
         match (line.keyword.as_str(), file.stages.last_mut()) {
-            ("FROM", _) => file.stages.push(stage(line)?),
+            ("FROM", _) => {
+                let stage = stage(line)?;
+                check::from(line, &file, &stage.base)?;
+                file.stages.push(stage);
+            }
             ("ARG", None) => file.args.extend(assignments(&line.rest, escape)),
             (keyword, None) => return error(line.number, format!("{keyword} comes before the first FROM")),
             (_, Some(stage)) => stage.steps.extend(step(line, escape)?),
@@ -206,10 +212,9 @@ fn stage(line: &Line) -> Result<Stage, Error> {
     Ok(Stage { name, line: line.number, base: (*base).to_owned(), steps: Vec::new() })
 }
 
-/// A letter, then letters, digits and `-_.`.
+/// A letter, then what images are called by.
 fn is_stage_name(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.'))
+    name.starts_with(|c: char| c.is_ascii_lowercase()) && reference::is_component(name)
 }
 
 /// The step of a line, if it decides about inputs.
@@ -230,14 +235,14 @@ fn step(line: &Line, escape: char) -> Result<Option<Step>, Error> {
 fn on_build(line: &Line, escape: char) -> Result<Option<Step>, Error> {
     let mut inner = lines::instruction(line.number, &line.rest, escape);
     inner.heredocs = line.heredocs;
-    if !KEYWORDS.contains(&inner.keyword.as_str()) {
-        return error(line.number, format!("unknown instruction {:?}", inner.keyword));
-    }
-    check::check(&inner, escape)?;
     if matches!(inner.keyword.as_str(), "FROM" | "MAINTAINER" | "ONBUILD") {
         return error(line.number, format!("ONBUILD {} is not allowed", inner.keyword));
     }
-    Ok(step(&inner, escape)?.map(|step| Step::OnBuild(Box::new(step))))
+    check::strings(&inner)?;
+    // Whatever else is wrong with it is refused where an image is built on this one, and not here.
+    let is_right = KEYWORDS.contains(&inner.keyword.as_str()) && check::check(&inner, escape).is_ok();
+    let inner = if is_right { step(&inner, escape).ok().flatten() } else { None };
+    Ok(inner.map(|step| Step::OnBuild(Box::new(step))))
 }
 
 /// The values of the flag `name`.
@@ -249,7 +254,7 @@ fn flags<'a>(line: &'a Line, name: &'a str) -> impl Iterator<Item = &'a str> {
 
 fn copy(line: &Line) -> Result<Copy, Error> {
     let mut words = json_list(&line.rest).unwrap_or_else(|| line.rest.split_whitespace().map(str::to_owned).collect());
-    if words.pop().is_none() || (words.is_empty() && line.heredocs == 0) {
+    if words.pop().is_none() || words.is_empty() {
         return error(line.number, format!("{} takes at least a source and a destination", line.keyword));
     }
     words.retain(|word| !(line.heredocs > 0 && word.starts_with("<<")));
@@ -362,6 +367,20 @@ mod tests {
     }
 
     #[test]
+    fn what_buildkit_takes_is_taken() {
+        for text in [
+            "ARG B\nFROM $B\nFROM --platform=$BUILDPLATFORM x:${TAG:-1} AS s\nCOPY --from=s a /\n",
+            "FROM x\nENV A=${B:-x} C=${B#x} D=$ E=$(x) F='$' G=\"it's\"\nLABEL a b\n",
+            "FROM x\nEXPOSE 80/ 80/TCP $P 1.1.1.1:80:80 8000-8002 0\nUSER ''\nSTOPSIGNAL RTMIN+1\n",
+            "FROM x\nHEALTHCHECK --interval= --retries=0 --timeout=1ms CMD x\nCMD []\nENTRYPOINT []\nCMD ['a']\n",
+            "FROM x\nONBUILD FOO\nONBUILD COPY a\nRUN echo it\\'s ${\nCMD echo 'a\n",
+            "# escape=\nFROM x\nCOPY a[b]c /\nCOPY $X /\nCOPY --from= a /\n",
+        ] {
+            parsed(text);
+        }
+    }
+
+    #[test]
     fn mistakes_point_at_their_line() {
         for (text, start) in [
             ("FROM x\nCOPPY a b\n", "Dockerfile:2:1: unknown instruction \"COPPY\""),
@@ -381,6 +400,28 @@ mod tests {
             ("FROM x\nHEALTHCHECK NONE x\n", "Dockerfile:2:1: HEALTHCHECK NONE takes no arguments"),
             ("FROM x\nHEALTHCHECK --interval=often CMD x\n", "Dockerfile:2:1: \"often\" is not a value of --interval"),
             ("FROM x\nONBUILD ONBUILD RUN x\n", "Dockerfile:2:1: ONBUILD ONBUILD is not allowed"),
+            ("FROM $NOWHERE\n", "Dockerfile:1:1: FROM names no image"),
+            ("FROM a:b:c\n", "Dockerfile:1:1: \"a:b:c\" is not the name of an image"),
+            ("FROM --platform=a/b/c/d x\n", "Dockerfile:1:1: \"a/b/c/d\" is not a platform"),
+            ("FROM x AS b-\n", "Dockerfile:1:1: a stage cannot be called \"b-\""),
+            ("FROM x\nCOPY --from=$S a b\n", "Dockerfile:2:1: --from takes no variable"),
+            ("FROM x\nCOPY --from=-1 a b\n", "Dockerfile:2:1: there is no stage -1"),
+            ("FROM x\nADD --checksum=sha256:1 http://x/ /\n", "Dockerfile:2:1: \"sha256:1\" is not a checksum"),
+            ("FROM x\nRUN --network=foo y\n", "Dockerfile:2:1: --network knows no \"foo\""),
+            ("FROM x\nCOPY <<E\nhi\nE\n", "Dockerfile:2:1: COPY takes at least"),
+            ("FROM x\nCOPY [ab /\n", "Dockerfile:2:1: a bracket in \"[ab\" has no end"),
+            ("FROM x\nVOLUME []\n", "Dockerfile:2:1: the list of VOLUME is empty"),
+            ("FROM x\nVOLUME ''\n", "Dockerfile:2:1: VOLUME names nothing"),
+            ("FROM x\nHEALTHCHECK CMD []\n", "Dockerfile:2:1: the list of HEALTHCHECK is empty"),
+            ("FROM x\nHEALTHCHECK --timeout=1us CMD x\n", "Dockerfile:2:1: \"1us\" is not a value of --timeout"),
+            ("FROM x\nEXPOSE 80 web\n", "Dockerfile:2:1: \"web\" is not a port"),
+            ("FROM x\nEXPOSE 90-80\n", "Dockerfile:2:1: \"90-80\" is not a port"),
+            ("FROM x\nENV A='1\n", "Dockerfile:2:1: a quote has no end in \"A='1\""),
+            ("FROM x\nENV A=${B^}\n", "Dockerfile:2:1: a variable cannot be read in \"A=${B^}\""),
+            ("FROM x\nWORKDIR ${\n", "Dockerfile:2:1: a variable cannot be read in \"${\""),
+            ("FROM x\n\\\n", "Dockerfile:2:1: a continued line has no instruction"),
+            ("# escape=`\n# escape=`\nFROM x\n", "Dockerfile:2:1: the directive escape is there twice"),
+            ("FROM x\nSTOPSIGNAL SIGFOO\n", "Dockerfile:2:1: \"SIGFOO\" is not a signal"),
             ("FROM x\nRUN --mount=type=bnd y\n", "Dockerfile:2:1: --mount knows no type \"bnd\""),
             ("FROM x\nRUN --mount=tpye=bind y\n", "Dockerfile:2:1: --mount has no field \"tpye\"; did you mean type?"),
             ("ARG x\n", "Dockerfile:1:1: there is no FROM"),

@@ -143,6 +143,36 @@ fn inside(chars: &mut Chars) -> Option<String> {
     (deepest < MAX_DEPTH).then_some(text)
 }
 
+/// What is wrong with a word that BuildKit expands, if anything is.
+pub fn mistake(word: &str, escape: char) -> Option<&'static str> {
+    let (mut quote, mut rest) = (None, word.chars());
+    while let Some(c) = rest.next() {
+        match c {
+            c if c == escape && quote != Some('\'') => drop(rest.next()),
+            '\'' | '"' if quote.is_none() => quote = Some(c),
+            c if quote == Some(c) => quote = None,
+            '$' if quote != Some('\'') && rest.as_str().starts_with('{') && !is_variable(&rest.as_str()[1..]) => {
+                return Some("a variable cannot be read");
+            }
+            _ => {}
+        }
+    }
+    quote.is_some().then_some("a quote has no end")
+}
+
+/// Whether what follows `${` is a name and something that can be done to it, up to a `}`.
+fn is_variable(text: &str) -> bool {
+    let mut chars = text.chars().peekable();
+    let name = name(&mut chars);
+    let rest: String = chars.collect();
+    let rest = match rest.strip_prefix(':') {
+        Some(rest) if !rest.starts_with(['-', '+', '?']) => return false,
+        Some(rest) => rest,
+        None => &rest,
+    };
+    !name.is_empty() && rest.contains('}') && rest.starts_with(['}', '-', '+', '?', '#', '%', '/'])
+}
+
 /// Splits at white space that is neither quoted nor escaped; quotes stay.
 pub fn split(text: &str, escape: char) -> Vec<String> {
     let mut words = Vec::new();
