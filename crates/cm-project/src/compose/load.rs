@@ -98,6 +98,12 @@ impl<'a> Loader<'a> {
         }
     }
 
+    fn note(&mut self, warnings: Vec<Warning>) {
+        let new = |warning: &Warning| !self.warnings.contains(warning);
+        let new: Vec<Warning> = warnings.into_iter().filter(new).collect();
+        self.warnings.extend(new);
+    }
+
     /// The files that were read from.
     pub fn tree(&self) -> &'a dyn Tree {
         self.tree
@@ -132,7 +138,7 @@ impl<'a> Loader<'a> {
         let chain = chain.enter(file.to_owned()).map_err(|cycle| Failure::new(Exit::Config, "compose.cycle", cycle))?;
         let mut whole: Option<Node> = None;
         for mut node in self.parse(file, &chain)? {
-            raw::check(&node, self);
+            self.note(raw::check(&node));
             self.extend_services(&mut node, file, directory, &chain)?;
             if let Some(includes) = node.take("include") {
                 node = self.include(node, &includes, directory, &chain)?;
@@ -161,7 +167,7 @@ impl<'a> Loader<'a> {
             let replaced = node.interpolate(chain.variables, &mut self.room);
             replaced.map_err(|(at, bad)| self.failure("compose.interpolation", &at, bad))?;
             for template in node.templates() {
-                raw::required(&template, chain.variables, self);
+                self.note(raw::required(&template, chain.variables));
                 let at = &template.at;
                 if self.known_templates.insert((Arc::clone(&at.file), at.line, at.column)) {
                     self.templates.push(template);
@@ -215,7 +221,7 @@ impl<'a> Loader<'a> {
             let included = self.included(entry, directory, chain)?;
             for section in RESOURCES {
                 let Some(brought) = included.get(section).cloned() else { continue };
-                raw::conflicts(section, whole.get(section), &brought, self);
+                self.note(raw::conflicts(section, whole.get(section), &brought));
                 let merged = match whole.take(section) {
                     // The including file's own word counts more.
                     Some(own) => merge(brought, own, &[section]),

@@ -2,7 +2,8 @@
 //! something twice, and `KEY=value` lists and lists of names that hold something else than text; variables that must
 //! have a value; and what an included file has as well.
 
-use super::load::Loader;
+use super::Warning;
+use crate::source::Position;
 use crate::template;
 use crate::variables::Variables;
 use crate::yaml::{Node, Template, Yaml};
@@ -23,50 +24,59 @@ services.*.links services.*.build.args services.*.build.labels services.*.build.
 services.*.deploy.labels networks.*.labels volumes.*.labels configs.*.labels secrets.*.labels";
 
 /// Warns of what Compose refuses in the document `root` of a file.
-pub fn check(root: &Node, loader: &mut Loader) {
+pub fn check(root: &Node) -> Vec<Warning> {
+    let mut all = Vec::new();
     for path in UNIQUE.split(' ') {
         for found in lists(root, path) {
             if let Some(twice) = twice(found.node) {
-                found.warn(twice, "the same twice", loader);
+                found.warn(twice, "the same twice", &mut all);
             }
         }
     }
     for found in places(root, "services.*.depends_on.*").iter().filter(|found| found.node.is_null()) {
-        found.warn(found.node, "nothing", loader);
+        found.warn(found.node, "nothing", &mut all);
     }
     for path in TEXTS.split(' ') {
         for found in lists(root, path) {
             let is_other = |item: &&Node| matches!(item.value, Yaml::Number(_) | Yaml::Bool(_) | Yaml::Null);
             for item in found.node.items().iter().filter(is_other) {
-                found.warn(item, item.what(), loader);
+                found.warn(item, item.what(), &mut all);
             }
         }
     }
+    all
 }
 
 /// Warns where Compose stops if nobody gives a variable a value.
-pub fn required(template: &Template, variables: &Variables, loader: &mut Loader) {
+pub fn required(template: &Template, variables: &Variables) -> Vec<Warning> {
     let has = |name: &str| variables.open(name).is_some_and(|(text, _)| !text.is_empty());
     let wanted = template::wanted(&template.text, &has).unwrap_or_default();
-    for wanted in wanted.into_iter().filter(|wanted| wanted.required) {
+    let warning = |wanted: template::Wanted| {
         let name = wanted.name;
-        loader.warn(
+        warning(
             &template.at,
             None,
             format!("Compose refuses the file without a value of {name}, which no file here gives it"),
-        );
-    }
+        )
+    };
+    wanted.into_iter().filter(|wanted| wanted.required).map(warning).collect()
 }
 
 /// Compose takes what an included file has and the including one as well only if it is the same.
-pub fn conflicts(section: &str, own: Option<&Node>, brought: &Node, loader: &mut Loader) {
+pub fn conflicts(section: &str, own: Option<&Node>, brought: &Node) -> Vec<Warning> {
+    let mut all = Vec::new();
     for (name, node) in own.map_or(&[][..], Node::pairs) {
         if brought.get(name).is_some_and(|other| other != node) {
             let service = (section == "services").then_some(name.as_str());
             let message = format!("Compose refuses {section}.{name}: an included file has another one of this name");
-            loader.warn(&node.at, service, message);
+            all.push(warning(&node.at, service, message));
         }
     }
+    all
+}
+
+fn warning(at: &Position, service: Option<&str>, message: String) -> Warning {
+    Warning { at: at.clone(), message, service: service.map(str::to_owned) }
 }
 
 /// A value, and where it is.
@@ -76,9 +86,9 @@ struct Found<'a> {
 }
 
 impl Found<'_> {
-    fn warn(&self, at: &Node, what: &str, loader: &mut Loader) {
+    fn warn(&self, at: &Node, what: &str, all: &mut Vec<Warning>) {
         let service = self.path.strip_prefix("services.").and_then(|rest| rest.split('.').next());
-        loader.warn(&at.at, service, format!("Compose does not take {what} in {}", self.path));
+        all.push(warning(&at.at, service, format!("Compose does not take {what} in {}", self.path)));
     }
 }
 
