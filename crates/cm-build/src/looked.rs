@@ -1,8 +1,8 @@
 //! What a host says before anything of it is changed. It is asked once this program's own document has come, or a
 //! moment before: while what runs now is asked the questions that its successor is compared by.
 
-use crate::observed::room_left;
 use crate::release::Release;
+use crate::room;
 use crate::site::Site;
 use crate::{Selection, contract, plans};
 use cm_checkout::Found;
@@ -46,7 +46,7 @@ impl Looked {
             checkout.look(branch, release.commit()),
             Ledger::read(host, &release.project),
             cm_engine::containers(host, &compose_project),
-            room_left(host, &site.plan),
+            room::for_plan(host, &site.plan),
         );
         Ok(Looked { found: found?, ledger: ledger?, before: before?, free: free?, compose_project })
     }

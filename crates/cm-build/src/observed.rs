@@ -3,13 +3,12 @@
 
 use crate::basis::basis;
 use crate::looked::Looked;
+use crate::migrations;
 use crate::site::Site;
-use crate::{HostPlan, migrations, room};
 use cm_checkout::Found;
 use cm_core::facts::Basis;
 use cm_core::{
-    Action, CommitId, Exit, Failure, HostName, ImageRef, Log, Result, Service, ServiceName, Undo, UndoRelease,
-    UndoService,
+    CommitId, Exit, Failure, HostName, ImageRef, Log, Result, Service, ServiceName, Undo, UndoRelease, UndoService,
 };
 use cm_engine::Container;
 use cm_host::Host;
@@ -159,11 +158,6 @@ fn warn_of_state(host: &Host, state: &cm_checkout::State, log: &Log) {
         let files = state.modes.join(", ");
         log.warn(format!("on {}: the mode of {files} was changed by hand and becomes the commit's", host.name()));
     }
-}
-
-/// How much room a build has, in bytes.
-pub async fn room_left(host: &Host, plan: &HostPlan) -> Result<Option<u64>> {
-    if plan.with(Action::Build).is_empty() { Ok(None) } else { room::free(host).await }
 }
 
 /// Where there is no checkout, the project's containers must not be those of another one:

@@ -1,8 +1,8 @@
 //! Whether the disk that Docker builds on has room for what builds took before. A build that
 //! fails for want of room does so late, and may take the database down with it.
 
-use crate::prune;
-use cm_core::{Exit, Failure, Log, Result, size};
+use crate::{HostPlan, prune};
+use cm_core::{Action, Exit, Failure, Log, Result, size};
 use cm_host::Host;
 use cm_lease::Guard;
 use cm_ledger::Ledger;
@@ -59,4 +59,9 @@ fn too_little(host: &str, free: u64, wanted: u64) -> Failure {
     Failure::new(Exit::Build, "build.no-room", message)
         .cause("the most that one of the last ten builds took, and 256 MB; no old image is left that could go")
         .hint(format!("make room on {host}: `docker system df` there says what takes it, `docker builder prune` empties the build cache"))
+}
+
+/// How much room a build has, in bytes.
+pub async fn for_plan(host: &Host, plan: &HostPlan) -> Result<Option<u64>> {
+    if plan.with(Action::Build).is_empty() { Ok(None) } else { free(host).await }
 }
