@@ -5,8 +5,9 @@ use cm_testkit::{Sandbox, end, repository, until};
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::num::NonZeroU16;
-use std::process::{Child, Stdio};
-use std::sync::{Arc, Mutex};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// A deployment in a terminal.
@@ -23,6 +24,8 @@ struct Seen {
     live: BTreeSet<String>,
     /// How often the area was drawn.
     drawn: usize,
+    /// The device of the terminal, which its size is set by.
+    device: Option<String>,
 }
 
 fn parser(rows: u16, columns: u16) -> vt100::Parser {
@@ -38,6 +41,10 @@ fn is_live(line: &str) -> bool {
 impl Seen {
     fn take(&mut self, bytes: &[u8]) {
         self.screen.process(bytes);
+        if self.device.is_none() {
+            let path = |line: &String| line.starts_with("/dev/").then(|| line.clone());
+            self.device = self.lines().iter().find_map(path);
+        }
         let live = self.lines().into_iter().filter(|line| is_live(line));
         self.live.extend(live);
         self.drawn += bytes.windows(3).filter(|three| three == b"\x1b[J").count();
@@ -45,26 +52,31 @@ impl Seen {
 
     fn lines(&self) -> Vec<String> {
         let (_, columns) = self.screen.screen().size();
-        self.screen
-            .screen()
-            .rows(0, columns.into())
-            .map(|row| row.trim_end().to_owned())
-            .filter(|row| !row.is_empty())
-            .collect()
+        let rows = self.screen.screen().rows(0, columns.into()).map(|row| row.trim_end().to_owned());
+        rows.filter(|row| !row.is_empty()).collect()
     }
 }
 
 /// Starts a deployment in a terminal of so many columns, high enough that nothing scrolls away.
 fn watch(sandbox: &Sandbox, columns: u16, arguments: &str) -> Watched {
-    let deploy = repository().join("scripts/deploy-to-vps.sh");
-    let line = format!("stty cols {columns} rows 200; exec '{}' {arguments} >/dev/null", deploy.display());
+    in_terminal(sandbox, columns, &format!("exec '{}' {arguments} >/dev/null", deploy().display()))
+}
+
+fn deploy() -> PathBuf {
+    repository().join("scripts/deploy-to-vps.sh")
+}
+
+/// Runs a shell line in a terminal of so many columns.
+fn in_terminal(sandbox: &Sandbox, columns: u16, line: &str) -> Watched {
+    let line = format!("stty cols {columns} rows 200; tty; {line}");
     let directory = sandbox.laptop.display().to_string();
     let mut command = sandbox.home.command("script", &["-qefc", &line, "/dev/null"], &directory);
     command.env("TERM", "xterm-256color").env("SHELL", "/bin/sh").env("COLUMNS", "");
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("script (bsdutils)");
     let mut output = child.stdout.take().expect("its terminal");
-    let seen = Arc::new(Mutex::new(Seen { screen: parser(200, columns), live: BTreeSet::new(), drawn: 0 }));
+    let seen =
+        Arc::new(Mutex::new(Seen { screen: parser(200, columns), live: BTreeSet::new(), drawn: 0, device: None }));
     let shared = Arc::clone(&seen);
     let reading = std::thread::spawn(move || {
         let mut bytes = [0; 4096];
@@ -76,8 +88,32 @@ fn watch(sandbox: &Sandbox, columns: u16, arguments: &str) -> Watched {
 }
 
 impl Watched {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().expect("the screen")
+    }
+
+    fn types(&mut self, keys: &[u8]) {
+        self.child.stdin.as_mut().expect("the keyboard").write_all(keys).expect("typed");
+    }
+
+    /// Gives the terminal another width, as whoever drags its window does.
+    fn resize(&self, columns: u16) {
+        let mut seen = self.seen();
+        let device = seen.device.clone().expect("a terminal that said its name");
+        let size = |count| NonZeroU16::new(count).expect("more than none");
+        seen.screen.set_size(size(200), size(columns));
+        let stty = Command::new("stty").args(["-F", &device, "cols", &columns.to_string()]).status();
+        assert!(stty.expect("stty").success());
+        seen.live.clear();
+    }
+
+    /// The lines that stand there now, without what the test itself did.
+    fn stands(&self) -> Vec<String> {
+        self.seen().lines()
+    }
+
     fn shows(&self, words: &str) -> bool {
-        self.seen.lock().expect("the screen").live.iter().any(|line| line.contains(words))
+        self.seen().live.iter().any(|line| line.contains(words))
     }
 
     /// The exit status, what stands on the terminal afterwards, and what was live.
@@ -85,7 +121,8 @@ impl Watched {
         let code = end(&mut self.child, Duration::from_secs(240));
         self.reading.take().expect("a reader").join().expect("its end");
         let seen = self.seen.lock().expect("the screen");
-        (code, seen.lines(), seen.live.clone())
+        let said = seen.lines().into_iter().filter(|line| !line.starts_with("/dev/"));
+        (code, said.collect(), seen.live.clone())
     }
 }
 
@@ -117,8 +154,9 @@ fn who_watches_sees_what_goes_on_and_a_clean_terminal_afterwards() {
     let first = sandbox.deploy(&["--no-backup", "--skip-canary"]);
     assert_eq!(first.code, 0, "{}", first.stderr);
     a_whole_deployment(&sandbox, 80);
-    an_interrupted_one(&sandbox, 200);
+    an_interrupted_one(&sandbox, 50);
     a_broken_one(&sandbox, 110);
+    a_suspended_one(&sandbox, 40);
 }
 
 fn a_whole_deployment(sandbox: &Sandbox, columns: u16) {
@@ -144,12 +182,22 @@ fn a_whole_deployment(sandbox: &Sandbox, columns: u16) {
 fn an_interrupted_one(sandbox: &Sandbox, columns: u16) {
     slow(sandbox, 30);
     let mut watched = watch(sandbox, columns, "--dashboard --no-backup");
-    until("the build", Duration::from_secs(120), || watched.shows("RUN [\"python"));
-    let drawn = watched.seen.lock().expect("the screen").drawn;
+    until("the build", Duration::from_secs(120), || watched.shows("platform: dashboard"));
+    let drawn = watched.seen().drawn;
     std::thread::sleep(Duration::from_secs(3));
-    let more = watched.seen.lock().expect("the screen").drawn - drawn;
+    let more = watched.seen().drawn - drawn;
     assert!((1..=30).contains(&more), "drawn {more} times in 3 s");
-    watched.child.stdin.as_mut().expect("the keyboard").write_all(b"\x03").expect("Ctrl-C");
+    let before = watched.stands().iter().filter(|line| !is_live(line)).count();
+    let narrow = watched.seen().live.clone();
+    assert!(narrow.iter().all(|line| line.chars().count() < columns.into()), "{narrow:#?}");
+    watched.resize(200);
+    until("the build's own step, for which there is room now", Duration::from_secs(20), || {
+        watched.shows("RUN [\"python")
+    });
+    let lines = watched.stands();
+    assert_eq!(lines.iter().filter(|line| is_live(line)).count(), 1, "no line of the old width is left: {lines:#?}");
+    assert_eq!(lines.iter().filter(|line| !is_live(line)).count(), before, "nothing else is gone: {lines:#?}");
+    watched.types(b"\x03");
     let (code, lines, _) = watched.ended();
     assert_ne!(code, 0, "{lines:#?}");
     assert!(!lines.iter().any(|line| is_live(line)), "{lines:#?}");
@@ -169,5 +217,37 @@ fn a_broken_one(sandbox: &Sandbox, columns: u16) {
     let last = lines[lines.len().saturating_sub(8)..].join(" ");
     for words in ["the deployment failed and was rolled back", "caused by: health: ", "dashboard", "hint: "] {
         assert!(last.contains(words), "{words} is said last: {last}");
+    }
+}
+
+/// Ctrl-Z in the middle, something else at the prompt, `fg`: the area is gone meanwhile, and comes back; the terminal is as
+/// it was before.
+fn a_suspended_one(sandbox: &Sandbox, columns: u16) {
+    sandbox.change("apps/dashboard/server.py", "\nraise SystemExit(3)\nSERVICE = ", "\nSERVICE = ", "dashboard: sound");
+    slow(sandbox, 8);
+    let shell = "PS1='$ ' HISTFILE= exec bash --norc --noprofile -i";
+    let mut watched = in_terminal(sandbox, columns, shell);
+    until("a prompt", Duration::from_secs(20), || watched.stands().iter().any(|line| line == "$"));
+    let line = format!("clear; stty -a >modes; '{}' --dashboard --no-backup >/dev/null\n", deploy().display());
+    watched.types(line.as_bytes());
+    until("the build", Duration::from_secs(120), || watched.shows("build 6/10"));
+    watched.types(b"\x1a");
+    let is_back = || watched.stands().last().is_some_and(|line| line == "$");
+    until("the prompt again", Duration::from_secs(20), is_back);
+    let lines = watched.stands();
+    assert!(!lines.iter().any(|line| is_live(line)), "the area is away while it is stopped: {lines:#?}");
+    assert!(lines.iter().any(|line| line.contains("Stopped")), "{lines:#?}");
+    watched.types(b"echo between; fg\n");
+    watched.seen().live.clear();
+    until("the area again", Duration::from_secs(20), || watched.shows("/10"));
+    let ended = || watched.stands().iter().any(|line| line.contains("the report: cm-record"));
+    until("its end", Duration::from_secs(120), ended);
+    watched.types(b"stty -a | diff - modes && echo as before; rm modes; exit 7\n");
+    let (code, lines, live) = watched.ended();
+    assert_eq!(code, 7, "{lines:#?}");
+    assert!(!lines.iter().any(|line| is_live(line)), "nothing of the area stays: {lines:#?}");
+    assert!(live.iter().all(|line| line.chars().count() < columns.into()), "{live:#?}");
+    for words in ["between", "as before", "[SUCCESS] 1 service healthy!"] {
+        assert!(lines.iter().any(|line| line == words), "{words}: {lines:#?}");
     }
 }
