@@ -28,14 +28,16 @@ pub fn seconds_since(text: &str) -> Option<u64> {
     Some(Timestamp::now().duration_since(at).as_secs().max(0).unsigned_abs())
 }
 
-/// A measured length of time for people: `12 ms`, `3.4 s` or `2 min 5 s`.
+/// A measured length of time for people: `12 ms`, `3.4 s`, `2 min 5 s` or `6 h`.
 pub fn span(duration: Duration) -> String {
     let (ms, s) = (duration.as_millis(), duration.as_secs());
     match ms {
         0..1_000 => format!("{ms} ms"),
         1_000..120_000 if ms % 1_000 < 50 => format!("{s} s"),
         1_000..120_000 => format!("{:.1} s", duration.as_secs_f64()),
-        _ => format!("{} min {} s", s / 60, s % 60),
+        120_000..7_200_000 => format!("{} min {} s", s / 60, s % 60),
+        _ if s / 60 % 60 == 0 => format!("{} h", s / 3600),
+        _ => format!("{} h {} min", s / 3600, s / 60 % 60),
     }
 }
 
@@ -100,7 +102,8 @@ mod tests {
 
     #[test]
     fn measured_times_are_short() {
-        for (ms, text) in [(12, "12 ms"), (3_400, "3.4 s"), (10_000, "10 s"), (10_012, "10 s"), (125_000, "2 min 5 s")]
+        let long = [(125_000, "2 min 5 s"), (21_600_000, "6 h"), (7_260_000, "2 h 1 min")];
+        for (ms, text) in [(12, "12 ms"), (3_400, "3.4 s"), (10_000, "10 s"), (10_012, "10 s")].into_iter().chain(long)
         {
             assert_eq!(span(Duration::from_millis(ms)), text);
         }

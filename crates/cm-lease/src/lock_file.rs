@@ -3,7 +3,9 @@
 //! lock there is not one of this machine's kernel.
 
 use cm_core::{Exit, Failure, Result};
-use rustix::fs::{FileType, FsWord, Mode, OFlags, StatFs};
+#[cfg(target_os = "linux")]
+use rustix::fs::FsWord;
+use rustix::fs::{FileType, Mode, OFlags, StatFs};
 use rustix::io::Errno;
 use std::fs::{File, Permissions};
 use std::io;
@@ -12,6 +14,7 @@ use std::path::Path;
 
 /// File systems on which a lock of one machine is not seen by the next one, or is a
 /// lock of another kind: NFS, SMB1, SMB2, CIFS, AFS, 9P.
+#[cfg(target_os = "linux")]
 const NETWORK: [(FsWord, &str); 6] = [
     (0x6969, "NFS"),
     (0x517B, "SMB"),
@@ -79,18 +82,32 @@ fn checked(file: File, path: &Path) -> Result<File> {
 /// Refuses what `statfs` says is a network file system.
 fn refuse_network(path: &Path, answer: rustix::io::Result<StatFs>) -> Result<()> {
     let system = answer.map_err(|error| unusable(path, "its file system is unknown").cause(error))?;
-    match network_name(system.f_type) {
+    match network_name(&system) {
         Some(name) => Err(unusable(path, &format!("it is on a network file system ({name})"))
             .hint("locks there are not kernel locks of this machine; name a local file, such as one in /tmp")),
         None => Ok(()),
     }
 }
 
-/// What kind of network file system has this number in `statfs`; `None` for a local one.
-fn network_name(magic: FsWord) -> Option<&'static str> {
+/// What kind of network file system it is; `None` for a local one.
+#[cfg(target_os = "linux")]
+fn network_name(system: &StatFs) -> Option<&'static str> {
+    named(system.f_type)
+}
+
+#[cfg(target_os = "linux")]
+fn named(magic: FsWord) -> Option<&'static str> {
     // The type's width differs between architectures; the numbers are 32 bits wide.
     let magic = magic & 0xFFFF_FFFF;
     NETWORK.iter().find(|(number, _)| *number == magic).map(|(_, name)| *name)
+}
+
+/// The same where the system tells local ones apart, and the others by no number.
+#[cfg(not(target_os = "linux"))]
+fn network_name(system: &StatFs) -> Option<&'static str> {
+    /// `MNT_LOCAL` of macOS and the BSDs.
+    const LOCAL: u32 = 0x1000;
+    (system.f_flags & LOCAL == 0).then_some("not local")
 }
 
 fn kind_word(kind: FileType) -> &'static str {
@@ -132,12 +149,12 @@ mod tests {
 
     #[test]
     fn network_file_systems_are_known_by_their_numbers() {
-        assert_eq!(network_name(0x6969), Some("NFS"));
-        assert_eq!(network_name(0xFF53_4D42), Some("CIFS"));
+        assert_eq!(named(0x6969), Some("NFS"));
+        assert_eq!(named(0xFF53_4D42), Some("CIFS"));
         // As a 32-bit signed number, sign-extended.
-        assert_eq!(network_name(0xFF53_4D42_u32.cast_signed().into()), Some("CIFS"));
+        assert_eq!(named(0xFF53_4D42_u32.cast_signed().into()), Some("CIFS"));
         for local in [0xEF53, 0x0102_1994, 0x794C_7630, 0x5846_5342, 0x9123_683E_u32.into()] {
-            assert_eq!(network_name(local), None, "ext4, tmpfs, overlay, XFS, Btrfs: {local:#x}");
+            assert_eq!(named(local), None, "ext4, tmpfs, overlay, XFS, Btrfs: {local:#x}");
         }
     }
 
