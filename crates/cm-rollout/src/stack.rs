@@ -105,7 +105,7 @@ impl Rollout<'_> {
         }
         switch.remove(&change.remove).await?;
         let took = began.elapsed();
-        let nodes = before.nodes.iter().filter(|node| node.takes_tasks()).count();
+        let nodes = before.nodes_for_tasks();
         let replaced = |name: &String| {
             let first = |service: &cm_swarm::Service| service.start_first && service.has_room(nodes);
             let order = match stack.services.get(name).is_some_and(first) {
@@ -179,7 +179,7 @@ impl Rollout<'_> {
         let runs = |image: &&Published| !before.services.values().any(|seen| seen.image == image.pinned);
         let new: Vec<&Published> = published.values().filter(runs).collect();
         if !new.is_empty() {
-            let nodes = before.nodes.iter().filter(|node| node.takes_tasks()).count();
+            let nodes = before.nodes_for_tasks();
             self.log.info(format!(
                 "on {}: {} on {}",
                 self.host.name(),

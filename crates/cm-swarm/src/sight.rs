@@ -76,6 +76,11 @@ impl Seen {
 }
 
 impl Sight {
+    /// How many nodes are there for tasks.
+    pub fn nodes_for_tasks(&self) -> usize {
+        self.nodes.iter().filter(|node| node.takes_tasks()).count()
+    }
+
     /// Asks `host`, a manager, about the stack `name`.
     ///
     /// # Errors

@@ -176,16 +176,23 @@ impl Switch<'_> {
             tell(&step);
             let mut file = self.stack.file(&step, &self.images, names);
             mark(&mut file, self.project, self.stack);
-            take_turns(&mut file, self.stack, before.nodes.iter().filter(|node| node.takes_tasks()).count());
-            patiently(async || {
-                let deploy = self.host.script(DEPLOY, [self.stack.name.clone()]).stdin(file.to_string());
-                deploy.limit(LIMIT).text(Exit::Build, "swarm.deploy").await
-            })
-            .await?;
-            self.revive(&step, before).await?;
-            self.wait(&step).await?;
+            let mut nodes = Some(before.nodes_for_tasks());
+            while let Some(count) = nodes {
+                take_turns(&mut file, self.stack, count);
+                self.deploy(&file).await?;
+                self.revive(&step, before).await?;
+                nodes = self.wait(&step, count).await?;
+            }
         }
         Ok(())
+    }
+
+    async fn deploy(&self, file: &Value) -> Result<()> {
+        let deploy = async || {
+            let deploy = self.host.script(DEPLOY, [self.stack.name.clone()]).stdin(file.to_string());
+            deploy.limit(LIMIT).text(Exit::Build, "swarm.deploy").await
+        };
+        patiently(deploy).await.map(drop)
     }
 
     /// A service whose update Swarm had stopped or rolled back stays so, if what it is to be is what it is.
@@ -202,7 +209,9 @@ impl Switch<'_> {
         Ok(())
     }
 
-    async fn wait(&self, step: &[String]) -> Result<()> {
+    /// Waits until a step is done. Gives the number of nodes where it has become less than `nodes`, and a task finds
+    /// none: what was to start first may have to stop first then.
+    async fn wait(&self, step: &[String], nodes: usize) -> Result<Option<usize>> {
         let began = Instant::now();
         let mut placed = began;
         loop {
@@ -222,9 +231,11 @@ impl Switch<'_> {
                     }
                 }
             }
-            let Some((name, why)) = waits else { return Ok(()) };
+            let Some((name, why)) = waits else { return Ok(None) };
             if !why.starts_with(NO_NODE) {
                 placed = Instant::now();
+            } else if sight.nodes_for_tasks() < nodes {
+                return Ok(Some(sight.nodes_for_tasks()));
             }
             if began.elapsed() > self.limit || placed.elapsed() > self.room_limit {
                 let message = format!("{why} after {} s", began.elapsed().as_secs());
@@ -326,7 +337,7 @@ fn judge(seen: &Seen, sight: &Sight) -> State {
         return State::Waits(waits.unwrap_or_else(|| "is being updated".to_owned()));
     }
     let runs = live.iter().filter(|task| task.current && task.state == "running").count();
-    let nodes = sight.nodes.iter().filter(|node| node.takes_tasks()).count();
+    let nodes = sight.nodes_for_tasks();
     let wanted = seen.replicas.map_or(0, |replicas| usize::try_from(replicas).unwrap_or(usize::MAX));
     if live.iter().all(|task| task.current && task.state == "running")
         && runs >= wanted
