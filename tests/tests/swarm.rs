@@ -233,8 +233,14 @@ fn what_a_swarm_cannot_do_is_refused_before_anything_is_done(swarm: &Swarm) {
     assert!(answer.stderr.contains("docker-compose.production.yml:69: web: privileged"), "{}", answer.stderr);
     swarm.replace("docker-compose.production.yml", "    privileged: true\n", "");
 
-    swarm.write("cm.toml", &good.replace("NODE1_VPS_IP", "NODE3_VPS_IP"));
+    let third = good.replace("NODE1_VPS_IP", "NODE3_VPS_IP");
+    swarm.write("cm.toml", &third);
     swarm.on("node1", "docker node demote node3 >/dev/null");
+    let another = swarm.preflight(&[]);
+    assert_eq!(another.code, 0, "another manager is asked: {}", another.stderr);
+    assert!(another.stderr.contains("does not speak for its Swarm"), "{}", another.stderr);
+    let alone: Vec<&str> = third.lines().filter(|line| !line.starts_with("managers")).collect();
+    swarm.write("cm.toml", &alone.join("\n"));
     let worker = swarm.preflight(&[]);
     assert_eq!(worker.code, 6, "{}", worker.stderr);
     assert!(worker.stderr.contains("this node is a worker of the Swarm"), "{}", worker.stderr);

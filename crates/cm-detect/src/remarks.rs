@@ -56,7 +56,10 @@ impl Detection {
             let all = env_files.chain(service.label_files.iter().map(|place| ("label file", place)));
             for (what, path) in all.filter_map(|(what, place)| Some((what, place.inside()?))) {
                 let is_missing = matches!(cm_project::tree::read(&tree, path), Ok(None));
-                if is_missing && !path.contains('$') && !protected.iter().any(|file| file == path) {
+                // By its name it is a server's own.
+                let of_server = path.rsplit('/').next().is_some_and(|name| name.starts_with(".env"))
+                    || protected.iter().any(|file| file == path);
+                if is_missing && !path.contains('$') && !of_server {
                     notes.warn(format!(
                         "{}: its {what} {path} is not in the commit; unless the server has one, Compose starts nothing",
                         service.name
