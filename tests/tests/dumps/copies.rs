@@ -187,7 +187,7 @@ fn no_more_is_sent_than_the_rate_allows_and_people_see_how_far_it_is() {
     let facts = done(&answer).document()["facts"]["backup"].clone();
     assert_eq!(facts["copy"]["state"], "done", "{facts}");
     assert!(clock.elapsed() > Duration::from_secs(6), "{:?}", clock.elapsed());
-    assert!(answer.stderr.contains("copy: ") && answer.stderr.contains("kB of about"), "{}", answer.stderr);
+    assert!(answer.stderr.contains("copy · ") && answer.stderr.contains(" kB of 7"), "{}", answer.stderr);
     let name = facts["file"].as_str().and_then(|path| path.rsplit('/').next()).expect("a name");
     assert_eq!(sha256(&elsewhere(&lab).join(name)), facts["sha256"].as_str().expect("a sum"));
     configure(&lab, "command = [\"tee\", \"ELSEWHERE/{name}\"]\n");
