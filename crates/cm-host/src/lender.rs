@@ -10,7 +10,6 @@
 use crate::process::{GIVEN_BACK, Lendable, Process, Transport};
 use crate::{Host, Target, ssh};
 use cm_core::{private_dir, runtime_dir};
-use futures_util::future::join_all;
 use rustix::cmsg_space;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{
@@ -37,9 +36,6 @@ pub const VARIABLE: &str = "CM_SHELLS";
 /// How many shells are lent to one host at a time. With them, the lock's own one and two streams, sshd's default of
 /// 10 sessions a connection (`MaxSessions`) is not reached.
 const MOST: usize = 6;
-
-/// How many are opened before they are asked for.
-const AHEAD: usize = 2;
 
 /// Whoever does not answer in this time lends nothing.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -72,11 +68,6 @@ impl Lender {
         let _old = std::fs::remove_file(&path);
         let listener = UnixListener::bind(&path)?;
         let shelves = Arc::new(shelves);
-        // The first programs need some at once.
-        for _ in 0..AHEAD {
-            let shelves = Arc::clone(&shelves);
-            tokio::spawn(async move { join_all(shelves.iter().map(Shelf::open_ahead)).await });
-        }
         let lending = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let shelves = Arc::clone(&shelves);
@@ -126,10 +117,6 @@ impl Shelf {
         if idle.is_some() {
             return idle;
         }
-        self.open().await
-    }
-
-    async fn open(&self) -> Option<Lent> {
         let room = Arc::clone(&self.room).try_acquire_owned().ok()?;
         let shell = Lendable::start(&self.transport, &self.name, &["sh".to_owned()]).await.ok()?;
         if matches!(&self.transport, Transport::Ssh(line) if line.is_crowded()) {
@@ -137,12 +124,6 @@ impl Shelf {
             self.room.close();
         }
         Some(Lent { shell, _room: room })
-    }
-
-    async fn open_ahead(&self) {
-        if let Some(lent) = self.open().await {
-            self.put_back(lent);
-        }
     }
 
     fn put_back(&self, lent: Lent) {
