@@ -65,8 +65,8 @@ lint: ## Check formats, lints, shell scripts, spelling, dependencies, and that n
 	scripts/committed.sh
 
 faults: programs ## Try every attack and fault in its long version: what SECURITY.md promises; hours
-	CM_SUSPENSIONS=100 CM_BUILD_KILLS=10 CM_LOCK_KILLS=50 CM_HOSTILE=1 CM_FAULTS=all CM_FAULTS_TABLE=1 CM_SECRETS=all CM_FIELDS=all CM_LOAD=1 \
-	    $(NEXTEST) --profile long --filterset 'binary(/^(attacks|hostile.*|secrets|fields|faults|load|model|lock|lock_link|build|health_faults|trouble)$$/)'
+	CM_SUSPENSIONS=100 CM_BUILD_KILLS=10 CM_LOCK_KILLS=50 CM_HOSTILE=1 CM_FAULTS=all CM_FAULTS_TABLE=1 CM_SECRETS=all CM_FIELDS=all CM_LOAD=1 CM_SWARM_KILLS=10 \
+	    $(NEXTEST) --profile long --filterset 'binary(/^(attacks|hostile.*|secrets|fields|faults|load|model|lock|lock_link|build|health_faults|trouble|swarm)$$/)'
 
 # Coverage as libFuzzer wants it, on the stable compiler; for the target alone, so that build scripts have none of it.
 FUZZ_TARGET = $(shell rustc -vV | sed -n 's/^host: //p')
