@@ -389,13 +389,7 @@ fn needed(node: &Node) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::load;
-    use crate::tree::Memory;
-
-    fn warned(text: &str) -> Vec<String> {
-        let compose = load(&Memory::of(&[("c.yml", text)]), &["c.yml".to_owned()], &[]).expect(text);
-        compose.warnings.iter().map(|warning| format!("{} {}", warning.at.line, warning.message)).collect()
-    }
+    use super::super::tests::warned;
 
     #[test]
     fn what_does_not_fit_together_has_its_line() {

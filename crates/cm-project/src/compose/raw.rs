@@ -126,12 +126,8 @@ fn twice(list: &Node) -> Option<&Node> {
 #[cfg(test)]
 mod tests {
     use super::super::load;
+    use super::super::tests::warned;
     use crate::tree::Memory;
-
-    fn warned(text: &str) -> Vec<String> {
-        let compose = load(&Memory::of(&[("c.yml", text)]), &["c.yml".to_owned()], &[]).expect(text);
-        compose.warnings.iter().map(|warning| format!("{} {}", warning.at.line, warning.message)).collect()
-    }
 
     #[test]
     fn what_merging_would_hide_is_named_with_its_line() {

@@ -13,6 +13,12 @@ fn one(text: &str) -> Compose {
     project(&[("compose.yml", text)], &["compose.yml"])
 }
 
+/// The line of each warning, and its words.
+pub fn warned(text: &str) -> Vec<String> {
+    let lines = |warning: &Warning| format!("{} {}", warning.at.line, warning.message);
+    one(text).warnings.iter().map(lines).collect()
+}
+
 fn failure(text: &str) -> cm_core::Failure {
     load(&Memory::of(&[("compose.yml", text)]), &["compose.yml".to_owned()], &[]).expect_err(text)
 }
