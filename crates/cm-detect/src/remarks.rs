@@ -6,6 +6,7 @@ use crate::explain;
 use crate::notes::Notes;
 use crate::plan::Plan;
 use cm_core::{Action, Result};
+use cm_project::compose::Context;
 use cm_project::inputs::missing_dockerfile;
 
 impl Detection {
@@ -29,6 +30,7 @@ impl Detection {
                 ));
             }
         }
+        self.warn_of_idle_bases(matters, notes);
         if self.effective.is_empty() {
             self.warn_of_missing_files(matters, notes);
         }
@@ -43,6 +45,22 @@ impl Detection {
                      ignores may count as changed",
                     inputs.name
                 ));
+            }
+        }
+    }
+
+    /// Images that services are built on, of services that nothing starts.
+    fn warn_of_idle_bases(&self, matters: impl Fn(&str) -> bool, notes: &Notes) {
+        for service in self.project.compose.services.iter().filter(|service| matters(&service.name)) {
+            for (_, context) in service.build.iter().flat_map(|build| &build.contexts) {
+                if let Context::Service(other) = context
+                    && !matters(other)
+                {
+                    notes.warn(format!(
+                        "Compose refuses {}: it is built on the image of {other}, which no active profile starts",
+                        service.name
+                    ));
+                }
             }
         }
     }

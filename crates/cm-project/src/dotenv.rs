@@ -1,10 +1,13 @@
 //! Env files as Compose reads them: `NAME=value` and `NAME: value`, `export`, comments,
 //! quotes that reach over lines, escapes in double ones. What a value refers to is left
 //! to [`Variables`](crate::variables::Variables): it depends on what is known already.
+//! A service may also have env files of the format `raw`, in which nothing has a meaning.
 
 /// One assignment.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Assignment {
+    /// Its line, from 1.
+    pub line: usize,
     /// The variable.
     pub name: String,
     /// What it is set to; `None` for a line without a value, which takes it from the environment.
@@ -29,8 +32,46 @@ pub struct Mistake {
     pub message: String,
 }
 
+/// How an env file is to be read.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Format {
+    /// With quotes, escapes, comments and references.
+    #[default]
+    Quoted,
+    /// `format: raw`: what follows the `=` is the value.
+    Raw,
+}
+
 /// The assignments in the text of an env file, up to the first mistake, and that mistake.
-pub fn parse(text: &str) -> (Vec<Assignment>, Option<Mistake>) {
+pub fn parse(text: &str, format: Format) -> (Vec<Assignment>, Option<Mistake>) {
+    match format {
+        Format::Quoted => quoted(text),
+        Format::Raw => raw(text),
+    }
+}
+
+fn raw(text: &str) -> (Vec<Assignment>, Option<Mistake>) {
+    let mut found = Vec::new();
+    for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+        let (line, number) = (line.trim_start(), index + 1);
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (name, value) = line.split_once('=').map_or((line, None), |(name, value)| (name, Some(value)));
+        let wrong = |message: &str| Some(Mistake { line: number, message: message.to_owned() });
+        if name.is_empty() {
+            return (found, wrong("there is no name before the ="));
+        }
+        if name.contains(char::is_whitespace) {
+            return (found, wrong("the name of a variable cannot contain a space"));
+        }
+        let value = value.map(|value| Raw::Literal(value.to_owned()));
+        found.push(Assignment { line: number, name: name.to_owned(), value });
+    }
+    (found, None)
+}
+
+fn quoted(text: &str) -> (Vec<Assignment>, Option<Mistake>) {
     let text = text.trim_start_matches('\u{feff}').replace("\r\n", "\n");
     let mut rest = text.as_str();
     let mut found = Vec::new();
@@ -46,7 +87,7 @@ pub fn parse(text: &str) -> (Vec<Assignment>, Option<Mistake>) {
         let line = text[..text.len() - rest.len()].matches('\n').count() + 1;
         match assignment(rest) {
             Ok((assignment, after)) => {
-                found.push(assignment);
+                found.push(Assignment { line, ..assignment });
                 rest = after;
             }
             Err(message) => return (found, Some(Mistake { line, message })),
@@ -76,11 +117,11 @@ fn assignment(text: &str) -> Result<(Assignment, &str), String> {
         return Err("the name of a variable cannot contain a space".to_owned());
     }
     if !after.starts_with(['=', ':']) {
-        return Ok((Assignment { name, value: None }, after));
+        return Ok((Assignment { line: 1, name, value: None }, after));
     }
     let (value, after) = value(after[1..].trim_start_matches(is_blank))
         .ok_or_else(|| format!("the quote around the value of {name} is never closed"))?;
-    Ok((Assignment { name, value: Some(value) }, after))
+    Ok((Assignment { line: 1, name, value: Some(value) }, after))
 }
 
 /// The value that `text` starts with, and what comes after it; `None` if a quote is not closed.
@@ -152,7 +193,7 @@ mod tests {
 
     /// The assignments of a text without a mistake, as `NAME=value`, `'` before what is literal.
     fn read(text: &str) -> Vec<String> {
-        let (found, mistake) = parse(text);
+        let (found, mistake) = parse(text, Format::Quoted);
         assert_eq!(mistake, None, "{text:?}");
         let shown = found.into_iter().map(|assignment| match assignment.value {
             None => assignment.name,
@@ -193,7 +234,7 @@ mod tests {
             ("A=1\n\nV=\"a", 3, "the quote around the value of V is never closed"),
             ("A=1\nV='it''s'", 2, "unexpected '\\'' in the name of a variable"),
         ] {
-            let (found, mistake) = parse(text);
+            let (found, mistake) = parse(text, Format::Quoted);
             assert_eq!(found[0].name, "A", "{text}");
             assert_eq!(
                 mistake.map(|mistake| (mistake.line, mistake.message)),
@@ -201,5 +242,15 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn a_raw_file_has_values_as_they_stand() {
+        let (found, mistake) = parse("\u{feff}A=\"x\" # y\r\n  # no\n\n  B=$C \nD\nE=\nF F=1\nG=2", Format::Raw);
+        let literal = |text: &str| Some(Raw::Literal(text.to_owned()));
+        let wanted = [("A", literal("\"x\" # y")), ("B", literal("$C ")), ("D", None), ("E", literal(""))];
+        assert_eq!(found.iter().map(|one| (one.name.as_str(), one.value.clone())).collect::<Vec<_>>(), wanted);
+        assert_eq!(mistake.map(|mistake| mistake.line), Some(7));
+        assert_eq!(parse("A=1\n=2", Format::Raw).1.map(|mistake| mistake.line), Some(2));
     }
 }

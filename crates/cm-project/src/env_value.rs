@@ -1,6 +1,6 @@
 //! One value of an env file that holds secrets: only what is asked for leaves it, and no message has any of it.
 
-use crate::dotenv::{self, Raw};
+use crate::dotenv::{self, Format, Raw};
 use crate::template;
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 /// # Errors
 /// What is wrong with the value, or with a line before it; never the value itself.
 pub fn env_value(text: &str, name: &str) -> Result<Option<String>, String> {
-    let (assignments, mistake) = dotenv::parse(text);
+    let (assignments, mistake) = dotenv::parse(text, Format::Quoted);
     let mut known: HashMap<String, String> = HashMap::new();
     for assignment in assignments {
         let read = match assignment.value {

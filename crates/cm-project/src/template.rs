@@ -41,6 +41,8 @@ pub struct Wanted {
     /// Whether the text cannot be used without it (`${NAME:?}`); otherwise the empty
     /// string stands in.
     pub required: bool,
+    /// Whether an empty value is enough for it (`${NAME?}`).
+    pub may_be_empty: bool,
 }
 
 /// The variables that `text` needs where `has` says which names have a value: those
@@ -56,10 +58,10 @@ pub fn wanted(text: &str, has: &dyn Fn(&str) -> bool) -> Result<Vec<Wanted>, Bad
         let offset = text.len() - rest.len();
         let (length, reference) = read(rest).map_err(|reason| BadReference { offset, reason })?;
         if let Some((name, operator)) = reference {
-            let lacking = |required| Wanted { name: name.to_owned(), required };
+            let lacking = |required, may_be_empty| Wanted { name: name.to_owned(), required, may_be_empty };
             match (operator, has(name)) {
-                (Operator::Plain, false) => all.push(lacking(false)),
-                (Operator::Required { .. }, false) => all.push(lacking(true)),
+                (Operator::Plain, false) => all.push(lacking(false, true)),
+                (Operator::Required { empty_too }, false) => all.push(lacking(true, !empty_too)),
                 (Operator::Default { text, .. }, false) | (Operator::Other { text, .. }, true) => {
                     all.extend(wanted(text, has)?);
                 }

@@ -2,7 +2,7 @@
 //! them: what is in its env files, replaced as Compose replaces it. Servers know more;
 //! a value that refers to something unknown carries the names of what it lacks.
 
-use crate::dotenv::{self, Assignment, Raw};
+use crate::dotenv::{self, Assignment, Format, Raw};
 use crate::source::Position;
 use crate::template::{self, BadReference, Expanded};
 use crate::tree::{self, Tree};
@@ -94,25 +94,45 @@ impl Variables {
     /// The variables of `files`, of those that the repository has, later ones over earlier
     /// ones; values may refer to `outer`, which counts more. Also says what is refused.
     pub fn read(tree: &dyn Tree, files: &[String], outer: &Variables) -> (Self, Vec<Refused>) {
+        let files: Vec<_> = files.iter().map(|file| (file.clone(), Format::Quoted)).collect();
+        Variables::read_as(tree, &files, outer)
+    }
+
+    /// The same of files that may have another format.
+    pub fn read_as(tree: &dyn Tree, files: &[(String, Format)], outer: &Variables) -> (Self, Vec<Refused>) {
         let (mut variables, mut refused, mut room) = (Variables::default(), Vec::new(), template::ROOM);
-        for file in files {
+        for (file, format) in files {
             let Ok(Some(bytes)) = tree::read(tree, file) else { continue };
+            let refuse = |line, why| Refused { at: Position { file: file.as_str().into(), line, column: 1 }, why };
             if bytes.len() > MAX_BYTES {
-                let at = Position { file: file.as_str().into(), line: 1, column: 1 };
                 let why = format!("the file is larger than {} MiB: none of it is read", MAX_BYTES >> 20);
-                refused.push(Refused { at, why });
+                refused.push(refuse(1, why));
                 continue;
             }
-            let (assignments, mistake) = dotenv::parse(&String::from_utf8_lossy(&bytes));
-            refused.extend(mistake.map(|mistake| Refused {
-                at: Position { file: file.as_str().into(), line: mistake.line, column: 1 },
-                why: mistake.message,
-            }));
+            let (assignments, mistake) = dotenv::parse(&String::from_utf8_lossy(&bytes), *format);
             for assignment in assignments {
+                let line = assignment.line;
+                refused.extend(variables.mistake(&assignment, outer).map(|why| refuse(line, why)));
                 variables.assign(assignment, outer, &mut room);
             }
+            refused.extend(mistake.map(|mistake| refuse(mistake.line, mistake.message)));
         }
         (variables, refused)
+    }
+
+    /// Why Compose refuses a value: a reference that it cannot read, or a variable that must have a value.
+    fn mistake(&self, assignment: &Assignment, outer: &Variables) -> Option<String> {
+        let Some(Raw::Expanded(text)) = &assignment.value else { return None };
+        let has = |name: &str| [outer, self].iter().find_map(|all| all.get(name)).is_some_and(|text| !text.is_empty());
+        match template::wanted(text, &has) {
+            Err(bad) => Some(format!("the value of {}: {bad}", assignment.name)),
+            Ok(wanted) => {
+                let is_set = |name: &str| [outer, self].iter().any(|all| all.get(name).is_some());
+                let mut required = wanted.into_iter().filter(|wanted| wanted.required);
+                let missing = required.find(|wanted| !(wanted.may_be_empty && is_set(&wanted.name)))?;
+                Some(format!("it wants a value of {}, which no file here gives it", missing.name))
+            }
+        }
     }
 
     fn assign(&mut self, assignment: Assignment, outer: &Variables, room: &mut usize) {
@@ -171,6 +191,24 @@ mod tests {
             (expanded.text.as_str(), expanded.missing.as_slice()),
             ("a-${SECRET}xy", &["SECRET".to_owned()][..])
         );
+    }
+
+    #[test]
+    fn a_value_that_compose_cannot_make_is_named_with_its_line() {
+        let mut outer = Variables::default();
+        outer.set("OUT", "o");
+        outer.set("EMPTY", "");
+        for (text, wanted) in [
+            ("A=1\nB=${X:?set it}\nX=1\n", Some((2, "it wants a value of X, which no file here gives it"))),
+            ("A=${Y:-${X?}}\n", Some((1, "it wants a value of X, which no file here gives it"))),
+            ("A=\"${EMPTY:?}\"\n", Some((1, "it wants a value of EMPTY, which no file here gives it"))),
+            ("A=1\n\nB=${\n", Some((3, "the value of B: \"${\" is never closed"))),
+            ("A=1\nB=${A:?}${OUT:?}${EMPTY?}'\nC='${X:?}'\nD=$\nE=$(x)\n", None),
+        ] {
+            let (_, refused) = Variables::read(&Memory::of(&[(".env", text)]), &[".env".to_owned()], &outer);
+            let found = refused.first().map(|refused| (refused.at.line, refused.why.as_str()));
+            assert_eq!(found, wanted, "{text:?}");
+        }
     }
 
     #[test]

@@ -67,6 +67,11 @@ impl Node {
         Node { value, tag: None, at: like.at.clone(), unknown: like.unknown.clone(), template: like.template.clone() }
     }
 
+    /// A mapping without a word, as of an empty file.
+    pub fn empty(at: Position) -> Self {
+        Node { value: Yaml::Map(Vec::new()), tag: None, at, unknown: Vec::new(), template: None }
+    }
+
     /// The value of `key`, if this is a mapping that has it and it is not null.
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.pairs().iter().find(|(known, _)| known == key).map(|(_, node)| node).filter(|node| !node.is_null())

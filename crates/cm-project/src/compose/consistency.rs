@@ -2,8 +2,6 @@
 //! in a circle, values that exclude each other. Compose looks at the services that it
 //! starts; each warning names its service, so that whoever knows the profiles can choose.
 
-use super::canonical::nanoseconds;
-use super::format::is_command_line;
 use super::load::Loader;
 use super::merge::mount_target;
 use crate::yaml::{Node, Yaml};
@@ -19,8 +17,9 @@ pub fn check(root: &Node, loader: &mut Loader) {
         check.networks();
         check.counts();
         check.targets();
-        check.values();
-        check.devices();
+        check.test();
+        check.watched();
+        check.contexts();
     }
     for (section, ways) in [("configs", &["file", "environment", "content"][..]), ("secrets", &["file", "environment"])]
     {
@@ -137,26 +136,35 @@ impl<'a> Check<'a, '_, '_> {
         }
     }
 
-    /// Devices of the host, and what is synchronised while people develop.
-    fn devices(&mut self) {
-        let node = self.node;
-        let items = |node: Option<&'a Node>| node.map_or(&[][..], Node::items);
-        let reserved =
-            node.get("deploy").and_then(|deploy| deploy.get("resources")?.get("reservations")?.get("devices"));
-        for gpu in items(node.get("gpus")).iter().chain(items(reserved)) {
-            if gpu.get("count").is_some() && gpu.get("device_ids").is_some() {
-                self.warn(gpu, "count and device_ids of a device exclude each other".to_owned());
-            }
+    fn test(&mut self) {
+        if let Some(test) = self.node.get("healthcheck").and_then(|check| check.get("test"))
+            && let Some(first) = test.items().first().and_then(Node::text)
+            && !matches!(first.as_str(), "CMD" | "CMD-SHELL" | "NONE")
+        {
+            self.warn(test, "healthcheck.test must begin with CMD, CMD-SHELL or NONE".to_owned());
         }
-        for device in items(node.get("devices")) {
-            if device.text().is_some_and(|text| !device.is_open() && text.split(':').count() > 3) {
-                self.warn(device, "a device has more than source, target and permissions".to_owned());
-            }
-        }
-        for watch in items(node.get("develop").and_then(|develop| develop.get("watch"))) {
+    }
+
+    /// What is synchronised while people develop.
+    fn watched(&mut self) {
+        let watch = self.node.get("develop").and_then(|develop| develop.get("watch"));
+        for watch in watch.map_or(&[][..], Node::items) {
             let action = watch.get("action").and_then(Node::text).unwrap_or_default();
             if action.starts_with("sync") && watch.get("target").is_none() {
                 self.warn(watch, format!("{action} of develop.watch has no target"));
+            }
+        }
+    }
+
+    /// Images of other services that its own is built on.
+    fn contexts(&mut self) {
+        let contexts = self.node.get("build").and_then(|build| build.get("additional_contexts"));
+        for (_, at) in contexts.map_or(&[][..], Node::pairs) {
+            let text = at.text().unwrap_or_default();
+            let Some(other) = text.strip_prefix("service:").filter(|_| !at.is_open()) else { continue };
+            let service = self.root.get("services").and_then(|services| services.get(other));
+            if service.is_some_and(|service| service.get("build").is_none()) {
+                self.warn(at, format!("it is built on the image of {other}, which has no build"));
             }
         }
     }
@@ -227,88 +235,6 @@ impl<'a> Check<'a, '_, '_> {
             }
         }
     }
-
-    fn values(&mut self) {
-        let node = self.node;
-        if let Some(test) = node.get("healthcheck").and_then(|check| check.get("test"))
-            && let Some(first) = test.items().first().and_then(Node::text)
-            && !matches!(first.as_str(), "CMD" | "CMD-SHELL" | "NONE")
-        {
-            self.warn(test, "healthcheck.test must begin with CMD, CMD-SHELL or NONE".to_owned());
-        }
-        let keys = ["interval", "timeout", "start_period", "start_interval"];
-        let times = node.get("healthcheck").into_iter().flat_map(|check| keys.iter().filter_map(|key| check.get(key)));
-        for time in times.chain(node.get("stop_grace_period")).collect::<Vec<_>>() {
-            let text = time.text().unwrap_or_default();
-            if !time.is_open() && nanoseconds(&text).is_none() && text != "0" {
-                self.warn(time, format!("{text:?} is not a length of time such as 10s"));
-            }
-        }
-        for (_, how) in node.get("depends_on").map_or(&[][..], Node::pairs) {
-            let condition = how.get("condition").and_then(Node::text);
-            if let Some(other) = condition.filter(|text| !CONDITIONS.contains(&text.as_str())) {
-                self.warn(how, format!("depends_on knows no condition {other:?}"));
-            }
-        }
-        for port in node.get("ports").map_or(&[][..], Node::items) {
-            if let Some(text) = port.text().filter(|text| !port.is_open() && !is_port(text)) {
-                self.warn(port, format!("{text:?} is not a port"));
-            }
-        }
-        for host in node.get("extra_hosts").map_or(&[][..], Node::items) {
-            if let Some(text) = host.text().filter(|text| !host.is_open() && !text.contains(['=', ':'])) {
-                self.warn(host, format!("{text:?} in extra_hosts has no address"));
-            }
-        }
-        for key in ["command", "entrypoint"] {
-            if let Some(at) =
-                node.get(key).filter(|at| !at.is_open() && at.text().is_some_and(|text| !is_command_line(&text)))
-            {
-                self.warn(at, format!("a quote in {key} has no end"));
-            }
-        }
-        let policy = node.get("pull_policy").filter(|policy| !policy.is_open());
-        if let Some(text) = self.text("pull_policy").filter(|text| !is_policy(text))
-            && let Some(at) = policy
-        {
-            self.warn(at, format!("{text:?} is not a pull_policy"));
-        }
-    }
-}
-
-const CONDITIONS: [&str; 3] = ["service_started", "service_healthy", "service_completed_successfully"];
-
-fn is_policy(text: &str) -> bool {
-    let known = ["always", "never", "build", "if_not_present", "missing", "refresh", "daily", "weekly"];
-    let every = |rest: &str| {
-        let parts = rest.split_inclusive(|c: char| !c.is_ascii_digit());
-        !rest.is_empty() && parts.clone().all(|part| part.len() > 1 && part.ends_with(['w', 'd', 'h', 'm', 's']))
-    };
-    known.contains(&text) || text.strip_prefix("every_").is_some_and(every)
-}
-
-/// `[ADDRESS:][PUBLISHED:]TARGET[/PROTOCOL]`, each a number or a range.
-fn is_port(text: &str) -> bool {
-    let (rest, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    let number = |text: &str| text.parse::<u16>().is_ok();
-    let range = |text: &str| match text.split_once('-') {
-        Some((low, high)) => number(low) && number(high) && low.parse::<u16>().ok() <= high.parse().ok(),
-        None => number(text),
-    };
-    let width = |text: &str| {
-        let (low, high) = text.split_once('-').unwrap_or((text, text));
-        low.parse::<i32>().ok().zip(high.parse::<i32>().ok()).map(|(low, high)| high - low)
-    };
-    let mut parts = rest.rsplitn(3, ':');
-    let own = parts.next().unwrap_or_default();
-    let target = range(own);
-    // Several ports of the host may be one container port's.
-    let as_many = |text: &str| width(own) == Some(0) || width(text) == width(own);
-    let published = parts.next().is_none_or(|text| text.is_empty() || (range(text) && as_many(text)));
-    let address = parts.next().unwrap_or_default();
-    let address = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
-    let known = address.is_empty() || address.parse::<std::net::IpAddr>().is_ok();
-    target && published && known && matches!(protocol.to_ascii_lowercase().as_str(), "tcp" | "udp" | "sctp")
 }
 
 fn first(text: &str) -> String {
@@ -403,21 +329,12 @@ mod tests {
             ("links: ['b:c']", "there is no service \"b\" for its links"),
             ("network_mode: host, networks: [default]", "network_mode and networks exclude each other"),
             ("healthcheck: {test: [curl, x]}", "healthcheck.test must begin with CMD, CMD-SHELL or NONE"),
-            ("healthcheck: {test: 'x', interval: soon}", "\"soon\" is not a length of time such as 10s"),
             ("scale: 2, deploy: {replicas: 3}", "scale and deploy.replicas differ"),
             ("scale: 2, container_name: one", "several containers cannot have one container_name"),
             (
                 "mem_limit: 1g, deploy: {resources: {limits: {memory: 2g}}}",
                 "mem_limit and deploy.resources.limits.memory differ",
             ),
-            ("ports: ['abc:80']", "\"abc:80\" is not a port"),
-            ("ports: ['999.1.1.1:80:80']", "\"999.1.1.1:80:80\" is not a port"),
-            ("ports: ['8000-8003:80-81']", "\"8000-8003:80-81\" is not a port"),
-            ("command: \"echo 'a\"", "a quote in command has no end"),
-            ("extra_hosts: [db]", "\"db\" in extra_hosts has no address"),
-            ("pull_policy: every_1x", "\"every_1x\" is not a pull_policy"),
-            ("gpus: [{count: 1, device_ids: [a]}]", "count and device_ids of a device exclude each other"),
-            ("devices: ['a:b:c:d']", "a device has more than source, target and permissions"),
             ("develop: {watch: [{action: sync, path: .}]}", "sync of develop.watch has no target"),
             ("volumes: [{type: bind, target: /d}]", "a volume of type bind has no source"),
             ("volumes: [{type: volume, source: v, target: /d}]", "there is no volume \"v\""),
@@ -427,13 +344,19 @@ mod tests {
                 "platform: linux/arm64, build: {context: ., platforms: [linux/amd64]}",
                 "build.platforms has to have its platform, linux/arm64",
             ),
-            ("ports: ['80:99999']", "\"80:99999\" is not a port"),
             ("tmpfs: [/d], volumes: ['./d:/d']", "something is mounted at /d already"),
-            ("pull_policy: sometimes", "\"sometimes\" is not a pull_policy"),
         ] {
             let text = format!("services:\n  a: {{image: x, {keys}}}\n");
             assert_eq!(warned(&text), [format!("2 Compose refuses the service a: {wanted}")], "{keys}");
         }
+        let built =
+            "services:\n  a: {build: {context: ., additional_contexts: {base: 'service:b'}}}\n  b: {image: y}\n";
+        assert_eq!(
+            warned(built),
+            ["2 Compose refuses the service a: it is built on the image of b, which has no build"]
+        );
+        let inactive = "services:\n  a: {image: x}\n  b: {image: y, profiles: [p], depends_on: [zzz]}\n";
+        assert_eq!(warned(inactive), ["3 Compose refuses the service b: there is no service \"zzz\""]);
         assert_eq!(
             warned("services:\n  a: {restart: always}\n"),
             ["2 Compose refuses the service a: it has neither an image nor a build"]

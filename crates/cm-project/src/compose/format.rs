@@ -13,7 +13,8 @@ pub fn is_right(kind: &str, node: &Node) -> bool {
     let (Yaml::Text(text) | Yaml::Number(text)) = &node.value else { return true };
     match kind.chars().next() {
         Some('i') => is_whole(text),
-        Some('u') => is_whole(text) && !text.starts_with('-'),
+        Some('u' | 'v') => is_whole(text) && !text.starts_with('-'),
+        Some('w') => !text.starts_with('-'),
         Some('r') => is_whole(text) && is_within(&kind[1..], text),
         Some('p') => is_within(&kind[1..], text),
         Some('f') => text.parse::<f64>().is_ok(),

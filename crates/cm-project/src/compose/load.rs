@@ -118,7 +118,11 @@ impl<'a> Loader<'a> {
     /// The merged tree of `files`, all relative paths relative to the first file's directory.
     pub fn load(&mut self, files: &[String], variables: &Variables) -> Result<Node> {
         let directory = files.first().map_or("", |file| tree::parent(file));
-        self.merged(files, directory, &Chain { variables, links: Vec::new() })
+        let whole = self.merged(files, directory, &Chain { variables, links: Vec::new() })?;
+        match files.first().filter(|_| whole.pairs().is_empty()) {
+            Some(file) => Err(self.failure("compose.invalid", &start_of(file), "the file is empty")),
+            None => Ok(whole),
+        }
     }
 
     fn merged(&mut self, files: &[String], directory: &str, chain: &Chain) -> Result<Node> {
@@ -148,7 +152,7 @@ impl<'a> Loader<'a> {
                 Some(base) => merge(base, node, &[]),
             };
         }
-        whole.ok_or_else(|| self.failure("compose.invalid", &start_of(file), "the file is empty"))
+        Ok(whole.unwrap_or_else(|| Node::empty(start_of(file))))
     }
 
     /// Reads a file and replaces its variables: its documents.
@@ -177,7 +181,7 @@ impl<'a> Loader<'a> {
         Ok(nodes)
     }
 
-    /// The documents of a file as they are written; each file is read once.
+    /// The documents of a file as they are written, read once.
     fn read(&mut self, file: &str) -> Result<Vec<Node>> {
         if let Some(known) = self.parsed.get(file) {
             return Ok(known.clone());
@@ -217,6 +221,9 @@ impl<'a> Loader<'a> {
         if includes.text().is_some() {
             self.warn(&includes.at, None, "Compose does not take a string as include: it wants a list");
         }
+        for list in includes.items().iter().filter(|entry| matches!(entry.value, Yaml::List(_))) {
+            self.warn(&list.at, None, "Compose does not take a list as an entry of include");
+        }
         for entry in includes.items() {
             let included = self.included(entry, directory, chain)?;
             for section in RESOURCES {
@@ -238,9 +245,6 @@ impl<'a> Loader<'a> {
     /// What one entry of `include` brings, its paths relative to `directory`.
     fn included(&mut self, entry: &Node, directory: &str, chain: &Chain) -> Result<Node> {
         let paths = texts(entry.get("path").unwrap_or(entry));
-        if paths.is_empty() {
-            return Ok(Node::new(Yaml::Map(Vec::new()), entry));
-        }
         let mut files = Vec::new();
         for path in &paths {
             match Place::at(directory, path) {
@@ -261,19 +265,22 @@ impl<'a> Loader<'a> {
                 _ => files.first().map_or("", |file| tree::parent(file)).to_owned(),
             };
         let mut variables = chain.variables.clone();
-        let env_files = match entry.get("env_file") {
+        let named = entry.get("env_file");
+        let env_files = match named {
             Some(files) => {
                 texts(files).iter().filter_map(|path| Place::at(directory, path).inside().map(str::to_owned)).collect()
             }
             None => vec![tree::join(&own_directory, ".env")],
         };
-        if entry.get("env_file").is_some() {
-            for missing in env_files.iter().filter(|file| matches!(tree::read(self.tree, file), Ok(None))) {
-                let message = format!(
-                    "Compose refuses the include unless the server has its env file {missing}, which the commit has not"
-                );
-                self.warn(&entry.at, None, message);
-            }
+        let is_missing = |file: &&String| named.is_some() && matches!(tree::read(self.tree, file), Ok(None));
+        for missing in env_files.iter().filter(is_missing).cloned().collect::<Vec<_>>() {
+            let message = format!(
+                "Compose refuses the include unless the server has its env file {missing}, which the commit has not"
+            );
+            self.warn(&entry.at, None, message);
+        }
+        if files.is_empty() {
+            return Ok(Node::empty(entry.at.clone()));
         }
         self.include_env_files.extend(env_files.iter().cloned());
         let (own, refused) = Variables::read(self.tree, &env_files, &variables);

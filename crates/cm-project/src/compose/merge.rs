@@ -155,12 +155,15 @@ fn assignment(item: Node) -> (String, Node) {
     }
 }
 
-/// The addresses of a name, each as `NAME=ADDRESS`.
+/// The addresses of a name, each as `NAME=ADDRESS`; what is no text stays as it is, and Compose refuses it.
 fn addresses((name, node): (String, Node)) -> Vec<Node> {
-    let one = |address: &Node| Some(Node::new(Yaml::Text(format!("{name}={}", address.text()?)), address));
+    let one = |address: &Node| match &address.value {
+        Yaml::Text(text) => Node::new(Yaml::Text(format!("{name}={text}")), address),
+        _ => address.clone(),
+    };
     match &node.value {
-        Yaml::List(items) => items.iter().filter_map(one).collect(),
-        _ => one(&node).into_iter().collect(),
+        Yaml::List(items) => items.iter().map(one).collect(),
+        _ => vec![one(&node)],
     }
 }
 

@@ -13,7 +13,9 @@ mod rebase;
 mod schema;
 mod service;
 mod unknown;
+mod values;
 
+use crate::dotenv::Format;
 use crate::source::Position;
 use crate::tree::{self, Place, Tree};
 use crate::variables::Variables;
@@ -62,7 +64,7 @@ pub struct Warning {
     pub at: Position,
     /// What; never a value of a variable.
     pub message: String,
-    /// The service that it is about, if it is about one.
+    /// The service that it is about, if it is none while nothing starts that service.
     pub service: Option<String>,
 }
 
@@ -175,6 +177,8 @@ pub struct EnvFile {
     pub place: Place,
     /// Whether Compose insists on it.
     pub required: bool,
+    /// How it is read.
+    pub format: Format,
 }
 
 /// A file or directory that a container sees.
@@ -221,6 +225,7 @@ pub fn load_in(
     let profiles = said("COMPOSE_PROFILES").unwrap_or_default();
     let services = service::services(&root, own, &mut loader, &variables)?;
     schema::check(&root, &mut loader);
+    values::check(&root, &mut loader);
     consistency::check(&root, &mut loader);
     Ok(Compose {
         name: said("COMPOSE_PROJECT_NAME").or_else(|| root.get("name").and_then(crate::yaml::Node::text)),

@@ -1,8 +1,8 @@
 //! What Compose refuses in one file before it lays others over it, and what nobody can see afterwards: lists that hold
 //! something twice, and `KEY=value` lists and lists of names that hold something else than text; variables that must
-//! have a value; and what an included file has as well.
+//! have a value; and what an included file has as well. Compose reads services that no profile starts like the others.
 
-use super::Warning;
+use super::{Warning, schema};
 use crate::source::Position;
 use crate::template;
 use crate::variables::Variables;
@@ -21,11 +21,14 @@ const TEXTS: &str = "\
 services.*.environment services.*.labels services.*.annotations services.*.sysctls services.*.profiles \
 services.*.cap_add services.*.cap_drop services.*.dns services.*.dns_opt services.*.dns_search services.*.tmpfs \
 services.*.links services.*.build.args services.*.build.labels services.*.build.additional_contexts \
-services.*.deploy.labels networks.*.labels volumes.*.labels configs.*.labels secrets.*.labels";
+services.*.deploy.labels services.*.extra_hosts services.*.build.extra_hosts networks.*.labels volumes.*.labels configs.*.labels secrets.*.labels";
 
 /// Warns of what Compose refuses in the document `root` of a file.
 pub fn check(root: &Node) -> Vec<Warning> {
-    let mut all = Vec::new();
+    let mut all = schema::unknown_sections(root);
+    if let Some((_, nothing)) = root.pairs().iter().find(|(key, value)| key == "services" && value.is_null()) {
+        all.push(warning(&nothing.at, "Compose refuses services without anything in it".to_owned()));
+    }
     for path in UNIQUE.split(' ') {
         for found in lists(root, path) {
             if let Some(twice) = twice(found.node) {
@@ -55,11 +58,12 @@ pub fn required(template: &Template, variables: &Variables) -> Vec<Warning> {
         let name = wanted.name;
         warning(
             &template.at,
-            None,
             format!("Compose refuses the file without a value of {name}, which no file here gives it"),
         )
     };
-    wanted.into_iter().filter(|wanted| wanted.required).map(warning).collect()
+    let is_empty = |name: &str| variables.get(name).is_some();
+    let lacking = |wanted: &template::Wanted| wanted.required && !(wanted.may_be_empty && is_empty(&wanted.name));
+    wanted.into_iter().filter(lacking).map(warning).collect()
 }
 
 /// Compose takes what an included file has and the including one as well only if it is the same.
@@ -67,16 +71,15 @@ pub fn conflicts(section: &str, own: Option<&Node>, brought: &Node) -> Vec<Warni
     let mut all = Vec::new();
     for (name, node) in own.map_or(&[][..], Node::pairs) {
         if brought.get(name).is_some_and(|other| other != node) {
-            let service = (section == "services").then_some(name.as_str());
             let message = format!("Compose refuses {section}.{name}: an included file has another one of this name");
-            all.push(warning(&node.at, service, message));
+            all.push(warning(&node.at, message));
         }
     }
     all
 }
 
-fn warning(at: &Position, service: Option<&str>, message: String) -> Warning {
-    Warning { at: at.clone(), message, service: service.map(str::to_owned) }
+fn warning(at: &Position, message: String) -> Warning {
+    Warning { at: at.clone(), message, service: None }
 }
 
 /// A value, and where it is.
@@ -87,8 +90,7 @@ struct Found<'a> {
 
 impl Found<'_> {
     fn warn(&self, at: &Node, what: &str, all: &mut Vec<Warning>) {
-        let service = self.path.strip_prefix("services.").and_then(|rest| rest.split('.').next());
-        all.push(warning(&at.at, service, format!("Compose does not take {what} in {}", self.path)));
+        all.push(warning(&at.at, format!("Compose does not take {what} in {}", self.path)));
     }
 }
 
@@ -172,6 +174,31 @@ mod tests {
                 load(&Memory::of(&[("c.yml", &text), ("i.yml", included)]), &["c.yml".to_owned()], &[]).expect("read");
             assert_eq!(compose.warnings.len(), count, "{:?}", compose.warnings);
         }
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_included_or_a_later_file_is_named_there() {
+        for (included, wanted) in [
+            ("foo: {}\nservices: {b: {image: y}}\n", "i.yml:1:6: Compose knows no key foo"),
+            ("services:\n", "i.yml:1:9: Compose refuses services without anything in it"),
+            ("", ""),
+            ("# not yet\n", ""),
+        ] {
+            let files =
+                [("c.yml", "services: {a: {image: x}}\n"), ("i.yml", included), ("n.yml", "include: [i.yml]\n")];
+            for names in [["c.yml", "i.yml"], ["c.yml", "n.yml"]] {
+                let compose = load(&Memory::of(&files), &names.map(str::to_owned), &[]).expect(included);
+                let found: Vec<String> =
+                    compose.warnings.iter().map(|one| format!("{}: {}", one.at, one.message)).collect();
+                assert_eq!(found.concat(), wanted, "{names:?} {included:?}");
+            }
+        }
+        let missing = "include: [{path: e.yml, env_file: no.env}, [e.yml]]\nservices: {a: {image: x}}\n";
+        let compose =
+            load(&Memory::of(&[("c.yml", missing), ("e.yml", "")]), &["c.yml".to_owned()], &[]).expect("read");
+        let found: Vec<&str> = compose.warnings.iter().map(|one| one.message.as_str()).collect();
+        assert!(found.iter().any(|one| one.contains("has its env file no.env")), "{found:?}");
+        assert!(found.contains(&"Compose does not take a list as an entry of include"), "{found:?}");
     }
 
     #[test]

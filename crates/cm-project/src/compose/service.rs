@@ -3,11 +3,12 @@
 
 use super::load::Loader;
 use super::{Build, Context, EnvFile, Mount, Service, canonical, context, unknown};
+use crate::dotenv::Format;
 use crate::tree::Place;
 use crate::variables::Variables;
 use crate::yaml::{Node, Yaml};
 use crate::{nearest, template};
-use cm_core::Result;
+use cm_core::{Failure, Result};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -27,8 +28,19 @@ pub fn services(root: &Node, directory: &str, loader: &mut Loader, variables: &V
     for (name, node) in all.pairs() {
         services.push(reader.service(name, node)?);
     }
-    for service in &services {
-        reader.check_references(service, all)?;
+    let missing: Vec<_> =
+        services.iter().filter_map(|service| Some((service, reader.unknown(service, all)?))).collect();
+    if let Some((service, wanted)) = missing.iter().find(|(service, _)| service.profiles.is_empty()) {
+        return Err(reader.no_service(service, wanted, all));
+    }
+    // Compose does not look at what a service needs that no profile starts.
+    for (service, wanted) in &missing {
+        let at = all.get(&service.name).map_or(&all.at, |node| &node.at);
+        loader.warn(
+            at,
+            Some(&service.name),
+            format!("Compose refuses the service {}: there is no service {wanted:?}", service.name),
+        );
     }
     for (name, node) in all.pairs() {
         unknown::warn(name, node, root, loader);
@@ -39,13 +51,28 @@ pub fn services(root: &Node, directory: &str, loader: &mut Loader, variables: &V
 
 /// What the env files that the repository has come to, later ones over earlier ones.
 fn read_env_files(service: &mut Service, loader: &mut Loader, variables: &Variables) {
-    let paths: Vec<String> =
-        service.env_files.iter().filter_map(|file| file.place.inside().map(str::to_owned)).collect();
-    let (own, refused) = Variables::read(loader.tree(), &paths, variables);
+    let inside = |file: &EnvFile| Some((file.place.inside()?.to_owned(), file.format));
+    let files: Vec<_> = service.env_files.iter().filter_map(inside).collect();
+    let mut outer = variables.clone();
+    outer.add_missing(own_variables(&service.configuration));
+    let (own, mut refused) = Variables::read_as(loader.tree(), &files, &outer);
     service.file_environment = own.values();
+    // Label files refer to nothing but themselves.
+    let labels: Vec<String> =
+        service.label_files.iter().filter_map(|place| place.inside().map(str::to_owned)).collect();
+    refused.extend(Variables::read(loader.tree(), &labels, &Variables::default()).1);
     for line in refused {
         loader.warn(&line.at, Some(&service.name), format!("Compose refuses this line: {}", line.why));
     }
+}
+
+/// The service's own environment, to which its env files may refer.
+fn own_variables(configuration: &Value) -> Variables {
+    let mut variables = Variables::default();
+    for (name, value) in configuration.get("environment").and_then(Value::as_object).into_iter().flatten() {
+        value.as_str().into_iter().for_each(|text| variables.set(name, text));
+    }
+    variables
 }
 
 struct Reader<'a> {
@@ -152,7 +179,9 @@ impl Reader<'_> {
             let path = item.get("path").unwrap_or(item);
             let Some(text) = path.text() else { return self.wrong(path, "a file name") };
             let required = item.get("required").is_none_or(Node::is_true);
-            found.push(EnvFile { place: context::place(path, &text, self.directory), required });
+            let is_raw = item.get("format").and_then(Node::text).as_deref() == Some("raw");
+            let format = if is_raw { Format::Raw } else { Format::Quoted };
+            found.push(EnvFile { place: context::place(path, &text, self.directory), required, format });
         }
         Ok(found)
     }
@@ -248,25 +277,22 @@ impl Reader<'_> {
         names.into_iter().filter_map(|name| Some((name.clone(), all.get(&name)?.to_json()))).collect()
     }
 
-    /// Every service that another one names is there.
-    fn check_references(&self, service: &Service, all: &Node) -> Result<()> {
-        let names = || all.pairs().iter().map(|(name, _)| name.as_str());
+    /// A service that `service` names and that is not there.
+    fn unknown(&self, service: &Service, all: &Node) -> Option<String> {
         let contexts = service.build.iter().flat_map(|build| &build.contexts);
         let built = contexts.filter_map(|(_, context)| match context {
             Context::Service(name) => Some(name),
             _ => None,
         });
-        for wanted in service.depends_on.iter().chain(built) {
-            if !names().any(|name| name == wanted) {
-                let at = &all.get(&service.name).unwrap_or(all).at;
-                let message = format!("the service {:?} needs {wanted:?}, which is not a service", service.name);
-                return Err(self
-                    .loader
-                    .failure("compose.unknown-service", at, message)
-                    .hint(nearest::hint(wanted, names().collect::<Vec<_>>())));
-            }
-        }
-        Ok(())
+        let is_missing = |wanted: &&String| all.pairs().iter().all(|(name, _)| name != *wanted);
+        service.depends_on.iter().chain(built).find(is_missing).cloned()
+    }
+
+    fn no_service(&self, service: &Service, wanted: &str, all: &Node) -> Failure {
+        let names: Vec<&str> = all.pairs().iter().map(|(name, _)| name.as_str()).collect();
+        let at = &all.get(&service.name).unwrap_or(all).at;
+        let message = format!("the service {:?} needs {wanted:?}, which is not a service", service.name);
+        self.loader.failure("compose.unknown-service", at, message).hint(nearest::hint(wanted, names))
     }
 }
 

@@ -60,7 +60,7 @@ volumes: {data: {}}
         sources,
         [&inside("Caddyfile"), &inside("conf"), &inside("conf/main.conf"), &Place::Outside("../key".to_owned())]
     );
-    assert_eq!(web.env_files[1], EnvFile { place: inside("extra.env"), required: false });
+    assert_eq!(web.env_files[1], EnvFile { place: inside("extra.env"), required: false, format: Format::Quoted });
     assert_eq!((web.replicas, web.has_healthcheck), (3, true));
     assert_eq!(
         (web.depends_on.as_slice(), web.profiles.as_slice()),
@@ -264,6 +264,32 @@ fn errors_point_at_their_place() {
         failure("services:\n  api: {depends_on: [reids]}\n  redis: {image: r}\n").hint.as_deref(),
         Some("did you mean \"redis\"?")
     );
+}
+
+#[test]
+fn env_files_are_read_as_their_format_says_and_refer_to_the_services_own_environment() {
+    let compose = project(
+        &[
+            (
+                "compose.yml",
+                "services:\n  a: {image: x, env_file: [first.env, {path: raw.env, format: raw}, last.env], environment: {OWN: own}}\n",
+            ),
+            (".env", "ENV=env\n"),
+            ("first.env", "ENV=other\nA=${OWN:?}-${ENV}\nFIRST=1\n"),
+            ("raw.env", "B=\"${OWN}\" # all of it\n"),
+            ("last.env", "OWN=file\nC=$FIRST-$OWN\n"),
+        ],
+        &["compose.yml"],
+    );
+    assert_eq!(compose.warnings, []);
+    let found = &compose.services[0].file_environment;
+    let wanted = [("A", "own-env"), ("B", "\"${OWN}\" # all of it"), ("C", "1-own")];
+    wanted.iter().for_each(|(name, value)| assert_eq!(found[*name], *value, "{name}"));
+    let labels = project(
+        &[("compose.yml", "services: {a: {image: x, label_file: l}}\n"), (".env", "X=1\n"), ("l", "A=1\nB=${X:?}\n")],
+        &["compose.yml"],
+    );
+    assert_eq!(labels.warnings[0].at.to_string(), "l:2:1", "label files do not see .env");
 }
 
 #[test]

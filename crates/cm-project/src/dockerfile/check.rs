@@ -25,6 +25,24 @@ const EXPANDED: [&str; 9] = ["ADD", "ARG", "COPY", "ENV", "EXPOSE", "LABEL", "US
 /// Flags that may come several times.
 const REPEATED: [&str; 3] = ["device", "exclude", "mount"];
 
+/// The frontend, as `N` of `1.N`, from which a flag is known to others than those called labs.
+const SINCE: [(&str, u32); 6] =
+    [("checksum", 6), ("exclude", 19), ("link", 4), ("parents", 20), ("security", 20), ("unpack", 17)];
+
+/// Refuses flags that the frontend `1.MINOR`, which the file asks for, does not have yet.
+pub fn frontend(line: &Line, minor: u32) -> Result<(), Error> {
+    let names = || line.flags.iter().map(|flag| flag.split('=').next().unwrap_or_default());
+    match SINCE.iter().find(|(name, since)| minor < *since && names().any(|flag| flag == *name)) {
+        Some((name, since)) => error(
+            line.number,
+            format!(
+                "--{name} takes docker/dockerfile:1.{since} or later, and the file asks for 1.{minor} in its # syntax="
+            ),
+        ),
+        None => Ok(()),
+    }
+}
+
 /// Refuses what BuildKit refuses in `line`.
 pub fn check(line: &Line, escape: char) -> Result<(), Error> {
     flags(line)?;
@@ -40,6 +58,7 @@ pub fn check(line: &Line, escape: char) -> Result<(), Error> {
         "ADD" | "COPY" | "VOLUME" => {
             strings(line)?;
             patterns(line, &words, escape)?;
+            addresses(line, &words)?;
         }
         "EXPOSE" => {
             if let Some(word) = words.iter().find(|word| !word.contains('$') && !is_port(word)) {
@@ -96,12 +115,16 @@ fn is_signal(text: &str) -> bool {
     let real = ["RTMIN+", "RTMAX-"].iter().filter_map(|begin| name.strip_prefix(begin)?.parse::<u8>().ok());
     text.is_empty()
         || text.contains('$')
-        || text.parse::<i64>().is_ok()
+        || text.parse::<i64>().is_ok_and(|number| number != 0)
         || real.into_iter().any(|number| (1..=15).contains(&number))
         || (!name.contains(' ') && SIGNALS.contains(&format!(" {name} ")))
 }
 
 fn flags(line: &Line) -> Result<(), Error> {
+    // The flags of this one nobody reads.
+    if line.keyword == "STOPSIGNAL" {
+        return Ok(());
+    }
     let known = flags_of(&line.keyword);
     let mut seen: Vec<&str> = Vec::new();
     for flag in &line.flags {
@@ -137,17 +160,58 @@ fn values(line: &Line, name: &str, value: &str) -> Result<(), Error> {
         "from" if value.parse::<i64>().is_ok_and(|number| number < 0) => {
             error(line.number, format!("there is no stage {value}"))
         }
-        _ if value.contains('$') => Ok(()),
-        "checksum" if !reference::is_digest(value) => error(line.number, format!("{value:?} is not a checksum")),
-        "platform" if !reference::is_platform(value) => error(line.number, format!("{value:?} is not a platform")),
+
         "network" if !["default", "host", "none"].contains(&value) => {
             error(line.number, format!("--network knows no {value:?}: default, host, none"))
         }
         "security" if !["insecure", "sandbox"].contains(&value) => {
             error(line.number, format!("--security knows no {value:?}: insecure, sandbox"))
         }
+        _ if value.contains('$') => Ok(()),
+        "checksum" if !reference::is_digest(value) => error(line.number, format!("{value:?} is not a checksum")),
+        "platform" if !reference::is_platform(value) => error(line.number, format!("{value:?} is not a platform")),
         _ => Ok(()),
     }
+}
+
+/// Whether it is fetched from somewhere.
+fn is_address(word: &str) -> bool {
+    ["http://", "https://", "git://", "ssh://", "git@"].iter().any(|begin| word.starts_with(begin))
+}
+
+/// COPY fetches nothing, and only what is fetched has a checksum.
+fn addresses(line: &Line, words: &[String]) -> Result<(), Error> {
+    let list = serde_json::from_str::<Vec<String>>(&line.rest);
+    let words = list.as_deref().unwrap_or(words);
+    let sources = words.split_last().map_or(&[][..], |(_, sources)| sources);
+    if line.keyword == "COPY"
+        && let Some(address) = sources.iter().find(|source| is_address(source))
+    {
+        return error(line.number, format!("COPY takes no address such as {address:?}: ADD does"));
+    }
+    if !line.flags.iter().any(|flag| flag.starts_with("checksum=")) {
+        return Ok(());
+    }
+    match sources {
+        [source] if is_address(source) || source.contains('$') || source.contains("://") => Ok(()),
+        [source] if source.ends_with(".git") || source.starts_with("github.com/") => Ok(()),
+        [source] => error(line.number, format!("{source:?} has no --checksum: only what is fetched has one")),
+        _ => error(line.number, "--checksum is of one source"),
+    }
+}
+
+/// The first `--from`, of a COPY or a mount, that is neither a stage nor an image: its line, and why it is refused.
+pub fn odd_source(lines: &[Line], file: &Dockerfile) -> Option<(usize, String)> {
+    let is_wrong = |name: &&str| {
+        !name.is_empty() && !name.contains('$') && file.stage(name).is_none() && !reference::is_image(name)
+    };
+    lines.iter().filter(|line| ["COPY", "RUN"].contains(&line.keyword.as_str())).find_map(|line| {
+        let mounts = line.flags.iter().filter_map(|flag| flag.strip_prefix("mount="));
+        let mounted = mounts.flat_map(|mount| mount.split(',').filter_map(|field| field.strip_prefix("from=")));
+        let mut all = line.flags.iter().filter_map(|flag| flag.strip_prefix("from=")).chain(mounted);
+        let name = all.find(is_wrong)?;
+        Some((line.number, format!("{name:?} is neither a stage nor the name of an image")))
+    })
 }
 
 /// The arguments that BuildKit has by itself.
@@ -162,6 +226,10 @@ pub fn from(line: &Line, file: &Dockerfile, base: &str) -> Result<(), Error> {
     };
     if words::mistake(base, file.escape).is_some() {
         return error(line.number, format!("{base:?} is not the name of an image"));
+    }
+    let platform = line.flags.iter().find_map(|flag| flag.strip_prefix("platform="));
+    if platform.is_some_and(|text| text.contains('$') && words::expand(text, file.escape, &value).is_empty()) {
+        return error(line.number, "the variable in --platform has no value; ARG before the first FROM declares it");
     }
     let name = words::expand(base, file.escape, &value);
     if name.is_empty() {
@@ -258,8 +326,8 @@ fn healthcheck(line: &Line, words: &[String]) -> Result<(), Error> {
 fn times(line: &Line) -> Result<(), Error> {
     for (name, value) in line.flags.iter().filter_map(|flag| flag.split_once('=')) {
         let fits = match name {
-            "retries" => value.parse::<u32>().is_ok(),
             _ if value.is_empty() => true,
+            "retries" => value.parse::<i32>().is_ok_and(|number| number >= 0),
             _ => crate::compose::nanoseconds(value).is_some_and(|time| time == 0 || time >= 1_000_000) || value == "0",
         };
         if !fits {

@@ -117,7 +117,7 @@ pub fn instruction(number: usize, whole: &str, escape: char) -> Line {
         if word == "--" {
             break;
         }
-        flags.push(word[2..].to_owned());
+        flags.push(words::expand_kept(&word[2..], FLAG_ESCAPE));
     }
     Line { number, keyword: keyword.to_ascii_uppercase(), flags, rest: rest.trim().to_owned(), heredocs: 0 }
 }
@@ -160,6 +160,22 @@ fn heredocs(line: &Line) -> Vec<Heredoc> {
 
 /// What escapes in a here-document's delimiter, whatever escapes in the file.
 const DELIMITER_ESCAPE: char = '\\';
+
+/// What escapes in a flag, whose quotes go before anything reads it.
+const FLAG_ESCAPE: char = '\\';
+
+/// The `N` of the released frontend `1.N` that the file asks for in its `# syntax=`; `None` where it asks for none, or
+/// for one whose flags nobody knows.
+pub fn frontend(text: &str) -> Option<u32> {
+    let directives = text.trim_start_matches('\u{feff}').lines().map_while(|line| line.trim_start().strip_prefix('#'));
+    let mut pairs = directives.map_while(|line| line.split_once('='));
+    let (_, image) = pairs.find(|(key, _)| key.trim().eq_ignore_ascii_case("syntax"))?;
+    let image = image.trim();
+    let tag = image.strip_prefix("docker.io/").unwrap_or(image).strip_prefix("docker/dockerfile:1.")?;
+    let mut numbers = tag.split('.').map(|part| part.parse::<u32>().ok());
+    let minor = numbers.next()??;
+    numbers.all(|number| number.is_some()).then_some(minor)
+}
 
 #[cfg(test)]
 mod tests {

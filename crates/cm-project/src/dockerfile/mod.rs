@@ -45,6 +45,8 @@ pub struct Dockerfile {
     pub stages: Vec<Stage>,
     /// The escape character.
     pub escape: char,
+    /// Something to copy or mount from that is neither a stage nor an image: the line, and why it is refused.
+    odd_source: Option<(usize, String)>,
 }
 
 /// One stage.
@@ -177,12 +179,14 @@ fn parse(text: &str) -> Result<Dockerfile, Error> {
         return error(1, format!("the file is larger than {} KiB", MAX_BYTES >> 10));
     }
     let (lines, escape) = lines::read(text)?;
-    let mut file = Dockerfile { args: Vec::new(), stages: Vec::new(), escape };
+    let frontend = lines::frontend(text);
+    let mut file = Dockerfile { args: Vec::new(), stages: Vec::new(), escape, odd_source: None };
     for line in &lines {
         if !KEYWORDS.contains(&line.keyword.as_str()) {
             return error(line.number, format!("unknown instruction {:?}", line.keyword));
         }
         check::check(line, escape)?;
+        frontend.map_or(Ok(()), |minor| check::frontend(line, minor))?;
         match (line.keyword.as_str(), file.stages.last_mut()) {
             ("FROM", _) => {
                 let stage = stage(line)?;
@@ -194,6 +198,7 @@ fn parse(text: &str) -> Result<Dockerfile, Error> {
             (_, Some(stage)) => stage.steps.extend(step(line, escape)?),
         }
     }
+    file.odd_source = check::odd_source(&lines, &file);
     if file.stages.is_empty() { error(1, "there is no FROM") } else { Ok(file) }
 }
 
@@ -375,9 +380,18 @@ mod tests {
             "FROM x\nHEALTHCHECK --interval= --retries=0 --timeout=1ms CMD x\nCMD []\nENTRYPOINT []\nCMD ['a']\n",
             "FROM x\nONBUILD FOO\nONBUILD COPY a\nRUN echo it\\'s ${\nCMD echo 'a\n",
             "# escape=\nFROM x\nCOPY a[b]c /\nCOPY $X /\nCOPY --from= a /\n",
+            "FROM x\nHEALTHCHECK --interval=\"5s\" --retries= CMD x\nSTOPSIGNAL --x SIGTERM\n",
+            "FROM x\nADD --checksum=$S $A /\nADD --link --unpack https://x/y.git git@x:y.git ./z /\nCOPY ./http:/x /\n",
+            "# syntax=docker/dockerfile:1.20\nFROM x\nCOPY --parents --link --exclude=y . /\nRUN --security=insecure y\n",
+            "# check=skip=all\n# syntax = docker/dockerfile:1.7-labs\nFROM x\nCOPY --parents . /\n",
+            "# syntax=docker/dockerfile:1\nFROM --platform=${P:-linux/amd64} x\nCOPY --parents --exclude=y . /\n",
         ] {
             parsed(text);
         }
+    }
+
+    fn checksum(rest: &str) -> String {
+        format!("FROM x\nADD --checksum=sha256:{} {rest}\n", "0".repeat(64))
     }
 
     #[test]
@@ -408,6 +422,27 @@ mod tests {
             ("FROM x\nCOPY --from=-1 a b\n", "Dockerfile:2:1: there is no stage -1"),
             ("FROM x\nADD --checksum=sha256:1 http://x/ /\n", "Dockerfile:2:1: \"sha256:1\" is not a checksum"),
             ("FROM x\nRUN --network=foo y\n", "Dockerfile:2:1: --network knows no \"foo\""),
+            ("FROM x\nRUN --network=$N y\n", "Dockerfile:2:1: --network knows no \"$N\""),
+            (
+                "FROM x\nCOPY https://x/a b /\n",
+                "Dockerfile:2:1: COPY takes no address such as \"https://x/a\": ADD does",
+            ),
+            (
+                "FROM x\nCOPY [\"git@x:y.git\", \"/\"]\n",
+                "Dockerfile:2:1: COPY takes no address such as \"git@x:y.git\"",
+            ),
+            (&checksum("a /"), "Dockerfile:2:1: \"a\" has no --checksum: only what is fetched has one"),
+            (&checksum("http://x/a http://x/b /"), "Dockerfile:2:1: --checksum is of one source"),
+            (
+                "FROM x\nHEALTHCHECK --retries=2147483648 CMD x\n",
+                "Dockerfile:2:1: \"2147483648\" is not a value of --retries",
+            ),
+            ("FROM x\nSTOPSIGNAL 0\n", "Dockerfile:2:1: \"0\" is not a signal"),
+            ("FROM --platform=$NOWHERE x\n", "Dockerfile:1:1: the variable in --platform has no value"),
+            (
+                "# escape=`\n#syntax=docker.io/docker/dockerfile:1.7.1\nFROM x\nCOPY --parents a /\n",
+                "Dockerfile:4:1: --parents takes docker/dockerfile:1.20 or later, and the file asks for 1.7",
+            ),
             ("FROM x\nCOPY <<E\nhi\nE\n", "Dockerfile:2:1: COPY takes at least"),
             ("FROM x\nCOPY [ab /\n", "Dockerfile:2:1: a bracket in \"[ab\" has no end"),
             ("FROM x\nVOLUME []\n", "Dockerfile:2:1: the list of VOLUME is empty"),

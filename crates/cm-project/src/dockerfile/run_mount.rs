@@ -35,11 +35,6 @@ struct Fields<'a> {
 /// Refuses what BuildKit refuses in the value of one `--mount`.
 pub fn check(line: &Line, value: &str) -> Result<(), Error> {
     let mut fields = Fields { line, pairs: Vec::new() };
-    let value = value.trim_matches('"');
-    // Fields that are quoted by themselves are left to BuildKit.
-    if value.contains('"') {
-        return Ok(());
-    }
     for field in value.split(',') {
         let (key, value) = field.split_once('=').map_or((field, None), |(key, value)| (key, Some(value)));
         let lower = key.to_ascii_lowercase();
@@ -133,7 +128,8 @@ impl Fields<'_> {
             }
         }
         let target = self.get("target").unwrap_or_default();
-        if matches!(kind.as_str(), "bind" | "cache" | "tmpfs") && target.trim_matches('/').is_empty() {
+        let is_free = kind == "cache" && target.is_empty();
+        if matches!(kind.as_str(), "bind" | "cache" | "tmpfs") && target.trim_matches('/').is_empty() && !is_free {
             return self.refuse(format!("a mount of type {kind} wants a target, and not the root"));
         }
         Ok(())
@@ -190,6 +186,9 @@ mod tests {
             "TYPE=bind,TARGET=/x,rw=false,from=",
             "type=$KIND,size=$SIZE",
             "type=bind,target=$X,source=a",
+            "type=cache",
+            "'type=bind,target=/x'",
+            "\"type=bind,target=/x\"",
         ] {
             assert_eq!(refused(mount), None, "{mount}");
         }

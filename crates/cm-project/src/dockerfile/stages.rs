@@ -6,6 +6,9 @@ use super::{Dockerfile, Stage, Step};
 impl Dockerfile {
     /// What BuildKit refuses about the stages, and the line of the stage that it is about.
     pub fn refused_stages(&self) -> Option<(usize, String)> {
+        if let Some(odd) = &self.odd_source {
+            return Some(odd.clone());
+        }
         let mut done = vec![false; self.stages.len()];
         for (index, stage) in self.stages.iter().enumerate() {
             let too_high = |name: &&str| name.parse::<usize>().is_ok_and(|number| number >= self.stages.len());
@@ -76,6 +79,15 @@ mod tests {
             ("FROM x\nRUN --mount=from=7,target=/x y\n", Some((1, "there is no stage 7"))),
             ("FROM x AS a\nFROM a AS b\nCOPY --from=a /x /\nCOPY --from=0 /y /\nCOPY --from=nginx /z /\n", None),
             ("FROM a AS a\nFROM a AS a\n", None),
+            (
+                "FROM x\nCOPY --from=Bad:Image:x /x /\n",
+                Some((2, "\"Bad:Image:x\" is neither a stage nor the name of an image")),
+            ),
+            (
+                "FROM x\nRUN --mount=from=-1,target=/x y\n",
+                Some((2, "\"-1\" is neither a stage nor the name of an image")),
+            ),
+            ("FROM x AS Up\nFROM y\nCOPY --from=Up /x /\nCOPY --from='up' /x /\n", None),
         ] {
             let file = Dockerfile::parse("Dockerfile", text).expect(text);
             assert_eq!(file.refused_stages(), wanted.map(|(line, text)| (line, text.to_owned())), "{text}");
