@@ -1,6 +1,7 @@
 //! Everything that reads what somebody else wrote, in one function: the first byte says which reader gets the rest. The fuzzer
 //! calls it, and so does a test of `make test`, with the same corpus.
 
+use cm_project::dotenv::{self, Format};
 use cm_project::tree::{Kind, Tree};
 use std::io;
 
@@ -21,7 +22,7 @@ pub const READERS: [Reader; 19] = [
     }),
     ("Dockerfile", |bytes| drop(cm_project::dockerfile::Dockerfile::parse("Dockerfile", &text(bytes)))),
     (".dockerignore", ignore),
-    ("env file", |bytes| drop(cm_project::dotenv::parse(&text(bytes)))),
+    ("env file", |bytes| drop([Format::Quoted, Format::Raw].map(|format| dotenv::parse(&text(bytes), format)))),
     ("YAML", |bytes| drop(cm_project::yaml::parse(&"x.yml".into(), &text(bytes)))),
     ("reference", |bytes| {
         drop(cm_project::template::expand(&text(bytes), &|name| (name.len() > 1).then(|| name.to_owned())))
