@@ -158,6 +158,12 @@ impl Shop {
         assert!(!format!("{}{}", answer.stdout, answer.stderr).contains(PLANTED), "a value is shown");
     }
 
+    /// Whether the programs that wait were told, before the server answered, that there is something to do.
+    fn expected(&self, plan: &Plan) -> bool {
+        let run = plan.document["run"]["id"].as_str().expect("an ID");
+        self.sandbox.home.path().join("state/cm/runs").join(run).join("changes-expected").exists()
+    }
+
     /// What a question leaves on the server: nothing.
     fn left(&self) -> String {
         self.on("ls -d /tmp/cm-compose.* 2>/dev/null || :")
@@ -238,6 +244,7 @@ fn names_profiles_replicas(shop: &Shop) {
     shop.deploy();
     let plan = shop.detect("");
     assert_eq!(plan.acted(), [""; 0], "{}", plan.said);
+    assert!(!shop.expected(&plan));
     let fact = plan.fact();
     assert_eq!(fact["project"], "shop-y");
     assert_eq!(fact["commit"], plan.document["commit"]);
@@ -254,6 +261,7 @@ fn names_profiles_replicas(shop: &Shop) {
 fn second_deployment(shop: &Shop) {
     shop.change("compose.yml", "${COLOUR:-red}", "${COLOUR:-blue}");
     shop.push("blue");
+    assert!(shop.expected(&shop.detect("")));
     shop.deploy();
     let colour = shop.on("docker exec shop-y-web-1 printenv COLOUR");
     assert_eq!(colour, "blue");

@@ -293,6 +293,86 @@ fn a_canary_is_compared_with_what_ran_before() {
     assert!(without.stderr.contains("nothing to compare with"), "{}", without.stderr);
 }
 
+/// cm-verify --baseline in a pipe whose earlier programs still work; the sample's run.
+struct Waiting {
+    child: Child,
+    journal: std::path::PathBuf,
+    server: (String, Seen),
+    _home: Home,
+}
+
+impl Waiting {
+    fn start() -> Waiting {
+        let server = serve();
+        let config =
+            format!("[hosts.h]\naddress = \"local\"\n[canary]\nurl = \"{}/health\"\nrequests = 40\n", server.0);
+        let mut home = project(&config);
+        let id = sample_document()["run"]["id"].as_str().expect("an ID").to_owned();
+        home.set("CM_RUN_ID", &id);
+        let journal = home.path().join("state/cm/runs").join(id);
+        std::fs::create_dir_all(&journal).expect("a journal");
+        let mut command = home.command("cm-verify", &["--baseline"], "");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Waiting { child: command.spawn().expect("cm-verify"), journal, server, _home: home }
+    }
+
+    fn asked(&self) -> usize {
+        self.server.1.lock().expect("lock").len()
+    }
+
+    fn wait_until_asked(&self, count: usize) {
+        cm_testkit::until("requests", Duration::from_secs(20), || self.asked() >= count);
+    }
+
+    /// Gives it the document that cm-detect wrote, first into the journal and then into the pipe.
+    fn planned(mut self, document: &Value) -> (Answer, usize) {
+        let mut document = document.clone();
+        document["stages"] = json!([{"tool": "cm-detect", "step": "detect", "version": "1", "status": "ok", "exit": 0, "changed": false, "started_at": "2026-05-04T09:30:00Z", "duration_ms": 1, "summary": "s"}]);
+        std::fs::write(self.journal.join("001-cm-detect.json"), document.to_string()).expect("a document");
+        std::thread::sleep(Duration::from_millis(300));
+        let mut stdin = self.child.stdin.take().expect("stdin");
+        stdin.write_all(document.to_string().as_bytes()).expect("a document");
+        drop(stdin);
+        let output = self.child.wait_with_output().expect("its end");
+        let asked = self.server.1.lock().expect("lock").len();
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let answer = Answer {
+            code: output.status.code().unwrap_or(-1),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        };
+        (answer, asked)
+    }
+}
+
+#[test]
+fn the_baseline_begins_when_changes_are_expected_and_counts_once_they_are_planned() {
+    let waiting = Waiting::start();
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(waiting.asked(), 0, "nothing says yet that anything will be deployed");
+    std::fs::write(waiting.journal.join("changes-expected"), "").expect("a note");
+    waiting.wait_until_asked(120);
+    let (answer, asked) = waiting.planned(&sample_document());
+    assert_eq!((answer.code, asked), (0, 120), "each request was made once: {answer:?}");
+    assert_eq!(answer.document()["facts"]["verify"]["baseline"]["requests"]["requests"], 120, "{answer:?}");
+    assert!(answer.stderr.contains("before the build: 0 of 120 requests failed"), "{}", answer.stderr);
+
+    // What was expected did not come: nothing is said, and nothing is in the document.
+    let waiting = Waiting::start();
+    std::fs::write(waiting.journal.join("changes-expected"), "").expect("a note");
+    waiting.wait_until_asked(1);
+    let mut nothing = sample_document();
+    nothing["services"][0]["action"] = "none".into();
+    let (answer, _) = waiting.planned(&nothing);
+    assert_eq!(answer.code, 0, "{answer:?}");
+    assert!(!answer.stderr.contains("before the build"), "{}", answer.stderr);
+    assert_eq!(answer.document()["facts"]["verify"]["baseline"], Value::Null, "{answer:?}");
+
+    // A program that knows of no expectation still asks once there is a plan.
+    let (answer, asked) = Waiting::start().planned(&sample_document());
+    assert_eq!((answer.code, asked), (0, 120), "{answer:?}");
+}
+
 fn feed(mut command: Command, input: &[u8]) -> Answer {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("cm-verify");

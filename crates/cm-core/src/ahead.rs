@@ -58,6 +58,11 @@ impl Early {
         Some(doc)
     }
 
+    /// Waits until it is likely that this run deploys something. `None` once this program's own document has come.
+    pub async fn changes(&self) -> Option<()> {
+        self.until_it_comes(|| self.journal.take_expected_changes().then_some(())).await
+    }
+
     /// Waits until the program of `step` is done. `None` once this program's own document has come.
     pub async fn done(&self, step: Step) -> Option<()> {
         self.until_it_comes(|| self.name_of(step).map(drop)).await

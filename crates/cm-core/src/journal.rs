@@ -21,6 +21,9 @@ const RUNS_LOOKED_AT: usize = 5;
 /// There once a rollback of the run has begun.
 const GOING_BACK_FILE: &str = "rolling-back";
 
+/// There while something is likely to be deployed, and nobody has asked yet.
+const EXPECTED_FILE: &str = "changes-expected";
+
 /// The directory of one run.
 #[derive(Clone, Debug)]
 pub struct Journal {
@@ -134,6 +137,16 @@ impl Journal {
     /// A note of [`Journal::set_note`].
     pub fn note(&self, name: &str) -> Option<String> {
         fs::read_to_string(self.dir.join(name)).ok()
+    }
+
+    /// Says to the programs that wait that the run deploys something, most likely: what follows is not planned yet.
+    pub fn expect_changes(&self) {
+        self.set_note(EXPECTED_FILE, Some(""));
+    }
+
+    /// Whether [`expect_changes`](Self::expect_changes) was called since this was last asked.
+    pub(crate) fn take_expected_changes(&self) -> bool {
+        fs::remove_file(self.dir.join(EXPECTED_FILE)).is_ok()
     }
 
     /// The newest document of the run, for going on after a program was killed.

@@ -10,13 +10,14 @@ use crate::opened::{read_inputs, wanted_hosts};
 use crate::plan::Plan;
 use crate::question::Question;
 use crate::target::Target;
-use cm_core::Result;
 use cm_core::facts::{self, DetectFacts, Dirty};
+use cm_core::{Action, Document, Journal, Result, Step};
 use cm_git::{Change, Oid, Relation, Repository, Started, short};
+use cm_host::Host;
 use cm_project::Project;
 use cm_project::inputs::Inputs;
-use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// More paths than this are counted, not listed.
 const MAX_LISTED: usize = 500;
@@ -37,46 +38,40 @@ pub struct Detection {
     pub effective: Effective,
     /// The comparison with the base that was known first.
     started: Cell<Option<Started>>,
+    /// What was compared already, by base.
+    compared: RefCell<BTreeMap<Oid, Vec<Change>>>,
     pub selected: Option<BTreeSet<String>>,
     pub hosts: Option<BTreeSet<String>>,
     pub full: bool,
 }
 
 impl Detection {
-    /// Reads the project, the commit to deploy and what runs.
+    /// Reads the project, the commit to deploy and what runs; `doc` is the run's, if this is one.
     pub async fn new(
         args: &Args,
         (mut project, repository): (Project, Repository),
-        started: Option<&str>,
+        doc: Option<&Document>,
         notes: &Notes,
     ) -> Result<Self> {
         let hosts = project.use_hosts(&args.host)?;
-        let target = Target::choose(&repository, &project, args, started)?;
+        let target = Target::choose(&repository, &project, args, doc.and_then(Document::commit))?;
         warn_of_target(&repository, &target, notes);
         let head = target.commit;
         let named = args.base.as_ref().map(|rev| Bases::from_revision(&repository, rev, args.on_unknown_base, notes));
         let named = named.transpose()?;
         // What is left to find out costs about as much as the comparison.
         let started = named.as_ref().and_then(|named| Some(repository.start_changes(*named.commits().first()?, head)));
-        let (mut inputs, mut looked_at) = read_inputs(&mut project, &repository, head, &Values::new())?;
+        let (inputs, looked_at) = read_inputs(&mut project, &repository, head, &Values::new())?;
         let selected = selection(&project, args)?;
-        let mut effective = Effective::default();
-        let bases = match named {
-            Some(named) => named,
+        let (bases, connected) = match named {
+            Some(named) => (named, Vec::new()),
             None => {
                 let asked = wanted_hosts(&project, selected.as_ref(), hosts.as_ref())?;
-                let from_hosts = Bases::from_hosts(&repository, &project, &asked, args.on_unknown_base, notes);
-                let (bases, connected) = from_hosts.await?;
-                effective = Effective::ask(&repository, &project, head, &bases, &connected, notes).await?;
-                bases
+                Bases::from_hosts(&repository, &project, &asked, args.on_unknown_base, notes).await?
             }
         };
-        if !effective.is_empty() {
-            (inputs, looked_at) = read_inputs(&mut project, &repository, head, &effective.values())?;
-        }
         let is_named = !args.compose_file.is_empty() || args.common.config.is_some();
-        let full = args.full;
-        Ok(Detection {
+        let mut detection = Detection {
             project,
             repository,
             target,
@@ -85,16 +80,53 @@ impl Detection {
             looked_at,
             is_named,
             bases,
-            effective,
+            effective: Effective::default(),
             started: Cell::new(started),
+            compared: RefCell::default(),
             selected,
             hosts,
-            full,
-        })
+            full: args.full,
+        };
+        detection.ask(&connected, doc, notes).await?;
+        Ok(detection)
+    }
+
+    /// Asks the hosts' own Compose, and says meanwhile whether anything is likely to be deployed.
+    async fn ask(&mut self, hosts: &[Host], doc: Option<&Document>, notes: &Notes) -> Result<()> {
+        let asking = Effective::ask(&self.repository, &self.project, self.head, &self.bases, hosts, notes);
+        let (effective, ()) = tokio::join!(asking, self.expect(doc));
+        self.effective = effective?;
+        if !self.effective.is_empty() {
+            let values = self.effective.values();
+            (self.inputs, self.looked_at) = read_inputs(&mut self.project, &self.repository, self.head, &values)?;
+        }
+        Ok(())
+    }
+
+    /// Tells the programs that wait if, by the commit alone, something will be deployed.
+    async fn expect(&self, doc: Option<&Document>) {
+        let waits = |doc: &&Document| !doc.dry_run() && !doc.is_resumed() && doc.skip_of(Step::Baseline).is_none();
+        let Some(doc) = doc.filter(waits) else { return };
+        // The hosts get their questions first.
+        tokio::task::yield_now().await;
+        let plan = self.compare().map(|comparisons| self.answer(&comparisons));
+        if plan.is_ok_and(|plan| plan.services.iter().any(|service| service.action != Action::None)) {
+            Journal::of(doc.run_id()).expect_changes();
+        }
     }
 
     /// Compares and decides.
     pub fn plan(&self, notes: &Notes) -> Result<Plan> {
+        let comparisons = self.compare()?;
+        self.bases
+            .commits()
+            .into_iter()
+            .filter(|base| *base != self.head)
+            .for_each(|base| self.warn_of_history(base, notes));
+        Ok(self.answer(&comparisons))
+    }
+
+    fn compare(&self) -> Result<Vec<Comparison>> {
         let values = self.effective.values();
         let after = After {
             project: &self.project,
@@ -103,32 +135,37 @@ impl Detection {
             is_named: self.is_named,
             values: &values,
         };
-        let mut comparisons = Vec::new();
-        for base in self.bases.commits() {
-            if base != self.head {
-                self.warn_of_history(base, notes);
-            }
-            let changes = self.changes(base)?;
-            comparisons.push(Comparison::new(&self.repository, &after, base, self.head, changes)?);
-        }
+        let compare = |base| Comparison::new(&self.repository, &after, base, self.head, self.changes(base)?);
+        self.bases.commits().into_iter().map(compare).collect()
+    }
+
+    fn answer(&self, comparisons: &[Comparison]) -> Plan {
         let question = Question {
             project: &self.project,
             inputs: &self.inputs,
             bases: &self.bases,
             effective: &self.effective,
-            comparisons: &comparisons,
+            comparisons,
             selected: self.selected.as_ref(),
             hosts: self.hosts.as_ref(),
             full: self.full,
         };
-        Ok(question.answer())
+        question.answer()
     }
 
     fn changes(&self, base: Oid) -> Result<Vec<Change>> {
-        match self.started.take() {
-            Some(started) if started.base == base => started.changes().map_err(cm_git::broken),
-            _ => self.repository.changes(base, self.head),
+        if let Some(changes) = self.compared.borrow_mut().remove(&base) {
+            return Ok(changes);
         }
+        let changes = match self.started.take() {
+            Some(started) if started.base == base => started.changes().map_err(cm_git::broken)?,
+            _ => self.repository.changes(base, self.head)?,
+        };
+        if self.effective.is_empty() && matches!(self.bases, Bases::Hosts(_)) {
+            // Asked again once the hosts have answered.
+            self.compared.borrow_mut().insert(base, changes.clone());
+        }
+        Ok(changes)
     }
 
     /// Says how the histories of a base and of what is deployed lie, where that is a surprise.

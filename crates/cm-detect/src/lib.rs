@@ -71,7 +71,7 @@ impl cm_core::Tool for Tool {
         opened.0.check_project(&run.doc)?;
         // Looked for while the rest is found out: it costs what the working tree holds.
         let scan = args.repo.is_none().then(|| Scan::start(&opened.1));
-        let detection = Detection::new(&args, opened, run.doc.commit(), &notes).await?;
+        let detection = Detection::new(&args, opened, Some(&run.doc), &notes).await?;
         let plan = detection.plan(&notes)?;
         detection.warn_of_files(&notes);
         detection.judge_broken(&plan)?;

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 
 /// A string with `${VARIABLE}`, expanded when it is used.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Template {
     pub(crate) text: String,
     pub(crate) offset: usize,

@@ -16,7 +16,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 /// `[canary]`.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Canary {
     /// What is asked; without it there is no canary.

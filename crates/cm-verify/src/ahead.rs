@@ -14,6 +14,7 @@ use cm_core::{Document, Early, Found, Skip, Step};
 use cm_gate::Window;
 use cm_project::Project;
 use jiff::{SignedDuration, Timestamp};
+use std::pin::pin;
 use std::time::Duration;
 
 /// The requests of a canary whose service was not asked before take about this long.
@@ -32,33 +33,78 @@ pub struct Verified {
 
 /// Asks what can be asked.
 pub async fn ask(args: Args, early: Early) -> Option<Found> {
+    if args.baseline {
+        return Some(Box::new(baseline(&args, &early).await?));
+    }
     let doc = early.document(Step::Detect).await?;
     let project = load(&args, Some(&doc)).ok()?;
-    match (args.baseline, doc.planned().is_empty()) {
-        (true, true) => None,
-        (true, false) => Some(Box::new(baseline(&project, &doc, &early).await?)),
-        (false, true) => Some(Box::new(verify(&project, args, &doc, &early).await?)),
-        (false, false) => {
+    match doc.planned().is_empty() {
+        true => Some(Box::new(verify(&project, args, &doc, &early).await?)),
+        false => {
             let doc = early.document(Step::Build).await?;
             Some(Box::new(in_window(&project, args, &doc, &early).await?))
         }
     }
 }
 
-/// As much of the baseline as there is time for before a backup.
-async fn baseline(project: &Project, doc: &Document, early: &Early) -> Option<Side> {
-    let canary = project.canary();
-    let target = Target::public(canary, project.verify().timeout).ok()??;
-    let mut side = Side::default();
-    let backup = async {
-        if project.backups().is_empty() || doc.skips(Skip::Backup) {
+/// A run's plan, with the project that it is of.
+struct Planned {
+    project: Project,
+    doc: Document,
+}
+
+impl Planned {
+    /// Waits for a plan that changes something.
+    async fn wait(args: &Args, early: &Early) -> Option<Planned> {
+        let doc = early.document(Step::Detect).await?;
+        let project = load(args, Some(&doc)).ok()?;
+        (!doc.planned().is_empty()).then_some(Planned { project, doc })
+    }
+
+    /// Waits until a backup begins, if there will be one.
+    async fn until_backup(&self, early: &Early) {
+        if self.project.backups().is_empty() || self.doc.skips(Skip::Backup) {
             std::future::pending::<()>().await;
         }
-        early.done(Step::Preflight).await
+        early.done(Step::Preflight).await;
+    }
+}
+
+/// As much of the baseline as there is time for before a backup. It begins where a plan that changes something is
+/// likely, and counts where there is one that asks for the same.
+async fn baseline(args: &Args, early: &Early) -> Option<Side> {
+    let likely = async {
+        early.changes().await?;
+        load(args, None).ok()
     };
-    tokio::select! {
-        () = cm_canary::baseline(&target, canary, &mut side) => {}
-        _ = backup => {}
+    let mut planned = pin!(Planned::wait(args, early));
+    let (project, mut known) = tokio::select! {
+        known = &mut planned => known.map(|known| (known.project.clone(), Some(known)))?,
+        Some(project) = likely => (project, None),
+    };
+    let (canary, timeout) = (project.canary(), project.verify().timeout);
+    let target = Target::public(canary, timeout).ok()??;
+    let asks_the_same = |known: &Planned| {
+        let (other, of) = (known.project.canary(), known.project.verify().timeout);
+        *other == *canary && of == timeout
+    };
+    let mut side = Side::default();
+    {
+        let mut asking = pin!(cm_canary::baseline(&target, canary, &mut side));
+        let mut is_done = false;
+        if known.is_none() {
+            tokio::select! {
+                plan = &mut planned => known = plan,
+                () = &mut asking => (is_done, known) = (true, planned.await),
+            }
+        }
+        let known = known.filter(asks_the_same)?;
+        if !is_done {
+            tokio::select! {
+                () = &mut asking => {}
+                () = known.until_backup(early) => {}
+            }
+        }
     }
     Some(side)
 }
