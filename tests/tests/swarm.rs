@@ -233,6 +233,13 @@ fn what_a_swarm_cannot_do_is_refused_before_anything_is_done(swarm: &Swarm) {
     assert!(answer.stderr.contains("docker-compose.production.yml:69: web: privileged"), "{}", answer.stderr);
     swarm.replace("docker-compose.production.yml", "    privileged: true\n", "");
 
+    let prices = swarm.on("node1", "find /home/curateme/platform -name prices* -type f");
+    swarm.on("node1", &format!("cp -p {prices} /tmp/prices && head -c 600000 /dev/zero >{prices}"));
+    let large = swarm.preflight(&[]);
+    swarm.on("node1", &format!("cp -p /tmp/prices {prices}"));
+    assert_eq!(large.code, 6, "{}", large.stderr);
+    assert!(large.stderr.contains("config prices has 600000 bytes; a Swarm takes 500 kB"), "{}", large.stderr);
+
     let third = good.replace("NODE1_VPS_IP", "NODE3_VPS_IP");
     swarm.write("cm.toml", &third);
     swarm.on("node1", "docker node demote node3 >/dev/null");

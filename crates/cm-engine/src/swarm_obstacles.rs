@@ -5,7 +5,7 @@ use crate::interface::{Matter, Obstacle};
 use cm_core::{Exit, Result};
 use cm_host::Host;
 use cm_project::Project;
-use cm_swarm::{Note, Quorum, Stack, place};
+use cm_swarm::{Content, Note, Quorum, Source, Stack, place};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -21,6 +21,10 @@ printf '%s\n' "$said" | tr '\n' ' '
 printf '\n'
 docker info --format '{{json .}}'"#;
 
+/// How large the files `$1…` are, in bytes, a line each; `-` for one that is not there.
+const SIZES: &str = r#"# Looks how large the files of configs and secrets are.
+for file; do (wc -c <"$file") 2>/dev/null || echo -; done"#;
+
 /// How a registry says that it does not have an image, in lower case.
 const ANSWERS: [&str; 5] =
     ["manifest unknown", "not found", "name unknown", "repository does not exist", "manifest for"];
@@ -29,10 +33,14 @@ pub(crate) async fn look(project: &Project, host: &Host, config: &Value) -> Resu
     let stack = Stack::of(config);
     let registry = project.registry()?;
     let probe = host.script(LOOK, [format!("{registry}/cm/none:none")]).limit(LIMIT);
-    let (sight, said) =
-        tokio::join!(cm_swarm::Sight::of(host, &stack.name), probe.text(Exit::HealthUnknown, "engine.unreachable"));
+    let (sight, said, large) = tokio::join!(
+        cm_swarm::Sight::of(host, &stack.name),
+        probe.text(Exit::HealthUnknown, "engine.unreachable"),
+        too_large(host, &stack.contents)
+    );
     let (sight, said) = (sight?, said?);
     let mut found: Vec<Obstacle> = stack.refused.iter().map(|note| of_file(project, note, true)).collect();
+    found.extend(large?);
     found.extend(stack.notes.iter().map(|note| of_file(project, note, false)));
     let foreign = sight.foreign(&project.name());
     if !foreign.is_empty() {
@@ -54,6 +62,29 @@ pub(crate) async fn look(project: &Project, host: &Host, config: &Value) -> Resu
     found.extend(registry_answers(&registry, answer));
     found.extend(settings(&serde_json::from_str(info).unwrap_or_default()));
     Ok(found)
+}
+
+/// The configs and secrets that no Swarm takes, as their files are on the host now.
+async fn too_large(host: &Host, contents: &[Content]) -> Result<Vec<Obstacle>> {
+    let file = |content: &Content| if let Source::File(path) = &content.source { Some(path.clone()) } else { None };
+    let files: Vec<String> = contents.iter().filter_map(file).collect();
+    let said = match files.is_empty() {
+        true => String::new(),
+        false => host.script(SIZES, files).limit(LIMIT).text(Exit::HealthUnknown, "engine.unreachable").await?,
+    };
+    Ok(excesses(contents, &said))
+}
+
+/// `said` has the sizes of the files among `contents`, in their order.
+fn excesses(contents: &[Content], said: &str) -> Vec<Obstacle> {
+    let mut sizes = said.lines();
+    let mut size = |content: &Content| match &content.source {
+        Source::File(_) => sizes.next().and_then(|size| size.trim().parse().ok()),
+        Source::Inline(text) => Some(text.len()),
+        Source::Variable(_) | Source::External(_) => None,
+    };
+    let excess = contents.iter().filter_map(|content| content.excess(size(content)?));
+    excess.map(|message| stop(Matter::File, message, "put it into the image, or split it into several")).collect()
 }
 
 fn stop(matter: Matter, message: String, hint: &str) -> Obstacle {
@@ -222,6 +253,28 @@ mod tests {
         let old = Node { engine: "29.0.1".to_owned(), ..node("b", "ready", "") };
         assert!(nodes(&[node("a", "ready", "reachable"), old]).iter().any(|one| one.message.contains("differ")));
         assert!(managers(&[node("a", "ready", "reachable")]).is_some_and(|one| !one.stops));
+    }
+
+    #[test]
+    fn a_config_that_is_too_large_stops_by_its_own_size() {
+        let config = json!({"name": "shop", "services": {}, "configs": {
+            "big": {"content": "x".repeat(500_001)},
+            "file": {"file": "/srv/file"},
+            "gone": {"file": "/srv/gone"},
+            "small": {"content": "x"},
+        }, "secrets": {"token": {"file": "/srv/token"}, "theirs": {"external": true}}});
+        let stack = Stack::of(&config);
+        let found = |said: &str| -> Vec<String> {
+            excesses(&stack.contents, said).into_iter().filter(|one| one.stops).map(|one| one.message).collect()
+        };
+        let big = "config big has 500001 bytes; a Swarm takes 500 kB";
+        assert_eq!(found("500000\n-\n  12\n"), [big]);
+        assert_eq!(found("7\n-\n600000\n"), [big, "secret token has 600000 bytes; a Swarm takes 500 kB"]);
+        assert_eq!(
+            found(""),
+            [big],
+            "what is not known is no obstacle: it is looked at again before anything is switched"
+        );
     }
 
     #[test]

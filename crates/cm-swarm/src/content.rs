@@ -46,9 +46,9 @@ impl Content {
         format!("{prefix}-{hex}")
     }
 
-    /// Whether a content of so many bytes fits.
-    pub fn fits(bytes: usize) -> bool {
-        bytes <= MOST_BYTES
+    /// Why so many bytes are too many, if they are.
+    pub fn excess(&self, bytes: usize) -> Option<String> {
+        (bytes > MOST_BYTES).then(|| format!("{} {} has {bytes} bytes; a Swarm takes 500 kB", self.kind, self.key))
     }
 
     /// The entry of a stack's section for the object called `name`.

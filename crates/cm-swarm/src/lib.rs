@@ -25,7 +25,7 @@ mod translation;
 mod update;
 mod value;
 
-pub use content::Content;
+pub use content::{Content, Source};
 pub use file::place;
 pub use job::Job;
 pub use node::{Node, Quorum};

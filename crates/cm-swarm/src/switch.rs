@@ -135,17 +135,8 @@ impl Switch<'_> {
             Source::Inline(text) => text.clone().into_bytes(),
             Source::External(_) => Vec::new(),
         };
-        if Content::fits(bytes.len()) {
-            return Ok(bytes);
-        }
-        let message = format!(
-            "on {}: {} {} has {} bytes; a Swarm takes 500 kB",
-            self.host.name(),
-            content.kind,
-            content.key,
-            bytes.len()
-        );
-        Err(Failure::new(Exit::Config, "swarm.too-large", message)
+        let Some(excess) = content.excess(bytes.len()) else { return Ok(bytes) };
+        Err(Failure::new(Exit::Config, "swarm.too-large", format!("on {}: {excess}", self.host.name()))
             .hint("no service was touched. Put it into the image, or split it into several"))
     }
 
