@@ -37,6 +37,7 @@ needed_by_tests=(
   openssl:openssl # certificates for checks to distrust
   mandoc:mandoc   # two readers of manual pages, which must both be content
   man:man-db
+  ps:procps              # how a lock knows processes where there is no /proc
   sudo:sudo              # one lock, two users
   busybox:busybox-static # a server with the commands of a small system
   git-lfs:git-lfs        # a repository that keeps content elsewhere

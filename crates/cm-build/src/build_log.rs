@@ -2,6 +2,7 @@
 //! lines of the one that failed. BuildKit writes all services into one stream, `#STEP TEXT`;
 //! the first line of a step names the service, where there are several.
 
+use crate::estimate::{key, log_path};
 use cm_core::time::span;
 use cm_core::{Failure, private_dir, redact, size};
 use std::collections::{BTreeMap, VecDeque};
@@ -28,12 +29,15 @@ pub struct BuildLog {
     running: Vec<Running>,
     /// How long each service was built the last time.
     last: BTreeMap<String, Duration>,
+    /// How long each step took the last time, by its service and its key.
+    steps_before: BTreeMap<(Option<String>, String), Duration>,
 }
 
 /// A step that runs.
 struct Running {
     number: String,
     title: String,
+    began: Instant,
     /// The layers that it pulls: how much of each is there, and of how much, in bytes.
     layers: BTreeMap<String, (u64, u64)>,
 }
@@ -51,7 +55,7 @@ impl BuildLog {
     pub fn new(dir: &Path, host: &str, services: &[String]) -> Self {
         let _kept_without = private_dir(dir);
         let lines = |service: &String| {
-            let path = dir.join(format!("build-{host}-{service}.log"));
+            let path = log_path(dir, host, service);
             let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).ok();
             (service.clone(), Lines { path, file, tail: VecDeque::new(), spoken: None })
         };
@@ -63,13 +67,29 @@ impl BuildLog {
             failed: None,
             running: Vec::new(),
             last: BTreeMap::new(),
+            steps_before: BTreeMap::new(),
         }
     }
 
-    /// With how long services were built the last time.
+    /// With how long services and their steps, by their titles, took the last time.
     #[must_use]
-    pub fn with_last(self, last: BTreeMap<String, Duration>) -> Self {
-        BuildLog { last, ..self }
+    pub fn with_last(self, last: BTreeMap<String, Duration>, steps: &BTreeMap<String, Duration>) -> Self {
+        let mut steps_before = BTreeMap::new();
+        for (title, time) in steps {
+            let named = bracketed(title)
+                .filter(|name| self.services.contains_key(*name))
+                .or_else(|| self.alone().map(String::as_str));
+            steps_before.insert((named.map(str::to_owned), key(title, named)), *time);
+        }
+        BuildLog { last, steps_before, ..self }
+    }
+
+    /// When the step that began last and runs began, and how long it took the last time.
+    pub fn part(&self) -> Option<(Instant, Option<Duration>)> {
+        let step = self.running.last()?;
+        let service = self.service();
+        let known = (service.map(str::to_owned), key(&step.title, service));
+        Some((step.began, self.steps_before.get(&known).copied()))
     }
 
     /// How long each service was built, if the builder spoke of it.
@@ -152,7 +172,8 @@ impl BuildLog {
             Some(at) if ended => drop(self.running.remove(at)),
             Some(at) => self.running.get_mut(at).into_iter().for_each(|running| running.pulls(rest)),
             None if rest.starts_with('[') => {
-                self.running.push(Running { number: step.to_owned(), title: rest.to_owned(), layers: BTreeMap::new() })
+                let (number, title) = (step.to_owned(), rest.to_owned());
+                self.running.push(Running { number, title, began: Instant::now(), layers: BTreeMap::new() });
             }
             None => {}
         }
@@ -287,7 +308,8 @@ target api: failed to solve: process \"/bin/sh -c make\" did not complete succes
     fn each_service_has_its_own_time_and_that_of_the_last_one() {
         let dir = tempfile::tempdir().expect("dir");
         let last = BTreeMap::from([("web".to_owned(), Duration::from_millis(130_400))]);
-        let mut log = BuildLog::new(dir.path(), "one", &["web".to_owned(), "api".to_owned()]).with_last(last);
+        let mut log =
+            BuildLog::new(dir.path(), "one", &["web".to_owned(), "api".to_owned()]).with_last(last, &BTreeMap::new());
         log.line("#1 [internal] load local bake definitions");
         assert_eq!(log.times(), BTreeMap::new(), "of nobody in particular");
         log.line("#2 [web 1/2] RUN make");
@@ -297,6 +319,29 @@ target api: failed to solve: process \"/bin/sh -c make\" did not complete succes
         log.line("#2 DONE 0.1s");
         assert!(log.times().get("web").is_some_and(|time| *time >= Duration::from_millis(20)));
         assert_eq!(log.times().get("api"), None, "nothing was said of it");
+    }
+
+    #[test]
+    fn the_step_at_hand_has_its_own_time_and_that_of_the_last_one() {
+        let dir = tempfile::tempdir().expect("dir");
+        let time = Duration::from_millis(34_200);
+        let steps = BTreeMap::from([("[web 4/9] RUN npm ci".to_owned(), time), ("[7/9] RUN make".to_owned(), time)]);
+        let both = ["web".to_owned(), "api".to_owned()];
+        let mut log = BuildLog::new(dir.path(), "one", &both).with_last(BTreeMap::new(), &steps);
+        assert_eq!(log.part(), None);
+        for (line, wanted) in [
+            ("#2 [web 5/10] RUN npm ci", Some(time)),
+            ("#3 [web 6/10] RUN npm test", None),
+            ("#4 [api 5/10] RUN npm ci", None),
+        ] {
+            log.line(line);
+            assert_eq!(log.part().map(|(_, last)| last), Some(wanted), "{line}");
+        }
+        let mut log = BuildLog::new(dir.path(), "one", &both[..1]).with_last(BTreeMap::new(), &steps);
+        log.line("#2 [2/3] RUN make");
+        assert_eq!(log.part().map(|(_, last)| last), Some(Some(time)), "built alone");
+        log.line("#2 DONE 1s");
+        assert_eq!(log.part(), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use crate::build_log::BuildLog;
 use crate::built::{Built, Parts};
+use crate::estimate;
 use crate::observed::Observed;
 use crate::room;
 use crate::stopped::Stopped;
@@ -15,6 +16,7 @@ use cm_host::{Begun, Fenced};
 use cm_lease::Guard;
 use cm_ledger::{Ledger, Record, Verdict};
 use cm_rollout::keep_old_images;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 impl<'a> Observed<'a> {
@@ -119,8 +121,11 @@ impl<'a> Observed<'a> {
         log.debug(compose.shown(&["-"], &build_arguments(&services, self.site.full)));
         let options = BuildOptions { revision: release.commit(), state: &state, no_cache: self.site.full };
         let last = |name: &String| Some((name.clone(), self.ledger.last_build(name)?));
-        let last = services.iter().filter_map(last).collect();
-        let mut said = BuildLog::new(Journal::of(release.id()).dir(), host, &services).with_last(last);
+        let last: BTreeMap<_, _> = services.iter().filter_map(last).collect();
+        let before: Vec<_> = Journal::before(&release.project, release.id()).take_while(|_| log.is_live()).collect();
+        estimate::whole(&before, &services, &last).into_iter().for_each(|more| log.expect(more));
+        let steps = estimate::steps(&before, host, &services);
+        let mut said = BuildLog::new(Journal::of(release.id()).dir(), host, &services).with_last(last, &steps);
         let fenced = guard.fenced(self.site.host)?;
         let names = if services.len() > 2 { plural(services.len() as u64, "service") } else { services.join(", ") };
         let task = log.task(&format!("{host}: {names}")).at(host, None);
@@ -129,6 +134,7 @@ impl<'a> Observed<'a> {
             said.line(line);
             task.of(said.service());
             task.note(&said.now());
+            task.part(said.part());
         });
         let built = tokio::select! {
             built = building => built,

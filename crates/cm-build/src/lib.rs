@@ -11,6 +11,7 @@ mod built;
 mod contract;
 mod decide;
 mod deployment;
+mod estimate;
 mod explain;
 mod jobs;
 mod looked;

@@ -8,13 +8,14 @@ use crate::command_line::{COMPLETE, command, introduction, is_first_contact, par
 use crate::done::Done;
 use crate::input::{self, Input};
 use crate::journal::Journal;
-use crate::live;
+use crate::live::{self, Whole};
 use crate::log::Log;
 use crate::output::{Io, write_stdout};
 use crate::redact::redact;
 use crate::signal::{Signals, Stop, on_suspend};
 use crate::tool::{Accepts, Run, Tool};
 use crate::{Document, Exit, Failure, Result, Stage, StageStatus, Status, Step, actor, time};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -112,17 +113,39 @@ async fn filter<T: Tool>(args: T::Args, log: &Log, signals: &mut Signals) -> Exi
         Some(known) => known,
         None => {
             let _folded = log.group(clock.step.as_str());
-            let _shown = log.task_of_step(clock.step, last_time(&run, clock.step));
+            let (last, whole) = expected(&run, clock.step);
+            let _shown = log.task_of_step(clock.step, last, whole);
             work::<T>(args, &mut run, signals).await
         }
     };
     finish(run, clock, result)
 }
 
-/// How long the step took the last time, if a person wants to know.
-fn last_time(run: &Run, step: Step) -> Option<Duration> {
-    let before = run.log.is_live().then(|| Journal::run_before(&run.doc, step)).flatten()?;
-    before.done(step).map(|stage| Duration::from_millis(stage.duration_ms))
+/// How long the step took the last time, and in a pipe what is known of the run as a whole, if a person wants to know.
+fn expected(run: &Run, step: Step) -> (Option<Duration>, Option<Whole>) {
+    if !run.log.is_live() {
+        return (None, None);
+    }
+    let last = last_times(&run.doc);
+    let comes = |other: &Step| *other > step && *other != Step::Rollback && run.doc.skip_of(*other).is_none();
+    let rest = (!last.is_empty()).then(|| last.iter().filter(|(other, _)| comes(other)).map(|(_, time)| *time).sum());
+    let since = time::seconds_since(run.doc.started_at()).filter(|_| !run.started_here);
+    let began = since.and_then(|since| Instant::now().checked_sub(Duration::from_secs(since)));
+    (last.get(&step).copied(), began.map(|began| Whole { began, step: None, rest }))
+}
+
+/// How long each step took in the last run that did something in it, by what this machine remembers.
+fn last_times(doc: &Document) -> BTreeMap<Step, Duration> {
+    let mut times = BTreeMap::new();
+    let Some(project) = doc.project() else { return times };
+    for other in Journal::before(project, doc.run_id()).filter(|other| !other.planned().is_empty()) {
+        for stage in other.stages().iter().filter(|stage| stage.did_its_work()) {
+            if let Some(step) = stage.step {
+                times.entry(step).or_insert(Duration::from_millis(stage.duration_ms));
+            }
+        }
+    }
+    times
 }
 
 /// What a program asks ahead in the run that `CM_RUN_ID` names: elsewhere there is no journal to read.

@@ -52,10 +52,15 @@ impl Journal {
     /// The newest document of the last run before `doc`'s of the same project that this machine
     /// knows of and that got as far as `step`.
     pub fn run_before(doc: &Document, step: Step) -> Option<Document> {
-        let project = doc.project()?;
-        let earlier = Journal::runs().into_iter().rev().filter(|id| id.as_str() < doc.run_id()).take(RUNS_LOOKED_AT);
-        let mut documents = earlier.filter_map(|id| Journal::of(&id).newest(doc.tool()).ok());
-        documents.find(|other| other.project() == Some(project) && other.done(step).is_some())
+        Journal::before(doc.project()?, doc.run_id()).find(|other| other.done(step).is_some())
+    }
+
+    /// The newest documents of the last few runs of `project` before the run `id`, as far as this machine knows
+    /// them; newest first.
+    pub fn before(project: &str, id: &str) -> impl Iterator<Item = Document> {
+        let earlier = Journal::runs().into_iter().rev().filter(move |other| other.as_str() < id).take(RUNS_LOOKED_AT);
+        let documents = earlier.filter_map(|id| Journal::of(&id).newest("cm-record").ok());
+        documents.filter(move |other| other.project() == Some(project))
     }
 
     /// The journal of the run that a person named.

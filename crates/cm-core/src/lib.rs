@@ -39,7 +39,7 @@ pub use meaning::{Meaning, is_colored};
 pub use output::Io;
 pub use redact::{add_secret, hide, redact};
 pub use signal::{Signals, Stop, is_ignored};
-pub use table::{Column, table};
+pub use table::{Column, fitted, folded, table};
 pub use tool::{Accepts, Run, Tool};
 
 /// Who deploys: `$CM_ACTOR`, else `USER@HOSTNAME`.

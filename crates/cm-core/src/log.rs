@@ -4,7 +4,7 @@
 
 use crate::Step;
 use crate::clean::clean;
-use crate::live::{self, Audience, News, Task, Watcher};
+use crate::live::{self, Audience, News, Task, Watcher, Whole};
 use crate::meaning::{Meaning, is_colored};
 use crate::redact::redact;
 use crate::table::{Column, fitted};
@@ -106,9 +106,14 @@ impl Log {
         Task::new(self.audience(), what)
     }
 
-    /// The same for a step as a whole, which took `last` the last time.
-    pub(crate) fn task_of_step(&self, step: Step, last: Option<Duration>) -> Task {
-        Task::of_step(self.audience(), step, last)
+    /// The same for a step as a whole, which took `last` the last time, and its run.
+    pub(crate) fn task_of_step(&self, step: Step, last: Option<Duration>, whole: Option<Whole>) -> Task {
+        Task::of_step(self.audience(), step, last, whole)
+    }
+
+    /// The step that is under way may take so long from now on, which people who watch are told.
+    pub fn expect(&self, more: Duration) {
+        live::expect(more);
     }
 
     /// Whoever is told of tasks.
@@ -118,7 +123,7 @@ impl Log {
             News::Line(line) => log.info(line),
             News::Event(event) => log.event(&event),
         };
-        Audience { watcher: self.watcher, tell: Box::new(tell) }
+        Audience { watcher: self.watcher, tell: Arc::new(tell) }
     }
 
     /// Folds what is said until the answer is dropped, in the log of a GitHub job.

@@ -24,7 +24,9 @@ impl Meaning {
     pub fn of(word: &str) -> Meaning {
         match word {
             "verified" | "healthy" | "done" | "free" | "there" | "pass" | "ok" | "ready" => Meaning::Good,
-            "failed" | "unhealthy" | "fail" | "unreachable" | "missing" | "not its manifest's size" => Meaning::Bad,
+            "failed" | "unhealthy" | "fail" | "unreachable" | "unreadable" | "missing" | "not its manifest's size" => {
+                Meaning::Bad
+            }
             "rolled_back"
             | "abandoned"
             | "interrupted"
@@ -32,6 +34,7 @@ impl Meaning {
             | "pending"
             | "started"
             | "held"
+            | "stale"
             | "warned"
             | "no manifest"
             | "left over, not a backup" => Meaning::Warning,

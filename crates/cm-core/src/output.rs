@@ -3,7 +3,7 @@
 use crate::log::Log;
 use crate::meaning::is_colored;
 use crate::redact::redact;
-use crate::table::{Column, fitted, folded, table};
+use crate::table::{Column, fitting, folded, table, whole};
 use crate::{Exit, Failure, Result};
 use serde_json::Value;
 use std::io::{IsTerminal, Write};
@@ -33,19 +33,21 @@ impl Io {
     pub fn print_table<const N: usize>(&self, rows: &[[String; N]], columns: [Column; N], wide: bool) -> Result<()> {
         // Its cells are clean already, and its colours are its own.
         let colored = is_colored(&std::io::stdout());
-        write_stdout(&redact(&format!("{}\n", self.shown(rows, columns, wide, colored))))
-    }
-
-    /// That table.
-    pub fn table<const N: usize>(&self, rows: &[[String; N]], columns: [Column; N], wide: bool) -> String {
-        self.shown(rows, columns, wide, false)
-    }
-
-    fn shown<const N: usize>(&self, rows: &[[String; N]], columns: [Column; N], wide: bool, colored: bool) -> String {
-        match width().map(|width| if wide { usize::MAX } else { width }) {
-            Some(width) => fitted(rows, columns, width, colored),
-            None => table(rows),
+        let width = width().map(|width| if wide { usize::MAX } else { width });
+        let (text, left_out) = match width {
+            Some(width) => fitting(rows, columns, width, colored),
+            None => (table(rows), Vec::new()),
+        };
+        write_stdout(&redact(&format!("{text}\n")))?;
+        if !left_out.is_empty() {
+            self.log.info(format!("there is no room for {}: --wide shows all", left_out.join(", ")));
         }
+        Ok(())
+    }
+
+    /// A table that is a part of what is printed, as wide as the terminal at most, and with all columns.
+    pub fn table<const N: usize>(&self, rows: &[[String; N]], columns: [Column; N]) -> String {
+        width().map_or_else(|| table(rows), |width| whole(rows, columns, width))
     }
 
     /// Keys and their values, one below the other; on a terminal a long value is folded in its own column.

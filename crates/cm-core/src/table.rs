@@ -4,6 +4,7 @@
 //! `--wide`, a pipe and JSON have everything.
 
 use crate::meaning::Meaning;
+use crate::time;
 use std::collections::BTreeSet;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -16,12 +17,19 @@ pub enum Column {
     Id,
     /// Nothing: it is the state of what the row is about, and has the colour of its word.
     State,
+    /// That it is a moment: it becomes `7 h ago`.
+    Time,
     /// Its end.
     Cut,
+    /// Its begin: it is a path, whose end says which file it is.
+    Path,
 }
 
 /// The least that a column is cut to, and an ID is shortened to.
 const LEAST: usize = 8;
+
+/// The least that a column is cut to as long as a moment has another way to be told.
+const ENOUGH: usize = 16;
 
 /// Between two columns.
 const GAP: usize = 2;
@@ -32,12 +40,26 @@ pub fn table<const N: usize>(rows: &[[String; N]]) -> String {
 }
 
 /// [`table`] in `width` columns, `colored` or not; the first row has the names of its columns.
-pub(crate) fn fitted<const N: usize>(
+pub fn fitted<const N: usize>(rows: &[[String; N]], columns: [Column; N], width: usize, colored: bool) -> String {
+    let (text, _) = fitting(rows, columns, width, colored);
+    text
+}
+
+/// The same, of which nothing is left out: where columns have no room, each row is a block.
+pub(crate) fn whole<const N: usize>(rows: &[[String; N]], columns: [Column; N], width: usize) -> String {
+    match fitting(rows, columns, width, false) {
+        (text, left_out) if left_out.is_empty() => text,
+        _ => blocks(&cleaned(rows), columns, width, false),
+    }
+}
+
+/// The same, and the names of the columns that have no room.
+pub(crate) fn fitting<const N: usize>(
     rows: &[[String; N]],
     columns: [Column; N],
     width: usize,
     colored: bool,
-) -> String {
+) -> (String, Vec<String>) {
     let mut rows = cleaned(rows);
     let fits = |rows: &[[String; N]], count: usize| total(&widths(rows)[..count]) <= width;
     if !fits(&rows, N) {
@@ -45,41 +67,75 @@ pub(crate) fn fitted<const N: usize>(
             shorten(&mut rows, at);
         }
     }
-    let matters =
-        (0..N).rev().find(|at| matches!(columns[*at], Column::Whole | Column::State)).map_or(1, |last| last + 1);
     let whole = rows.clone();
-    while !fits(&rows, N) {
-        let widths = widths(&rows);
-        let cuttable = (0..N).filter(|at| columns[*at] == Column::Cut && widths[*at] > LEAST);
-        let Some(widest) = cuttable.max_by_key(|at| widths[*at]) else { break };
-        let room = widths[widest] - 1;
-        rows.iter_mut().for_each(|row| row[widest] = cut(&row[widest], room));
+    if !cut_columns(&mut rows, columns, width, ENOUGH) {
+        rows = whole.clone();
+        for at in (0..N).filter(|at| columns[*at] == Column::Time) {
+            rows.iter_mut().skip(1).for_each(|row| row[at] = time::ago(&row[at]).unwrap_or_else(|| row[at].clone()));
+        }
+        cut_columns(&mut rows, columns, width, LEAST);
     }
+    let matters = (0..N)
+        .rev()
+        .find(|at| matches!(columns[*at], Column::Whole | Column::State | Column::Time))
+        .map_or(1, |last| last + 1);
     match (matters..=N).rev().find(|count| fits(&rows, *count)) {
-        Some(count) => text(&rows, count, |column, cell| match columns[column] {
-            Column::State if colored => Meaning::of(cell).paint(cell),
-            _ => cell.to_owned(),
-        }),
-        None => blocks(&whole, width),
+        Some(count) => {
+            let shown = text(&rows, count, |column, cell| match columns[column] {
+                Column::State if colored => Meaning::of(cell).paint(cell),
+                _ => cell.to_owned(),
+            });
+            // A column without anything in it is not missed.
+            let says = |at: &usize| whole.iter().skip(1).any(|row| !matches!(row[*at].as_str(), "" | "-"));
+            (shown, (count..N).filter(says).map(|at| whole[0][at].clone()).collect())
+        }
+        None => (blocks(&whole, columns, width, colored), Vec::new()),
+    }
+}
+
+/// Cuts the widest of what may be cut until all has room, none to less than `least`; says whether all has.
+fn cut_columns<const N: usize>(rows: &mut [[String; N]], columns: [Column; N], width: usize, least: usize) -> bool {
+    loop {
+        let widths = widths(rows);
+        if total(&widths) <= width {
+            return true;
+        }
+        let may_be_cut = |at: &usize| matches!(columns[*at], Column::Cut | Column::Path) && widths[*at] > least;
+        let cuttable = (0..N).filter(may_be_cut);
+        let Some(widest) = cuttable.max_by_key(|at| widths[*at]) else { return false };
+        let room = widths[widest] - 1;
+        let cut = if columns[widest] == Column::Path { cut_begin } else { cut };
+        rows.iter_mut().for_each(|row| row[widest] = cut(&row[widest], room));
     }
 }
 
 /// Each row as its columns' names and its cells, one below the other.
-fn blocks<const N: usize>(rows: &[[String; N]], width: usize) -> String {
+fn blocks<const N: usize>(rows: &[[String; N]], columns: [Column; N], width: usize, colored: bool) -> String {
     let Some((head, rows)) = rows.split_first() else { return String::new() };
     let block = |row: &[String; N]| {
-        let cells = head.iter().zip(row).filter(|(_, cell)| !matches!(cell.as_str(), "" | "-"));
-        folded(&cells.map(|(name, cell)| [name.clone(), cell.clone()]).collect::<Vec<_>>(), width)
+        let cells = head.iter().zip(row).zip(columns).filter(|((_, cell), _)| !matches!(cell.as_str(), "" | "-"));
+        let lines = cells.clone().map(|((name, cell), _)| [name.clone(), cell.clone()]);
+        let painted = |column: Column, cell: &str| match column {
+            Column::State if colored => Meaning::of(cell).paint(cell),
+            _ => cell.to_owned(),
+        };
+        let kinds: Vec<Column> = cells.map(|(_, column)| column).collect();
+        folded_as(&lines.collect::<Vec<_>>(), width, |row, line| painted(kinds[row], line))
     };
     rows.iter().map(block).collect::<Vec<_>>().join("\n\n")
 }
 
 /// Keys and values, `key  value`; a value that has no room in `width` is folded below itself.
-pub(crate) fn folded(rows: &[[String; 2]], width: usize) -> String {
+pub fn folded(rows: &[[String; 2]], width: usize) -> String {
+    folded_as(rows, width, |_, line| line.to_owned())
+}
+
+/// The same, each line of the value of a row as `shown`.
+fn folded_as(rows: &[[String; 2]], width: usize, shown: impl Fn(usize, &str) -> String) -> String {
     let rows = cleaned(rows);
     let indent = widths(&rows)[0] + GAP;
     let room = width.saturating_sub(indent).max(LEAST);
-    let fold = |[key, value]: &[String; 2]| {
+    let fold = |(row, [key, value]): (usize, &[String; 2])| {
         let mut lines = vec![String::new()];
         for word in value.split(' ').flat_map(|word| pieces(word, room)) {
             match lines.last_mut() {
@@ -89,9 +145,10 @@ pub(crate) fn folded(rows: &[[String; 2]], width: usize) -> String {
             }
         }
         let key = format!("{key}{}", " ".repeat(indent - key.width()));
+        let lines: Vec<_> = lines.iter().map(|line| shown(row, line)).collect();
         format!("{key}{}", lines.join(&format!("\n{}", " ".repeat(indent)))).trim_end().to_owned()
     };
-    rows.iter().map(fold).collect::<Vec<_>>().join("\n")
+    rows.iter().enumerate().map(fold).collect::<Vec<_>>().join("\n")
 }
 
 /// A word in parts that have room.
@@ -118,6 +175,12 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     };
     let kept: String = text.trim_end_matches('…').chars().take_while(fits).collect();
     if width == 0 { String::new() } else { format!("{kept}…") }
+}
+
+/// The same, with what is missing at its begin.
+fn cut_begin(text: &str, width: usize) -> String {
+    let reversed = |text: &str| text.chars().rev().collect::<String>();
+    reversed(&cut(&reversed(text), width))
 }
 
 fn cleaned<const N: usize>(rows: &[[String; N]]) -> Vec<[String; N]> {
@@ -186,6 +249,27 @@ mod tests {
     }
 
     #[test]
+    fn a_path_keeps_its_end_and_an_empty_column_is_not_missed() {
+        let rows = rows(&[["HOST", "FILE", "NOTE"], ["one", "/var/backups/shop/a.zst", "-"], ["two", "b.zst", "-"]]);
+        let columns = [Column::Whole, Column::Path, Column::Cut];
+        assert_eq!(
+            fitting(&rows, columns, 17, false),
+            ("HOST  FILE\none   …p/a.zst\ntwo   b.zst".to_owned(), Vec::new())
+        );
+    }
+
+    #[test]
+    fn a_moment_is_told_from_now_where_there_is_no_room_for_it() {
+        let at = time::local("2026-05-04T09:30:00Z");
+        let table_of = |at: &str| rows(&[["AT", "BY"], [at, "ada"], ["-", "grace"]]);
+        assert_eq!(fitted(&table_of(&at), [Column::Time, Column::Cut], 80, false), table(&table_of(&at)));
+        let narrow = fitted(&table_of(&at), [Column::Time, Column::Cut], 24, false);
+        assert!(narrow.lines().nth(1).is_some_and(|line| line.contains(" ago  ada")), "{narrow}");
+        let blocks = fitted(&table_of(&at), [Column::Time, Column::Whole], 8, false);
+        assert!(!blocks.contains("ago"), "there is room below each other: {blocks}");
+    }
+
+    #[test]
     fn a_table_fits_its_terminal_and_what_matters_stays_whole() {
         let columns = [Column::Whole, Column::Id, Column::State, Column::Cut];
         let rows = rows(&[
@@ -206,6 +290,11 @@ mod tests {
         assert_eq!(colored.replace("\u{1b}[33m", "").replace("\u{1b}[32m", "").replace("\u{1b}[0m", ""), fitting);
         let narrow = fitted(&rows, columns, 35, false);
         assert_eq!(narrow.lines().next(), Some("HOST      RELEASE   VERDICT"));
+        assert_eq!(super::fitting(&rows, columns, 35, false).1, ["SERVICES"], "it is said what is left out");
+        assert!(whole(&rows, columns, 35).contains("SERVICES  runner-agent"), "{}", whole(&rows, columns, 35));
+        assert!(fitted(&rows, columns, 24, true).starts_with(
+            "HOST      platform\nRELEASE   01a226fb\nVERDICT   \u{1b}[33mrolled_back\u{1b}[0m\nSERVICES  dashboard"
+        ));
         let blocks = fitted(&rows, columns, 24, false);
         let first = "HOST      platform\nRELEASE   01a226fb\nVERDICT   rolled_back\nSERVICES  dashboard,docs\n          ,web-gateway\n\n";
         assert!(blocks.starts_with(first), "{blocks}");

@@ -52,6 +52,12 @@ pub fn local(at: &str) -> String {
     time.map_or_else(|_| at.to_owned(), |time| time.strftime("%Y-%m-%d %H:%M:%S %:z").to_string())
 }
 
+/// A moment as [`local`] writes it, from now: `12 min ago`; `None` for what is none, or is to come.
+pub fn ago(local: &str) -> Option<String> {
+    let read = jiff::fmt::strtime::parse("%Y-%m-%d %H:%M:%S %:z", local).and_then(|time| time.to_timestamp());
+    seconds_since(&read.ok()?.to_string()).map(|seconds| format!("{} ago", rough(seconds)))
+}
+
 /// A length of time for people: `40 s`, `12 min`, `5 h`, `3 d`.
 pub fn rough(seconds: u64) -> String {
     match seconds {
@@ -65,6 +71,13 @@ pub fn rough(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moment_is_told_from_now() {
+        let at = Timestamp::now() - std::time::Duration::from_secs(250);
+        assert_eq!(ago(&local(&at.to_string())).as_deref(), Some("4 min ago"));
+        assert_eq!((ago("yesterday"), ago("-")), (None, None));
+    }
 
     #[test]
     fn lengths_of_time_are_read_everywhere_alike() {

@@ -162,10 +162,18 @@ impl Host {
         }
     }
 
-    /// Whether sshd allows fewer sessions on a connection than were wanted so far (`MaxSessions`), so
-    /// that there are several connections.
-    pub fn needs_more_connections(&self) -> bool {
-        matches!(&self.transport, process::Transport::Ssh(line) if line.is_crowded())
+    /// Whether sshd allows fewer sessions on a connection than are wanted at a time (`MaxSessions`). Where one
+    /// connection was too few, other programs may have used it as well: a connection of our own tells.
+    pub async fn allows_few_sessions(&self) -> bool {
+        match &self.transport {
+            process::Transport::Ssh(line) if line.is_crowded() => {
+                let Some(own) = line.of_our_own().await else { return false };
+                let few = process::refuses(&own, shell::MAX_SESSIONS).await;
+                ssh::end(own).await;
+                few
+            }
+            _ => false,
+        }
     }
 
     /// The host's name in `cm.toml`.

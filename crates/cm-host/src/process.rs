@@ -270,6 +270,23 @@ async fn start_somewhere(
     }
 }
 
+/// Whether a connection that nobody else uses refuses one of so many sessions at a time.
+pub async fn refuses(session: &Arc<Session>, count: usize) -> bool {
+    let mut open = Vec::new();
+    for _ in 0..count {
+        // It ends with its stdin.
+        match spawn(session, &["cat".to_owned()], true).await {
+            Ok(child) => open.push(child),
+            Err(error) => return is_refused(&error),
+        }
+    }
+    for mut child in open {
+        drop(child.stdin().take());
+        let _ended = tokio::time::timeout(ALIVE_LIMIT, child.wait()).await;
+    }
+    false
+}
+
 async fn spawn(
     session: &Arc<Session>,
     argv: &[String],

@@ -73,9 +73,27 @@ impl Line {
         &self.target
     }
 
+    /// A new connection that no other program uses, if there can be one; it has to be [`end`]ed.
+    pub async fn of_our_own(&self) -> Option<Arc<Session>> {
+        let destination = Destination::of(&self.target).ok()?;
+        let socket = socket_path(&self.target, 0).ok()?;
+        let socket = socket.with_file_name(format!("ssh-{}-own{}", key(&self.target), std::process::id()));
+        let started = start_master(&self.target, &destination, &socket).await;
+        let _none_was_written = fs::remove_file(socket.with_extension("log"));
+        started.ok()?;
+        resume(&socket).await.map(Arc::new)
+    }
+
     /// Whether one connection was too few.
     pub fn is_crowded(&self) -> bool {
         self.crowded.load(Ordering::Relaxed)
+    }
+}
+
+/// Ends a connection that nobody else uses. Where that fails, it ends by itself.
+pub async fn end(session: Arc<Session>) {
+    if let Some(session) = Arc::into_inner(session) {
+        let _ends_by_itself = timeout(Duration::from_secs(3), session.close()).await;
     }
 }
 

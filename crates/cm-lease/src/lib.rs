@@ -15,7 +15,11 @@ mod holder_file;
 mod identity;
 pub mod local;
 mod lock_file;
+#[cfg(target_os = "linux")]
+mod proc;
 mod process;
+#[cfg(any(test, not(target_os = "linux")))]
+mod ps;
 mod record;
 pub mod remote;
 

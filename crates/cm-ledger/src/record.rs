@@ -194,6 +194,19 @@ impl Record {
         if self.backups.is_empty() { one().collect() } else { self.backups.clone() }
     }
 
+    /// The commit that the release tried: the record of one that was rolled back or interrupted has the
+    /// one that runs since in the place of its own. A rollback that a person asked for tried its target.
+    pub fn tried(&self) -> &str {
+        let mut attempted =
+            self.attempted.values().map(|state| state.commit.as_str()).filter(|commit| !commit.is_empty());
+        attempted.next().filter(|_| !self.is_asked_for()).unwrap_or(&self.commit)
+    }
+
+    /// Whether it is a rollback that a person asked for, and no deployment.
+    pub fn is_asked_for(&self) -> bool {
+        !self.took_back.is_empty() || (self.verdict == Verdict::RolledBack && self.cause.is_none())
+    }
+
     /// Facts about a release outlive a later word about it that does not repeat them.
     pub(crate) fn inherit(&mut self, before: Record) {
         if self.backup.is_none() {

@@ -3,7 +3,9 @@
 
 use crate::family::{family, signal_all};
 use cm_core::{Exit, Log, is_ignored};
-use rustix::process::{Pid, Signal, getpgrp, getpid, getppid, kill_process, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, getpgrp, kill_process};
+#[cfg(target_os = "linux")]
+use rustix::process::{getpid, getppid, set_parent_process_death_signal};
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -139,6 +141,7 @@ fn code(status: ExitStatus) -> i32 {
 
 /// Has the kernel send SIGTERM to the command when this process dies, be it by SIGKILL: the
 /// lock is free from then on, and nobody may go on as if it were held.
+#[cfg(target_os = "linux")]
 fn end_with_this_process(command: &mut Command) {
     let parent = getpid();
     let before_exec = move || {
@@ -152,3 +155,7 @@ fn end_with_this_process(command: &mut Command) {
         command.pre_exec(before_exec);
     }
 }
+
+/// No other kernel does that: there the command hears of the lost lock from the hosts, which refuse what it changes.
+#[cfg(not(target_os = "linux"))]
+fn end_with_this_process(_: &mut Command) {}

@@ -19,7 +19,6 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -82,11 +81,10 @@ fn owner(pid: u32) -> Result<Process> {
     let process = Process::of(pid).map_err(|error| wrong(error.to_string()))?;
     let process = process.ok_or_else(|| wrong("there is no such process".to_owned()))?;
     let user = rustix::process::geteuid();
-    let uid = fs::metadata(format!("/proc/{pid}")).map_err(|error| wrong(error.to_string()))?.uid();
-    if user.is_root() || uid == user.as_raw() {
-        Ok(process)
-    } else {
-        Err(wrong(format!("it belongs to the user with uid {uid}")))
+    match process.user() {
+        uid if user.is_root() || uid == Some(user.as_raw()) => Ok(process),
+        Some(uid) => Err(wrong(format!("it belongs to the user with uid {uid}"))),
+        None => Err(wrong("it cannot be seen whose it is".to_owned())),
     }
 }
 

@@ -1,10 +1,8 @@
-//! A process and all that it started, as far as `/proc` tells: a shell that is asked to end leaves the
+//! A process and all that it started, as far as the system tells: a shell that is asked to end leaves the
 //! programs of its pipe behind, and those are the ones that change something.
 
 use cm_lease::{Life, Process};
 use rustix::process::{Pid, Signal, kill_process};
-use std::collections::BTreeMap;
-use std::fs;
 
 /// One process, told apart from a later one with its number.
 pub struct Member(Process);
@@ -18,7 +16,7 @@ impl Member {
 
 /// The process `root` and its descendants, the youngest generation last.
 pub fn family(root: u32) -> Vec<Member> {
-    let parents = parents();
+    let parents = Process::parents();
     let mut ids = vec![root];
     let mut next = 0;
     while let Some(parent) = ids.get(next).copied() {
@@ -41,17 +39,4 @@ pub fn signal_all(members: &[Member], signal: Signal) {
             let _ended_meanwhile = kill_process(id, signal);
         }
     }
-}
-
-/// Every process of this machine, with its parent.
-fn parents() -> BTreeMap<u32, u32> {
-    let ids = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let ids = ids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    ids.filter_map(|id| Some((id, parent(id)?))).collect()
-}
-
-/// The second field after the command's name, which may itself contain anything.
-fn parent(id: u32) -> Option<u32> {
-    let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }

@@ -53,11 +53,11 @@ impl Shown {
     }
 }
 
-const COLUMNS: [Column; 7] =
-    [Column::Whole, Column::State, Column::Whole, Column::Whole, Column::Cut, Column::Cut, Column::Id];
+const COLUMNS: [Column; 8] =
+    [Column::Whole, Column::State, Column::Whole, Column::Whole, Column::Time, Column::Cut, Column::Id, Column::Cut];
 
 /// A row for this machine and one for each host.
-fn rows(status: &Value) -> Vec<[String; 7]> {
+fn rows(status: &Value) -> Vec<[String; 8]> {
     let row = |name: &str, value: &Value| {
         let said = |value: &Value| value.as_str().unwrap_or("-").to_owned();
         let record = &value["record"];
@@ -65,10 +65,11 @@ fn rows(status: &Value) -> Vec<[String; 7]> {
         let renewed =
             value["renewed_seconds_ago"].as_u64().map_or("-".to_owned(), |ago| format!("{} ago", time::rough(ago)));
         let step = value["step"].as_str().or(record["step"].as_str()).unwrap_or("-").to_owned();
+        let note = value["error"]["message"].as_str().or(record["reason"].as_str()).unwrap_or("-").to_owned();
         let state = said(&value["state"]);
-        [name.to_owned(), state, said(&record["owner"]), since, renewed, step, said(&record["run"])]
+        [name.to_owned(), state, said(&record["owner"]), step, since, renewed, said(&record["run"]), note]
     };
-    let mut rows = vec![["PLACE", "LOCK", "HOLDER", "SINCE", "RENEWED", "STEP", "RUN"].map(str::to_owned)];
+    let mut rows = vec![["PLACE", "LOCK", "HOLDER", "STEP", "SINCE", "RENEWED", "RUN", "NOTE"].map(str::to_owned)];
     rows.push(row("this machine", &status["local"]));
     let hosts = status["hosts"].as_array().into_iter().flatten();
     rows.extend(hosts.map(|host| row(host["name"].as_str().unwrap_or_default(), host)));
@@ -163,21 +164,25 @@ mod tests {
 
     #[test]
     fn people_see_who_holds_it_and_where_it_is_not_known() {
-        let record = json!({"owner": "ada@laptop", "since": "yesterday", "run": "01a2", "step": "build"});
+        let since = (jiff::Timestamp::now() - std::time::Duration::from_secs(250)).to_string();
+        let record = json!({"owner": "ada@laptop", "since": since, "run": "01a2", "step": "build", "reason": "docs"});
+        let error = json!({"message": "cannot reach host \"two\" (deploy@two)"});
         let status = json!({
             "local": {"state": "free", "record": null},
             "hosts": [
                 {"name": "one", "state": "held", "renewed_seconds_ago": 3, "step": "health", "record": record},
-                {"name": "two", "state": "unknown", "renewed_seconds_ago": null, "step": null, "record": null},
+                {"name": "two", "state": "unknown", "renewed_seconds_ago": null, "step": null, "record": null, "error": error},
             ],
         });
-        let rows = rows(&status).into_iter().map(|row| row.join("|"));
+        let joined = rows(&status).into_iter().map(|row| row.join("|"));
         let wanted = [
-            "PLACE|LOCK|HOLDER|SINCE|RENEWED|STEP|RUN",
-            "this machine|free|-|-|-|-|-",
-            "one|held|ada@laptop|yesterday|3 s ago|health|01a2",
-            "two|unknown|-|-|-|-|-",
+            "PLACE|LOCK|HOLDER|STEP|SINCE|RENEWED|RUN|NOTE",
+            "this machine|free|-|-|-|-|-|-",
+            &format!("one|held|ada@laptop|health|{}|3 s ago|01a2|docs", time::local(&since)),
+            "two|unknown|-|-|-|-|-|cannot reach host \"two\" (deploy@two)",
         ];
-        assert_eq!(rows.collect::<Vec<_>>(), wanted);
+        assert_eq!(joined.collect::<Vec<_>>(), wanted);
+        let fitted = cm_core::fitted(&rows(&status), COLUMNS, 80, false);
+        assert!(fitted.contains("one           held     ada@laptop  health  4 min ago  3 s ago  01a2"), "{fitted}");
     }
 }

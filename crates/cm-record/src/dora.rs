@@ -2,7 +2,7 @@
 //! deployment, on however many hosts; a rollback that a person asks for is none, but
 //! restores. What never touched a service did not reach production and counts nowhere.
 
-use crate::history::{is_asked_for, read_all};
+use crate::history::read_all;
 use cm_core::{Io, Result, time::rough};
 use cm_ledger::{Ledger, Record, Verdict};
 use cm_project::Project;
@@ -190,7 +190,7 @@ fn at(record: &Record) -> Option<Timestamp> {
 /// `None` for what is no deployment.
 fn outcome(record: &Record) -> Option<Outcome> {
     // A run that was rolled back because it failed has its cause; a person's rollback has none.
-    if is_asked_for(record) {
+    if record.is_asked_for() {
         return None;
     }
     match record.verdict {

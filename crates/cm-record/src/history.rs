@@ -3,7 +3,7 @@
 use crate::abandoned;
 use cm_core::{Column, Io, Result, time::local};
 use cm_host::Connect;
-use cm_ledger::{Ledger, Record, Verdict};
+use cm_ledger::{Ledger, Record};
 use cm_project::Project;
 use serde_json::{Map, Value, json};
 
@@ -18,15 +18,17 @@ pub async fn history(project: &Project, as_json: bool, wide: bool, last: usize, 
             ledgers.iter().map(|(host, ledger)| (host.clone(), json!(newest(ledger, last)))).collect();
         return io.print_json(&Value::Object(hosts));
     }
-    let mut rows = vec![["HOST", "RELEASE", "AT", "COMMIT", "VERDICT", "BY", "SERVICES"].map(str::to_owned)];
+    let mut rows = vec![HEAD.map(str::to_owned)];
     for (host, ledger) in &ledgers {
         rows.extend(newest(ledger, last).into_iter().map(|record| row(host, record)));
     }
     io.print_table(&rows, COLUMNS, wide)
 }
 
+const HEAD: [&str; 7] = ["HOST", "RELEASE", "AT", "COMMIT", "VERDICT", "BY", "SERVICES"];
+
 const COLUMNS: [Column; 7] =
-    [Column::Whole, Column::Id, Column::Whole, Column::Id, Column::State, Column::Cut, Column::Cut];
+    [Column::Whole, Column::Id, Column::Time, Column::Id, Column::State, Column::Cut, Column::Cut];
 
 /// How `text` begins: `length` characters of it.
 pub fn begin(text: &str, length: usize) -> String {
@@ -43,24 +45,11 @@ fn row(host: &str, record: &Record) -> [String; 7] {
         host.to_owned(),
         record.id.clone(),
         local(&record.at),
-        begin(tried(record), 12),
+        begin(record.tried(), 12),
         record.verdict.as_str().to_owned(),
         record.actor.clone(),
         services.join(","),
     ]
-}
-
-/// The commit that a release tried: the record of one that was rolled back or interrupted has the
-/// one that runs since in the place of its own. A rollback that a person asked for tried its target.
-pub fn tried(record: &Record) -> &str {
-    let mut attempted =
-        record.attempted.values().map(|state| state.commit.as_str()).filter(|commit| !commit.is_empty());
-    attempted.next().filter(|_| !is_asked_for(record)).unwrap_or(&record.commit)
-}
-
-/// Whether it is a rollback that a person asked for, and no deployment.
-pub fn is_asked_for(record: &Record) -> bool {
-    !record.took_back.is_empty() || (record.verdict == Verdict::RolledBack && record.cause.is_none())
 }
 
 /// The ledgers of all hosts, by host.
@@ -90,7 +79,7 @@ async fn read_last(project: &Project, count: usize, io: &Io) -> Result<Vec<(Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cm_ledger::ServiceState;
+    use cm_ledger::{ServiceState, Verdict};
 
     fn state(commit: &str) -> ServiceState {
         ServiceState { commit: commit.to_owned(), ..ServiceState::default() }
@@ -116,5 +105,22 @@ mod tests {
         let read = jiff::fmt::strtime::parse("%Y-%m-%d %H:%M:%S %:z", &shown).and_then(|time| time.to_timestamp());
         assert_eq!(read.expect(&shown).to_string(), "2026-05-04T09:30:00Z");
         assert_eq!(local("yesterday"), "yesterday");
+    }
+    #[test]
+    fn at_each_width_what_people_look_for_is_whole() {
+        let mut record = Record::new("01980e5c-7b1a-7c3e-8a52-2f6f8f1f2a10", "ada@laptop.office.example", "main", "c");
+        record.verdict = Verdict::Verified;
+        record.commit = "0123456789abcdef0123".to_owned();
+        record.services = [("backend-gateway-with-a-name-of-40-letters".to_owned(), state("c"))].into();
+        let rows: Vec<_> = std::iter::once(HEAD.map(str::to_owned)).chain([row("platform-east-01", &record)]).collect();
+        for width in [40, 80, 110, 200] {
+            let shown = cm_core::fitted(&rows, COLUMNS, width, false);
+            assert!(shown.lines().all(|line| line.chars().count() <= width), "{width}: {shown}");
+            for whole in ["platform-east-01", "01980e5c", "01234567", "verified"] {
+                assert!(shown.contains(whole), "{width}: {whole}: {shown}");
+            }
+            let zone = local(&record.at)[19..].to_owned();
+            assert!(shown.contains(" ago") || shown.contains(&zone), "{width}: {shown}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! One release, on every host that has it.
 
-use crate::history::{begin, read_all, tried};
+use crate::history::{begin, read_all};
 use cm_core::{Column, Exit, Failure, Io, Result, time::local};
 use cm_ledger::{Ledger, Record};
 use cm_project::Project;
@@ -43,9 +43,7 @@ pub fn find(ledgers: &[(String, Ledger)], run: &str) -> Result<String> {
 fn text(found: &[(&str, &Record)], io: &Io) -> String {
     let parts: Vec<_> = found
         .iter()
-        .map(|(host, record)| {
-            format!("{}\n\n{}", io.facts(&head(host, record)), io.table(&services(record), COLUMNS, false))
-        })
+        .map(|(host, record)| format!("{}\n\n{}", io.facts(&head(host, record)), io.table(&services(record), COLUMNS)))
         .collect();
     parts.join("\n\n")
 }
@@ -60,8 +58,8 @@ fn head(host: &str, record: &Record) -> Vec<[String; 2]> {
         ("at", local(&record.at)),
         ("by", record.actor.clone()),
         ("branch", record.branch.clone()),
-        ("commit", tried(record).to_owned()),
-        ("runs now", if tried(record) == record.commit { String::new() } else { record.commit.clone() }),
+        ("commit", record.tried().to_owned()),
+        ("runs now", if record.tried() == record.commit { String::new() } else { record.commit.clone() }),
         ("verdict", record.verdict.as_str().to_owned()),
         ("cause", some(&record.cause)),
         ("backup", backups(record)),

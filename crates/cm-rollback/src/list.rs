@@ -28,7 +28,7 @@ pub async fn list(args: &Args, io: &Io) -> Result<()> {
     if args.json { io.print_json(&Value::Object(hosts)) } else { io.print_table(&rows, COLUMNS, args.wide) }
 }
 
-const HEAD: [&str; 9] = ["HOST", "RELEASE", "COMMIT", "AGE", "VERDICT", "SERVICES", "IMAGES", "BACKUP", "NOTE"];
+const HEAD: [&str; 9] = ["HOST", "RELEASE", "COMMIT", "AGE", "VERDICT", "SERVICES", "IMAGES", "NOTE", "BACKUP"];
 
 const COLUMNS: [Column; 9] = [
     Column::Whole,
@@ -37,9 +37,9 @@ const COLUMNS: [Column; 9] = [
     Column::Whole,
     Column::State,
     Column::Cut,
+    Column::State,
     Column::Cut,
-    Column::Cut,
-    Column::Cut,
+    Column::Path,
 ];
 
 /// One release for scripts. `target` says whether `cm-rollback` would go back to it by itself.
@@ -72,18 +72,25 @@ fn row(host: &str, record: &Record, images: &BTreeSet<String>) -> [String; 9] {
     [
         host.to_owned(),
         record.id.clone(),
-        begin(&record.commit),
+        begin(record.tried()),
         age,
         record.verdict.as_str().to_owned(),
         record.services.keys().cloned().collect::<Vec<_>>().join(","),
-        if gone.is_empty() { "there".to_owned() } else { format!("gone: {}", gone.join(",")) },
+        match gone.len() {
+            0 => "there".to_owned(),
+            all if all == record.services.len() => "gone".to_owned(),
+            some => format!("{some} gone"),
+        },
+        note(record, &gone),
         record.backup.clone().unwrap_or_else(|| "-".to_owned()),
-        note(record),
     ]
 }
 
-fn note(record: &Record) -> String {
+fn note(record: &Record, gone: &[String]) -> String {
     let mut notes = Vec::new();
+    if !gone.is_empty() && gone.len() < record.services.len() {
+        notes.push(format!("no image of {}", gone.join(",")));
+    }
     if !record.irreversible.is_empty() {
         notes.push("irreversible".to_owned());
     }
@@ -91,7 +98,7 @@ fn note(record: &Record) -> String {
         let names: Vec<_> = record.taken_back.keys().map(String::as_str).collect();
         notes.push(format!("rolled back: {}", names.join(",")));
     }
-    notes.extend(record.cause.as_ref().map(|cause| cause.chars().take(60).collect()));
+    notes.extend(record.cause.clone());
     notes.join("; ")
 }
 
@@ -126,9 +133,34 @@ mod tests {
         let there = BTreeSet::from(["sha256:a".to_owned()]);
         assert_eq!(describe(&record, &there)["target"], true);
         assert_eq!(describe(&record, &BTreeSet::new())["target"], false);
-        assert_eq!(row("h", &record, &BTreeSet::new())[6], "gone: web");
+        assert_eq!(row("h", &record, &BTreeSet::new())[6], "gone");
+        let state = ServiceState { image_id: "sha256:b".to_owned(), ..Default::default() };
+        record.services.insert("api".to_owned(), state);
+        assert_eq!(row("h", &record, &there)[6..8], ["1 gone", "no image of api"]);
+        record.services.remove("api");
         record.take_back(["web".to_owned()].iter(), "it was slow");
         assert_eq!(describe(&record, &there)["target"], false);
         assert_eq!(row("h", &record, &there)[4], "failed");
+    }
+    #[test]
+    fn a_failed_release_shows_the_commit_it_tried_and_all_of_its_cause() {
+        let mut record = Record::new("01980e5c-7b1a-7c3e-8a52-2f6f8f1f2a10", "ada", "main", "0123456789abcdef");
+        let state = |commit: &str| ServiceState { commit: commit.to_owned(), ..Default::default() };
+        let name = "backend-gateway-with-a-name-of-40-letters".to_owned();
+        record.verdict = Verdict::RolledBack;
+        record.cause = Some(format!("health: on platform: {name} is not healthy: it was started 3 times within 10 s"));
+        record.services = [(name.clone(), state("0123456789abcdef"))].into();
+        record.attempted = [(name, state("fedcba9876543210"))].into();
+        record.backup = Some("platform:/var/backups/shop/mongodb-2026-11-24.archive.zst".to_owned());
+        let rows = [HEAD.map(str::to_owned), row("platform", &record, &BTreeSet::new())];
+        assert!(cm_core::table(&rows).contains("it was started 3 times within 10 s"), "--wide and a pipe have all");
+        for width in [40, 80, 110, 200] {
+            let shown = cm_core::fitted(&rows, COLUMNS, width, false);
+            assert!(shown.lines().all(|line| line.chars().count() <= width), "{width}: {shown}");
+            for whole in ["platform", "01980e5c", "fedcba98", "rolled_back"] {
+                assert!(shown.contains(whole), "{width}: {whole}: {shown}");
+            }
+        }
+        assert!(cm_core::fitted(&rows, COLUMNS, 110, false).contains(".zst"), "which file it is");
     }
 }

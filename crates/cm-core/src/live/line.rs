@@ -40,6 +40,21 @@ pub struct State {
     pub note: String,
     pub amount: Option<Amount>,
     pub since: Instant,
+    /// Of what goes on in it now: when that began, and how long it took last time. It is shown in the place of the task's own.
+    pub part: Option<(Instant, Option<Duration>)>,
+    /// Of a step: the run that it is a step of.
+    pub whole: Option<Whole>,
+}
+
+/// A run as a whole, at the begin of one of its steps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Whole {
+    /// When it began.
+    pub began: Instant,
+    /// How long this step may take, where more is known than how long it took last time.
+    pub step: Option<Duration>,
+    /// How long the steps after this one took last time, all together.
+    pub rest: Option<Duration>,
 }
 
 /// How much is done.
@@ -59,8 +74,30 @@ impl Amount {
 impl State {
     pub fn new(step: Option<(Step, Option<Duration>)>, what: String) -> Self {
         let (step, last) = step.map_or((None, None), |(step, last)| (Some(step), last));
-        let since = Instant::now();
-        State { step, last, what, host: None, service: None, note: String::new(), amount: None, since }
+        State {
+            step,
+            last,
+            what,
+            host: None,
+            service: None,
+            note: String::new(),
+            amount: None,
+            since: Instant::now(),
+            part: None,
+            whole: None,
+        }
+    }
+
+    /// `in all 1 min 12 s · about 2 min 5 s left`, of a step whose run is known.
+    pub fn foot(&self) -> Option<String> {
+        let Whole { began, step, rest } = self.whole?;
+        let all = format!("in all {}", seconds(began.elapsed()));
+        let Some((step, rest)) = step.or(self.last).zip(rest) else { return Some(all) };
+        Some(match step.checked_sub(self.since.elapsed()) {
+            Some(left) if (left + rest).as_secs() > 0 => format!("{all} · about {} left", seconds(left + rest)),
+            None if rest.as_secs() > 0 => format!("{all} · about {} after this step", seconds(rest)),
+            _ => all,
+        })
     }
 
     /// Whether it says no more than its step.
@@ -86,10 +123,10 @@ impl State {
             None => step.to_string(),
         };
         let step = self.step.map_or(String::new(), named);
-        let whole = |duration: Duration| span(Duration::from_secs(duration.as_secs()));
-        let mut times = whole(self.since.elapsed().max(Duration::from_secs(1)));
-        if let Some(last) = self.last.filter(|last| last.as_secs() > 0) {
-            times.push_str(&format!(" · last {}", whole(last)));
+        let (since, last) = self.part.unwrap_or((self.since, self.last));
+        let mut times = seconds(since.elapsed());
+        if let Some(last) = last.filter(|last| last.as_secs() > 0) {
+            times.push_str(&format!(" · last {}", seconds(last)));
         }
         let text = self.text();
         let between = if text.is_empty() || step.is_empty() { "" } else { "  " };
@@ -108,6 +145,11 @@ impl fmt::Display for Amount {
         }
         if self.unit == "bytes" { Ok(()) } else { write!(f, " {}", self.unit) }
     }
+}
+
+/// In whole seconds, one at least.
+fn seconds(duration: Duration) -> String {
+    span(Duration::from_secs(duration.as_secs().max(1)))
 }
 
 fn bytes(count: u64) -> String {
@@ -138,6 +180,34 @@ mod tests {
         for width in 0..120 {
             assert!(state.line(width).width() <= width, "{width}");
         }
+    }
+
+    #[test]
+    fn what_goes_on_in_a_task_has_times_of_its_own() {
+        let mut state = State::new(Some((Step::Build, Some(Duration::from_secs(130)))), "platform: web".to_owned());
+        state.note = "[4/9] RUN npm ci".to_owned();
+        state.part = Some((Instant::now(), Some(Duration::from_secs(34))));
+        assert_eq!(state.line(99), "build 6/10  platform: web · [4/9] RUN npm ci · 1 s · last 34 s");
+        state.part = Some((Instant::now(), None));
+        assert_eq!(state.line(99), "build 6/10  platform: web · [4/9] RUN npm ci · 1 s", "nothing is known of it");
+    }
+
+    #[test]
+    fn the_foot_says_how_long_the_whole_run_may_take_still() {
+        let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds)).expect("a machine that runs");
+        let of = |last: Option<u64>, step: Option<u64>, rest: Option<u64>, runs_for: u64| {
+            let mut state = State::new(Some((Step::Build, last.map(Duration::from_secs))), String::new());
+            state.since = ago(runs_for);
+            let of = |seconds: Option<u64>| seconds.map(Duration::from_secs);
+            state.whole = Some(Whole { began: ago(72), step: of(step), rest: of(rest) });
+            state.foot().expect("a foot")
+        };
+        assert_eq!(of(None, None, None, 1), "in all 72 s");
+        assert_eq!(of(Some(100), None, Some(41), 20), "in all 72 s · about 2 min 0 s left");
+        assert_eq!(of(Some(100), Some(400), Some(41), 20), "in all 72 s · about 7 min 0 s left", "more is known");
+        assert_eq!(of(Some(10), None, Some(41), 20), "in all 72 s · about 41 s after this step", "it takes longer");
+        assert_eq!(of(Some(10), None, Some(0), 20), "in all 72 s");
+        assert_eq!(State::new(None, String::new()).foot(), None, "of no run");
     }
 
     #[test]

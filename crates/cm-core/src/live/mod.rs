@@ -10,11 +10,13 @@ mod screen;
 use crate::clean::clean;
 use crate::{Step, redact};
 use line::{Amount, State};
+use screen::Shown;
 use serde_json::json;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+pub(crate) use line::Whole;
 pub(crate) use screen::{Screen, width};
 
 /// How often the area may be drawn: no more than ten times a second.
@@ -22,6 +24,9 @@ const DRAW: Duration = Duration::from_millis(125);
 
 /// A line says for how many seconds something has been going on.
 const TICK: Duration = Duration::from_secs(1);
+
+/// What begins so soon after its step takes as long as the step.
+const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// How often a CI job's log hears of a long task.
 const SAY_EVERY: Duration = Duration::from_secs(30);
@@ -50,10 +55,13 @@ pub(crate) enum News {
     Event(serde_json::Value),
 }
 
+/// How somebody is told.
+pub(crate) type Tell = Arc<dyn Fn(News) + Send + Sync>;
+
 /// Who watches a task, and how those are told who do not see it.
 pub(crate) struct Audience {
     pub watcher: Watcher,
-    pub tell: Box<dyn Fn(News) + Send>,
+    pub tell: Tell,
 }
 
 /// All tasks of this program.
@@ -84,13 +92,15 @@ impl Task {
     /// A part of the step that is under way.
     pub(crate) fn new(audience: Audience, what: &str) -> Task {
         let what = redact(&clean(what)).into_owned();
-        let of = |entry: &Entry| entry.state.step.map(|step| (step, entry.state.last));
+        // What begins later than its step does not take as long as that.
+        let last = |state: &State| state.last.filter(|_| state.since.elapsed() < AT_ONCE);
+        let of = |entry: &Entry| entry.state.step.map(|step| (step, last(&entry.state)));
         Task::begin(audience, |tasks| State::new(tasks.iter().find_map(of), what))
     }
 
-    /// A step as a whole, which took `last` the last time.
-    pub(crate) fn of_step(audience: Audience, step: Step, last: Option<Duration>) -> Task {
-        Task::begin(audience, |_| State::new(Some((step, last)), String::new()))
+    /// A step as a whole, which took `last` the last time, and the run that it is a step of.
+    pub(crate) fn of_step(audience: Audience, step: Step, last: Option<Duration>, whole: Option<Whole>) -> Task {
+        Task::begin(audience, |_| State { whole, ..State::new(Some((step, last)), String::new()) })
     }
 
     fn begin(audience: Audience, state: impl FnOnce(&[Entry]) -> State) -> Task {
@@ -137,6 +147,11 @@ impl Task {
         self.change(|state| state.note = note);
     }
 
+    /// What goes on in it now began then, and took `last` the last time; `None`: nothing of its own goes on.
+    pub fn part(&self, part: Option<(Instant, Option<Duration>)>) {
+        self.change(|state| state.part = part);
+    }
+
     /// How much of it is done now, for what is not counted while people look.
     pub fn reached(&self, done: u64, total: Option<u64>, unit: &'static str) {
         self.counts(&Arc::new(AtomicU64::new(done)), total, unit);
@@ -146,6 +161,15 @@ impl Task {
     pub fn counts(&self, done: &Arc<AtomicU64>, total: Option<u64>, unit: &'static str) {
         let done = Arc::clone(done);
         self.change(|state| state.amount = Some(Amount { done, total, unit }));
+    }
+}
+
+/// The step that is under way may take so long from now on: whoever does its work knows more than how long it took last
+/// time. Of several who say so, the longest time counts.
+pub(crate) fn expect(more: Duration) {
+    for state in tasks().iter_mut().map(|entry| &mut entry.state) {
+        let all = state.since.elapsed() + more;
+        state.whole.iter_mut().for_each(|whole| whole.step = whole.step.max(Some(all)));
     }
 }
 
@@ -162,22 +186,25 @@ impl Drop for Task {
         let Some(at) = tasks.iter().position(|entry| entry.id == self.id) else { return };
         let entry = tasks.remove(at);
         if entry.audience.watcher == Watcher::Person {
-            Screen::get().paint("", &lines(&tasks));
+            Screen::get().paint("", &shown(&tasks));
         }
     }
 }
 
 /// The lines of this program's tasks. One that only says which step it is makes way for the others.
-fn lines(tasks: &[Entry]) -> Vec<String> {
+fn shown(tasks: &[Entry]) -> Shown {
     let width = screen::width();
     let alone = tasks.len() == 1;
     let shown = tasks.iter().filter(|entry| alone || !entry.state.is_bare());
-    shown.map(|entry| entry.state.line(width)).collect()
+    Shown {
+        lines: shown.map(|entry| entry.state.line(width)).collect(),
+        foot: tasks.iter().find_map(|entry| entry.state.foot()),
+    }
 }
 
 /// Writes `text` above the area; with `tasks`, the area as it is now.
 pub(crate) fn above(text: &str) {
-    Screen::get().paint(text, &lines(&tasks()));
+    Screen::get().paint(text, &shown(&tasks()));
 }
 
 /// Takes the area away, and has this process stopped while it is; whoever continues it sees it again.
@@ -204,14 +231,14 @@ fn draw() {
         let is_watched = tasks.iter().any(|entry| entry.audience.watcher == Watcher::Person);
         let counts = |entry: &Entry| entry.changed || entry.state.amount.is_some();
         if is_watched && (drawn.elapsed() >= TICK || tasks.iter().any(counts)) {
-            Screen::get().paint("", &lines(&tasks));
+            Screen::get().paint("", &shown(&tasks));
             drawn = Instant::now();
         }
-        for entry in tasks.iter_mut() {
-            if let Some(news) = entry.news() {
-                (entry.audience.tell)(news);
-            }
-        }
+        let news: Vec<_> =
+            tasks.iter_mut().filter_map(|entry| Some((entry.news()?, Arc::clone(&entry.audience.tell)))).collect();
+        // Whoever is told may want to look at the tasks.
+        drop(tasks);
+        news.into_iter().for_each(|(news, tell)| tell(news));
     }
 }
 
@@ -255,7 +282,7 @@ mod tests {
         state.host = Some("platform".to_owned());
         state.amount = Some(Amount { done: Arc::new(AtomicU64::new(52)), total: Some(200), unit: "requests" });
         let long_ago = Instant::now().checked_sub(SAY_EVERY).expect("a machine that has run for a minute");
-        Entry { id: 1, audience: Audience { watcher, tell: Box::new(drop) }, state, said: long_ago, changed: true }
+        Entry { id: 1, audience: Audience { watcher, tell: Arc::new(drop) }, state, said: long_ago, changed: true }
     }
 
     #[test]
@@ -268,6 +295,20 @@ mod tests {
         });
         assert_eq!(event, facts);
         assert!(entry.news().is_none(), "not again at once");
+    }
+
+    #[test]
+    fn whoever_is_told_may_look_at_the_tasks() {
+        let (sender, told) = std::sync::mpsc::channel();
+        let tell: Tell = Arc::new(move |_| {
+            heard("still at it");
+            let _nobody_waits = sender.send(());
+        });
+        let long_ago = entry(Watcher::Ci).said;
+        let task = Task::begin(Audience { watcher: Watcher::Ci, tell }, |_| State::new(None, "a build".to_owned()));
+        tasks().iter_mut().for_each(|entry| entry.said = long_ago);
+        told.recv_timeout(Duration::from_secs(20)).expect("told, and nobody waits for anybody");
+        drop(task);
     }
 
     #[test]

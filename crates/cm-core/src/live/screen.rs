@@ -19,8 +19,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 use unicode_width::UnicodeWidthStr;
 
-/// No more lines than this, all programs together.
-const MOST: usize = 8;
+/// No more lines than this, all programs together, the foot apart.
+const MOST: usize = 7;
 
 /// Somebody draws every second. After a longer silence the programs were suspended, and what
 /// stands above the cursor may be anything.
@@ -46,7 +46,15 @@ struct Area {
 #[serde(default)]
 struct Program {
     pid: i32,
-    lines: Vec<String>,
+    shown: Shown,
+}
+
+/// The lines of a program, and what it knows of the run as a whole: of all programs' only the last one's is shown.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Shown {
+    pub lines: Vec<String>,
+    pub foot: Option<String>,
 }
 
 /// The terminal.
@@ -74,22 +82,23 @@ impl Screen {
 
     /// Writes `text`, which ends with a newline or is empty, and below it the area with these
     /// lines of this program.
-    pub fn paint(&self, text: &str, lines: &[String]) {
+    pub fn paint(&self, text: &str, shown: &Shown) {
         // Whoever shows nothing, where nobody shows anything, leaves nothing behind.
-        if lines.is_empty() && self.file.get().is_none() && !self.path.as_ref().is_some_and(|path| path.exists()) {
+        if shown.lines.is_empty() && self.file.get().is_none() && !self.path.as_ref().is_some_and(|path| path.exists())
+        {
             return write(text);
         }
         let open = || self.path.as_deref().and_then(open).map(Mutex::new);
         let Some(file) = self.file.get_or_init(open) else {
             let mut area = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
-            return write(&area.paint(text, lines, width(), is_in_front(), now_ms()));
+            return write(&area.paint(text, shown, width(), is_in_front(), now_ms()));
         };
         let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
         let _locked = flock(&*file, FlockOperation::LockExclusive);
         let mut area = read(&mut file).unwrap_or_default();
         let known = area.programs.iter().any(|program| program.pid == pid());
-        if known || !lines.is_empty() || !area.programs.is_empty() {
-            let painted = area.paint(text, lines, width(), is_in_front(), now_ms());
+        if known || !shown.lines.is_empty() || !area.programs.is_empty() {
+            let painted = area.paint(text, shown, width(), is_in_front(), now_ms());
             let _kept = keep(&mut file, &area);
             write(&painted);
         } else {
@@ -173,27 +182,34 @@ fn is_alive(pid: i32) -> bool {
 
 impl Area {
     /// What to write, so that `text` and then the area stand there.
-    fn paint(&mut self, text: &str, lines: &[String], width: usize, in_front: bool, now_ms: u64) -> String {
+    fn paint(&mut self, text: &str, shown: &Shown, width: usize, in_front: bool, now_ms: u64) -> String {
         self.programs.retain(|program| is_alive(program.pid));
         if self.programs.is_empty() || now_ms.saturating_sub(self.drawn_at_ms) > SUSPENDED_MS {
             self.drawn.clear();
         }
         match self.programs.iter_mut().find(|program| program.pid == pid()) {
-            Some(own) => own.lines = lines.to_vec(),
-            None if !lines.is_empty() => self.programs.push(Program { pid: pid(), lines: lines.to_vec() }),
+            Some(own) => own.shown = shown.clone(),
+            None if !shown.lines.is_empty() => self.programs.push(Program { pid: pid(), shown: shown.clone() }),
             None => {}
         }
         let mut painted = self.erased(width);
         painted.push_str(text);
-        self.programs.retain(|program| !program.lines.is_empty());
-        let all: Vec<&String> = self.programs.iter().flat_map(|program| &program.lines).collect();
-        let shown = if in_front && now_ms >= self.stopping_until_ms { all.len().min(MOST) } else { 0 };
+        self.programs.retain(|program| !program.shown.lines.is_empty());
         // A terminal that became narrower since somebody wrote their line.
-        let shown: Vec<String> = all[all.len() - shown..].iter().map(|line| cut(line, width)).collect();
-        self.drawn = shown.iter().map(|line| line.width()).collect();
+        let may_draw = in_front && now_ms >= self.stopping_until_ms;
+        let stands: Vec<String> = if may_draw { self.all().map(|line| cut(line, width)).collect() } else { Vec::new() };
+        self.drawn = stands.iter().map(|line| line.width()).collect();
         self.drawn_at_ms = now_ms;
-        shown.iter().for_each(|line| painted.extend([&Meaning::Quiet.paint(line), "\n"]));
+        stands.iter().for_each(|line| painted.extend([&Meaning::Quiet.paint(line), "\n"]));
         painted
+    }
+
+    /// The lines of all programs, as many as there is room for, and the foot.
+    fn all(&self) -> impl Iterator<Item = &String> {
+        let lines: Vec<&String> = self.programs.iter().flat_map(|program| &program.shown.lines).collect();
+        let foot = self.programs.iter().rev().find_map(|program| program.shown.foot.as_ref());
+        let left_out = lines.len().saturating_sub(MOST);
+        lines.into_iter().skip(left_out).chain(foot)
     }
 
     /// What to write, so that nothing stands there.
@@ -215,8 +231,12 @@ impl Area {
 mod tests {
     use super::*;
 
-    fn lines(lines: &[&str]) -> Vec<String> {
-        lines.iter().map(|line| (*line).to_owned()).collect()
+    fn lines(lines: &[&str]) -> Shown {
+        Shown { lines: lines.iter().map(|line| (*line).to_owned()).collect(), foot: None }
+    }
+
+    fn with_foot(line: &str, foot: &str) -> Shown {
+        Shown { foot: Some(foot.to_owned()), ..lines(&[line]) }
     }
 
     /// What a terminal of 20 columns shows after `bytes`.
@@ -235,17 +255,19 @@ mod tests {
         assert_eq!(shown(&said), "$ deploy\n[INFO] one\nbuild 1 s");
         said.push_str(&area.paint("[INFO] two\n", &lines(&["build 2 s", "more"]), 19, true, 1_001));
         assert_eq!(shown(&said), "$ deploy\n[INFO] one\n[INFO] two\nbuild 2 s\nmore");
-        said.push_str(&area.paint("[SUCCESS] done\n", &[], 19, true, 1_200));
+        said.push_str(&area.paint("[SUCCESS] done\n", &lines(&[]), 19, true, 1_200));
         assert_eq!(shown(&said), "$ deploy\n[INFO] one\n[INFO] two\n[SUCCESS] done");
     }
 
     #[test]
     fn two_programs_share_it_and_a_killed_one_is_forgotten() {
         let mut area = Area::default();
-        area.programs.push(Program { pid: 1, lines: lines(&["theirs"]) });
-        area.programs.push(Program { pid: i32::MAX - 1, lines: lines(&["nobody's"]) });
+        area.programs.push(Program { pid: 1, shown: with_foot("theirs", "in all 1 s") });
+        area.programs.push(Program { pid: i32::MAX - 1, shown: with_foot("nobody's", "gone") });
         let said = area.paint("", &lines(&["ours"]), 19, true, 1);
-        assert_eq!(shown(&said), "theirs\nours");
+        assert_eq!(shown(&said), "theirs\nours\nin all 1 s", "one foot, below all of them");
+        let said = area.paint("", &with_foot("ours", "in all 2 s"), 19, true, 2);
+        assert_eq!(shown(&said), "theirs\nours\nin all 2 s");
     }
 
     #[test]

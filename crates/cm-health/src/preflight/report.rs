@@ -160,7 +160,7 @@ impl Report {
         self.findings.extend(lock);
         self.findings.extend(tunnels);
         self.findings.extend(backups?);
-        self.findings.extend(host.needs_more_connections().then(few_sessions));
+        self.findings.extend(host.allows_few_sessions().await.then(few_sessions));
         self.containers(project, host, &checkout, coming, (config, known, names)).await?;
         // Containers that run from another directory say more than who wrote the ledger.
         if !self.findings.iter().any(|finding| finding.about == &needs::ELSEWHERE) {
