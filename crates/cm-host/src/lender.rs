@@ -40,6 +40,9 @@ const MOST: usize = 6;
 /// Whoever does not answer in this time lends nothing.
 const LIMIT: Duration = Duration::from_secs(5);
 
+/// What the name of a socket begins with.
+const PREFIX: &str = "shells-";
+
 const YES: &[u8] = b"y";
 const NO: &[u8] = b"n";
 
@@ -58,7 +61,8 @@ impl Lender {
     pub fn start(hosts: &[Host]) -> io::Result<Lender> {
         let directory = runtime_dir();
         private_dir(&directory)?;
-        let path = directory.join(format!("shells-{}", std::process::id()));
+        remove_dead(&directory);
+        let path = directory.join(format!("{PREFIX}{}", std::process::id()));
         let remote = hosts.iter().filter(|host| host.transport.is_ssh());
         Lender::at(path, remote.map(|host| Shelf::new(&host.target, host.transport.clone())).collect())
     }
@@ -87,6 +91,20 @@ impl Drop for Lender {
     fn drop(&mut self) {
         self.lending.abort();
         let _gone = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Removes the sockets of lenders that were killed: nobody listens to them.
+fn remove_dead(directory: &Path) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let is_socket = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
+        let refuses = |path: &Path| {
+            let answer = std::os::unix::net::UnixStream::connect(path);
+            answer.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+        };
+        if is_socket && refuses(&entry.path()) {
+            let _gone = std::fs::remove_file(entry.path());
+        }
     }
 }
 
@@ -257,6 +275,20 @@ mod tests {
         assert_eq!(pid(&mut second).await, two, "the other one is as it was");
         drop(lender);
         assert!(!directory.path().join("shells").exists());
+    }
+
+    #[test]
+    fn the_socket_of_a_lender_that_was_killed_goes_and_that_of_another_one_stays() {
+        use std::os::unix::net::UnixListener;
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| directory.path().join(name);
+        drop(UnixListener::bind(path("shells-1")).expect("a socket"));
+        drop(UnixListener::bind(path("other-1")).expect("a socket"));
+        std::fs::write(path("shells-x"), "").expect("a file");
+        let _lends = UnixListener::bind(path("shells-2")).expect("a socket");
+        remove_dead(directory.path());
+        let left = ["shells-1", "other-1", "shells-2"].map(|name| path(name).exists());
+        assert_eq!(left, [false, true, true]);
     }
 
     #[tokio::test]
