@@ -74,6 +74,10 @@ fn because(doc: Option<&Document>, failure: Failure) -> Failure {
         (Some(rollback), _) => failure
             .cause(format!("rollback: {}", rollback.summary))
             .hint("`cm-health --all` says what runs now; `cm-rollback --list` the releases it can roll back to"),
+        // The cures of what failed are for a release that runs still.
+        (None, _) if failure.exit == Exit::RolledBack => {
+            failure.hint(format!("fix it and deploy again; what was seen of it: cm-record show {}", doc.run_id()))
+        }
         (None, Some(hint)) => failure.hint(hint),
         (None, None) => failure,
     }
@@ -153,6 +157,11 @@ mod tests {
         assert_eq!(
             (said.causes, said.hint.as_deref()),
             (vec!["health: web on platform is unhealthy".to_owned()], Some("look"))
+        );
+        let hint = because(Some(&doc), failure(60)).hint.expect("a hint");
+        assert!(
+            hint.ends_with(&format!("cm-record show {}", doc.run_id())),
+            "nobody is told to roll back twice: {hint}"
         );
         let summary = "cannot go back".to_owned();
         doc.push_stage(&Stage { step: Some(Step::Rollback), status: StageStatus::Failed, summary, ..Stage::default() });
