@@ -18,12 +18,15 @@ const MAX_LINE: usize = 500;
 
 const LIMIT: Duration = Duration::from_secs(15);
 
-/// Before a log that was empty is looked at once more.
+/// Before what is not all there yet is looked at once more.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// `$1` container, `$2` lines, then Docker's words for a log. Three parts: the exit code of the last run in
-/// one line, if nothing came after its end, and whether the kernel took memory back in another (a running container
-/// has forgotten both, the engine's events have not: up to now, as `--until 0s` ends at a whole
+/// How a process ends that the kernel killed.
+const KILLED: i64 = 137;
+
+/// `$1` container, `$2` lines, then Docker's words for a log. Three parts: the exit code of the last run that ended in
+/// one line, and how the engine's last events of ends and of want of memory follow each other in another (a running
+/// container has forgotten both, the events have not: up to now, as `--until 0s` ends at a whole
 /// second that may lie before the death); and the log.
 const LOOK: &str = concat!(
     "# Looks at the end of a container.\n",
@@ -32,28 +35,26 @@ const LOOK: &str = concat!(
 shift 2
 ends=$(docker events --since 15m --until "$(now)" --filter "container=$name" --filter event=die --filter event=oom \
   --format '{{.Action}} {{index .Actor.Attributes "exitCode"}}' 2>/dev/null)
-printf '%s\n' "$ends" | tail -n 1 | sed -n 's/^die //p' | grep . || echo
-printf '%s\n' "$ends" | tail -n 3 | grep -o -m 1 '^oom' || echo
+printf '%s\n' "$ends" | sed -n 's/^die //p' | tail -n 1 | grep . || echo
+printf '%s\n' "$ends" | tail -n 3 | cut -d ' ' -f 1 | tr '\n' ' '
+echo
 "$@" --tail "$lines" "$name" 2>&1 | tail -c 65536"#
 );
 
 /// What was found about a container that failed.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evidence {
     exit_code: Option<i64>,
     for_memory: bool,
+    /// Whether the engine may still have something to tell of this end.
+    is_open: bool,
     log_tail: Vec<String>,
 }
 
 /// Looks for it; `container` is what Docker's commands take for it.
 pub async fn gather(host: &Host, container: &str) -> Option<Evidence> {
     let first = look(host, container).await;
-    // The engine writes the last lines of a process down a moment after it has told its end, and
-    // tells of want of memory before that.
-    if first
-        .as_ref()
-        .is_some_and(|found| !found.log_tail.is_empty() && (!found.for_memory || found.exit_code.is_some()))
-    {
+    if first.as_ref().is_some_and(|found| !found.is_open) {
         return first;
     }
     tokio::time::sleep(AGAIN).await;
@@ -61,6 +62,19 @@ pub async fn gather(host: &Host, container: &str) -> Option<Evidence> {
 }
 
 impl Evidence {
+    /// Reads what [`LOOK`] writes.
+    fn read(text: &str) -> Evidence {
+        let mut parts = text.splitn(3, '\n');
+        let exit_code = parts.next().and_then(|line| line.trim().parse().ok());
+        let events: Vec<&str> = parts.next().unwrap_or_default().split_whitespace().collect();
+        let log_tail = tail(parts.next().unwrap_or_default().trim_end());
+        let for_memory = events.contains(&"oom");
+        // The engine writes the last lines of a process down a moment after it has told its end, and tells of want of
+        // memory a moment before or after.
+        let is_open = log_tail.is_empty() || events.last() == Some(&"oom") || exit_code == Some(KILLED) && !for_memory;
+        Evidence { exit_code, for_memory, is_open, log_tail }
+    }
+
     /// Completes the verdict on the container.
     pub fn complete(self, verdict: &mut Verdict) {
         let is_open = verdict.exit_code.is_none() && matches!(verdict.code.as_str(), "restarted" | "oom-killed");
@@ -82,13 +96,7 @@ async fn look(host: &Host, container: &str) -> Option<Evidence> {
     let logs = cm_engine::sight(host).logs().iter().map(|word| (*word).to_owned());
     let arguments = [container.to_owned(), LINES.to_string()].into_iter().chain(logs);
     let script = host.script(LOOK, arguments).hiding(&secrets).limit(LIMIT);
-    let text = String::from_utf8_lossy(&script.output().await.ok()?.stdout).into_owned();
-    let mut parts = text.splitn(3, '\n');
-    Some(Evidence {
-        exit_code: parts.next().and_then(|line| line.trim().parse().ok()),
-        for_memory: parts.next().is_some_and(|line| line == "oom"),
-        log_tail: tail(parts.next().unwrap_or_default().trim_end()),
-    })
+    Some(Evidence::read(&String::from_utf8_lossy(&script.output().await.ok()?.stdout)))
 }
 
 fn tail(log: &str) -> Vec<String> {
@@ -130,11 +138,36 @@ mod tests {
             ("unhealthy", Some(3), true, ("unhealthy", None, "ended")),
         ] {
             let mut verdict = verdict(code);
-            Evidence { exit_code, for_memory, log_tail: vec!["bye".to_owned()] }.complete(&mut verdict);
+            let log_tail = vec!["bye".to_owned()];
+            Evidence { exit_code, for_memory, is_open: false, log_tail }.complete(&mut verdict);
             assert_eq!((verdict.code.as_str(), verdict.exit_code), (wanted.0, wanted.1));
             assert!(verdict.message.ends_with(wanted.2), "{}", verdict.message);
             assert_eq!((verdict.log_tail.len(), verdict.health_output.as_deref()), (1, Some("using ***")));
         }
+    }
+
+    #[test]
+    fn an_end_is_open_as_long_as_the_engine_may_tell_more_of_it() {
+        for (said, exit_code, for_memory, is_open) in [
+            ("3\ndie \nbye", Some(3), false, false),
+            ("3\ndie \n", Some(3), false, true),
+            ("\n\nbye", None, false, false),
+            ("137\noom die \nbye", Some(137), true, false),
+            ("\noom \nbye", None, true, true),
+            // Of the run that ended, told late, or of one that ends now.
+            ("137\ndie oom \nbye", Some(137), true, true),
+            // Killed by somebody, or for want of memory.
+            ("137\ndie \nbye", Some(137), false, true),
+            ("", None, false, true),
+        ] {
+            let found = Evidence::read(said);
+            assert_eq!(
+                (found.exit_code, found.for_memory, found.is_open),
+                (exit_code, for_memory, is_open),
+                "{said:?}"
+            );
+        }
+        assert_eq!(Evidence::read("3\ndie \none\ntwo\n").log_tail, ["one", "two"]);
     }
 
     #[test]
