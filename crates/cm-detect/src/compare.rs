@@ -11,7 +11,7 @@ use cm_project::tree::Tree;
 use cm_project::{Config, Project, tree};
 use serde_json::Value;
 use std::cell::Cell;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// One base compared with the commit to deploy.
 pub struct Comparison {
@@ -191,7 +191,12 @@ impl Sides<'_> {
         let mut filtered: Option<bool> = None;
         for number in near {
             let Some(effect) = self.effect(&changes[*number]) else { continue };
-            if effect.rule == rule::ENV_FILE && self.same_environment() {
+            let is_same = match effect.rule {
+                rule::ENV_FILE => self.is_same(|inputs| &inputs.file_environment),
+                rule::LABEL_FILE => self.is_same(|inputs| &inputs.file_labels),
+                _ => false,
+            };
+            if is_same {
                 continue;
             }
             if effect.rule == rule::DOCKERIGNORE && self.before.is_some() {
@@ -224,10 +229,10 @@ impl Sides<'_> {
         }
     }
 
-    /// Whether the env files come to the same on both sides: comments and spelling may differ.
-    fn same_environment(&self) -> bool {
-        let known = |inputs: &ServiceInputs| !inputs.file_environment.is_empty();
-        self.before.is_some_and(|before| known(before) && before.file_environment == self.after.file_environment)
+    /// Whether env files or label files come to the same on both sides: comments and spelling may differ.
+    fn is_same(&self, of: impl Fn(&ServiceInputs) -> &BTreeMap<String, String>) -> bool {
+        let (before, after) = (self.before.map(&of), of(self.after));
+        before.is_some_and(|before| !before.is_empty() && before == after)
     }
 
     /// What it does to the service that files may be checked out differently: those of its image count

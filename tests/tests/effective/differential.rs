@@ -2,7 +2,7 @@
 //! its own hash of the resolved configuration says, and what cm says has to be the same, with a server's
 //! answer and from the commits alone.
 
-use super::made::{self, FILES, Project};
+use super::made::{self, FILES, Project, Settings};
 use clap::Parser;
 use cm_core::{Action, Format, Level, Log, Service};
 use cm_engine::effective::{Difference, Model, differences};
@@ -28,16 +28,16 @@ for project in [0-9]*; do
     done
 done"#;
 
-/// So many projects, each as it was and as it is.
-pub fn make(count: usize) -> Vec<(Files, Files)> {
+/// So many projects from the number `first` on, each as it was and as it is, of services with some of `settings`.
+pub fn make(settings: &Settings, first: usize, count: usize) -> Vec<(Files, Files)> {
     let pair = |number: usize| {
         let dice = &mut Random::new(number as u64 + 1);
-        let before: Project = made::project(dice);
+        let before: Project = made::project(dice, settings);
         let mut after = before.clone();
         made::mutate(dice, &mut after);
         (before.files(), after.files())
     };
-    (0..count).map(pair).collect()
+    (first..first + count).map(pair).collect()
 }
 
 /// Writes them below `directory`, for [`ASK`].
@@ -158,7 +158,8 @@ fn detected(repository: &Path, base: &str, head: &str) -> Vec<Service> {
 }
 
 /// Whether `up` has something to do with a service that is there before and after: its hash is another one, or
-/// how many containers it has, the project's name, or a network that it is in.
+/// how many containers it has, the project's name, or a network that it is in. Compose leaves the content of a config in a
+/// container as it was; whoever changes it wants the new one.
 fn acts(service: &str, was: &Answered, is: &Answered) -> bool {
     let (before, after) = (was.value(), is.value());
     let replicas = |value: &Value| {
@@ -169,7 +170,13 @@ fn acts(service: &str, was: &Answered, is: &Answered) -> bool {
         let own = value["services"][service]["networks"].as_object().cloned().unwrap_or_default();
         own.keys().map(|name| value["networks"][name].clone()).collect::<Vec<_>>()
     };
+    let contents = |value: &Value| {
+        let own = value["services"][service]["configs"].as_array().cloned().unwrap_or_default();
+        let content = |one: &Value| value["configs"][one["source"].as_str().unwrap_or_default()]["content"].clone();
+        own.iter().map(content).collect::<Vec<_>>()
+    };
     was.hashes[service] != is.hashes[service]
+        || contents(&before) != contents(&after)
         || before["name"] != after["name"]
         || replicas(&before) != replicas(&after)
         || networks(&before) != networks(&after)
@@ -196,6 +203,23 @@ fn judge(number: usize, was: &Answered, is: &Answered, version: &str, tally: &mu
     }
 }
 
+/// Those that are replaced, and those that `depends_on` restarts with them.
+fn with_restarted(mut replaced: BTreeSet<String>, project: &Value) -> BTreeSet<String> {
+    let services = project["services"].as_object().cloned().unwrap_or_default();
+    loop {
+        let restarts = |(name, service): (&String, &Value)| {
+            let all = service["depends_on"].as_object()?;
+            let with = all.iter().any(|(other, how)| how["restart"] == true && replaced.contains(other));
+            (with && !replaced.contains(name)).then(|| name.clone())
+        };
+        let more: Vec<String> = services.iter().filter_map(restarts).collect();
+        if more.is_empty() {
+            return replaced;
+        }
+        replaced.extend(more);
+    }
+}
+
 /// What is decided without a server. A service that was not there is new, and one whose image is built from
 /// something else is replaced, too, whoever builds it.
 fn judge_offline(number: usize, was: &Answered, is: &Answered, found: &[Service], tally: &mut Tally) {
@@ -210,11 +234,15 @@ fn judge_offline(number: usize, was: &Answered, is: &Answered, found: &[Service]
         changed.then(|| image(name, service, &after["name"]))
     };
     let built: BTreeSet<String> = services(&after).iter().filter_map(other).collect();
+    let is_replaced = |service: &&String| {
+        let own = image(service, &after["services"][*service], &after["name"]);
+        !was.hashes.contains_key(*service)
+            || (acts(service, was, is) && !only_profiles(&before["services"][*service], &after["services"][*service]))
+            || built.contains(&own)
+    };
+    let all = with_restarted(is.hashes.keys().filter(is_replaced).cloned().collect(), &after);
     for service in is.hashes.keys() {
-        let own = image(service, &after["services"][service], &after["name"]);
-        let wanted = !was.hashes.contains_key(service)
-            || (acts(service, was, is) && !only_profiles(&before["services"][service], &after["services"][service]))
-            || built.contains(&own);
+        let wanted = all.contains(service);
         let one = found.iter().find(|one| one.name == *service);
         let found = one.is_some_and(|one| one.action != Action::None);
         tally.count(&format!("{number}/{service}"), wanted, found, || format!("{:?}", one.map(|one| &one.reasons)));

@@ -24,13 +24,35 @@ pub struct Project {
     env: Vec<(String, String)>,
     side_env: String,
     env_file: String,
+    /// An env file of the format `raw`, one of labels, and the content of a config.
+    raw: String,
+    labels: String,
+    content: String,
 }
 
 /// A long and a short way to say the same.
 const DURATIONS: [(&str, &str); 3] = [("60s", "1m"), ("90s", "1m30s"), ("2s", "2000ms")];
 
+/// What a service may have.
+pub type Settings = Vec<(&'static str, Value)>;
+
+/// What services may have in a Compose from 2.40 on.
+pub fn newest_settings() -> Settings {
+    let newer = vec![
+        ("env_file", json!(["app.env", {"path": "raw.env", "format": "raw", "required": false}])),
+        ("label_file", json!(["labels.env"])),
+        ("gpus", json!([{"count": 1, "capabilities": ["gpu"]}])),
+        ("post_start", json!([{"command": ["warm", "${B}"], "user": "root"}])),
+        (
+            "volumes",
+            json!([{"type": "image", "source": "app", "target": "/app", "image": {"subpath": "d"}}, "./conf:/conf"]),
+        ),
+    ];
+    settings().into_iter().chain(newer).collect()
+}
+
 /// What services may have.
-fn settings() -> Vec<(&'static str, Value)> {
+pub fn settings() -> Settings {
     vec![
         ("environment", json!({"A": "1", "B": "${B:-b}", "TAG": null, "D": "x$$y"})),
         ("env_file", json!(["app.env"])),
@@ -47,6 +69,16 @@ fn settings() -> Vec<(&'static str, Value)> {
         ("secrets", json!(["key"])),
         ("logging", json!({"driver": "json-file", "options": {"max-size": "10m"}})),
         ("build", json!({"context": "./app", "args": {"V": "1", "TAG": "${TAG}"}})),
+        ("annotations", json!({"a.b/c": "${B}"})),
+        ("configs", json!(["page"])),
+        ("platform", json!("linux/amd64")),
+        ("pull_policy", json!("build")),
+        ("tmpfs", json!("/run:size=10m")),
+        ("extra_hosts", json!({"b": "host-gateway", "c": ["10.0.0.1", "::1"]})),
+        (
+            "build",
+            json!({"context": "./app", "dockerfile_inline": "FROM scratch\n# ${TAG}\n", "tags": ["t:${TAG}"], "platforms": ["linux/amd64"]}),
+        ),
         ("extends", json!({"file": "base.yml", "service": "base"})),
         ("<<", json!("*base")),
     ]
@@ -56,35 +88,41 @@ fn word(dice: &mut Random, of: &[&'static str]) -> &'static str {
     of[dice.below(of.len())]
 }
 
-fn service(dice: &mut Random, once_in: usize) -> Map<String, Value> {
+fn service(dice: &mut Random, settings: &Settings, once_in: usize) -> Map<String, Value> {
     let mut service = Map::new();
-    for (key, value) in settings() {
+    for (key, value) in settings {
         if dice.below(once_in) == 0 {
-            service.insert(key.to_owned(), value);
+            service.insert((*key).to_owned(), value.clone());
         }
     }
     service
 }
 
 /// One that nothing else is merged into.
-fn plain(dice: &mut Random) -> Value {
-    let mut service = service(dice, 5);
-    ["<<", "extends", "build", "secrets", "networks"].iter().for_each(|key| drop(service.remove(*key)));
+fn plain(dice: &mut Random, settings: &Settings) -> Value {
+    let mut service = service(dice, settings, 5);
+    ["<<", "extends", "build", "secrets", "networks", "configs"].iter().for_each(|key| drop(service.remove(*key)));
     service.into()
 }
 
 /// A first version.
-pub fn project(dice: &mut Random) -> Project {
+pub fn project(dice: &mut Random, settings: &Settings) -> Project {
     let names = &["web", "api", "worker", "db"][..=dice.below(4)];
     let mut services = Map::new();
     for (index, name) in names.iter().enumerate() {
-        let mut one = service(dice, 4);
-        let image = word(dice, &["app", "app:${TAG}", "cache:7", "made-web"]);
+        let mut one = service(dice, settings, 4);
+        let image = word(
+            dice,
+            &["app", "app:${TAG}", "cache:7", "made-web", "${REGISTRY:-reg.example:5000}/app:${TAG:-latest}"],
+        );
         if !one.contains_key("build") || dice.below(3) > 0 {
             one.insert("image".to_owned(), image.into());
         }
         if index > 0 && dice.below(2) == 0 {
-            one.insert("depends_on".to_owned(), json!([names[dice.below(index)]]));
+            let other = names[dice.below(index)];
+            let how =
+                [json!([other]), json!({other: {"condition": "service_started", "required": false, "restart": true}})];
+            one.insert("depends_on".to_owned(), dice.of(&how).clone());
         }
         services.insert((*name).to_owned(), one.into());
     }
@@ -94,19 +132,19 @@ pub fn project(dice: &mut Random) -> Project {
     }
     let mut overrides = Map::new();
     if dice.below(2) == 0 {
-        overrides.insert((*dice.of(names)).to_owned(), plain(dice));
+        overrides.insert((*dice.of(names)).to_owned(), plain(dice, settings));
     }
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let mut env = vec![pair("TAG", "1"), pair("B", "two")];
     env.extend((dice.below(2) == 0).then(|| pair("COMPOSE_PROFILES", "extra")));
     Project {
         name: word(dice, &["made", "${STACK:-made}"]),
-        anchor: plain(dice),
+        anchor: plain(dice, settings),
         services,
         overrides,
-        base: plain(dice),
+        base: plain(dice, settings),
         side: (dice.below(3) == 0).then(|| {
-            let mut side = plain(dice);
+            let mut side = plain(dice, settings);
             side["image"] = "side:${SIDE:-1}".into();
             side
         }),
@@ -114,13 +152,16 @@ pub fn project(dice: &mut Random) -> Project {
         env,
         side_env: "SIDE=2\n".to_owned(),
         env_file: "E=1\nF=${TAG}\n".to_owned(),
+        raw: "R=\"${TAG}\" # all\n".to_owned(),
+        labels: "l.one=1\nl.two=\"2\"\n".to_owned(),
+        content: "v ${TAG}".to_owned(),
     }
 }
 
 /// Changes something, or only how it is written.
 pub fn mutate(dice: &mut Random, project: &mut Project) {
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    match dice.below(24) {
+    match dice.below(30) {
         0 => project.env[0].1 = "2".to_owned(),
         1 => project.env[1].1 = "three".to_owned(),
         2 => project.env[0].1 = word(dice, &["'1'", "\"1\"", "1 # one", " 1"]).to_owned(),
@@ -135,6 +176,13 @@ pub fn mutate(dice: &mut Random, project: &mut Project) {
         11 | 12 => change(dice, &mut project.anchor),
         13 | 14 => change(dice, &mut project.base),
         15 | 16 => project.side.iter_mut().for_each(|side| change(dice, side)),
+        20 => project.raw.push_str(word(dice, &["R=1\n", "# no\n", "R=\"${TAG}\" # all\n", "R=${TAG}\n", "\n"])),
+        21 => project.labels.push_str(word(dice, &["l.one=2\n", "# no\n", "l.one='1'\n", "l.three=3\n"])),
+        22 => project.content = word(dice, &["v 1", "v ${TAG:-x}", "w", "v $${TAG}"]).to_owned(),
+        23 => project.env.push(pair("REGISTRY", word(dice, &["reg.example:5000", "other.example"]))),
+        24 => {
+            project.env_file.push_str(word(dice, &["H=${E}\n", "H=${A:-a}\n", "E=\"1\"\n", "export E=1\n", "E: 1\n"]))
+        }
         17..=19 => project.overrides.values_mut().for_each(|one| change(dice, one)),
         _ => {}
     }
@@ -221,11 +269,12 @@ impl Project {
         let yaml = |value: &Value| value.to_string().replace(r#""<<":"*base""#, "<<: *base");
         let include = if self.side.is_some() { "include: [side/side.yml]\n" } else { "" };
         let compose = format!(
-            "name: {}\nx-base: &base {}\n{include}services: {}\nnetworks: {}\nvolumes: {{data: {{}}}}\nsecrets: {{key: {{file: ./key}}}}\n",
+            "name: {}\nx-base: &base {}\n{include}services: {}\nnetworks: {}\nvolumes: {{data: {{}}}}\nsecrets: {{key: {{file: ./key}}}}\nconfigs: {{page: {{content: {}}}}}\n",
             self.name,
             yaml(&self.anchor),
             yaml(&Value::Object(self.services.clone())),
             self.networks,
+            yaml(&self.content.as_str().into()),
         );
         let env: String = self.env.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
         let side = self.side.as_ref().map_or("{}".to_owned(), |side| json!({"side": side}).to_string());
@@ -236,6 +285,10 @@ impl Project {
             ("side/side.yml", format!("services: {side}\nvolumes: {{data: {{}}}}\n")),
             ("side/.env", self.side_env.clone()),
             ("side/app.env", "S=1\n".to_owned()),
+            ("side/raw.env", self.raw.clone()),
+            ("side/labels.env", self.labels.clone()),
+            ("raw.env", self.raw.clone()),
+            ("labels.env", self.labels.clone()),
             (".env", env),
             ("app.env", self.env_file.clone()),
             ("app/Dockerfile", "FROM scratch\n".to_owned()),

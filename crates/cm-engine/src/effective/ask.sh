@@ -5,6 +5,8 @@
 # number, and `gone.N`, the files that a version does not have. Version 0 is the one that is to run.
 set -u
 umask 077
+newline='
+'
 LC_ALL=C
 export LC_ALL
 checkout=$1 prefix=$2 versions=$3 limit=$4 format=$5 hide=$6 hiding=$7 sources=$8
@@ -22,28 +24,66 @@ trap 'exit 130' INT
 trap 'exit 141' PIPE
 trap 'exit 143' TERM
 # What a killed one left: files of commits and links.
-find "${TMPDIR:-/tmp}" -maxdepth 1 -name 'cm-compose.*' -user "$(id -u)" -mmin +60 -exec rm -rf -- {} + 2>/dev/null
+for other in "${work%/*}"/cm-compose.*; do
+    [ "$other" = "$work" ] && continue
+    find "${work%/*}" -maxdepth 1 -name 'cm-compose.*' -user "$(id -u)" -mmin +60 -exec rm -rf -- {} + 2>/dev/null
+    break
+done
 base64 -d | tar -xzf - -C "$work" || exit 1
 
-in_time() {
-    if command -v timeout >/dev/null 2>&1; then limited "$limit" "$@"; else "$@"; fi
+# The program that `docker compose` starts. Docker's own command line takes as long again to look for it as it takes to
+# answer: it asks every plugin for its name first. Only for that command line itself, and where its settings name no other place.
+plugin() {
+    command=$(command -v docker) || return 1
+    case $(head -c 4 "$command" 2>/dev/null) in *ELF) ;; *) return 1 ;; esac
+    settings=${DOCKER_CONFIG:-${HOME:-}/.docker}
+    ! grep -qs cliPluginsExtraDirs "$settings/config.json" || return 1
+    for directory in "$settings" /usr/local/lib/docker /usr/local/libexec/docker /usr/lib/docker /usr/libexec/docker; do
+        directory=$directory/cli-plugins
+        [ ! -e "$directory/docker-compose" ] || break
+    done
+    [ -x "$directory/docker-compose" ] && printf '%s\n' "$directory/docker-compose"
+}
+if docker=$(plugin); then
+    # By this a plugin knows who started it.
+    DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND=docker
+    export DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND
+else
+    docker=docker
+fi
+
+compose() {
+    if command -v timeout >/dev/null 2>&1; then set -- timeout "$limit" "$docker" compose "$@"; else set -- "$docker" compose "$@"; fi
+    code=0
+    "$@" || code=$?
+    # What Busybox says of a time that is over.
+    [ "$code" -ne 143 ] || code=124
+    return "$code"
 }
 
-# The version's files, and around them everything else of this machine under the same paths, as links:
+# Each version's files, and around them everything else of this machine under the same paths, as links:
 # what Compose says of paths is true once the directory in front is taken away.
 lay_out() {
-    root=$work/root$1
-    mkdir -p -- "$root${top%/*}" && mv -- "$work/$1" "$root$top" || return 1
-    find "$root" -type d -exec sh -c '
-        root=$1
+    number=0
+    while [ "$number" -lt "$versions" ]; do
+        mkdir -p -- "$work/root$number${top%/*}" && mv -- "$work/$number" "$work/root$number$top" || return 1
+        number=$((number + 1))
+    done
+    find "$work"/root* -type d -exec sh -c '
+        root=$1/root
         shift
         for dir do
             real=${dir#"$root"}
+            case $real in */*) real=/${real#*/} ;; *) real= ;; esac
             ln -s -- "$real"/* "$real"/.[!.]* "$real"/..?* "$dir"/ 2>/dev/null
         done
-        :' sh "$root" {} + || return 1
-    # These are empty files of the tar: no link leads to them.
-    while IFS= read -r path; do rm -f -- "$root$top/$path"; done <"$work/gone.$1"
+        :' sh "$work" {} + || return 1
+    number=0
+    while [ "$number" -lt "$versions" ]; do
+        # These are empty files of the tar: no link leads to them.
+        while IFS= read -r path; do rm -f -- "$work/root$number$top/$path"; done <"$work/gone.$number"
+        number=$((number + 1))
+    done
 }
 
 # Messages may quote a line of an env file, or a value of one.
@@ -57,30 +97,42 @@ cleaned() {
     sed 's/\(in variable name\) ".*/\1 (the line is not shown)/' | sh -c "$hide" sh all "$hiding" "$#" "$@" cat | sed 's/^/| /'
 }
 
+# Sets status, resolved, and said: everything else that Compose says.
 config() {
-    number=$1
+    number=$1 status=0 resolved='' said='there is no such directory'
     shift
     cd -- "$work/root$number$top/$prefix" 2>/dev/null || {
-        printf 'cm config %s 1\n| there is no such directory\n' "$number"
+        status=1
         return
     }
-    said=$(in_time docker compose --ansi never "$@" -f "$work/variables.yml" config --format json 2>&1 </dev/null)
-    status=$?
-    printf 'cm config %s %s\n' "$number" "$status"
-    if [ "$status" -eq 0 ]; then
-        resolved=$(printf '%s\n' "$said" | sed -n '/^{$/,$p' | sed "s|$work/root$number||g")
-        printf '%s\n' "$resolved"
+    said=$(compose --ansi never "$@" -f "$work/variables.yml" config --format json 2>&1 </dev/null) || status=$?
+    case $status:$said in
+    0:"{$newline"*) resolved=$said said='' ;;
+    0:*)
+        resolved=$(printf '%s\n' "$said" | sed -n '/^{$/,$p')
         said=$(printf '%s\n' "$said" | sed '/^{$/,$d')
-    fi
+        ;;
+    esac
+    [ -z "$resolved" ] || resolved=$(printf '%s\n' "$resolved" | sed "s|$work/root$number||g")
+}
+
+show() {
+    printf 'cm config %s %s\n' "$number" "$status"
+    [ -z "$resolved" ] || printf '%s\n' "$resolved"
     printf 'cm said %s\n' "$number"
-    printf '%s\n' "$said" | sed "s|$work/root$number$top/||g; s|$work/root$number||g" | cleaned
+    [ -z "$said" ] || printf '%s\n' "$said" | sed "s|$work/root$number$top/||g; s|$work/root$number||g" | cleaned
+}
+
+config_of() {
+    config "$@"
+    show
 }
 
 # Of the resolved model, env files included: what `up` puts on containers. Older versions hash the
 # dependencies as well, and those only that were started along.
 hashes() {
     printf 'cm hash %s\n' "$1"
-    in_time docker compose --ansi never --project-directory "$top/$prefix" --env-file /dev/null --profile '*' -f - config --hash '*' 2>/dev/null
+    compose --ansi never --project-directory "$top/$prefix" --env-file /dev/null --profile '*' -f - config --hash '*' 2>/dev/null
 }
 
 dependent() {
@@ -113,6 +165,9 @@ running() {
     printf '%s\n' "$found" | sed -n 's/.*"working_dir":"\([^"]*\)".*/\1/p' | sort -u | while IFS= read -r place; do
         place=$(cd -- "$place" 2>/dev/null && pwd -P) && printf '%s\n' "$place"
     done
+}
+
+images() {
     echo 'cm images 0'
     docker image ls --no-trunc --format '{{.Repository}}:{{.Tag}} {{.ID}}' 2>/dev/null
 }
@@ -135,7 +190,6 @@ external() {
 aside() {
     name=$1
     shift
-    mkfifo "$work/$name" || exit 1
     (
         kept=$("$@")
         printf '%s\n' "$kept" >"$work/$name"
@@ -143,34 +197,43 @@ aside() {
     pids="$pids $!"
 }
 
-number=0
-while [ "$number" -lt "$versions" ]; do
-    lay_out "$number" || exit 1
-    number=$((number + 1))
-done
+lay_out || exit 1
+pipes='version containers images'
 number=1
 while [ "$number" -lt "$versions" ]; do
-    aside "out$number" config "$number" "$@"
+    pipes="$pipes out$number"
     number=$((number + 1))
 done
-aside version in_time docker compose version --short
+# shellcheck disable=SC2086 # one word a pipe
+(cd -- "$work" && mkfifo $pipes) || exit 1
+number=1
+while [ "$number" -lt "$versions" ]; do
+    aside "out$number" config_of "$number" "$@"
+    number=$((number + 1))
+done
 printf 'cm path %s\n' "$top"
-answer=$(config 0 "$@")
-printf '%s\n' "$answer"
-version=$(head -n 1 "$work/version")
-printf 'cm version %s\n' "$version"
-resolved=$(printf '%s\n' "$answer" | sed -n '/^{$/,/^}$/p')
-project=$(printf '%s\n' "$resolved" | sed -n 's/^  "name": "\([a-z0-9_-]*\)",\{0,1\}$/\1/p' | head -n 1)
-format=$(printf '%s\n' "$format" | sed "s|PROJECT|$project|g")
+config 0 "$@"
+show
+cd -- "$work" || exit 1
+project=${resolved#*"$newline  \"name\": \""}
+project=${project%%\"*}
+case $project in '' | *[!a-z0-9_-]*) project='' ;; esac
+format=${format%%PROJECT*}$project${format#*PROJECT}
+aside version compose version --short
 aside containers running
+aside images images
 plain=
 if [ -n "$resolved" ]; then
     plain=$(printf '%s\n' "$resolved" | independent | hashes 0)
     printf '%s\n' "$plain"
     external
 fi
+version=''
+IFS= read -r version <"$work/version"
+printf 'cm version %s\n' "$version"
 found=$(cat "$work/containers")
 printf '%s\n' "$found"
+cat "$work/images"
 case $version in
 2.[0-9].* | 2.1[0-9].* | 2.2[0-9].* | v2.[0-9].* | v2.1[0-9].* | v2.2[0-9].*)
     [ -z "$plain" ] || [ -z "$(unlike)" ] || dependent

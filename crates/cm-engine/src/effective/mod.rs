@@ -29,7 +29,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// the server still removes what was laid out.
 const LIMIT_SECONDS: u64 = 50;
 
-const ASK: &str = concat!("# Asks Compose what the project is.\n", cm_host::small_sh!(), include_str!("ask.sh"));
+const ASK: &str = include_str!("ask.sh");
 
 /// One container as a line of JSON. Only those of the project itself show their environment.
 const FORMAT: &str = concat!(

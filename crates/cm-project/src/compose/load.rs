@@ -4,7 +4,7 @@
 use super::Warning;
 use super::merge::{clean, merge};
 use super::raw;
-use super::rebase::{rebase, rebase_service};
+use super::rebase::{WORKING_DIRECTORY, rebase, rebase_service, up_from};
 use crate::nearest;
 use crate::source::{self, Position};
 use crate::template;
@@ -131,10 +131,16 @@ impl<'a> Loader<'a> {
             let node = self.file(file, directory, chain)?;
             whole = match whole {
                 None => clean(node, &[]),
-                Some(base) => merge(base, node, &[]),
+                Some(base) => self.laid_over(base, node, &[]),
             };
         }
         whole.ok_or_else(|| Failure::new(Exit::Config, "compose.no-file", "no compose file is named"))
+    }
+
+    /// `over` laid over `base`, with what Compose refuses of that.
+    fn laid_over(&mut self, base: Node, over: Node, path: &[&str]) -> Option<Node> {
+        self.note(raw::overridden(&base, &over, path));
+        merge(base, over, path)
     }
 
     /// One file with what its documents include and extend, later documents over earlier ones.
@@ -327,7 +333,7 @@ impl<'a> Loader<'a> {
             Some(other) => self.base_elsewhere(&target, &other, &extends, directory, &chain)?,
             None => self.base_in(&target, services, &extends, file, directory, &chain)?,
         };
-        Ok(merge(base, service, &["services", name]))
+        Ok(self.laid_over(base, service, &["services", name]))
     }
 
     fn base_in(
@@ -387,17 +393,4 @@ fn texts(node: &Node) -> Vec<String> {
 /// The first place in a file.
 fn start_of(file: &str) -> Position {
     Position { file: file.into(), line: 1, column: 1 }
-}
-
-/// The variable that holds the directory in which Compose runs.
-pub const WORKING_DIRECTORY: &str = "PWD";
-
-/// The way from the directory `from` to the directory `to` that is above it or the same; from anywhere else by the root.
-pub fn up_from(from: &str, to: &str) -> String {
-    let Some(rest) = from.strip_prefix(to).filter(|_| tree::is_within(from.as_bytes(), to)) else {
-        let all = from.split('/').filter(|part| !part.is_empty()).count();
-        return format!("{}{to}", "../".repeat(all));
-    };
-    let levels = rest.split('/').filter(|part| !part.is_empty()).count();
-    std::iter::once(".").chain(std::iter::repeat_n("..", levels)).collect::<Vec<_>>().join("/")
 }

@@ -85,6 +85,8 @@ pub struct Service {
     pub file_environment: BTreeMap<String, String>,
     /// Files with its labels.
     pub label_files: Vec<Place>,
+    /// What those of them that the repository has come to.
+    pub file_labels: BTreeMap<String, String>,
     /// Bind mounts, and the files of its configs and secrets.
     pub mounts: Vec<Mount>,
     /// The services it depends on.
@@ -214,10 +216,10 @@ pub fn load_in(
 ) -> Result<Compose> {
     let own = files.first().map_or("", |file| tree::parent(file));
     let mut surroundings = Variables::default();
-    surroundings.set(load::WORKING_DIRECTORY, &load::up_from(own, directory));
+    surroundings.set(rebase::WORKING_DIRECTORY, &rebase::up_from(own, directory));
     let (mut variables, refused) = Variables::read(tree, env_files, &surroundings);
     values.iter().for_each(|(name, value)| variables.put(name, value.as_deref()));
-    variables.set(load::WORKING_DIRECTORY, &load::up_from(own, directory));
+    variables.set(rebase::WORKING_DIRECTORY, &rebase::up_from(own, directory));
     let mut loader = Loader::new(tree, directory);
     loader.refuse(refused);
     let root = loader.load(files, &variables)?;

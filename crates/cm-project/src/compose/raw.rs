@@ -78,6 +78,26 @@ pub fn conflicts(section: &str, own: Option<&Node>, brought: &Node) -> Vec<Warni
     all
 }
 
+/// Compose lays text over a list of devices nowhere, nor a list over a mapping of keys for ssh.
+pub fn overridden(base: &Node, over: &Node, path: &[&str]) -> Vec<Warning> {
+    if path.is_empty() {
+        let services = over.get("services").map_or(&[][..], Node::pairs).iter();
+        let both = services.filter_map(|(name, over)| Some((base.get("services")?.get(name)?, over)));
+        return both.flat_map(|(base, over)| overridden(base, over, &["services", "*"])).collect();
+    }
+    let gpus = over.get("gpus").filter(|gpus| gpus.text().is_some() && gpus.tag.is_none());
+    // Text of the same file is text still.
+    let is_list = |below: &Node, gpus: &Node| matches!(below.value, Yaml::List(_)) || below.at.file != gpus.at.file;
+    let ssh = |node: &'_ Node| node.get("build").and_then(|build| build.get("ssh")).cloned();
+    let gpus = gpus.filter(|gpus| base.get("gpus").is_some_and(|below| is_list(below, gpus))).cloned();
+    let is_map = ssh(base).is_some_and(|below| matches!(below.value, Yaml::Map(_)));
+    let ssh = ssh(over).filter(|over| is_map && matches!(over.value, Yaml::List(_)) && over.tag.is_none());
+    let refused = |(what, at): (&str, Node)| {
+        warning(&at.at, format!("Compose refuses {} as {what} over what is there already", at.what()))
+    };
+    gpus.map(|at| ("gpus", at)).into_iter().chain(ssh.map(|at| ("build.ssh", at))).map(refused).collect()
+}
+
 fn warning(at: &Position, message: String) -> Warning {
     Warning { at: at.clone(), message, service: None }
 }
@@ -199,6 +219,32 @@ mod tests {
         let found: Vec<&str> = compose.warnings.iter().map(|one| one.message.as_str()).collect();
         assert!(found.iter().any(|one| one.contains("has its env file no.env")), "{found:?}");
         assert!(found.contains(&"Compose does not take a list as an entry of include"), "{found:?}");
+    }
+
+    #[test]
+    fn what_compose_lays_over_nothing_is_named() {
+        let all = "services: {a: {image: x, gpus: all}}\n";
+        let one = "services: {a: {image: x, gpus: [{count: 1}]}}\n";
+        let map = "services: {a: {build: {context: ., ssh: {a: /x}}}}\n";
+        let list = "services: {a: {build: {ssh: [default]}}}\n";
+        for (below, over, wanted) in [
+            (all, all, "Compose refuses a string as gpus over what is there already"),
+            (one, all, "Compose refuses a string as gpus over what is there already"),
+            (all, one, ""),
+            (one, "services: {a: {gpus: !override all}}\n", ""),
+            (map, list, "Compose refuses a list as build.ssh over what is there already"),
+            (list, map, ""),
+        ] {
+            let files = Memory::of(&[("c.yml", below), ("o.yml", over)]);
+            let names = ["c.yml", "o.yml"].map(str::to_owned);
+            let found: Vec<String> =
+                load(&files, &names, &[]).expect(over).warnings.into_iter().map(|one| one.message).collect();
+            assert_eq!(found.concat(), wanted, "{below} {over}");
+        }
+        for (below, over) in [("all", "all"), ("[{count: 1}]", "all")] {
+            let text = format!("services:\n  a: {{extends: b, gpus: {over}}}\n  b: {{image: x, gpus: {below}}}\n");
+            assert_eq!(warned(&text).is_empty(), below == "all", "{below} {:?}", warned(&text));
+        }
     }
 
     #[test]

@@ -4,6 +4,19 @@
 use crate::tree;
 use crate::yaml::{Node, Yaml};
 
+/// The variable that holds the directory in which Compose runs.
+pub const WORKING_DIRECTORY: &str = "PWD";
+
+/// The way from the directory `from` to the directory `to` that is above it or the same; from anywhere else by the root.
+pub fn up_from(from: &str, to: &str) -> String {
+    let Some(rest) = from.strip_prefix(to).filter(|_| tree::is_within(from.as_bytes(), to)) else {
+        let all = from.split('/').filter(|part| !part.is_empty()).count();
+        return format!("{}{to}", "../".repeat(all));
+    };
+    let levels = rest.split('/').filter(|part| !part.is_empty()).count();
+    std::iter::once(".").chain(std::iter::repeat_n("..", levels)).collect::<Vec<_>>().join("/")
+}
+
 /// Rewrites the paths of everything in `node`, written in the directory `from`, so that
 /// they mean the same in the directory `to`.
 pub fn rebase(node: &mut Node, from: &str, to: &str) {

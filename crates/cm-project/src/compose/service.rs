@@ -60,7 +60,9 @@ fn read_env_files(service: &mut Service, loader: &mut Loader, variables: &Variab
     // Label files refer to nothing but themselves.
     let labels: Vec<String> =
         service.label_files.iter().filter_map(|place| place.inside().map(str::to_owned)).collect();
-    refused.extend(Variables::read(loader.tree(), &labels, &Variables::default()).1);
+    let (labels, odd) = Variables::read(loader.tree(), &labels, &Variables::default());
+    service.file_labels = labels.values();
+    refused.extend(odd);
     for line in refused {
         loader.warn(&line.at, Some(&service.name), format!("Compose refuses this line: {}", line.why));
     }
@@ -97,6 +99,7 @@ impl Reader<'_> {
         Ok(Service {
             name: name.to_owned(),
             file_environment: BTreeMap::new(),
+            file_labels: BTreeMap::new(),
             build: node.get("build").map(|build| self.build(build)).transpose()?,
             image: text("image"),
             container_name: text("container_name"),

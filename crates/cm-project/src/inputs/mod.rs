@@ -50,6 +50,8 @@ pub struct ServiceInputs {
     pub warnings: Vec<String>,
     /// What its env files come to.
     pub file_environment: BTreeMap<String, String>,
+    /// What its label files come to.
+    pub file_labels: BTreeMap<String, String>,
     image: Vec<PathRule>,
     narrowed: Patterns,
     recreate: Vec<PathRule>,
@@ -145,6 +147,7 @@ impl ServiceInputs {
             broken: None,
             warnings: build.warnings.clone(),
             file_environment: service.file_environment.clone(),
+            file_labels: service.file_labels.clone(),
             image,
             narrowed: Patterns::of(narrow.collect::<Vec<_>>().iter().map(String::as_str)),
             recreate: env_files.chain(label_files).collect(),
