@@ -211,15 +211,20 @@ while [ "$number" -lt "$versions" ]; do
     aside "out$number" config_of "$number" "$@"
     number=$((number + 1))
 done
+aside version compose version --short
 printf 'cm path %s\n' "$top"
 config 0 "$@"
 show
+# One that hangs is not asked again.
+[ "$status" -ne 124 ] || {
+    echo 'cm end'
+    exit 0
+}
 cd -- "$work" || exit 1
 project=${resolved#*"$newline  \"name\": \""}
 project=${project%%\"*}
 case $project in '' | *[!a-z0-9_-]*) project='' ;; esac
 format=${format%%PROJECT*}$project${format#*PROJECT}
-aside version compose version --short
 aside containers running
 aside images images
 plain=

@@ -2,6 +2,7 @@
 //! in a circle, values that exclude each other. Compose looks at the services that it
 //! starts; each warning names its service, so that whoever knows the profiles can choose.
 
+use super::format;
 use super::load::Loader;
 use super::merge::mount_target;
 use crate::yaml::{Node, Yaml};
@@ -211,12 +212,19 @@ impl<'a> Check<'a, '_, '_> {
         if let Some(name) = node.get("container_name").filter(|_| scale.or(replicas_count).is_some_and(|n| n > 1)) {
             self.warn(name, "several containers cannot have one container_name".to_owned());
         }
-        for (key, limit) in [("cpus", "cpus"), ("mem_limit", "memory"), ("pids_limit", "pids")] {
-            let limits = node.get("deploy").and_then(|deploy| deploy.get("resources")?.get("limits")?.get(limit));
+        for (key, section, limit) in [
+            ("cpus", "limits", "cpus"),
+            ("mem_limit", "limits", "memory"),
+            ("mem_reservation", "reservations", "memory"),
+            ("pids_limit", "limits", "pids"),
+        ] {
+            let limits = node.get("deploy").and_then(|deploy| deploy.get("resources")?.get(section)?.get(limit));
+            let amount = |node: &Node| node.text().and_then(|text| format::bytes(&text));
             if let (Some(own), Some(limits)) = (node.get(key), limits)
                 && own.text() != limits.text()
+                && amount(own) != amount(limits)
             {
-                self.warn(own, format!("{key} and deploy.resources.limits.{limit} differ"));
+                self.warn(own, format!("{key} and deploy.resources.{section}.{limit} differ"));
             }
         }
     }
@@ -338,6 +346,10 @@ mod tests {
             ("develop: {watch: [{action: sync, path: .}]}", "sync of develop.watch has no target"),
             ("volumes: [{type: bind, target: /d}]", "a volume of type bind has no source"),
             ("volumes: [{type: volume, source: v, target: /d}]", "there is no volume \"v\""),
+            (
+                "mem_reservation: 1g, deploy: {resources: {reservations: {memory: 1000m}}}",
+                "mem_reservation and deploy.resources.reservations.memory differ",
+            ),
             ("uts: 'service:b'", "there is no service \"b\" for its uts"),
             ("models: [m]", "there is no model \"m\""),
             (
@@ -380,6 +392,8 @@ mod tests {
             "volumes: [data, './a:/a', '/x:/x', '${V}:/v'], networks: [default]",
             "ports: ['80', '8080:80', '127.0.0.1::80', '3000-3005:3000-3005/udp', '[::1]:80:80', '${P}:80']",
             "healthcheck: {test: [CMD, x], interval: 1m30s, timeout: '${T:-5s}'}, volumes_from: ['container:x']",
+            "cpus: 0.5, mem_limit: 1g, deploy: {resources: {limits: {cpus: '0.50', memory: 1024MB}}}",
+            "healthcheck: {test: x, interval: 1d, timeout: -1s}, stop_grace_period: 1w, build: {context: ., args: ['=x']}",
             "depends_on: {b: {condition: service_completed_successfully}}, pull_policy: every_12h",
         ] {
             let text = format!("services:\n  a: {{image: x, {keys}}}\n  b: {{image: y}}\nvolumes: {{data: }}\n");

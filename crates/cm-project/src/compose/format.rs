@@ -1,7 +1,6 @@
 //! How a scalar of a compose file has to be written to be what its key wants: a number, a size, a length of
 //! time, one word of several. Compose casts text of files and variables alike, and refuses what it cannot cast.
 
-use super::canonical::nanoseconds;
 use crate::yaml::{Node, Yaml};
 
 /// Whether a scalar that is of the YAML kind of `kind` is written as that wants it; the kinds are those of the
@@ -21,7 +20,7 @@ pub fn is_right(kind: &str, node: &Node) -> bool {
         Some('z') => matches!(node.value, Yaml::Number(_)) || is_size(text),
         Some('b') => is_boolean(text),
         Some('y') => is_size(text),
-        Some('t') => text == "0" || nanoseconds(text).is_some(),
+        Some('t') => is_time(text),
         Some('c') => is_container_name(text),
         Some('(') => kind.trim_matches(['(', ')']).split(',').any(|word| word == text),
         _ => true,
@@ -39,13 +38,39 @@ fn is_within(range: &str, text: &str) -> bool {
     ends.is_some_and(|(low, high): (f64, f64)| text.parse().is_ok_and(|number: f64| (low..=high).contains(&number)))
 }
 
-/// `512m`, `1.5GiB`, `1024`.
-pub fn is_size(text: &str) -> bool {
+/// A length of time as Compose reads it, with days and weeks: `10s`, `1h30m`, `-1.5d`, `0`.
+pub fn is_time(text: &str) -> bool {
+    let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if rest == "0" {
+        return true;
+    }
+    let whole = rest;
+    while !rest.is_empty() {
+        let number = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+        let end = number.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(number.len());
+        let units = ["ns", "us", "µs", "μs", "ms", "s", "m", "h", "d", "w"];
+        if rest[..rest.len() - number.len()].parse::<f64>().is_err() || !units.contains(&&number[..end]) {
+            return false;
+        }
+        rest = &number[end..];
+    }
+    !whole.is_empty()
+}
+
+/// The bytes of a size.
+pub fn bytes(text: &str) -> Option<f64> {
     let text = text.trim().to_ascii_lowercase();
     let end = text.rfind(|c: char| c.is_ascii_digit() || c == '.').map_or(0, |at| at + 1);
     let unit = text[end..].trim_start();
     let unit = unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(unit);
-    text[..end].parse::<f64>().is_ok_and(|number| number >= 0.0) && ["", "k", "m", "g", "t", "p"].contains(&unit)
+    let power = ["", "k", "m", "g", "t", "p"].iter().position(|known| *known == unit)?;
+    let number = text[..end].parse::<f64>().ok().filter(|number| *number >= 0.0)?;
+    Some(number * 1024_f64.powi(i32::try_from(power).ok()?))
+}
+
+/// `512m`, `1.5GiB`, `1024`.
+pub fn is_size(text: &str) -> bool {
+    bytes(text).is_some()
 }
 
 fn is_boolean(text: &str) -> bool {
@@ -92,6 +117,17 @@ mod tests {
         for text in ["lots", "", "m", "-1", "5x", "1gg", "x5m"] {
             assert!(!is_size(text), "{text}");
         }
+    }
+
+    #[test]
+    fn lengths_of_time_have_days_and_a_sign() {
+        for text in ["10s", "1h30m", "1w2d3h", "-1s", "+1.5d", ".5s", "1us", "1µs", "0", "-0", "1h1d"] {
+            assert!(is_time(text), "{text}");
+        }
+        for text in ["", "-", "5", "1y", "--1s", "1 s", "s", "1.2.3s", "soon", "1s2"] {
+            assert!(!is_time(text), "{text}");
+        }
+        assert_eq!((bytes("1g"), bytes("1024MB"), bytes("1073741824")), (bytes("1 GiB"), bytes("1g"), bytes("1G")));
     }
 
     #[test]

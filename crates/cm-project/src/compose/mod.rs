@@ -6,6 +6,7 @@ mod canonical;
 mod consistency;
 mod context;
 mod format;
+mod keys;
 mod load;
 mod merge;
 mod raw;
@@ -28,7 +29,7 @@ pub use crate::yaml::Template;
 pub use canonical::nanoseconds;
 pub use context::is_remote;
 pub use format::is_size;
-pub use schema::is_key;
+pub use keys::is_key;
 
 /// The names under which Compose looks for its file, in its order.
 pub const FILE_NAMES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"];

@@ -2,7 +2,8 @@
 //! something twice, and `KEY=value` lists and lists of names that hold something else than text; variables that must
 //! have a value; and what an included file has as well. Compose reads services that no profile starts like the others.
 
-use super::{Warning, schema};
+use super::Warning;
+use super::keys;
 use crate::source::Position;
 use crate::template;
 use crate::variables::Variables;
@@ -25,7 +26,7 @@ services.*.deploy.labels services.*.extra_hosts services.*.build.extra_hosts net
 
 /// Warns of what Compose refuses in the document `root` of a file.
 pub fn check(root: &Node) -> Vec<Warning> {
-    let mut all = schema::unknown_sections(root);
+    let mut all = unknown_sections(root);
     if let Some((_, nothing)) = root.pairs().iter().find(|(key, value)| key == "services" && value.is_null()) {
         all.push(warning(&nothing.at, "Compose refuses services without anything in it".to_owned()));
     }
@@ -47,7 +48,22 @@ pub fn check(root: &Node) -> Vec<Warning> {
             }
         }
     }
+    for path in ["services.*.environment", "services.*.build.args"] {
+        let items = lists(root, path).into_iter().flat_map(|found| found.node.items());
+        let name = |item: &Node| item.text().map(|text| text.split('=').next().unwrap_or_default().to_owned());
+        for item in items.filter(|item| name(item).is_some_and(|name| name.ends_with(char::is_whitespace))) {
+            all.push(warning(&item.at, "Compose does not take a space at the end of a variable's name".to_owned()));
+        }
+    }
     all
+}
+
+/// The sections of a file that Compose does not know.
+fn unknown_sections(root: &Node) -> Vec<Warning> {
+    let known = keys::keys("file");
+    let sections = root.pairs().iter().filter(|(key, _)| !key.starts_with("x-"));
+    let unknown = sections.filter(|(key, _)| known.iter().all(|known| known.name != key));
+    unknown.map(|(key, node)| warning(&node.at, keys::unknown(&known, key, key))).collect()
 }
 
 /// Warns where Compose stops if nobody gives a variable a value.
@@ -70,7 +86,13 @@ pub fn required(template: &Template, variables: &Variables) -> Vec<Warning> {
 pub fn conflicts(section: &str, own: Option<&Node>, brought: &Node) -> Vec<Warning> {
     let mut all = Vec::new();
     for (name, node) in own.map_or(&[][..], Node::pairs) {
-        if brought.get(name).is_some_and(|other| other != node) {
+        let other = brought.pairs().iter().find(|(known, _)| known == name).map(|(_, other)| other);
+        // Compose knows where one of the two files is, and not yet the other.
+        let is_file = |node: &Node| {
+            let path = node.get("file").and_then(Node::text);
+            ["configs", "secrets"].contains(&section) && path.is_some_and(|path| !path.starts_with('/'))
+        };
+        if other.is_some_and(|other| other != node || is_file(node)) {
             let message = format!("Compose refuses {section}.{name}: an included file has another one of this name");
             all.push(warning(&node.at, message));
         }
@@ -219,6 +241,26 @@ mod tests {
         let found: Vec<&str> = compose.warnings.iter().map(|one| one.message.as_str()).collect();
         assert!(found.iter().any(|one| one.contains("has its env file no.env")), "{found:?}");
         assert!(found.contains(&"Compose does not take a list as an entry of include"), "{found:?}");
+    }
+
+    #[test]
+    fn an_included_file_has_no_other_network_or_config_of_the_same_name() {
+        for (own, brought, count) in [
+            ("networks: {n: {driver: bridge}}", "networks: {n: }", 1),
+            ("networks: {n: }", "networks: {n: }", 0),
+            ("configs: {c: {file: ./c}}", "configs: {c: {file: ./c}}", 1),
+            ("configs: {c: {content: a}}", "configs: {c: {content: a}}", 0),
+        ] {
+            let files = [
+                ("c.yml", format!("include: [i.yml]\nservices: {{a: {{image: x}}}}\n{own}\n")),
+                ("i.yml", format!("services: {{b: {{image: x}}}}\n{brought}\n")),
+            ];
+            let files: Vec<_> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+            let compose = load(&Memory::of(&files), &["c.yml".to_owned()], &[]).expect("read");
+            assert_eq!(compose.warnings.len(), count, "{own}: {:?}", compose.warnings);
+        }
+        let spaced = "services:\n  a: {image: x, environment: ['A =1', 'B= 1']}\n";
+        assert_eq!(warned(spaced), ["2 Compose does not take a space at the end of a variable's name"]);
     }
 
     #[test]

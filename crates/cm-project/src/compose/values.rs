@@ -1,8 +1,7 @@
 //! Values of a service that Compose cannot read: lengths of time, ports, command lines, devices. It reads the whole file
 //! before it chooses services, so that one which no profile starts is refused as well.
 
-use super::canonical::nanoseconds;
-use super::format::is_command_line;
+use super::format::{is_command_line, is_time};
 use super::load::Loader;
 use crate::yaml::{Node, Yaml};
 
@@ -12,6 +11,7 @@ pub fn check(root: &Node, loader: &mut Loader) {
         let mut check = Check { name, node, loader };
         check.times();
         check.addresses();
+        check.mounts();
         check.commands();
         check.words();
         check.devices();
@@ -39,7 +39,7 @@ impl<'a> Check<'a, '_, '_> {
         let times = node.get("healthcheck").into_iter().flat_map(|check| keys.iter().filter_map(|key| check.get(key)));
         for time in times.chain(node.get("stop_grace_period")) {
             let text = time.text().unwrap_or_default();
-            if !time.is_open() && nanoseconds(&text).is_none() && text != "0" {
+            if !time.is_open() && !is_time(&text) {
                 self.warn(time, format!("{text:?} is not a length of time such as 10s"));
             }
         }
@@ -57,6 +57,20 @@ impl<'a> Check<'a, '_, '_> {
                 && !text.contains(['=', ':'])
             {
                 self.warn(host, format!("{text:?} in extra_hosts has no address"));
+            }
+        }
+    }
+
+    /// Mounts in the short form.
+    fn mounts(&mut self) {
+        for mount in self.items("volumes").iter().filter(|mount| !mount.is_open()) {
+            let Yaml::Text(text) = &mount.value else { continue };
+            let is_drive = text.len() > 2 && text.as_bytes()[1] == b':' && matches!(text.as_bytes()[2], b'\\' | b'/');
+            let parts = text.split(':').count() - usize::from(is_drive);
+            if parts > 3 {
+                self.warn(mount, format!("{text:?} in volumes has more than source, target and options"));
+            } else if parts > 1 && text.split(':').any(str::is_empty) {
+                self.warn(mount, format!("{text:?} in volumes has an empty part"));
             }
         }
     }
@@ -152,6 +166,8 @@ mod tests {
             ("ports: ['999.1.1.1:80:80']", "\"999.1.1.1:80:80\" is not a port"),
             ("ports: ['8000-8003:80-81']", "\"8000-8003:80-81\" is not a port"),
             ("ports: ['80:99999']", "\"80:99999\" is not a port"),
+            ("volumes: ['./a:/b:ro:z']", "\"./a:/b:ro:z\" in volumes has more than source, target and options"),
+            ("volumes: ['./a:']", "\"./a:\" in volumes has an empty part"),
             ("command: \"echo 'a\"", "a quote in command has no end"),
             ("extra_hosts: [db]", "\"db\" in extra_hosts has no address"),
             ("pull_policy: every_1x", "\"every_1x\" is not a pull_policy"),
