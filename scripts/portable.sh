@@ -5,6 +5,9 @@
 #
 #   scripts/portable.sh PROGRAM...     into target/portable; `make portable` names them all
 #
+# TARGET=aarch64-apple-darwin only type-checks them: a program for macOS is linked with Apple's libraries, which nobody else may hand
+# on. What build scripts compile in C, zig compiles for macOS.
+#
 # TARGET is another target, such as x86_64-unknown-linux-musl, whose programs want no C library at all: they are put into
 # target/portable/TARGET (`rustup target add TARGET` first). PROFILE is cargo's; dev takes a third of the time of dist.
 # CM_COMMIT is the commit that `--version` names, RUSTFLAGS is the compiler's. A program that wants anything newer is an
@@ -32,6 +35,33 @@ else
 fi
 packages=()
 for program; do packages+=(-p "$program"); done
+
+if [[ $target == *-apple-darwin ]]; then
+  # Build scripts call a C compiler with flags that only Apple's knows.
+  wrapped=$(mktemp -d)
+  trap 'rm -rf "$wrapped"' EXIT
+  cat >"$wrapped/cc" <<'EOC'
+#!/usr/bin/env bash
+kept=() after=
+for one; do
+  case $after$one in
+  -arch) after=arch= ;;
+  arch=* | -mmacosx-version-min=* | -gfull | -gdwarf-* | --target=*) after= ;;
+  *) kept+=("$one") ;;
+  esac
+done
+exec python3 -m ziglang cc -target "$ZIG_TARGET" -g0 "${kept[@]}"
+EOC
+  printf '#!/bin/sh\nexec python3 -m ziglang ar "$@"\n' >"$wrapped/ar"
+  chmod +x "$wrapped/cc" "$wrapped/ar"
+  for name in "CC_${target//-/_}=cc" "CXX_${target//-/_}=cc" "AR_${target//-/_}=ar"; do
+    export "${name%=*}=$wrapped/${name#*=}"
+  done
+  ZIG_TARGET=${target%%-*}-macos PYTHONPATH=$tools cargo check --profile "${PROFILE:-dev}" --target "$target" "${packages[@]}"
+  printf '%s: type-checked, neither linked nor run\n' "$@"
+  exit
+fi
+
 PYTHONPATH=$tools PATH=$tools/bin:$PATH \
   cargo zigbuild --profile "$profile" --target "$asked" "${packages[@]}"
 

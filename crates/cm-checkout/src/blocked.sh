@@ -27,8 +27,31 @@ blocked_repository() {
     done
 }
 
-# The nearest directory that is there, of each path that moving to COMMIT writes or removes.
+# What moving to COMMIT writes or removes, and may not.
 blocked_paths() { # COMMIT PATHSPEC...
+    blocked_directories "$@"
+    blocked_files "$@" | head -n 20
+}
+
+# Files that nobody may replace although their directory may be written: somebody else's in a sticky directory, and
+# those that are set immutable.
+blocked_files() { # COMMIT PATHSPEC...
+    [ "$(id -u)" -ne 0 ] || return 0
+    git diff --name-only --no-renames --ignore-submodules=all "$1" -- :/ "$@" 2>/dev/null | while IFS= read -r one; do
+        case $one in */*) directory=./${one%/*} ;; *) directory=. ;; esac
+        if [ -k "$directory" ] && [ ! -O "$directory" ] && [ -e "$one" ] && [ ! -O "$one" ]; then
+            printf 'blocked %s\tOperation not permitted (owner %s, in a sticky directory)\n' "$one" "$(stat -c %U -- "$one")"
+        fi
+    done
+    command -v lsattr >/dev/null || return 0
+    git diff -z --name-only --no-renames --ignore-submodules=all "$1" -- :/ "$@" 2>/dev/null |
+        xargs -0 -r lsattr -d -- 2>/dev/null | while IFS=' ' read -r set one; do
+        case $set in *[ia]*) printf 'blocked %s\tOperation not permitted (attributes %s)\n' "$one" "$set" ;; esac
+    done
+}
+
+# The nearest directory that is there, of each of those paths.
+blocked_directories() { # COMMIT PATHSPEC...
     git diff --name-only --no-renames --ignore-submodules=all "$1" -- :/ "$@" 2>/dev/null | sed 's,[^/]*$,,' | sort -u |
         while IFS= read -r one; do
             one=./$one

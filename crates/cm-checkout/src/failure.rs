@@ -8,7 +8,7 @@ use cm_core::{Exit, Failure, plural};
 const UNMOVED: &str = "checkout.not-moved";
 
 /// Words of git and ssh, lower case, about a repository that cannot be read, and what to do.
-const FETCH_HINTS: [(&str, &str); 11] = [
+const FETCH_HINTS: [(&str, &str); 46] = [
     (
         "host identification has changed",
         "ask the owner of the repository's server whether its key was changed; only then, as the deploy user there: `ssh-keygen -R HOST`, and accept the new one",
@@ -17,6 +17,112 @@ const FETCH_HINTS: [(&str, &str); 11] = [
         "host key verification failed",
         "as the deploy user there, once: `ssh -T git@HOST`, and compare the fingerprint with what its owner publishes",
     ),
+    ("not our ref", "a submodule's commit is not in its repository: push it there, or go back to one that is"),
+    (
+        "insufficient permission for adding an object",
+        "objects there belong to somebody else (root ran git?): as root there, `chown -R USER` of the checkout",
+    ),
+    (
+        "terminal prompts disabled",
+        "give the deploy user there a key that may read it (a deploy key), or set `repository` in cm.toml to a URL it can read",
+    ),
+    (
+        "could not read password",
+        "give the deploy user there a key that may read it (a deploy key), or set `repository` in cm.toml to a URL it can read",
+    ),
+    (
+        "support for password authentication was removed",
+        "give the deploy user there a key that may read it (a deploy key), or set `repository` in cm.toml to a URL it can read",
+    ),
+    (
+        "returned error: 401",
+        "give the deploy user there a key that may read it (a deploy key), or set `repository` in cm.toml to a URL it can read",
+    ),
+    (
+        "returned error: 403",
+        "give the deploy user there a key that may read it (a deploy key), or set `repository` in cm.toml to a URL it can read",
+    ),
+    (
+        "returned error: 404",
+        "the key there may not read it, or it was renamed: `git ls-remote` there must work for the deploy user",
+    ),
+    (
+        "you were looking for could not be found",
+        "the key there may not read it, or it was renamed: `git ls-remote` there must work for the deploy user",
+    ),
+    (
+        "saml sso",
+        "the owner wants single sign-on for that key or token: authorize it for the organization, or use a deploy key",
+    ),
+    ("ip allow list", "the owner of the repository lets in only some addresses: add that server's"),
+    (
+        "ssl certificate problem",
+        "that server does not trust the repository's certificate: is its clock right, and are ca-certificates installed there?",
+    ),
+    (
+        "certificate verification failed",
+        "that server does not trust the repository's certificate: is its clock right, and are ca-certificates installed there?",
+    ),
+    ("from proxy after connect", "that server's proxy refuses: `git config --global http.proxy` and https_proxy there"),
+    (
+        "unprotected private key file",
+        "others may read the key there: as the deploy user, chmod 600 on the file that ssh names",
+    ),
+    ("no matching", "ssh there and the repository's server have no algorithm in common: update the older of them"),
+    (
+        "too many authentication failures",
+        "the deploy user's ssh offers too many keys: in ~/.ssh/config there, for that host, IdentityFile and `IdentitiesOnly yes`",
+    ),
+    ("returned error: 429", "the repository's server counts too many requests: wait, then deploy again"),
+    ("returned error: 5", "the repository's server answers with an error of its own: wait, then deploy again"),
+    ("disk quota exceeded", "the deploy user's quota there is used up: `quota` there, then make room"),
+    (
+        "out of memory",
+        "git there ran out of memory: give the server swap, or set `clone_filter = \"blob:none\"` in cm.toml",
+    ),
+    (
+        "object file is empty",
+        "the repository there is damaged, as after a power cut: `git fsck` there names it; move the checkout away, and a deployment makes it again (keep the protected files)",
+    ),
+    (
+        "is corrupt",
+        "the repository there is damaged, as after a power cut: `git fsck` there names it; move the checkout away, and a deployment makes it again (keep the protected files)",
+    ),
+    (
+        "bad object",
+        "the repository there is damaged, as after a power cut: `git fsck` there names it; move the checkout away, and a deployment makes it again (keep the protected files)",
+    ),
+    (
+        "early eof",
+        "the connection to the repository's server broke in the middle: deploy again; if it does so each time, `git -c http.version=HTTP/1.1 fetch` there shows whether a proxy is at fault",
+    ),
+    (
+        "unexpected disconnect",
+        "the connection to the repository's server broke in the middle: deploy again; if it does so each time, `git -c http.version=HTTP/1.1 fetch` there shows whether a proxy is at fault",
+    ),
+    (
+        "rpc failed",
+        "the connection to the repository's server broke in the middle: deploy again; if it does so each time, `git -c http.version=HTTP/1.1 fetch` there shows whether a proxy is at fault",
+    ),
+    (
+        "connection reset",
+        "the connection to the repository's server broke in the middle: deploy again; is a firewall between them?",
+    ),
+    (
+        "connection closed",
+        "the repository's server closed the connection: it is busy, or bans that server's address; wait, then deploy again",
+    ),
+    ("no route to host", "no way leads from that server to the repository's: is a firewall or a VPN between them?"),
+    (
+        "network is unreachable",
+        "no way leads from that server to the repository's: is a firewall or a VPN between them?",
+    ),
+    (
+        ".lock': file exists",
+        "an earlier git was killed there; if none runs (`pgrep -a git`), remove the lock that git names",
+    ),
+    ("cannot lock ref", "a branch that is gone is in the way there: `git remote prune origin` in the checkout"),
+    ("dubious ownership", "the checkout there is not the deploy user's: as root, `chown -R USER` of it"),
     (
         "could not resolve host",
         "that server cannot look up the name (`getent hosts HOST` there): fix that, or set `repository` in cm.toml to a URL it can fetch from",
@@ -45,6 +151,7 @@ const FETCH_HINTS: [(&str, &str); 11] = [
         "no space left on device",
         "make room there: `docker system df` and `du -xh / | sort -h | tail` say what takes it",
     ),
+    ("failed to connect to", "the repository's server does not answer that server; `git ls-remote` there must work"),
     ("connection refused", "the repository's server does not answer that server; `git ls-remote` there must work"),
     (
         "timed out",
@@ -89,6 +196,12 @@ impl Checkout<'_> {
         } else if said.contains("Read-only file system") {
             "its file system is read-only: `mount` and `dmesg` there say why; a disk with errors is mounted so"
                 .to_owned()
+        } else if said.contains("Operation not permitted") {
+            format!(
+                "something there is set immutable, or is another user's below a sticky directory: as root, `lsattr -R {path} | grep -- -i-` and `chattr -i`"
+            )
+        } else if said.contains("Disk quota exceeded") {
+            "the deploy user's quota is used up: `quota` there, then make room".to_owned()
         } else if said.contains("No space left") {
             "make room there: `docker system df` says what Docker takes, `cm-build prune </dev/null` removes old images"
                 .to_owned()
@@ -232,6 +345,28 @@ mod tests {
             ("Host key verification failed.", "fingerprint"),
             ("fatal: unable to access 'https://x/': Could not resolve host: x", "getent"),
             ("ssh: connect to host x port 22: Connection timed out", "firewall"),
+            ("fatal: could not read Username for 'https://git.example': terminal prompts disabled", "deploy key"),
+            ("remote: Support for password authentication was removed on August 13, 2021.", "deploy key"),
+            ("fatal: unable to access 'https://x/': The requested URL returned error: 503", "error of its own"),
+            ("fatal: unable to access 'https://x/': SSL certificate problem: certificate is not yet valid", "clock"),
+            (
+                "error: RPC failed; curl 92 HTTP/2 stream 5 was not closed cleanly\nfatal: early EOF\nfatal: fetch-pack: invalid index-pack output",
+                "in the middle",
+            ),
+            (
+                "error: object file .git/objects/0a/1b is empty\nfatal: loose object 0a1b (stored in .git/objects/0a/1b) is corrupt",
+                "fsck",
+            ),
+            ("error: insufficient permission for adding an object to repository database .git/objects", "chown"),
+            ("fatal: remote error: upload-pack: not our ref 0123456789abcdef", "submodule's commit"),
+            ("fatal: Unable to create '/srv/app/.git/shallow.lock': File exists.", "remove the lock"),
+            (
+                "remote: The project you were looking for could not be found or you don't have permission to view it.",
+                "ls-remote",
+            ),
+            ("Received disconnect from 10.0.0.1 port 22:2: Too many authentication failures", "IdentitiesOnly"),
+            ("fatal: unable to access 'https://x/': Received HTTP code 407 from proxy after CONNECT", "proxy"),
+            ("error: file write error: Disk quota exceeded", "quota"),
             ("fatal: 'x' does not appear to be a git repository", "`repository` in cm.toml"),
         ] {
             assert!(fetch_hint(said).contains(words), "{said}: {}", fetch_hint(said));

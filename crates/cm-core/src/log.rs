@@ -120,7 +120,7 @@ impl Log {
     fn audience(&self) -> Audience {
         let log = self.clone();
         let tell = move |news| match news {
-            News::Line(line) => log.info(line),
+            News::Line(line) => log.show(Level::Info, &line),
             News::Event(event) => log.event(&event),
         };
         Audience { watcher: self.watcher, tell: Arc::new(tell) }
@@ -243,6 +243,11 @@ impl Log {
         if level == Level::Info {
             live::heard(message);
         }
+        self.show(level, message);
+    }
+
+    /// Without taking it for what the step is at.
+    fn show(&self, level: Level, message: &str) {
         let line = match self.format {
             Format::Text => self.text_line(level, message),
             Format::Json => self.json_line(level, message, None),
@@ -297,5 +302,24 @@ mod tests {
             assert_eq!(Log::new("cm-verify", format, Level::Warn).watcher, Watcher::Nobody);
         }
         assert_eq!(Log::new("cm-verify", Format::Json, Level::Info).watcher, Watcher::Program);
+    }
+    #[test]
+    fn the_log_of_a_ci_job_has_one_line_of_a_long_task_and_the_program_goes_on() {
+        let log = Log { watcher: Watcher::Ci, ..Log::new("cm-build", Format::Text, Level::Info) }.held_lines();
+        let step = log.task_of_step(Step::Build, None, None);
+        log.info("on platform: building web");
+        let task = log.task("platform: web");
+        live::age();
+        std::thread::sleep(Duration::from_secs(1));
+        task.note("RUN make");
+        live::age();
+        std::thread::sleep(Duration::from_secs(1));
+        drop((task, step));
+        let kept = log.kept().expect("held");
+        let lines: Vec<_> = kept.lines().map(|line| line.trim_end_matches(|c: char| !c.is_alphabetic())).collect();
+        assert_eq!(lines[0], "[INFO] on platform: building web", "{kept}");
+        assert!(lines[1].starts_with("[INFO] still at it: build 6/10  platform: web · "), "{kept}");
+        assert!(lines[2].starts_with("[INFO] still at it: build 6/10  platform: web · RUN make · "), "{kept}");
+        assert_eq!(lines.len(), 3, "{kept}");
     }
 }

@@ -14,7 +14,7 @@ pub const CONNECT_TIMEOUT: u64 = 5;
 const CONFIGURATION_LIMIT: Duration = Duration::from_secs(5);
 
 /// Words of ssh, and what to do. The others depend on the address.
-const HINTS: [(&str, &str); 19] = [
+const HINTS: [(&str, &str); 31] = [
     (
         "IDENTIFICATION HAS CHANGED",
         "ask the server's owner whether it was set up again; only then remove the old key, as ssh says above",
@@ -27,6 +27,39 @@ const HINTS: [(&str, &str); 19] = [
         "Too many authentication failures",
         "the agent offers more keys than the server tries: in ~/.ssh/config, for this host, IdentityFile and `IdentitiesOnly yes`",
     ),
+    ("pam_nologin", "the server is starting or going down, and lets only root log in: wait, then try again"),
+    (
+        "Not allowed at this time",
+        "sshd bans this address for a while after failed logins (PerSourcePenalties): wait a minute, then try again",
+    ),
+    (
+        "Exceeded MaxStartups",
+        "sshd closed the line at once: it is busy (MaxStartups), or bans this address (fail2ban); wait, then try again",
+    ),
+    (
+        "no mutual signature",
+        "the server does not accept this kind of key: make a newer one (`ssh-keygen -t ed25519`), or have sshd allow it",
+    ),
+    ("Certificate invalid", "the SSH certificate of your key is not valid now: get a new one from whoever signs them"),
+    (
+        "error in libcrypto",
+        "ssh cannot read your key: it was cut or changed when it was copied (a secret of CI needs its last newline), or wants a passphrase",
+    ),
+    (
+        "invalid format",
+        "ssh cannot read your key, or the port is of something else than sshd: is the file whole (a secret of CI needs its last newline), and the port right?",
+    ),
+    ("incorrect passphrase", "the key has a passphrase: `ssh-add` it first; nobody is asked for it here"),
+    (
+        "Invalid key length",
+        "the server's key, or yours, is too short for this ssh: make a new one there, or `RequiredRSASize` in ~/.ssh/config",
+    ),
+    (
+        "administratively prohibited",
+        "the jump host does not allow it (AllowTcpForwarding, PermitOpen in its sshd_config)",
+    ),
+    ("UNKNOWN port 65535", "the jump host, or the ProxyCommand of your ssh configuration, ended: try it by hand"),
+    ("command not found", "the ProxyCommand of your ssh configuration is not installed here: install it, or fix it"),
     (
         "Permission denied",
         "the server does not accept your key: ssh-add it, or ask for it to be added to the deploy user's authorized_keys",
@@ -168,5 +201,29 @@ mod tests {
         assert!(six.contains("ssh-keyscan -H -p 2222 ::1 >> "), "{six}");
         let behind = unknown_key("hostname h\nport 22\nproxyjump gate", "ssh h");
         assert!(!behind.contains("keyscan") && behind.contains("ssh h"), "{behind}");
+    }
+    #[tokio::test]
+    async fn what_ssh_says_has_a_cure_of_its_own() {
+        for (said, words) in [
+            (
+                "\"System is booting up. Unprivileged users are not permitted to log in yet. See pam_nologin(8)\"",
+                "wait",
+            ),
+            ("Not allowed at this time", "PerSourcePenalties"),
+            ("sign_and_send_pubkey: no mutual signature supported\nu@h: Permission denied (publickey).", "ed25519"),
+            ("Load key \"/k\": error in libcrypto\nu@h: Permission denied (publickey).", "newline"),
+            (
+                "kex_exchange_identification: banner line contains invalid characters\nbanner exchange: Connection to h port 443: invalid format",
+                "port",
+            ),
+            ("channel 0: open failed: administratively prohibited: open failed\nstdio forwarding failed", "PermitOpen"),
+            ("Connection closed by UNKNOWN port 65535", "jump host"),
+            ("/bin/sh: 1: exec: cloudflared: command not found", "ProxyCommand"),
+            ("Bad server host key: Invalid key length", "too short"),
+            ("u@h: Permission denied (publickey).", "ssh-add"),
+        ] {
+            let hint = hint("u@h", said).await;
+            assert!(hint.contains(words), "{said}: {hint}");
+        }
     }
 }

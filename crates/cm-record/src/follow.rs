@@ -59,12 +59,12 @@ pub async fn follow(run: Option<&str>, file: &Path, patience: Duration, io: &Io)
 
 fn show(doc: &Document, file: &Path, given_up: Option<Duration>) -> Result<()> {
     let note = match given_up {
-        _ if has_ended(doc) => None,
+        _ if has_ended(doc) => Some("The run has ended: this page does not change any more.".to_owned()),
         Some(patience) => Some(format!("The deployment is not over: {}", silent_for(patience))),
         None => Some(format!("The deployment is not over. {}This page is written again every second.", under_way(doc))),
     };
     let page = redact(&cm_report::page(&doc.as_value(), &told(doc.run_id()), note.as_deref())).into_owned();
-    let goes_on = note.is_some() && given_up.is_none();
+    let goes_on = !has_ended(doc) && given_up.is_none();
     let page = if goes_on { page.replacen("<head>", LOADED_AGAIN, 1) } else { page };
     write(file, page.as_bytes())
 }
@@ -137,6 +137,11 @@ mod tests {
         };
         let page = shown(None);
         assert!(page.contains("http-equiv=\"refresh\"") && page.contains("Under way: detect"), "{page}");
+        let mut ended = Document::start("cm-record", "ada", false);
+        ended.push_stage(&Stage { step: Some(Step::Record), status: StageStatus::Ok, ..Stage::default() });
+        show(&ended, &file, None).expect("written");
+        let page = std::fs::read_to_string(&file).expect("a page");
+        assert!(!page.contains("refresh") && page.contains("The run has ended"), "{page}");
         let page = shown(Some(Duration::from_secs(6 * 3_600)));
         assert!(!page.contains("refresh") && page.contains("no step of it has ended for "), "{page}");
     }

@@ -15,7 +15,7 @@ pub struct Refused {
     words: &'static str,
 }
 
-pub const REFUSED: [Refused; 14] = [
+pub const REFUSED: [Refused; 15] = [
     Refused {
         name: "a directory that a container took",
         breaks: "chown root: /home/curateme/platform/apps/docs/content",
@@ -23,6 +23,14 @@ pub const REFUSED: [Refused; 14] = [
         preflight: "preflight.blocked",
         build: "checkout.blocked",
         words: "apps/docs/content: Permission denied (owner root",
+    },
+    Refused {
+        name: "a file of somebody else in a sticky directory",
+        breaks: "cd /home/curateme/platform/apps/docs && chown root: content content/index.md && chmod 1777 content",
+        fixes: "cd /home/curateme/platform/apps/docs && chown curateme: content content/index.md && chmod 755 content",
+        preflight: "preflight.blocked",
+        build: "checkout.blocked",
+        words: "apps/docs/content/index.md: Operation not permitted (owner root, in a sticky directory)",
     },
     Refused {
         name: "objects of a git that root ran",

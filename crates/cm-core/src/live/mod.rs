@@ -234,8 +234,10 @@ fn draw() {
             Screen::get().paint("", &shown(&tasks));
             drawn = Instant::now();
         }
-        let news: Vec<_> =
-            tasks.iter_mut().filter_map(|entry| Some((entry.news()?, Arc::clone(&entry.audience.tell)))).collect();
+        let alone = tasks.len() == 1;
+        let told = tasks.iter_mut().filter(|entry| alone || !entry.state.is_bare());
+        let news: Vec<_> = told.filter_map(|entry| Some((entry.news()?, Arc::clone(&entry.audience.tell)))).collect();
+        tasks.iter_mut().for_each(|entry| entry.changed = false);
         // Whoever is told may want to look at the tasks.
         drop(tasks);
         news.into_iter().for_each(|(news, tell)| tell(news));
@@ -245,7 +247,6 @@ fn draw() {
 impl Entry {
     /// What those are told who do not see the area, if it is time.
     fn news(&mut self) -> Option<News> {
-        self.changed = false;
         let (every, news): (_, fn(&Entry) -> News) = match self.audience.watcher {
             Watcher::Ci => (SAY_EVERY, |entry| News::Line(format!("still at it: {}", entry.state.line(usize::MAX)))),
             Watcher::Program => (EVENT_EVERY, |entry| News::Event(entry.event())),
@@ -271,6 +272,13 @@ impl Entry {
             "seconds": self.state.since.elapsed().as_secs(),
         })
     }
+}
+
+/// As if nobody had been told anything for a while.
+#[cfg(test)]
+pub(crate) fn age() {
+    let long_ago = Instant::now().checked_sub(SAY_EVERY);
+    tasks().iter_mut().for_each(|entry| entry.said = long_ago.unwrap_or(entry.said));
 }
 
 #[cfg(test)]
@@ -301,12 +309,11 @@ mod tests {
     fn whoever_is_told_may_look_at_the_tasks() {
         let (sender, told) = std::sync::mpsc::channel();
         let tell: Tell = Arc::new(move |_| {
-            heard("still at it");
+            drop(tasks());
             let _nobody_waits = sender.send(());
         });
-        let long_ago = entry(Watcher::Ci).said;
         let task = Task::begin(Audience { watcher: Watcher::Ci, tell }, |_| State::new(None, "a build".to_owned()));
-        tasks().iter_mut().for_each(|entry| entry.said = long_ago);
+        age();
         told.recv_timeout(Duration::from_secs(20)).expect("told, and nobody waits for anybody");
         drop(task);
     }
