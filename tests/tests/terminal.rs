@@ -33,9 +33,9 @@ fn parser(rows: u16, columns: u16) -> vt100::Parser {
     vt100::Parser::new(size(rows), size(columns), 0)
 }
 
-/// `build 6/10 …`: which step it is, of how many.
+/// `build 6/10 …`, which step it is, of how many; `in all 34 s …`, how long the run has taken.
 fn is_live(line: &str) -> bool {
-    line.split(' ').nth(1).is_some_and(|number| number.ends_with("/10"))
+    line.split(' ').nth(1).is_some_and(|number| number.ends_with("/10")) || line.starts_with("in all ")
 }
 
 impl Seen {
@@ -165,9 +165,14 @@ fn a_whole_deployment(sandbox: &Sandbox, columns: u16) {
     assert_eq!(code, 0, "{lines:#?}");
     is_whole(&lines, columns.into());
     let of = |words: &str| live.iter().any(|line| line.contains(words));
-    for words in
-        ["build 6/10  platform: dashboard · [", "RUN [\"python", "· last ", "health 7/10  platform · dashboard: "]
-    {
+    for words in [
+        "build 6/10  platform: dashboard · [",
+        "RUN [\"python",
+        "· last ",
+        "health 7/10  platform · dashboard: ",
+        "in all ",
+        " left",
+    ] {
         assert!(of(words), "{words}: {live:#?}");
     }
     assert!(live.iter().all(|line| line.chars().count() < columns.into()), "{live:#?}");
@@ -195,7 +200,8 @@ fn an_interrupted_one(sandbox: &Sandbox, columns: u16) {
         watched.shows("RUN [\"python")
     });
     let lines = watched.stands();
-    assert_eq!(lines.iter().filter(|line| is_live(line)).count(), 1, "no line of the old width is left: {lines:#?}");
+    let live = lines.iter().filter(|line| is_live(line)).count();
+    assert_eq!(live, 2, "a line of the build and one of the run, and none of the old width: {lines:#?}");
     assert_eq!(lines.iter().filter(|line| !is_live(line)).count(), before, "nothing else is gone: {lines:#?}");
     watched.types(b"\x03");
     let (code, lines, _) = watched.ended();

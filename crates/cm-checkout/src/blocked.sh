@@ -18,6 +18,10 @@ blocked_repository() {
         head -n 3 | while IFS= read -r one; do unwritable "$one"; done
     find "$git_directory/logs" "$git_directory/FETCH_HEAD" -type f -exec sh -c 'for one do [ -w "$one" ] || printf "blocked %s\tPermission denied\n" "$one"; done' sh {} + 2>/dev/null |
         head -n 3
+    merge=$(git rev-parse --git-path MERGE_HEAD)
+    if [ -e "$merge" ] || [ -n "$(git ls-files --unmerged | head -n 1)" ]; then
+        printf 'blocked %s\ta merge was begun there, and is not ended\n' "$merge"
+    fi
     branch_lock=$(git symbolic-ref -q HEAD || echo HEAD)
     for one in index HEAD packed-refs shallow "$branch_lock"; do
         one=$(git rev-parse --git-path "$one.lock")

@@ -189,6 +189,8 @@ impl Checkout<'_> {
         let path = &self.path;
         if said.contains("dubious ownership") {
             format!("it is not the deploy user's: as root there, `chown -R USER {path}`")
+        } else if said.contains("a merge was begun") {
+            format!("whoever works in that checkout ends it, or gives it up: cd {path} && git merge --abort")
         } else if said.contains(".lock") {
             format!("an earlier git was killed there; if none runs (`pgrep -a git`), remove the lock below {path}/.git")
         } else if said.contains("Permission denied") {

@@ -322,6 +322,7 @@ pub fn no_shell(host: &str, said: &str) -> Failure {
     let failure = if said.is_empty() { failure } else { failure.cause(said) };
     failure.hint(
         "the deploy user needs a login shell that is not csh (`getent passwd USER` there, `usermod -s /bin/sh USER` sets one), \
+         no `exit` in its ~/.bashrc, \
          and no ForceCommand of sshd, or `command=` of authorized_keys, that is not `exec sh -c \"$SSH_ORIGINAL_COMMAND\"`",
     )
 }

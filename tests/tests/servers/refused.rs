@@ -15,7 +15,7 @@ pub struct Refused {
     words: &'static str,
 }
 
-pub const REFUSED: [Refused; 15] = [
+pub const REFUSED: [Refused; 16] = [
     Refused {
         name: "a directory that a container took",
         breaks: "chown root: /home/curateme/platform/apps/docs/content",
@@ -31,6 +31,14 @@ pub const REFUSED: [Refused; 15] = [
         preflight: "preflight.blocked",
         build: "checkout.blocked",
         words: "apps/docs/content/index.md: Operation not permitted (owner root, in a sticky directory)",
+    },
+    Refused {
+        name: "a merge that somebody began",
+        breaks: "su curateme -c 'cd ~/platform && git rev-parse HEAD >.git/MERGE_HEAD'",
+        fixes: "rm /home/curateme/platform/.git/MERGE_HEAD",
+        preflight: "preflight.blocked",
+        build: "checkout.blocked",
+        words: ".git/MERGE_HEAD: a merge was begun there",
     },
     Refused {
         name: "objects of a git that root ran",

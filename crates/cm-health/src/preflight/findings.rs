@@ -93,7 +93,7 @@ fn no_docker(facts: &Facts) -> Finding {
         );
     }
     fail(format!("Docker does not answer: {said}")).hint(
-        "on the host: `docker info` as the deploy user; is the engine running? `docker context ls` says which one is asked",
+        "on the host: `docker info` as the deploy user; is the engine running? `docker context ls` says which one is asked. A DOCKER_HOST that only ~/.profile sets is not seen over ssh: set it at the head of ~/.bashrc, or `docker context use`",
     )
 }
 

@@ -54,7 +54,8 @@ knows() { # COMMAND... - whether it is not an option that it complains of
 tools() {
     for tool in git awk sed xargs comm mktemp sha256sum stat setsid timeout; do lacks "$tool" command -v "$tool"; done
     lacks 'a /bin/sh that passes its files on to commands (dash, bash, busybox; no ksh)' sh -c 'exec 9</dev/null && sh -c ": <&9"'
-    lacks 'flock (util-linux, or busybox)' flock -n /dev/null true
+    # Shared: somebody else may be looking at the same time.
+    lacks 'flock (util-linux, or busybox)' flock -s -n /dev/null true
     lacks 'find -mmin and -exec {} +' find /dev/null -maxdepth 0 -mmin +0 -name none -exec true {} +
     lacks 'stat -c (coreutils, or busybox)' stat -c %U /
     lacks 'mv -T (coreutils, or busybox 1.34)' knows mv -T -- /dev/null/1 /dev/null/2
