@@ -117,7 +117,7 @@ pub fn overridden(base: &Node, over: &Node, path: &[&str]) -> Vec<Warning> {
     let refused = |(what, at): (&str, Node)| {
         warning(&at.at, format!("Compose refuses {} as {what} over what is there already", at.what()))
     };
-    gpus.map(|at| ("gpus", at)).into_iter().chain(ssh.map(|at| ("build.ssh", at))).map(refused).collect()
+    gpus.map(|at| ("gpus", at)).into_iter().chain(ssh.map(|at| ("ssh of build", at))).map(refused).collect()
 }
 
 fn warning(at: &Position, message: String) -> Warning {
@@ -274,7 +274,7 @@ mod tests {
             (one, all, "Compose refuses a string as gpus over what is there already"),
             (all, one, ""),
             (one, "services: {a: {gpus: !override all}}\n", ""),
-            (map, list, "Compose refuses a list as build.ssh over what is there already"),
+            (map, list, "Compose refuses a list as ssh of build over what is there already"),
             (list, map, ""),
         ] {
             let files = Memory::of(&[("c.yml", below), ("o.yml", over)]);
