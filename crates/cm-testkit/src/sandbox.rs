@@ -6,6 +6,7 @@ use crate::home::{Answer, Home};
 use crate::relay::Relay;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// A sandbox that is up.
 #[derive(Debug)]
@@ -74,7 +75,8 @@ impl Sandbox {
         self.laptop(&script, arguments)
     }
 
-    /// Runs a command on a server, as the deploy user, and wants success; gives stdout.
+    /// Runs a command on a server, as the deploy user, and wants success; gives stdout. An sshd that reads its
+    /// configuration again drops who comes at that moment, before it hears of a command: then it is tried again.
     ///
     /// # Panics
     /// If it fails.
@@ -82,9 +84,18 @@ impl Sandbox {
         let mut arguments = vec!["ssh", "--name", &self.name, server];
         arguments.extend(command);
         let script = repository().join("scripts/sandbox");
-        let output = Command::new(script).args(&arguments).stdin(Stdio::null()).output().expect("scripts/sandbox ssh");
-        assert!(output.status.success(), "on {server}: {command:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        for tries in 1.. {
+            let output = Command::new(&script).args(&arguments).stdin(Stdio::null()).output();
+            let output = output.expect("scripts/sandbox ssh");
+            let said = String::from_utf8_lossy(&output.stderr);
+            if output.status.success() {
+                return String::from_utf8_lossy(&output.stdout).trim().to_owned();
+            }
+            let dropped = said.contains("kex_exchange_identification") && tries < 5;
+            assert!(dropped, "on {server}: {command:?}: {said}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        unreachable!("the fifth try is the last")
     }
 
     /// Puts a relay between the laptop and the ssh port of `server` (`platform`, `runners` or `origin`): from now
