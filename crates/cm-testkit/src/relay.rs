@@ -160,7 +160,10 @@ impl Link {
 
     fn change(&self, change: impl FnOnce(&mut Quality)) {
         let mut quality = self.quality();
-        change(&mut quality);
+        // Whoever still passes something on may find a reason to cut; nothing is open again after the end.
+        if quality.state != State::Ended {
+            change(&mut quality);
+        }
         let ends = matches!(quality.state, State::Cut | State::Ended);
         drop(quality);
         self.changed.notify_all();
@@ -404,6 +407,14 @@ mod tests {
         assert!(say(&mut client(&relay), b"three").is_err());
         relay.restore();
         say(&mut client(&relay), b"four").expect("heard");
+    }
+
+    #[test]
+    fn what_comes_late_does_not_undo_its_end() {
+        let link = Link::default();
+        link.change(|quality| quality.state = State::Ended);
+        link.change(|quality| quality.state = State::Cut);
+        assert_eq!(link.quality().state, State::Ended);
     }
 
     #[test]
