@@ -409,7 +409,7 @@ mod tests {
                 "build.lockfile",
             ),
             ("go: updates to go.mod needed; to update it: go mod tidy", "build.lockfile"),
-            ("failed to solve: dockerfile parse error on line 3: unknown instruction: RUNN", "build.dockerfile"),
+            ("failed to solve: dockerfile parse error on line 3: unknown instruction: EXECUTE", "build.dockerfile"),
             ("failed to solve: target stage \"prod\" could not be found", "build.dockerfile"),
             ("error mounting \"/proc/1/x\" to rootfs at \"/x\": permission denied", "build.mount"),
             (
