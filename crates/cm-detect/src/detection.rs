@@ -93,6 +93,9 @@ impl Detection {
 
     /// Asks the hosts' own Compose, and says meanwhile whether anything is likely to be deployed.
     async fn ask(&mut self, hosts: &[Host], doc: Option<&Document>, notes: &Notes) -> Result<()> {
+        if hosts.is_empty() {
+            return Ok(());
+        }
         let asking = Effective::ask(&self.repository, &self.project, self.head, &self.bases, hosts, notes);
         let (effective, ()) = tokio::join!(asking, self.expect(doc));
         self.effective = effective?;
