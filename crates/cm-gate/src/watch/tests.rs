@@ -48,33 +48,42 @@ fn wanted() -> Wanted {
     Wanted { service: "web".to_owned(), replicas: 1, ..Wanted::default() }
 }
 
-/// One reading a second; each is the containers by their words, `-` for none and `?`
-/// for a reading that failed. The last one goes on for ever. Gives state, code and second.
-fn play(wanted: Wanted, restarts: bool, readings: &[&str]) -> (State, &'static str, u64) {
-    let mut watch = Watch::new(wanted, settings());
+/// Lets `read` make a reading each second until the watch has decided: its state and code, and in which second.
+fn until_decided(mut watch: Watch, mut read: impl FnMut(&mut Watch, usize, Duration)) -> (State, &'static str, u64) {
     for second in 0..60 {
-        let now = Duration::from_secs(second);
-        let words = readings[readings.len().min(second as usize + 1) - 1];
-        if words == "?" {
-            watch.could_not_look(now, "connection lost");
-        } else {
-            let containers: Vec<Container> = words
-                .split(' ')
-                .filter(|word| *word != "-")
-                .map(|word| {
-                    let (id, words) = word.split_once('=').unwrap_or(("c1", word));
-                    container(id, words, restarts)
-                })
-                .collect();
-            let reading = Reading { containers: containers.iter().collect(), probes: &[], questions: 1 };
-            watch.observe(now, &reading);
-        }
+        let now = Duration::from_secs(second as u64);
+        read(&mut watch, second, now);
         watch.expire(now);
         if let Some(outcome) = &watch.outcome {
             return (outcome.state, outcome.cause.code, outcome.at.as_secs());
         }
     }
-    panic!("never decided: {readings:?}");
+    panic!("never decided: {:?}", watch.timeline);
+}
+
+/// What is read in a second: the last one's goes on.
+fn at<T: Copy>(readings: &[T], second: usize) -> T {
+    readings[readings.len().min(second + 1) - 1]
+}
+
+/// One reading a second; each is the containers by their words, `-` for none and `?`
+/// for a reading that failed. The last one goes on for ever. Gives state, code and second.
+fn play(wanted: Wanted, restarts: bool, readings: &[&str]) -> (State, &'static str, u64) {
+    until_decided(Watch::new(wanted, settings()), |watch, second, now| {
+        let words = at(readings, second);
+        if words == "?" {
+            return watch.could_not_look(now, "connection lost");
+        }
+        let containers: Vec<Container> = words
+            .split(' ')
+            .filter(|word| *word != "-")
+            .map(|word| {
+                let (id, words) = word.split_once('=').unwrap_or(("c1", word));
+                container(id, words, restarts)
+            })
+            .collect();
+        watch.observe(now, &Reading { containers: containers.iter().collect(), probes: &[], questions: 1 });
+    })
 }
 
 const GOOD: State = State::Healthy;
@@ -209,18 +218,11 @@ fn jobs_are_good_when_they_ended_with_0() {
 /// A job with `restart: on-failure`, known by the service that waits for its end.
 fn play_retried(readings: &[&str]) -> (State, &'static str, u64) {
     let own = ServiceHealth { one_shot: Some(true), ..ServiceHealth::default() };
-    let mut watch = Watch::new(Wanted { own, ..wanted() }, settings());
-    for second in 0..60 {
-        let now = Duration::from_secs(second);
-        let mut container = container("c1", readings[readings.len().min(second as usize + 1) - 1], true);
+    until_decided(Watch::new(Wanted { own, ..wanted() }, settings()), |watch, second, now| {
+        let mut container = container("c1", at(readings, second), true);
         container.retries = true;
         watch.observe(now, &Reading { containers: vec![&container], probes: &[], questions: 1 });
-        watch.expire(now);
-        if let Some(outcome) = &watch.outcome {
-            return (outcome.state, outcome.cause.code, outcome.at.as_secs());
-        }
-    }
-    panic!("never decided: {readings:?}");
+    })
 }
 
 #[test]

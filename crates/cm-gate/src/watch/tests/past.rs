@@ -6,20 +6,13 @@ use super::*;
 /// health check, since when its checks have passed; seconds before the gate began. A container that
 /// was restarted in the meantime has another start.
 fn play_past(past: Past, readings: &[(&str, Option<i64>, Option<i64>)]) -> (State, &'static str, u64) {
-    let mut watch = Watch::new(wanted().past(past), settings());
-    for second in 0..60 {
-        let now = Duration::from_secs(second);
-        let (words, ran, passed) = readings[readings.len().min(second as usize + 1) - 1];
+    until_decided(Watch::new(wanted().past(past), settings()), |watch, second, now| {
+        let (words, ran, passed) = at(readings, second);
         let ago = |since: i64| Duration::from_secs((since + second as i64).try_into().expect("not before it began"));
         let mut container = container("c1", words, true);
         (container.ran, container.checks_passed) = (ran.map(ago), passed.map(ago));
         watch.observe(now, &Reading { containers: vec![&container], probes: &[], questions: 1 });
-        watch.expire(now);
-        if let Some(outcome) = &watch.outcome {
-            return (outcome.state, outcome.cause.code, outcome.at.as_secs());
-        }
-    }
-    panic!("never decided: {readings:?}");
+    })
 }
 
 #[test]
