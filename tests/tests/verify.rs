@@ -298,7 +298,7 @@ struct Waiting {
     child: Child,
     journal: std::path::PathBuf,
     server: (String, Seen),
-    _home: Home,
+    home: Home,
 }
 
 impl Waiting {
@@ -313,7 +313,7 @@ impl Waiting {
         std::fs::create_dir_all(&journal).expect("a journal");
         let mut command = home.command("cm-verify", &["--baseline"], "");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Waiting { child: command.spawn().expect("cm-verify"), journal, server, _home: home }
+        Waiting { child: command.spawn().expect("cm-verify"), journal, server, home }
     }
 
     fn asked(&self) -> usize {
@@ -367,6 +367,19 @@ fn the_baseline_begins_when_changes_are_expected_and_counts_once_they_are_planne
     assert_eq!(answer.code, 0, "{answer:?}");
     assert!(!answer.stderr.contains("before the build"), "{}", answer.stderr);
     assert_eq!(answer.document()["facts"]["verify"]["baseline"], Value::Null, "{answer:?}");
+
+    // What was asked is not what the plan's cm.toml asks: it is asked again, and the first answers count for nothing.
+    let waiting = Waiting::start();
+    std::fs::write(waiting.journal.join("changes-expected"), "").expect("a note");
+    waiting.wait_until_asked(1);
+    let (config, seen) = (waiting.home.path().join("cm.toml"), Arc::clone(&waiting.server.1));
+    let text = std::fs::read_to_string(&config).expect("cm.toml");
+    std::fs::write(&config, text.replace("/health", "/flaky")).expect("cm.toml");
+    let (answer, _) = waiting.planned(&sample_document());
+    assert_eq!(answer.code, 0, "{answer:?}");
+    let requests = &answer.document()["facts"]["verify"]["baseline"]["requests"];
+    assert_eq!(seen.lock().expect("lock").iter().filter(|(path, _)| path == "/flaky").count(), 120, "{requests}");
+    assert!(requests["requests"] == 120 && requests["failures"].as_u64() > Some(0), "{requests}");
 
     // A program that knows of no expectation still asks once there is a plan.
     let (answer, asked) = Waiting::start().planned(&sample_document());

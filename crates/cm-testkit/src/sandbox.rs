@@ -84,7 +84,9 @@ impl Sandbox {
         let mut arguments = vec!["ssh", "--name", &self.name, server];
         arguments.extend(command);
         let script = repository().join("scripts/sandbox");
-        for tries in 1.. {
+        let mut tries = 0;
+        loop {
+            tries += 1;
             let output = Command::new(&script).args(&arguments).stdin(Stdio::null()).output();
             let output = output.expect("scripts/sandbox ssh");
             let said = String::from_utf8_lossy(&output.stderr);
@@ -95,7 +97,6 @@ impl Sandbox {
             assert!(dropped, "on {server}: {command:?}: {said}");
             std::thread::sleep(Duration::from_millis(200));
         }
-        unreachable!("the fifth try is the last")
     }
 
     /// Puts a relay between the laptop and the ssh port of `server` (`platform`, `runners` or `origin`): from now

@@ -1,5 +1,6 @@
-//! What is asked before this program's document has come: the baseline while the commit is pushed and the servers are
-//! looked at, the canary and the checks in the last part of the window in which the gate watches the services stay healthy.
+//! What is asked before this program's document has come: the baseline from when `cm-detect` expects changes, while the
+//! servers' Compose is asked, the commit is pushed and the servers are looked at; the canary and the checks in the last
+//! part of the window in which the gate watches the services stay healthy.
 //!
 //! An answer counts only for a moment at which nothing else was happening. So the baseline pauses for a backup, which
 //! makes a database slow, and is never asked while images are built; and what is asked of a new release counts only
