@@ -8,153 +8,111 @@ use cm_core::{Exit, Failure, plural};
 const UNMOVED: &str = "checkout.not-moved";
 
 /// Words of git and ssh, lower case, about a repository that cannot be read, and what to do.
-const FETCH_HINTS: [(&str, &str); 46] = [
+const FETCH_HINTS: [(&[&str], &str); 31] = [
     (
-        "host identification has changed",
+        &["host identification has changed"],
         "ask the owner of the repository's server whether its key was changed; only then, as the deploy user there: `ssh-keygen -R HOST`, and accept the new one",
     ),
     (
-        "host key verification failed",
+        &["host key verification failed"],
         "as the deploy user there, once: `ssh -T git@HOST`, and compare the fingerprint with what its owner publishes",
     ),
-    ("not our ref", "a submodule's commit is not in its repository: push it there, or go back to one that is"),
+    (&["not our ref"], "a submodule's commit is not in its repository: push it there, or go back to one that is"),
     (
-        "insufficient permission for adding an object",
+        &["insufficient permission for adding an object"],
         "objects there belong to somebody else (root ran git?): as root there, `chown -R USER` of the checkout",
     ),
     (
-        "terminal prompts disabled",
+        &[
+            "terminal prompts disabled",
+            "could not read password",
+            "support for password authentication was removed",
+            "returned error: 401",
+            "returned error: 403",
+        ],
         "give the deploy user there a key that may read it (a deploy key), or set `repository` in cm.toml to a URL it can read",
     ),
     (
-        "could not read password",
-        "give the deploy user there a key that may read it (a deploy key), or set `repository` in cm.toml to a URL it can read",
-    ),
-    (
-        "support for password authentication was removed",
-        "give the deploy user there a key that may read it (a deploy key), or set `repository` in cm.toml to a URL it can read",
-    ),
-    (
-        "returned error: 401",
-        "give the deploy user there a key that may read it (a deploy key), or set `repository` in cm.toml to a URL it can read",
-    ),
-    (
-        "returned error: 403",
-        "give the deploy user there a key that may read it (a deploy key), or set `repository` in cm.toml to a URL it can read",
-    ),
-    (
-        "returned error: 404",
+        &["returned error: 404", "you were looking for could not be found"],
         "the key there may not read it, or it was renamed: `git ls-remote` there must work for the deploy user",
     ),
     (
-        "you were looking for could not be found",
-        "the key there may not read it, or it was renamed: `git ls-remote` there must work for the deploy user",
-    ),
-    (
-        "saml sso",
+        &["saml sso"],
         "the owner wants single sign-on for that key or token: authorize it for the organization, or use a deploy key",
     ),
-    ("ip allow list", "the owner of the repository lets in only some addresses: add that server's"),
+    (&["ip allow list"], "the owner of the repository lets in only some addresses: add that server's"),
     (
-        "ssl certificate problem",
+        &["ssl certificate problem", "certificate verification failed"],
         "that server does not trust the repository's certificate: is its clock right, and are ca-certificates installed there?",
     ),
     (
-        "certificate verification failed",
-        "that server does not trust the repository's certificate: is its clock right, and are ca-certificates installed there?",
+        &["from proxy after connect"],
+        "that server's proxy refuses: `git config --global http.proxy` and https_proxy there",
     ),
-    ("from proxy after connect", "that server's proxy refuses: `git config --global http.proxy` and https_proxy there"),
     (
-        "unprotected private key file",
+        &["unprotected private key file"],
         "others may read the key there: as the deploy user, chmod 600 on the file that ssh names",
     ),
-    ("no matching", "ssh there and the repository's server have no algorithm in common: update the older of them"),
+    (&["no matching"], "ssh there and the repository's server have no algorithm in common: update the older of them"),
     (
-        "too many authentication failures",
+        &["too many authentication failures"],
         "the deploy user's ssh offers too many keys: in ~/.ssh/config there, for that host, IdentityFile and `IdentitiesOnly yes`",
     ),
-    ("returned error: 429", "the repository's server counts too many requests: wait, then deploy again"),
-    ("returned error: 5", "the repository's server answers with an error of its own: wait, then deploy again"),
-    ("disk quota exceeded", "the deploy user's quota there is used up: `quota` there, then make room"),
+    (&["returned error: 429"], "the repository's server counts too many requests: wait, then deploy again"),
+    (&["returned error: 5"], "the repository's server answers with an error of its own: wait, then deploy again"),
+    (&["disk quota exceeded"], "the deploy user's quota there is used up: `quota` there, then make room"),
     (
-        "out of memory",
+        &["out of memory"],
         "git there ran out of memory: give the server swap, or set `clone_filter = \"blob:none\"` in cm.toml",
     ),
     (
-        "object file is empty",
+        &["object file is empty", "is corrupt", "bad object"],
         "the repository there is damaged, as after a power cut: `git fsck` there names it; move the checkout away, and a deployment makes it again (keep the protected files)",
     ),
     (
-        "is corrupt",
-        "the repository there is damaged, as after a power cut: `git fsck` there names it; move the checkout away, and a deployment makes it again (keep the protected files)",
-    ),
-    (
-        "bad object",
-        "the repository there is damaged, as after a power cut: `git fsck` there names it; move the checkout away, and a deployment makes it again (keep the protected files)",
-    ),
-    (
-        "early eof",
+        &["early eof", "unexpected disconnect", "rpc failed"],
         "the connection to the repository's server broke in the middle: deploy again; if it does so each time, `git -c http.version=HTTP/1.1 fetch` there shows whether a proxy is at fault",
     ),
     (
-        "unexpected disconnect",
-        "the connection to the repository's server broke in the middle: deploy again; if it does so each time, `git -c http.version=HTTP/1.1 fetch` there shows whether a proxy is at fault",
-    ),
-    (
-        "rpc failed",
-        "the connection to the repository's server broke in the middle: deploy again; if it does so each time, `git -c http.version=HTTP/1.1 fetch` there shows whether a proxy is at fault",
-    ),
-    (
-        "connection reset",
+        &["connection reset"],
         "the connection to the repository's server broke in the middle: deploy again; is a firewall between them?",
     ),
     (
-        "connection closed",
+        &["connection closed"],
         "the repository's server closed the connection: it is busy, or bans that server's address; wait, then deploy again",
     ),
-    ("no route to host", "no way leads from that server to the repository's: is a firewall or a VPN between them?"),
     (
-        "network is unreachable",
+        &["no route to host", "network is unreachable"],
         "no way leads from that server to the repository's: is a firewall or a VPN between them?",
     ),
     (
-        ".lock': file exists",
+        &[".lock': file exists"],
         "an earlier git was killed there; if none runs (`pgrep -a git`), remove the lock that git names",
     ),
-    ("cannot lock ref", "a branch that is gone is in the way there: `git remote prune origin` in the checkout"),
-    ("dubious ownership", "the checkout there is not the deploy user's: as root, `chown -R USER` of it"),
+    (&["cannot lock ref"], "a branch that is gone is in the way there: `git remote prune origin` in the checkout"),
+    (&["dubious ownership"], "the checkout there is not the deploy user's: as root, `chown -R USER` of it"),
     (
-        "could not resolve host",
+        &["could not resolve host", "name or service not known"],
         "that server cannot look up the name (`getent hosts HOST` there): fix that, or set `repository` in cm.toml to a URL it can fetch from",
     ),
     (
-        "name or service not known",
-        "that server cannot look up the name (`getent hosts HOST` there): fix that, or set `repository` in cm.toml to a URL it can fetch from",
-    ),
-    (
-        "permission denied (",
+        &["permission denied (", "authentication failed", "could not read username"],
         "give the deploy user there a key that may read it (a deploy key), or set `repository` in cm.toml to a URL it can read",
     ),
     (
-        "authentication failed",
-        "give the deploy user there a key that may read it (a deploy key), or set `repository` in cm.toml to a URL it can read",
-    ),
-    (
-        "could not read username",
-        "give the deploy user there a key that may read it (a deploy key), or set `repository` in cm.toml to a URL it can read",
-    ),
-    (
-        "repository not found",
+        &["repository not found"],
         "the key there may not read it, or it was renamed: `git ls-remote` there must work for the deploy user",
     ),
     (
-        "no space left on device",
+        &["no space left on device"],
         "make room there: `docker system df` and `du -xh / | sort -h | tail` say what takes it",
     ),
-    ("failed to connect to", "the repository's server does not answer that server; `git ls-remote` there must work"),
-    ("connection refused", "the repository's server does not answer that server; `git ls-remote` there must work"),
     (
-        "timed out",
+        &["failed to connect to", "connection refused"],
+        "the repository's server does not answer that server; `git ls-remote` there must work",
+    ),
+    (
+        &["timed out"],
         "the repository's server does not answer that server: is a firewall between them? `git ls-remote` there must work",
     ),
 ];
@@ -162,7 +120,7 @@ const FETCH_HINTS: [(&str, &str); 46] = [
 /// What to do about a repository that a server cannot read, by what git there said.
 pub fn fetch_hint(said: &str) -> &'static str {
     let said = said.to_lowercase();
-    let known = FETCH_HINTS.iter().find(|(words, _)| said.contains(words));
+    let known = FETCH_HINTS.iter().find(|(words, _)| words.iter().any(|words| said.contains(words)));
     known.map_or(
         "set `repository` in cm.toml to the URL that this server can fetch from; `git ls-remote URL` there must work",
         |(_, hint)| hint,
