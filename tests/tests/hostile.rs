@@ -234,7 +234,7 @@ fn no_string_of_a_document_is_run_or_names_a_file_of_this_machine() {
 }
 
 /// In the place of `docker` and `docker compose` on a server.
-const DOCKERS: [(&str, &str); 7] = [
+const DOCKERS: [(&str, &str); 8] = [
     ("a line of 60 MB", "yes | tr -d '\\n' | head -c 60000000"),
     ("an error of 60 MB", "yes | tr -d '\\n' | head -c 60000000 >&2; exit 1"),
     ("60 MB of lines", "yes '{\"ID\":\"x\"}' | head -c 60000000"),
@@ -244,6 +244,7 @@ const DOCKERS: [(&str, &str); 7] = [
         "escapes",
         "printf '\\033]52;c;ZXZpbA==\\007\\033[2J\\342\\200\\256evil\\n'; printf '\\033]0;evil\\007\\n' >&2; exit 1",
     ),
+    ("what begins as an answer does", "printf '{\\n'; head -c 1000000 /dev/urandom"),
     ("nothing that is text", "head -c 1000000 /dev/urandom"),
 ];
 

@@ -4,6 +4,7 @@ use crate::budget::read_all;
 use crate::ssh::Line;
 use cm_core::{Exit, Failure, Result};
 use openssh::{Session, Stdio};
+use rustix::process::{Pid, Signal, kill_process};
 use std::any::Any;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
@@ -59,10 +60,23 @@ pub struct Process {
 }
 
 enum Child {
-    Local(tokio::process::Child),
+    Local(Local),
     Ssh(Box<openssh::Child<Arc<Session>>>, Arc<Session>),
     /// Another program's, which has it back when it is told so; it ends it when this is dropped.
     Borrowed(UnixStream),
+}
+
+/// A command of this machine. It is asked to end when nobody waits for it any more, so that it can remove what it made:
+/// git its locks, a script its directory.
+struct Local(tokio::process::Child);
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        // There is no id of one that has ended: the number may be another's by now.
+        if let Some(id) = self.0.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
+            let _ended_meanwhile = kill_process(id, Signal::TERM);
+        }
+    }
 }
 
 /// What is said to whoever lent a process, when it is given back.
@@ -112,7 +126,7 @@ impl Process {
     pub async fn wait(self, host: &str) -> Result<ExitStatus> {
         match self.child {
             Child::Local(mut child) => {
-                child.wait().await.map_err(|error| Failure::bug("cannot wait for a command").cause(error))
+                child.0.wait().await.map_err(|error| Failure::bug("cannot wait for a command").cause(error))
             }
             Child::Ssh(child, session) => match child.wait().await {
                 Ok(status) => Ok(status),
@@ -145,7 +159,7 @@ impl Lendable {
         match transport {
             Transport::Local => {
                 let mut child = spawn_local(argv, true)?;
-                let streams = owned!(child.stdin.take(), child.stdout.take(), child.stderr.take());
+                let streams = owned!(child.0.stdin.take(), child.0.stdout.take(), child.0.stderr.take());
                 Ok(Lendable { streams, _child: Box::new(child) })
             }
             Transport::Ssh(line) => {
@@ -184,9 +198,9 @@ async fn killed(session: &Session, host: &str) -> Result<ExitStatus> {
 fn start_local(argv: &[String], feed: bool) -> Result<Process> {
     let mut child = spawn_local(argv, feed)?;
     Ok(Process {
-        stdin: child.stdin.take().map(|stdin| Box::new(stdin) as Writer),
-        stdout: Box::new(child.stdout.take().ok_or_else(no_streams)?),
-        stderr: Box::new(child.stderr.take().ok_or_else(no_streams)?),
+        stdin: child.0.stdin.take().map(|stdin| Box::new(stdin) as Writer),
+        stdout: Box::new(child.0.stdout.take().ok_or_else(no_streams)?),
+        stderr: Box::new(child.0.stderr.take().ok_or_else(no_streams)?),
         child: Child::Local(child),
     })
 }
@@ -195,15 +209,15 @@ fn no_streams() -> Failure {
     Failure::bug("a command was started without its streams")
 }
 
-fn spawn_local(argv: &[String], feed: bool) -> Result<tokio::process::Child> {
+fn spawn_local(argv: &[String], feed: bool) -> Result<Local> {
     use std::process::Stdio;
     let mut command = tokio::process::Command::new(&argv[0]);
-    command.args(&argv[1..]).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command.args(&argv[1..]).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.stdin(if feed { Stdio::piped() } else { Stdio::null() });
     if let Some(home) = std::env::home_dir().filter(|home| home.is_dir()) {
         command.current_dir(home);
     }
-    command.spawn().map_err(|error| {
+    command.spawn().map(Local).map_err(|error| {
         Failure::new(Exit::Config, "host.no-command", format!("cannot run {:?} on this machine", argv[0]))
             .cause(error)
             .hint("install it, or fix PATH")
@@ -337,4 +351,26 @@ fn lost(host: &str, error: openssh::Error) -> Failure {
     .source(error)
     .hint("the command may still be running there; look at the host before you try again")
     .retryable()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_local_command_that_nobody_waits_for_removes_what_it_made() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let made = directory.path().join("made");
+        let script = "trap 'rm -f -- \"$1\"; exit' TERM; : >\"$1\"; while :; do sleep 0.02; done";
+        let argv = ["sh", "-c", script, "sh", made.to_str().expect("text")].map(str::to_owned);
+        let process = Process::start(&Transport::Local, "here", &argv, false).await.expect("started");
+        let until = async |there: bool| {
+            while made.exists() != there {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        until(true).await;
+        drop(process);
+        tokio::time::timeout(Duration::from_secs(20), until(false)).await.expect("removed");
+    }
 }

@@ -153,14 +153,14 @@ impl Home {
         }
     }
 
-    /// Every file below the home that is not one of its fixed directories.
+    /// Every file below the home that is not one of its fixed directories. Links are files: one may lead anywhere.
     pub fn files(&self) -> Vec<String> {
         let mut found = Vec::new();
         let mut directories = vec![self.path().to_owned()];
         while let Some(directory) = directories.pop() {
             for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
                 let path = entry.path();
-                if path.is_dir() {
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     directories.push(path);
                 } else {
                     found.push(path.strip_prefix(self.path()).unwrap_or(&path).display().to_string());

@@ -221,8 +221,8 @@ show
     exit 0
 }
 cd -- "$work" || exit 1
-project=${resolved#*"$newline  \"name\": \""}
-project=${project%%\"*}
+# A shell that looks for a pattern in a text without it takes the square of its length.
+project=$(printf '%s\n' "$resolved" | sed -n 's/^  "name": "\([^"]*\)".*/\1/p')
 case $project in '' | *[!a-z0-9_-]*) project='' ;; esac
 format=${format%%PROJECT*}$project${format#*PROJECT}
 aside containers running
