@@ -10,12 +10,8 @@ if [ ! -e "$1" ] && [ ! -L "$1" ]; then exit 44; fi
 }
 size=$(stat -L -c %s -- "$1") || exit 74
 if [ "$size" -le "$2" ]; then exec cat -- "$1"; fi
-index=$1.index
-
-mark() { # FILE OFFSET - the first line of its index: which ledger it is of, and how much of it
-    sum=$(tail -c +"$(($2 > 1024 ? $2 - 1023 : 1))" -- "$1" | head -c "$(($2 > 1024 ? 1024 : $2))" | sha256sum)
-    printf 'cm-ledger-index/1 %s %s\n' "$2" "${sum%% *}"
-}
+file=$1 index=$1.index
+before=$((size - $2))
 
 rows() { # FILE OFFSET LINES - of what is before OFFSET: where each line begins, and it; by the beginning of its run
     head -c "$2" -- "$1" | LC_ALL=C awk -v lines="$3" '
@@ -50,35 +46,44 @@ rows() { # FILE OFFSET LINES - of what is before OFFSET: where each line begins,
         LC_ALL=C sort -n -k 1,1 -k 2,2 | cut -d ' ' -f 2-
 }
 
-known() { # OFFSET - whether the index is of this ledger, and of nearly all of it
-    [ -f "$index" ] && [ ! -L "$index" ] || return 1
-    IFS=' ' read -r _ upto _ <"$index" || return 1
+# Of the index: what comes before the end; and the end as it is. The index is of this ledger if the last line that it
+# knows is where it says. One process reads both: each more would cost as much as the reading.
+answer() {
+    [ -f "$index" ] && [ ! -L "$index" ] && IFS=' ' read -r schema upto _ <"$index" && [ "$schema" = cm-ledger-index/2 ] || return 1
     case $upto in '' | *[!0-9]* | ???????????????*) return 1 ;; esac
-    [ "$upto" -le "$1" ] && [ $(($1 - upto)) -le "$fresh" ] && [ "$(tail -n 1 "$index")" = end ] &&
-        [ "$(head -n 1 "$index")" = "$(mark "$file" "$upto")" ]
+    [ "$upto" -le "$size" ] && [ $((size - upto)) -le "$fresh" ] || return 1
+    tail -c +"$before" -- "$file" | LC_ALL=C awk -v before="$before" -v upto="$upto" '
+        BEGIN { at = before - 1 }
+        FNR != NR {
+            at += length($0) + 1
+            if (at == upto && $0 == known && known != "") is_of_this = 1
+            end[++lines] = $0
+            next
+        }
+        FNR == 2 { known = $0 }
+        FNR > 2 { rows[++count] = $0 }
+        END {
+            if (!is_of_this || rows[count] != "end") exit 1
+            for (n = 1; n < count; n++) {
+                gap = index(rows[n], " ")
+                if (substr(rows[n], 1, gap - 1) + 0 < before) print substr(rows[n], gap + 1)
+            }
+            for (n = 2; n <= lines; n++) print end[n] # the first one was cut
+            exit 45
+        }' "$index" -
 }
 
-file=$1
-before=$((size - $2))
-show() { # the rows of what comes before the end that is shown as it is
-    LC_ALL=C awk -v before="$before" '$1 != "end" && $1 < before { print substr($0, length($1) + 2) }'
+last_line() { # OFFSET - the one that ends there
+    tail -c +"$(($1 > 65536 ? $1 - 65535 : 1))" -- "$file" | head -c "$(($1 > 65536 ? 65536 : $1))" | tail -n 1
 }
-if ! known "$size"; then
-    # Where somebody is writing a line just now, it is not in the index, and none of it is lost.
-    whole=$size
-    [ -z "$(tail -c +"$size" -- "$file" | head -c 1)" ] || whole=0
-    if [ "$whole" -gt 0 ] && made=$(umask 077 && mktemp "$index.XXXXXX" 2>/dev/null); then
-        trap 'rm -f -- "$made"' EXIT
-        { mark "$file" "$whole" && rows "$file" "$whole" "$3" && echo end; } >"$made" 2>/dev/null && mv -T -- "$made" "$index" || whole=0
-    else
-        whole=0
-    fi
-    if [ "$whole" -eq 0 ]; then
-        rows "$file" "$before" "$3" | show
-        tail -c +"$before" -- "$file" | sed 1d
-        exit 45
-    fi
+
+answer || [ $? -ne 45 ] || exit 45
+# Where somebody is writing a line just now, it is not in the index, and none of it is lost.
+if [ -z "$(tail -c +"$size" -- "$file" | head -c 1)" ] && made=$(umask 077 && mktemp "$index.XXXXXX" 2>/dev/null); then
+    trap 'rm -f -- "$made"' EXIT
+    { printf 'cm-ledger-index/2 %s\n' "$size" && last_line "$size" && rows "$file" "$size" "$3" && echo end; } >"$made" 2>/dev/null &&
+        mv -T -- "$made" "$index" && { answer || [ $? -ne 45 ] || exit 45; }
 fi
-sed 1d -- "$index" | show
+rows "$file" "$before" "$3" | cut -d ' ' -f 2-
 tail -c +"$before" -- "$file" | sed 1d
 exit 45
