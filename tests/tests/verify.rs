@@ -386,6 +386,97 @@ fn the_baseline_begins_when_changes_are_expected_and_counts_once_they_are_planne
     assert_eq!((answer.code, asked), (0, 120), "{answer:?}");
 }
 
+/// The run of the sample has deployed web with a canary that passed, and was recorded; a second one follows it.
+struct Second {
+    home: Home,
+    server: (String, Seen),
+    plan: Value,
+}
+
+impl Second {
+    fn after_a_good_one() -> Second {
+        let server = serve();
+        let config = format!(
+            "[hosts.h]\naddress = \"local\"\n[canary]\nurl = \"{}/health\"\nrequests = 120\nlatency = \"pass\"\n",
+            server.0
+        );
+        let home = project(&config);
+        let mut first = sample_document();
+        first["facts"]["detect"]["releases"] =
+            json!({"h": "01980000-0000-7000-8000-000000000000", "other": "01970000-0000-7000-8000-000000000000"});
+        let verified = feed(home.command("cm-verify", &["--canary"], ""), first.to_string().as_bytes());
+        assert_eq!(verified.code, 0, "{verified:?}");
+        let id = first["run"]["id"].as_str().expect("an ID").to_owned();
+        let mut recorded = verified.document();
+        let stage = json!({"tool": "cm-record", "step": "record", "version": "1", "status": "ok", "exit": 0, "changed": true, "started_at": "2026-05-04T09:30:00Z", "duration_ms": 1, "summary": "s"});
+        recorded["stages"].as_array_mut().expect("stages").push(stage);
+        std::fs::write(home.path().join(format!("state/cm/runs/{id}/099-cm-record.json")), recorded.to_string())
+            .expect("a document");
+        let mut plan = sample_document();
+        plan["run"]["id"] = "01980e5d-7b1a-7c3e-8a52-2f6f8f1f2a10".into();
+        plan["facts"]["detect"]["releases"] = json!({"h": id, "other": "01970000-0000-7000-8000-000000000000"});
+        server.1.lock().expect("lock").clear();
+        Second { home, server, plan }
+    }
+
+    /// How often the baseline asked, and its answer.
+    fn baseline(&self) -> (usize, Answer) {
+        let command = self.home.command("cm-verify", &["--baseline"], "");
+        let answer = feed(command, self.plan.to_string().as_bytes());
+        assert_eq!(answer.code, 0, "{answer:?}");
+        (std::mem::take(&mut *self.server.1.lock().expect("lock")).len(), answer)
+    }
+
+    fn change(&self, file: &str, from: &str, to: &str) {
+        let path = self.home.path().join(file);
+        let text = std::fs::read_to_string(&path).expect(file);
+        assert!(text.contains(from), "{text}");
+        std::fs::write(path, text.replace(from, to)).expect(file);
+    }
+}
+
+#[test]
+fn the_canary_of_the_last_release_is_the_baseline_of_the_next_one() {
+    let second = Second::after_a_good_one();
+    let (asked, before) = second.baseline();
+    assert_eq!(asked, 0, "{before:?}");
+    let run = "01980e5c-7b1a-7c3e-8a52-2f6f8f1f2a10";
+    assert!(before.stderr.contains("before the build: 0 of 120 requests failed, asked "), "{}", before.stderr);
+    assert!(before.stderr.contains(&format!(" ago by the canary of run {run}")), "{}", before.stderr);
+    let document = before.document();
+    assert_eq!(document["facts"]["verify"]["baseline"]["from"], run);
+    let after = feed(second.home.command("cm-verify", &["--canary"], ""), before.stdout.as_bytes());
+    assert_eq!(after.document()["facts"]["verify"]["canary"]["baseline"]["requests"], 120, "{after:?}");
+}
+
+#[test]
+fn what_was_released_since_or_asks_otherwise_is_asked_again() {
+    let journal = "state/cm/runs/01980e5c-7b1a-7c3e-8a52-2f6f8f1f2a10/099-cm-record.json";
+    let release = "01990000-0000-7000-8000-000000000000";
+    let cases: [(&str, &dyn Fn(&mut Second)); 9] = [
+        ("somebody released", &|it| it.plan["facts"]["detect"]["releases"]["h"] = release.into()),
+        ("on the other host", &|it| it.plan["facts"]["detect"]["releases"]["other"] = release.into()),
+        ("there is a third host", &|it| it.plan["facts"]["detect"]["releases"]["third"] = release.into()),
+        ("nobody knows what runs", &|it| it.plan["facts"]["detect"]["releases"] = json!({})),
+        ("another limit", &|it| it.change("cm.toml", "[canary]", "[verify]\ntimeout = \"9s\"\n[canary]")),
+        ("more answers are wanted", &|it| {
+            it.change("cm.toml", "requests = 120", "requests = 120\nbaseline_requests = 360")
+        }),
+        ("never", &|it| it.change("cm.toml", "requests = 120", "requests = 120\nbaseline_max_age = \"0s\"")),
+        ("the first one failed", &|it| {
+            it.change(journal, "\"status\":\"ok\",\"services\"", "\"status\":\"failed\",\"services\"")
+        }),
+        ("it was rolled back", &|it| it.change(journal, "\"step\":\"record\"", "\"step\":\"rollback\"")),
+    ];
+    for (what, change) in cases {
+        let mut second = Second::after_a_good_one();
+        change(&mut second);
+        let (asked, before) = second.baseline();
+        assert_eq!(asked, 360, "{what}: {before:?}");
+        assert!(before.document()["facts"]["verify"]["baseline"].get("from").is_none(), "{what}");
+    }
+}
+
 fn feed(mut command: Command, input: &[u8]) -> Answer {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("cm-verify");

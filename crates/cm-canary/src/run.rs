@@ -32,12 +32,13 @@ pub async fn baseline(target: &Target, canary: &Canary, side: &mut Side) {
 /// Asks the new release and judges it; `old` is its baseline. `changed` says what became
 /// of containers since the canary began ([`changes`]): it is asked again and again, and
 /// a change ends the canary at once. Where it cannot be said at the end, nothing passes.
+/// Says the verdict, and what the requests came to.
 pub async fn run(
     target: &Target,
     canary: &Canary,
     old: Option<&Side>,
     changed: impl AsyncFn() -> Result<Vec<String>>,
-) -> CanaryReport {
+) -> (CanaryReport, Side) {
     let mut new = Side::default();
     let mut look = Look::First;
     loop {
@@ -47,7 +48,7 @@ pub async fn run(
         let changes = watch::while_asking(asking, &changed).await;
         let judgement = judge(canary, &changes, &new, old, look);
         if look == Look::Last || !judgement.in_doubt {
-            return report(target.url(), &new, old, judgement);
+            return (report(target.url(), &new, old, judgement), new);
         }
         look = Look::Last;
     }

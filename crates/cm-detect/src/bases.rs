@@ -49,6 +49,56 @@ pub enum Bases {
     Revision(Base),
 }
 
+/// What the hosts say of themselves.
+pub struct Told {
+    /// What runs there.
+    pub bases: Bases,
+    /// By host its newest release, where there is one.
+    pub releases: BTreeMap<String, String>,
+    /// The hosts, to ask them more.
+    pub hosts: Vec<Host>,
+}
+
+impl Told {
+    /// One revision for all; no host was asked.
+    pub fn nothing(bases: Bases) -> Told {
+        Told { bases, releases: BTreeMap::new(), hosts: Vec::new() }
+    }
+
+    /// What the ledgers of `hosts` say.
+    ///
+    /// # Errors
+    /// [`Exit::Unreachable`]; [`Exit::Detect`] for an unknown commit, if that is to stop.
+    pub async fn by(
+        repository: &Repository,
+        project: &Project,
+        hosts: &[&HostSpec],
+        on_unknown: Option<OnUnknownBase>,
+        notes: &Notes,
+    ) -> Result<Told> {
+        let (mut all, mut releases) = (BTreeMap::new(), BTreeMap::new());
+        let (connected, ledgers): (Vec<_>, Vec<_>) = ledgers(project, hosts, notes).await?.into_iter().unzip();
+        for (host, ledger) in hosts.iter().zip(ledgers) {
+            if ledger.unreadable > 0 {
+                notes.warn(format!(
+                    "{} records of {}'s ledger cannot be read and are left out",
+                    ledger.unreadable, host.name
+                ));
+            }
+            let mut services = BTreeMap::new();
+            for (service, base) in of_ledger(repository, &ledger)? {
+                if let Base::Unknown(commit) = &base {
+                    report(repository, commit, &format!("{service} on {}", host.name), on_unknown, notes)?;
+                }
+                services.insert(service, base);
+            }
+            all.insert(host.name.clone(), services);
+            releases.extend(ledger.records().last().map(|newest| (host.name.clone(), newest.id.clone())));
+        }
+        Ok(Told { bases: Bases::Hosts(all), releases, hosts: connected })
+    }
+}
+
 impl Bases {
     /// One revision for every service.
     ///
@@ -68,38 +118,6 @@ impl Bases {
             }
             None => Err(unknown(repository, rev, "--base")),
         }
-    }
-
-    /// What the ledgers of `hosts` say, and the hosts, to ask them more.
-    ///
-    /// # Errors
-    /// [`Exit::Unreachable`]; [`Exit::Detect`] for an unknown commit, if that is to stop.
-    pub async fn from_hosts(
-        repository: &Repository,
-        project: &Project,
-        hosts: &[&HostSpec],
-        on_unknown: Option<OnUnknownBase>,
-        notes: &Notes,
-    ) -> Result<(Self, Vec<Host>)> {
-        let mut all = BTreeMap::new();
-        let (connected, ledgers): (Vec<_>, Vec<_>) = ledgers(project, hosts, notes).await?.into_iter().unzip();
-        for (host, ledger) in hosts.iter().zip(ledgers) {
-            if ledger.unreadable > 0 {
-                notes.warn(format!(
-                    "{} records of {}'s ledger cannot be read and are left out",
-                    ledger.unreadable, host.name
-                ));
-            }
-            let mut services = BTreeMap::new();
-            for (service, base) in of_ledger(repository, &ledger)? {
-                if let Base::Unknown(commit) = &base {
-                    report(repository, commit, &format!("{service} on {}", host.name), on_unknown, notes)?;
-                }
-                services.insert(service, base);
-            }
-            all.insert(host.name.clone(), services);
-        }
-        Ok((Bases::Hosts(all), connected))
     }
 
     /// What `service` runs on `host`; `None` if the host was not asked.

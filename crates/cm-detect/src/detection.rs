@@ -2,7 +2,7 @@
 //! deploy, what runs, and what the hosts' own Compose says.
 
 use crate::args::Args;
-use crate::bases::{Base, Bases};
+use crate::bases::{Base, Bases, Told};
 use crate::compare::{After, Comparison};
 use crate::effective::{Effective, Values};
 use crate::notes::Notes;
@@ -35,6 +35,7 @@ pub struct Detection {
     looked_at: BTreeSet<String>,
     is_named: bool,
     pub bases: Bases,
+    releases: BTreeMap<String, String>,
     pub effective: Effective,
     /// The comparison with the base that was known first.
     started: Cell<Option<Started>>,
@@ -63,11 +64,11 @@ impl Detection {
         let started = named.as_ref().and_then(|named| Some(repository.start_changes(*named.commits().first()?, head)));
         let (inputs, looked_at) = read_inputs(&mut project, &repository, head, &Values::new())?;
         let selected = selection(&project, args)?;
-        let (bases, connected) = match named {
-            Some(named) => (named, Vec::new()),
+        let told = match named {
+            Some(named) => Told::nothing(named),
             None => {
                 let asked = wanted_hosts(&project, selected.as_ref(), hosts.as_ref())?;
-                Bases::from_hosts(&repository, &project, &asked, args.on_unknown_base, notes).await?
+                Told::by(&repository, &project, &asked, args.on_unknown_base, notes).await?
             }
         };
         let is_named = !args.compose_file.is_empty() || args.common.config.is_some();
@@ -79,7 +80,8 @@ impl Detection {
             inputs,
             looked_at,
             is_named,
-            bases,
+            bases: told.bases,
+            releases: told.releases,
             effective: Effective::default(),
             started: Cell::new(started),
             compared: RefCell::default(),
@@ -87,7 +89,7 @@ impl Detection {
             hosts,
             full: args.full,
         };
-        detection.ask(&connected, doc, notes).await?;
+        detection.ask(&told.hosts, doc, notes).await?;
         Ok(detection)
     }
 
@@ -221,6 +223,7 @@ impl Detection {
             branch: Some(self.target.branch.clone()),
             branch_named: Some(self.target.named),
             bases: Some(self.bases.facts()),
+            releases: Some(self.releases.clone()),
             full: Some(self.full),
             selected: self.selected.clone(),
             not_selected: Some(plan.left_out.clone()),

@@ -27,6 +27,11 @@ pub struct Canary {
     pub requests: u32,
     /// How often the old one is asked before the build; without it, three times as often.
     pub baseline_requests: Option<u32>,
+    /// How old the answers to the last release's canary may be to stand for what runs, if nothing was released since;
+    /// else, and always with `"0s"`, it is asked again before the build.
+    #[serde(deserialize_with = "duration::deserialize")]
+    #[schemars(with = "String")]
+    pub baseline_max_age: Duration,
     /// With fewer judged requests than this on a side, nothing relative is said.
     pub min_requests: u32,
     /// How many may fail, whatever the old release did; without it, the comparison decides.
@@ -46,6 +51,7 @@ impl Default for Canary {
             header_env: BTreeMap::new(),
             requests: 200,
             baseline_requests: None,
+            baseline_max_age: Duration::from_secs(30 * 60),
             min_requests: 100,
             max_failures: None,
             inconclusive: Consequence::Warn,

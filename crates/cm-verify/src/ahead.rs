@@ -8,6 +8,7 @@
 
 use crate::args::Args;
 use crate::asking::Before;
+use crate::kept::Kept;
 use crate::plan::{Plan, load, with_skips};
 use crate::results::Results;
 use cm_canary::{Side, Target};
@@ -72,17 +73,21 @@ impl Planned {
 }
 
 /// As much of the baseline as there is time for before a backup. It begins where a plan that changes something is
-/// likely, and counts where there is one that asks for the same.
+/// likely, and counts where there is one that asks for the same. Where the last release's canary says it, nothing is
+/// asked.
 async fn baseline(args: &Args, early: &Early) -> Option<Side> {
     let likely = async {
         early.changes().await?;
-        load(args, None).ok()
+        load(args, None).ok().filter(|project| Kept::newest(project).is_none())
     };
     let mut planned = pin!(Planned::wait(args, early));
     let (project, mut known) = tokio::select! {
         known = &mut planned => known.map(|known| (known.project.clone(), Some(known)))?,
         Some(project) = likely => (project, None),
     };
+    if known.as_ref().is_some_and(|known| Kept::of_what_runs(&known.project, &known.doc).is_some()) {
+        return None;
+    }
     let (canary, timeout) = (project.canary(), project.verify().timeout);
     let target = Target::public(canary, timeout).ok()??;
     let asks_the_same = |known: &Planned| {

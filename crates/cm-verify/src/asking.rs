@@ -1,6 +1,7 @@
 //! The canary as part of a deployment: what is asked before the build, and what after
 //! the switch is compared with it. How it is judged is in `cm-canary`.
 
+use crate::kept::Kept;
 use cm_canary::{self as canary, Side, Target, traffic};
 use cm_core::facts::{Baseline, CanaryReport, CanaryVerdict};
 use cm_core::{Document, Exit, Failure, Log, Result, Step};
@@ -22,6 +23,8 @@ const TRAFFIC_MINUTES: i64 = 10;
 pub struct Before {
     requests: Option<Side>,
     traffic: Option<Side>,
+    /// The run whose canary the requests were, if nothing was asked now.
+    from: Option<String>,
 }
 
 impl Before {
@@ -45,7 +48,14 @@ impl Before {
             }
         };
         let since = Timestamp::now() - SignedDuration::from_mins(TRAFFIC_MINUTES);
-        Before { requests, traffic: real_traffic(project, since, log).await }
+        Before { requests, traffic: real_traffic(project, since, log).await, from: None }
+    }
+
+    /// What the canary of the last release was answered. What users got is looked at now.
+    pub async fn again(project: &Project, kept: Kept, log: &Log) -> Before {
+        let since = Timestamp::now() - SignedDuration::from_mins(TRAFFIC_MINUTES);
+        let traffic = real_traffic(project, since, log).await;
+        Before { requests: Some(kept.side), traffic, from: Some(kept.run) }
     }
 
     /// How long half of the requests took at most, in milliseconds.
@@ -64,14 +74,14 @@ impl Before {
         if kept.is_none() && doc.done(Step::Baseline).is_none() {
             return Ok(Before::default());
         }
-        let Baseline { requests, traffic } = kept.and_then(whole).ok_or_else(lost)?;
-        Ok(Before { requests: requests.map(Side::from), traffic: traffic.map(Side::from) })
+        let Baseline { requests, traffic, from } = kept.and_then(whole).ok_or_else(lost)?;
+        Ok(Before { requests: requests.map(Side::from), traffic: traffic.map(Side::from), from })
     }
 
     /// For the document.
     pub fn facts(&self) -> Baseline {
         let samples = |side: &Option<Side>| side.as_ref().map(|side| side.samples.clone());
-        Baseline { requests: samples(&self.requests), traffic: samples(&self.traffic) }
+        Baseline { requests: samples(&self.requests), traffic: samples(&self.traffic), from: self.from.clone() }
     }
 
     /// What was seen, for people.
@@ -126,24 +136,31 @@ async fn real_traffic(project: &Project, since: Timestamp, log: &Log) -> Option<
     }
 }
 
+/// A canary's report, and what its requests came to.
+pub type Canary = (CanaryReport, Side);
+
 /// Asks what runs now and compares it with what ran before.
 ///
 /// # Errors
 /// [`Exit::BadInput`](cm_core::Exit::BadInput) where the document does not say what was changed.
-pub async fn after(project: &Project, doc: &Document, before: &Before, log: &Log) -> Result<Option<CanaryReport>> {
+pub async fn after(project: &Project, doc: &Document, before: &Before, log: &Log) -> Result<Option<Canary>> {
     let canary = project.canary();
     let Some(template) = &canary.url else { return Ok(None) };
     let target = match Target::public(canary, project.verify().timeout) {
         Ok(Some(target)) => target,
         Ok(None) => return Ok(None),
-        Err(failure) => return Ok(Some(canary::not_asked(template.as_written(), failure.to_string(), canary))),
+        Err(failure) => {
+            let report = canary::not_asked(template.as_written(), failure.to_string(), canary);
+            return Ok(Some((report, Side::default())));
+        }
     };
     let containers = Containers::look(project, doc, log).await?;
     let task = log.task("canary");
     task.counts(target.asked(), Some(canary.requests.into()), "requests");
-    let report = canary::run(&target, canary, before.requests.as_ref(), async || containers.changes().await).await;
+    let (report, side) =
+        canary::run(&target, canary, before.requests.as_ref(), async || containers.changes().await).await;
     drop(task);
-    Ok(Some(with_traffic(project, doc, before, report, log).await))
+    Ok(Some((with_traffic(project, doc, before, report, log).await, side)))
 }
 
 /// What users got. A canary that failed waits for nothing.
@@ -250,7 +267,7 @@ mod tests {
         assert!(Before::read(&doc).expect("none was asked").requests.is_none());
         let kept = json!({"requests": 600, "failures": 2, "longest_row": 1, "latencies_ms": [1.5, 2.25]});
         let side = Side::from(serde_json::from_value::<Samples>(kept).expect("samples"));
-        let before = Before { requests: Some(side.clone()), traffic: None };
+        let before = Before { requests: Some(side.clone()), traffic: None, from: None };
         doc.set_part(&VerifyFacts { baseline: Some(before.facts()), ..VerifyFacts::default() });
         let doc = Document::parse("cm-verify", doc.to_text(false).as_bytes()).expect("valid");
         let read = Before::read(&doc).expect("whole");
@@ -262,7 +279,7 @@ mod tests {
         let mut doc = Document::start("cm-verify", "ada", false);
         let samples = json!({"requests": 600, "failures": 2, "longest_row": 1, "latencies_ms": [1.5, 2.25]});
         let side = Side::from(serde_json::from_value::<Samples>(samples).expect("samples"));
-        let before = Before { requests: Some(side.clone()), traffic: Some(side) };
+        let before = Before { requests: Some(side.clone()), traffic: Some(side), from: None };
         doc.set_part(&VerifyFacts { baseline: Some(before.facts()), ..VerifyFacts::default() });
         let mut whole = doc.as_value();
         whole["stages"] = json!([{"tool": "cm-verify", "step": "baseline", "version": "1", "status": "ok", "exit": 0, "changed": false, "started_at": "2026-05-04T09:30:00Z", "duration_ms": 1, "summary": "s"}]);

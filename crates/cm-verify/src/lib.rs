@@ -6,6 +6,7 @@ mod ahead;
 mod args;
 mod asking;
 mod junit;
+mod kept;
 mod plan;
 mod results;
 
@@ -14,10 +15,12 @@ pub use args::Args;
 use ahead::Verified;
 use asking::Before;
 use cm_core::facts::{HealthFacts, VerifyFacts};
+use cm_core::time::rough;
 use cm_core::{CommonArgs, Document, Done, Early, Exit, Found, Io, Log, Result, Run, Step, redact};
 use cm_notify::{Message, Told};
 use cm_project::Project;
 use jiff::Timestamp;
+use kept::Kept;
 use plan::{Plan, load, with_skips};
 use results::Results;
 
@@ -83,6 +86,9 @@ impl cm_core::Tool for Tool {
         };
         results.say(&run.log);
         run.doc.set_part(&results.facts());
+        if let Some(answers) = results.good_answers().filter(|_| !run.started_here) {
+            kept::keep(&project, &run.doc, answers);
+        }
         write_junit(&args, &project, &results, run)?;
         alert(&project, &results, &run.doc, args.notify, &run.log).await;
         results.conclude(plan.checks, &run.log)
@@ -118,10 +124,18 @@ async fn baseline(project: &Project, run: &mut Run) -> Done {
     if !run.started_here && run.doc.planned().is_empty() {
         return Done::skipped("nothing changes");
     }
-    let side = run.found_ahead().await.unwrap_or_default();
-    let before = Before::ask(project, side, &run.log).await;
+    let (before, since) = match Kept::of_what_runs(project, &run.doc) {
+        Some(kept) => {
+            let since = format!(", asked {} ago by the canary of run {}", rough(kept.age_s()), kept.run);
+            (Before::again(project, kept, &run.log).await, since)
+        }
+        None => {
+            let side = run.found_ahead().await.unwrap_or_default();
+            (Before::ask(project, side, &run.log).await, String::new())
+        }
+    };
     run.doc.set_part(&VerifyFacts { baseline: Some(before.facts()), ..VerifyFacts::default() });
-    let summary = before.summary();
+    let summary = format!("{}{since}", before.summary());
     if before.is_good() {
         run.log.info(format!("before the build: {summary}"));
         return Done::ok(summary);

@@ -102,7 +102,7 @@ impl<'a> Plan<'a> {
         let canary = async {
             let canary =
                 if self.canary { asking::after(self.project, doc, &Before::read(doc)?, log).await? } else { None };
-            if !self.alone && canary.as_ref().is_some_and(|canary| canary.verdict == CanaryVerdict::Fail) {
+            if !self.alone && canary.as_ref().is_some_and(|(report, _)| report.verdict == CanaryVerdict::Fail) {
                 given_up.notify_one();
             }
             Ok(canary)
@@ -117,7 +117,8 @@ impl<'a> Plan<'a> {
             }
         };
         let (canary, checks) = tokio::join!(canary, checks);
-        (results.canary, results.checks) = (canary?, checks?);
+        (results.canary, results.answers) = canary?.unzip();
+        results.checks = checks?;
         Ok(results)
     }
 }

@@ -1,5 +1,6 @@
 //! What was found, in words and as the end of the program.
 
+use cm_canary::Side;
 use cm_checks as checks;
 use cm_core::facts::{CanaryReport, CanaryVerdict, CheckResult, CheckVerdict, VerifyFacts};
 use cm_core::{Done, Exit, Failure, Log, Result, plural};
@@ -13,6 +14,8 @@ const NAMED: usize = 3;
 pub struct Results {
     /// The canary's; `None` if it was not asked.
     pub canary: Option<CanaryReport>,
+    /// What its requests came to.
+    pub answers: Option<Side>,
     /// The checks'; empty if they were not made.
     pub checks: Vec<CheckResult>,
     /// Whether a deployment waits for the verdict: it is not rolled back for what the
@@ -76,6 +79,11 @@ impl Results {
             checks: Some(self.checks.clone()),
             ..VerifyFacts::default()
         }
+    }
+
+    /// The answers to a canary that passed: they say what this release is like.
+    pub fn good_answers(&self) -> Option<&Side> {
+        self.answers.as_ref().filter(|_| self.canary.as_ref().is_some_and(|it| it.verdict == CanaryVerdict::Pass))
     }
 
     /// All of it, a line each.

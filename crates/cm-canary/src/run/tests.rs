@@ -53,6 +53,17 @@ async fn nothing_restarted() -> Result<Vec<String>> {
     Ok(Vec::new())
 }
 
+async fn run(
+    target: &Target,
+    canary: &Canary,
+    old: Option<&Side>,
+    changed: impl AsyncFn() -> Result<Vec<String>>,
+) -> CanaryReport {
+    let (report, side) = super::run(target, canary, old, changed).await;
+    assert_eq!((side.samples.requests, side.samples.failures), (report.requests, report.failures));
+    report
+}
+
 #[tokio::test]
 async fn a_release_is_judged_by_the_one_before_it() {
     let (good, bad) = (release(0, Duration::ZERO).await, release(8, Duration::ZERO).await);

@@ -19,6 +19,9 @@ pub struct DetectFacts {
     /// By host and service the commit that runs, null where nothing is known to; with --base only `all`.
     #[serde(deserialize_with = "known_word")]
     pub bases: Option<BTreeMap<String, Bases>>,
+    /// By host the newest release in its ledger; a host without any, or that was not asked, is missing.
+    #[serde(deserialize_with = "known_if_readable")]
+    pub releases: Option<BTreeMap<String, String>>,
     /// Whether everything is rebuilt.
     pub full: Option<bool>,
     /// The services that flags named, null for all.

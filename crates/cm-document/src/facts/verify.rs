@@ -236,6 +236,9 @@ pub struct Baseline {
     /// What users got; null where no access log was read.
     #[serde(deserialize_with = "known_word")]
     pub traffic: Option<Samples>,
+    /// The run whose canary these requests were, where nothing was asked again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
 }
 
 /// What requests to one release came to, so that another one can be compared with it.
