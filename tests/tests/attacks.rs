@@ -1,5 +1,5 @@
-//! An attack that must not succeed: a laptop that sleeps in the middle of a deployment or a rollback while somebody
-//! else takes over. What happened is asked of the server. SECURITY.md says what is promised.
+//! An attack that must not succeed: a laptop that sleeps in the middle of a deployment, a rollback, a record or the removal
+//! of what is old while somebody else takes over. What happened is asked of the server. SECURITY.md says what is promised.
 //!
 //! `CM_SUSPENSIONS` is the number of changes before which a deployment is suspended (default 4; `make
 //! faults` takes all of them).
@@ -17,7 +17,8 @@ const STATE: &str = r#"docker ps -a --no-trunc --format '{{.ID}} {{.Names}} {{.I
 docker image ls --no-trunc --format '{{.ID}} {{.Repository}}:{{.Tag}}' | sort
 git -C ~/platform rev-parse HEAD
 cat ~/.local/state/cm/curateme/ledger.jsonl 2>/dev/null
-ls -R ~/.local/state/cm/curateme/snapshots 2>/dev/null"#;
+ls -R ~/.local/state/cm/curateme/snapshots 2>/dev/null
+ls ~/backups 2>/dev/null"#;
 
 /// Makes the lock there somebody else's, as if the lease had lapsed meanwhile.
 const TAKE_OVER: &str = r#"[ ! -e "$1" ] || sed -i 's/"nonce":"[^"]*"/"nonce":"00000000-0000-7000-8000-000000000000"/' "$1"
@@ -62,7 +63,7 @@ fn is_stopped(child: &mut Child) -> Option<bool> {
 ///
 /// # Panics
 /// If it changes anything then, the other's lock included.
-fn suspended(sandbox: &Sandbox, call: (&str, &[&str]), stop: &str, done: i32) -> Option<i32> {
+fn suspended(sandbox: &Sandbox, call: Call<'_>, stop: &str, done: i32) -> Option<i32> {
     let mut child = start(sandbox, call, stop);
     let mut ended = false;
     until("it is suspended", Duration::from_secs(180), || {
@@ -113,10 +114,14 @@ fn a_laptop_that_wakes_up_after_somebody_else_took_over_changes_nothing() {
     let answer = build(&sandbox);
     assert_eq!(answer.code, 0, "the next plain run succeeds: {}", answer.stderr);
     survived += wakes_up_in_a_rollback(&sandbox, &release);
+    survived += wakes_up_at_the_end(&sandbox);
     println!("suspended before {survived} changes while another took over: 0 were made");
 }
 
-const BUILD: (&str, &[&str]) = ("cm-build", &["--service", "dashboard"]);
+/// A program and its arguments.
+type Call<'a> = (&'static str, &'a [&'a str]);
+
+const BUILD: Call<'static> = ("cm-build", &["--service", "dashboard"]);
 
 /// A release that may be rolled back to.
 const HEALTHY: &str = "set -o pipefail; cm-build --service dashboard </dev/null | cm-health | cm-record";
@@ -146,6 +151,34 @@ fn wakes_up_in_a_rollback(sandbox: &Sandbox, release: &str) -> usize {
     let back = sandbox.laptop("cm-rollback", &back);
     assert_eq!(back.code, 60, "the next plain rollback succeeds: {}", back.stderr);
     survived
+}
+
+/// What a plain run removes: an image that nothing needs, and one of two backups.
+const OLD: &str = r#"image=$(docker inspect --format '{{.Config.Image}}' curateme-dashboard)
+docker commit curateme-dashboard "${image%:*}:cm-old" >/dev/null
+mkdir -p ~/backups
+for n in 1 2; do
+    printf '123456789' >~/backups/old-$n.archive.gz
+    printf '{"schema":"cm.backup/1","file":"old-%s.archive.gz","format":"","compression":"gzip","bytes":9,"sha256":"","database":"old","server":{"version":"","topology":""},"consistency":"none","documents":0,"data_bytes":0,"started_at":"2026-05-0%sT00:00:00Z","ended_at":"","verified_at":"","deploy":{"run":null,"project":null,"commit":null,"actor":null},"tool":"","namespaces":[]}' $n $n >~/backups/old-$n.archive.gz.manifest.json
+done"#;
+
+/// The same for whoever writes down what was done and removes what is old.
+fn wakes_up_at_the_end(sandbox: &Sandbox) -> usize {
+    let (of_backup, of_image): (Call<'_>, Call<'_>) = (("cm-backup", &["prune", "--keep", "1"]), ("cm-build", &["prune"]));
+    let of_record: Call<'_> = ("bash", &["-c", "exec cm-record <../document"]);
+    let line = "set -o pipefail; cm-build --service dashboard </dev/null | cm-health >../document";
+    let prepared = sandbox.laptop("bash", &["-c", line]);
+    assert_eq!(prepared.code, 0, "{}", prepared.stderr);
+    on(sandbox, OLD, &[]);
+    for call in [of_backup, of_image, of_record] {
+        let code = suspended(sandbox, call, "change:1", 0);
+        assert_eq!(code, Some(11), "{call:?}: {}", said(sandbox));
+        let before = on(sandbox, STATE, &[]);
+        let plain = sandbox.laptop(call.0, call.1);
+        assert_eq!(plain.code, 0, "the next plain run succeeds: {call:?}: {}", plain.stderr);
+        assert_ne!(on(sandbox, STATE, &[]), before, "{call:?} had something to do");
+    }
+    3
 }
 
 fn said(sandbox: &Sandbox) -> String {

@@ -12,6 +12,7 @@ use cm_archive::progress::{Goal, Progress};
 use cm_archive::{Contents, Prelude, text};
 use cm_core::{Exit, Failure, Log, Result, time};
 use cm_mongo::changes::CHANGED;
+use cm_mongo::connection::needing;
 use cm_mongo::dump::{Dump, Dumped, Options};
 use cm_mongo::moment::{NO_MOMENT, Wanted};
 use cm_mongo::survey::{self, Survey};
@@ -71,6 +72,14 @@ impl Backup<'_> {
     /// # Errors
     /// [`Exit::Backup`]; nothing has the backup's name then.
     pub async fn make(&self) -> Result<Outcome> {
+        self.make_with_roles().await.map_err(|failure| {
+            let database = self.database;
+            let roles = format!("give the URI's user the role \"backup\" on \"admin\", or \"read\" on {database:?}");
+            needing(failure, &roles)
+        })
+    }
+
+    async fn make_with_roles(&self) -> Result<Outcome> {
         let mut survey = self.survey().await?;
         let prepared = self.store.prepare(self.prefix).await?;
         for name in &prepared.removed {

@@ -214,7 +214,7 @@ impl Plan {
     /// [`cm_core::Exit::Backup`], and those of [`Plan::order`] and [`Plan::open`].
     pub async fn carry_out(&self, deploy: Deploy, log: &Log) -> Result<(Outcome, Option<Store>)> {
         if let Some((host, order)) = self.order(deploy.clone(), log).await? {
-            return Ok((order.send(&host, log).await?, self.to.store_on(&host)));
+            return Ok((order.send(&host, None, log).await?, self.to.store_on(&host)));
         }
         let Route { source, store } = self.open(log).await?;
         let Some(source) = source else {

@@ -12,7 +12,7 @@ use crate::store::Store;
 use crate::to::To;
 use cm_archive::manifest::{Deploy, Manifest};
 use cm_core::{Exit, Failure, Io, Log, Result};
-use cm_host::{Host, Target};
+use cm_host::{Fenced, Host, Target};
 use cm_mongo::dump::Options;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -117,20 +117,23 @@ async fn is_installed(host: &Host) -> bool {
 }
 
 impl Order {
-    /// Has `host` carry it out.
+    /// Has `host` carry it out; through `fenced`, where it stops something there.
     ///
     /// # Errors
-    /// What failed there; [`Exit::Backup`] if the program there gives no answer.
-    pub async fn send(&self, host: &Host, log: &Log) -> Result<Outcome> {
+    /// What failed there; [`Exit::Backup`] if the program there gives no answer; [`Exit::LockLost`].
+    pub async fn send(&self, host: &Host, fenced: Option<&Fenced>, log: &Log) -> Result<Outcome> {
         let order = serde_json::to_string(self).map_err(|error| Failure::bug("an order is not JSON").source(error))?;
-        let command = host.command(["cm-backup", "--log", "json", "carry-out", &order]).limit(LIMIT).ends_with_us();
+        let words = ["cm-backup", "--log", "json", "carry-out", &order];
         let mut answer = None;
-        let ended = command
-            .stream(Exit::Backup, "backup.there", |line| match serde_json::from_str(line) {
-                Ok(read) => answer = Some(read),
-                Err(_) => relay(line, log),
-            })
-            .await;
+        let read = |line: &str| match serde_json::from_str(line) {
+            Ok(read) => answer = Some(read),
+            Err(_) => relay(line, log),
+        };
+        let (exit, code) = (Exit::Backup, "backup.there");
+        let ended = match fenced {
+            Some(host) => host.command(words).limit(LIMIT).ends_with_us().stream(exit, code, read).await,
+            None => host.command(words).limit(LIMIT).ends_with_us().stream(exit, code, read).await,
+        };
         match (answer, ended) {
             (Some(Answer::Verified { manifest, warnings }), Ok(())) => Ok(Outcome::Verified { manifest, warnings }),
             (Some(Answer::Nothing(why)), Ok(())) => Ok(Outcome::NothingYet(why)),
@@ -155,7 +158,11 @@ impl Order {
         let host = Host::connect(&target, log).await?;
         match self {
             Order::Mongo(order) => order.carry_out(&host, log).await,
-            Order::Dump(order) => order.carry_out(&host, &Store::new(host.clone(), &order.directory), None, log).await,
+            Order::Dump(order) => {
+                let store = Store::new(host.clone(), &order.directory);
+                // Whoever sent it holds the deploy lock where one is wanted.
+                order.carry_out((&host, None), &store, None, log).await
+            }
         }
     }
 }

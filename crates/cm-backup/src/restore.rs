@@ -11,6 +11,7 @@ use cm_archive::{Prelude, Stored, Verified, peek, text, verify};
 use cm_core::{Exit, Failure, Io, Log, Result};
 use cm_host::Host;
 use cm_lease::{Guard, Identity, with_lock};
+use cm_mongo::connection;
 use cm_mongo::restore::{self, Lock, Plan, Renames, Restore, Restored, Shape, Verification, Wanted};
 use cm_project::Project;
 use futures_util::future::BoxFuture;
@@ -79,13 +80,16 @@ pub async fn run(request: &Request, io: &Io) -> Result<Exit> {
         None => job.run(plan, None).await,
     };
     destination.source.close().await;
-    done
+    done.map_err(|failure| connection::needing(failure, ROLES))
 }
 
 /// What the backup announces, to plan with; it is verified later.
 async fn announced(file: &BackupFile) -> Result<Prelude> {
     peek(file, verify::read_prelude).await?.map_err(|error| verify::not_intact(file).cause(error))
 }
+
+/// What the user of a restore needs.
+const ROLES: &str = "give the URI's user the role \"readWrite\" on the database, because collections are renamed, and \"restore\" or \"dbAdmin\" besides where one has a validator";
 
 /// The deploy lock on the host of the database.
 struct Held<'a>(&'a Guard, &'a Host);

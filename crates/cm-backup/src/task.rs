@@ -147,7 +147,7 @@ impl Task {
         };
         let (outcome, store) = match &self.by {
             By::Mongo(plan) => plan.carry_out(deploy, &run.log).await?,
-            By::Dump(plan) => plan.carry_out(deploy, &run.log).await?,
+            By::Dump(plan) => plan.carry_out(deploy, run).await?,
         };
         Ok(Made { outcome, store, in_a_series: to.is_in_a_series() })
     }

@@ -3,7 +3,7 @@
 //! no list of processes; what a job reads comes after it.
 
 use cm_core::{Exit, Result};
-use cm_host::{Command, Fenced, Host};
+use cm_host::{Fenced, Host};
 use secrecy::{ExposeSecret, SecretString};
 use std::io::Cursor;
 use std::time::Duration;
@@ -65,29 +65,40 @@ impl Place {
         }
     }
 
-    fn command(&self, job: &Job) -> Command<'_> {
-        let (script, arguments) = self.arguments(job);
-        self.host.script(script, arguments).limit(LIMIT)
-    }
-
     fn first_line(&self) -> Vec<u8> {
         format!("{}\n", self.password.expose_secret()).into_bytes()
     }
 
-    /// Runs a job that reads nothing, and gives what it says.
+    /// Runs a job that reads nothing, and gives what it says; through `fenced`, where it may start or stop something.
     ///
     /// # Errors
-    /// [`Exit::Backup`] as `code` with what it said; [`Exit::Unreachable`].
-    pub async fn ask(&self, job: &Job, code: &str) -> Result<String> {
-        self.command(job).stdin(self.first_line()).text(Exit::Backup, code).await
+    /// [`Exit::Backup`] as `code` with what it said; [`Exit::Unreachable`]; as the fence says where it is not begun.
+    pub async fn ask(&self, fenced: Option<&Fenced>, job: &Job, code: &str) -> Result<String> {
+        let (script, arguments) = self.arguments(job);
+        let line = self.first_line();
+        match fenced {
+            Some(host) => host.script(script, arguments).limit(LIMIT).stdin(line).text(Exit::Backup, code).await,
+            None => self.host.script(script, arguments).limit(LIMIT).stdin(line).text(Exit::Backup, code).await,
+        }
     }
 
-    /// Runs a job that reads nothing, and copies what it writes into `sink`.
+    /// Runs a job that reads nothing, and copies what it writes into `sink`; through `fenced` as with [`Place::ask`].
     ///
     /// # Errors
     /// As [`Place::ask`].
-    pub async fn copy_to<W: AsyncWrite + Unpin>(&self, job: &Job, sink: &mut W, code: &str) -> Result<u64> {
-        self.command(job).stdin(self.first_line()).copy_to(sink, Exit::Backup, code).await
+    pub async fn copy_to<W: AsyncWrite + Unpin>(
+        &self,
+        fenced: Option<&Fenced>,
+        job: &Job,
+        sink: &mut W,
+        code: &str,
+    ) -> Result<u64> {
+        let (script, arguments) = self.arguments(job);
+        let line = self.first_line();
+        match fenced {
+            Some(host) => host.script(script, arguments).limit(LIMIT).stdin(line).copy_to(sink, Exit::Backup, code).await,
+            None => self.host.script(script, arguments).limit(LIMIT).stdin(line).copy_to(sink, Exit::Backup, code).await,
+        }
     }
 
     /// Runs a job that reads `source`, and gives what it says.
@@ -96,7 +107,8 @@ impl Place {
     /// As [`Place::ask`]; also if `source` cannot be read to its end.
     pub async fn feed<R: AsyncRead + Unpin>(&self, job: &Job, source: R, code: &str) -> Result<String> {
         let mut source = Cursor::new(self.first_line()).chain(source);
-        self.command(job).copy_from(&mut source, Exit::Backup, code).await
+        let (script, arguments) = self.arguments(job);
+        self.host.script(script, arguments).limit(LIMIT).copy_from(&mut source, Exit::Backup, code).await
     }
 
     /// Runs a job that changes the database, through a handle of the same host that changes it; it

@@ -11,7 +11,7 @@ use std::process::ExitStatus;
 const STATUS: i32 = 79;
 
 /// What stands before the answer of one that was not begun.
-const MARK: &str = "cm-fence ";
+pub(crate) const MARK: &str = "cm-fence ";
 
 /// A fixed script and what it has to answer for a command to be begun.
 pub struct Fence {
@@ -81,6 +81,13 @@ mod tests {
         let command = host.script("pwd; cat; exit 79", [""; 0]).cwd(&directory).env("A", "b").stdin("input");
         let output = command.output().await.expect("begun");
         assert_eq!((output.text(), output.status.code()), (format!("{directory}\ninput"), Some(79)));
+        for (script, wanted) in [("cat", "0123456789"), ("head -c 4; cat >/dev/null", "0123")] {
+            let (mut sink, mut source) = (Vec::new(), &b"0123456789"[..]);
+            let copied = host.script(script, [""; 0]).stdin(source).copy_to(&mut sink, Exit::Build, "build.x").await;
+            assert_eq!((copied.expect("begun"), sink.as_slice()), (wanted.len() as u64, wanted.as_bytes()));
+            let said = host.script(script, [""; 0]).copy_from(&mut source, Exit::Build, "build.x").await;
+            assert_eq!(said.expect("begun"), wanted);
+        }
     }
 
     #[tokio::test]
@@ -95,6 +102,8 @@ mod tests {
                 command().output().await.map(drop),
                 command().stdin("input").text(Exit::Build, "build.x").await.map(drop),
                 command().to_its_end().stream(Exit::Build, "build.x", |_| ()).await,
+                command().copy_to(&mut Vec::new(), Exit::Build, "build.x").await.map(drop),
+                command().copy_from(&mut &b"input"[..], Exit::Build, "build.x").await.map(drop),
             ];
             for end in ends {
                 let failure = end.expect_err(answer);

@@ -7,12 +7,12 @@ use crate::command::{Command, Life};
 use crate::output::Output;
 use crate::process::{Process, Reader};
 use crate::shell::{Request, Taking};
-use crate::{faults, job, verbs};
+use crate::{faults, fence, job, verbs};
 use cm_core::{Exit, Failure, Result};
 use std::collections::VecDeque;
 use std::io;
 use std::process::ExitStatus;
-use tokio::io::{AsyncRead, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::mpsc::{Sender, channel};
 
 /// How many lines of streamed output an error shows.
@@ -71,23 +71,38 @@ impl<Kind> Command<'_, Kind> {
     ///
     /// # Errors
     /// As [`Command::text`].
-    pub async fn copy_to<W: tokio::io::AsyncWrite + Unpin>(&self, sink: &mut W, exit: Exit, code: &str) -> Result<u64> {
+    pub async fn copy_to<W: AsyncWrite + Unpin>(&self, sink: &mut W, exit: Exit, code: &str) -> Result<u64> {
         self.vouch()?;
         let _session = self.host.sessions.permit().await;
         let copy = async {
             let mut process = self.start().await?;
             let mut stderr = std::mem::replace(&mut process.stderr, Box::new(tokio::io::empty()) as Reader);
             let said = budget::read_all(&mut stderr, MAX_OUTPUT);
-            let copied = tokio::try_join!(tokio::io::copy(&mut process.stdout, sink), said);
-            let (bytes, said) = copied.map_err(|error| self.broken(&error))?;
+            let copied = tokio::try_join!(self.copy_begun(&mut process.stdout, sink), said);
+            let ((bytes, not_begun), said) = copied.map_err(|error| self.broken(&error))?;
             let status = process.wait(self.host.name()).await?;
-            if status.success() {
-                Ok(bytes)
-            } else {
-                Err(self.failed(exit, code, status, &String::from_utf8_lossy(&said)))
+            let said = String::from_utf8_lossy(&said);
+            match self.refused(status, &not_begun, &said) {
+                Some(failure) => Err(failure),
+                None if status.success() => Ok(bytes),
+                None => Err(self.failed(exit, code, status, &said)),
             }
         };
         tokio::time::timeout(self.limit, copy).await.map_err(|_| self.too_slow())?
+    }
+
+    /// Copies what it writes into `sink`, unless it begins as the answer of a fence does: that is given.
+    async fn copy_begun<W: AsyncWrite + Unpin>(&self, out: &mut Reader, sink: &mut W) -> io::Result<(u64, Vec<u8>)> {
+        let mut head = Vec::new();
+        if self.fence.is_some() {
+            (&mut *out).take(fence::MARK.len() as u64).read_to_end(&mut head).await?;
+        }
+        if head == fence::MARK.as_bytes() {
+            head.extend(budget::read_all(out, MAX_OUTPUT).await?);
+            return Ok((0, head));
+        }
+        sink.write_all(&head).await?;
+        Ok((head.len() as u64 + tokio::io::copy(out, sink).await?, Vec::new()))
     }
 
     /// Runs it and feeds it `source` on stdin as it comes; gives stdout as text.
@@ -112,7 +127,9 @@ impl<Kind> Command<'_, Kind> {
             let (out, said) = process.read_both(MAX_OUTPUT).await.map_err(|error| self.broken(&error))?;
             let status = process.wait(self.host.name()).await?;
             match copied {
-                _ if !status.success() => Err(self.failed(exit, code, status, &said)),
+                _ if !status.success() => {
+                    Err(self.refused(status, &out, &said).unwrap_or_else(|| self.failed(exit, code, status, &said)))
+                }
                 Err(error) => Err(self.broken(&error)),
                 Ok(_) => Ok(String::from_utf8_lossy(&out).trim_end().to_owned()),
             }

@@ -179,6 +179,15 @@ fn hide(uri: &str) {
     add_secret(&percent_decode_str(password).decode_utf8_lossy());
 }
 
+/// What is said of a role that is missing where nothing knows what it is needed for.
+const ROLES: &str = "a backup needs the role \"backup\" or \"read\", a restore \"readWrite\"";
+
+/// A failure with the roles that are enough, if it is that the user may not do something and nothing has said more of it.
+#[must_use]
+pub fn needing(failure: Failure, roles: &str) -> Failure {
+    if failure.hint.as_deref() == Some(ROLES) { failure.hint(roles) } else { failure }
+}
+
 /// A driver's error as a failure of the backup.
 pub fn failure(error: &Error, message: impl Into<String>) -> Failure {
     let (code, hint, retryable) = explain(error);
@@ -195,7 +204,7 @@ fn explain(error: &Error) -> (&'static str, &'static str, bool) {
         ),
         (_, Some(13)) => (
             "backup.not-allowed",
-            "a backup needs the role \"backup\" or \"read\"; a restore needs \"readWrite\", because it renames collections, and \"restore\" or \"dbAdmin\" besides where a collection has a validator; --restore-check needs both",
+            ROLES,
             false,
         ),
         (_, Some(11000)) => {
@@ -232,6 +241,8 @@ pub fn cause(error: &Error) -> String {
     let text = error.kind.to_string();
     let text = match error.kind.as_ref() {
         ErrorKind::ServerSelection { .. } => reason_in_topology(&text).unwrap_or(&text),
+        // The command that follows is all of what was sent.
+        ErrorKind::Command(_) => text.split_once(" to execute command {").map_or(text.as_str(), |(why, _)| why),
         _ => &text,
     };
     short(text)

@@ -81,6 +81,51 @@ fn a_volume_is_packed_verified_and_restored() {
     lab.databases.configure(&TOML.replace("stop = true\n", ""), SERVICES);
     let facts = lab.make(&[]);
     assert!(facts["not_verified"].to_string().contains("nobody was stopped"), "{facts}");
+    lab.databases.configure(TOML, SERVICES);
+    nobody_is_stopped_amid_anothers_deployment(&lab, &file);
+}
+
+/// Who stops containers holds the deploy lock, and asks for it again right before: one that was asleep meanwhile stops
+/// nobody, and starts nobody.
+fn nobody_is_stopped_amid_anothers_deployment(lab: &Lab, file: &str) {
+    let lock = lab.databases.home.path().join(".local/state/cm/shop/lock.json");
+    let ids = || {
+        let format = "{{.Id}} {{.State.StartedAt}}";
+        let words = ["inspect", "--format", format, &lab.databases.container("app")];
+        Command::new("docker").args(words).output().expect("docker").stdout
+    };
+    let (began, backups) = (ids(), lab.files());
+    let restore = ["restore", file, "--drop", "--confirm=uploads"];
+    // The first change of either puts right what a dead run may have left, the others dump, load and change.
+    for (call, changes) in [(&[][..], 1..3), (&restore[..], 1..4)] {
+        for change in changes {
+            let mut command = lab.databases.home.command("cm-backup", call, "work");
+            command.env("CM_STOP_BEFORE", format!("change:{change}")).stdin(Stdio::null());
+            let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("cm-backup");
+            let stat = format!("/proc/{}/stat", child.id());
+            let is_stopped = || std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T "));
+            cm_testkit::until("it is suspended", Duration::from_secs(60), is_stopped);
+            let taken = std::fs::read_to_string(&lock).expect("a lock");
+            let nonce = taken.split_once("\"nonce\":\"").and_then(|(_, rest)| rest.get(..36)).expect("a nonce");
+            let others = taken.replace(nonce, "00000000-0000-7000-8000-000000000000").replace("\"pid\":", "\"pid\":1");
+            std::fs::write(&lock, &others).expect("taken over");
+            let id = rustix::process::Pid::from_child(&child);
+            rustix::process::kill_process(id, rustix::process::Signal::CONT).expect("awake");
+            let ended = child.wait_with_output().expect("ours");
+            let said = String::from_utf8_lossy(&ended.stderr);
+            assert_eq!(ended.status.code(), Some(11), "change {change} of {call:?}: {said}");
+            assert_eq!((ids(), lab.files()), (began.clone(), backups.clone()), "change {change} of {call:?}: {said}");
+            assert_eq!(std::fs::read_to_string(&lock).expect("the other's"), others, "change {change} of {call:?}");
+            std::fs::remove_file(&lock).expect("ours");
+        }
+    }
+    let another = r#"{"schema":"cm.lock/1","owner":"bob@desk","nonce":"00000000-0000-7000-8000-000000000000","since":"2026-01-01T00:00:00Z","lease_seconds":3600,"process":{"machine":"desk","boot_id":"another","pid_namespace":1,"pid":1,"start":1}}"#;
+    std::fs::write(&lock, format!("{another}\n")).expect("another's");
+    let held = lab.backup(&[]);
+    assert!(held.code == 10 && held.stderr.contains("bob@desk"), "{}: {}", held.code, held.stderr);
+    assert_eq!((ids(), lab.files()), (began, backups));
+    std::fs::remove_file(&lock).expect("ours");
+    done(&lab.backup(&restore));
 }
 
 #[test]

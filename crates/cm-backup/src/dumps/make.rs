@@ -18,7 +18,7 @@ use cm_archive::progress::{Goal, Progress};
 use cm_archive::text;
 use cm_core::{Exit, Failure, Log, Result, time};
 use cm_dump::{Counts, Survey};
-use cm_host::Host;
+use cm_host::{Fenced, Host};
 use cm_mongo::pace::Pace;
 use cm_project::BackupKind;
 use std::io;
@@ -37,6 +37,8 @@ pub struct Backup<'a> {
     pub source: &'a Source,
     /// Where the backup goes.
     pub store: &'a Store,
+    /// Its host behind the deploy lock, where who uses it is stopped meanwhile.
+    pub fenced: Option<&'a Fenced>,
     /// Messages for people.
     pub log: &'a Log,
 }
@@ -53,11 +55,17 @@ impl DumpOrder {
     ///
     /// # Errors
     /// [`cm_core::Exit::Backup`], [`cm_core::Exit::Config`], [`cm_core::Exit::Unreachable`].
-    pub async fn carry_out(&self, host: &Host, store: &Store, name: Option<&str>, log: &Log) -> Result<Outcome> {
+    pub async fn carry_out(
+        &self,
+        (host, fenced): (&Host, Option<&Fenced>),
+        store: &Store,
+        name: Option<&str>,
+        log: &Log,
+    ) -> Result<Outcome> {
         let Some(source) = Source::open(self, host).await? else {
             return Ok(Outcome::NothingYet(format!("no container of {} yet: nothing to back up", self.spec.service)));
         };
-        Backup { order: self, source: &source, store, log }.make(name).await
+        Backup { order: self, source: &source, store, fenced, log }.make(name).await
     }
 }
 
@@ -67,7 +75,7 @@ impl Backup<'_> {
     /// # Errors
     /// [`Exit::Backup`]; nothing has the backup's name then.
     pub async fn make(&self, name: Option<&str>) -> Result<Outcome> {
-        self.source.recover(self.log).await?;
+        self.source.recover(self.fenced, self.log).await?;
         let survey = self.source.survey().await?;
         if survey.unfinished {
             let message = format!("a restore into {} was interrupted, or is running", self.what(&survey));
@@ -91,7 +99,7 @@ impl Backup<'_> {
         let goal = prepared.previous.as_ref().map(|last| last.data_bytes);
         let pumped = match self.dump(&name, goal).await.inspect_err(|_| partial.end()) {
             Ok(pumped) => pumped,
-            Err(failure) => return Err(self.source.recovered(failure, self.log).await),
+            Err(failure) => return Err(self.source.recovered(failure, self.fenced, self.log).await),
         };
         let verified = self.verify(&survey, pumped, (&name, started_at), &prepared).await;
         let (manifest, warnings) = partial.finish(verified).await?;
@@ -159,7 +167,7 @@ impl Backup<'_> {
         let (place, job) = (&self.source.place, self.source.kind.dump());
         let goal = Goal { what: "backup", bytes: goal, collections: 0 };
         let copied = tokio::select! {
-            copied = place.copy_to(&job, &mut sink, "backup.dump") => copied,
+            copied = place.copy_to(self.fenced, &job, &mut sink, "backup.dump") => copied,
             never = progress.report(self.log, goal) => never,
         };
         drop(sink);
@@ -171,7 +179,7 @@ impl Backup<'_> {
             }
             // A dump that fails because nobody takes it fails of that.
             (_, Err(stopped @ Stopped::Output(_))) => stopped.into_failure(),
-            (Err(failure), _) if failure.code == "backup.dump" => failure,
+            (Err(failure), _) if failure.code == "backup.dump" || failure.exit == Exit::LockLost => failure,
             (_, Err(stopped)) => stopped.into_failure(),
             (Err(failure), Ok(_)) => failure,
         };

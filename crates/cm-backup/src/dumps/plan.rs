@@ -9,9 +9,10 @@ use crate::run_on::RunOn;
 use crate::store::Store;
 use crate::to::To;
 use cm_archive::manifest::Deploy;
-use cm_core::{Log, Result};
+use cm_core::{Log, Result, Run};
 use cm_dump::Spec;
-use cm_host::{Host, Target};
+use cm_host::{Fenced, Host, Target};
+use cm_lease::with_lock;
 use cm_project::{BackupKind, Project};
 use jiff::Timestamp;
 
@@ -62,25 +63,49 @@ impl DumpPlan {
         &self.to
     }
 
-    /// Makes the backup: on the server, where cm-backup is there, else from here.
+    /// Makes the backup: on the server, where cm-backup is there, else from here. Who stops containers for it does so
+    /// under the deploy lock: amid somebody's deployment they would seem to be broken.
     ///
     /// # Errors
-    /// [`cm_core::Exit::Backup`], [`cm_core::Exit::Config`], [`cm_core::Exit::Unreachable`].
-    pub async fn carry_out(&self, deploy: Deploy, log: &Log) -> Result<(Outcome, Option<Store>)> {
-        let order = DumpOrder { deploy, ..self.order.clone() };
-        if let Some(host) = remote::at_work_on(&self.to, &self.target, self.run_on, log).await? {
-            let order = order.named_on(&host, &self.project).await?;
-            let outcome = Order::Dump(Box::new(order)).send(&host, log).await?;
-            return Ok((outcome, self.to.store_on(&host)));
+    /// [`cm_core::Exit::Backup`], [`cm_core::Exit::Config`], [`cm_core::Exit::Unreachable`];
+    /// [`cm_core::Exit::LockHeld`] and [`cm_core::Exit::LockLost`] where containers are stopped.
+    pub async fn carry_out(&self, deploy: Deploy, run: &Run) -> Result<(Outcome, Option<Store>)> {
+        let log = &run.log;
+        let works_there = remote::at_work_on(&self.to, &self.target, self.run_on, log).await?;
+        let there = works_there.is_some();
+        let host = match works_there {
+            Some(host) => host,
+            None => Host::connect(&self.target, log).await?,
+        };
+        let order = DumpOrder { deploy, ..self.order.clone() }.named_on(&host, &self.project).await?;
+        if !order.spec.stop {
+            return self.make(order, (&host, None), there, log).await;
         }
-        let host = Host::connect(&self.target, log).await?;
-        let order = order.named_on(&host, &self.project).await?;
-        let store = self.to.open(Some(&host), log).await?;
+        with_lock(&self.project, std::slice::from_ref(&host), run, async |guard| {
+            let fenced = guard.fenced(&host)?;
+            self.make(order, (&host, Some(&fenced)), there, log).await
+        })
+        .await
+    }
+
+    /// Has the host `there` carry the order out, or does so from here.
+    async fn make(
+        &self,
+        order: DumpOrder,
+        (host, fenced): (&Host, Option<&Fenced>),
+        there: bool,
+        log: &Log,
+    ) -> Result<(Outcome, Option<Store>)> {
+        if there {
+            let outcome = Order::Dump(Box::new(order)).send(host, fenced, log).await?;
+            return Ok((outcome, self.to.store_on(host)));
+        }
+        let store = self.to.open(Some(host), log).await?;
         let name = match &self.to {
             To::File { name, .. } => Some(name.as_str()),
             To::Directory(_) | To::Host { .. } => None,
         };
-        Ok((order.carry_out(&host, &store, name, log).await?, Some(store)))
+        Ok((order.carry_out((host, fenced), &store, name, log).await?, Some(store)))
     }
 }
 

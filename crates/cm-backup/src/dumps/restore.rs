@@ -111,7 +111,7 @@ impl Job<'_> {
             self.log().info(format!("would restore {holds} into {place}"));
             return Ok(Exit::Done);
         }
-        self.source.recover(self.log()).await?;
+        self.source.recover(Some(&guard.fenced(&self.owner.host)?), self.log()).await?;
         let scratch = trial::scratch();
         let take = self.source.kind.take(&scratch).ok_or_else(|| {
             let message = format!("nothing says how a backup of kind {} is restored", self.manifest.kind);
@@ -170,8 +170,17 @@ impl Job<'_> {
         }
         match taken {
             Ok(whole) => Ok(whole),
-            Err(failure) => Err(self.source.recovered(failure, self.log()).await.cause("what was there is as it was")),
+            Err(failure) => Err(self.undone(failure, guard).await),
         }
+    }
+
+    /// What is said of a restore that failed. Whose lock is lost puts nothing right any more.
+    async fn undone(&self, failure: Failure, guard: &Guard) -> Failure {
+        let failure = match guard.fenced(&self.owner.host) {
+            Ok(fenced) => self.source.recovered(failure, Some(&fenced), self.log()).await,
+            Err(_) => failure,
+        };
+        failure.cause("what was there is as it was")
     }
 
     fn compare(&self, said: &str, whole: &Whole) -> Result<()> {

@@ -4,7 +4,7 @@ use super::order::DumpOrder;
 use crate::source::Deployed;
 use cm_core::{Exit, Failure, Log, Result};
 use cm_dump::{Kind, Place, Said, Spec, Survey};
-use cm_host::Host;
+use cm_host::{Fenced, Host};
 use secrecy::SecretString;
 
 /// A database and where it is.
@@ -57,10 +57,10 @@ impl Source {
     /// Puts right what a run that has died may have left, and says what that was.
     ///
     /// # Errors
-    /// [`Exit::Backup`] with what the host said.
-    pub async fn recover(&self, log: &Log) -> Result<()> {
+    /// [`Exit::Backup`] with what the host said; [`Exit::LockLost`].
+    pub async fn recover(&self, fenced: Option<&Fenced>, log: &Log) -> Result<()> {
         let Some(job) = self.kind.recover() else { return Ok(()) };
-        let said = self.place.ask(&job, "backup.recover").await?;
+        let said = self.place.ask(fenced, &job, "backup.recover").await?;
         let said = Said::parse(&said).map_err(|why| {
             Failure::new(Exit::Backup, "backup.recover", format!("{} does not answer as it should", self.display))
                 .cause(why)
@@ -69,9 +69,13 @@ impl Source {
         Ok(())
     }
 
-    /// A failure of a job that leaves nothing but files: what else it may have left is put right.
-    pub async fn recovered(&self, failure: Failure, log: &Log) -> Failure {
-        match self.recover(log).await {
+    /// A failure of a job that leaves nothing but files: what else it may have left is put right. Whose lock is lost
+    /// has not begun the job, and puts nothing right.
+    pub async fn recovered(&self, failure: Failure, fenced: Option<&Fenced>, log: &Log) -> Failure {
+        if failure.exit == Exit::LockLost {
+            return failure;
+        }
+        match self.recover(fenced, log).await {
             Ok(()) => failure,
             Err(why) => failure.cause(format!("whether everybody who was stopped runs again is not known: {why}")),
         }
@@ -82,7 +86,7 @@ impl Source {
     /// # Errors
     /// [`Exit::Backup`] if it does not answer.
     pub async fn survey(&self) -> Result<Survey> {
-        let said = self.place.ask(&self.kind.look(), "backup.database-unreachable").await.map_err(|failure| {
+        let said = self.place.ask(None, &self.kind.look(), "backup.database-unreachable").await.map_err(|failure| {
             failure.hint("is the database running, and are user, password and database right? `user`, `password_env` and `database` under [backup] in cm.toml name others")
         })?;
         serde_json::from_str(&said).map_err(|error| {

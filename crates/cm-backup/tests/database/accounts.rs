@@ -3,7 +3,7 @@
 
 use crate::support::data::{fill, raw};
 use crate::support::fake::{Fake, cursor};
-use crate::support::{Lab, Server};
+use crate::support::{Ended, Lab, Server};
 use bson::{Bson, Document, RawDocumentBuf, doc, rawdoc};
 use cm_archive::verify::read_documents;
 use serde_json::{Value, json};
@@ -246,5 +246,72 @@ async fn a_user_with_the_role_restore_alone_hears_which_role_is_missing() {
         let restored = lab.restore(&uri(user), &lab.backup(), &extra);
         assert_eq!(restored.code, 0, "{}", restored.stderr);
         assert_eq!((count().await, names().await), (50, vec!["orders".to_owned()]));
+    }
+}
+
+/// Whatever role is missing, the one that is enough is named, and neither the database nor the directory is
+/// other than before.
+#[tokio::test]
+async fn every_program_names_the_role_that_is_missing_and_leaves_nothing_partway() {
+    let mut server = Server::start();
+    let client = server.client().await;
+    fill(&client, "orders", 50).await;
+    let lab = Lab::new();
+    assert_eq!(lab.back_up(&server.uri(), &[]).code, 0);
+    let admin = |role: &str| doc! {"role": role, "db": "admin"};
+    let shop = |role: &str| doc! {"role": role, "db": "shop"};
+    for (name, roles) in [
+        ("root", vec![admin("root")]),
+        ("backup", vec![admin("backup")]),
+        ("restore", vec![admin("restore")]),
+        ("both", vec![admin("backup"), admin("restore")]),
+        ("anywhere", vec![admin("readWriteAnyDatabase")]),
+        ("writes", vec![shop("readWrite")]),
+        ("reads", vec![shop("read")]),
+        ("elsewhere", vec![doc! {"role": "readWrite", "db": "other"}]),
+        ("nobody", vec![]),
+    ] {
+        let user = doc! {"createUser": name, "pwd": format!("planted-{name}"), "roles": roles};
+        client.database("admin").run_command(user).await.expect("a user");
+    }
+    server.restart_with_auth();
+    let uri = |name: &str| {
+        format!("mongodb://{name}:planted-{name}@127.0.0.1:{}/?authSource=admin&directConnection=true", server.port)
+    };
+    let root = mongodb::Client::with_uri_str(uri("root")).await.expect("a client");
+    let (all, read, check) = ("", "\"backup\" on \"admin\", or \"read\" on \"shop\"", "--restore-check restores into");
+    let (write, rename) = ("\"readWrite\" on the database", "give the URI's user \"readWrite\" on \"shop\", too");
+    for (user, backup, checked, restore, tried) in [
+        ("root", all, all, all, all),
+        ("anywhere", all, all, all, all),
+        ("both", all, all, rename, all),
+        ("backup", all, check, write, check),
+        ("restore", read, read, rename, check),
+        ("writes", all, check, all, check),
+        ("reads", all, check, write, check),
+        ("elsewhere", read, read, write, check),
+        ("nobody", read, read, write, check),
+    ] {
+        let file = lab.backup().display().to_string();
+        let verify = ["verify", &file, "--restore-check", "--uri-env", "TEST_URI", "--log", "json"];
+        let made = Lab::new();
+        for (hint, ended) in [
+            (backup, made.back_up(&uri(user), &["--log", "json"])),
+            (checked, made.back_up(&uri(user), &["--restore-check", "--log", "json"])),
+            (restore, lab.restore(&uri(user), &lab.backup(), &["--drop", "--confirm=shop"])),
+            (tried, Ended::of(lab.command(&uri(user), &verify).output().expect("the program runs"))),
+        ] {
+            match hint {
+                "" => assert_eq!(ended.code, 0, "{user}: {}", ended.stderr),
+                hint => ended.refuses(21, "backup.not-allowed", &hint.replace('"', "\\\"")),
+            }
+            assert!(!ended.stderr.contains("lsid") && !ended.stderr.contains("planted-"), "{user}: {}", ended.stderr);
+        }
+        let whole = [backup, checked].iter().filter(|hint| hint.is_empty()).count();
+        assert_eq!(made.names().len(), 2 * whole, "{user}: a backup and its manifest, or nothing: {:?}", made.names());
+        let databases = root.list_database_names().await.expect("databases");
+        assert!(!databases.iter().any(|name| name.starts_with("cm_")), "{user}: {databases:?}");
+        let collections = root.database("shop").list_collection_names().await.expect("collections");
+        assert_eq!((collections, raw(&root, "orders").await.len()), (vec!["orders".to_owned()], 50), "{user}");
     }
 }

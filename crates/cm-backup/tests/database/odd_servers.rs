@@ -107,7 +107,7 @@ fn a_user_who_may_not_read_hears_what_is_missing() {
     let lab = Lab::new();
     let ended = lab.back_up(&fake.uri(), &[]);
     ended.expect_failure(21, "backup.not-allowed", &lab);
-    assert!(ended.stderr.contains("role \"backup\" or \"read\""), "{}", ended.stderr);
+    assert!(ended.stderr.contains("\"backup\" on \"admin\", or \"read\" on \"shop\""), "{}", ended.stderr);
 }
 
 #[test]

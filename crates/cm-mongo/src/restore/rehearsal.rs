@@ -21,6 +21,9 @@ const OWN_PREFIX: &str = "cm_check_";
 /// Error code: the user may not do that.
 const NOT_ALLOWED: i32 = 13;
 
+/// What a user needs besides reading.
+const ROLES: &str = "--restore-check restores into a database of its own: give the URI's user the roles \"backup\" and \"restore\" on \"admin\", or \"readWriteAnyDatabase\"; the database itself was not changed";
+
 /// The longest namespace that servers take, in bytes.
 const LONGEST: usize = 255;
 
@@ -42,7 +45,7 @@ pub async fn rehearse(client: &Client, file: &dyn Stored, verified: &Contents, l
     let done = restore_and_compare(client, file, verified, &pairs, log).await;
     let mut scratch = scratch;
     scratch.remove().await;
-    done
+    done.map_err(|failure| connection::needing(failure, ROLES))
 }
 
 /// Removes what rehearsals left that were killed.
