@@ -164,7 +164,8 @@ done"#;
 
 /// The same for whoever writes down what was done and removes what is old.
 fn wakes_up_at_the_end(sandbox: &Sandbox) -> usize {
-    let (of_backup, of_image): (Call<'_>, Call<'_>) = (("cm-backup", &["prune", "--keep", "1"]), ("cm-build", &["prune"]));
+    let (of_backup, of_image): (Call<'_>, Call<'_>) =
+        (("cm-backup", &["prune", "--keep", "1"]), ("cm-build", &["prune"]));
     let of_record: Call<'_> = ("bash", &["-c", "exec cm-record <../document"]);
     let line = "set -o pipefail; cm-build --service dashboard </dev/null | cm-health >../document";
     let prepared = sandbox.laptop("bash", &["-c", line]);

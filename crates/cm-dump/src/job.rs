@@ -96,8 +96,12 @@ impl Place {
         let (script, arguments) = self.arguments(job);
         let line = self.first_line();
         match fenced {
-            Some(host) => host.script(script, arguments).limit(LIMIT).stdin(line).copy_to(sink, Exit::Backup, code).await,
-            None => self.host.script(script, arguments).limit(LIMIT).stdin(line).copy_to(sink, Exit::Backup, code).await,
+            Some(host) => {
+                host.script(script, arguments).limit(LIMIT).stdin(line).copy_to(sink, Exit::Backup, code).await
+            }
+            None => {
+                self.host.script(script, arguments).limit(LIMIT).stdin(line).copy_to(sink, Exit::Backup, code).await
+            }
         }
     }
 

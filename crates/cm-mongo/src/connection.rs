@@ -202,11 +202,7 @@ fn explain(error: &Error) -> (&'static str, &'static str, bool) {
             "the server does not accept the user and password of the URI; is authSource right (often ?authSource=admin)?",
             false,
         ),
-        (_, Some(13)) => (
-            "backup.not-allowed",
-            ROLES,
-            false,
-        ),
+        (_, Some(13)) => ("backup.not-allowed", ROLES, false),
         (_, Some(11000)) => {
             ("backup.database", "two documents have the same key in a unique index: the cause names them", false)
         }
