@@ -1,4 +1,4 @@
-# What keeps a checkout from being moved, one line each: blocked PATH, TAB, WHY.
+# What keeps a checkout from being moved, one line each: blocked PATH, TAB, WHY; displaced FILE, TAB, PATH.
 
 writable() { [ -w "$1" ] && [ -x "$1" ]; }
 
@@ -64,4 +64,45 @@ blocked_directories() { # COMMIT PATHSPEC...
         done | sort -u | while IFS= read -r one; do
             writable "$one" || unwritable "$one"
         done
+}
+
+# A protected file goes with its directory, where that becomes a link, a file or a submodule; where a link leads to it, also with
+# what the commit makes of that place.
+displaced_files() { # COMMIT BASE FILE...
+    commit=$1 base=$2 top=$(pwd -P)
+    shift 2
+    for file do
+        [ -e "$file" ] || [ -L "$file" ] || continue
+        displaced_by "$file" "$file"
+        real=$(readlink -f -- "$file") || continue
+        case $real in
+        "$top/$file") ;;
+        "$top"/*)
+            real=${real#"$top/"}
+            git diff --quiet --ignore-submodules=all "$base" "$commit" -- ":(top,literal)$real" || printf 'displaced %s\t%s\n' "$file" "$real"
+            displaced_by "$file" "$real"
+            ;;
+        esac
+    done
+}
+
+displaced_by() { # FILE PATH
+    way=$2
+    while [ "${way%/*}" != "$way" ]; do
+        way=${way%/*}
+        mode=$(git ls-tree "$commit" -- ":(top,literal)$way" | cut -d ' ' -f 1)
+        was=$(git ls-tree "$base" -- ":(top,literal)$way" | cut -d ' ' -f 1)
+        if [ -L "$way" ]; then
+            [ "$mode" = 120000 ] && [ "$(git cat-file -p "$commit:$way")" = "$(readlink -- "$way")" ] && continue
+            [ -z "$mode" ] && ! git ls-files --error-unmatch -- ":(literal)$way" >/dev/null 2>&1 && continue
+        elif [ -d "$way" ]; then
+            # What a submodule has goes with it.
+            case $was:$mode in
+            160000:160000) continue ;;
+            160000:*) git -C "$way" ls-files --error-unmatch -- ":(top,literal)${2#"$way/"}" >/dev/null 2>&1 || continue ;;
+            *:'' | *:040000) continue ;;
+            esac
+        fi
+        printf 'displaced %s\t%s\n' "$1" "$way"
+    done
 }

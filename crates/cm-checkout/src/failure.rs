@@ -236,8 +236,13 @@ impl Checkout<'_> {
     }
 
     pub(crate) fn not_moved(&self, commit: &str, said: &str) -> Failure {
-        let said: Vec<_> = said.trim().lines().map(|line| line.strip_prefix("blocked ").unwrap_or(line)).collect();
-        let said = said.join("\n").replace('\t', ": ");
+        let plain = |line: &str| match (line.strip_prefix("blocked "), line.strip_prefix("displaced ")) {
+            (_, Some(line)) => {
+                format!("the protected file {} becomes something else", line.replace('\t', " would go, because "))
+            }
+            (line_of_blocked, None) => line_of_blocked.unwrap_or(line).replace('\t', ": "),
+        };
+        let said = said.trim().lines().map(plain).collect::<Vec<_>>().join("\n");
         let message = format!("the checkout {} cannot be moved to {}, and is as it was", self.path, short(commit));
         self.fail(UNMOVED, message).hint(self.git_hint(&said)).cause(said)
     }
@@ -252,10 +257,10 @@ impl Checkout<'_> {
         }
         let (file, way) = state.displaced.first()?;
         let message =
-            format!("the commit has {way} as something else than a directory, and the protected file {file} is in it");
+            format!("the commit makes something else of {way}, and the protected file {file} would go with it");
         let failure = self.fail("checkout.displaced", message);
         Some(failure.hint(format!(
-            "keep {way} a directory in the repository, or take {file} out of [protect] in cm.toml and move it there"
+            "keep {way} in the repository as it is, or take {file} out of [protect] in cm.toml and move it there"
         )))
     }
 

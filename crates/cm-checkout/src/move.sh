@@ -95,6 +95,11 @@ before=$(look "$@")
 )
 
 
+displaced=$(displaced_files "$commit" "${head:-$(git hash-object -t tree /dev/null)}" "$@")
+if [ -n "$displaced" ]; then
+    printf '%s\n' "$displaced" >&2
+    exit 49
+fi
 files=$#
 for file do
     shift

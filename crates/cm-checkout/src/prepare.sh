@@ -52,25 +52,7 @@ fi
 if [ -n "$(git config --get-regexp '^remote\..*\.promisor$' true)" ]; then
     git diff --numstat --no-renames "$base" "$commit" </dev/null >/dev/null 2>"$work/said" || { cat "$work/said" >&2 && exit 48; }
 fi
-# A protected file goes with its directory, where that becomes a link, a file or a submodule.
-for file do
-    [ -e "$file" ] || [ -L "$file" ] || continue
-    way=$file
-    while [ "${way%/*}" != "$way" ]; do
-        way=${way%/*}
-        mode=$(git ls-tree "$commit" -- ":(top,literal)$way" | cut -d ' ' -f 1)
-        if [ -L "$way" ]; then
-            [ "$mode" = 120000 ] && [ "$(git cat-file -p "$commit:$way")" = "$(readlink -- "$way")" ] && continue
-            [ -z "$mode" ] && ! git ls-files --error-unmatch -- ":(literal)$way" >/dev/null 2>&1 && continue
-        elif [ -d "$way" ]; then
-            case $mode in
-            '' | 040000) continue ;;
-            160000) ! git ls-tree "$base" -- ":(top,literal)$way" | grep -q '^160000 ' || continue ;;
-            esac
-        fi
-        printf 'displaced %s\t%s\n' "$file" "$way"
-    done
-done
+displaced_files "$commit" "$base" "$@"
 for file do
     shift
     set -- "$@" ":(exclude,top,literal)$file"

@@ -293,6 +293,99 @@ async fn a_protected_file_does_not_go_with_its_directory() {
     assert_eq!(read(&scene.server, "conf/local/.env"), "SECRET=1");
 }
 
+/// Whatever a commit makes of the way to a protected file or of its place, and whoever moves the checkout, also without a look
+/// before: the file stays what it is, or the move is refused.
+#[tokio::test]
+async fn no_commit_takes_a_protected_file_whatever_becomes_of_the_way_to_it() {
+    let module = |scene: &scene::Scene, path: &str| {
+        let url = library(scene, "lib", "[ ]").display().to_string();
+        add_module(&scene.laptop, &url, path);
+    };
+    let removed = |scene: &scene::Scene, path: &str| {
+        git(&scene.laptop, &["rm", "-rqf", "--", path]);
+        let _gone = fs::remove_dir_all(scene.laptop.join(path));
+    };
+    let link = |scene: &scene::Scene, to: &str, path: &str| {
+        std::os::unix::fs::symlink(to, scene.laptop.join(path)).expect("link");
+    };
+    type Make<'a> = &'a dyn Fn(&scene::Scene);
+    let plain: Make<'_> = &|scene| {
+        write(&scene.laptop, "a/b/c/readme", "tracked");
+        write(&scene.laptop, "other/readme", "tracked");
+    };
+    let by_link: Make<'_> = &|scene| {
+        write(&scene.laptop, "other/own", "tracked");
+        write(&scene.laptop, "other/readme", "tracked");
+        link(scene, "other", "a");
+    };
+    let in_module: Make<'_> = &|scene| module(scene, "a");
+    let cases: [(&str, &str, Make<'_>, Make<'_>); 12] = [
+        ("a/b/c/own", "the first directory is a file", plain, &|scene| {
+            removed(scene, "a");
+            write(&scene.laptop, "a", "a file");
+        }),
+        ("a/b/c/own", "the first directory is a link", plain, &|scene| {
+            removed(scene, "a");
+            link(scene, "other", "a");
+        }),
+        ("a/b/c/own", "a link that leads out", plain, &|scene| {
+            removed(scene, "a/b");
+            fs::create_dir_all(scene.laptop.join("a")).expect("mkdir");
+            link(scene, "/tmp", "a/b");
+        }),
+        ("a/b/c/own", "a submodule in the middle", plain, &|scene| {
+            removed(scene, "a/b");
+            module(scene, "a/b");
+        }),
+        ("a/b/c/own", "the other case is a link", plain, &|scene| {
+            git(&scene.laptop, &["mv", "a", "A"]);
+            link(scene, "A/b", "a");
+        }),
+        ("a/b/c/own", "nothing of the directory is left", plain, &|scene| removed(scene, "a")),
+        ("a/b/c/own", "the file is a directory", plain, &|scene| write(&scene.laptop, "a/b/c/own/x", "tracked")),
+        ("a/b/c/own", "the file is a submodule", plain, &|scene| module(scene, "a/b/c/own")),
+        ("a/own", "the link leads elsewhere", by_link, &|scene| {
+            removed(scene, "a");
+            link(scene, "app", "a");
+        }),
+        ("a/own", "what the link leads to changes", by_link, &|scene| write(&scene.laptop, "other/own", "changed")),
+        ("a/own", "what the link leads to is a file", by_link, &|scene| {
+            removed(scene, "other");
+            write(&scene.laptop, "other", "a file");
+        }),
+        ("a/lib.txt", "the submodule that has it goes", in_module, &|scene| {
+            removed(scene, "a");
+            removed(scene, ".gitmodules");
+            write(&scene.laptop, "a/readme", "tracked");
+        }),
+    ];
+    for (own, what, first, then) in cases {
+        let keeps = what.starts_with("the file is") || what.starts_with("nothing of");
+        let (scene, host) = (scene(), host().await);
+        first(&scene);
+        let base = commit(&scene.laptop, "base");
+        let path = scene.server.to_str().expect("utf-8");
+        bring(&host, &Checkout::new(&host, path, "origin", &protected()), &scene, &base).await.expect(what);
+        write(&scene.server, own, "SECRET=1");
+        then(&scene);
+        let target = commit(&scene.laptop, what);
+        let own_files = ["Caddyfile", own].map(str::to_owned);
+        let checkout = Checkout::new(&host, path, "origin", &own_files);
+        let looked = bring(&host, &checkout, &scene, &target).await;
+        assert_eq!(read(&scene.server, own), "SECRET=1", "{what}: {looked:?}");
+        if keeps {
+            looked.expect(what);
+            continue;
+        }
+        let refused = looked.expect_err(what).code;
+        assert!(["checkout.displaced", "checkout.local-changes"].contains(&refused.as_str()), "{what}: {refused}");
+        let snapshots = scene.server.with_file_name("snapshots").display().to_string();
+        let moved = checkout.move_to(&open(&host), &target, &snapshots, "run2").await.expect_err(what);
+        assert!(is_unmoved(&moved), "{what}: {moved:?}");
+        assert_eq!(read(&scene.server, own), "SECRET=1", "{what}: {moved:?}");
+    }
+}
+
 #[tokio::test]
 async fn only_what_would_be_lost_stops_and_is_called_what_it_is() {
     let (scene, host) = (scene(), host().await);
