@@ -337,6 +337,14 @@ fn drift(shop: &Shop) {
         plan.said
     );
     shop.reset();
+    shop.on("docker stop -t 1 shop-y-worker-1");
+    let plan = shop.detect("");
+    assert_eq!((plan.acted(), plan.rules("worker")), (vec!["worker"], vec!["drift:not running"]), "{}", plan.said);
+    shop.on("docker start shop-y-worker-1");
+    shop.on("sed -i 's/^COMPOSE_PROJECT_NAME=.*/COMPOSE_PROJECT_NAME=shop-z/' shop/.env");
+    let plan = shop.detect("");
+    assert!(plan.said.contains("the compose project was shop-y and is shop-z now"), "{}", plan.said);
+    shop.on("sed -i 's/^COMPOSE_PROJECT_NAME=.*/COMPOSE_PROJECT_NAME=shop-y/' shop/.env");
     // Somebody pulls, and the tag is another image's.
     shop.on("docker tag curateme/redis:1 kept && docker tag curateme/python:1 curateme/redis:1");
     let plan = shop.detect("");
@@ -380,15 +388,27 @@ fn idle(shop: &Shop) {
 
 fn external(shop: &Shop) {
     let text = std::fs::read_to_string(shop.laptop.join("compose.yml")).expect("compose.yml");
-    let more = "networks:\n  default: {name: edge, external: true}\nvolumes:\n  pool: {external: true}\nsecrets:\n  key: {file: ./key.pem}\n";
+    let more = "networks:\n  default: {name: edge, external: true}\nvolumes:\n  pool: {external: true}\nsecrets:\n  key: {file: ./key.pem}\n  \
+        swarm: {external: true}\nconfigs:\n  site: {file: ./deploy/new.conf}\n";
     shop.write("compose.yml", &format!("{text}{more}"));
-    shop.change("compose.yml", "image: shop-web\n    build", "image: shop-web\n    secrets: [key]\n    build");
+    let uses = "image: shop-web\n    secrets: [key, swarm]\n    configs: [site]\n    pid: 'container:agent'\n    build";
+    shop.change("compose.yml", "image: shop-web\n    build", uses);
+    let binds = "worker: {<<: *idle, env_file: deploy/new.env, volumes: [{type: bind, source: ./deploy, target: /d}, \
+        {type: bind, source: ./gone, target: /g}],";
+    shop.change("compose.yml", "worker: {<<: *idle,", binds);
+    // What the commit brings is not missing, although the checkout there has none of it yet.
+    shop.write("deploy/new.conf", "new\n");
+    shop.write("deploy/new.env", "NEW=1\n");
     shop.push("things that others make");
     let plan = shop.detect("");
-    let missing = plan.fact()["missing"].to_string();
-    for what in ["network edge", "file /home/curateme/shop/key.pem"] {
-        assert!(missing.contains(what), "{what}: {missing}");
-    }
+    let wanted = [
+        "container agent",
+        "file /home/curateme/shop/key.pem",
+        "network edge",
+        "path /home/curateme/shop/gone",
+        "secret swarm",
+    ];
+    assert_eq!(plan.fact()["missing"], serde_json::json!(wanted), "{}", plan.said);
     let answer = shop.run("cm-detect </dev/null | cm-health --preflight");
     assert_eq!(
         (answer.code, &answer.document()["error"]["code"]),
@@ -397,6 +417,7 @@ fn external(shop: &Shop) {
         answer.stderr
     );
     assert!(answer.stderr.contains("docker network create edge"), "{}", answer.stderr);
+    assert!(!answer.stderr.contains("does not accept the compose file"), "{}", answer.stderr);
     shop.local("git revert --no-edit HEAD >/dev/null && git push -q origin HEAD:main");
 }
 
@@ -541,6 +562,21 @@ fn staging(shop: &Shop) {
         assert_eq!((answer.code, error), (6, &"detect.shared-project".into()), "{name}: {}", answer.stderr);
         assert!(answer.stderr.contains("/home/curateme/shop"), "{}", answer.stderr);
     }
+    // Its first deployment, by a ledger of its own, and with the other's directory closed to it.
+    shop.change("cm.toml", "project = \"shop\"", "project = \"staging\"");
+    shop.commit("a project of its own");
+    let staging = "cm-detect --host \"web=curateme@$PLATFORM_VPS_IP:~/staging\" </dev/null";
+    for mode in ["755", "0"] {
+        shop.on(&format!("chmod {mode} shop"));
+        let answer = shop.run(staging);
+        shop.on("chmod 755 shop");
+        let error = &answer.document()["error"]["code"];
+        assert_eq!((answer.code, error), (6, &"detect.shared-project".into()), "{mode}: {}", answer.stderr);
+    }
+    shop.on("sed -i 's/^COMPOSE_PROJECT_NAME=.*/COMPOSE_PROJECT_NAME=shop-staging/' staging/.env");
+    let answer = shop.run(staging);
+    assert_eq!(answer.code, 0, "told apart: {}", answer.stderr);
+    shop.reset();
     shop.on("rm -r staging");
 }
 

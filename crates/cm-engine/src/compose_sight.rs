@@ -47,6 +47,11 @@ impl Sight for ComposeSight {
         ready(Ok((host.clone(), container.id.clone()))).boxed()
     }
 
+    fn wants(&self) -> &'static [&'static str] {
+        // It has no secrets and configs that others make.
+        &["network", "volume", "container", "image", "file", "path", "secret", "config"]
+    }
+
     fn logs(&self) -> &'static [&'static str] {
         &["docker", "logs"]
     }

@@ -79,6 +79,9 @@ pub trait Sight: Sync {
     /// As [`Sight::containers`]; [`cm_core::Exit::Config`] where no host of cm.toml is the one that it runs on.
     fn inside<'a>(&'a self, host: &'a Host, container: &'a Container) -> BoxFuture<'a, Result<(Host, String)>>;
 
+    /// What this engine wants to be there before it starts a service, as kinds of [`crate::effective::Need`].
+    fn wants(&self) -> &'static [&'static str];
+
     /// Docker's words in front of a container, for the lines that it wrote.
     fn logs(&self) -> &'static [&'static str];
 

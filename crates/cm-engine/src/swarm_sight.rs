@@ -62,6 +62,10 @@ impl Sight for SwarmSight {
         swarm_inside::find(host, container).boxed()
     }
 
+    fn wants(&self) -> &'static [&'static str] {
+        &["network", "volume", "file"]
+    }
+
     fn logs(&self) -> &'static [&'static str] {
         &["docker", "service", "logs", "--raw"]
     }

@@ -13,6 +13,10 @@ const MAX_BASES: usize = 4;
 /// A larger file is none that Compose reads, in bytes.
 const MAX_FILE: usize = 512 << 10;
 
+/// The modes of Git.
+const SUBMODULE: i32 = 0o160_000;
+const LINK: i32 = 0o120_000;
+
 /// Variables that decide what Compose does, whatever the files say.
 const OWN_VARIABLES: [&str; 2] = ["COMPOSE_PROFILES", "COMPOSE_PROJECT_NAME"];
 
@@ -22,8 +26,6 @@ pub struct Asking {
     pub question: Question,
     /// The number of each commit's version; 0 is the one that is to run.
     pub versions: BTreeMap<Oid, usize>,
-    /// The files that the commit to run has, of those that Compose reads.
-    pub tracked: BTreeSet<String>,
 }
 
 impl Asking {
@@ -47,7 +49,6 @@ impl Asking {
         let mut asking = Asking {
             question: Question { versions: Vec::new(), variables: variables(&project.compose) },
             versions: BTreeMap::new(),
-            tracked: read[0].keys().cloned().collect(),
         };
         for (id, files) in commits.iter().zip(&read) {
             let gone = known.iter().filter(|path| !files.contains_key(**path)).map(|path| (*path).clone()).collect();
@@ -89,6 +90,14 @@ fn candidates(project: &Project, compose: &Compose, tree: &CommitTree, paths: &m
         let names = tree.names(&directory).into_iter().filter(|name| read(name));
         paths.extend(names.map(|name| tree::join(&directory, &name)));
     }
+}
+
+/// Whether a checkout of the commit has something at `path`, or may have: what is below a submodule or a link is not
+/// known here.
+pub fn brings(tree: &CommitTree, path: &str) -> bool {
+    let above = std::iter::successors(Some(tree::parent(path)), |path| Some(tree::parent(path)));
+    let modes = above.take_while(|path| !path.is_empty()).filter_map(|path| tree.stands(path));
+    tree.stands(path).is_some() || modes.into_iter().any(|(mode, _)| [SUBMODULE, LINK].contains(&mode))
 }
 
 fn read(tree: &CommitTree, paths: &BTreeSet<String>) -> BTreeMap<String, Vec<u8>> {

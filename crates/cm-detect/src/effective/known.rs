@@ -4,7 +4,7 @@ use super::files::Asking;
 use super::shared;
 use crate::notes::Notes;
 use cm_core::Result;
-use cm_engine::effective::{Answer, Difference, Model, differences};
+use cm_engine::effective::{Answer, Difference, Model, Need, differences};
 use cm_git::Oid;
 use cm_project::{EffectiveHost, Project};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,17 +20,9 @@ pub struct Known {
 }
 
 impl Known {
-    /// The answer to `asking`, about the commit `head`.
-    pub fn new(answer: Answer, asking: &Asking, head: &str) -> Self {
-        let mut fact = answer.head.as_ref().map(|model| answer.fact(model, head)).unwrap_or_default();
-        // What the commit brings is there when it is wanted.
-        let brought = |path: &str| asking.tracked.contains(path);
-        let brought: BTreeSet<String> = answer
-            .missing_files()
-            .filter(|(_, inside)| inside.is_some_and(brought))
-            .map(|(path, _)| format!("file {path}"))
-            .collect();
-        fact.missing.retain(|missing| !brought.contains(missing));
+    /// The answer to `asking`, about the commit `head`. `missing` is what the host lacks and the commit does not bring.
+    pub fn new(answer: Answer, asking: &Asking, head: &str, missing: &BTreeSet<Need>) -> Self {
+        let fact = answer.head.as_ref().map(|model| answer.fact(model, head, missing)).unwrap_or_default();
         Known { answer, fact, versions: asking.versions.clone() }
     }
 
@@ -63,7 +55,8 @@ impl Known {
     pub fn check(&self, host: &str, project: &Project, running: &BTreeSet<String>, notes: &Notes) -> Result<()> {
         let answer = &self.answer;
         let own = [&*project.compose_directory(), &*project.prefix];
-        if let Some((other, theirs)) = answer.other_checkout(&own, running) {
+        let is_own = |service: &str| project.host_of(service).is_none_or(|of| of.name == host) && self.starts(service);
+        if let Some((other, theirs)) = answer.other_checkout(&own, running, &is_own) {
             return Err(shared(host, project, &answer.path, other, theirs, &self.fact.project));
         }
         if answer.containers.is_none() {
@@ -78,10 +71,11 @@ impl Known {
                 answer.version
             ));
         }
-        for former in answer.former_names() {
+        for former in answer.former_names(&own, running) {
             notes.warn(format!(
-                "{host}: the compose project was {former} and is {} with this commit: every service is made again, and the containers \
-                 of {former} stay and keep their ports; `docker compose -p {former} down` there removes them",
+                "{host}: the compose project was {former} and is {} now: every service is made again, with new and empty volumes, and the \
+                 containers of {former} stay and keep their ports; `docker compose -p {former} down` there removes them. If nobody meant \
+                 that, look at `name:` and at COMPOSE_PROJECT_NAME in its .env",
                 self.fact.project
             ));
         }

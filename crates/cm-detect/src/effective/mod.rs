@@ -13,8 +13,8 @@ pub use resolve::Values;
 use crate::bases::{Base, Bases};
 use crate::notes::Notes;
 use cm_core::{Exit, Failure, Result};
-use cm_engine::Compose;
-use cm_engine::effective::Asked;
+use cm_engine::effective::{Answer, Asked, Need};
+use cm_engine::{Compose, sight};
 use cm_git::{Oid, Repository};
 use cm_host::Host;
 use cm_project::{EffectiveHost, Project};
@@ -59,7 +59,8 @@ impl Effective {
                     host.name()
                 )),
                 Asked::Answer(answer) => {
-                    let known = Known::new(*answer, asking, &head.to_string());
+                    let missing = missing(repository, project, head, host, &answer)?;
+                    let known = Known::new(*answer, asking, &head.to_string(), &missing);
                     known.check(host.name(), project, &services(bases, host.name()), notes)?;
                     effective.hosts.insert(host.name().to_owned(), known);
                 }
@@ -89,6 +90,29 @@ impl Effective {
         };
         self.hosts.iter().map(fact).collect()
     }
+}
+
+/// What the services of `host` need there and it lacks, without what the commit `head` brings.
+///
+/// # Errors
+/// [`Exit::Detect`] if the repository cannot be read.
+fn missing(
+    repository: &Repository,
+    project: &Project,
+    head: Oid,
+    host: &Host,
+    answer: &Answer,
+) -> Result<BTreeSet<Need>> {
+    let own = |service: &str| project.host_of(service).is_none_or(|of| of.name == host.name());
+    let mut missing = answer.lacks(sight(host).wants(), &own);
+    let tree = repository.tree(head)?;
+    let protected = project.protected();
+    missing.retain(|(kind, path)| {
+        let inside = path.strip_prefix(&answer.path).and_then(|rest| rest.strip_prefix('/'));
+        let brought = |path: &str| !protected.iter().any(|file| file == path) && files::brings(&tree, path);
+        !["file", "path"].contains(kind) || !inside.is_some_and(brought)
+    });
+    Ok(missing)
 }
 
 /// The commits that services of a host run, those of most services first.
@@ -141,6 +165,6 @@ fn shared(host: &str, project: &Project, here: &str, other: &str, theirs: &str, 
     };
     Failure::new(Exit::Config, "detect.shared-project", message).hint(format!(
         "give this one a `project` of its own in cm.toml, and a compose project name of its own (COMPOSE_PROJECT_NAME in its .env); \
-         or deploy to {other}: checkout = \"{other}\""
+         or deploy to {other}: checkout = \"{other}\"; or, if nothing is deployed from {other} any more, remove that directory"
     ))
 }

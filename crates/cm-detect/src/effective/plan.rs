@@ -2,7 +2,7 @@
 
 use super::Effective;
 use crate::compare::Configuration;
-use cm_engine::effective::Difference;
+use cm_engine::effective::{ASIDE_FROM_CONFIGURATION, Difference};
 use cm_git::Oid;
 use cm_project::inputs::rule;
 use std::collections::BTreeSet;
@@ -73,7 +73,7 @@ impl Effective {
         let changed = known.differences(base, service).is_none_or(|differences| !differences.is_empty());
         let drift = known.answer.drift(service);
         // Where the commit changes the configuration as well, the container cannot be as it says.
-        drift.into_iter().filter(|what| !changed || ["image", "no container", "replicas"].contains(&&**what)).collect()
+        drift.into_iter().filter(|what| !changed || ASIDE_FROM_CONFIGURATION.contains(&&**what)).collect()
     }
 
     /// Whether the container differs from what is to run, and nobody knows what the commit before said.

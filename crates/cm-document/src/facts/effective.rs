@@ -21,7 +21,8 @@ pub struct EffectiveHost {
     pub images: BTreeMap<String, BTreeSet<String>>,
     /// What the project uses and does not make.
     pub external: External,
-    /// What of that the host does not have, as `network NAME`, `volume NAME` or `file PATH`.
+    /// What its services use, nobody makes and the host does not have: `network`, `volume`, `container`, `image`, `secret`
+    /// or `config` and a name, `file` or `path` and a path.
     pub missing: Vec<String>,
     /// What runs there otherwise than its configuration says, by service: settings by name.
     pub drift: BTreeMap<String, BTreeSet<String>>,

@@ -92,6 +92,7 @@ fn register(service: &Value) {
 
 /// A container that runs, or ran.
 #[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Runs {
     /// The full id.
     pub id: String,
@@ -103,6 +104,12 @@ pub struct Runs {
     pub image: String,
     /// Docker's word for what it does.
     pub status: String,
+    /// The exit code of its last run.
+    #[serde(default)]
+    pub exit_code: i64,
+    /// Docker's word for when it starts it again.
+    #[serde(default, deserialize_with = "text")]
+    pub restart: String,
     /// The compose project.
     #[serde(default, deserialize_with = "text")]
     pub project: String,
@@ -146,6 +153,8 @@ impl Runs {
             image_id: image_id.to_owned(),
             image: String::new(),
             status: "running".to_owned(),
+            exit_code: 0,
+            restart: String::new(),
             project: project.to_owned(),
             service: service.to_owned(),
             working_dir: String::new(),
@@ -153,6 +162,18 @@ impl Runs {
             version: String::new(),
             alongside: String::new(),
             env: Some(env),
+        }
+    }
+
+    /// Whether it stands still, and its configuration wants it to run: one that ended with 0 and is not to be started
+    /// again has done its work.
+    pub(super) fn is_stopped(&self) -> bool {
+        let is_done = self.exit_code == 0 && !matches!(self.restart.as_str(), "always" | "unless-stopped");
+        match self.status.as_str() {
+            "exited" => !is_done,
+            // One that is paused is held by somebody, for a moment; Compose does not start it either.
+            "created" | "dead" => true,
+            _ => false,
         }
     }
 
@@ -184,14 +205,25 @@ pub struct Answer {
     pub warnings: Vec<String>,
     /// Every container of a compose project; `None` if the engine did not answer.
     pub containers: Option<Vec<Runs>>,
-    /// External networks and volumes, and files, that the version to run wants and the host does not have.
-    pub missing: Vec<(&'static str, String)>,
+    /// What the host has of what the version to run uses and does not make.
+    pub(super) there: There,
     /// Hashes of the services' configuration, without and with what they depend on.
     pub(super) hashes: [BTreeMap<String, String>; 2],
     /// The ids of the images that have a name.
     pub(super) images: BTreeMap<String, String>,
     /// The directories that containers were made from and that are still there, by their real paths.
     pub(super) places: BTreeSet<String>,
+}
+
+/// What a host has, as far as somebody asked: `None` where nobody had to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct There {
+    pub networks: Option<BTreeSet<String>>,
+    pub volumes: Option<BTreeSet<String>>,
+    /// The names of all containers.
+    pub names: Option<BTreeSet<String>>,
+    /// Files and directories that are not there.
+    pub absent: BTreeSet<String>,
 }
 
 /// One part of the answer: its head's words, and its lines.
@@ -230,16 +262,23 @@ impl Answer {
             let lines = lines(&["containers"]).iter().filter(|line| !line.is_empty());
             lines.map(|line| serde_json::from_str(line)).collect::<Result<_, _>>().ok()
         };
-        let missing = head.as_ref().map(|model| missing(model, &lines, find(&["networks"]).is_some()));
+        let listed = |section: &str| -> Option<BTreeSet<String>> {
+            find(&[section]).map(|(_, lines)| lines.iter().map(|line| (*line).to_owned()).collect())
+        };
         Answer {
             path: value("path"),
             version: value("version").trim_start_matches('v').to_owned(),
             warnings: if head.is_ok() { said(lines(&["said", "0"])) } else { Vec::new() },
             containers: answered.then(runs).flatten(),
-            missing: missing.unwrap_or_default(),
+            there: There {
+                networks: listed("networks"),
+                volumes: listed("volumes"),
+                names: listed("names"),
+                absent: listed("absent").unwrap_or_default(),
+            },
             hashes: [pairs(lines(&["hash", "0"])), pairs(lines(&["hash", "1"]))],
             images: pairs(lines(&["images"])),
-            places: lines(&["places"]).iter().map(|place| (*place).to_owned()).collect(),
+            places: listed("places").unwrap_or_default(),
             head,
             bases,
         }
@@ -267,23 +306,27 @@ fn pairs(lines: &[&str]) -> BTreeMap<String, String> {
     pairs.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect()
 }
 
-/// `looked` is whether networks and volumes were listed.
-fn missing<'a>(model: &Model, lines: &dyn Fn(&[&str]) -> &'a [&'a str], looked: bool) -> Vec<(&'static str, String)> {
-    let mut missing = Vec::new();
-    for (kind, section) in [("network", "networks"), ("volume", "volumes")] {
-        let there = lines(&[section]);
-        let absent = model.external(section).into_iter().filter(|name| looked && !there.contains(&name.as_str()));
-        missing.extend(absent.map(|name| (kind, name)));
-    }
-    missing.extend(lines(&["absent"]).iter().map(|file| ("file", (*file).to_owned())));
-    missing
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const TEXT: &str = "cm path /srv/app\ncm config 0 0\n{\n  \"name\": \"shop\",\n  \"services\": {\"web\": {\"environment\": {\"PW\": \"a$$b\", \"N\": null}}},\n  \"networks\": {\"front\": {\"name\": \"edge\", \"external\": true}},\n  \"x-cm-variables\": {\"TAG\": [\"set\", \"1$$\"], \"NO\": [\"\", \"\"]}\n}\ncm said 0\n| time=x level=warning msg=\"y\"\ncm version v2.26.1-4\ncm hash 0\nweb aa\ncm networks\nbridge\ncm volumes\ncm absent\n/srv/app/key\ncm containers 0\n{\"id\":\"1\",\"name\":\"/web\",\"image_id\":\"sha256:1\",\"image\":\"web\",\"status\":\"running\",\"service\":\"web\",\"beside\":null,\"env\":[\"PW=a$b\"]}\ncm images 0\nweb:latest sha256:1\nreg:5000/web:2 sha256:2\ncm config 1 15\ncm said 1\n| no\ncm end";
+    const TEXT: &str = "cm path /srv/app\ncm config 0 0\n{\n  \"name\": \"shop\",\n  \"services\": {\"web\": {\"environment\": {\"PW\": \"a$$b\", \"N\": null}}},\n  \"networks\": {\"front\": {\"name\": \"edge\", \"external\": true}},\n  \"x-cm-variables\": {\"TAG\": [\"set\", \"1$$\"], \"NO\": [\"\", \"\"]}\n}\ncm said 0\n| time=x level=warning msg=\"y\"\ncm version v2.26.1-4\ncm hash 0\nweb aa\ncm networks\nbridge\ncm volumes\ncm absent\n/srv/app/key\ncm containers 0\n{\"id\":\"1\",\"name\":\"/web\",\"image_id\":\"sha256:1\",\"image\":\"web\",\"status\":\"running\",\"service\":\"web\",\"alongside\":null,\"env\":[\"PW=a$b\"]}\ncm images 0\nweb:latest sha256:1\nreg:5000/web:2 sha256:2\ncm config 1 15\ncm said 1\n| no\ncm end";
+
+    #[test]
+    fn what_is_asked_of_a_container_is_what_is_read() {
+        let values = super::super::FORMAT.split("{{").skip(1).filter_map(|rest| Some(rest.split_once("}}")?.0));
+        let line = values.fold(super::super::FORMAT.to_owned(), |line, value| {
+            let instead = match value.strip_prefix("json ") {
+                Some(".State.ExitCode") => "137",
+                Some(".Config.Env") => "[]",
+                Some(_) => "\"x\"",
+                None => "",
+            };
+            line.replacen(&format!("{{{{{value}}}}}"), instead, 1)
+        });
+        let runs: Runs = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert_eq!((runs.exit_code, &*runs.restart, &*runs.alongside, runs.env), (137, "x", "x", Some(Vec::new())));
+    }
 
     #[test]
     fn an_answer_is_read_part_by_part() {
@@ -292,7 +335,8 @@ mod tests {
         assert_eq!((answer.path.as_str(), answer.version.as_str()), ("/srv/app", "2.26.1-4"));
         assert_eq!(head.config().project, "shop");
         assert_eq!(head.variables(), [("TAG".to_owned(), Some("1$".to_owned())), ("NO".to_owned(), None)].into());
-        assert_eq!(answer.missing, [("network", "edge".to_owned()), ("file", "/srv/app/key".to_owned())]);
+        assert_eq!(answer.there.networks, Some(["bridge".to_owned()].into()));
+        assert_eq!((&answer.there.names, &answer.there.absent), (&None, &["/srv/app/key".to_owned()].into()));
         assert_eq!((answer.bases.len(), answer.bases[0].is_none()), (1, true));
         assert_eq!(answer.image_id("docker.io/library/web"), Some("sha256:1"));
         assert_eq!((answer.image_id("reg:5000/web:2"), answer.image_id("reg:5000/web")), (Some("sha256:2"), None));

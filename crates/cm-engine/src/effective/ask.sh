@@ -151,6 +151,13 @@ independent() {
     awk '/^      "depends_on": \{$/ { skip = 1 } !skip { print } skip && /^      \}/ { skip = 0 }'
 }
 
+# A directory that somebody else keeps to himself, as far as one can tell.
+hidden() {
+    above=$1
+    while [ ! -d "$above" ] && [ -n "$above" ]; do above=${above%/*}; done
+    [ -n "$above" ] && [ ! -x "$above" ] && printf '%s\n' "$1"
+}
+
 running() {
     ids=$(docker ps -aq --no-trunc --filter label=com.docker.compose.project --filter label=com.docker.compose.oneoff=False 2>/dev/null) ||
         {
@@ -163,7 +170,8 @@ running() {
     printf '%s\n' "$found"
     echo 'cm places'
     printf '%s\n' "$found" | sed -n 's/.*"working_dir":"\([^"]*\)".*/\1/p' | sort -u | while IFS= read -r place; do
-        place=$(cd -- "$place" 2>/dev/null && pwd -P) && printf '%s\n' "$place"
+        real=$(cd -- "$place" 2>/dev/null && pwd -P) || real=$(hidden "$place") || continue
+        printf '%s\n' "$real"
     done
 }
 
@@ -180,8 +188,14 @@ external() {
         docker volume ls -q 2>/dev/null
         ;;
     esac
+    case $resolved in *'"container:'*)
+        echo 'cm names'
+        docker ps -a --format '{{.Names}}' 2>/dev/null
+        ;;
+    esac
     echo 'cm absent'
-    printf '%s\n' "$resolved" | sed -n 's/^      "file": "\(.*\)",\{0,1\}$/\1/p' | while IFS= read -r file; do
+    printf '%s\n' "$resolved" | sed -n -e 's/^      "file": "\(.*\)",\{0,1\}$/\1/p' -e 's/^ *"source": "\(\/.*\)",\{0,1\}$/\1/p' \
+        -e 's/^ *"device": "\(\/.*\)",\{0,1\}$/\1/p' | sort -u | while IFS= read -r file; do
         [ -e "$work/root0$file" ] || printf '%s\n' "$file"
     done
 }

@@ -12,6 +12,12 @@ const CONFIGURATION: &str = "configuration";
 /// What is said of a service that has no container.
 const NO_CONTAINER: &str = "no container";
 
+/// What is said of a container that somebody stopped, or that ended.
+const NOT_RUNNING: &str = "not running";
+
+/// What no change of the configuration explains: how many containers there are, of which image, and whether they run.
+pub const ASIDE_FROM_CONFIGURATION: [&str; 4] = ["image", NO_CONTAINER, NOT_RUNNING, REPLICAS];
+
 impl Answer {
     /// The containers of the project's service, those aside left out.
     fn own<'a>(&'a self, project: &'a str, service: &'a str) -> impl Iterator<Item = &'a Runs> {
@@ -44,6 +50,9 @@ impl Answer {
         let fixed = definition.image.contains('@');
         if !fixed && self.image_id(&definition.image).is_some_and(|id| id != container.image_id) {
             found.insert("image".to_owned());
+        }
+        if container.is_stopped() {
+            found.insert(NOT_RUNNING.to_owned());
         }
         let hashes = self.hashes.iter().filter_map(|hashes| hashes.get(service)).collect::<BTreeSet<_>>();
         if hashes.contains(&container.config_hash) {
@@ -91,27 +100,47 @@ impl Answer {
 
     /// Why this checkout's containers cannot be told from those of another one that is still there:
     /// the other's directory and its compose project. `own` are directories in this checkout that Compose may
-    /// have been told to be the project's, that of the compose file and that of `cm.toml`.
-    pub fn other_checkout(&self, own: &[&str], services: &BTreeSet<String>) -> Option<(&str, &str)> {
+    /// have been told to be the project's, that of the compose file and that of `cm.toml`; `services` are those that
+    /// the ledger has, and of `starts` are those that are to run, the first time as well.
+    pub fn other_checkout(
+        &self,
+        own: &[&str],
+        services: &BTreeSet<String>,
+        starts: &dyn Fn(&str) -> bool,
+    ) -> Option<(&str, &str)> {
         let project = self.head.as_ref().ok()?.config().project;
-        let below = |prefix: &&str| format!("{}/{prefix}", self.path).trim_end_matches('/').to_owned();
-        let here: BTreeSet<String> = own.iter().map(below).collect();
-        let others = self.containers.iter().flatten().filter(|one| services.contains(&one.service));
-        let mut others = others.filter(|one| {
+        let here = self.own_places(own);
+        let mut others = self.containers.iter().flatten().filter(|one| {
             !one.working_dir.is_empty() && !here.contains(&one.working_dir) && self.places.contains(&one.working_dir)
         });
         let ours =
             || services.iter().any(|service| self.own(&project, service).any(|one| here.contains(&one.working_dir)));
-        let found = others.find(|one| one.project == project || (!ours() && self.is_of_a_release(&one.image_id)))?;
+        let found = others.find(|one| match one.project == project {
+            true => services.contains(&one.service) || starts(&one.service),
+            false => services.contains(&one.service) && !ours() && self.is_of_a_release(&one.image_id),
+        })?;
         Some((&found.working_dir, &found.project))
     }
 
-    /// The names of the project in versions that run, where that is another one now and has containers.
-    pub fn former_names(&self) -> BTreeSet<&str> {
+    /// Directories in this checkout, by their paths on the host.
+    fn own_places(&self, own: &[&str]) -> BTreeSet<String> {
+        own.iter().map(|prefix| format!("{}/{prefix}", self.path).trim_end_matches('/').to_owned()).collect()
+    }
+
+    /// The names of the project in versions that run, where that is another one now and has containers; and those of
+    /// containers of `services` that were made in directories `own` of this checkout, where there is none by today's
+    /// name: somebody changed the variables there.
+    pub fn former_names(&self, own: &[&str], services: &BTreeSet<String>) -> BTreeSet<&str> {
         let Ok(head) = &self.head else { return BTreeSet::new() };
+        let all = || self.containers.iter().flatten();
         let names = self.bases.iter().flatten().map(Model::name).filter(|name| *name != head.name());
-        let has = |name: &&str| self.containers.iter().flatten().any(|one| one.project == *name);
-        names.filter(has).collect()
+        let has = |name: &&str| all().any(|one| one.project == *name);
+        let here = self.own_places(own);
+        let from_here = all()
+            .filter(|one| here.contains(&one.working_dir) && services.contains(&one.service))
+            .map(|one| one.project.as_str());
+        let is_new = !has(&head.name());
+        names.filter(has).chain(from_here.filter(|_| is_new)).collect()
     }
 
     /// Whether a deployment has kept the image by a tag.
@@ -125,12 +154,6 @@ impl Answer {
         let known = self.head.as_ref().ok().map(Model::variables).unwrap_or_default();
         let text = known.get("COMPOSE_PROFILES").cloned().flatten().unwrap_or_default();
         text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
-    }
-
-    /// Files of configs and secrets that are not there, relative to the checkout where they are in it.
-    pub fn missing_files(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
-        let files = self.missing.iter().filter(|(kind, _)| *kind == "file");
-        files.map(|(_, path)| (path.as_str(), path.strip_prefix(&self.path).and_then(|rest| rest.strip_prefix('/'))))
     }
 }
 
@@ -154,7 +177,7 @@ mod tests {
             bases: Vec::new(),
             warnings: Vec::new(),
             containers: Some(vec![serde_json::from_value(container).expect("a container")]),
-            missing: Vec::new(),
+            there: Default::default(),
             hashes: [[("web".to_owned(), "h0".to_owned())].into(), [("web".to_owned(), "h1".to_owned())].into()],
             images: [("web:latest".to_owned(), "i".to_owned()), ("web:cm-1".to_owned(), "i".to_owned())].into(),
             places: ["/srv/app".to_owned(), "/srv/other".to_owned()].into(),
@@ -173,6 +196,20 @@ mod tests {
         assert_eq!(drift(&answer("x", "i", "A=1", &[])), ["configuration"]);
         assert_eq!(drift(&answer("x", "i", "A=1", &["db", "mq"])), [""; 0], "started with one of its dependencies");
         assert_eq!(drift(&answer("h0", "old", "A=1", &[])), ["image"]);
+        let stopped = |status: &str, code: i64, restart: &str| {
+            let mut answer = answer("h0", "i", "A=1", &[]);
+            for one in answer.containers.iter_mut().flatten() {
+                (one.status, one.exit_code, one.restart) = (status.to_owned(), code, restart.to_owned());
+            }
+            drift(&answer)
+        };
+        for (status, code, restart) in
+            [("exited", 0, "always"), ("exited", 0, "unless-stopped"), ("exited", 137, "no"), ("created", 0, "no")]
+        {
+            assert_eq!(stopped(status, code, restart), ["not running"], "{status} {code} {restart}");
+        }
+        assert_eq!(stopped("exited", 0, "no"), [""; 0], "it has done its work");
+        assert_eq!(stopped("restarting", 1, "always"), [""; 0], "unhealthy, and as its configuration says");
         let mut twice = answer("h0", "i", "A=1", &[]);
         let again = twice.containers.clone().unwrap_or_default();
         twice.containers.iter_mut().for_each(|all| all.extend(again.clone()));
@@ -190,22 +227,38 @@ mod tests {
     }
 
     #[test]
-    fn another_checkout_that_is_still_there_is_seen() {
+    fn the_name_that_the_project_had_is_seen_whoever_changed_it() {
         let services = BTreeSet::from(["web".to_owned()]);
         let mut answer = answer("h0", "i", "A=1", &[]);
-        assert_eq!(answer.other_checkout(&[""], &services), None);
+        assert_eq!(answer.former_names(&[""], &services), [""; 0].into());
+        answer.containers.iter_mut().flatten().for_each(|one| one.project = "before".to_owned());
+        assert_eq!(answer.former_names(&[""], &services), ["before"].into());
+        assert_eq!(answer.former_names(&["below"], &services), [""; 0].into(), "made elsewhere");
+        assert_eq!(answer.former_names(&[""], &BTreeSet::new()), [""; 0].into(), "not deployed by this ledger");
+    }
+
+    #[test]
+    fn another_checkout_that_is_still_there_is_seen() {
+        fn other<'a>(answer: &'a Answer, own: &[&str]) -> Option<(&'a str, &'a str)> {
+            answer.other_checkout(own, &BTreeSet::from(["web".to_owned()]), &|_| false)
+        }
+        let mut answer = answer("h0", "i", "A=1", &[]);
+        assert_eq!(other(&answer, &[""]), None);
         answer.path = "/srv/staging".to_owned();
-        assert_eq!(answer.other_checkout(&[""], &services), Some(("/srv/app", "shop")));
+        assert_eq!(other(&answer, &[""]), Some(("/srv/app", "shop")));
+        let first = |name: &str| answer.other_checkout(&[""], &BTreeSet::new(), &|service| service == name);
+        assert_eq!(first("web"), Some(("/srv/app", "shop")), "before its first deployment");
+        assert_eq!(first("other"), None, "another service");
         answer.containers.iter_mut().flatten().for_each(|one| one.project = "prod".to_owned());
-        assert_eq!(answer.other_checkout(&[""], &services), Some(("/srv/app", "prod")), "a release of this ledger");
+        assert_eq!(other(&answer, &[""]), Some(("/srv/app", "prod")), "a release of this ledger");
         answer.images.remove("web:cm-1");
-        assert_eq!(answer.other_checkout(&[""], &services), None, "somebody else's");
+        assert_eq!(other(&answer, &[""]), None, "somebody else's");
         answer.places.clear();
-        assert_eq!(answer.other_checkout(&[""], &services), None, "it was moved");
+        assert_eq!(other(&answer, &[""]), None, "it was moved");
         answer.path = "/srv".to_owned();
         answer.containers.iter_mut().flatten().for_each(|one| one.project = "shop".to_owned());
         answer.places.insert("/srv/app".to_owned());
-        assert_eq!(answer.other_checkout(&["", "app"], &services), None, "the directory of the compose file");
-        assert!(answer.other_checkout(&[""], &services).is_some());
+        assert_eq!(other(&answer, &["", "app"]), None, "the directory of the compose file");
+        assert!(other(&answer, &[""]).is_some());
     }
 }

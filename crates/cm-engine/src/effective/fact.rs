@@ -1,13 +1,13 @@
 //! What later programs need of a host's effective project, made from its answer.
 
-use super::{Answer, Model};
+use super::{Answer, Model, Need};
 use crate::{Definition, Port};
 use cm_project::{EffectiveHost, EffectiveService, External};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Answer {
-    /// What a host answered about the commit that is to run, of which `head` is the model.
-    pub fn fact(&self, head: &Model, commit: &str) -> EffectiveHost {
+    /// What a host answered about the commit that is to run, of which `head` is the model; `missing` is what it lacks.
+    pub fn fact(&self, head: &Model, commit: &str, missing: &BTreeSet<Need>) -> EffectiveHost {
         let answer = self;
         let config = head.config();
         let jobs = config.jobs();
@@ -29,7 +29,7 @@ impl Answer {
                 volumes: head.external("volumes"),
                 files: head.files(),
             },
-            missing: answer.missing.iter().map(|(kind, name)| format!("{kind} {name}")).collect(),
+            missing: missing.iter().map(|(kind, name)| format!("{kind} {name}")).collect(),
             drift: BTreeMap::new(),
             idle: BTreeSet::new(),
         }

@@ -14,9 +14,10 @@ mod drift;
 mod fact;
 mod refusal;
 
-pub use absent::absent;
+pub use absent::{Need, absent};
 pub use answer::{Answer, Model, Runs};
 pub use difference::{Difference, differences};
+pub use drift::ASIDE_FROM_CONFIGURATION;
 pub use refusal::Refusal;
 
 use crate::Compose;
@@ -34,13 +35,13 @@ const ASK: &str = include_str!("ask.sh");
 /// One container as a line of JSON. Only those of the project itself show their environment.
 const FORMAT: &str = concat!(
     r#"{"id":{{json .Id}},"name":{{json .Name}},"image_id":{{json .Image}},"image":{{json .Config.Image}},"#,
-    r#""status":{{json .State.Status}},"#,
+    r#""status":{{json .State.Status}},"exit_code":{{json .State.ExitCode}},"restart":{{json .HostConfig.RestartPolicy.Name}},"#,
     r#""project":{{json (index .Config.Labels "com.docker.compose.project")}},"#,
     r#""service":{{json (index .Config.Labels "com.docker.compose.service")}},"#,
     r#""working_dir":{{json (index .Config.Labels "com.docker.compose.project.working_dir")}},"#,
     r#""config_hash":{{json (index .Config.Labels "com.docker.compose.config-hash")}},"#,
     r#""version":{{json (index .Config.Labels "com.docker.compose.version")}},"#,
-    r#""beside":{{json (index .Config.Labels "cm.beside")}}"#,
+    r#""alongside":{{json (index .Config.Labels "cm.beside")}}"#,
     r#"{{if eq "PROJECT" (index .Config.Labels "com.docker.compose.project")}},"env":{{json .Config.Env}}{{end}}}"#
 );
 

@@ -60,7 +60,8 @@ pub(super) const UNSET_VARIABLE: Subject =
     need("preflight.unset-variable", "Every variable that the compose file wants, in the env file.");
 pub(super) const EXTERNAL: Subject = need(
     "preflight.external",
-    "The networks and volumes that the compose file calls external, and the files of its configs and secrets.",
+    "The networks and volumes that the compose file calls external, the files of its configs and secrets, and what else it uses and does \
+     not make: containers of others, directories that Docker is told not to make, devices, images that are never pulled.",
 );
 pub(super) const DISK: Subject = need(
     "preflight.disk",

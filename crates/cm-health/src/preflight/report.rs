@@ -207,7 +207,8 @@ impl Report {
             if silent {
                 return Ok(());
             }
-            let understood = self.compose(&coming.compose, &config);
+            let taken = project.effective(host.name()).is_some_and(|of| Some(&of.commit) == coming.commit.as_ref());
+            let understood = self.compose(&coming.compose, &config, taken);
             self.external(project, host, &config).await?;
             if let Some(config) = &understood {
                 self.findings.extend(names::taken(config, &names?));
@@ -237,8 +238,12 @@ impl Report {
         Ok(())
     }
 
-    /// Whether the compose file is understood there, and what it says then.
-    fn compose(&mut self, file: &ComposeFile, config: &Output) -> Option<Config> {
+    /// Whether the compose file is understood there, and what it says then. Where it was `taken` with the other files
+    /// of its commit, the checkout of today lacks one of those.
+    fn compose(&mut self, file: &ComposeFile, config: &Output, taken: bool) -> Option<Config> {
+        if !config.success() && taken {
+            return None;
+        }
         if !config.success() {
             let said = config.stderr.trim().lines().last().unwrap_or("no reason given").to_owned();
             self.findings.push(file.not_accepted(&said));
@@ -258,12 +263,23 @@ impl Report {
     async fn external(&mut self, project: &Project, host: &Host, config: &Output) -> Result<()> {
         let wanted = match project.effective(host.name()) {
             Some(known) => known.missing.iter().cloned().collect(),
-            None => cm_host::parse_json(&config.stdout).map(|json| Model::new(json).wanted()).unwrap_or_default(),
+            None => {
+                let own = |service: &str| project.host_of(service).is_none_or(|of| of.name == host.name());
+                cm_host::parse_json(&config.stdout).map(|json| Model::new(json).wanted(&own)).unwrap_or_default()
+            }
         };
         for missing in absent(host, &wanted).await? {
             let (kind, name) = missing.split_once(' ').unwrap_or(("", &missing));
             let hint = match kind {
                 "file" => "put it there; it belongs to a config or a secret of the compose file".to_owned(),
+                "path" => "make it there: a bind mount, a volume or a device of the compose file needs it, and Docker does not \
+                    make it"
+                    .to_owned(),
+                "container" => "start it first: a service joins it, and it is of no service of this project".to_owned(),
+                "image" => format!("bring it there (`docker load`, `docker pull {name}`): `pull_policy: never` says so"),
+                "secret" | "config" => format!(
+                    "Compose knows no external {kind}s, which are of Docker Swarm: give it a `file:` or an `environment:`"
+                ),
                 _ => format!("make it there: docker {kind} create {name}; or leave out `external: true`"),
             };
             let message = format!("the {kind} {name} is not there, and the compose file wants it");
