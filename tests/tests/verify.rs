@@ -492,14 +492,16 @@ fn the_canary_of_the_last_release_is_the_baseline_of_the_next_one() {
     assert_eq!(after.document()["facts"]["verify"]["canary"]["baseline"]["requests"], 120, "{after:?}");
 }
 
+type Change = &'static dyn Fn(&mut Second);
+
 #[test]
 fn what_was_released_since_or_asks_otherwise_is_asked_again() {
-    let journal = "state/cm/runs/01980e5c-7b1a-7c3e-8a52-2f6f8f1f2a10/099-cm-record.json";
-    let release = "01990000-0000-7000-8000-000000000000";
-    let cases: [(&str, &dyn Fn(&mut Second)); 9] = [
-        ("somebody released", &|it| it.plan["facts"]["detect"]["releases"]["h"] = release.into()),
-        ("on the other host", &|it| it.plan["facts"]["detect"]["releases"]["other"] = release.into()),
-        ("there is a third host", &|it| it.plan["facts"]["detect"]["releases"]["third"] = release.into()),
+    const JOURNAL: &str = "state/cm/runs/01980e5c-7b1a-7c3e-8a52-2f6f8f1f2a10/099-cm-record.json";
+    const RELEASE: &str = "01990000-0000-7000-8000-000000000000";
+    let cases: [(&str, Change); 9] = [
+        ("somebody released", &|it| it.plan["facts"]["detect"]["releases"]["h"] = RELEASE.into()),
+        ("on the other host", &|it| it.plan["facts"]["detect"]["releases"]["other"] = RELEASE.into()),
+        ("there is a third host", &|it| it.plan["facts"]["detect"]["releases"]["third"] = RELEASE.into()),
         ("nobody knows what runs", &|it| it.plan["facts"]["detect"]["releases"] = json!({})),
         ("another limit", &|it| it.change("cm.toml", "[canary]", "[verify]\ntimeout = \"9s\"\n[canary]")),
         ("more answers are wanted", &|it| {
@@ -507,9 +509,9 @@ fn what_was_released_since_or_asks_otherwise_is_asked_again() {
         }),
         ("never", &|it| it.change("cm.toml", "requests = 120", "requests = 120\nbaseline_max_age = \"0s\"")),
         ("the first one failed", &|it| {
-            it.change(journal, "\"status\":\"ok\",\"services\"", "\"status\":\"failed\",\"services\"")
+            it.change(JOURNAL, "\"status\":\"ok\",\"services\"", "\"status\":\"failed\",\"services\"")
         }),
-        ("it was rolled back", &|it| it.change(journal, "\"step\":\"record\"", "\"step\":\"rollback\"")),
+        ("it was rolled back", &|it| it.change(JOURNAL, "\"step\":\"record\"", "\"step\":\"rollback\"")),
     ];
     for (what, change) in cases {
         let mut second = Second::after_a_good_one();

@@ -58,7 +58,7 @@ async fn reconcile_all(
 ) -> Result<Reconciled> {
     let (mut reconciled, mut ledgers) = (BTreeMap::new(), Vec::new());
     let name = project.name();
-    let read = join_all(hosts.iter().map(|host| Ledger::read(host, &name))).await;
+    let read = join_all(hosts.iter().map(|host| Ledger::read_recent(host, &name))).await;
     for (host, ledger) in hosts.iter().zip(read) {
         let mut ledger = ledger?;
         let gone = abandoned::of(host, &project.name(), &ledger, guard.nonce().as_deref()).await?;

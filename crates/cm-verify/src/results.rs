@@ -216,6 +216,7 @@ impl Results {
         let canary = self.canary.as_ref().filter(|canary| canary.verdict == CanaryVerdict::Inconclusive);
         let canary = canary.map_or("", |_| ", canary inconclusive");
         let summary = match self.severity().filter(|_| failed > 0) {
+            None if warnings == 0 => format!("{} passed{canary}", plural(count as u64, "check")),
             None => format!("{} passed, {warnings} of them with a warning{canary}", plural(count as u64, "check")),
             Some(class) => format!(
                 "{} of {count} checks passed; {} ({}): {}{canary}",
