@@ -1,5 +1,6 @@
 //! One backup of a dump: ask, check that there is room, dump aside, read back whole, compare with
-//! what the database counted, and only then give it its name.
+//! what the database counted, and only then give it its name. Where the database has a program that reads dumps, it reads
+//! this one while it is made; that the file has the same bytes is what reading it back shows.
 
 use super::order::DumpOrder;
 use super::pour::{Reading, Whole};
@@ -9,7 +10,7 @@ use super::trial::{is_possible, trial};
 use crate::backup::Outcome;
 use crate::file::BackupFile;
 use crate::name;
-use crate::pipe;
+use crate::pipe::{self, Blocking};
 use crate::prepared::Prepared;
 use crate::store::{Partial, Store};
 use cm_archive::codec::Compressed;
@@ -23,6 +24,7 @@ use cm_mongo::pace::Pace;
 use cm_project::BackupKind;
 use std::io;
 use std::sync::Arc;
+use tokio::io::DuplexStream;
 use tokio::runtime::Handle;
 
 /// What the manifest of a kind says that is restored nowhere but in its place.
@@ -41,6 +43,13 @@ pub struct Backup<'a> {
     pub fenced: Option<&'a Fenced>,
     /// Messages for people.
     pub log: &'a Log,
+}
+
+/// A dump in its partial file.
+struct Dumped {
+    pumped: Pumped,
+    /// What the database's own program said of its bytes, where it has one for that.
+    said: Result<Option<String>>,
 }
 
 /// A dump that was read back.
@@ -97,11 +106,11 @@ impl Backup<'_> {
         let started_at = time::now();
         let mut partial = Partial::new(self.store, &name);
         let goal = prepared.previous.as_ref().map(|last| last.data_bytes);
-        let pumped = match self.dump(&name, goal).await.inspect_err(|_| partial.end()) {
-            Ok(pumped) => pumped,
+        let dumped = match self.dump(&name, goal).await.inspect_err(|_| partial.end()) {
+            Ok(dumped) => dumped,
             Err(failure) => return Err(self.source.recovered(failure, self.fenced, self.log).await),
         };
-        let verified = self.verify(&survey, pumped, (&name, started_at), &prepared).await;
+        let verified = self.verify(&survey, dumped, (&name, started_at), &prepared).await;
         let (manifest, warnings) = partial.finish(verified).await?;
         Ok(Outcome::Verified { manifest: Box::new(manifest), warnings })
     }
@@ -151,14 +160,27 @@ impl Backup<'_> {
         ))
     }
 
+    /// Has the database's own program read what is written into the first half, where it has one for that.
+    fn check(&self) -> (Option<Blocking<DuplexStream>>, impl Future<Output = Result<Option<String>>>) {
+        let job = self.source.kind.check();
+        let (also, source) = job.is_some().then(pipe::pipe).unzip();
+        let said = async move {
+            let (Some(job), Some(source)) = (job, source) else { return Ok(None) };
+            self.source.place.feed(&job, source, "backup.not-proved").await.map(Some)
+        };
+        (also, said)
+    }
+
     /// Dumps into the partial file.
-    async fn dump(&self, name: &str, goal: Option<u64>) -> Result<Pumped> {
+    async fn dump(&self, name: &str, goal: Option<u64>) -> Result<Dumped> {
         let (source, mut sink) = pipe::pipe();
         let (out, receiving) = self.store.receive(name);
+        let (also, said) = self.check();
         let progress = Arc::new(Progress::default());
         let pump = Pump {
             compressed: self.compressed_here(),
             scan: self.source.kind.scan(),
+            also,
             pace: Pace::new(self.order.rate_limit),
             progress: Arc::clone(&progress),
         };
@@ -166,16 +188,21 @@ impl Backup<'_> {
         let pumping = tokio::task::spawn_blocking(move || pump.run(source, out, &runtime));
         let (place, job) = (&self.source.place, self.source.kind.dump());
         let goal = Goal { what: "backup", bytes: goal, collections: 0 };
-        let copied = tokio::select! {
-            copied = place.copy_to(self.fenced, &job, &mut sink, "backup.dump") => copied,
+        let copying = async {
+            let copied = place.copy_to(self.fenced, &job, &mut sink, "backup.dump").await;
+            drop(sink);
+            copied
+        };
+        let both = async { tokio::join!(copying, said) };
+        let (copied, said) = tokio::select! {
+            both = both => both,
             never = progress.report(self.log, goal) => never,
         };
-        drop(sink);
         let pumped = pumping.await.map_err(|error| Failure::bug("the writing thread ended").cause(error))?;
         let failure = match (copied, pumped) {
             (Ok(_), Ok(pumped)) => {
                 self.store.received(receiving, pumped.bytes).await?;
-                return Ok(pumped);
+                return Ok(Dumped { pumped, said });
             }
             // A dump that fails because nobody takes it fails of that.
             (_, Err(stopped @ Stopped::Output(_))) => stopped.into_failure(),
@@ -186,17 +213,18 @@ impl Backup<'_> {
         Err(self.store.abandon(receiving, failure).await)
     }
 
-    /// Reads the partial file back, and has what is in it counted.
+    /// Reads the partial file back, and compares it with what was dumped and counted.
     async fn verify(
         &self,
         survey: &Survey,
-        pumped: Pumped,
+        Dumped { pumped, said }: Dumped,
         (name, started_at): (&str, String),
         prepared: &Prepared,
     ) -> Result<(Manifest, Vec<String>)> {
         let ended_at = time::now();
         self.log.info(format!("reading back {} to verify it", text::bytes(pumped.bytes)));
-        let verified = self.read_back(name, pumped.data_bytes).await?;
+        let said = said?;
+        let verified = self.read_back(name, pumped.data_bytes, said.as_deref()).await?;
         let differences = differences(&pumped, &verified);
         if !differences.is_empty() {
             let message = format!("{} is not what was read from the database", self.store.display(name));
@@ -227,31 +255,22 @@ impl Backup<'_> {
         trial(self.source, &file, manifest, self.log).await.map(|()| None)
     }
 
-    /// The file is read once, by this program and, where it has one for that, by the database's own.
-    async fn read_back(&self, name: &str, data_bytes: u64) -> Result<Verified> {
-        let kind = &*self.source.kind;
-        let reading = Reading::of(kind);
+    /// The file is read whole; `said` is what the database's own program made of the same bytes.
+    async fn read_back(&self, name: &str, data_bytes: u64, said: Option<&str>) -> Result<Verified> {
+        let reading = Reading::of(&*self.source.kind);
         let progress = Arc::clone(&reading.progress);
         let goal = Goal { what: "verification", bytes: Some(data_bytes), collections: 0 };
-        let work = async {
-            let Some(job) = kind.check() else {
-                let whole = self.store.read_back(name, |input| reading.run(input, &mut io::sink())).await?;
-                let found = whole.counts.clone();
-                return Ok(Verified { whole, found });
-            };
-            let (mut sink, source) = pipe::pipe();
-            let read = self.store.read_back(name, move |input| reading.run(input, &mut sink));
-            let (whole, said) = tokio::join!(read, self.source.place.feed(&job, source, "backup.not-proved"));
-            let (whole, said) = (whole?, said?);
-            let found = kind.checked(&said).map_err(|why| {
-                Failure::new(Exit::Backup, "backup.not-proved", "the dump cannot be verified").cause(why)
-            })?;
-            Ok(Verified { whole, found: Some(found) })
-        };
-        tokio::select! {
-            verified = work => verified,
+        let whole = tokio::select! {
+            whole = self.store.read_back(name, |input| reading.run(input, &mut io::sink())) => whole?,
             never = progress.report(self.log, goal) => never,
-        }
+        };
+        let found = match said {
+            None => whole.counts.clone(),
+            Some(said) => Some(self.source.kind.checked(said).map_err(|why| {
+                Failure::new(Exit::Backup, "backup.not-proved", "the dump cannot be verified").cause(why)
+            })?),
+        };
+        Ok(Verified { whole, found })
     }
 
     fn manifest(&self, survey: &Survey, pumped: &Pumped, verified: &Verified, name: &str) -> Manifest {

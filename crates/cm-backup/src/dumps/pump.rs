@@ -1,6 +1,7 @@
 //! The thread that a dump passes through on its way into the store: its head is taken off, its
 //! bytes are looked at, compressed where they are not yet, and hashed as they are written.
 
+use crate::pipe::Blocking;
 use cm_archive::HashedWriter;
 use cm_archive::codec::{Compressed, Packer};
 use cm_archive::progress::Progress;
@@ -9,6 +10,7 @@ use cm_dump::{Counts, Said, Scan, read_head};
 use cm_mongo::pace::Pace;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::sync::Arc;
+use tokio::io::DuplexStream;
 use tokio::runtime::Handle;
 
 /// How much is looked at at once, in bytes.
@@ -20,6 +22,8 @@ pub struct Pump {
     pub compressed: Compressed,
     /// What looks at its bytes.
     pub scan: Box<dyn Scan>,
+    /// Who reads them as well, such as the database's own program. One that stops reading says itself why.
+    pub also: Option<Blocking<DuplexStream>>,
     /// How fast it may pass.
     pub pace: Pace,
     /// How far it is.
@@ -85,6 +89,7 @@ impl Pump {
             runtime.block_on(self.pace.wait(length as u64));
             self.scan.feed(chunk).map_err(Stopped::Dump)?;
             packer.write_all(chunk).map_err(Stopped::Output)?;
+            self.also = self.also.take().and_then(|mut also| also.write_all(chunk).is_ok().then_some(also));
             source.consume(length);
             data_bytes += length as u64;
             self.progress.add(0, length as u64);
