@@ -60,6 +60,7 @@ pub struct Guard {
     file: PathBuf,
     dir: String,
     step: String,
+    run: Option<String>,
 }
 
 #[derive(Debug)]
@@ -140,7 +141,7 @@ impl Guard {
         let Some((nonce, file)) = identity.outer(lock_file) else { return Ok(None) };
         let mut guard = Guard::new(project, &file, identity);
         if !guard.step.is_empty() {
-            local::tell_step(&file, &nonce, &guard.step);
+            local::tell_step(&file, &nonce, &guard.step, guard.run.as_deref());
         }
         guard.mode = Mode::Inside(nonce);
         guard.check_local()?;
@@ -161,7 +162,16 @@ impl Guard {
     }
 
     fn new(project: &str, file: &Path, identity: &Identity) -> Guard {
-        Guard { mode: Mode::Dry, file: file.to_owned(), dir: state_dir(project), step: identity.step.clone() }
+        let (step, run) = (identity.step.clone(), identity.run.clone());
+        Guard { mode: Mode::Dry, file: file.to_owned(), dir: state_dir(project), step, run }
+    }
+
+    /// What hosts are told with each sign of life: the step and the run, which had no ID yet when the lock was taken.
+    fn news(&self) -> String {
+        match &self.run {
+            Some(run) if !self.step.is_empty() => format!("{} {run}", self.step),
+            _ => self.step.clone(),
+        }
     }
 
     /// The nonce and the file of the lock that is held, for a program that this one runs
@@ -193,7 +203,7 @@ impl Guard {
     pub async fn check(&self, host: &Host) -> Result<()> {
         let Some((nonce, _)) = self.holding() else { return Ok(()) };
         self.check_local()?;
-        match remote::renew(host, &self.dir, nonce, &self.step).await? {
+        match remote::renew(host, &self.dir, nonce, &self.news()).await? {
             Renewal::Renewed => Ok(()),
             Renewal::Lost(sight) => Err(remote::lost(host, sight)),
         }
@@ -210,7 +220,7 @@ impl Guard {
             return Err(Failure::bug(format!("a dry run was about to change {}", host.name())));
         };
         self.check_local()?;
-        Ok(Fenced::new(host, remote::fence(host, &self.dir, nonce, &self.step)))
+        Ok(Fenced::new(host, remote::fence(host, &self.dir, nonce, &self.news())))
     }
 
     /// Asks only this machine, for changes that touch no host.

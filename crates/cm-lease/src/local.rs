@@ -105,13 +105,14 @@ pub fn holder_of(path: &Path, nonce: &str) -> Option<Record> {
     holder_file::all(path).into_iter().find(|record| record.nonce == nonce && record.process.life() != Life::Gone)
 }
 
-/// Tells people which step the holder with this `nonce` is at. It is news, so what goes
+/// Tells people which step of which run the holder with this `nonce` is at. It is news, so what goes
 /// wrong with it is passed over.
-pub fn tell_step(path: &Path, nonce: &str, step: &str) {
+pub fn tell_step(path: &Path, nonce: &str, step: &str, run: Option<&str>) {
     if let Some(mut record) = holder_file::own(path)
         && record.nonce == nonce
     {
         record.step = Some(step.to_owned());
+        record.run = record.run.or(run.map(str::to_owned));
         let _not_told = holder_file::write(path, &record);
     }
 }

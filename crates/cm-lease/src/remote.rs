@@ -277,7 +277,14 @@ fn parse_answer(bytes: &[u8], place: &str) -> Option<(String, Sight)> {
             let age = Duration::from_millis(words.next()?.parse().ok()?);
             let token = words.next()?.to_owned();
             let step = String::from_utf8_lossy(lines.next()?).into_owned();
-            let record = Record::parse(lines.next().unwrap_or_default(), place);
+            let (step, run) = match step.split_once(' ') {
+                Some((step, run)) => (step.to_owned(), Some(run.to_owned())),
+                None => (step, None),
+            };
+            let mut record = Record::parse(lines.next().unwrap_or_default(), place);
+            if let Ok(record) = &mut record {
+                record.run = record.run.take().or(run);
+            }
             Sight::There(Box::new(There { age, step: Some(step).filter(|step| !step.is_empty()), record, token }))
         }
         Some(_) => return None,
@@ -301,6 +308,18 @@ mod tests {
         };
         assert_eq!((there.age.as_secs(), there.step.as_deref(), there.token.as_str()), (7, Some("build"), "1-2-3"));
         assert_eq!(there.record.expect_err("cut").code, "lock.unreadable");
+        let record = Record::new("ada", Duration::from_secs(60)).expect("a record");
+        let mut text = b"held there 7040 1-2-3\nbuild 01980e5c-7b1a-7c3e-8a52-2f6f8f1f2a10\n".to_vec();
+        text.extend(record.to_bytes().expect("bytes"));
+        let Some((_, Sight::There(there))) = parse_answer(&text, "p") else { panic!("there") };
+        let run = there.record.expect("whole").run;
+        assert_eq!(
+            (there.step.as_deref(), run.as_deref()),
+            (Some("build"), Some("01980e5c-7b1a-7c3e-8a52-2f6f8f1f2a10"))
+        );
+        let Some((_, Sight::There(there))) = parse_answer(b"held there 7040 1-2-3\nbuild\n{cut", "p") else {
+            panic!("there")
+        };
         assert!(there.step.is_some());
     }
 }
