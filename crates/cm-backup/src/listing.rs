@@ -104,3 +104,28 @@ fn describe(file: &Listed, store: &Store) -> Value {
         "copy": file.copy,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_file_stays_whole_in_every_width() {
+        let name = "shop-backend-gateway-2026-11-30T04-39-19.123Z-1a2b.archive.zst".to_owned();
+        let files = ["", ".partial"].map(|end| Listed {
+            name: format!("{name}{end}"),
+            bytes: 1 << 32,
+            manifest: None,
+            copy: None,
+        });
+        let rows = rows(files.into());
+        for width in [40, 80, 110, 200] {
+            let shown = cm_core::fitted(&rows, COLUMNS, width, false);
+            // In a terminal that is narrower than the name, the name goes on in the next line.
+            let joined: String = shown.split_whitespace().collect();
+            assert!(joined.contains(&format!("{name}.partial")), "{width}: {shown}");
+            assert!(shown.contains("left over, not a backup") && shown.contains("no manifest"), "{width}: {shown}");
+            assert!(shown.lines().all(|line| line.chars().count() <= width), "{width}: {shown}");
+        }
+    }
+}

@@ -18,6 +18,8 @@ struct Change {
     states: [Option<ServiceState>; 2],
 }
 
+const HEAD: [&str; 6] = ["HOST", "SERVICE", "COMMIT", "THEN", "IMAGE", "THEN"];
+
 const COLUMNS: [Column; 6] = [Column::Whole, Column::Whole, Column::Id, Column::Id, Column::Cut, Column::Cut];
 
 /// Prints the services that differ between the releases `runs`.
@@ -39,7 +41,7 @@ pub async fn diff(project: &Project, runs: [&str; 2], as_json: bool, wide: bool,
         io.log.info("the same services run after both");
         return Ok(());
     }
-    let mut rows = vec![["HOST", "SERVICE", "COMMIT", "THEN", "IMAGE", "THEN"].map(str::to_owned)];
+    let mut rows = vec![HEAD.map(str::to_owned)];
     rows.extend(changes.iter().map(row));
     io.print_table(&rows, COLUMNS, wide)
 }
@@ -118,6 +120,25 @@ mod tests {
             json!(record).to_string()
         };
         Ledger::parse(records.iter().map(line).collect::<Vec<_>>().join("\n").as_bytes())
+    }
+
+    #[test]
+    fn host_service_and_commits_stay_whole_in_every_width() {
+        let state = |commit: &str| ServiceState {
+            commit: commit.repeat(5),
+            image_id: format!("sha256:{}", "f0".repeat(32)),
+            ..Default::default()
+        };
+        let service = "backend-gateway-with-a-name-of-40-letters".to_owned();
+        let states = [Some(state("01234567")), Some(state("89abcdef"))];
+        let change = Change { host: "platform".to_owned(), service: service.clone(), states };
+        let rows = [HEAD.map(str::to_owned), row(&change)];
+        for width in [50, 80, 110, 200] {
+            let shown = cm_core::fitted(&rows, COLUMNS, width, false);
+            assert!(shown.lines().all(|line| line.chars().count() <= width), "{width}: {shown}");
+            let missing = ["platform", &service, "01234567", "89abcdef"].into_iter().find(|it| !shown.contains(*it));
+            assert_eq!(missing, None, "{width}: {shown}");
+        }
     }
 
     #[test]

@@ -108,6 +108,21 @@ mod tests {
     }
 
     #[test]
+    fn services_and_their_commits_stay_whole_in_every_width() {
+        let mut record = Record::new("1", "ada", "main", "0123456789abcdef");
+        let service = "backend-gateway-with-a-name-of-40-letters".to_owned();
+        let image = "registry.example.org:5000/platform/backend-gateway".to_owned();
+        let state = ServiceState { commit: "fedcba9876543210".to_owned(), image, ..Default::default() };
+        record.services.insert(service.clone(), state);
+        record.reasons.insert(service.clone(), vec!["services/backend/gateway/routes/billing.py (context)".to_owned()]);
+        for width in [60, 80, 110, 200] {
+            let shown = cm_core::fitted(&services(&record), COLUMNS, width, false);
+            assert!(shown.lines().all(|line| line.chars().count() <= width), "{width}: {shown}");
+            assert!(shown.contains(&service) && shown.contains("fedcba987654"), "{width}: {shown}");
+        }
+    }
+
+    #[test]
     fn the_table_has_what_was_tried_and_what_runs() {
         let mut record = Record::new("1", "ada", "main", "0123456789abcdef");
         record.verdict = Verdict::RolledBack;

@@ -62,7 +62,22 @@ fn gravity(exit: Exit) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::preflight::facts::Facts;
     use crate::preflight::needs;
+
+    #[test]
+    fn a_row_of_every_host_fits_the_width_there_is() {
+        let told = "docker=26.1.5+dfsg1\ncompose=2.26.1-4\nhead=0123456789abcdef0123456789abcdef01234567\nbranch=feature/a-branch-with-a-name-of-forty-letters\n";
+        let host = "platform-of-a-customer-in-frankfurt";
+        let report = Report { facts: Facts::parse(told), ..Report::new(host) };
+        let rows = [HEAD.map(str::to_owned), report.row()];
+        for width in [60, 80, 110, 200] {
+            let shown = cm_core::fitted(&rows, COLUMNS, width, false);
+            assert!(shown.lines().all(|line| line.chars().count() <= width), "{width}: {shown}");
+            let missing = [host, "26.1.5+dfsg1", "2.26.1-4", "01234567"].into_iter().find(|it| !shown.contains(*it));
+            assert_eq!(missing, None, "{width}: {shown}");
+        }
+    }
 
     #[test]
     fn the_gravest_finding_decides_and_the_others_are_named() {
