@@ -73,6 +73,7 @@ pub const FAULTS: &[Fault] = &[
     of("the engine restarts", 1, Strike::Server("pkill -TERM -x dockerd", "true")),
     of("the server is off and on", 0, Strike::Power),
     lasting("the state directory of the server is full", Strike::Server(FILL_STATE, EMPTY_STATE)),
+    lasting("the backup directory of the server is full", Strike::Server(FILL_BACKUPS, EMPTY_BACKUPS)),
     lasting(
         "/tmp of the server is full",
         Strike::Server(
@@ -106,6 +107,14 @@ const FILL_STATE: &str = "d=/home/curateme/.local/state/cm/curateme && rm -rf /r
 
 const EMPTY_STATE: &str = "d=/home/curateme/.local/state/cm/curateme && rm -rf $d/filler /run/held && cp -a $d /run/held && \
     umount -l $d && find $d -mindepth 1 -delete && cp -a /run/held/. $d/";
+
+/// The same over the directory of backups.
+const FILL_BACKUPS: &str = "d=/home/curateme/backups && rm -rf /run/held && cp -a $d /run/held && \
+    mount -t tmpfs -o size=$(($(du -sk $d | cut -f 1) + 8))k,mode=700,uid=$(id -u curateme),gid=$(id -g curateme) none $d && \
+    cp -a /run/held/. $d/ && { cat /dev/zero >$d/filler; true; }";
+
+const EMPTY_BACKUPS: &str = "d=/home/curateme/backups && rm -rf $d/filler /run/held && cp -a $d /run/held && umount -l $d && \
+    find $d -mindepth 1 -delete && cp -a /run/held/. $d/";
 
 /// The time of day, an hour later.
 const CLOCK: &str = r#"#define _GNU_SOURCE

@@ -371,26 +371,56 @@ async fn indexes_of_long_ago_are_converted_or_left_out() {
     }
 }
 
-/// A server decides what it sends; a link in it leads to nobody's backup.
+/// What a server's `tar` may write instead of a dump, by a shell in an empty directory; `$1` is the laptop's home. Each with what is
+/// said of it.
+const HOSTILE: [(&str, &str); 7] = [
+    (
+        r#"ln -s "$1/secret" users.metadata.json; : >users.bson; tar -cf - ."#,
+        "users.metadata.json is not a regular file",
+    ),
+    (
+        r#"echo x >a; ln a users.metadata.json; tar -cPf - --transform="s,^a$,$1/secret,RS" a users.metadata.json"#,
+        "users.metadata.json",
+    ),
+    (r#"echo x >a; ln a users.bson; tar -cf - a users.bson"#, "is not a regular file"),
+    (r#"echo x >users.bson; tar -cPf - --transform="s,^users.bson$,$1/victim," users.bson"#, ""),
+    (r#"echo x >users.bson; tar -cPf - --transform="s,^users.bson$,../../../../../..$1/victim," users.bson"#, ""),
+    (r#"ln -s "$1" d; tar -cf x.tar d; rm d; mkdir d; echo x >d/victim; tar -rf x.tar d/victim; cat x.tar"#, ""),
+    (r#"mkfifo users.bson; tar -cf - users.bson"#, "users.bson is not a regular file"),
+];
+
+/// A server decides what it sends: a file of the laptop becomes nobody's backup, none is written outside of the copy, nothing is waited
+/// for, and the copy is removed.
 #[test]
-fn a_directory_from_a_host_with_a_link_in_it_is_refused() {
-    let mut lab = Lab::new();
-    let home = lab.home.path().to_owned();
-    std::fs::write(home.join("secret"), "planted").expect("written");
-    std::fs::create_dir_all(home.join("evil")).expect("a directory");
-    std::os::unix::fs::symlink(home.join("secret"), home.join("evil/users.metadata.json")).expect("a link");
-    std::fs::write(home.join("evil/users.bson"), "").expect("written");
-    std::fs::create_dir_all(home.join("dump/shop")).expect("a directory");
-    std::fs::write(home.join("cm.toml"), "project = \"shop\"\n[hosts.far]\naddress = \"local\"\n").expect("written");
-    std::fs::write(home.join("compose.yml"), "services: {mongodb: {image: mongo}}").expect("written");
-    let real = ["/bin/tar", "/usr/bin/tar"].into_iter().find(|path| Path::new(path).exists()).expect("tar");
-    let script = format!(
-        "case \"$*\" in *-T*) exec {real} -C {} -cf - . ;; esac\nexec {real} \"$@\"",
-        home.join("evil").display()
-    );
-    lab.replace_program("tar", &script);
-    let file = format!("far:{}", home.join("dump/shop").display());
-    let mut command = lab.command("mongodb://127.0.0.1:1/", &["restore", &file, "--uri-env", "TEST_URI"]);
-    let ended = Ended::of(command.env("CM_LOG", "json").output().expect("runs"));
-    ended.refuses(21, "backup.copy", "users.metadata.json is not a regular file");
+fn what_a_host_sends_for_a_directory_is_regular_files_or_refused() {
+    for (script, said) in HOSTILE {
+        let mut lab = Lab::new();
+        let home = lab.home.path().to_owned();
+        std::fs::write(home.join("secret"), "planted").expect("written");
+        for directory in ["evil", "dump/shop", "tmp"] {
+            std::fs::create_dir_all(home.join(directory)).expect("a directory");
+        }
+        let config = "project = \"shop\"\n[hosts.far]\naddress = \"local\"\n";
+        std::fs::write(home.join("cm.toml"), config).expect("written");
+        std::fs::write(home.join("compose.yml"), "services: {mongodb: {image: mongo}}").expect("written");
+        let made = std::process::Command::new("sh")
+            .args(["-ec", script, "sh", &home.display().to_string()])
+            .current_dir(home.join("evil"))
+            .output()
+            .expect("sh");
+        assert!(made.status.success() && !made.stdout.is_empty(), "{script}: {made:?}");
+        std::fs::write(home.join("evil.tar"), made.stdout).expect("written");
+        let real = ["/bin/tar", "/usr/bin/tar"].into_iter().find(|path| Path::new(path).exists()).expect("tar");
+        let tar = home.join("evil.tar").display().to_string();
+        lab.replace_program("tar", &format!("case \"$*\" in *-T*) exec cat {tar} ;; esac\nexec {real} \"$@\""));
+        let file = format!("far:{}", home.join("dump/shop").display());
+        let mut command = lab.command("mongodb://127.0.0.1:1/", &["restore", &file, "--uri-env", "TEST_URI"]);
+        let ended = Ended::of(command.env("CM_LOG", "json").env("TMPDIR", home.join("tmp")).output().expect("runs"));
+        assert!(ended.code == 21 && ended.stderr.contains(said), "{script}: {} {}", ended.code, ended.stderr);
+        assert!(!ended.stderr.contains("planted"), "{script}: {}", ended.stderr);
+        assert!(!home.join("victim").exists(), "{script}: {}", ended.stderr);
+        assert_eq!(std::fs::read_to_string(home.join("secret")).expect("there"), "planted", "{script}");
+        let left = std::fs::read_dir(home.join("tmp")).expect("there").count();
+        assert_eq!(left, 0, "{script}");
+    }
 }
