@@ -22,6 +22,7 @@ blocked_repository() {
     if [ -e "$merge" ] || [ -n "$(git ls-files --unmerged | head -n 1)" ]; then
         printf 'blocked %s\ta merge was begun there, and is not ended\n' "$merge"
     fi
+    broken=$(git ls-files --unmerged 2>&1 >/dev/null) || printf 'blocked %s\t%s\n' "$(git rev-parse --git-path index)" "${broken##*: }"
     branch_lock=$(git symbolic-ref -q HEAD || echo HEAD)
     for one in index HEAD packed-refs shallow "$branch_lock"; do
         one=$(git rev-parse --git-path "$one.lock")
@@ -43,6 +44,10 @@ blocked_files() { # COMMIT PATHSPEC...
     [ "$(id -u)" -ne 0 ] || return 0
     git diff --name-only --no-renames --ignore-submodules=all "$1" -- :/ "$@" 2>/dev/null | while IFS= read -r one; do
         case $one in */*) directory=./${one%/*} ;; *) directory=. ;; esac
+        # Its owner's, by its mode writable, and yet not: immutable, whether or not there is an lsattr to say so.
+        if [ -f "$one" ] && [ ! -L "$one" ] && [ -O "$one" ] && [ ! -w "$one" ] && [ -n "$(find "$one" -prune -perm -200)" ] && ! command -v lsattr >/dev/null; then
+            printf 'blocked %s\tOperation not permitted (it cannot be written whatever its mode says: attributes)\n' "$one"
+        fi
         if [ -k "$directory" ] && [ ! -O "$directory" ] && [ -e "$one" ] && [ ! -O "$one" ]; then
             printf 'blocked %s\tOperation not permitted (owner %s, in a sticky directory)\n' "$one" "$(stat -c %U -- "$one")"
         fi
@@ -63,6 +68,11 @@ blocked_directories() { # COMMIT PATHSPEC...
             printf '%s\n' "$one"
         done | sort -u | while IFS= read -r one; do
             writable "$one" || unwritable "$one"
+            # Nothing leaves one that only grows.
+            set=$(lsattr -d -- "$one" 2>/dev/null) || continue
+            case ${set%% *} in
+            *a*) printf 'blocked %s\tOperation not permitted (append-only)\n' "$one" ;;
+            esac
         done
 }
 

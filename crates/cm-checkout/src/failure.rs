@@ -149,6 +149,10 @@ impl Checkout<'_> {
             format!("it is not the deploy user's: as root there, `chown -R USER {path}`")
         } else if said.contains("a merge was begun") {
             format!("whoever works in that checkout ends it, or gives it up: cd {path} && git merge --abort")
+        } else if said.contains("index file") {
+            format!(
+                "Git's list of the files there is damaged, and is made again so: cd {path} && rm .git/index && git reset"
+            )
         } else if said.contains(".lock") {
             format!("an earlier git was killed there; if none runs (`pgrep -a git`), remove the lock below {path}/.git")
         } else if said.contains("Permission denied") {
@@ -226,7 +230,10 @@ impl Checkout<'_> {
             }
             _ => "set the filter up in the checkout there, as the deploy user (git-crypt: `git-crypt unlock KEY`)",
         };
-        self.fail("checkout.content", last).cause(said.trim()).hint(hint)
+        // Where it said more than that.
+        let more = said.trim().lines().count() > 1;
+        let failure = self.fail("checkout.content", last).hint(hint);
+        if more { failure.cause(said.trim()) } else { failure }
     }
 
     pub(crate) fn not_proved(&self, snapshots: &str, release: &str, said: &str) -> Failure {

@@ -1,9 +1,9 @@
 # Git as a deployment needs it, whatever the configuration of this server says: the commit's bytes,
 # no hook, no question, messages in English. Content that Git LFS keeps elsewhere is content, too.
-LC_ALL=C GIT_TERMINAL_PROMPT=0 GIT_ATTR_NOSYSTEM=1
+LC_ALL=C GIT_TERMINAL_PROMPT=0 GIT_ATTR_NOSYSTEM=1 GIT_NO_REPLACE_OBJECTS=1
 # What a commit names as a submodule is fetched, never run (`ext::`).
 GIT_ALLOW_PROTOCOL=${GIT_ALLOW_PROTOCOL-file:git:http:https:ssh}
-export LC_ALL GIT_TERMINAL_PROMPT GIT_ATTR_NOSYSTEM GIT_ALLOW_PROTOCOL
+export LC_ALL GIT_TERMINAL_PROMPT GIT_ATTR_NOSYSTEM GIT_NO_REPLACE_OBJECTS GIT_ALLOW_PROTOCOL
 unset GIT_LFS_SKIP_SMUDGE
 tab=$(printf '\t')
 # What went wrong with a fetch, of all that it said to FILE; not how far it was.
@@ -11,6 +11,12 @@ fetch_words() { # FILE
     tr '\r' '\n' <"$1" |
         grep -vE '^(remote: )?(Enumerating|Counting|Compressing|Receiving|Resolving|Unpacking|Updating) |^remote: Total |^$' || :
     rm -f -- "$1"
+}
+# Files that are there and that Git was told not to look at, by `git update-index`.
+unwatched() { # PATHSPEC...
+    git ls-files -v -- :/ "$@" | sed -n 's/^[a-zS] //p' | while IFS= read -r one; do
+        [ ! -f "$one" ] || [ -L "$one" ] || printf '%s\n' "$one"
+    done
 }
 # Line ends that only look different are nobody's change.
 git_settings() { # AUTOCRLF

@@ -88,16 +88,31 @@ modules() ( # GITDIR COMMIT PREFIX URL
 
 # Without its filter, a file is checked out as what stands for its content.
 filters() { # GITDIR COMMIT PREFIX REMOTE
-    in_repository "$1" grep -h -o -E '^[^#]*[[:space:]]filter=[^[:space:]]+' "$2" -- ':(glob)**/.gitattributes' 2>/dev/null |
-        sed 's/.*filter=//' | sort -u | while IFS= read -r filter; do
+    {
+        in_repository "$1" grep -h -o -E '^[^#]*[[:space:]]filter=[^[:space:]]+' "$2" -- ':(glob)**/.gitattributes' 2>/dev/null
+        grep -o -E '^[^#]*[[:space:]]filter=[^[:space:]]+' "$1/info/attributes" 2>/dev/null
+    } | sed 's/.*filter=//' | sort -u | while IFS= read -r filter; do
         case $filter in
         lfs) large_files "$@" ;;
         git-crypt* | crypt)
             [ -n "$(git config --get "filter.$filter.smudge" || git config --get "filter.$filter.process")" ] ||
                 { echo "$3.gitattributes wants the filter $filter, which is not set up here" >&2 && exit 51; }
+            required "$filter" "$@"
             ;;
+        *) required "$filter" "$@" ;;
         esac
     done
+}
+
+# One without which git checks out nothing, tried on a file that has it.
+required() { # FILTER GITDIR COMMIT PREFIX
+    [ "$(in_repository "$2" config --bool --get "filter.$1.required")" = true ] || return 0
+    file=$(in_repository "$2" ls-tree -r --name-only --full-tree "$3" | in_repository "$2" check-attr --stdin filter | sed -n "s/: filter: $1\$//p" | head -n 1)
+    [ -n "$file" ] || return 0
+    said=$(in_repository "$2" cat-file --filters "$3:$file" 2>&1 >/dev/null </dev/null) && return
+    said=$(printf '%s\n' "$said" | grep -v '^fatal: ' | tail -n 1)
+    echo "$4$file has the filter $1, which fails here: ${said:-no command is set for it (filter.$1.smudge)}" >&2
+    exit 51
 }
 
 large_files() { # GITDIR COMMIT PREFIX REMOTE

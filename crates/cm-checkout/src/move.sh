@@ -111,6 +111,10 @@ if [ -n "$blocked" ]; then
     exit 49
 fi
 moving=yes
+# What Git was told not to look at would stay as it is.
+for bit in --no-assume-unchanged --no-skip-worktree; do
+    unwatched "$@" | tr '\n' '\000' | git update-index -z "$bit" --stdin
+done
 # Git takes a file for clean that it once wrote with other line ends; not if its time differs.
 case $autocrlf in
 true | input)

@@ -32,13 +32,15 @@ fetch() {
 }
 if ! there; then
     # A branch that is gone, `release`, keeps the name of `release/2`.
-    fetch || { grep -qE 'remote prune|cannot lock ref' "$work/said" && git remote prune -- "$remote" </dev/null >/dev/null 2>&1 && fetch; } || {
+    # With the commit here, it does not matter that the name of its branch is held by a lock.
+    fetch || { grep -qE 'remote prune|cannot lock ref' "$work/said" && git remote prune -- "$remote" </dev/null >/dev/null 2>&1 && fetch; } || there || {
         cat "$work/said" >&2
         grep -q "couldn't find remote ref" "$work/said" && exit 45
         exit 48
     }
     there || exit 45
 fi
+[ -e "$(git rev-parse --git-path index)" ] || git read-tree HEAD 2>/dev/null || :
 # Where nothing was ever checked out, all there is to come is new.
 if base=$(git rev-parse -q --verify HEAD); then
     echo "head $base"
@@ -76,6 +78,13 @@ differing() { # MODES NAME COMMIT PATHSPEC...
 differing false head "$base" "$@"
 differing false commit "$commit" "$@"
 comm -12 "$work/head" "$work/commit" | while IFS= read -r path; do printf 'endangered %s\n' "$path"; done
+unwatched "$@" | while IFS= read -r path; do
+    now=$(git hash-object --path="$path" -- "$path" 2>/dev/null) || continue
+    case $now in
+    "$(git rev-parse -q --verify "$base:$path")" | "$(git rev-parse -q --verify "$commit:$path")") ;;
+    *) printf 'endangered %s\n' "$path" ;;
+    esac
+done
 # Nothing is lost with a mode.
 differing true head-modes "$base" "$@"
 differing true commit-modes "$commit" "$@"

@@ -463,3 +463,81 @@ async fn a_partial_clone_moves_without_its_origin() {
     assert_eq!(read(Path::new(&path), "large.bin").len(), 50_000);
     assert!(!Path::new(&path).join(".git/cm-fetch").exists());
 }
+
+/// A filter of the server's own that has to work, and does not.
+#[tokio::test]
+async fn a_filter_without_which_git_checks_nothing_out_is_tried_before() {
+    let (scene, host) = (scene(), host().await);
+    let checkout = checkout(&host, &scene);
+    write(&scene.laptop, "app/main.py", "two");
+    let target = commit(&scene.laptop, "second");
+    write(&scene.server, ".git/info/attributes", "app/* filter=own\n");
+    git(&scene.server, &["config", "filter.own.required", "true"]);
+    // Not its status: Git itself cannot tell it now.
+    let state = || (git(&scene.server, &["rev-parse", "HEAD"]), read(&scene.server, "app/main.py"));
+    let before = state();
+    for (command, words) in
+        [("", "no command is set"), ("/nonexistent/program", "/nonexistent/program"), ("false", "'false' failed")]
+    {
+        if !command.is_empty() {
+            git(&scene.server, &["config", "filter.own.smudge", command]);
+        }
+        let failure = bring(&host, &checkout, &scene, &target).await.expect_err(command);
+        assert_eq!(failure.code, "checkout.content", "{failure:?}");
+        assert!(
+            failure.message.contains("app/main.py has the filter own") && failure.message.contains(words),
+            "{failure:?}"
+        );
+        assert_eq!(state(), before);
+    }
+    git(&scene.server, &["config", "filter.own.smudge", "cat"]);
+    git(&scene.server, &["config", "filter.own.clean", "cat"]);
+    bring(&host, &checkout, &scene, &target).await.expect("it works");
+    assert_eq!(read(&scene.server, "app/main.py"), "two");
+}
+
+/// People keep edits on a server by telling Git not to look.
+#[tokio::test]
+async fn a_file_that_git_does_not_look_at_is_not_lost_and_does_not_stay_old() {
+    for bit in ["assume-unchanged", "skip-worktree"] {
+        let (scene, host) = (scene(), host().await);
+        let checkout = checkout(&host, &scene);
+        write(&scene.laptop, "app/main.py", "two");
+        let target = commit(&scene.laptop, "second");
+        git(&scene.server, &["update-index", &format!("--{bit}"), "app/main.py"]);
+        let clean = read(&scene.server, "app/main.py");
+        write(&scene.server, "app/main.py", "by hand");
+        let failure = bring(&host, &checkout, &scene, &target).await.expect_err(bit);
+        assert_eq!(failure.code, "checkout.local-changes", "{failure:?}");
+        assert_eq!(read(&scene.server, "app/main.py"), "by hand");
+        write(&scene.server, "app/main.py", &clean);
+        bring(&host, &checkout, &scene, &target).await.expect(bit);
+        assert_eq!(read(&scene.server, "app/main.py"), "two", "{bit}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_repository_itself_is_named_or_does_not_matter() {
+    let (scene, host) = (scene(), host().await);
+    let checkout = checkout(&host, &scene);
+    write(&scene.laptop, "app/main.py", "two");
+    let second = commit(&scene.laptop, "second");
+    let before = all_of(&scene.server);
+    let index = scene.server.join(".git/index");
+    let good = fs::read(&index).expect("an index");
+    fs::write(&index, "damaged").expect("write");
+    let failure = bring(&host, &checkout, &scene, &second).await.expect_err("damaged");
+    assert_eq!(failure.code, "checkout.blocked", "{failure:?}");
+    assert!(failure.hint.as_ref().is_some_and(|hint| hint.contains("git reset")), "{failure:?}");
+    fs::write(&index, good).expect("write");
+    assert_eq!(all_of(&scene.server), before);
+    // A lock on the name of the branch, an object that another stands for, a tag like the branch, no index.
+    let lock = scene.server.join(".git/refs/remotes/origin/develop.lock");
+    fs::write(&lock, "").expect("write");
+    git(&scene.server, &["commit", "-q", "--allow-empty", "-m", "another"]);
+    git(&scene.server, &["replace", "HEAD~1", "HEAD"]);
+    git(&scene.server, &["tag", "develop", "HEAD~1"]);
+    fs::remove_file(&index).expect("rm");
+    bring(&host, &checkout, &scene, &second).await.expect("moved");
+    assert_eq!(read(&scene.server, "app/main.py"), "two");
+}

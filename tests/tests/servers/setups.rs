@@ -20,7 +20,7 @@ struct SetUp {
 const SSHD: &str = "pkill -HUP -o sshd; sleep 0.2; \
     for _ in $(seq 50); do ! bash -c ': </dev/tcp/127.0.0.1/22' 2>/dev/null || break; sleep 0.1; done";
 
-const SET_UPS: [SetUp; 24] = [
+const SET_UPS: [SetUp; 26] = [
     SetUp {
         name: "a Match block, a banner, no terminals",
         makes: "printf 'Banner /etc/debian_version\\nMatch User curateme\\n PermitTTY no\\n MaxSessions 4\\n' >>/etc/ssh/sshd_config",
@@ -85,6 +85,20 @@ const SET_UPS: [SetUp; 24] = [
         ends: "cd /home/curateme && ! grep -rlI \"$(printf '\\r')\" platform/apps && rm attributes .gitconfig",
         refused: "",
         words: "",
+    },
+    SetUp {
+        name: "settings of git that nobody can read",
+        makes: "printf '[core\\n' >/home/curateme/.gitconfig",
+        ends: "rm /home/curateme/.gitconfig",
+        refused: "preflight.checkout",
+        words: "bad config line 1 in file /home/curateme/.gitconfig",
+    },
+    SetUp {
+        name: "a filter that has to work, and is not installed",
+        makes: "cd /home/curateme/platform && echo '*.md filter=own' >.git/info/attributes && su curateme -c 'git config filter.own.required true && git config filter.own.smudge own-decrypt'",
+        ends: "cd /home/curateme/platform && rm .git/info/attributes && su curateme -c 'git config --remove-section filter.own'",
+        refused: "preflight.content",
+        words: "has the filter own, which fails here: error: external filter 'own-decrypt' failed",
     },
     SetUp {
         name: "/tmp without programs",

@@ -3,8 +3,8 @@
 # Arguments: the checkout, what it is made from if there is none (may be empty), its remote, the
 # env file in it (may be empty), the protected files.
 # `env_keys` is defined before.
-LC_ALL=C
-export LC_ALL
+LC_ALL=C GIT_NO_REPLACE_OBJECTS=1
+export LC_ALL GIT_NO_REPLACE_OBJECTS
 checkout=$1 origin=$2 remote=$3 env_file=$4
 shift 4
 
@@ -60,7 +60,8 @@ tools() {
     lacks 'stat -c (coreutils, or busybox)' stat -c %U /
     lacks 'mv -T (coreutils, or busybox 1.34)' knows mv -T -- /dev/null/1 /dev/null/2
     lacks 'ln -T (coreutils, or busybox 1.34)' knows ln -T -- /dev/null/1 /dev/null/2
-    lacks 'git 2.25 or later (git restore)' sh -c 'git restore -h 2>&1 | grep -q -- --source'
+    # Whatever the settings there say, or fail to.
+    lacks 'git 2.25 or later (git restore)' sh -c 'HOME=/ XDG_CONFIG_HOME=/ GIT_CONFIG_NOSYSTEM=1 git restore -h 2>&1 | grep -q -- --source'
 }
 
 engine() {
@@ -72,6 +73,11 @@ engine() {
     root=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null) || root=
     [ -d "$root" ] || root=/
     room docker-disk "$root"
+}
+
+branch_of() { # CHECKOUT - by its own name, also where a tag has the same
+    ref=$(git -C "$1" symbolic-ref -q HEAD) || { git -C "$1" rev-parse --abbrev-ref HEAD && return; } || return
+    printf '%s\n' "${ref#refs/heads/}"
 }
 
 repository() {
@@ -88,7 +94,7 @@ repository() {
         echo unborn=yes
     fi
     fact head git -C "$checkout" rev-parse HEAD
-    fact branch git -C "$checkout" rev-parse --abbrev-ref HEAD
+    fact branch branch_of "$checkout"
     git --no-optional-locks -C "$checkout" status --porcelain --untracked-files=no 2>/dev/null |
         head -n 50 | cut -c4- | while IFS= read -r path; do printf 'edited=%s\n' "$path"; done
 }
