@@ -2,6 +2,7 @@
 //! lack is said before anything is changed, and the deployment brings the rest.
 
 use cm_testkit::{Answer, Sandbox};
+use std::process::Command;
 use std::time::Duration;
 
 const SERVERS: [&str; 2] = ["platform", "runners"];
@@ -91,6 +92,25 @@ fn a_server_with_nothing_gets_the_checkout_and_runs_the_commit() {
     }
     std::fs::remove_file(sandbox.laptop.join("plan.json")).expect("remove");
 
+    // Whoever starts one service has the volumes of all. One that holds data is of a database whose container is gone.
+    let label = "--label com.docker.compose";
+    let volume = "platform_mongodb-data";
+    on(
+        &sandbox,
+        "platform",
+        &format!("docker volume create {label}.project=platform {label}.volume=mongodb-data {volume}"),
+    );
+    let as_root = |line: &str| {
+        let container = sandbox.container("platform");
+        let line = format!("cd \"$(docker volume inspect -f '{{{{.Mountpoint}}}}' {volume})\" && {line}");
+        let done = Command::new("docker").args(["exec", "-u", "root", &container, "sh", "-c", &line]).output();
+        assert!(done.as_ref().is_ok_and(|done| done.status.success()), "{done:?}");
+    };
+    as_root("echo data >WiredTiger");
+    let refused = on_laptop(&sandbox, "cm-detect </dev/null | cm-backup");
+    assert_eq!(refused.code, 21, "{refused:?}");
+    assert!(refused.stderr.contains(&format!("but its data is there (volume {volume})")), "{}", refused.stderr);
+    as_root("rm WiredTiger");
     let first = sandbox.deploy(&[]);
     assert_eq!(first.code, 0, "{}", first.stderr);
     let commit = on_laptop(&sandbox, "git rev-parse HEAD").stdout.trim().to_owned();

@@ -16,6 +16,9 @@ use std::time::Duration;
 /// How long taking leave of the server may take.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
+/// The engine goes through every file of every volume to say how large they are.
+const SIZES_LIMIT: Duration = Duration::from_secs(300);
+
 /// What reads at once.
 const CONNECTIONS: u32 = dump::READERS as u32;
 
@@ -193,7 +196,7 @@ impl Deployed<'_> {
 
     /// No container: the first deploy of a platform, unless data of it is there.
     async fn never_deployed(&self) -> Result<()> {
-        let volumes = self.volumes().await?;
+        let volumes = self.with_content(self.volumes().await?).await?;
         if volumes.is_empty() {
             return Ok(());
         }
@@ -217,6 +220,19 @@ impl Deployed<'_> {
             .filter(|(_, label)| self.volumes.iter().any(|name| name == label))
             .map(|(name, _)| name.to_owned())
             .collect())
+    }
+
+    /// Those of `volumes` that hold more than empty files: Compose makes the volumes of a whole project when one of its
+    /// services is started. What the engine does not know the size of may hold anything.
+    async fn with_content(&self, volumes: Vec<String>) -> Result<Vec<String>> {
+        if volumes.is_empty() {
+            return Ok(volumes);
+        }
+        let format = "{{range .Volumes}}{{.Name}} {{.Size}}{{println}}{{end}}";
+        let sizes = self.host.command(["docker", "system", "df", "-v", "--format", format]).limit(SIZES_LIMIT);
+        let sizes = sizes.text(Exit::Backup, "backup.engine").await?;
+        let is_empty = |name: &String| sizes.lines().any(|line| line.strip_suffix(" 0B") == Some(name));
+        Ok(volumes.into_iter().filter(|name| !is_empty(name)).collect())
     }
 
     fn stopped(&self, containers: &[Container]) -> Failure {
