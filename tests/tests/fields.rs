@@ -108,7 +108,11 @@ fn losing_a_field_never_turns_a_no_into_a_yes() {
     world.deny("cm-lock", &plan.document(), 4, is_done);
     world.deny("cm-build", &plan.document(), 6, |answer| answer.code == 0 && !answer.stderr.contains("nothing"));
     assert_eq!(world.on("cat \"$1\"; rm -f \"$1\"", &[LOCK]), ANOTHERS);
+    // A database that is there and does not run is not one that was never started.
+    let compose = "cd platform && docker compose -f docker-compose.production.yml --env-file .env.production";
+    world.on(&format!("{compose} create mongodb"), &[]);
     world.deny("cm-backup", &plan.document(), 4, is_done);
+    world.on(&format!("{compose} rm -f mongodb"), &[]);
 
     let built = world.call("cm-build", Some(&plan.stdout));
     assert_eq!(built.code, 0, "{}", built.stderr);

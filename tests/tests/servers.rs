@@ -6,7 +6,7 @@ mod refused;
 #[path = "servers/setups.rs"]
 mod setups;
 
-use cm_testkit::{Answer, Relay, Sandbox};
+use cm_testkit::{Answer, RELOAD_SSHD, Relay, Sandbox};
 use refused::{REFUSED, refuse};
 use std::net::Ipv6Addr;
 use std::process::Command;
@@ -163,7 +163,7 @@ fn odd_sshd(sandbox: &Sandbox) {
             sandbox,
             "platform",
             &format!(
-                "sed -i '/^MaxSessions/d; /^SetEnv/d' /etc/ssh/sshd_config && {set} {allowed} >>/etc/ssh/sshd_config && pkill -HUP -o sshd"
+                "sed -i '/^MaxSessions/d; /^SetEnv/d' /etc/ssh/sshd_config && {set} {allowed} >>/etc/ssh/sshd_config; {RELOAD_SSHD}"
             ),
         );
         title(sandbox, &format!("Sessions: {allowed}"));
@@ -172,7 +172,11 @@ fn odd_sshd(sandbox: &Sandbox) {
         assert!(preflight.stderr.contains("fewer sessions a connection"), "{}", preflight.stderr);
         deployed(sandbox, "cm-lock run -- sh -c 'cm-detect --base HEAD~1 </dev/null | cm-build | cm-health'");
     }
-    as_root(sandbox, "platform", "sed -i 's/^MaxSessions.*/MaxSessions 0/' /etc/ssh/sshd_config && pkill -HUP -o sshd");
+    as_root(
+        sandbox,
+        "platform",
+        &format!("sed -i 's/^MaxSessions.*/MaxSessions 0/' /etc/ssh/sshd_config; {RELOAD_SSHD}"),
+    );
     let none = call(
         sandbox,
         &format!("{LOG_IN_AGAIN} cm-build --service docs --dry-run </dev/null; cm-build --service docs </dev/null"),
@@ -182,7 +186,9 @@ fn odd_sshd(sandbox: &Sandbox) {
     as_root(
         sandbox,
         "platform",
-        "sed -i '/^MaxSessions/d; s/^SetEnv.*/SetEnv LANG=C.UTF-8/' /etc/ssh/sshd_config && pkill -HUP -o sshd && sed -i 1d /home/curateme/.bashrc",
+        &format!(
+            "sed -i '/^MaxSessions/d; s/^SetEnv.*/SetEnv LANG=C.UTF-8/' /etc/ssh/sshd_config && sed -i 1d /home/curateme/.bashrc; {RELOAD_SSHD}"
+        ),
     );
 }
 

@@ -8,7 +8,7 @@
 mod cases;
 
 use cases::{OF_THE_ENGINE_AND_FILES, ON_THE_WAY_BACK, Trouble, WITH_ANOTHER_SERVICE};
-use cm_testkit::{Answer, Sandbox, repository};
+use cm_testkit::{Answer, RELOAD_SSHD, Sandbox, repository};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::process::Command;
@@ -162,7 +162,7 @@ fn without_tunnels(sandbox: &Sandbox) {
     let ended =
         "for socket in $(ls $XDG_RUNTIME_DIR/cm/ssh-* | grep -v lock); do ssh -S $socket -O exit x; done 2>/dev/null;";
     on(sandbox, "/usr/bin/docker start curateme-docs");
-    as_root(sandbox, "echo 'AllowTcpForwarding no' >>/etc/ssh/sshd_config && pkill -HUP -o sshd", "");
+    as_root(sandbox, &format!("echo 'AllowTcpForwarding no' >>/etc/ssh/sshd_config; {RELOAD_SSHD}"), "");
     let cases = [
         ("cm-health --service docs --timeout 6s", 41, "health.unknown"),
         ("cm-backup", 21, "host.forward"),
@@ -174,7 +174,7 @@ fn without_tunnels(sandbox: &Sandbox) {
         assert_eq!((refused.code, error["code"].as_str()), (exit, Some(code)), "{}", refused.stderr);
         assert!(refused.stderr.contains("AllowTcpForwarding"), "{}", refused.stderr);
     }
-    as_root(sandbox, "sed -i '/^AllowTcp/d' /etc/ssh/sshd_config && pkill -HUP -o sshd", "");
+    as_root(sandbox, &format!("sed -i '/^AllowTcp/d' /etc/ssh/sshd_config; {RELOAD_SSHD}"), "");
     let opened = call(sandbox, &format!("{ended} cm-health --preflight </dev/null"));
     assert_eq!(opened.code, 0, "{}", opened.stderr);
 }

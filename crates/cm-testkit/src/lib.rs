@@ -19,7 +19,7 @@ pub use home::{Answer, Home, bin_dir};
 pub use laptop::Laptop;
 pub use load::{Counts, Load};
 pub use relay::Relay;
-pub use sandbox::Sandbox;
+pub use sandbox::{RELOAD_SSHD, Sandbox};
 pub use schema::{document_holds, holds, schema};
 pub use wait::{end, until};
 

@@ -8,6 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+/// As root on a server: its sshd reads its configuration, and listens again before anybody knocks.
+pub const RELOAD_SSHD: &str = "pkill -HUP -o sshd; sleep 0.2; \
+    for _ in $(seq 50); do ! bash -c ': </dev/tcp/127.0.0.1/22' 2>/dev/null || break; sleep 0.1; done";
+
 /// A sandbox that is up.
 #[derive(Debug)]
 pub struct Sandbox {

@@ -1,7 +1,7 @@
 //! Servers in a state that no deployment can pass: the preflight and cm-build say the true reason, and nothing is changed.
 
 use super::{DEPLOY, LOG_IN_AGAIN, as_root, call, code, state, title};
-use cm_testkit::Sandbox;
+use cm_testkit::{RELOAD_SSHD, Sandbox};
 
 /// A server in a state that a deployment cannot pass.
 pub struct Refused {
@@ -140,8 +140,8 @@ pub const REFUSED: [Refused; 16] = [
     Refused {
         name: "commands that are not there",
         breaks: "mkdir -p /opt/less && cd /usr/bin && for one in *; do ln -sf /usr/bin/$one /opt/less/$one; done && rm -f /opt/less/flock /opt/less/comm && \
-            sed -i 's/^SetEnv.*/SetEnv LANG=C.UTF-8 PATH=\\/opt\\/less/' /etc/ssh/sshd_config && mv /usr/bin/flock /usr/bin/comm /opt/ && pkill -HUP -o sshd",
-        fixes: "mv /opt/flock /opt/comm /usr/bin/ && sed -i 's/^SetEnv.*/SetEnv LANG=C.UTF-8/' /etc/ssh/sshd_config && pkill -HUP -o sshd",
+            sed -i 's/^SetEnv.*/SetEnv LANG=C.UTF-8 PATH=\\/opt\\/less/' /etc/ssh/sshd_config && mv /usr/bin/flock /usr/bin/comm /opt/",
+        fixes: "mv /opt/flock /opt/comm /usr/bin/ && sed -i 's/^SetEnv.*/SetEnv LANG=C.UTF-8/' /etc/ssh/sshd_config",
         preflight: "preflight.tools",
         build: "",
         words: "comm, flock (util-linux, or busybox)",
@@ -155,10 +155,10 @@ pub fn refuse(sandbox: &Sandbox, case: &Refused) -> Option<String> {
         title(sandbox, case.name);
     }
     let before = state(sandbox);
-    as_root(sandbox, "platform", case.breaks);
+    root(sandbox, case.breaks);
     let preflight = call(sandbox, &format!("{LOG_IN_AGAIN} cm-health --preflight </dev/null"));
     let built = (!case.build.is_empty()).then(|| call(sandbox, DEPLOY));
-    as_root(sandbox, "platform", case.fixes);
+    root(sandbox, case.fixes);
     let wanted = [41, 6].contains(&preflight.code) && code(&preflight).1 == case.preflight;
     if !wanted || !preflight.stderr.contains(case.words) || !preflight.stderr.contains("hint: ") {
         return Some(format!("{}: {preflight:?}", case.name));
@@ -169,4 +169,9 @@ pub fn refuse(sandbox: &Sandbox, case: &Refused) -> Option<String> {
         return Some(format!("{}: {built:?}", case.name));
     }
     (state(sandbox) != before).then(|| format!("{}: it was changed: {before}\n{}", case.name, state(sandbox)))
+}
+
+fn root(sandbox: &Sandbox, line: &str) {
+    let then = if line.contains("sshd_config") { RELOAD_SSHD } else { "true" };
+    as_root(sandbox, "platform", &format!("{line} && {{ {then}; }}"));
 }

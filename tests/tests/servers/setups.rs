@@ -2,7 +2,7 @@
 //! say what to set, and nothing is changed.
 
 use super::{DEPLOY, LOG_IN_AGAIN, as_root, call, code, deployed, push_quietly, state, title};
-use cm_testkit::{Sandbox, repository};
+use cm_testkit::{RELOAD_SSHD, Sandbox, repository};
 use std::process::Command;
 
 /// A server as somebody has it.
@@ -15,10 +15,6 @@ struct SetUp {
     refused: &'static str,
     words: &'static str,
 }
-
-/// It reads its configuration, and listens again before anybody knocks.
-const SSHD: &str = "pkill -HUP -o sshd; sleep 0.2; \
-    for _ in $(seq 50); do ! bash -c ': </dev/tcp/127.0.0.1/22' 2>/dev/null || break; sleep 0.1; done";
 
 const SET_UPS: [SetUp; 26] = [
     SetUp {
@@ -213,12 +209,16 @@ const SET_UPS: [SetUp; 26] = [
 fn meets(sandbox: &Sandbox, setup: &SetUp) -> Option<String> {
     title(sandbox, setup.name);
     let before = state(sandbox);
-    as_root(sandbox, "platform", &format!("cp /etc/ssh/sshd_config /root/sshd_config && {}; {SSHD}", setup.makes));
+    as_root(
+        sandbox,
+        "platform",
+        &format!("cp /etc/ssh/sshd_config /root/sshd_config && {}; {RELOAD_SSHD}", setup.makes),
+    );
     let preflight = call(sandbox, &format!("{LOG_IN_AGAIN} cm-health --preflight </dev/null"));
     let works = setup.refused.is_empty();
     let built = works.then(|| call(sandbox, DEPLOY));
     let ends = if setup.ends.is_empty() { ":" } else { setup.ends };
-    as_root(sandbox, "platform", &format!("cp /root/sshd_config /etc/ssh/ && {SSHD}; {ends}"));
+    as_root(sandbox, "platform", &format!("cp /root/sshd_config /etc/ssh/ && {RELOAD_SSHD}; {ends}"));
     call(sandbox, LOG_IN_AGAIN);
     if works {
         let failed = [Some(preflight), built].into_iter().flatten().find(|answer| answer.code != 0);
@@ -263,7 +263,7 @@ fn a_server_with_the_commands_of_busybox_is_a_server_like_any_other() {
     let install = format!(
         "mkdir /opt/small && for one in $(/opt/busybox --list); do ln -s /opt/busybox /opt/small/$one; done && rm -f /opt/small/su && \
          cat >/opt/small/flock <<'END'\n{FLOCK}END\nchmod 755 /opt/small/flock && usermod -s /opt/small/ash curateme && chmod 700 /usr/bin/bash && \
-         sed -i 's/^SetEnv.*/SetEnv LANG=C.UTF-8 PATH=\\/opt\\/small:\\/usr\\/bin/' /etc/ssh/sshd_config && ln -sf /opt/busybox /usr/bin/sh.new && mv /usr/bin/sh.new /usr/bin/sh && {SSHD}"
+         sed -i 's/^SetEnv.*/SetEnv LANG=C.UTF-8 PATH=\\/opt\\/small:\\/usr\\/bin/' /etc/ssh/sshd_config && ln -sf /opt/busybox /usr/bin/sh.new && mv /usr/bin/sh.new /usr/bin/sh && {RELOAD_SSHD}"
     );
     as_root(&sandbox, "platform", &install);
     let script = repository().join("scripts/deploy-to-vps.sh");

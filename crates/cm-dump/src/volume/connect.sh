@@ -53,8 +53,9 @@ halt() {
     sh "$work/halted" "$list" $running > /dev/null 2>&1 &
   starts=$!
   exec 9> "$work/halted"
+  # Its end counts, too: a start while the engine is still stopping somebody changes nothing.
   # shellcheck disable=SC2086
-  docker stop $running > /dev/null 7>&- 9>&-
+  docker stop $running > /dev/null 7>&-
 }
 resume() {
   [ -n "${starts:-}" ] || return 0
