@@ -293,7 +293,7 @@ fn a_canary_is_compared_with_what_ran_before() {
     assert!(without.stderr.contains("nothing to compare with"), "{}", without.stderr);
 }
 
-/// cm-verify in a pipe whose earlier programs still work; the sample's run.
+/// cm-verify --baseline in a pipe whose earlier programs still work; the sample's run.
 struct Waiting {
     child: Child,
     journal: std::path::PathBuf,
@@ -302,7 +302,7 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn start(arguments: &[&str]) -> Waiting {
+    fn start() -> Waiting {
         let server = serve();
         let config =
             format!("[hosts.h]\naddress = \"local\"\n[canary]\nurl = \"{}/health\"\nrequests = 40\n", server.0);
@@ -311,7 +311,7 @@ impl Waiting {
         home.set("CM_RUN_ID", &id);
         let journal = home.path().join("state/cm/runs").join(id);
         std::fs::create_dir_all(&journal).expect("a journal");
-        let mut command = home.command("cm-verify", arguments, "");
+        let mut command = home.command("cm-verify", &["--baseline"], "");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Waiting { child: command.spawn().expect("cm-verify"), journal, server, home }
     }
@@ -347,7 +347,7 @@ impl Waiting {
 
 #[test]
 fn the_baseline_begins_when_changes_are_expected_and_counts_once_they_are_planned() {
-    let waiting = Waiting::start(&["--baseline"]);
+    let waiting = Waiting::start();
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(waiting.asked(), 0, "nothing says yet that anything will be deployed");
     std::fs::write(waiting.journal.join("changes-expected"), "").expect("a note");
@@ -358,7 +358,7 @@ fn the_baseline_begins_when_changes_are_expected_and_counts_once_they_are_planne
     assert!(answer.stderr.contains("before the build: 0 of 120 requests failed"), "{}", answer.stderr);
 
     // What was expected did not come: nothing is said, and nothing is in the document.
-    let waiting = Waiting::start(&["--baseline"]);
+    let waiting = Waiting::start();
     std::fs::write(waiting.journal.join("changes-expected"), "").expect("a note");
     waiting.wait_until_asked(1);
     let mut nothing = sample_document();
@@ -369,7 +369,7 @@ fn the_baseline_begins_when_changes_are_expected_and_counts_once_they_are_planne
     assert_eq!(answer.document()["facts"]["verify"]["baseline"], Value::Null, "{answer:?}");
 
     // What was asked is not what the plan's cm.toml asks: it is asked again, and the first answers count for nothing.
-    let waiting = Waiting::start(&["--baseline"]);
+    let waiting = Waiting::start();
     std::fs::write(waiting.journal.join("changes-expected"), "").expect("a note");
     waiting.wait_until_asked(1);
     let (config, seen) = (waiting.home.path().join("cm.toml"), Arc::clone(&waiting.server.1));
@@ -382,51 +382,8 @@ fn the_baseline_begins_when_changes_are_expected_and_counts_once_they_are_planne
     assert!(requests["requests"] == 120 && requests["failures"].as_u64() > Some(0), "{requests}");
 
     // A program that knows of no expectation still asks once there is a plan.
-    let (answer, asked) = Waiting::start(&["--baseline"]).planned(&sample_document());
+    let (answer, asked) = Waiting::start().planned(&sample_document());
     assert_eq!((answer.code, asked), (0, 120), "{answer:?}");
-}
-
-#[test]
-fn where_nothing_is_expected_to_change_production_is_asked_at_once() {
-    let mut nothing = sample_document();
-    nothing["services"][0]["action"] = "none".into();
-    let expected = |arguments: &[&str]| {
-        let waiting = Waiting::start(arguments);
-        std::fs::write(waiting.journal.join("nothing-expected"), "").expect("a note");
-        waiting
-    };
-    let waiting = expected(&[]);
-    waiting.wait_until_asked(40);
-    let (answer, asked) = waiting.planned(&nothing);
-    assert_eq!((answer.code, asked), (0, 40), "each request was made once: {answer:?}");
-    assert!(answer.stderr.contains("Canary  0 of 40 requests failed"), "{}", answer.stderr);
-
-    // A change that only a server knows of: what was asked says nothing about what is built.
-    let waiting = expected(&["--baseline"]);
-    std::thread::sleep(Duration::from_millis(300));
-    assert_eq!(waiting.asked(), 0, "that is not its note");
-    let (answer, asked) = waiting.planned(&sample_document());
-    assert_eq!((answer.code, asked), (0, 120), "{answer:?}");
-    let waiting = expected(&[]);
-    waiting.wait_until_asked(40);
-    let (answer, asked) = waiting.planned(&sample_document());
-    assert_eq!(asked, 80, "the new release is asked after the build: {answer:?}");
-
-    // The commit's cm.toml asks something else.
-    let waiting = expected(&[]);
-    waiting.wait_until_asked(1);
-    let (config, seen) = (waiting.home.path().join("cm.toml"), Arc::clone(&waiting.server.1));
-    let text = std::fs::read_to_string(&config).expect("cm.toml");
-    std::fs::write(&config, text.replace("/health", "/flaky")).expect("cm.toml");
-    let (answer, _) = waiting.planned(&nothing);
-    assert_eq!(seen.lock().expect("lock").iter().filter(|(path, _)| path == "/flaky").count(), 40, "{answer:?}");
-
-    // The run leaves the canary out, and says so in its plan.
-    nothing["run"]["skip"] = json!(["canary"]);
-    let waiting = expected(&[]);
-    waiting.wait_until_asked(40);
-    let (answer, _) = waiting.planned(&nothing);
-    assert!(!answer.stderr.contains("Canary"), "{}", answer.stderr);
 }
 
 /// The run of the sample has deployed web with a canary that passed, and was recorded; a second one follows it.

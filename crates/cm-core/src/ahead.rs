@@ -6,7 +6,7 @@
 //! from that earlier one and nothing has failed; otherwise it is dropped unheard, with every word that
 //! was said about it, and asked again. Nothing is changed ahead, and the first Ctrl-C ends it.
 
-use crate::journal::{Expected, Journal};
+use crate::journal::Journal;
 use crate::log::Log;
 use crate::{Document, Status, Step};
 use std::any::Any;
@@ -58,9 +58,9 @@ impl Early {
         Some(doc)
     }
 
-    /// Waits until it is likely that this run does so. `None` once this program's own document has come.
-    pub async fn expected(&self, what: Expected) -> Option<()> {
-        self.until_it_comes(|| self.journal.take_expected(what).then_some(())).await
+    /// Waits until it is likely that this run deploys something. `None` once this program's own document has come.
+    pub async fn changes(&self) -> Option<()> {
+        self.until_it_comes(|| self.journal.take_expected_changes().then_some(())).await
     }
 
     /// Waits until the program of `step` is done. `None` once this program's own document has come.

@@ -21,24 +21,8 @@ const RUNS_LOOKED_AT: usize = 5;
 /// There once a rollback of the run has begun.
 const GOING_BACK_FILE: &str = "rolling-back";
 
-/// What a run will most likely do, by the commit alone: it is not planned yet.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Expected {
-    /// Something is deployed.
-    Changes,
-    /// Nothing has changed.
-    Nothing,
-}
-
-impl Expected {
-    /// There until the program asks that waits for it.
-    fn file(self) -> &'static str {
-        match self {
-            Expected::Changes => "changes-expected",
-            Expected::Nothing => "nothing-expected",
-        }
-    }
-}
+/// There while something is likely to be deployed, and nobody has asked yet.
+const EXPECTED_FILE: &str = "changes-expected";
 
 /// The directory of one run.
 #[derive(Clone, Debug)]
@@ -160,14 +144,14 @@ impl Journal {
         fs::read_to_string(self.dir.join(name)).ok()
     }
 
-    /// Says to the programs that wait what the run will most likely do.
-    pub fn expect(&self, what: Expected) {
-        self.set_note(what.file(), Some(""));
+    /// Says to the programs that wait that the run deploys something, most likely: what follows is not planned yet.
+    pub fn expect_changes(&self) {
+        self.set_note(EXPECTED_FILE, Some(""));
     }
 
-    /// Whether [`expect`](Self::expect) said so since this was last asked.
-    pub(crate) fn take_expected(&self, what: Expected) -> bool {
-        fs::remove_file(self.dir.join(what.file())).is_ok()
+    /// Whether [`expect_changes`](Self::expect_changes) was called since this was last asked.
+    pub(crate) fn take_expected_changes(&self) -> bool {
+        fs::remove_file(self.dir.join(EXPECTED_FILE)).is_ok()
     }
 
     /// The newest document of the run, for going on after a program was killed.

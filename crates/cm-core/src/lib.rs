@@ -32,7 +32,7 @@ pub use cm_document::{
 pub use command_line::{COMPLETE, command, introduction};
 pub use done::Done;
 pub use filter::{interruption, main};
-pub use journal::{Expected, Journal, private_dir, runtime_dir, state_dir, write_whole};
+pub use journal::{Journal, private_dir, runtime_dir, state_dir, write_whole};
 pub use live::Task;
 pub use log::{Format, Level, Log};
 pub use meaning::{Meaning, is_colored};

@@ -11,7 +11,7 @@ use crate::plan::Plan;
 use crate::question::Question;
 use crate::target::Target;
 use cm_core::facts::{self, DetectFacts, Dirty};
-use cm_core::{Action, Document, Expected, Journal, Result, Step};
+use cm_core::{Action, Document, Journal, Result, Step};
 use cm_git::{Change, Oid, Relation, Repository, Started, short};
 use cm_host::Host;
 use cm_project::Project;
@@ -108,16 +108,16 @@ impl Detection {
         Ok(())
     }
 
-    /// Tells the programs that wait whether, by the commit alone, something will be deployed.
+    /// Tells the programs that wait if, by the commit alone, something will be deployed.
     async fn expect(&self, doc: Option<&Document>) {
         let waits = |doc: &&Document| !doc.dry_run() && !doc.is_resumed() && doc.skip_of(Step::Baseline).is_none();
         let Some(doc) = doc.filter(waits) else { return };
         // The hosts get their questions first.
         tokio::task::yield_now().await;
         let plan = self.compare().map(|comparisons| self.answer(&comparisons));
-        let changes = |plan: Plan| plan.services.iter().any(|service| service.action != Action::None);
-        let Ok(changes) = plan.map(changes) else { return };
-        Journal::of(doc.run_id()).expect(if changes { Expected::Changes } else { Expected::Nothing });
+        if plan.is_ok_and(|plan| plan.services.iter().any(|service| service.action != Action::None)) {
+            Journal::of(doc.run_id()).expect_changes();
+        }
     }
 
     /// Compares and decides.

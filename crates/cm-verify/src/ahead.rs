@@ -1,7 +1,6 @@
-//! What is asked before this program's document has come: the baseline from when `cm-detect` expects changes, and the
-//! canary and the checks from when it expects none, while the servers' Compose is asked, the commit is pushed and the
-//! servers are looked at; where something changes, the canary and the checks in the last part of the window in which the
-//! gate watches the services stay healthy.
+//! What is asked before this program's document has come: the baseline from when `cm-detect` expects changes, while the
+//! servers' Compose is asked, the commit is pushed and the servers are looked at; the canary and the checks in the last
+//! part of the window in which the gate watches the services stay healthy.
 //!
 //! An answer counts only for a moment at which nothing else was happening. So the baseline pauses for a backup, which
 //! makes a database slow, and is never asked while images are built; and what is asked of a new release counts only
@@ -13,11 +12,10 @@ use crate::kept::Kept;
 use crate::plan::{Plan, load, with_skips};
 use crate::results::Results;
 use cm_canary::{Side, Target};
-use cm_core::{Document, Early, Expected, Found, Skip, Step};
+use cm_core::{Document, Early, Found, Skip, Step};
 use cm_gate::Window;
 use cm_project::Project;
 use jiff::{SignedDuration, Timestamp};
-use std::cell::Cell;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -40,52 +38,15 @@ pub async fn ask(args: Args, early: Early) -> Option<Found> {
     if args.baseline {
         return Some(Box::new(baseline(&args, &early).await?));
     }
-    let (doc, begun) = begun(&args, &early).await?;
+    let doc = early.document(Step::Detect).await?;
     let project = load(&args, Some(&doc)).ok()?;
-    if !doc.planned().is_empty() {
-        let doc = early.document(Step::Build).await?;
-        return Some(Box::new(in_window(&project, args, &doc, &early).await?));
-    }
-    match begun {
-        Some(begun) if begun.question == question(&project, &with_skips(args.clone(), &doc)) => {
-            Some(Box::new(begun.verified))
+    match doc.planned().is_empty() {
+        true => Some(Box::new(verify(&project, args, &doc, &early).await?)),
+        false => {
+            let doc = early.document(Step::Build).await?;
+            Some(Box::new(in_window(&project, args, &doc, &early).await?))
         }
-        _ => Some(Box::new(verify(&project, args, &doc, &early).await?)),
     }
-}
-
-/// What was asked where nothing was likely to change.
-struct Begun {
-    question: String,
-    verified: Verified,
-}
-
-/// The plan, and what was asked before it was there. Where it changes something nothing of that counts.
-async fn begun(args: &Args, early: &Early) -> Option<(Document, Option<Begun>)> {
-    let asking = Cell::new(false);
-    let likely = async {
-        early.expected(Expected::Nothing).await?;
-        asking.set(true);
-        let project = load(args, None).ok()?;
-        let nothing = Document::start("cm-verify", "", false);
-        let verified = verify(&project, args.clone(), &nothing, early).await?;
-        Some(Begun { question: question(&project, args), verified })
-    };
-    let (mut likely, mut planned) = (pin!(likely), pin!(early.document(Step::Detect)));
-    tokio::select! {
-        doc = &mut planned => {
-            let doc = doc?;
-            let begun = if asking.get() && doc.planned().is_empty() { likely.await } else { None };
-            Some((doc, begun))
-        }
-        begun = &mut likely => Some((planned.await?, begun)),
-    }
-}
-
-/// What is asked, in a form that can be compared.
-fn question(project: &Project, args: &Args) -> String {
-    let (canary, checks) = (project.canary(), project.verify());
-    format!("{canary:?} {checks:?} {} {}", args.skip_canary, args.skip_verify)
 }
 
 /// A run's plan, with the project that it is of.
@@ -116,7 +77,7 @@ impl Planned {
 /// asked.
 async fn baseline(args: &Args, early: &Early) -> Option<Side> {
     let likely = async {
-        early.expected(Expected::Changes).await?;
+        early.changes().await?;
         load(args, None).ok().filter(|project| Kept::newest(project).is_none())
     };
     let mut planned = pin!(Planned::wait(args, early));
