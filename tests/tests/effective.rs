@@ -54,7 +54,7 @@ services:
     depends_on:
       migrate: {condition: service_completed_successfully}
     ports: ['127.0.0.1:18080:80']
-    healthcheck: {test: [CMD, 'true'], interval: 60s, retries: 1}
+    healthcheck: {test: [CMD, 'true'], interval: 60s, retries: 3}
   migrate:
     image: shop-web
     entrypoint: ['true']
@@ -280,7 +280,7 @@ fn spelling(shop: &Shop) {
 }
 
 fn settings(shop: &Shop) {
-    shop.change("compose.yml", "retries: 1", "retries: 2");
+    shop.change("compose.yml", "retries: 3", "retries: 4");
     shop.change(".env.prod", "STAGED=one", "STAGED=two");
     shop.commit("not pushed");
     let head = shop.on("git -C shop rev-parse HEAD");
