@@ -211,13 +211,10 @@ async fn a_user_with_the_role_restore_alone_hears_which_role_is_missing() {
         ("both", vec![doc! {"role": "restore", "db": "admin"}, doc! {"role": "readWrite", "db": "shop"}]),
         ("writes", vec![doc! {"role": "readWrite", "db": "shop"}]),
     ] {
-        let user = doc! {"createUser": name, "pwd": format!("planted-{name}"), "roles": roles};
-        client.database("admin").run_command(user).await.expect("a user");
+        make_user(&client, name, roles).await;
     }
     server.restart_with_auth();
-    let uri = |name: &str| {
-        format!("mongodb://{name}:planted-{name}@127.0.0.1:{}/?authSource=admin&directConnection=true", server.port)
-    };
+    let uri = |name: &str| uri_of(name, server.port);
     let root = mongodb::Client::with_uri_str(uri("root")).await.expect("a client");
     let count = async || {
         root.database("shop").collection::<Document>("orders").count_documents(doc! {}).await.expect("a count")
@@ -249,6 +246,16 @@ async fn a_user_with_the_role_restore_alone_hears_which_role_is_missing() {
     }
 }
 
+async fn make_user(client: &mongodb::Client, name: &str, roles: Vec<Document>) {
+    let user = doc! {"createUser": name, "pwd": format!("planted-{name}"), "roles": roles};
+    client.database("admin").run_command(user).await.expect("a user");
+}
+
+/// The URI of one that [`make_user`] made.
+fn uri_of(name: &str, port: u16) -> String {
+    format!("mongodb://{name}:planted-{name}@127.0.0.1:{port}/?authSource=admin&directConnection=true")
+}
+
 /// Whatever role is missing, the one that is enough is named, and neither the database nor the directory is
 /// other than before.
 #[tokio::test]
@@ -271,13 +278,10 @@ async fn every_program_names_the_role_that_is_missing_and_leaves_nothing_partway
         ("elsewhere", vec![doc! {"role": "readWrite", "db": "other"}]),
         ("nobody", vec![]),
     ] {
-        let user = doc! {"createUser": name, "pwd": format!("planted-{name}"), "roles": roles};
-        client.database("admin").run_command(user).await.expect("a user");
+        make_user(&client, name, roles).await;
     }
     server.restart_with_auth();
-    let uri = |name: &str| {
-        format!("mongodb://{name}:planted-{name}@127.0.0.1:{}/?authSource=admin&directConnection=true", server.port)
-    };
+    let uri = |name: &str| uri_of(name, server.port);
     let root = mongodb::Client::with_uri_str(uri("root")).await.expect("a client");
     let (all, read, check) = ("", "\"backup\" on \"admin\", or \"read\" on \"shop\"", "--restore-check restores into");
     let (write, rename) = ("\"readWrite\" on the database", "give the URI's user \"readWrite\" on \"shop\", too");
