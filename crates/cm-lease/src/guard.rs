@@ -5,7 +5,7 @@
 use crate::held::{self, Held, Wanted};
 use crate::holder::Attempt;
 use crate::identity::Identity;
-use crate::record::Record;
+use crate::record::{self, Record};
 use crate::remote::{self, Renewal};
 use crate::{NONCE_VARIABLE, Place, local};
 use cm_core::{Exit, Failure, Result};
@@ -166,12 +166,8 @@ impl Guard {
         Guard { mode: Mode::Dry, file: file.to_owned(), dir: state_dir(project), step, run }
     }
 
-    /// What hosts are told with each sign of life: the step and the run, which had no ID yet when the lock was taken.
     fn news(&self) -> String {
-        match &self.run {
-            Some(run) if !self.step.is_empty() => format!("{} {run}", self.step),
-            _ => self.step.clone(),
-        }
+        record::news(&self.step, self.run.as_deref())
     }
 
     /// The nonce and the file of the lock that is held, for a program that this one runs

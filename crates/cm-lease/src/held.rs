@@ -3,7 +3,7 @@
 //! a lost connection or a power cut leaves records behind, for one lease at most.
 
 use crate::holder::{Attempt, Holder};
-use crate::local::Local;
+use crate::local::{self, Local};
 use crate::record::Record;
 use crate::remote::{self, Renewal};
 use cm_core::{Failure, Log, Result};
@@ -146,10 +146,11 @@ impl Held {
         if self.hosts.is_empty() {
             return None;
         }
+        let file = self.local.as_ref()?.path().to_owned();
         let (hosts, dir, nonce, lost) = (self.hosts.clone(), self.dir.clone(), self.nonce.clone(), self.lost.clone());
+        let keeper = Keeper { file, dir, nonce, lease, lost, log };
         Some(tokio::spawn(async move {
-            let each = hosts.into_iter().map(|host| keep_alive(host, &dir, &nonce, lease, &lost, &log));
-            join_all(each).await;
+            join_all(hosts.into_iter().map(|host| keeper.keep_alive(host))).await;
         }))
     }
 
@@ -207,30 +208,44 @@ async fn release_host(host: &Host, dir: &str, nonce: &str) -> Result<()> {
     }
 }
 
-/// Renews one host's lease until it is lost.
-async fn keep_alive(mut host: Host, dir: &str, nonce: &str, lease: Duration, lost: &watch::Sender<bool>, log: &Log) {
-    let mut warned = false;
-    loop {
-        tokio::time::sleep(lease / if warned { 10 } else { 3 }).await;
-        match remote::renew(&host, dir, nonce, "").await {
-            Ok(Renewal::Renewed) => {
-                if std::mem::take(&mut warned) {
-                    log.info(format!("the lease of the deploy lock on {:?} is renewed again", host.name()));
+/// What keeps the leases of all hosts.
+struct Keeper {
+    file: PathBuf,
+    dir: String,
+    nonce: String,
+    lease: Duration,
+    lost: watch::Sender<bool>,
+    log: Log,
+}
+
+impl Keeper {
+    /// Renews one host's lease until it is lost.
+    async fn keep_alive(&self, mut host: Host) {
+        let mut warned = false;
+        loop {
+            tokio::time::sleep(self.lease / if warned { 10 } else { 3 }).await;
+            // A host on which nothing changes hears from here alone which step the run is at.
+            let news = local::news(&self.file, &self.nonce);
+            match remote::renew(&host, &self.dir, &self.nonce, &news).await {
+                Ok(Renewal::Renewed) => {
+                    if std::mem::take(&mut warned) {
+                        self.log.info(format!("the lease of the deploy lock on {:?} is renewed again", host.name()));
+                    }
                 }
-            }
-            Ok(Renewal::Lost(sight)) => {
-                lost.send_replace(true);
-                log.failure(&remote::lost(&host, sight));
-                return;
-            }
-            Err(failure) => {
-                if !std::mem::replace(&mut warned, true) {
-                    log.warn(format!(
-                        "cannot renew the lease of the deploy lock on {:?}, trying again: {failure}",
-                        host.name()
-                    ));
+                Ok(Renewal::Lost(sight)) => {
+                    self.lost.send_replace(true);
+                    self.log.failure(&remote::lost(&host, sight));
+                    return;
                 }
-                host = reconnect(host, &failure, log).await;
+                Err(failure) => {
+                    if !std::mem::replace(&mut warned, true) {
+                        self.log.warn(format!(
+                            "cannot renew the lease of the deploy lock on {:?}, trying again: {failure}",
+                            host.name()
+                        ));
+                    }
+                    host = reconnect(host, &failure, &self.log).await;
+                }
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The lock of this machine: a kernel lock (`flock`) on one file. The kernel lock is
 //! the truth; it ends with its holder, however that dies, and it is never inherited.
 //!
-//! Who holds it is said in a record alongside the file ([`crate::alongside`]). The lock file itself is
+//! Who holds it is said in a record alongside the file (`holder_file`). The lock file itself is
 //! never read, written or removed.
 //!
 //! A record whose holder is gone means nothing. A record whose holder lives counts even
@@ -10,7 +10,7 @@
 use crate::holder::{Attempt, Holder, Place};
 use crate::lock_file::{open, open_existing, unusable};
 use crate::process::{Life, Process};
-use crate::{Record, holder_file};
+use crate::{Record, holder_file, record};
 use cm_core::Result;
 use fs2::FileExt;
 use std::fs::{self, File};
@@ -115,6 +115,12 @@ pub fn tell_step(path: &Path, nonce: &str, step: &str, run: Option<&str>) {
         record.run = record.run.or(run.map(str::to_owned));
         let _not_told = holder_file::write(path, &record);
     }
+}
+
+/// What [`tell_step`] told last about the holder with this `nonce`, as hosts are told it; empty if nothing was.
+pub fn news(path: &Path, nonce: &str) -> String {
+    let told = holder_file::own(path).filter(|record| record.nonce == nonce);
+    told.and_then(|record| Some(record::news(&record.step?, record.run.as_deref()))).unwrap_or_default()
 }
 
 /// An open file with the kernel lock on it, or `None` if somebody has that.

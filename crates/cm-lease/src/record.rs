@@ -126,6 +126,14 @@ impl Record {
     }
 }
 
+/// What a host is told with a sign of life: the step and the run, which had no ID yet when the lock was taken.
+pub fn news(step: &str, run: Option<&str>) -> String {
+    match run {
+        Some(run) if !step.is_empty() => format!("{step} {run}"),
+        _ => step.to_owned(),
+    }
+}
+
 fn read(bytes: &[u8]) -> Result<Record, String> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err("it is empty".to_owned());

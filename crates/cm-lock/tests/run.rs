@@ -391,6 +391,23 @@ fn a_lease_is_renewed_for_as_long_as_the_command_runs() {
 }
 
 #[test]
+fn a_host_on_which_nothing_changes_knows_which_step_of_which_run_holds_it() {
+    let world = World::new();
+    world.configure("1s");
+    let mut holding = world.hold("ada@laptop", &[]);
+    let host = || world.status("bob@desk", &[])["hosts"][0].clone();
+    let nonce = host()["record"]["nonce"].as_str().expect("a nonce").to_owned();
+    for step in ["build", "health"] {
+        // As each program of a run does with the lock of its own machine.
+        cm_lease::local::tell_step(&world.lock_file("ada@laptop"), &nonce, step, Some("01a2"));
+        until(step, || host()["step"] == step && host()["record"]["run"] == "01a2");
+    }
+    fs::write(world.path("end"), "").expect("write");
+    assert_eq!(end(&mut holding.child), 0);
+    world.assert_free("ada@laptop");
+}
+
+#[test]
 fn this_machine_alone_needs_no_configuration() {
     let world = World::new();
     let here = |arguments: &[&str]| {
