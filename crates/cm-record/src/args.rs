@@ -79,7 +79,8 @@ pub enum Sub {
     },
     /// Write a page about one run for a browser: one file, no network, no script
     Report {
-        /// The run's id, or how it begins; `-` reads a document on stdin [default: the newest recorded here]
+        /// The run's id, or how it begins; `-` reads a document on stdin [default: the newest recorded
+        /// here; with --follow the one under way, or that begins next]
         run: Option<String>,
         /// The file to write; `-` is stdout
         #[arg(long, value_name = "FILE")]

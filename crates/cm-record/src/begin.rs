@@ -86,9 +86,8 @@ fn command(project: &Project, args: &BeginArgs) -> String {
 /// The newest run of this machine that a script began, if it was the same one, of the last hour,
 /// did not come to its end, and got as far as a backup or a first change.
 fn interrupted(command: &str) -> Option<String> {
-    let file = |id: &String| Journal::of(id).dir().join(COMMAND);
-    let newest = Journal::runs().into_iter().rev().find(|id| file(id).exists())?;
-    let path = file(&newest);
+    let newest = Journal::runs().into_iter().rev().find(|id| by_script(id))?;
+    let path = Journal::of(&newest).dir().join(COMMAND);
     let age = path.metadata().ok()?.modified().ok()?.elapsed().unwrap_or_default();
     if age > WITHIN || std::fs::read_to_string(&path).ok()? != command {
         return None;
@@ -96,6 +95,11 @@ fn interrupted(command: &str) -> Option<String> {
     let doc = Journal::of(&newest).newest("cm-record").ok()?;
     let began = doc.has_changed() || doc.stages().iter().any(|stage| stage.step == Some(Step::Backup));
     (began && !reconcile::has_ended(&doc)).then_some(newest)
+}
+
+/// Whether a script began the run.
+pub fn by_script(id: &str) -> bool {
+    Journal::of(id).dir().join(COMMAND).exists()
 }
 
 /// Prints the document that the run named by `CM_RUN_ID` goes on with: of a resumed run the

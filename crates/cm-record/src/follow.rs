@@ -2,6 +2,7 @@
 //! the page says how the run ended, or that nobody follows it any more. What has ended is in the journal; what is under
 //! way is the step that comes next.
 
+use crate::begin::by_script;
 use crate::reconcile::has_ended;
 use crate::report::{kept, told, write};
 use cm_core::time::span;
@@ -13,11 +14,14 @@ use std::time::{Duration, Instant};
 /// How often the page is written.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// A step that takes longer than this, and three times as long as the last time, may not be running at all.
+const LONG: Duration = Duration::from_secs(600);
+
 /// Lets a browser load the page again.
 const LOADED_AGAIN: &str = "<head><meta http-equiv=\"refresh\" content=\"2\">";
 
-/// Writes the page of `run`, by default the newest that this machine knows of, again and again until the run has
-/// ended, or no step of it has ended for `patience`.
+/// Writes the page of `run`, by default the one that is under way or begins next on this machine, again and again until
+/// the run has ended, or no step of it has ended for `patience`.
 ///
 /// # Errors
 /// [`Exit::Usage`] without such a run, or where the page would not be a file; [`Exit::Config`] if it cannot be written.
@@ -25,18 +29,54 @@ pub async fn follow(run: Option<&str>, file: &Path, patience: Duration, io: &Io)
     if run == Some("-") || file == Path::new("-") {
         return Err(Failure::new(Exit::Usage, "usage.follow", "`--follow` takes a run and writes a file"));
     }
-    let id = match run {
-        Some(run) => kept(run)?,
-        None => Journal::runs().pop(),
-    };
-    let id = id.ok_or_else(|| {
+    let Some(run) = run else { return newest(file, patience, io).await };
+    let id = kept(run)?.ok_or_else(|| {
         Failure::new(Exit::Usage, "usage.no-run", "this machine has no journal of such a run")
             .hint("follow a run on the machine that deploys, once it has begun")
     })?;
+    while_it_goes_on(&id, file, patience, io, || None).await.map(drop)
+}
+
+/// Follows the run that began last; where that has ended, the one that begins next. Whoever follows often does so
+/// in the second in which the deployment begins, and the last journal may be of a plan that nobody carries out.
+async fn newest(file: &Path, patience: Duration, io: &Io) -> Result<()> {
+    let last = || Journal::runs().pop();
+    let began = Instant::now();
+    let mut id = last();
+    if id.as_deref().is_none_or(|id| Journal::of(id).newest("cm-record").is_ok_and(|doc| has_ended(&doc))) {
+        io.log.info("no run is under way: waiting for one to begin; Ctrl-C ends it");
+        let ended = id;
+        id = loop {
+            match last() {
+                Some(id) if Some(&id) > ended.as_ref() => break Some(id),
+                _ if began.elapsed() > patience => {
+                    io.log.warn(format!("no run began in {}", span(patience)));
+                    return Ok(());
+                }
+                _ => tokio::time::sleep(AGAIN).await,
+            }
+        };
+    }
+    while let Some(run) = id {
+        // A backup that cron makes meanwhile is no reason to leave a deployment.
+        let leave = |newer: &String| *newer > run && (!by_script(&run) || by_script(newer));
+        id = while_it_goes_on(&run, file, patience, io, || last().filter(leave)).await?;
+    }
+    Ok(())
+}
+
+/// Writes the page until the run has ended or `patience` is over, or until `newer` is a run to follow instead.
+async fn while_it_goes_on(
+    id: &str,
+    file: &Path,
+    patience: Duration,
+    io: &Io,
+    newer: impl Fn() -> Option<String>,
+) -> Result<Option<String>> {
     io.log.info(format!("following run {id} in {}; Ctrl-C ends it", file.display()));
     let mut changed = (0, Instant::now());
     loop {
-        let doc = Journal::of(&id).newest("cm-record").ok();
+        let doc = Journal::of(id).newest("cm-record").ok();
         let steps = doc.as_ref().map_or(0, |doc| doc.stages().len());
         if steps != changed.0 {
             changed = (steps, Instant::now());
@@ -47,11 +87,14 @@ pub async fn follow(run: Option<&str>, file: &Path, patience: Duration, io: &Io)
         }
         if doc.as_ref().is_some_and(has_ended) {
             io.log.info(format!("run {id} has ended; its report is in {}", file.display()));
-            return Ok(());
+            return Ok(None);
         }
         if given_up {
             io.log.warn(format!("run {id}: {}", silent_for(patience)));
-            return Ok(());
+            return Ok(None);
+        }
+        if let Some(newer) = newer() {
+            return Ok(Some(newer));
         }
         tokio::time::sleep(AGAIN).await;
     }
@@ -77,7 +120,8 @@ fn silent_for(patience: Duration) -> String {
     )
 }
 
-/// `Under way: build, for 34 s (2 min 10 s the last time). `, as far as it is known.
+/// `Under way: build, for 34 s (2 min 10 s the last time). `, as far as it is known. A journal does not tell a step that
+/// takes long from a run whose program was killed, or a plan that nobody carried out: after a while both are said.
 fn under_way(doc: &Document) -> String {
     let Some(step) = next(doc) else { return String::new() };
     let began = doc.stages().last().map_or_else(|| doc.started_at().to_owned(), |last| last.started_at.clone());
@@ -85,12 +129,16 @@ fn under_way(doc: &Document) -> String {
     let began = began.parse::<Timestamp>().ok().map(|at| at + Duration::from_millis(before));
     let whole = |duration: Duration| span(Duration::from_secs(duration.as_secs()));
     let lasts = began.and_then(|began| Duration::try_from(Timestamp::now() - began).ok());
-    let lasts = lasts.map_or(String::new(), |lasts| format!(", for {}", whole(lasts)));
     let last = Journal::run_before(doc, step).and_then(|run| Some(run.done(step)?.duration_ms)).unwrap_or_default();
-    let last = match Duration::from_millis(last) {
-        last if last.as_secs() > 0 => format!(" ({} the last time)", whole(last)),
-        _ => String::new(),
-    };
+    let last = Duration::from_millis(last);
+    if let Some(lasts) = lasts.filter(|lasts| *lasts > LONG && *lasts > last * 3) {
+        return format!(
+            "No step has ended for {}: either {step} takes that long, or nothing runs any more. ",
+            whole(lasts)
+        );
+    }
+    let lasts = lasts.map_or(String::new(), |lasts| format!(", for {}", whole(lasts)));
+    let last = if last.as_secs() > 0 { format!(" ({} the last time)", whole(last)) } else { String::new() };
     format!("Under way: {step}{lasts}{last}. ")
 }
 
@@ -117,7 +165,11 @@ mod tests {
         let stage = |step| Stage { step: Some(step), status: StageStatus::Ok, ..Stage::default() };
         let started_at = (Timestamp::now() - Duration::from_secs(90)).to_string();
         doc.push_stage(&Stage { started_at, duration_ms: 0, ..stage(Step::Baseline) });
-        assert!(under_way(&doc).starts_with("Under way: build, for "), "{}", under_way(&doc));
+        assert!(under_way(&doc).starts_with("Under way: build, for 90 s"), "{}", under_way(&doc));
+        let mut old = Document::start("cm-record", "ada", false);
+        let started_at = (Timestamp::now() - Duration::from_secs(1_800)).to_string();
+        old.push_stage(&Stage { started_at, duration_ms: 0, ..stage(Step::Detect) });
+        assert!(under_way(&old).starts_with("No step has ended for 30 min"), "{}", under_way(&old));
         doc.push_stage(&stage(Step::Verify));
         assert_eq!(next(&doc), Some(Step::Prune), "nothing is rolled back");
         doc.fail(Step::Verify, &Failure::new(Exit::VerifyFailed, "verify.failed", "no"));

@@ -160,6 +160,25 @@ fn a_page_that_follows_a_run_is_loaded_again_until_the_run_has_ended() {
     std::fs::write(run.join("001-cm-record.json"), doc.to_string()).expect("a document");
     assert_eq!(cm_testkit::end(&mut child, limit), 0);
     assert!(!page().contains("refresh") && !page().contains("not over"), "it stays as it is");
+    // What has ended is not followed: the next one is waited for, and a plan is left for a deployment that begins after it.
+    let journal = |n: u8, doc: &serde_json::Value| {
+        let run = home.path().join("state/cm/runs").join(id(n));
+        std::fs::create_dir_all(&run).expect("a journal");
+        std::fs::write(run.join(format!("{n:03}-cm-record.json")), doc.to_string()).expect("a document");
+    };
+    std::fs::remove_file(home.path().join("x.html")).expect("the page");
+    let mut child = home.start(&["report", "--follow", "--html", "x.html"]);
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(page().is_empty(), "{}", page());
+    journal(2, &document(2));
+    cm_testkit::until("the page of the plan", limit, || page().contains(&id(2)));
+    let mut last = document(3);
+    journal(3, &last);
+    cm_testkit::until("the page of the deployment", limit, || page().contains(&id(3)));
+    last["stages"] = doc["stages"].clone();
+    journal(3, &last);
+    assert_eq!(cm_testkit::end(&mut child, limit), 0);
+    assert!(page().contains(&id(3)) && !page().contains("not over"), "{}", page());
     for arguments in [["report", "-", "--follow", "--html", "x.html"], ["report", "1", "--follow", "--html", "-"]] {
         let refused = home.run(&arguments, None);
         assert!(refused.code == 2 && refused.stderr.contains("takes a run and writes a file"), "{refused:?}");
