@@ -47,7 +47,7 @@ impl Seen {
         }
         let live = self.lines().into_iter().filter(|line| is_live(line));
         self.live.extend(live);
-        self.drawn += bytes.windows(3).filter(|three| three == b"\x1b[J").count();
+        self.drawn += bytes.windows(5).filter(|five| five == b"\r\x1b[2K").count();
     }
 
     fn lines(&self) -> Vec<String> {

@@ -26,6 +26,9 @@ const MOST: usize = 7;
 /// stands above the cursor may be anything.
 const SUSPENDED_MS: u64 = 4_000;
 
+/// Empties the row of the cursor.
+const ROW: &str = "\u{1b}[2K";
+
 /// After Ctrl-Z nobody draws for so long: some are still running when the shell shows its prompt.
 const STOPPING_MS: u64 = 300;
 
@@ -220,10 +223,11 @@ impl Area {
         erased
     }
 
-    /// Takes away what stands there; lines may have wrapped since.
+    /// Takes away what stands there, row by row; lines may have wrapped since. Terminals that are told to clear all below
+    /// their first row keep what stood there in their history.
     fn erased(&self, width: usize) -> String {
         let rows: usize = self.drawn.iter().map(|columns| columns.div_ceil(width + 1).max(1)).sum();
-        if rows == 0 { String::new() } else { format!("\r\u{1b}[{rows}A\u{1b}[J") }
+        if rows == 0 { String::new() } else { format!("\r{ROW}{}", format!("\u{1b}[A{ROW}").repeat(rows)) }
     }
 }
 
@@ -297,7 +301,7 @@ mod tests {
     fn a_terminal_that_becomes_narrower_is_put_right() {
         let mut area = Area::default();
         area.paint("", &lines(&["a line of thirty columns, or so"]), 39, true, 1);
-        assert_eq!(area.erased(19), "\r\u{1b}[2A\u{1b}[J", "it takes two rows now");
+        assert_eq!(area.erased(19).matches("\u{1b}[A").count(), 2, "it takes two rows now");
         assert_eq!(
             shown(&area.paint("", &lines(&["a line of thirty columns, or so"]), 19, true, 2)),
             "a line of thirty c…"
