@@ -4,7 +4,7 @@
 
 use crate::HostPlan;
 use cm_core::facts::BuildFacts;
-use cm_core::{CommonArgs, Document, Done, Early, Exit, Found, Result, Run, Step};
+use cm_core::{CommonArgs, Document, Done, Early, Exit, Found, Result, Run, Step, plural};
 use cm_engine::Container;
 use cm_host::{Connect, Host};
 use cm_lease::{Guard, Identity, with_lock_asked_meanwhile};
@@ -103,7 +103,7 @@ async fn prune_all(
             ));
         } else if !names.is_empty() {
             count += cm_engine::remove_images(&guard.fenced(host)?, &names).await?;
-            run.log.info(format!("on {}: removed {} old image names", host.name(), names.len()));
+            run.log.info(format!("on {}: removed {}", host.name(), plural(names.len() as u64, "old image name")));
         }
         pruned.insert(host.name().to_owned(), names);
     }

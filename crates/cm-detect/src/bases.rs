@@ -3,7 +3,7 @@
 
 use crate::args::OnUnknownBase;
 use crate::notes::Notes;
-use cm_core::{Exit, Failure, Result, facts};
+use cm_core::{Exit, Failure, Result, facts, plural};
 use cm_git::{Oid, Repository};
 use cm_host::{Host, Target};
 use cm_ledger::Ledger;
@@ -81,8 +81,9 @@ impl Told {
         for (host, ledger) in hosts.iter().zip(ledgers) {
             if ledger.unreadable > 0 {
                 notes.warn(format!(
-                    "{} records of {}'s ledger cannot be read and are left out",
-                    ledger.unreadable, host.name
+                    "{} of {}'s ledger cannot be read and left out",
+                    plural(ledger.unreadable as u64, "record"),
+                    host.name
                 ));
             }
             let mut services = BTreeMap::new();

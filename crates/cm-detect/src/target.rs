@@ -1,7 +1,7 @@
 //! What is deployed: which commit, and as which branch.
 
 use crate::args::Args;
-use cm_core::{Exit, Failure, Result};
+use cm_core::{Exit, Failure, Result, plural};
 use cm_git::{Oid, Repository, short};
 use cm_project::{Project, nearest};
 
@@ -49,7 +49,8 @@ impl Target {
         if behind > 0 && !pushed {
             let branch = &self.branch;
             self.warnings.push(format!(
-                "{remote}/{branch} has {behind} commits that {} has not: they will not be deployed, and a push will be refused; git pull --rebase gets them",
+                "{remote}/{branch} has {} that {} has not: they will not be deployed, and a push will be refused; git pull --rebase gets them",
+                plural(behind as u64, "commit"),
                 short(self.commit)
             ));
         }

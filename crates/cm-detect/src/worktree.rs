@@ -2,7 +2,7 @@
 
 use crate::notes::Notes;
 use cm_core::facts::Dirty;
-use cm_core::{Failure, Result};
+use cm_core::{Failure, Result, plural};
 use cm_git::{Repository, display};
 use cm_project::inputs::Inputs;
 use std::collections::BTreeSet;
@@ -70,5 +70,6 @@ fn text(named: &[String], count: usize, services: &BTreeSet<String>) -> String {
         true => "no service depends on them".to_owned(),
         false => format!("they would have changed {}", services.iter().cloned().collect::<Vec<_>>().join(", ")),
     };
-    format!("uncommitted changes are not deployed ({count} files: {}{more}); {would}", named.join(", "))
+    let files = plural(count as u64, "file");
+    format!("uncommitted changes are not deployed ({files}: {}{more}); {would}", named.join(", "))
 }

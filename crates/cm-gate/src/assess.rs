@@ -159,7 +159,10 @@ impl Assessor {
         }
         match container.health {
             Health::Unhealthy if container.failing_streak != before => {
-                let message = format!("its health check failed {} times in a row", container.failing_streak);
+                let message = match container.failing_streak {
+                    1 => "its health check failed".to_owned(),
+                    times => format!("its health check failed {times} times in a row"),
+                };
                 Assessment::Bad(about("unhealthy", message))
             }
             Health::Unhealthy => {

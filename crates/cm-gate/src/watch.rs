@@ -309,6 +309,7 @@ impl Watch {
         self.missing_since.get_or_insert(now);
         let message = match present {
             0 => "there is no container".to_owned(),
+            1 => format!("1 of {wanted} containers is there"),
             _ => format!("{present} of {wanted} containers are there"),
         };
         Some(cause("missing", message))

@@ -17,7 +17,7 @@ pub use args::Args;
 
 use args::Command;
 use cm_core::facts::LockFacts;
-use cm_core::{Accepts, CommonArgs, Document, Done, Exit, Failure, Io, Result, Run, Status, Step};
+use cm_core::{Accepts, CommonArgs, Document, Done, Exit, Failure, Io, Result, Run, Status, Step, plural};
 use cm_lease::Guard;
 use place::Place;
 
@@ -85,7 +85,9 @@ async fn check(common: &CommonArgs, run: &mut Run) -> Result<Done> {
     let hosts = place.connect(&run.log).await?;
     let project = place.project.as_deref().unwrap_or_default();
     match Guard::inside(project, &place.file, &hosts, &(&*run).into()).await? {
-        Some(_) => Ok(Done::ok(format!("the deploy lock holds on this machine and {} hosts", hosts.len()))),
+        Some(_) => {
+            Ok(Done::ok(format!("the deploy lock holds on this machine and {}", plural(hosts.len() as u64, "host"))))
+        }
         None => Err(none_held()),
     }
 }

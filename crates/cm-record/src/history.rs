@@ -1,7 +1,7 @@
 //! What the ledgers say, for people and for scripts.
 
 use crate::abandoned;
-use cm_core::{Column, Io, Result, time::local};
+use cm_core::{Column, Io, Result, plural, time::local};
 use cm_host::Connect;
 use cm_ledger::{Ledger, Record};
 use cm_project::Project;
@@ -69,7 +69,8 @@ async fn read_last(project: &Project, count: usize, io: &Io) -> Result<Vec<(Stri
             ledger.apply(abandoned::said(&record));
         }
         if ledger.unreadable > 0 {
-            io.log.warn(format!("on {}: {} lines of the ledger cannot be read", host.name(), ledger.unreadable));
+            let lines = plural(ledger.unreadable as u64, "line");
+            io.log.warn(format!("on {}: {lines} of the ledger cannot be read", host.name()));
         }
         ledgers.push((host.name().to_owned(), ledger));
     }

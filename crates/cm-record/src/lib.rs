@@ -25,7 +25,7 @@ mod why;
 pub use args::{Args, Sub};
 
 use cm_core::facts::{RecordFacts, RecordedEvent};
-use cm_core::{Accepts, CommonArgs, Done, Event, Exit, Io, OrFail, Result, Run, Status, Step};
+use cm_core::{Accepts, CommonArgs, Done, Event, Exit, Io, OrFail, Result, Run, Status, Step, plural};
 use cm_project::Project;
 use outbox::Outbox;
 
@@ -81,7 +81,8 @@ impl cm_core::Tool for Tool {
             return Err(failure);
         }
         announce(run);
-        let summary = format!("{} in {} ledgers; event {}", event.status.as_str(), hosts.len(), sent.as_str());
+        let summary =
+            format!("{} in {}; event {}", event.status.as_str(), plural(hosts.len() as u64, "ledger"), sent.as_str());
         Ok(if sent.is_worrying() { Done::warned(summary) } else { Done::ok(summary) }.changed(true))
     }
 }
@@ -121,12 +122,12 @@ async fn flush(project: &Project, rejected: bool, io: &Io) -> Result<()> {
     if rejected {
         let again =
             outbox.reconsider().or_fail(Exit::Config, "outbox.rejected", "cannot move the refused events back")?;
-        io.log.info(format!("sent again: {}", cm_core::plural(again as u64, "refused event")));
+        io.log.info(format!("sent again: {}", plural(again as u64, "refused event")));
     }
     let left = outbox.flush(project, &io.log).await;
     match left {
         0 => io.log.info("no event waits any more"),
-        left => io.log.warn(format!("{} for the ops API still waiting", cm_core::plural(left as u64, "event"))),
+        left => io.log.warn(format!("{} for the ops API still waiting", plural(left as u64, "event"))),
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `--list`: the releases of every host, and which of them can be rolled back to.
 
 use crate::Args;
-use cm_core::{Column, Exit, Io, Result};
+use cm_core::{Column, Exit, Io, Result, plural};
 use cm_host::{Connect, Host};
 use cm_ledger::{Ledger, Record};
 use cm_project::Project;
@@ -18,7 +18,8 @@ pub async fn list(args: &Args, io: &Io) -> Result<()> {
     for host in project.connect_to_all(&io.log).await? {
         let ledger = Ledger::read_last(&host, &project.name(), args.last).await?;
         if ledger.unreadable > 0 {
-            io.log.warn(format!("on {}: {} lines of the ledger cannot be read", host.name(), ledger.unreadable));
+            let lines = plural(ledger.unreadable as u64, "line");
+            io.log.warn(format!("on {}: {lines} of the ledger cannot be read", host.name()));
         }
         let images = images(&host).await?;
         let records = || ledger.records().iter().rev().take(args.last);

@@ -5,7 +5,7 @@ use crate::asking::{self, Before};
 use crate::results::Results;
 use cm_checks as checks;
 use cm_core::facts::{CanaryVerdict, VerifyFacts, WouldAsk};
-use cm_core::{Document, Done, Log, Result, Run, Skip, redact};
+use cm_core::{Document, Done, Log, Result, Run, Skip, plural, redact};
 use cm_project::Project;
 use tokio::sync::Notify;
 
@@ -81,7 +81,7 @@ impl<'a> Plan<'a> {
             asked.push(WouldAsk { check: Some(check.name.clone()), url: Some(url(&check.url)), ..WouldAsk::default() });
             run.log.info(format!("would check {}: {}", check.name, url(&check.url)));
         }
-        let summary = format!("would send {} requests", asked.len());
+        let summary = format!("would send {}", plural(asked.len() as u64, "request"));
         run.doc.set_part(&VerifyFacts { would_ask: Some(asked), ..VerifyFacts::default() });
         Done::ok(summary)
     }

@@ -154,8 +154,9 @@ impl Results {
             CheckVerdict::Fail => {
                 let severity = self.severity().unwrap_or_default();
                 let message = format!(
-                    "{} of {count} checks failed ({}): {}",
+                    "{} of {} failed ({}): {}",
                     self.with(CheckVerdict::Fail).count(),
+                    plural(count as u64, "check"),
                     severity.as_str(),
                     self.names(CheckVerdict::Fail)
                 );
@@ -182,7 +183,8 @@ impl Results {
             (Some(canary), 0) => format!("the canary is inconclusive: {}", canary.message),
             _ => {
                 let unknown = self.with(CheckVerdict::Unknown).count();
-                format!("{unknown} of {count} checks could not be made: {}", self.names(CheckVerdict::Unknown))
+                let all = plural(count as u64, "check");
+                format!("{unknown} of {all} could not be made: {}", self.names(CheckVerdict::Unknown))
             }
         };
         Failure::new(Exit::VerifyUnknown, "verify.unknown", message)
@@ -219,8 +221,9 @@ impl Results {
             None if warnings == 0 => format!("{} passed{canary}", plural(count as u64, "check")),
             None => format!("{} passed, {warnings} of them with a warning{canary}", plural(count as u64, "check")),
             Some(class) => format!(
-                "{} of {count} checks passed; {} ({}): {}{canary}",
+                "{} of {} passed; {} ({}): {}{canary}",
                 count - failed,
+                plural(count as u64, "check"),
                 self.names(CheckVerdict::Fail),
                 class.as_str(),
                 class.response()

@@ -13,7 +13,7 @@ mod survey;
 mod text;
 
 use crate::args::Args;
-use cm_core::{Exit, Failure, Io, Result};
+use cm_core::{Exit, Failure, Io, Result, plural};
 use cm_project::config::{Config, FILE_NAME};
 use cm_project::{Project, compose};
 use std::io::Write;
@@ -91,11 +91,11 @@ fn write_new(target: &Path, text: &str) -> Result<()> {
 }
 
 fn say(survey: &Survey, target: &Path, io: &Io) {
-    let mut parts = vec![format!("{} services", survey.services.len())];
-    let count = |count: usize, what: &str| (count > 0).then(|| format!("{count} {what}"));
-    parts.extend(count(survey.groups.len(), "groups"));
-    parts.extend(count(survey.protect.len(), "protected files"));
-    parts.extend(count(survey.outside.len(), "checks from outside"));
+    let mut parts = vec![plural(survey.services.len() as u64, "service")];
+    let count = |count: usize, what: &str| (count > 0).then(|| plural(count as u64, what));
+    parts.extend(count(survey.groups.len(), "group"));
+    parts.extend(count(survey.protect.len(), "protected file"));
+    parts.extend((!survey.outside.is_empty()).then(|| plural(survey.outside.len() as u64, "check") + " from outside"));
     parts.extend(survey.backup.as_ref().map(|backup| format!("a backup of {}", backup.service)));
     parts.extend(survey.dumped.iter().map(|database| format!("a backup of {}", database.service)));
     io.log.success(format!("wrote {}: {}", target.display(), parts.join(", ")));

@@ -156,7 +156,7 @@ fn records_that_cannot_be_read_are_told() {
     repo.ledger(&[release("1", &first, "verified", &["web", "api", "worker", "db", "proxy"]), json!("cut")]);
     let detected = on_main(&repo, &[]).done();
     assert!(detected.actions().is_empty());
-    assert!(detected.stderr.contains("[WARN] 1 records of main's ledger cannot be read"), "{}", detected.stderr);
+    assert!(detected.stderr.contains("[WARN] 1 record of main's ledger cannot be read"), "{}", detected.stderr);
 }
 
 #[test]

@@ -97,7 +97,7 @@ fn a_diverged_branch_and_an_unfinished_merge_are_told() {
     repo.change("docs/notes.md", "ours\n");
     std::fs::write(repo.path().join(".git/MERGE_HEAD"), format!("{theirs}\n")).expect("write");
     let detected = repo.detect(&["--base", "HEAD~1"]).done();
-    assert!(detected.stderr.contains("origin/develop has 1 commits that"), "{}", detected.stderr);
+    assert!(detected.stderr.contains("origin/develop has 1 commit that"), "{}", detected.stderr);
     assert!(detected.stderr.contains("a merge is in progress"), "{}", detected.stderr);
 }
 
