@@ -16,6 +16,8 @@
 #   scripts/bench/deployment.sh [ROUNDS]     default 10
 #
 # CM_BIN_DIR is the directory of the programs under test (default: target/dist). Exit status 1 where a row misses its limit.
+# CM_BENCH_AGAINST is the directory of another version of them, which then takes its turn in each round: a machine differs
+# from one day to the next by more than most changes. What they took is printed, and is no row of the table.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -26,6 +28,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 programs=$(cd "${CM_BIN_DIR:-$here/../../target/dist}" && pwd)
 rounds=${1:-10}
 [[ $rounds =~ ^[1-9][0-9]?$ ]] || fail "not a number of rounds: '$rounds'"
+against=${CM_BENCH_AGAINST:+$(cd "$CM_BENCH_AGAINST" && pwd)}
 [[ -x $programs/cm-record ]] || fail "no programs in $programs: make dist"
 for command in ssh python3 git curl; do type -P "$command" >/dev/null || fail "$command is not installed"; done
 link_up deployment
@@ -44,6 +47,20 @@ by_hand() {
   over "cd platform && echo '<!-- $RANDOM -->' >>$page"
   over "$compose build docs && docker compose -f docker-compose.production.yml --env-file .env.production up -d --no-deps docs" >"$directory/by-hand" 2>&1
   over "cd platform && git checkout -q -- $page"
+}
+
+# in_turn NAME COMMAND... - the same by the other version, if there is one.
+in_turn() {
+  [[ -n $against ]] || return 0
+  disconnect
+  PATH=$against:$PATH timed "$directory/$1-against" "${@:2}"
+}
+
+# compared NAME - how long both versions took.
+compared() {
+  [[ -n $against ]] || return 0
+  paste <(three "$directory/$1") <(three "$directory/$1-against") |
+    awk -v name="$1" '{ printf "%s: %d ms (%d - %d), the other version %d ms (%d - %d): %.2f x\n", name, $1, $2, $3, $4, $5, $6, $1 / $4 }'
 }
 
 # added NAME MS - what the last run of NAME took beyond a wait of MS and Docker Compose's own work.
@@ -67,6 +84,8 @@ for window in 10 3; do
     timed "$directory/cm-$window" deploy-to-vps.sh --no-backup
     read -r logins_after trips_after < <(counts)
     echo $((logins_after - logins)) >>"$directory/logins"
+    [[ -z $against ]] || version "against-$window-$round"
+    in_turn "cm-$window" deploy-to-vps.sh --no-backup
     if [[ $window = 3 ]]; then
       over true
       read -r _ hand < <(counts)
@@ -80,6 +99,7 @@ for window in 10 3; do
     timed "$directory/runbook-idle" "$here/runbook.sh" --no-backup
     disconnect
     timed "$directory/cm-idle" deploy-to-vps.sh --no-backup
+    in_turn cm-idle deploy-to-vps.sh --no-backup
     timed "$directory/ps" over "$compose ps"
     timed "$directory/health" cm-health --all
     timed "$directory/two" cm-health --service docs --service runner-agent
@@ -108,4 +128,5 @@ row 'cm-detect, beyond a login that reads the ledger' ms "$directory/asked" "the
 row 'round trips of cm-detect beyond those of that login' '' "$directory/trips-detect" - - '=<=1'
 row 'logins per deployment and host' '' "$directory/logins" - - '=<=1'
 row "round trips per deployment and host, beyond Docker Compose's, window of 3 s" '' "$directory/trips" - - '=<=12'
+for name in cm-10 cm-3 cm-idle; do compared "$name"; done
 ((missed == 0))
