@@ -154,9 +154,11 @@ pub fn say(plan: &Plan, notes: &Notes) -> String {
     if !plan.unmapped.is_empty() {
         let (count, first) =
             (plan.unmapped.len(), plan.unmapped.iter().take(5).cloned().collect::<Vec<_>>().join(", "));
-        notes
-            .log
-            .info(format!("{count} changed files belong to no service: {first}{}", if count > 5 { ", …" } else { "" }));
+        let files = match count {
+            1 => "1 changed file belongs".to_owned(),
+            _ => format!("{count} changed files belong"),
+        };
+        notes.log.info(format!("{files} to no service: {first}{}", if count > 5 { ", …" } else { "" }));
     }
     let names = acted.iter().map(|service| service.name.as_str()).collect::<Vec<_>>().join(", ");
     let total = plan.services.len();
