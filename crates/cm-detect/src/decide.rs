@@ -52,6 +52,8 @@ impl Question<'_> {
                 }
             }
         }
+        // What was built, and is not any more, is only run.
+        outcome.action = outcome.action.min(fresh);
         outcome
     }
 

@@ -4,7 +4,7 @@
 use crate::compose::{FILE_NAMES, OVERRIDE_NAMES};
 use crate::config::{Config, FILE_NAME};
 use crate::tracked::{Committed, Tracked};
-use crate::tree::{self, Place, Tree};
+use crate::tree::{self, Dir, Place, Tree};
 use crate::variables::Variables;
 use cm_core::{Exit, Failure, Result};
 use std::path::{Path, PathBuf};
@@ -38,7 +38,9 @@ pub fn find(start: &Path, config: Option<&Path>) -> Result<Found> {
         }
     }
     for directory in &directories {
-        if FILE_NAMES.iter().any(|name| directory.join(name).is_file()) {
+        let has_file = FILE_NAMES.iter().any(|name| directory.join(name).is_file());
+        // `COMPOSE_FILE` in its `.env` may name others.
+        if has_file || !default_files(&Dir(directory.to_path_buf()), "", None).is_empty() {
             return Ok(Found { root: directory.to_path_buf(), config: None });
         }
     }

@@ -240,7 +240,11 @@ pub fn parse(file: &Arc<str>, text: &str) -> Result<Vec<Node>> {
 /// The parser's message without its own picture of the place.
 fn plain_message(error: &serde_saphyr::Error) -> String {
     let options = serde_saphyr::render_options! { snippets: serde_saphyr::SnippetMode::Off };
-    error.render_with_options(options).lines().next().unwrap_or_default().to_owned()
+    let text = error.render_with_options(options);
+    let line = text.lines().next().unwrap_or_default();
+    // The place stands before it, and nobody can set an option of the parser.
+    let line = line.rsplit_once(" at line ").map_or(line, |(message, _)| message);
+    line.split_once(", set ").map_or(line, |(message, _)| message).to_owned()
 }
 
 impl<'de> Deserialize<'de> for Node {
@@ -382,6 +386,8 @@ mod tests {
         assert_eq!(failure.code, "compose.syntax");
         assert!(failure.message.starts_with("compose.yml:3:"), "{}", failure.message);
         assert!(failure.message.contains('^'), "{}", failure.message);
+        let twice = parse(&Arc::from("compose.yml"), "a: {x: 1, x: 2}\n").expect_err("twice").message;
+        assert_eq!(twice.lines().next(), Some("compose.yml:1:11: duplicate mapping key: x"));
         let failure = parse(&"compose.yml".into(), "a: 1\nb: 2\na: 3\n").expect_err("duplicate");
         assert!(failure.message.starts_with("compose.yml:3:1: "), "{}", failure.message);
     }

@@ -143,6 +143,18 @@ fn images_built_on_a_siblings_image_are_rebuilt_with_it() {
 }
 
 #[test]
+fn a_service_that_is_not_built_any_more_is_only_replaced() {
+    let repo = Repo::with(&[
+        ("compose.yml", "services:\n  web: {build: ., image: acme/web}\n"),
+        ("Dockerfile", "FROM x\nCOPY a /a\n"),
+        ("a", "1\n"),
+    ]);
+    repo.write("a", "2\n");
+    repo.change("compose.yml", "services:\n  web: {image: acme/web}\n");
+    assert_eq!(repo.detect(&["--base", "HEAD~1"]).done().actions(), ["web recreate"]);
+}
+
+#[test]
 fn who_depends_on_a_replaced_container_follows_it() {
     let compose = "services:
   db: {image: mongo, label_file: db.labels, volumes: ['./db.conf:/c']}

@@ -227,7 +227,7 @@ pub fn load_in(
     let said = |name: &str| variables.get(name).filter(|value| !value.is_empty()).map(str::to_owned);
     let profiles = said("COMPOSE_PROFILES").unwrap_or_default();
     let services = service::services(&root, own, &mut loader, &variables)?;
-    schema::check(&root, &mut loader);
+    schema::check(&root, own, &mut loader);
     values::check(&root, &mut loader);
     consistency::check(&root, &mut loader);
     Ok(Compose {

@@ -4,15 +4,17 @@
 use super::format;
 use super::keys::{keys, unknown};
 use super::load::Loader;
+use crate::tree::{self, Place};
 use crate::yaml::{Node, Yaml};
 
-/// Warns of what in the merged tree `root` Compose does not take.
-pub fn check(root: &Node, loader: &mut Loader) {
-    Check { loader }.object("file", root, "");
+/// Warns of what in the merged tree `root`, of a project in `directory`, Compose does not take.
+pub fn check(root: &Node, directory: &str, loader: &mut Loader) {
+    Check { loader, directory }.object("file", root, "");
 }
 
 struct Check<'a, 'b> {
     loader: &'a mut Loader<'b>,
+    directory: &'a str,
 }
 
 impl Check<'_, '_> {
@@ -22,6 +24,7 @@ impl Check<'_, '_> {
         for (key, value) in node.pairs().iter().filter(|(key, _)| !key.starts_with("x-")) {
             let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
             match keys.iter().find(|known| known.name == key) {
+                Some(_) if name == "env_file" && key == "format" && self.is_unread(node) => {}
                 Some(known) => self.value(known.kinds, value, &path),
                 None => self.warn(value, unknown(&keys, key, &path)),
             }
@@ -29,6 +32,15 @@ impl Check<'_, '_> {
         for missing in keys.iter().filter(|key| key.required && node.get(key.name).is_none()) {
             self.warn(node, format!("Compose wants {path}.{}", missing.name));
         }
+    }
+
+    /// Whether Compose does not open an env file, and asks for nothing more of it: it may be missing, and is.
+    fn is_unread(&self, file: &Node) -> bool {
+        let path = file.get("path").and_then(Node::text).unwrap_or_default();
+        let is_missing = |path: &str| matches!(tree::read(self.loader.tree(), path), Ok(None));
+        file.get("required").is_some_and(|required| !required.is_true())
+            && file.get("format").is_some_and(|format| matches!(format.value, Yaml::Text(_)))
+            && Place::at(self.directory, &path).inside().is_some_and(is_missing)
     }
 
     fn value(&mut self, kinds: &str, node: &Node, path: &str) {
@@ -127,8 +139,20 @@ mod tests {
     }
 
     #[test]
+    fn the_format_of_an_env_file_counts_where_the_file_is_read() {
+        let optional =
+            |path: &str| warned(&format!("    env_file: [{{path: {path}, required: false, format: odd}}]\n"));
+        assert!(optional("missing.env").is_empty());
+        assert_eq!(optional("c.yml"), ["4 Compose does not take \"odd\" as services.a.env_file[0].format"]);
+    }
+
+    #[test]
     fn a_value_of_another_kind_is_named() {
         for (keys, wanted) in [
+            (
+                "    env_file: [{path: a, format: odd}]\n",
+                "4 Compose does not take \"odd\" as services.a.env_file[0].format",
+            ),
             ("    pids_limit: many\n", "4 Compose does not take \"many\" as services.a.pids_limit"),
             ("    mem_limit: lots\n", "4 Compose does not take \"lots\" as services.a.mem_limit"),
             ("    init: maybe\n", "4 Compose does not take \"maybe\" as services.a.init"),

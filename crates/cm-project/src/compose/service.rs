@@ -251,12 +251,12 @@ impl Reader<'_> {
     }
 
     /// What a container of this service is made with, to compare: its own keys and
-    /// the networks, volumes, configs and secrets that it names.
+    /// the networks, volumes, configs, secrets and models that it names.
     fn configuration(&self, node: &Node) -> Value {
         let mut own = canonical::service(without(node, &NOT_CONFIGURATION), self.variables);
         if let Value::Object(own) = &mut own {
             own.retain(|key, _| !key.starts_with("x-"));
-            for section in ["networks", "volumes", "configs", "secrets"] {
+            for section in ["networks", "volumes", "configs", "secrets", "models"] {
                 let named = self.named(node, section);
                 if !named.is_empty() {
                     own.insert(format!("the project's {section}"), Value::Object(named));

@@ -104,6 +104,22 @@ pub fn check(line: &Line, escape: char) -> Result<(), Error> {
     Ok(())
 }
 
+/// Why BuildKit refuses a word of `keyword` whose variables have been replaced.
+pub fn refused_word(keyword: &str, word: &str) -> Option<String> {
+    match keyword {
+        "EXPOSE" => {
+            let port = word.split_whitespace().find(|port| !is_port(port))?;
+            Some(format!("EXPOSE comes to {port:?}, which is not a port"))
+        }
+        "STOPSIGNAL" if word.is_empty() => {
+            Some("STOPSIGNAL comes to nothing: a variable in it has no value".to_owned())
+        }
+        "STOPSIGNAL" if !is_signal(word) => Some(format!("STOPSIGNAL comes to {word:?}, which is not a signal")),
+        "VOLUME" if word.is_empty() => Some("VOLUME comes to nothing: a variable in it has no value".to_owned()),
+        _ => None,
+    }
+}
+
 /// The signals that have a name, without `SIG`.
 const SIGNALS: &str = " ABRT ALRM BUS CHLD CLD CONT FPE HUP ILL INT IO IOT KILL PIPE POLL PROF PWR QUIT RTMAX RTMIN SEGV \
     STKFLT STOP SYS TERM TRAP TSTP TTIN TTOU URG USR1 USR2 VTALRM WINCH XCPU XFSZ ";

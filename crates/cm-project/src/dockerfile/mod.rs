@@ -9,6 +9,8 @@ mod run_mount;
 mod stages;
 pub mod words;
 
+pub use reference::is_image;
+
 use crate::nearest;
 use crate::source::{self, Position};
 use cm_core::{Failure, Result};
@@ -74,8 +76,27 @@ pub enum Step {
     Copy(Copy),
     /// The mounts of a RUN.
     Run(Vec<Mount>),
+    /// Words that BuildKit judges once their variables have values.
+    Words(Words),
     /// A step for the stages that are based on this one.
     OnBuild(Box<Step>),
+}
+
+/// EXPOSE, STOPSIGNAL or VOLUME with variables.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Words {
+    /// Its line, from 1.
+    pub line: usize,
+    keyword: String,
+    /// The words as they are written.
+    pub words: Vec<String>,
+}
+
+impl Words {
+    /// Why BuildKit refuses one of the words, whose variables have been replaced.
+    pub fn refused(&self, word: &str) -> Option<String> {
+        check::refused_word(&self.keyword, word)
+    }
 }
 
 /// COPY or ADD.
@@ -232,9 +253,20 @@ fn step(line: &Line, escape: char) -> Result<Option<Step>, Error> {
             let mounts: Vec<Mount> = flags(line, "mount").map(mount).collect();
             (!mounts.is_empty()).then_some(Step::Run(mounts))
         }
+        "EXPOSE" | "STOPSIGNAL" | "VOLUME" => with_variables(line, escape).map(Step::Words),
         "ONBUILD" => on_build(line, escape)?,
         _ => None,
     })
+}
+
+/// The words of an instruction that has variables.
+fn with_variables(line: &Line, escape: char) -> Option<Words> {
+    let words = || match line.keyword.as_str() {
+        "STOPSIGNAL" => vec![line.rest.clone()],
+        "VOLUME" => json_list(&line.rest).unwrap_or_else(|| words::split(&line.rest, escape)),
+        _ => words::split(&line.rest, escape),
+    };
+    line.rest.contains('$').then(|| Words { line: line.number, keyword: line.keyword.clone(), words: words() })
 }
 
 fn on_build(line: &Line, escape: char) -> Result<Option<Step>, Error> {

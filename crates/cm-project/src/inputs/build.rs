@@ -51,6 +51,10 @@ pub fn inputs(tree: &dyn Tree, build: &Build, triggers: Triggers) -> Result<Buil
         (0..target).for_each(|stage| walk.reach(stage));
     }
     let (mut out, directories) = (walk.out, walk.directories);
+    // With stages that may not be meant nothing is sure.
+    if let Some((line, why)) = out.refused.take().filter(|_| !build.open_target) {
+        return Err(Failure::new(Exit::Config, "dockerfile.syntax", format!("{file}:{line}: {why}")));
+    }
     out.triggers = left.triggers;
     if let (Context::Directory(_), Some(directory)) = (&build.context, directories.first()) {
         out.context = Some(directory.rule(rule::TRIGGER, Source::new(".")));

@@ -13,10 +13,16 @@ pub struct BuildInputs {
     pub rules: Vec<PathRule>,
     /// The images it takes something from; [`UNKNOWN`](crate::pattern::UNKNOWN) stands for what is not known of a name.
     pub images: BTreeSet<String>,
+    /// The names of base images of which only a server knows all, whether or not a default stands in for them.
+    pub open_images: BTreeSet<String>,
+    /// The build's arguments that decide about those.
+    pub asked_for_base: BTreeSet<String>,
     /// The services whose images it takes something from by their names.
     pub services: BTreeSet<String>,
     /// The ONBUILD steps of the image, which run in the builds based on it.
     pub triggers: Vec<Step>,
+    /// The first line that BuildKit will refuse once its variables have values, and why.
+    pub refused: Option<(usize, String)>,
     /// What BuildKit will refuse, with its place.
     pub warnings: Vec<String>,
     /// All of the build context: what the ONBUILD steps of a base image may take.

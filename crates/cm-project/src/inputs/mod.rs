@@ -94,7 +94,8 @@ impl Inputs {
         let built = Built::of(all, projects);
         for (index, service) in all.iter().enumerate().filter(|(_, service)| service.build.is_some()) {
             let triggers = |origin: &Origin| built.triggers(origin, index, &images);
-            let again = built.used(&images[index], index).into_iter().any(|other| !images[other].triggers.is_empty());
+            let again =
+                built.used(&images[index], index, &images).into_iter().any(|other| !images[other].triggers.is_empty());
             if again && let Ok(read) = read(service, &triggers) {
                 images[index] = read;
             }
@@ -104,7 +105,8 @@ impl Inputs {
             let mut inputs = ServiceInputs::new(tree, service, build, prefix, &rules(&service.name));
             inputs.broken = broken[index].take();
             inputs.runs = built.run_by(index);
-            for other in built.used(build, index) {
+            inputs.warnings.extend(warning_of_guess(&built, build, index));
+            for other in built.used(build, index, &images) {
                 inputs.built_on.insert(all[other].name.clone());
                 let guessed = build.images.iter().any(|name| name.contains(UNKNOWN));
                 let fires = guessed && !images[other].triggers.is_empty();
@@ -197,6 +199,15 @@ impl ServiceInputs {
         let image = || find(&self.image, Action::Build).filter(|_| !self.narrowed.matches(path));
         image().or_else(|| find(&self.recreate, Action::Recreate)).or_else(|| find(&self.mounted, Action::Restart))
     }
+}
+
+/// What to say where only the server knows which image a build is based on, and it may be that of another service.
+fn warning_of_guess(built: &Built, build: &BuildInputs, own: usize) -> Option<String> {
+    let asked = &build.asked_for_base;
+    let matters = !asked.is_empty() && built.may_be_meant(&build.open_images, own);
+    let verb = if asked.len() == 1 { "decides" } else { "decide" };
+    let names = || asked.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    matters.then(|| format!("{} {verb} which image it is built on, and only the server knows the value", names()))
 }
 
 /// A `paths` entry of `cm.toml`: `**` means what it does in `.dockerignore`.

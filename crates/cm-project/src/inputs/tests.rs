@@ -258,6 +258,87 @@ fn images_of_siblings_are_seen() {
     assert_eq!(built_on, [vec![], vec![], vec!["base", "unnamed"], vec!["unnamed"]]);
 }
 
+/// What each service is built on, and what is warned of, of three images: `base`, `web` and `top` on `web`.
+fn guessed(web: &str, args: &str) -> (Vec<String>, Vec<String>) {
+    let compose = format!(
+        "services:\n  base: {{build: base, image: acme/base}}\n  web: {{build: {{context: web, args: [{args}]}}, image: web}}\n  \
+         copy: {{build: {{context: web, args: [{args}]}}, image: web}}\n  top: {{build: top, image: top}}\n"
+    );
+    let files = [
+        ("compose.yml", compose.as_str()),
+        ("base/Dockerfile", "FROM scratch\n"),
+        ("web/Dockerfile", web),
+        ("top/Dockerfile", "FROM web\n"),
+    ];
+    let tree = Memory::of(&files);
+    let compose = compose::load(&tree, &["compose.yml".to_owned()], &[]).expect("valid");
+    let inputs = Inputs::of(&tree, &compose, &["shop".to_owned()], "", &|_| ServiceSection::default());
+    let web = inputs.service("web").expect("a service");
+    (web.built_on.iter().cloned().collect(), web.warnings.clone())
+}
+
+#[test]
+fn an_image_whose_name_only_the_server_knows_is_guessed_and_said() {
+    let says = |names: &str| vec![format!("{names} which image it is built on, and only the server knows the value")];
+    for (web, args, built_on, warnings) in [
+        // Not itself, by either service, and not what is built on it.
+        ("ARG BASE\nFROM $BASE\n", "BASE", vec!["base"], says("BASE decides")),
+        ("ARG REG\nARG TAG\nFROM $REG/base:$TAG\n", "REG, TAG", vec!["base"], says("REG, TAG decide")),
+        ("ARG REG\nFROM $REG/python:3\n", "REG", vec![], vec![]),
+        ("ARG TAG\nFROM acme/base:$TAG\n", "TAG", vec!["base"], says("TAG decides")),
+        // A default is what counts without a server, as in a compose file.
+        ("ARG BASE=python:3\nFROM $BASE\n", "BASE", vec![], says("BASE decides")),
+        ("ARG BASE\nFROM ${BASE:-acme/base}\n", "BASE", vec!["base"], says("BASE decides")),
+        ("ARG BASE=python:3\nFROM $BASE\n", "OTHER", vec![], vec![]),
+        ("ARG TARGETARCH\nFROM acme/base:$TARGETARCH\n", "", vec!["base"], vec![]),
+    ] {
+        let built_on: Vec<String> = built_on.into_iter().map(str::to_owned).collect();
+        assert_eq!(guessed(web, args), (built_on, warnings), "{web}");
+    }
+}
+
+#[test]
+fn who_runs_an_image_is_found_by_what_is_written() {
+    let compose = "services:
+  web: {build: ., image: '${IMAGE}'}
+  worker: {image: '${IMAGE}'}
+  other: {image: '${OTHER}'}
+  shop: {build: ., image: '${REG}/shop:${TAG}'}
+  cron: {image: '${REG}/shop:${TAG}'}
+  mail: {image: '${REG}/mail:${TAG}'}
+  db: {image: 'postgres:16'}
+";
+    let tree = Memory::of(&[("compose.yml", compose), ("Dockerfile", "FROM scratch\n")]);
+    let compose = compose::load(&tree, &["compose.yml".to_owned()], &[]).expect("valid");
+    let inputs = Inputs::of(&tree, &compose, &["x".to_owned()], "", &|_| ServiceSection::default());
+    let runs = |name: &str| inputs.service(name).expect(name).runs.iter().cloned().collect::<Vec<String>>().join(" ");
+    assert_eq!(["worker", "other", "cron", "mail", "db"].map(runs), ["web", "", "shop", "", ""].map(str::to_owned));
+}
+
+#[test]
+fn what_variables_come_to_is_refused_as_words_are() {
+    for (body, wanted) in [
+        ("ENV P=80 S=SIGTERM V=/data\nEXPOSE $P $P/udp\nSTOPSIGNAL $S\nVOLUME $V\n", None),
+        ("ENV P=80\nEXPOSE ${P}-90/tcp $UNKNOWN\n", None),
+        ("ENV P=eighty\nEXPOSE $P\n", Some("Dockerfile:3: EXPOSE comes to \"eighty\", which is not a port")),
+        ("ENV S=NOPE\nSTOPSIGNAL $S\n", Some("Dockerfile:3: STOPSIGNAL comes to \"NOPE\", which is not a signal")),
+        ("ENV S=\nSTOPSIGNAL $S\n", Some("Dockerfile:3: STOPSIGNAL comes to nothing: a variable in it has no value")),
+        ("ENV V=\nVOLUME /x $V\n", Some("Dockerfile:3: VOLUME comes to nothing: a variable in it has no value")),
+        ("ENV V=\nVOLUME [\"$V\"]\n", Some("Dockerfile:3: VOLUME comes to nothing: a variable in it has no value")),
+        // What a base image may have set is not known.
+        ("STOPSIGNAL $S\nVOLUME $V\nEXPOSE $P\n", None),
+        ("ENV V=\nONBUILD VOLUME $V\n", None),
+    ] {
+        let dockerfile = format!("FROM x\n{body}");
+        let files = [("compose.yml", "services:\n  web: {build: .}\n"), ("Dockerfile", dockerfile.as_str())];
+        let tree = Memory::of(&files);
+        let compose = compose::load(&tree, &["compose.yml".to_owned()], &[]).expect("valid");
+        let inputs = Inputs::of(&tree, &compose, &["shop".to_owned()], "", &|_| ServiceSection::default());
+        let message = inputs.services[0].broken.as_ref().map(|failure| failure.message.clone());
+        assert_eq!(message.as_deref(), wanted, "{body}");
+    }
+}
+
 #[test]
 fn env_files_and_mounts_do_not_rebuild() {
     let files = [

@@ -9,7 +9,7 @@ use super::rule::{self, PathRule};
 use super::scope::{PLATFORM_VARIABLES, Scope};
 use crate::compose::{Build, Context};
 use crate::dockerfile::words::{Value, expand};
-use crate::dockerfile::{Copy, Dockerfile, Mount, Stage, Step};
+use crate::dockerfile::{Copy, Dockerfile, Mount, Stage, Step, is_image};
 use crate::pattern::{Patterns, Source, UNKNOWN};
 use crate::tree::{self, Tree};
 use std::collections::{BTreeMap, BTreeSet};
@@ -89,7 +89,7 @@ impl Walk<'_> {
             None if base.contains(UNKNOWN) => {
                 // Any stage could be meant, and any image.
                 (0..index).for_each(|earlier| self.reach(earlier));
-                self.out.images.insert(base);
+                self.open_base(stage, base);
                 (Scope { known: Vec::new(), open }, Vec::new())
             }
             None => {
@@ -102,6 +102,29 @@ impl Walk<'_> {
                 (Scope { known: Vec::new(), open }, triggers)
             }
         }
+    }
+
+    /// Notes an image of which only a server knows all: by its defaults, where they make a name, as Compose's do.
+    fn open_base(&mut self, stage: &Stage, base: String) {
+        let mut defaults = Scope::default();
+        for (name, default) in &self.dockerfile.args {
+            let given = self.build.args.get(name).is_some_and(Option::is_some);
+            if given || default.is_some() {
+                self.declare(name, default.as_deref(), None, &mut defaults);
+            }
+            if let (Some(None), Some(default)) = (self.build.args.get(name), default) {
+                let text = expand(default, self.dockerfile.escape, &|name| defaults.get(name));
+                defaults.set(name, text);
+            }
+            if let Some(None) = self.build.args.get(name) {
+                self.out.asked_for_base.insert(name.clone());
+            }
+        }
+        defaults.known.extend(PLATFORM_VARIABLES.map(|name| (name.to_owned(), Value::Unknown)));
+        let usual = expand(&stage.base, self.dockerfile.escape, &|name| defaults.get(name));
+        let is_name = is_image(&usual);
+        self.out.images.insert(if is_name { usual } else { base.clone() });
+        self.out.open_images.insert(base);
     }
 
     /// The ARGs before the first FROM, with the build's arguments.
@@ -152,6 +175,13 @@ impl Walk<'_> {
             Step::Run(mounts) => {
                 let expanded = |word: &str| expand(word, escape, &|name| variables.get(name));
                 mounts.iter().for_each(|mount| self.mount(mount, &expanded));
+            }
+            Step::Words(words) => {
+                let texts = words.words.iter().map(|word| expand(word, escape, &|name| variables.get(name)));
+                let refused = texts.filter(|text| !text.contains(UNKNOWN)).find_map(|text| words.refused(&text));
+                if let Some(why) = refused.filter(|_| self.out.refused.is_none()) {
+                    self.out.refused = Some((words.line, why));
+                }
             }
             Step::OnBuild(_) => {}
         }
