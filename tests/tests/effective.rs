@@ -337,10 +337,12 @@ fn drift(shop: &Shop) {
         plan.said
     );
     shop.reset();
-    shop.on("docker stop -t 1 shop-y-worker-1");
-    let plan = shop.detect("");
-    assert_eq!((plan.acted(), plan.rules("worker")), (vec!["worker"], vec!["drift:not running"]), "{}", plan.said);
-    shop.on("docker start shop-y-worker-1");
+    for (away, back) in [("pause", "unpause"), ("stop -t 1", "start")] {
+        shop.on(&format!("docker {away} shop-y-worker-1"));
+        let plan = shop.detect("");
+        assert_eq!((plan.acted(), plan.rules("worker")), (vec!["worker"], vec!["drift:not running"]), "{}", plan.said);
+        shop.on(&format!("docker {back} shop-y-worker-1"));
+    }
     shop.on("sed -i 's/^COMPOSE_PROJECT_NAME=.*/COMPOSE_PROJECT_NAME=shop-z/' shop/.env");
     let plan = shop.detect("");
     assert!(plan.said.contains("the compose project was shop-y and is shop-z now"), "{}", plan.said);
@@ -389,9 +391,10 @@ fn idle(shop: &Shop) {
 fn external(shop: &Shop) {
     let text = std::fs::read_to_string(shop.laptop.join("compose.yml")).expect("compose.yml");
     let more = "networks:\n  default: {name: edge, external: true}\nvolumes:\n  pool: {external: true}\nsecrets:\n  key: {file: ./key.pem}\n  \
-        swarm: {external: true}\nconfigs:\n  site: {file: ./deploy/new.conf}\n";
+        swarm: {external: true}\n  unset: {environment: SHOP_UNSET_KEY}\nconfigs:\n  site: {file: ./deploy/new.conf}\n";
     shop.write("compose.yml", &format!("{text}{more}"));
-    let uses = "image: shop-web\n    secrets: [key, swarm]\n    configs: [site]\n    pid: 'container:agent'\n    build";
+    let uses =
+        "image: shop-web\n    secrets: [key, swarm, unset]\n    configs: [site]\n    pid: 'container:agent'\n    build";
     shop.change("compose.yml", "image: shop-web\n    build", uses);
     let binds = "worker: {<<: *idle, env_file: deploy/new.env, volumes: [{type: bind, source: ./deploy, target: /d}, \
         {type: bind, source: ./gone, target: /g}],";
@@ -407,6 +410,7 @@ fn external(shop: &Shop) {
         "network edge",
         "path /home/curateme/shop/gone",
         "secret swarm",
+        "variable SHOP_UNSET_KEY",
     ];
     assert_eq!(plan.fact()["missing"], serde_json::json!(wanted), "{}", plan.said);
     let answer = shop.run("cm-detect </dev/null | cm-health --preflight");
@@ -417,6 +421,7 @@ fn external(shop: &Shop) {
         answer.stderr
     );
     assert!(answer.stderr.contains("docker network create edge"), "{}", answer.stderr);
+    assert!(answer.stderr.contains("the variable SHOP_UNSET_KEY is not set"), "{}", answer.stderr);
     assert!(!answer.stderr.contains("does not accept the compose file"), "{}", answer.stderr);
     shop.local("git revert --no-edit HEAD >/dev/null && git push -q origin HEAD:main");
 }

@@ -56,6 +56,9 @@ impl<'a> Observed<'a> {
             Found::Checkout(state) => {
                 let here = (&*site.plan.checkout, &*directory);
                 if let Some(stray) = cm_engine::stray(host, here, &state.places, &before).await? {
+                    if stray.is_there {
+                        return Err(cm_engine::shared_project(host.name(), &stray, here));
+                    }
                     log.warn(format!("on {}: {}", host.name(), cm_engine::stray_words(&stray, here)));
                 }
                 let directories = state.places.iter().map(below).collect();

@@ -85,6 +85,9 @@ pub async fn look<'a>(
         Some(head) => {
             let here = (&*plan.checkout, &*directory);
             if let Some(stray) = cm_engine::stray(host, here, &[], &containers).await? {
+                if stray.is_there {
+                    return Err(cm_engine::shared_project(host.name(), &stray, here));
+                }
                 log.warn(format!("on {}: {}", host.name(), cm_engine::stray_words(&stray, here)));
             }
             changed = cm_git::changed(&project.repository, head, commit);

@@ -49,7 +49,7 @@ impl Sight for ComposeSight {
 
     fn wants(&self) -> &'static [&'static str] {
         // It has no secrets and configs that others make.
-        &["network", "volume", "container", "image", "file", "path", "secret", "config"]
+        &["network", "volume", "container", "image", "file", "path", "secret", "config", "variable"]
     }
 
     fn logs(&self) -> &'static [&'static str] {

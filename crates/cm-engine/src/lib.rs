@@ -190,8 +190,20 @@ pub fn elsewhere<'a>(path: &str, prefix: &str, containers: &'a [Container]) -> O
     Some((&container.name, directory.unwrap_or(&container.working_dir).trim_end_matches('/')))
 }
 
+/// A container that was made from another directory than Compose's project directory.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Stray {
+    /// Its name.
+    pub container: String,
+    /// That directory.
+    pub directory: String,
+    /// Whether it is still there: then it is another checkout's.
+    pub is_there: bool,
+}
+
 /// A container that was made from another directory than the `prefix` of `checkout`, which is there and
-/// known to have the paths `places`: its name and that directory. A directory of another name may be the same.
+/// known to have the paths `places`; one whose directory is still there comes first. A directory of another name
+/// may be the same.
 ///
 /// # Errors
 /// [`Exit::Unreachable`].
@@ -200,7 +212,7 @@ pub async fn stray(
     (checkout, prefix): (&str, &str),
     places: &[String],
     containers: &[Container],
-) -> Result<Option<(String, String)>> {
+) -> Result<Option<Stray>> {
     let below = |place: &str| format!("{place}/{prefix}").trim_end_matches('/').to_owned();
     let known: BTreeSet<String> = places.iter().map(|place| below(place)).collect();
     let mut others = BTreeMap::new();
@@ -211,13 +223,35 @@ pub async fn stray(
         return Ok(None);
     }
     let arguments = [host.path(&below(checkout))].into_iter().chain(others.keys().map(|other| (*other).to_owned()));
-    let other = host.script(OTHER_DIRECTORY, arguments).output().await?.text();
-    Ok(others.get(other.as_str()).map(|name| ((*name).to_owned(), other.clone())))
+    let said = host.script(OTHER_DIRECTORY, arguments).output().await?.text();
+    let found = said.split_once(' ').and_then(|(state, other)| Some((state, other, others.get(other)?)));
+    Ok(found.map(|(state, directory, container)| Stray {
+        container: (*container).to_owned(),
+        directory: directory.to_owned(),
+        is_there: state == "there",
+    }))
+}
+
+/// Why nothing is deployed to a host whose containers come from a checkout that is still there: the two would take
+/// each other's for their own.
+pub fn shared_project(host: &str, stray: &Stray, here: (&str, &str)) -> Failure {
+    let message = format!("on {host}: {}", stray_words(stray, here));
+    Failure::new(Exit::Config, "detect.shared-project", message).hint(shared_project_hint(stray))
+}
+
+/// What to do about it.
+pub fn shared_project_hint(stray: &Stray) -> String {
+    format!(
+        "nothing was changed; give this one a `project` of its own in cm.toml, and a compose project name of its own \
+         (COMPOSE_PROJECT_NAME in its .env); or, if nothing is deployed from {} any more, remove that directory",
+        stray.directory
+    )
 }
 
 /// What people are told of a [`stray`] of the `prefix` of `checkout`.
-pub fn stray_words((name, directory): &(String, String), (checkout, prefix): (&str, &str)) -> String {
+pub fn stray_words(stray: &Stray, (checkout, prefix): (&str, &str)) -> String {
     let own = format!("{checkout}/{prefix}");
+    let (name, directory) = (&stray.container, &stray.directory);
     format!(
         "{name} was made from {directory}, not from {}: paths in the compose file that begin with \".\" lead elsewhere \
          when it is replaced; if that is not meant, fix `checkout` in cm.toml",
@@ -225,13 +259,17 @@ pub fn stray_words((name, directory): &(String, String), (checkout, prefix): (&s
     )
 }
 
-/// `$1` directory, then others. Prints the first that is not the same one.
+/// `$1` directory, then others. Prints the first that is not the same one after `there`, else the first that is gone
+/// after `gone`.
 const OTHER_DIRECTORY: &str = r#"# Looks whether containers come from another directory.
 here=$(cd -- "$1" && pwd -P) || exit 0
 shift
+gone=
 for other do
-    [ "$(cd -- "$other" 2>/dev/null && pwd -P)" = "$here" ] || { printf '%s\n' "$other"; exit 0; }
-done"#;
+    real=$(cd -- "$other" 2>/dev/null && pwd -P) || { gone=${gone:-$other}; continue; }
+    [ "$real" = "$here" ] || { printf 'there %s\n' "$other"; exit 0; }
+done
+[ -z "$gone" ] || printf 'gone %s\n' "$gone""#;
 
 /// A checkout that was made, and has nothing checked out yet.
 fn has_no_file(failure: &Failure) -> bool {

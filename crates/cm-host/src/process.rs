@@ -333,6 +333,12 @@ pub fn no_shell(host: &str, said: &str) -> Failure {
         format!("host {host:?} accepts the login, and does not run commands as they are given"),
     );
     let said = said.trim().lines().take(5).collect::<Vec<_>>().join("\n");
+    if said.contains("sh: command not found") || said.contains("sh: not found") {
+        return failure.cause(said).hint(
+            "the PATH of a shell that is no login shell leads to no `sh`: ~/.bashrc of the deploy user, or ~/.ssh/environment, \
+             sets it; put /usr/bin:/bin into it",
+        );
+    }
     let failure = if said.is_empty() { failure } else { failure.cause(said) };
     failure.hint(
         "the deploy user needs a login shell that is not csh (`getent passwd USER` there, `usermod -s /bin/sh USER` sets one), \

@@ -92,7 +92,29 @@ impl HostSpec {
     /// # Errors
     /// [`Exit::Config`] that names the variable that is not set.
     pub fn checkout(&self) -> Result<String> {
-        self.checkout.expand()
+        let path = self.checkout.expand()?;
+        match odd_checkout(&path) {
+            None => Ok(path),
+            Some(why) => {
+                let message = format!("the checkout of host {:?} ({path:?}) cannot be used: {why}", self.name);
+                Err(Failure::new(Exit::Config, "config.bad-checkout", message)
+                    .hint("write a directory of its own: ~/NAME in the deploy user's home, or one that begins with /"))
+            }
+        }
+    }
+}
+
+/// Why no checkout can be at `path`.
+fn odd_checkout(path: &str) -> Option<&'static str> {
+    let first = path.split('/').next().unwrap_or_default();
+    if path.contains(char::is_control) {
+        Some("it holds a line break or another sign that cannot be seen")
+    } else if first.starts_with('~') && first != "~" {
+        Some("only the deploy user's own home has a short name; write this one in full")
+    } else if !path.is_empty() && path.trim_matches('/').is_empty() {
+        Some("it is the root of the server")
+    } else {
+        None
     }
 }
 
@@ -171,6 +193,32 @@ mod tests {
             assert_eq!(seen, (name.to_owned(), address.to_owned(), checkout.to_owned()), "{flag}");
         }
         assert_eq!(HostSpec::from_flag("me@server", "shop").expect("valid").checkout().expect("literal"), "~/shop");
+    }
+
+    #[test]
+    fn a_checkout_is_a_directory_of_its_own() {
+        for (path, refused) in [
+            ("~/shop", false),
+            ("~", false),
+            ("/srv/my shöp", false),
+            ("-rf", false),
+            ("~ada/shop", true),
+            ("a\nb", true),
+            ("/", true),
+            ("//", true),
+        ] {
+            let section = HostSection {
+                address: Template::literal("a"),
+                checkout: Some(Template::literal(path)),
+                services: Vec::new(),
+            };
+            let failure = HostSpec::from_section("web", &section, "shop").checkout().err();
+            assert_eq!(
+                failure.map(|failure| failure.code),
+                refused.then(|| "config.bad-checkout".to_owned()),
+                "{path:?}"
+            );
+        }
     }
 
     #[test]

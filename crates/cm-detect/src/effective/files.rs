@@ -47,7 +47,11 @@ impl Asking {
         let read: Vec<BTreeMap<String, Vec<u8>>> = trees.iter().map(|tree| read(tree, &paths)).collect();
         let known: BTreeSet<&String> = read.iter().flat_map(BTreeMap::keys).collect();
         let mut asking = Asking {
-            question: Question { versions: Vec::new(), variables: variables(&project.compose) },
+            question: Question {
+                versions: Vec::new(),
+                variables: variables(&project.compose),
+                secrets: secrets(&project.compose),
+            },
             versions: BTreeMap::new(),
         };
         for (id, files) in commits.iter().zip(&read) {
@@ -103,6 +107,15 @@ pub fn brings(tree: &CommitTree, path: &str) -> bool {
 fn read(tree: &CommitTree, paths: &BTreeSet<String>) -> BTreeMap<String, Vec<u8>> {
     let content = |path: &String| tree::read(tree, path).ok().flatten().filter(|content| content.len() <= MAX_FILE);
     paths.iter().filter_map(|path| Some((path.clone(), content(path)?))).collect()
+}
+
+/// The variables whose values are those of secrets and configs, as far as Compose takes such names.
+fn secrets(compose: &Compose) -> BTreeSet<String> {
+    let is_name = |name: &&String| {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && name.chars().all(is_word)
+    };
+    compose.resource_variables.iter().filter(is_name).cloned().collect()
 }
 
 /// The variables that the compose files name.

@@ -18,7 +18,7 @@ while read -r kind name; do
     volume) printf '%s\n' "$volumes" | grep -qxF -e "$name" ;;
     container) docker container inspect "$name" >/dev/null 2>&1 </dev/null ;;
     image) docker image inspect "$name" >/dev/null 2>&1 </dev/null ;;
-    secret | config) false ;;
+    secret | config | variable) false ;;
     *) [ -e "$name" ] ;;
     esac || printf '%s %s\n' "$kind" "$name"
 done"#;
@@ -91,6 +91,10 @@ impl Model {
                 found.extend(self.external_one(kind, section, key));
                 let file = self.resource(section, key).and_then(|resource| text(resource, "file"));
                 found.extend(file.map(|file| ("file", file.to_owned())));
+                // A build goes without one that is not set.
+                let variable = self.resource(section, key).and_then(|resource| text(resource, "environment"));
+                found
+                    .extend(variable.filter(|_| !uses.starts_with("/build")).map(|name| ("variable", name.to_owned())));
             }
         }
         found
@@ -146,6 +150,7 @@ impl Answer {
                 "container" => not_in(&self.there.names, name),
                 "image" => !self.images.is_empty() && self.image_id(name).is_none(),
                 "file" | "path" => self.there.absent.contains(name),
+                "variable" => head.is_unset(name),
                 _ => true,
             })
             .collect()
@@ -188,7 +193,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    const KINDS: [&str; 8] = ["network", "volume", "container", "image", "file", "path", "secret", "config"];
+    const KINDS: [&str; 9] =
+        ["network", "volume", "container", "image", "file", "path", "secret", "config", "variable"];
 
     fn lacks(services: Value, more: &Value, version: &str) -> Vec<String> {
         let mut model = json!({"name": "shop", "services": services});
@@ -210,7 +216,10 @@ mod tests {
             "networks": {"a": {"name": "edge", "external": true}, "b": {"name": "back", "external": true}, "c": {"name": "shop_c"}},
             "volumes": {"p": {"name": "pool", "external": true}, "q": {"name": "data", "external": true},
                 "r": {"name": "shop_r", "driver_opts": {"o": "bind", "device": "/srv/none", "type": "none"}}},
-            "secrets": {"k": {"name": "shop_k", "file": "/srv/key"}, "s": {"name": "s", "external": true}, "t": {"name": "shop_t", "file": "/srv/app/t"}},
+            "secrets": {"k": {"name": "shop_k", "file": "/srv/key"}, "s": {"name": "s", "external": true}, "t": {"name": "shop_t", "file": "/srv/app/t"},
+                "e": {"name": "shop_e", "environment": "KEY"}, "f": {"name": "shop_f", "environment": "SET"}},
+            "configs": {"g": {"name": "shop_g", "environment": "KEY"}, "h": {"name": "shop_h", "environment": "UNASKED"}},
+            "x-cm-variables": {"KEY": [""], "SET": ["set"]},
         });
         for (service, wanted) in [
             (json!({"networks": {"a": null, "c": null}}), vec![]),
@@ -221,6 +230,12 @@ mod tests {
             (json!({"secrets": [{"source": "k"}, {"source": "t"}]}), vec!["file /srv/key"]),
             (json!({"build": {"secrets": [{"source": "k"}]}}), vec!["file /srv/key"]),
             (json!({"secrets": [{"source": "s"}]}), vec!["secret s"]),
+            (
+                json!({"secrets": [{"source": "e"}, {"source": "f"}], "configs": [{"source": "h"}]}),
+                vec!["variable KEY"],
+            ),
+            (json!({"configs": [{"source": "g"}]}), vec!["variable KEY"]),
+            (json!({"build": {"secrets": [{"source": "e"}]}}), vec![]),
             (json!({"network_mode": "container:proxy"}), vec![]),
             (json!({"network_mode": "container:vpn"}), vec!["container vpn"]),
             (json!({"network_mode": "container:shop-web-1", "pid": "container:fixed"}), vec![]),

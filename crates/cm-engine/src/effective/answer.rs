@@ -56,7 +56,14 @@ impl Model {
             let text = |index: usize| pair.get(index).and_then(Value::as_str).unwrap_or_default().replace("$$", "$");
             (text(0) == "set").then(|| text(1))
         };
-        all.into_iter().flatten().map(|(name, pair)| (name.clone(), value(pair))).collect()
+        let known = all.into_iter().flatten().filter(|(_, pair)| pair.get(1).is_some());
+        known.map(|(name, pair)| (name.clone(), value(pair))).collect()
+    }
+
+    /// Whether the host was asked for the variable, and it is not set there.
+    pub(super) fn is_unset(&self, variable: &str) -> bool {
+        let said = self.0.get(VARIABLES).and_then(|all| all.get(variable)?.get(0)?.as_str());
+        said.is_some_and(|said| said != "set")
     }
 
     /// The names of a kind of resource that others make: `networks` or `volumes`.
@@ -171,8 +178,8 @@ impl Runs {
         let is_done = self.exit_code == 0 && !matches!(self.restart.as_str(), "always" | "unless-stopped");
         match self.status.as_str() {
             "exited" => !is_done,
-            // One that is paused is held by somebody, for a moment; Compose does not start it either.
-            "created" | "dead" => true,
+            // One that is paused answers nobody, however long; Compose alone leaves it so.
+            "created" | "dead" | "paused" => true,
             _ => false,
         }
     }

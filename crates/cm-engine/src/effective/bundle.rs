@@ -38,10 +38,12 @@ fn packed(question: &Question) -> io::Result<String> {
     Ok(STANDARD.encode(archive.finish()?))
 }
 
-/// A compose file that says of each variable whether it is set, and its value.
+/// A compose file that says of each variable whether it is set, and its value where that may be known.
 fn variables(question: &Question) -> String {
     let asked = |name: &String| (name.clone(), json!([format!("${{{name}+set}}"), format!("${{{name}-}}")]));
-    let asked: Map<String, Value> = question.variables.iter().map(asked).collect();
+    let alone = |name: &String| (name.clone(), json!([format!("${{{name}+set}}")]));
+    let secrets = question.secrets.difference(&question.variables);
+    let asked: Map<String, Value> = question.variables.iter().map(asked).chain(secrets.map(alone)).collect();
     json!({VARIABLES: asked}).to_string()
 }
 
@@ -104,7 +106,11 @@ mod tests {
         version.files.insert(long.clone(), b"services: {}\n".to_vec());
         version.files.insert("a b/\u{e9}.env".to_owned(), vec![b'x'; 1024]);
         version.gone.insert("old.env".to_owned());
-        let question = Question { versions: vec![version], variables: ["TAG".to_owned()].into() };
+        let question = Question {
+            versions: vec![version],
+            variables: ["TAG".to_owned()].into(),
+            secrets: ["KEY".to_owned(), "TAG".to_owned()].into(),
+        };
         let dir = tempfile::tempdir().expect("dir");
         let mut child = Command::new("sh")
             .args(["-c", "base64 -d | tar -xzf -"])
@@ -118,6 +124,9 @@ mod tests {
         assert_eq!(read(&format!("0/{long}")), b"services: {}\n");
         assert_eq!(read("0/a b/\u{e9}.env").len(), 1024);
         assert_eq!((read("0/old.env"), read("gone.0")), (Vec::new(), b"old.env\n".to_vec()));
-        assert_eq!(read("variables.yml"), br#"{"x-cm-variables":{"TAG":["${TAG+set}","${TAG-}"]}}"#);
+        assert_eq!(
+            read("variables.yml"),
+            br#"{"x-cm-variables":{"KEY":["${KEY+set}"],"TAG":["${TAG+set}","${TAG-}"]}}"#
+        );
     }
 }

@@ -12,7 +12,7 @@ const CONFIGURATION: &str = "configuration";
 /// What is said of a service that has no container.
 const NO_CONTAINER: &str = "no container";
 
-/// What is said of a container that somebody stopped, or that ended.
+/// What is said of a container that somebody stopped or paused, or that ended.
 const NOT_RUNNING: &str = "not running";
 
 /// What no change of the configuration explains: how many containers there are, of which image, and whether they run.
@@ -203,9 +203,13 @@ mod tests {
             }
             drift(&answer)
         };
-        for (status, code, restart) in
-            [("exited", 0, "always"), ("exited", 0, "unless-stopped"), ("exited", 137, "no"), ("created", 0, "no")]
-        {
+        for (status, code, restart) in [
+            ("exited", 0, "always"),
+            ("exited", 0, "unless-stopped"),
+            ("exited", 137, "no"),
+            ("created", 0, "no"),
+            ("paused", 0, "always"),
+        ] {
             assert_eq!(stopped(status, code, restart), ["not running"], "{status} {code} {restart}");
         }
         assert_eq!(stopped("exited", 0, "no"), [""; 0], "it has done its work");

@@ -61,6 +61,8 @@ pub struct Question {
     pub versions: Vec<Version>,
     /// Variables of the compose files, whose values on the host decide which paths are meant.
     pub variables: BTreeSet<String>,
+    /// Variables whose values are those of secrets and configs: whether they are set is asked, and nothing else.
+    pub secrets: BTreeSet<String>,
 }
 
 /// What came of it.

@@ -87,7 +87,7 @@ fn no_docker(facts: &Facts) -> Finding {
         return fail(format!("Docker does not let the deploy user in: {said}"))
             .hint(format!("{group}; or make it rootless"));
     }
-    if said.contains("not found") {
+    if said.contains("docker: not found") || said.contains("command not found") {
         return fail(format!("there is no Docker on the PATH of a shell that is no login shell: {said}")).hint(
             "install it; or, where it is somewhere else, link it: ln -s /opt/WHERE/docker ~/.local/bin/docker there",
         );
@@ -95,6 +95,34 @@ fn no_docker(facts: &Facts) -> Finding {
     fail(format!("Docker does not answer: {said}")).hint(
         "on the host: `docker info` as the deploy user; is the engine running? `docker context ls` says which one is asked. A DOCKER_HOST that only ~/.profile sets is not seen over ssh: set it at the head of ~/.bashrc, or `docker context use`",
     )
+}
+
+/// The packages that Compose comes in.
+const COMPOSE_PLUGIN: &str =
+    "install the Compose plugin, version 2 or later: docker-compose-v2, docker-compose-plugin or docker-compose";
+
+/// Why there is no `docker compose`, by what there is instead.
+fn no_compose(facts: &Facts) -> Finding {
+    let fail = |message: String| Finding::fail(Exit::HealthUnknown, &needs::COMPOSE, message);
+    if let Some(broken) = facts.get("compose-broken") {
+        return fail(format!("Docker cannot run its Compose plugin: {broken}"))
+            .hint(format!("make it executable, or replace it by one for this processor; or {COMPOSE_PLUGIN}"));
+    }
+    match facts.get("compose-alone").and_then(|found| found.split_once(' ')) {
+        Some((version, path)) if !version.is_empty() && !is_older(version, (2, 0)) => fail(format!(
+            "Compose {version} is there as the command {path} alone, and not as `docker compose`, which cm calls"
+        ))
+        .hint(format!(
+            "as the deploy user there: mkdir -p ~/.docker/cli-plugins && ln -s {path} ~/.docker/cli-plugins/docker-compose; or \
+             {COMPOSE_PLUGIN}"
+        )),
+        Some((version, path)) => {
+            let version = if version.is_empty() { "of an unknown version" } else { version };
+            fail(format!("Docker Compose there is {version} ({path}), and cm calls `docker compose`, version 2 or later"))
+                .hint(COMPOSE_PLUGIN)
+        }
+        None => fail("there is no Docker Compose: `docker compose` is not a command there".to_owned()).hint(COMPOSE_PLUGIN),
+    }
 }
 
 fn engine(facts: &Facts) -> Vec<Finding> {
@@ -111,16 +139,11 @@ fn engine(facts: &Facts) -> Vec<Finding> {
         let message = format!("Docker {version} is older than {major}.{minor}, the oldest that is tested");
         findings.push(Finding::warn(&needs::DOCKER, message).hint("bring Docker there up to date"));
     }
-    let plugin =
-        "install the Compose plugin, version 2 or later: docker-compose-v2, docker-compose-plugin or docker-compose";
     match facts.get("compose") {
-        None => {
-            let message = format!("there is no Docker Compose: {}", why("compose"));
-            findings.push(Finding::fail(Exit::HealthUnknown, &needs::COMPOSE, message).hint(plugin));
-        }
+        None => findings.push(no_compose(facts)),
         Some(version) if version.trim_start_matches('v').starts_with("1.") => {
             let message = format!("Docker Compose is too old: {version}");
-            findings.push(Finding::fail(Exit::Config, &needs::COMPOSE, message).hint(plugin));
+            findings.push(Finding::fail(Exit::Config, &needs::COMPOSE, message).hint(COMPOSE_PLUGIN));
         }
         Some(_) => {}
     }
@@ -233,11 +256,32 @@ mod tests {
     }
 
     #[test]
+    fn what_there_is_of_compose_decides_what_helps() {
+        for (facts, says, hint) in [
+            ("compose-error=x\ncompose-alone=2.40.3 /opt/dc", "as the command /opt/dc alone", "ln -s /opt/dc"),
+            ("compose-error=x\ncompose-alone=1.29.2 /opt/dc", "there is 1.29.2 (/opt/dc)", "docker-compose-v2"),
+            ("compose-error=x\ncompose-alone= /opt/dc", "of an unknown version", "docker-compose-v2"),
+            ("compose-error=x\ncompose-broken=/p: exec format error", "/p: exec format error", "for this processor"),
+            ("compose-error=unknown flag", "`docker compose` is not a command there", "docker-compose-v2"),
+        ] {
+            let finding = no_compose(&Facts::parse(facts));
+            assert!(finding.message.contains(says), "{}", finding.message);
+            assert!(finding.hint.as_deref().unwrap_or_default().contains(hint), "{:?}", finding.hint);
+        }
+        let none = no_docker(&Facts::parse("docker-error=sh: 55: docker: not found")).message;
+        assert!(none.contains("no Docker on the PATH"), "{none}");
+        let context = no_docker(&Facts::parse("docker-error=context \"gone\": context not found")).message;
+        assert!(context.contains("Docker does not answer"), "{context}");
+    }
+
+    #[test]
     fn every_lack_is_found_and_has_its_exit() {
         for (from, to, code, weight, exit) in [
             ("docker=28.2.2", "docker-error=permission denied", "docker", Weight::Fail, 41),
             ("compose=2.40.3", "compose-error=no such command", "compose", Weight::Fail, 41),
             ("compose=2.40.3", "compose=1.29.2", "compose", Weight::Fail, 6),
+            ("compose=2.40.3", "compose-error=x\ncompose-alone=1.29.2 /bin/x", "compose", Weight::Fail, 41),
+            ("compose=2.40.3", "compose-error=x\ncompose-broken=/x: denied", "compose", Weight::Fail, 41),
             ("docker=28.2.2", "docker=19.03.15", "docker", Weight::Warn, 0),
             ("docker=28.2.2", "docker=5.4.2\npodman=podman version 5.4.2", "docker", Weight::Fail, 6),
             ("branch=develop", "branch=feature", "branch", Weight::Warn, 0),

@@ -69,10 +69,17 @@ engine() {
     fact docker docker version --format '{{.Server.Version}}'
     [ -n "$known" ] || ! sudo -n docker version >/dev/null 2>&1 || echo docker-sudo=yes
     fact compose docker compose version --short
+    [ -n "$known" ] || other_compose
     fact buildx docker buildx version
     root=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null) || root=
     [ -d "$root" ] || root=/
     room docker-disk "$root"
+}
+
+other_compose() { # what there is of Compose that `docker compose` does not run
+    broken=$(docker info --format '{{range .ClientInfo.Plugins}}{{if eq .Name "compose"}}{{.Path}}: {{.Err}}{{"\n"}}{{end}}{{end}}' 2>/dev/null | head -n 1)
+    [ -z "$broken" ] || printf 'compose-broken=%s\n' "$broken"
+    alone=$(command -v docker-compose) && printf 'compose-alone=%s %s\n' "$(docker-compose version --short 2>/dev/null | head -n 1)" "$alone"
 }
 
 branch_of() { # CHECKOUT - by its own name, also where a tag has the same

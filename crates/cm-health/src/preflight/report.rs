@@ -277,12 +277,17 @@ impl Report {
                     .to_owned(),
                 "container" => "start it first: a service joins it, and it is of no service of this project".to_owned(),
                 "image" => format!("bring it there (`docker load`, `docker pull {name}`): `pull_policy: never` says so"),
+                "variable" => format!(
+                    "a config or a secret of the compose file takes its value from {name}: set it in the `.env` there that Compose \
+                     reads"
+                ),
                 "secret" | "config" => format!(
                     "Compose knows no external {kind}s, which are of Docker Swarm: give it a `file:` or an `environment:`"
                 ),
                 _ => format!("make it there: docker {kind} create {name}; or leave out `external: true`"),
             };
-            let message = format!("the {kind} {name} is not there, and the compose file wants it");
+            let is_not = if kind == "variable" { "is not set" } else { "is not there" };
+            let message = format!("the {kind} {name} {is_not}, and the compose file wants it");
             self.findings.push(Finding::fail(Exit::Config, &needs::EXTERNAL, message).hint(hint));
         }
         Ok(())
@@ -297,7 +302,14 @@ impl Report {
             self.findings.push(Finding::warn(&needs::STALE_MOUNT, message).hint(format!("docker restart {container}")));
         }
         if let Some(stray) = running.stray {
-            self.findings.push(Finding::warn(&needs::ELSEWHERE, cm_engine::stray_words(&stray, here)));
+            let words = cm_engine::stray_words(&stray, here);
+            self.findings.push(match stray.is_there {
+                // Nothing is deployed then.
+                true => {
+                    Finding::fail(Exit::Config, &needs::ELSEWHERE, words).hint(cm_engine::shared_project_hint(&stray))
+                }
+                false => Finding::warn(&needs::ELSEWHERE, words),
+            });
         }
         for unwell in &self.unwell {
             let message =

@@ -4,7 +4,7 @@ use super::LIMIT;
 use crate::others::unhealthy;
 use cm_core::Result;
 use cm_core::facts::Unhealthy;
-use cm_engine::Container;
+use cm_engine::{Container, Stray};
 use cm_host::Host;
 use cm_project::Project;
 
@@ -17,7 +17,7 @@ pub struct Running {
     /// Containers and the mounted files that they do not see as they are.
     pub stale: Vec<(String, String)>,
     /// A container that was made from another directory, and that.
-    pub stray: Option<(String, String)>,
+    pub stray: Option<Stray>,
 }
 
 impl Running {

@@ -52,6 +52,8 @@ pub struct Compose {
     /// Every text with variables in those files. Compose reads them all, also of services
     /// that do not run.
     pub templates: Vec<Template>,
+    /// The variables whose values secrets and configs are.
+    pub resource_variables: Vec<String>,
     /// The env files of `include`s, there or not, relative to the repository's root.
     pub include_env_files: Vec<String>,
     /// What Compose will refuse, and what only a server can know.
@@ -234,6 +236,7 @@ pub fn load_in(
         name: said("COMPOSE_PROJECT_NAME").or_else(|| root.get("name").and_then(crate::yaml::Node::text)),
         profiles: profiles.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect(),
         services,
+        resource_variables: resource_variables(&root),
         files: loader.files(),
         templates: loader.templates,
         include_env_files: loader.include_env_files,
@@ -256,6 +259,13 @@ impl Compose {
     pub fn names(&self) -> Vec<&str> {
         self.services.iter().map(|service| service.name.as_str()).collect()
     }
+}
+
+/// The variables that secrets and configs take their values from.
+fn resource_variables(root: &crate::yaml::Node) -> Vec<String> {
+    let all = ["configs", "secrets"].into_iter().filter_map(|section| root.get(section));
+    let named = all.flat_map(crate::yaml::Node::pairs).filter_map(|(_, resource)| resource.get("environment")?.text());
+    named.filter(|name| !name.is_empty()).collect()
 }
 
 #[cfg(test)]
