@@ -126,7 +126,7 @@ mod tests {
         assert_eq!((read("0/old.env"), read("gone.0")), (Vec::new(), b"old.env\n".to_vec()));
         assert_eq!(
             read("variables.yml"),
-            br#"{"x-cm-variables":{"KEY":["${KEY+set}"],"TAG":["${TAG+set}","${TAG-}"]}}"#
+            br#"{"x-cm-variables":{"TAG":["${TAG+set}","${TAG-}"],"KEY":["${KEY+set}"]}}"#
         );
     }
 }

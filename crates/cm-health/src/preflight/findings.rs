@@ -109,7 +109,7 @@ fn no_compose(facts: &Facts) -> Finding {
             .hint(format!("make it executable, or replace it by one for this processor; or {COMPOSE_PLUGIN}"));
     }
     match facts.get("compose-alone").and_then(|found| found.split_once(' ')) {
-        Some((version, path)) if !version.is_empty() && !is_older(version, (2, 0)) => fail(format!(
+        Some((version, path)) if version != "?" && !is_older(version, (2, 0)) => fail(format!(
             "Compose {version} is there as the command {path} alone, and not as `docker compose`, which cm calls"
         ))
         .hint(format!(
@@ -117,7 +117,7 @@ fn no_compose(facts: &Facts) -> Finding {
              {COMPOSE_PLUGIN}"
         )),
         Some((version, path)) => {
-            let version = if version.is_empty() { "of an unknown version" } else { version };
+            let version = if version == "?" { "of an unknown version" } else { version };
             fail(format!("Docker Compose there is {version} ({path}), and cm calls `docker compose`, version 2 or later"))
                 .hint(COMPOSE_PLUGIN)
         }
@@ -260,7 +260,7 @@ mod tests {
         for (facts, says, hint) in [
             ("compose-error=x\ncompose-alone=2.40.3 /opt/dc", "as the command /opt/dc alone", "ln -s /opt/dc"),
             ("compose-error=x\ncompose-alone=1.29.2 /opt/dc", "there is 1.29.2 (/opt/dc)", "docker-compose-v2"),
-            ("compose-error=x\ncompose-alone= /opt/dc", "of an unknown version", "docker-compose-v2"),
+            ("compose-error=x\ncompose-alone=? /opt/dc", "of an unknown version", "docker-compose-v2"),
             ("compose-error=x\ncompose-broken=/p: exec format error", "/p: exec format error", "for this processor"),
             ("compose-error=unknown flag", "`docker compose` is not a command there", "docker-compose-v2"),
         ] {

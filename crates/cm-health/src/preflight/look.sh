@@ -79,7 +79,9 @@ engine() {
 other_compose() { # what there is of Compose that `docker compose` does not run
     broken=$(docker info --format '{{range .ClientInfo.Plugins}}{{if eq .Name "compose"}}{{.Path}}: {{.Err}}{{"\n"}}{{end}}{{end}}' 2>/dev/null | head -n 1)
     [ -z "$broken" ] || printf 'compose-broken=%s\n' "$broken"
-    alone=$(command -v docker-compose) && printf 'compose-alone=%s %s\n' "$(docker-compose version --short 2>/dev/null | head -n 1)" "$alone"
+    alone=$(command -v docker-compose) || return 0
+    version=$(docker-compose version --short 2>/dev/null | head -n 1)
+    printf 'compose-alone=%s %s\n' "${version:-?}" "$alone"
 }
 
 branch_of() { # CHECKOUT - by its own name, also where a tag has the same
