@@ -429,7 +429,7 @@ fn external(shop: &Shop) {
 fn refused(shop: &Shop) {
     for (to, words) in [
         ("imge: shop-web\n    build", vec!["compose.yml", "imge"]),
-        ("image: [\n    build", vec!["compose.yml", "line"]),
+        ("image: [\n    build", vec!["compose.yml:13:5: "]),
     ] {
         shop.change("compose.yml", "image: shop-web\n    build", to);
         shop.commit("wrong");
