@@ -1,13 +1,15 @@
 //! A deployment to a real Docker Swarm of three managers with a registry: what is deployed, changed, broken and drained
 //! there is asked of Swarm itself, and of the services, through each node.
 //!
-//! `CM_SWARM_KILLS=10` loses a node at ten moments of a deployment, which takes long: the leader, the manager that cm.toml
-//! names first, and another one in turns.
+//! `CM_SWARM_KILLS=10` loses a node at ten moments of a deployment instead of the rest, which takes half an hour: the
+//! leader, the manager that cm.toml names first, and another one in turns. It counts those after which the run ended with
+//! the truth, the next plain run succeeded, and the ledger and the Swarm agreed; nextest would end it, so run the test's
+//! own program.
 use cm_testkit::{Answer, Load, Sandbox, until};
 use serde_json::Value;
 use std::io::Write;
 use std::process::Command;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -62,15 +64,21 @@ fn up() -> Swarm {
 fn a_project_is_deployed_to_a_swarm_and_rolled_back_as_one_release() {
     let mut swarm = up();
     first_deployment(&swarm);
+    let kills = number_of("CM_SWARM_KILLS");
+    if kills > 0 {
+        return nodes_are_lost(&mut swarm, kills);
+    }
     a_job_that_fails_leaves_everything_running(&swarm);
     what_runs_already_is_left_alone(&swarm);
     a_changed_config_is_another_config(&swarm);
     a_broken_release_goes_back_as_a_whole(&swarm);
     a_node_that_is_drained_is_no_failure(&swarm);
+    old_images_go_from_nodes_and_registry(&swarm);
+    a_probe_asks_each_task_on_its_node(&swarm);
+    a_rollback_needs_no_registry(&swarm);
     what_a_swarm_cannot_do_is_refused_before_anything_is_done(&swarm);
-    for number in 0..number_of("CM_SWARM_KILLS") {
-        a_node_that_is_lost_is_no_loss(&mut swarm, number);
-    }
+    an_image_that_no_node_can_run_is_refused_before_anything_is_done(&swarm);
+    what_is_no_swarm_says_so(&swarm);
 }
 
 fn number_of(variable: &str) -> usize {
@@ -175,8 +183,138 @@ fn a_node_that_is_drained_is_no_failure(swarm: &Swarm) {
     swarm.on("node1", "docker node update --availability active node3 >/dev/null");
 }
 
+/// What the two last releases need stays, on every node and in the registry; what else this Swarm pushed goes, and nothing
+/// that somebody else's tag names.
+fn old_images_go_from_nodes_and_registry(swarm: &Swarm) {
+    let ids = |node: &str| -> Vec<String> {
+        let line = "docker image ls --no-trunc --format '{{.Repository}} {{.ID}}' | sed -n 's,^registry:5000/shop/web ,,p' | sort -u";
+        swarm.on(node, line).lines().map(str::to_owned).collect()
+    };
+    let tags = || -> Vec<String> {
+        let said = swarm.on("node1", "curl -s http://registry:5000/v2/shop/web/tags/list");
+        let tags: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
+        tags["tags"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    // The first release of all has another tag, by somebody else.
+    let oldest = swarm.on(
+        "node1",
+        "docker image ls --format '{{.CreatedAt}} {{.Repository}}:{{.Tag}}' | sort | sed -n 's,.* \\(registry:5000/shop/web:cm-.*\\),\\1,p' | head -1",
+    );
+    swarm.on(
+        "node1",
+        &format!("docker tag {oldest} registry:5000/shop/web:golden && docker push -q registry:5000/shop/web:golden"),
+    );
+    let oldest = oldest.rsplit(':').next().expect("a tag").to_owned();
+    let before = tags();
+    assert!(before.len() >= 5 && before.contains(&oldest), "{oldest}: {before:?}");
+    let good = std::fs::read_to_string(swarm.0.laptop.join("cm.toml")).expect("cm.toml");
+    swarm.write("cm.toml", &format!("{good}\n[prune]\nkeep = 2\n"));
+    let pruned = swarm.0.laptop("cm-build", &["prune"]);
+    swarm.write("cm.toml", &good);
+    assert_eq!(pruned.code, 0, "{}", pruned.stderr);
+    assert!(pruned.stderr.contains("the registry registry:5000 keeps old images: 1 image stayed"), "{}", pruned.stderr);
+    for node in ["node1", "node2", "node3"] {
+        assert_eq!(ids(node).len(), 2, "{node}: {}", pruned.stderr);
+    }
+    let left = tags();
+    let (of_others, ours): (Vec<_>, Vec<_>) = left.iter().partition(|tag| **tag == oldest || *tag == "golden");
+    assert_eq!((of_others.len(), ours.len()), (2, 2), "{left:?}: {}", pruned.stderr);
+    let again = swarm.0.laptop("cm-build", &["prune"]);
+    assert!(again.code == 0 && !again.stderr.contains("removed"), "{}", again.stderr);
+}
+
+fn a_probe_asks_each_task_on_its_node(swarm: &Swarm) {
+    let good = std::fs::read_to_string(swarm.0.laptop.join("cm.toml")).expect("cm.toml");
+    for (probe, words) in [
+        ("\"http://127.0.0.1:8000/health\"", ""),
+        ("\"tcp://127.0.0.1:8000\"", ""),
+        ("[\"python3\", \"-c\", \"import os; raise SystemExit(os.environ['PORT'] != '8000')\"]", ""),
+        ("\"http://127.0.0.1:8001/\"", "its probe: "),
+        ("\"tcp://127.0.0.1:8001\"", "its probe: "),
+        ("[\"python3\", \"-c\", \"raise SystemExit(3)\"]", "its probe: "),
+    ] {
+        swarm.write("cm.toml", &format!("{good}\n[services.api]\nprobe = {probe}\n"));
+        let health = swarm.0.laptop("cm-health", &["--service", "api", "--timeout", "8s"]);
+        assert_eq!(health.code, if words.is_empty() { 0 } else { 40 }, "{probe}: {}", health.stderr);
+        assert!(health.stderr.contains(words), "{probe}: {}", health.stderr);
+    }
+    swarm.write("cm.toml", &good);
+}
+
+/// What it needs is on the nodes, and who asks the registry would wait for ever.
+fn a_rollback_needs_no_registry(swarm: &Swarm) {
+    let registry = swarm.0.container("registry");
+    let switch = |verb: &str| {
+        let status = Command::new("docker").args([verb, &registry]).output().expect("docker").status;
+        assert!(status.success(), "docker {verb} {registry}");
+    };
+    switch("pause");
+    let preflight = swarm.preflight(&[]);
+    let back = swarm.0.laptop("cm-rollback", &[]);
+    switch("unpause");
+    assert_eq!(back.code, 60, "{}", back.stderr);
+    assert_eq!(
+        (swarm.ask("node2", "/")["version"].as_str(), swarm.ask("node2", "/api/")["version"].as_str()),
+        (Some("2"), Some("1"))
+    );
+    let code = &preflight.document()["error"]["code"];
+    assert_eq!((preflight.code, code), (6, &"preflight.registry".into()), "{}", preflight.stderr);
+    assert!(preflight.stderr.contains("the registry registry:5000 does not answer"), "{}", preflight.stderr);
+    swarm.deployed(&["--no-backup", "--all"]);
+}
+
+fn an_image_that_no_node_can_run_is_refused_before_anything_is_done(swarm: &Swarm) {
+    let before = [swarm.tasks("web"), swarm.tasks("api")];
+    swarm.on(
+        "node1",
+        "tar -c /etc/hostname 2>/dev/null | docker import --platform linux/arm64 - shop/foreign:1 >/dev/null",
+    );
+    let (good, bad) = ("    image: curateme/caddy:1\n", "    image: shop/foreign:1\n");
+    swarm.replace("docker-compose.production.yml", good, bad);
+    let answer = swarm.0.deploy(&["--no-backup"]);
+    assert!(answer.stderr.contains("is for linux/arm64, and node node"), "{}", answer.stderr);
+    assert_eq!(answer.document()["error"]["code"], "swarm.platform", "{}", answer.stderr);
+    assert_eq!([swarm.tasks("web"), swarm.tasks("api")], before, "{}", answer.stderr);
+    swarm.replace("docker-compose.production.yml", bad, good);
+}
+
+fn what_is_no_swarm_says_so(swarm: &Swarm) {
+    let good = std::fs::read_to_string(swarm.0.laptop.join("cm.toml")).expect("cm.toml");
+    let third = good.replace("NODE1_VPS_IP", "NODE3_VPS_IP");
+    let alone: Vec<&str> = third.lines().filter(|line| !line.starts_with("managers")).collect();
+    swarm.write("cm.toml", &alone.join("\n"));
+    swarm.on("node1", "docker node demote node3 >/dev/null");
+    swarm.on("node3", "docker swarm leave >/dev/null");
+    let none = swarm.preflight(&[]);
+    assert_eq!(none.code, 6, "{}", none.stderr);
+    assert!(none.stderr.contains("this engine is not part of a Swarm"), "{}", none.stderr);
+    swarm.write("cm.toml", &good);
+    // Two managers are left, and one of them stops: nothing can be asked any more.
+    let second = swarm.0.container("node2");
+    let switch = |verb: &str| drop(Command::new("docker").args([verb, &second]).output().expect("docker"));
+    switch("pause");
+    let lost = swarm.preflight(&[]);
+    switch("unpause");
+    assert_eq!(lost.code, 6, "{}", lost.stderr);
+    assert!(lost.stderr.contains("too few of its managers answer"), "{}", lost.stderr);
+}
+
+/// As long as the deployments last in which nodes are lost, these go at any moment of one.
+fn nodes_are_lost(swarm: &mut Swarm, kills: usize) {
+    for file in ["web/VERSION", "api/VERSION"] {
+        swarm.write(file, "none-lost\n");
+    }
+    swarm.0.commit("none lost");
+    let began = Instant::now();
+    swarm.deployed(&["--no-backup"]);
+    let lasts = began.elapsed();
+    for number in 0..kills {
+        a_node_that_is_lost_is_no_loss(swarm, number, lasts);
+    }
+}
+
 /// The node goes at a random moment of a deployment of both services.
-fn a_node_that_is_lost_is_no_loss(swarm: &mut Swarm, number: usize) {
+fn a_node_that_is_lost_is_no_loss(swarm: &mut Swarm, number: usize, lasts: Duration) {
     let leader =
         swarm.on("node2", "docker node ls --format '{{.Hostname}} {{.ManagerStatus}}' | sed -n 's/ Leader//p'");
     let nodes = ["node1", "node2", "node3"];
@@ -192,7 +330,7 @@ fn a_node_that_is_lost_is_no_loss(swarm: &mut Swarm, number: usize) {
     }
     swarm.0.commit(&version);
     let nanos = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").subsec_nanos();
-    let delay = Duration::from_millis(1_000 + u64::from(nanos) % 20_000);
+    let delay = lasts.mul_f64(f64::from(nanos % 1000) / 1000.0);
     let container = swarm.0.container(&victim);
     let killer = std::thread::spawn(move || {
         std::thread::sleep(delay);
@@ -207,7 +345,9 @@ fn a_node_that_is_lost_is_no_loss(swarm: &mut Swarm, number: usize) {
         60 => assert_eq!(now(), before, "{story}"),
         _ => assert!(answer.document()["error"]["code"].is_string(), "{story}"),
     }
+    let began = Instant::now();
     let next = swarm.0.deploy(&["--no-backup"]);
+    let took = began.elapsed();
     assert_eq!(next.code, 0, "{story}\nthe next one: {}", next.stderr);
     until("the proxy knows the new tasks", LIMIT, || now() == [version.as_str(), version.as_str()]);
     let again = swarm.deployed(&["--no-backup"]);
@@ -217,7 +357,8 @@ fn a_node_that_is_lost_is_no_loss(swarm: &mut Swarm, number: usize) {
         let all = swarm.on(asked, "docker node ls --format '{{.Status}} {{.ManagerStatus}}'");
         all.lines().filter(|line| ["Ready Leader", "Ready Reachable"].contains(line)).count() == 3
     });
-    let _told = writeln!(std::io::stderr(), "{}", story.lines().next().unwrap_or_default());
+    let first = story.lines().next().unwrap_or_default();
+    let _told = writeln!(std::io::stderr(), "{number}: {first}; the next one took {took:?}");
 }
 
 fn what_a_swarm_cannot_do_is_refused_before_anything_is_done(swarm: &Swarm) {
@@ -267,7 +408,7 @@ fn what_a_swarm_cannot_do_is_refused_before_anything_is_done(swarm: &Swarm) {
     assert_eq!(foreign.code, 6, "{}", foreign.stderr);
     assert!(foreign.stderr.contains("a stack \"shop\" that cm did not make for \"other\""), "{}", foreign.stderr);
 
-    swarm.write("cm.toml", &format!("{good}\n[services.api]\nprobe = \"http://127.0.0.1:1/\"\n"));
+    swarm.write("cm.toml", &format!("{good}\n[services.api]\nupdate = \"rolling\"\n"));
     let jobs = swarm.0.laptop("cm-detect", &[]);
     assert_eq!((jobs.code, &jobs.document()["error"]["code"]), (6, &"config.engine".into()), "{}", jobs.stderr);
     swarm.write("cm.toml", &good);

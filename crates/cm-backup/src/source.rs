@@ -236,15 +236,19 @@ impl Deployed<'_> {
     }
 
     fn stopped(&self, containers: &[Container]) -> Failure {
-        let states: Vec<_> = containers.iter().map(|one| format!("{} is {}", one.name, one.status)).collect();
+        let why = |one: &Container| {
+            if one.health_output.is_empty() { String::new() } else { format!(" ({})", one.health_output) }
+        };
+        let states: Vec<_> =
+            containers.iter().map(|one| format!("{} is {}{}", one.name, one.status, why(one))).collect();
         let message = format!("on {}: the database does not run: {}", self.host.name(), states.join(", "));
         self.unreachable(message)
     }
 
     fn unreachable(&self, message: String) -> Failure {
         Failure::new(Exit::Backup, "backup.database-unreachable", message).hint(format!(
-            "start it first: docker compose up -d {}; or `--no-backup` in the deploy script deploys without a backup, and the record says so",
-            self.service
+            "start it first: {}; or `--no-backup` in the deploy script deploys without a backup, and the record says so",
+            cm_engine::sight(self.host).to_start(self.service)
         ))
     }
 

@@ -4,7 +4,7 @@
 
 use crate::HostPlan;
 use cm_core::facts::BuildFacts;
-use cm_core::{CommonArgs, Document, Done, Early, Exit, Found, Result, Run, Step, plural};
+use cm_core::{CommonArgs, Document, Done, Early, Exit, Found, Log, Result, Run, Step, plural};
 use cm_engine::Container;
 use cm_host::{Connect, Host};
 use cm_lease::{Guard, Identity, with_lock_asked_meanwhile};
@@ -15,6 +15,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Every name with cm's tag, and the image behind it.
 const LIST: [&str; 6] = ["docker", "image", "ls", "--no-trunc", "--format", "{{.ID}} {{.Repository}}:{{.Tag}}"];
+
+/// The same of images that were pulled by digest, which have no tag.
+const PULLED: [&str; 7] =
+    ["docker", "image", "ls", "--no-trunc", "--digests", "--format", "{{.ID}} {{.Repository}} {{.Tag}} {{.Digest}}"];
 
 /// Images whose last name went to a newer one, as when a commit is built again without cache.
 /// Compose has put the project's name on them.
@@ -67,7 +71,7 @@ fn changed_hosts(doc: &Document) -> Vec<String> {
     doc.part::<BuildFacts>().hosts.unwrap_or_default().into_keys().collect()
 }
 
-/// What can go, by host.
+/// What can go, by host, and for a host whose engine runs containers on other machines, too, by `HOST/NODE`.
 type Removable = BTreeMap<String, Vec<String>>;
 
 /// Looks for what can go while the services are watched: neither their health nor a check changes it.
@@ -76,9 +80,25 @@ pub async fn ask_ahead(common: CommonArgs, early: Early) -> Option<Found> {
     let project = cm_git::of_run(&common, &doc).ok()?;
     let mut found = Removable::new();
     for host in project.connect(&changed_hosts(&doc), &early.log).await.ok()? {
-        found.insert(host.name().to_owned(), removable(&project, &host).await.ok()?);
+        for (name, machine) in machines(&host, &early.log).await.ok()? {
+            found.insert(name, removable_on(&project, &host, &machine).await.ok()?);
+        }
     }
     Some(Box::new(found))
+}
+
+/// A host and the other machines that have images of what it runs, each by its name in the document.
+async fn machines(host: &Host, log: &Log) -> Result<Vec<(String, Host)>> {
+    let others = cm_engine::sight(host).others(host).await?;
+    if !others.unknown.is_empty() {
+        log.debug(format!(
+            "on {}: old images stay on {}, which cm.toml has no address of that answers",
+            host.name(),
+            others.unknown.join(", ")
+        ));
+    }
+    let others = others.reached.into_iter().map(|(node, machine)| (format!("{}/{node}", host.name()), machine));
+    Ok([(host.name().to_owned(), host.clone())].into_iter().chain(others).collect())
 }
 
 async fn prune_all(
@@ -91,24 +111,47 @@ async fn prune_all(
     let mut pruned = Removable::new();
     let mut count = 0;
     for host in hosts {
-        let names = match known.remove(host.name()) {
-            Some(names) => names,
-            None => removable(project, host).await?,
-        };
-        if run.dry_run() {
-            run.log.info(format!(
-                "would remove on {}: {}",
-                host.name(),
-                if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
-            ));
-        } else if !names.is_empty() {
-            count += cm_engine::remove_images(&guard.fenced(host)?, &names).await?;
-            run.log.info(format!("on {}: removed {}", host.name(), plural(names.len() as u64, "old image name")));
+        for (name, machine) in machines(host, &run.log).await? {
+            let images = match known.remove(&name) {
+                Some(images) => images,
+                None => removable_on(project, host, &machine).await?,
+            };
+            if run.dry_run() {
+                let images = if images.is_empty() { "nothing".to_owned() } else { images.join(", ") };
+                run.log.info(format!("would remove on {name}: {images}"));
+            } else if !images.is_empty() {
+                if name == host.name() {
+                    count += prune_registry(project, host, guard, &run.log).await?;
+                }
+                count += cm_engine::remove_images(&guard.fenced(&machine)?, &images).await?;
+                run.log.info(format!("on {name}: removed {}", plural(images.len() as u64, "old image name")));
+            }
+            pruned.insert(name, images);
         }
-        pruned.insert(host.name().to_owned(), names);
     }
     set_facts(run, pruned);
     Ok(count)
+}
+
+/// The same images in the registry that they were pushed to, if there is one. How many are gone.
+async fn prune_registry(project: &Project, host: &Host, guard: &Guard, log: &Log) -> Result<usize> {
+    let ledger = Ledger::read(host, &project.name()).await?;
+    let keep = ledger.images_to_keep(kept(project));
+    let gone = cm_rollout::forget_pushed(project, &guard.fenced(host)?, &repositories(&ledger), &keep, log).await?;
+    if gone > 0 {
+        log.info(format!("removed {} from the registry", plural(gone as u64, "old image")));
+    }
+    Ok(gone)
+}
+
+/// How many releases of each service keep their images.
+fn kept(project: &Project) -> usize {
+    usize::try_from(project.prune().keep).unwrap_or(usize::MAX).max(1)
+}
+
+/// The repositories of all images in a ledger, also of those that were pulled: what ran before has a name of ours, too.
+fn repositories(ledger: &Ledger) -> BTreeSet<String> {
+    ledger.images().iter().map(|image| repository(image).to_owned()).filter(|name| !name.is_empty()).collect()
 }
 
 /// The names that nothing needs any more.
@@ -116,8 +159,13 @@ async fn prune_all(
 /// # Errors
 /// As [`run`].
 pub async fn removable(project: &Project, host: &Host) -> Result<Vec<String>> {
+    removable_on(project, host, host).await
+}
+
+/// The same on a machine that has images of what `host` runs.
+async fn removable_on(project: &Project, host: &Host, machine: &Host) -> Result<Vec<String>> {
     let ledger = Ledger::read(host, &project.name()).await?;
-    not_needed(project, host, &ledger, &[]).await
+    not_needed(project, host, machine, &ledger, &[]).await
 }
 
 /// What could go once `plan` is carried out and found good; `containers` are what runs now.
@@ -140,21 +188,30 @@ pub async fn after(
     record.services = starts.iter().map(to_come).collect();
     let leave = containers.iter().filter(|container| starts.contains(&container.service));
     let leave: Vec<&str> = leave.map(|container| container.image_id.as_str()).collect();
-    not_needed(project, host, &ledger.with(record), &leave).await
+    not_needed(project, host, host, &ledger.with(record), &leave).await
 }
 
-/// The names that neither a release in `ledger` nor a container needs; those in `leave` each
-/// stand for a container that will be gone.
-async fn not_needed(project: &Project, host: &Host, ledger: &Ledger, leave: &[&str]) -> Result<Vec<String>> {
-    let keep = usize::try_from(project.prune().keep).unwrap_or(usize::MAX).max(1);
-    let mut keep = ledger.images_to_keep(keep);
-    let (in_use, list) = (host.script(IN_USE, [""; 0]), host.command(LIST));
-    let (used, listed, nameless) = tokio::join!(
+/// The names of a machine that neither a release in `ledger`, which is the host's, nor a container there needs; those in
+/// `leave` each stand for a container that will be gone.
+async fn not_needed(
+    project: &Project,
+    host: &Host,
+    machine: &Host,
+    ledger: &Ledger,
+    leave: &[&str],
+) -> Result<Vec<String>> {
+    let mut keep = ledger.images_to_keep(kept(project));
+    let ours = format!("label=com.docker.compose.project={}", compose_project(project, host).await?);
+    let (in_use, list) = (machine.script(IN_USE, [""; 0]), machine.command(LIST));
+    let nameless = machine.command(NAMELESS.into_iter().chain([ours.as_str()]));
+    let pulled = machine.command(PULLED);
+    let (used, listed, pulled, nameless) = tokio::join!(
         in_use.text(Exit::Build, "prune.containers"),
         list.text(Exit::Build, "prune.images"),
-        nameless(project, host),
+        pulled.text(Exit::Build, "prune.images"),
+        nameless.text(Exit::Build, "prune.images"),
     );
-    let (used, listed, nameless) = (used?, listed?, nameless?);
+    let (used, listed, pulled, nameless) = (used?, listed?, pulled?, nameless?);
     let mut used: Vec<&str> = used.lines().collect();
     for image in leave {
         if let Some(at) = used.iter().position(|other| other == image) {
@@ -162,21 +219,22 @@ async fn not_needed(project: &Project, host: &Host, ledger: &Ledger, leave: &[&s
         }
     }
     keep.extend(used.into_iter().map(str::to_owned));
-    // Also of images that were pulled: what ran before has a name of ours, too.
-    let mut repositories: BTreeSet<String> =
-        ledger.images().iter().map(|image| repository(image).to_owned()).filter(|name| !name.is_empty()).collect();
-    repositories.extend(cm_rollout::pushed_as(project, &repositories)?);
-    let mut names = choose(&listed, &repositories, &keep);
-    names.extend(nameless.lines().filter(|id| !keep.contains(*id)).map(str::to_owned));
+    let mut repositories = repositories(ledger);
+    let pushed = cm_rollout::pushed_as(project, &repositories)?;
+    let mut names = choose_pulled(&pulled, &pushed, &keep);
+    repositories.extend(pushed);
+    names.extend(choose(&listed, &repositories, &keep));
+    // One that goes by its digest is among them, too.
+    let left = |id: &&str| !keep.contains(*id) && !pulled.lines().any(|line| is_chosen(line, id, &names));
+    let nameless: Vec<String> = nameless.lines().filter(left).map(str::to_owned).collect();
+    names.extend(nameless);
     Ok(names)
 }
 
-/// The ids of the project's images that have no name, one a line.
-async fn nameless(project: &Project, host: &Host) -> Result<String> {
+/// The name that Compose has of the project: its label is on what was built there.
+async fn compose_project(project: &Project, host: &Host) -> Result<String> {
     let checkout = project.host(host.name())?.checkout()?;
-    let ours = format!("label=com.docker.compose.project={}", cm_engine::project_name(project, host, &checkout).await?);
-    let nameless = host.command(NAMELESS.into_iter().chain([ours.as_str()]));
-    nameless.text(Exit::Build, "prune.images").await
+    cm_engine::project_name(project, host, &checkout).await
 }
 
 /// The names to remove: cm's own, of this project's images, that nothing keeps.
@@ -189,9 +247,33 @@ fn choose(listed: &str, repositories: &BTreeSet<String>, keep: &BTreeSet<String>
     pairs.filter(|(id, name)| ours(name) && !keep.contains(*id)).map(|(_, name)| name.to_owned()).collect()
 }
 
+/// Whether a line of [`PULLED`] is about the image `id`, and what it names is among `names`.
+fn is_chosen(line: &str, id: &str, names: &[String]) -> bool {
+    let [own, repository, _, digest] = line.split(' ').collect::<Vec<_>>()[..] else { return false };
+    own == id && names.contains(&format!("{repository}@{digest}"))
+}
+
+/// The same of images without a tag, which a node pulls by digest; `pushed` are the registry's repositories.
+fn choose_pulled(listed: &str, pushed: &BTreeSet<String>, keep: &BTreeSet<String>) -> Vec<String> {
+    let old = listed.lines().filter_map(|line| {
+        let [id, repository, tag, digest] = line.split(' ').collect::<Vec<_>>()[..] else { return None };
+        let ours = tag == "<none>" && digest.contains(':') && pushed.contains(repository) && !keep.contains(id);
+        ours.then(|| format!("{repository}@{digest}"))
+    });
+    old.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_node_pulled_by_digest_goes_when_nothing_keeps_it() {
+        let listed = "sha256:1 r/shop/web <none> sha256:a\nsha256:2 r/shop/web <none> sha256:b\n\
+            sha256:3 r/shop/web cm-3 sha256:c\nsha256:4 r/other <none> sha256:d\nsha256:5 <none> <none> <none>";
+        let (pushed, keep) = (["r/shop/web".to_owned()].into(), ["sha256:1".to_owned()].into());
+        assert_eq!(choose_pulled(listed, &pushed, &keep), ["r/shop/web@sha256:b"]);
+    }
 
     #[test]
     fn only_names_of_ours_that_nothing_keeps_are_chosen() {

@@ -1,7 +1,7 @@
 //! What Docker Compose runs on one host: the containers with its labels.
 
 use crate::effective::Runs;
-use crate::interface::{Obstacle, Sight};
+use crate::interface::{Inside, Obstacle, Others, Sight};
 use crate::{Container, inspected, memory};
 use cm_core::Result;
 use cm_host::Host;
@@ -43,13 +43,22 @@ impl Sight for ComposeSight {
         ready(Ok(listed)).boxed()
     }
 
-    fn inside<'a>(&'a self, host: &'a Host, container: &'a Container) -> BoxFuture<'a, Result<(Host, String)>> {
-        ready(Ok((host.clone(), container.id.clone()))).boxed()
+    fn inside<'a>(&'a self, host: &'a Host, container: &'a Container) -> BoxFuture<'a, Result<Inside>> {
+        let addresses = container.addresses.clone();
+        ready(Ok(Inside { host: host.clone(), id: container.id.clone(), addresses })).boxed()
+    }
+
+    fn others<'a>(&'a self, _: &'a Host) -> BoxFuture<'a, Result<Others>> {
+        ready(Ok(Others::default())).boxed()
     }
 
     fn wants(&self) -> &'static [&'static str] {
         // It has no secrets and configs that others make.
         &["network", "volume", "container", "image", "file", "path", "secret", "config", "variable"]
+    }
+
+    fn to_start(&self, service: &str) -> String {
+        format!("docker compose up -d {service}")
     }
 
     fn logs(&self) -> &'static [&'static str] {

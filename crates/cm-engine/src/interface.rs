@@ -37,6 +37,26 @@ pub enum Matter {
     Registry,
 }
 
+/// Where a container can be reached.
+#[derive(Clone, Debug)]
+pub struct Inside {
+    /// The host that it runs on.
+    pub host: Host,
+    /// Its ID there.
+    pub id: String,
+    /// Its addresses that the host can connect to.
+    pub addresses: Vec<String>,
+}
+
+/// The machines besides a host on which its engine runs containers.
+#[derive(Clone, Debug, Default)]
+pub struct Others {
+    /// Those that can be reached, each by the name of its node.
+    pub reached: Vec<(String, Host)>,
+    /// The names of those that cannot, or that nobody knows an address of.
+    pub unknown: Vec<String>,
+}
+
 /// What an engine says of what runs, and of what it could run.
 pub trait Sight: Sync {
     /// What of `config`, the JSON of `docker compose config` for the version to run, stands in the way there. Only reads.
@@ -73,14 +93,23 @@ pub trait Sight: Sync {
         listed: Option<Vec<Runs>>,
     ) -> BoxFuture<'a, Result<Option<Vec<Runs>>>>;
 
-    /// The host on which commands reach `container`, and its ID there.
+    /// Where commands and connections reach `container`.
     ///
     /// # Errors
     /// As [`Sight::containers`]; [`cm_core::Exit::Config`] where no host of cm.toml is the one that it runs on.
-    fn inside<'a>(&'a self, host: &'a Host, container: &'a Container) -> BoxFuture<'a, Result<(Host, String)>>;
+    fn inside<'a>(&'a self, host: &'a Host, container: &'a Container) -> BoxFuture<'a, Result<Inside>>;
+
+    /// The other machines that have images of what `host` runs. Only looks.
+    ///
+    /// # Errors
+    /// As [`Sight::containers`].
+    fn others<'a>(&'a self, host: &'a Host) -> BoxFuture<'a, Result<Others>>;
 
     /// What this engine wants to be there before it starts a service, as kinds of [`crate::effective::Need`].
     fn wants(&self) -> &'static [&'static str];
+
+    /// How a person starts a service that does not run.
+    fn to_start(&self, service: &str) -> String;
 
     /// Docker's words in front of a container, for the lines that it wrote.
     fn logs(&self) -> &'static [&'static str];

@@ -32,7 +32,7 @@ pub use container::{ALONGSIDE_LABEL, Container, Health, Mount};
 pub use cures::{code as code_of, cured};
 pub use engine::{accepts, sight};
 pub use gap::gaps;
-pub use interface::{Matter, Obstacle, Sight};
+pub use interface::{Inside, Matter, Obstacle, Others, Sight};
 pub use invocation::{Alongside, Invocation, JobRun, UpOptions};
 pub use job::{JobSight, find_job, follow_job, forget_job, keep_job_log, running_jobs, stop_job};
 pub use port::Port;

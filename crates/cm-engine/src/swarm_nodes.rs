@@ -3,7 +3,7 @@
 //! can log in to is known by what Swarm says of it.
 
 use crate::interface::{Matter, Obstacle};
-use crate::swarm_obstacles::{registry_answers, warn};
+use crate::swarm_obstacles::{stop, warn};
 use cm_core::{Exit, Format, Level, Log, Result};
 use cm_host::{Host, Target};
 use cm_project::Project;
@@ -20,9 +20,15 @@ const ROOM: u64 = 2 << 20;
 /// Clocks that differ by more make a deploy lock lapse too early or too late, in seconds.
 const SKEW: i64 = 15;
 
+/// How a registry says that it does not have an image, in lower case.
+const ANSWERS: [&str; 5] =
+    ["manifest unknown", "not found", "name unknown", "repository does not exist", "manifest for"];
+
 /// Arguments: IMAGE CHECKOUT FILE... IMAGE is one of the registry that nobody has; the files are the host's own.
 const LOOK: &str = r#"# Looks whether a manager could take over.
-printf 'registry %s\n' "$(docker pull --quiet "$1" 2>&1 | tr '\n' ' ')"
+said=$(timeout 20 docker pull --quiet "$1" 2>&1)
+[ $? -ne 124 ] || said='no answer within 20 s'
+printf 'registry %s\n' "$(printf '%s' "$said" | tr '\n' ' ')"
 docker info --format 'manager {{.Swarm.ControlAvailable}}'
 root=$(docker info --format '{{.DockerRootDir}}') && printf 'disk %s\n' "$(df -Pk -- "$root" | awk 'NR == 2 { print $4 }')"
 date '+clock %s'
@@ -72,7 +78,8 @@ pub(crate) async fn look(project: &Project, host: &Host) -> Result<Vec<Obstacle>
     });
     let (own, others) = tokio::join!(ask(project, host), join_all(others));
     let (own, registry) = (own?, project.registry()?);
-    let mut found = of_node(&target.address, &own);
+    let mut found: Vec<Obstacle> = registry_answers(&registry, &own.registry).into_iter().collect();
+    found.extend(of_node(&target.address, &own));
     found.extend(credentials(&registry, &own.helpers));
     for (address, said) in others {
         match said {
@@ -118,6 +125,23 @@ impl Said {
         }
         said
     }
+}
+
+fn registry_answers(registry: &str, said: &str) -> Option<Obstacle> {
+    let lower = said.to_lowercase();
+    if ANSWERS.iter().any(|words| lower.contains(words)) {
+        return None;
+    }
+    let what = if ["denied", "unauthorized", "authentication"].iter().any(|words| lower.contains(words)) {
+        "refuses the deploy user"
+    } else {
+        "does not answer"
+    };
+    Some(stop(
+        Matter::Registry,
+        format!("the registry {registry} {what}: {}", said.trim()),
+        "is it up, does the engine trust it (`insecure-registries` for one without TLS), is the deploy user logged in there (docker login)?",
+    ))
 }
 
 fn at(address: &str, obstacle: Obstacle) -> Obstacle {
@@ -208,6 +232,25 @@ mod tests {
         ] {
             let told = told(&text);
             assert!(told.len() == 1 && told[0].contains(words), "{words}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn a_registry_that_has_no_such_image_answers() {
+        for said in [
+            "Error response from daemon: manifest for registry:5000/cm/none:none not found: manifest unknown: manifest unknown",
+            "Error response from daemon: pull access denied for r/cm/none, repository does not exist or may require 'docker login'",
+        ] {
+            assert!(registry_answers("r", said).is_none(), "{said}");
+        }
+        for (said, words) in [
+            ("Error response from daemon: Get \"https://r/v2/\": dial tcp: lookup r: no such host", "does not answer"),
+            ("Get \"https://r/v2/\": http: server gave HTTP response to HTTPS client", "does not answer"),
+            ("unauthorized: authentication required", "refuses the deploy user"),
+            ("", "does not answer"),
+        ] {
+            let found = registry_answers("r", said).expect(said);
+            assert!(found.stops && found.message.contains(words), "{}", found.message);
         }
     }
 

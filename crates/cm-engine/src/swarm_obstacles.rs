@@ -1,5 +1,5 @@
 //! What stands in the way of running a project on a Swarm: keys of its compose file, the Swarm's managers and nodes,
-//! its engine's settings, the registry, and a stack of the same name that is somebody else's.
+//! its engine's settings, and a stack of the same name that is somebody else's.
 
 use crate::interface::{Matter, Obstacle};
 use cm_core::{Exit, Result};
@@ -9,36 +9,25 @@ use cm_swarm::{Content, Note, Quorum, Source, Stack, place};
 use serde_json::Value;
 use std::time::Duration;
 
-/// The registry answers within this time.
+/// The manager answers within this time.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Asks the registry for an image that nobody has: who is told that has reached it. Then what of the engine's settings
-/// a Swarm cannot stand.
-const LOOK: &str = r#"# Looks whether the registry answers, and at the engine's settings.
-# $1 an image of the registry
-said=$(docker pull --quiet "$1" 2>&1)
-printf '%s\n' "$said" | tr '\n' ' '
-printf '\n'
-docker info --format '{{json .}}'"#;
+/// What of the engine's settings a Swarm cannot stand.
+const LOOK: [&str; 4] = ["docker", "info", "--format", "{{json .}}"];
 
 /// How large the files `$1…` are, in bytes, a line each; `-` for one that is not there.
 const SIZES: &str = r#"# Looks how large the files of configs and secrets are.
 for file; do (wc -c <"$file") 2>/dev/null || echo -; done"#;
 
-/// How a registry says that it does not have an image, in lower case.
-const ANSWERS: [&str; 5] =
-    ["manifest unknown", "not found", "name unknown", "repository does not exist", "manifest for"];
-
 pub(crate) async fn look(project: &Project, host: &Host, config: &Value) -> Result<Vec<Obstacle>> {
     let stack = Stack::of(config);
-    let registry = project.registry()?;
-    let probe = host.script(LOOK, [format!("{registry}/cm/none:none")]).limit(LIMIT);
-    let (sight, said, large) = tokio::join!(
+    let settings = host.command(LOOK).limit(LIMIT);
+    let (sight, info, large) = tokio::join!(
         cm_swarm::Sight::of(host, &stack.name),
-        probe.text(Exit::HealthUnknown, "engine.unreachable"),
+        settings.text(Exit::HealthUnknown, "engine.unreachable"),
         too_large(host, &stack.contents)
     );
-    let (sight, said) = (sight?, said?);
+    let (sight, info) = (sight?, info?);
     let mut found: Vec<Obstacle> = stack.refused.iter().map(|note| of_file(project, note, true)).collect();
     found.extend(large?);
     found.extend(stack.notes.iter().map(|note| of_file(project, note, false)));
@@ -58,9 +47,7 @@ pub(crate) async fn look(project: &Project, host: &Host, config: &Value) -> Resu
     }
     found.extend(managers(&sight.nodes));
     found.extend(nodes(&sight.nodes));
-    let (answer, info) = said.split_once('\n').unwrap_or((&said, ""));
-    found.extend(registry_answers(&registry, answer));
-    found.extend(settings(&serde_json::from_str(info).unwrap_or_default()));
+    found.extend(unfit(&serde_json::from_str(&info).unwrap_or_default()));
     Ok(found)
 }
 
@@ -87,7 +74,7 @@ fn excesses(contents: &[Content], said: &str) -> Vec<Obstacle> {
     excess.map(|message| stop(Matter::File, message, "put it into the image, or split it into several")).collect()
 }
 
-fn stop(matter: Matter, message: String, hint: &str) -> Obstacle {
+pub(crate) fn stop(matter: Matter, message: String, hint: &str) -> Obstacle {
     Obstacle { matter, message, hint: hint.to_owned(), stops: true }
 }
 
@@ -166,24 +153,7 @@ fn nodes(nodes: &[cm_swarm::Node]) -> Vec<Obstacle> {
     found
 }
 
-pub(crate) fn registry_answers(registry: &str, said: &str) -> Option<Obstacle> {
-    let lower = said.to_lowercase();
-    if ANSWERS.iter().any(|words| lower.contains(words)) {
-        return None;
-    }
-    let what = if ["denied", "unauthorized", "authentication"].iter().any(|words| lower.contains(words)) {
-        "refuses the deploy user"
-    } else {
-        "does not answer"
-    };
-    Some(stop(
-        Matter::Registry,
-        format!("the registry {registry} {what}: {}", said.trim()),
-        "is it up, does the engine trust it (`insecure-registries` for one without TLS), is the deploy user logged in there (docker login)?",
-    ))
-}
-
-fn settings(info: &Value) -> Vec<Obstacle> {
+fn unfit(info: &Value) -> Vec<Obstacle> {
     let mut found = Vec::new();
     if info.get("LiveRestoreEnabled").and_then(Value::as_bool) == Some(true) {
         found.push(stop(
@@ -218,25 +188,6 @@ mod tests {
             manager: own(manager),
             engine: own("26.1.5"),
             ..Node::default()
-        }
-    }
-
-    #[test]
-    fn a_registry_that_has_no_such_image_answers() {
-        for said in [
-            "Error response from daemon: manifest for registry:5000/cm/none:none not found: manifest unknown: manifest unknown",
-            "Error response from daemon: pull access denied for r/cm/none, repository does not exist or may require 'docker login'",
-        ] {
-            assert!(registry_answers("r", said).is_none(), "{said}");
-        }
-        for (said, words) in [
-            ("Error response from daemon: Get \"https://r/v2/\": dial tcp: lookup r: no such host", "does not answer"),
-            ("Get \"https://r/v2/\": http: server gave HTTP response to HTTPS client", "does not answer"),
-            ("unauthorized: authentication required", "refuses the deploy user"),
-            ("", "does not answer"),
-        ] {
-            let found = registry_answers("r", said).expect(said);
-            assert!(found.stops && found.message.contains(words), "{}", found.message);
         }
     }
 
@@ -279,7 +230,7 @@ mod tests {
 
     #[test]
     fn settings_of_the_engine_that_no_swarm_stands_stop() {
-        assert_eq!(settings(&json!({"LiveRestoreEnabled": true, "FirewallBackend": {"Driver": "nftables"}})).len(), 2);
-        assert!(settings(&json!({"LiveRestoreEnabled": false})).is_empty());
+        assert_eq!(unfit(&json!({"LiveRestoreEnabled": true, "FirewallBackend": {"Driver": "nftables"}})).len(), 2);
+        assert!(unfit(&json!({"LiveRestoreEnabled": false})).is_empty());
     }
 }

@@ -3,7 +3,7 @@
 //! that Swarm stopped updating, or took back by itself, shows that as a container which is not healthy.
 
 use crate::effective::Runs;
-use crate::interface::{Obstacle, Sight};
+use crate::interface::{Inside, Obstacle, Others, Sight};
 use crate::{Container, Health, swarm_inside, swarm_nodes, swarm_obstacles};
 use cm_core::Result;
 use cm_host::Host;
@@ -34,7 +34,14 @@ impl Sight for SwarmSight {
     fn containers<'a>(&'a self, host: &'a Host, project: &'a str) -> BoxFuture<'a, Result<Vec<Container>>> {
         async move {
             let sight = cm_swarm::Sight::of(host, project).await?;
-            Ok(sight.services.iter().flat_map(|(name, seen)| of_service(name, seen, &sight.images)).collect())
+            let mut all: Vec<Container> =
+                sight.services.iter().flat_map(|(name, seen)| of_service(name, seen, &sight.images)).collect();
+            let gone: Vec<&str> =
+                sight.nodes.iter().filter(|node| node.is_gone()).map(|node| node.name.as_str()).collect();
+            for one in all.iter_mut().filter(|one| !gone.is_empty() && one.health_output.contains("no suitable node")) {
+                one.health_output.push_str(&format!("; away: {}", gone.join(", ")));
+            }
+            Ok(all)
         }
         .boxed()
     }
@@ -58,12 +65,22 @@ impl Sight for SwarmSight {
         .boxed()
     }
 
-    fn inside<'a>(&'a self, host: &'a Host, container: &'a Container) -> BoxFuture<'a, Result<(Host, String)>> {
+    fn inside<'a>(&'a self, host: &'a Host, container: &'a Container) -> BoxFuture<'a, Result<Inside>> {
         swarm_inside::find(host, container).boxed()
+    }
+
+    fn others<'a>(&'a self, host: &'a Host) -> BoxFuture<'a, Result<Others>> {
+        swarm_inside::others(host).boxed()
     }
 
     fn wants(&self) -> &'static [&'static str] {
         &["network", "volume", "file"]
+    }
+
+    fn to_start(&self, service: &str) -> String {
+        format!(
+            "`docker node ls` and `docker service ps` on a manager say what {service} waits for; start the node that is down"
+        )
     }
 
     fn logs(&self) -> &'static [&'static str] {

@@ -62,11 +62,6 @@ impl Config {
                     "drain",
                     "Swarm stops old tasks itself, within `stop_grace_period`: remove the key",
                 ),
-                (
-                    service.probe.is_some(),
-                    "probe",
-                    "a container of another node cannot be asked: write a `healthcheck`",
-                ),
             ];
             let (_, key, hint) = keys.into_iter().find(|(is_there, ..)| *is_there)?;
             Some((format!("[services.{}] {key}", name.as_ref()), hint))
@@ -94,7 +89,7 @@ mod tests {
                 "[backup]\nservice = \"db\"\nuri_env = \"U\"\ndatabase = \"d\"\ndirectory = \"/b\"",
                 "[backup] of kind mongodb",
             ),
-            ("[services.web]\nprobe = \"http://127.0.0.1:1/\"", "[services.web] probe"),
+            ("[services.web]\ncanary = \"http://web:8080/health\"", "[services.web] canary"),
             ("[services.web]\nupdate = \"rolling\"", "[services.web] update"),
             ("[services.web]\non_change = \"reload\"", "[services.web] on_change"),
             ("[canary]\naccess_log = \"caddy\"", "canary.access_log"),

@@ -9,11 +9,10 @@ use crate::rollout::{Change, Options, Replaced, Rollout};
 use cm_core::{Result, plural};
 use cm_engine::{Container, JobRun};
 use cm_host::Fenced;
-use cm_project::Project;
-use cm_swarm::{Published, Sight, Stack, Switch, publish, pull_everywhere};
+use cm_swarm::{Published, Push, Sight, Stack, Switch, publish, pull_everywhere};
 use futures_util::FutureExt;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// A step may take this long beyond the time that the health gate has.
@@ -73,16 +72,6 @@ impl Replace for SwarmReplace {
     }
 }
 
-/// Under which names images of these `repositories` were pushed, where the project's engine takes them from a registry.
-///
-/// # Errors
-/// [`cm_core::Exit::Config`] that names a variable that is not set.
-pub fn pushed_as(project: &Project, repositories: &BTreeSet<String>) -> Result<BTreeSet<String>> {
-    let registry = project.registry()?;
-    let pushed = repositories.iter().filter(|_| !registry.is_empty());
-    Ok(pushed.map(|name| cm_swarm::repository_in(name, &registry)).collect())
-}
-
 impl Rollout<'_> {
     async fn switch(&self, change: &Change) -> Result<BTreeMap<String, Replaced>> {
         let began = Instant::now();
@@ -127,7 +116,10 @@ impl Rollout<'_> {
         let values = self.values(&stack).await?;
         let host = self.guard.fenced(self.host)?;
         let image = stack.services.get(run.service).map(|service| service.image.clone());
-        let published = publish(&host, &image.into_iter().collect::<Vec<_>>(), &self.project.registry()?).await?;
+        let (registry, own) = (self.project.registry()?, self.project.name());
+        // A node that has room for it may not have it, and pulls it.
+        let push = Push { registry: &registry, project: &own, again: true };
+        let published = publish(&host, &image.into_iter().collect::<Vec<_>>(), push).await?;
         let images = published.into_iter().map(|(name, image)| (name, image.pinned)).collect();
         let room_limit = self.project.health().timeout;
         let (limit, name) = (room_limit + BEYOND, self.project.name());
@@ -175,19 +167,42 @@ impl Rollout<'_> {
             self.host.name(),
             plural(names.len() as u64, "image")
         ));
-        let published = publish(host, &names, &registry).await?;
-        let runs = |image: &&Published| !before.services.values().any(|seen| seen.image == image.pinned);
-        let new: Vec<&Published> = published.values().filter(runs).collect();
-        if !new.is_empty() {
-            let nodes = before.nodes_for_tasks();
-            self.log.info(format!(
-                "on {}: {} on {}",
-                self.host.name(),
-                plural(new.len() as u64, "new image"),
-                plural(nodes as u64, "node")
-            ));
-            pull_everywhere(host, &stack.name, &new, &before.nodes).await?;
+        let project = self.project.name();
+        let push = Push { registry: &registry, project: &project, again: false };
+        let mut published = publish(host, &names, push).await?;
+        if let Err(failure) = self.everywhere(host, stack, &published, before).await {
+            if failure.code != "swarm.pull" || published.values().all(|image| image.pushed) {
+                return Err(failure);
+            }
+            self.log.info(format!("on {}: {}; pushing it again", self.host.name(), failure.message));
+            published = publish(host, &names, Push { again: true, ..push })
+                .await
+                .map_err(|push| push.causes.iter().fold(failure, |failure, cause| failure.cause(cause.clone())))?;
+            self.everywhere(host, stack, &published, before).await?;
         }
         Ok(published.into_iter().map(|(name, image)| (name, image.pinned)).collect())
+    }
+
+    /// Lets every node pull what does not run already.
+    async fn everywhere(
+        &self,
+        host: &Fenced,
+        stack: &Stack,
+        published: &BTreeMap<String, Published>,
+        before: &Sight,
+    ) -> Result<()> {
+        let runs = |image: &&Published| !before.services.values().any(|seen| seen.image == image.pinned);
+        let new: Vec<&Published> = published.values().filter(runs).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let nodes = before.nodes_for_tasks();
+        self.log.info(format!(
+            "on {}: {} on {}",
+            self.host.name(),
+            plural(new.len() as u64, "new image"),
+            plural(nodes as u64, "node")
+        ));
+        pull_everywhere(host, &stack.name, &new, &before.nodes).await
     }
 }

@@ -45,6 +45,11 @@ impl Node {
         }
     }
 
+    /// Whether nothing is to run there: it is down, or drained. Right after an election of the leader a node is `unknown`.
+    pub fn is_gone(&self) -> bool {
+        self.state == "down" || self.availability == "drain"
+    }
+
     /// Whether it takes new tasks.
     pub fn takes_tasks(&self) -> bool {
         self.state == "ready" && self.availability == "active"

@@ -9,17 +9,25 @@ use std::time::Duration;
 /// One image is pushed within this time.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 
-/// `$1` image, `$2` repository in the registry. An image that is not on the manager is pulled first. Its tag is its own
-/// id, so that no push takes the place of another one. Prints its id, its platform and its digests.
-const PUSH: &str = r#"# Brings an image to the registry.
+const PUSH: &str = r#"# Brings an image to the registry, where it was not brought there before.
+# $1 image, $2 its repository there, $3 project, $4 `again` to bring it there all the same. An image that is not on the
+# manager is pulled first. Its tag is its own id, so that no push takes the place of another one, and says for whom it
+# is. Prints whether it was pushed, and its id, its platform and its digests.
 set -eu
 docker image inspect "$1" >/dev/null 2>&1 || docker pull --quiet "$1" >/dev/null
 id=$(docker image inspect --format '{{.Id}}' "$1")
-short=${id#sha256:}
-tag=$2:cm-$(printf '%.12s' "$short")
+cluster=$(docker info --format '{{.Swarm.Cluster.ID}}')
+tag=$2:cm-$(printf '%.12s-%.60s-%.8s' "${id#sha256:}" "$3" "$cluster")
+pushed=yes
+for digest in $(docker image inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' "$id"); do
+    case $digest in "$2"@*) pushed=no ;; esac
+done
 docker tag "$id" "$tag"
-docker push --quiet "$tag" >/dev/null
-docker image inspect --format '{{.Id}} {{.Os}}/{{.Architecture}}{{range .RepoDigests}} {{.}}{{end}}' "$tag""#;
+if [ "$pushed" = yes ] || [ "$4" = again ]; then
+    pushed=yes
+    docker push --quiet "$tag" >/dev/null
+fi
+docker image inspect --format "$pushed {{.Id}} {{.Os}}/{{.Architecture}}{{range .RepoDigests}} {{.}}{{end}}" "$tag""#;
 
 /// An image in the registry.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -30,18 +38,34 @@ pub struct Published {
     pub id: String,
     /// What it runs on, such as `linux/amd64`.
     pub platform: String,
+    /// Whether it was pushed now, and not before.
+    pub pushed: bool,
 }
 
-/// Pushes `images` of the manager to `registry`, and says under which names they are there.
+/// How images come to the registry.
+#[derive(Clone, Copy, Debug)]
+pub struct Push<'a> {
+    /// Its address.
+    pub registry: &'a str,
+    /// The project they are for.
+    pub project: &'a str,
+    /// Whether also those are pushed that were before: the registry may have lost them. Else the nodes may have them,
+    /// and a rollback needs no registry.
+    pub again: bool,
+}
+
+/// Pushes `images` of the manager, and says under which names the registry has them.
 ///
 /// # Errors
 /// [`Exit::Build`] `swarm.push` with Docker's words; [`Exit::LockLost`], [`Exit::Unreachable`].
-pub async fn publish(host: &Fenced, images: &[String], registry: &str) -> Result<BTreeMap<String, Published>> {
+pub async fn publish(host: &Fenced, images: &[String], push: Push<'_>) -> Result<BTreeMap<String, Published>> {
+    let Push { registry, project, again } = push;
     let mut published = BTreeMap::new();
     for image in images {
         let repository = repository_in(image, registry);
-        let said =
-            host.script(PUSH, [image.clone(), repository.clone()]).limit(LIMIT).text(Exit::Build, "swarm.push").await;
+        let again = if again { "again" } else { "" };
+        let arguments = [image.as_str(), &repository, project, again];
+        let said = host.script(PUSH, arguments).limit(LIMIT).text(Exit::Build, "swarm.push").await;
         let said = said.map_err(|failure| about(failure, host.name(), image, registry))?;
         let found = read(&said, &repository).ok_or_else(|| {
             let message =
@@ -67,7 +91,7 @@ pub fn repository_in(image: &str, registry: &str) -> String {
 }
 
 /// The path of a repository for `image`: without a registry, a tag and a digest.
-fn path_of(image: &str, registry: &str) -> String {
+pub(crate) fn path_of(image: &str, registry: &str) -> String {
     let own = image.strip_prefix(&format!("{registry}/")).unwrap_or(image);
     let named = own.split('@').next().unwrap_or(own);
     let path = match named.split_once('/') {
@@ -82,10 +106,11 @@ fn path_of(image: &str, registry: &str) -> String {
 
 fn read(said: &str, repository: &str) -> Option<Published> {
     let mut words = said.lines().last()?.split_whitespace();
+    let pushed = words.next()? == "yes";
     let (id, platform) = (words.next()?.to_owned(), words.next()?.to_owned());
     let pinned =
         words.find(|digest| digest.strip_prefix(repository).is_some_and(|rest| rest.starts_with('@')))?.to_owned();
-    Some(Published { pinned, id, platform })
+    Some(Published { pinned, id, platform, pushed })
 }
 
 #[cfg(test)]
@@ -109,13 +134,14 @@ mod tests {
 
     #[test]
     fn the_digest_is_that_of_the_registry() {
-        let said = "sha256:aa linux/amd64 other/web@sha256:1 r/web@sha256:2 r/web2@sha256:3";
+        let said = "no sha256:aa linux/amd64 other/web@sha256:1 r/web@sha256:2 r/web2@sha256:3";
         let found = read(said, "r/web").expect("a digest");
         assert_eq!(
             (found.pinned.as_str(), found.id.as_str(), found.platform.as_str()),
             ("r/web@sha256:2", "sha256:aa", "linux/amd64")
         );
-        assert_eq!(read("sha256:aa linux/amd64 other/web@sha256:1", "r/web"), None);
+        assert!(!found.pushed);
+        assert_eq!(read("yes sha256:aa linux/amd64 other/web@sha256:1", "r/web"), None);
         assert_eq!(read("", "r/web"), None);
     }
 }

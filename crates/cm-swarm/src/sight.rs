@@ -120,11 +120,14 @@ impl Sight {
             let full = text(&service, "/Spec/Name");
             let name = full.strip_prefix(&format!("{stack}_")).unwrap_or(full).to_owned();
             let id = text(&service, "/ID");
-            let node = |task: &Value| {
-                nodes.iter().find(|node| node.id == text(task, "/NodeID")).map(|node| node.name.as_str())
-            };
             let own = tasks.iter().filter(|task| text(task, "/ServiceID") == id);
-            let own = own.map(|task| Task::read(task, &name, &service, node(task).unwrap_or_default())).collect();
+            let own = own.map(|task| {
+                let node = nodes.iter().find(|node| node.id == text(task, "/NodeID"));
+                let read = Task::read(task, &name, &service, node.map_or("", |node| node.name.as_str()));
+                let lost = node.map_or(!text(task, "/NodeID").is_empty(), Node::is_gone);
+                Task { lost, ..read }
+            });
+            let own = own.collect();
             services.insert(name.clone(), seen(&service, own));
         }
         let pairs = lines(said, "cm images").filter_map(|line| line.split_once(' '));

@@ -4,6 +4,7 @@
 
 use crate::content::{Content, Names, Source};
 use crate::election::patiently;
+use crate::service::Service;
 use crate::sight::{IMAGE_LABEL, LABEL, Seen, Sight};
 use crate::stack::Stack;
 use crate::task::Task;
@@ -167,12 +168,16 @@ impl Switch<'_> {
             tell(&step);
             let mut file = self.stack.file(&step, &self.images, names);
             mark(&mut file, self.project, self.stack);
-            let mut nodes = Some(before.nodes_for_tasks());
-            while let Some(count) = nodes {
-                take_turns(&mut file, self.stack, count);
+            let (mut nodes, mut at_once) = (before.nodes_for_tasks(), false);
+            loop {
+                take_turns(&mut file, self.stack, nodes, at_once);
                 self.deploy(&file).await?;
                 self.revive(&step, before).await?;
-                nodes = self.wait(&step, count).await?;
+                match self.wait(&step, nodes, at_once).await? {
+                    Waited::Done => break,
+                    Waited::FewerNodes(left) => nodes = left,
+                    Waited::Blocked => at_once = true,
+                }
             }
         }
         Ok(())
@@ -200,9 +205,8 @@ impl Switch<'_> {
         Ok(())
     }
 
-    /// Waits until a step is done. Gives the number of nodes where it has become less than `nodes`, and a task finds
-    /// none: what was to start first may have to stop first then.
-    async fn wait(&self, step: &[String], nodes: usize) -> Result<Option<usize>> {
+    /// Waits until a step is done, or until its services have to be updated in another way, since a task finds no node.
+    async fn wait(&self, step: &[String], nodes: usize, at_once: bool) -> Result<Waited> {
         let began = Instant::now();
         let mut placed = began;
         loop {
@@ -222,11 +226,13 @@ impl Switch<'_> {
                     }
                 }
             }
-            let Some((name, why)) = waits else { return Ok(None) };
+            let Some((name, why)) = waits else { return Ok(Waited::Done) };
             if !why.starts_with(NO_NODE) {
                 placed = Instant::now();
             } else if sight.nodes_for_tasks() < nodes {
-                return Ok(Some(sight.nodes_for_tasks()));
+                return Ok(Waited::FewerNodes(sight.nodes_for_tasks()));
+            } else if !at_once && placed.elapsed() > BLOCKED && self.is_blocked(name, &sight) {
+                return Ok(Waited::Blocked);
             }
             if began.elapsed() > self.limit || placed.elapsed() > self.room_limit {
                 let message = format!("{why} after {} s", began.elapsed().as_secs());
@@ -234,6 +240,14 @@ impl Switch<'_> {
             }
             tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    /// Whether tasks of `service` keep each other from being replaced: an update that was broken off has left two in one
+    /// place, and with them on every node that may have one, the task of another place waits for ever.
+    fn is_blocked(&self, service: &str, sight: &Sight) -> bool {
+        let has_room = |service: &Service| service.has_room(sight.nodes_for_tasks());
+        !self.stack.services.get(service).is_none_or(has_room)
+            && sight.services.get(service).is_some_and(|seen| has_two_in_one_place(&seen.tasks))
     }
 
     /// With what the last task that failed wrote, where its node still says so.
@@ -286,18 +300,38 @@ fn mark(file: &mut Value, project: &str, stack: &Stack) {
     }
 }
 
-/// Where no node has room for one more task, the old one goes first.
-fn take_turns(file: &mut Value, stack: &Stack, nodes: usize) {
+fn has_two_in_one_place(tasks: &[Task]) -> bool {
+    let live: Vec<&Task> = tasks.iter().filter(|task| task.is_live()).collect();
+    live.iter().any(|one| live.iter().filter(|other| other.slot == one.slot).count() > 1)
+}
+
+/// Where no node has room for one more task, the old one goes first; `at_once`: all of them.
+fn take_turns(file: &mut Value, stack: &Stack, nodes: usize, at_once: bool) {
     let services = file.get_mut("services").and_then(Value::as_object_mut);
     for (name, service) in services.into_iter().flatten() {
         if stack.services.get(name).is_some_and(|service| service.start_first && !service.has_room(nodes)) {
             service["deploy"]["update_config"]["order"] = "stop-first".into();
+        }
+        if at_once && stack.services.get(name).is_some_and(|service| !service.has_room(nodes)) {
+            service["deploy"]["update_config"]["parallelism"] = 0.into();
         }
     }
 }
 
 /// How a [`State::Waits`] of a task begins that Swarm finds no node for.
 const NO_NODE: &str = "has no node for";
+
+/// A task that finds no node for so long is waiting for what does not come by itself.
+const BLOCKED: Duration = Duration::from_secs(5);
+
+/// How waiting for a step ended.
+enum Waited {
+    Done,
+    /// There are only so many nodes any more: what was to start first may have to stop first.
+    FewerNodes(usize),
+    /// The tasks of a service are in each other's way, and have to be replaced all at once.
+    Blocked,
+}
 
 /// How far a service is.
 #[derive(Debug, Eq, PartialEq)]
@@ -440,12 +474,27 @@ mod tests {
             let config = json!({"name": "shop", "services": {"api": {"image": "api", "deploy": deploy(parallelism)}, "web": {"image": "web"}}});
             let stack = Stack::of(&config);
             let mut file = stack.file(&["api".to_owned(), "web".to_owned()], &BTreeMap::new(), &BTreeMap::new());
-            take_turns(&mut file, &stack, nodes);
+            take_turns(&mut file, &stack, nodes, false);
             assert_eq!(
                 file["services"]["api"]["deploy"]["update_config"]["order"], order,
                 "{nodes} nodes, {parallelism} at once"
             );
             assert_eq!(file["services"]["web"]["deploy"]["update_config"]["order"], "start-first");
+        }
+    }
+
+    #[test]
+    fn tasks_that_are_in_each_other_s_way_are_replaced_at_once() {
+        let at = |slot: &str, state: &str| Task { slot: slot.to_owned(), ..task(state, false) };
+        assert!(has_two_in_one_place(&[at("1", "running"), at("1", "running"), at("2", "pending")]));
+        assert!(!has_two_in_one_place(&[at("1", "failed"), at("1", "running"), at("2", "pending")]));
+        let deploy = json!({"replicas": 2, "placement": {"max_replicas_per_node": 1}});
+        let config = json!({"name": "shop", "services": {"api": {"image": "api", "deploy": deploy}}});
+        let stack = Stack::of(&config);
+        for (nodes, wanted) in [(2, json!(0)), (3, Value::Null)] {
+            let mut file = stack.file(&["api".to_owned()], &BTreeMap::new(), &BTreeMap::new());
+            take_turns(&mut file, &stack, nodes, true);
+            assert_eq!(file["services"]["api"]["deploy"]["update_config"]["parallelism"], wanted, "{nodes} nodes");
         }
     }
 

@@ -34,6 +34,8 @@ pub struct Task {
     pub current: bool,
     /// Whether Docker checks its health: it runs only once that is good.
     pub checked: bool,
+    /// Whether its node is gone, or drained: what it was there says nothing, and nothing is wanted there any more.
+    pub lost: bool,
 }
 
 impl Task {
@@ -56,17 +58,21 @@ impl Task {
             exit_code: value.pointer("/Status/ContainerStatus/ExitCode").and_then(Value::as_i64).unwrap_or_default(),
             current: is_current(value, service),
             checked: !test.is_empty() && test != "NONE",
+            lost: false,
         }
     }
 
     /// Whether it is to run, or about to.
     pub fn is_live(&self) -> bool {
-        matches!(self.desired.as_str(), "running" | "ready") && !self.has_failed() && self.state != "complete"
+        !self.lost
+            && matches!(self.desired.as_str(), "running" | "ready")
+            && !self.has_failed()
+            && self.state != "complete"
     }
 
     /// Whether it ended otherwise than it should.
     pub fn has_failed(&self) -> bool {
-        matches!(self.state.as_str(), "failed" | "rejected" | "orphaned")
+        !self.lost && matches!(self.state.as_str(), "failed" | "rejected" | "orphaned")
     }
 
     /// Its service and place, as Docker names it.
@@ -163,6 +169,12 @@ mod tests {
         assert_eq!(states(&[before, task("1", "preparing", "running", "2")]), ["1 preparing"]);
         assert_eq!(states(&[task("1", "shutdown", "shutdown", "1")]), [""; 0]);
         let both = [task("1", "running", "running", "1"), task("1", "starting", "running", "2")];
+        let lost = |task| Task { lost: true, ..task };
+        assert_eq!(states(&[lost(healed[0].clone()), healed[1].clone()]), ["1 running"]);
+        let gone = [lost(task("one", "failed", "shutdown", "1")), task("two", "running", "running", "1")];
+        assert_eq!(states(&gone), ["two running"], "a node that is down has no place to fill");
+        let away = [lost(task("1", "running", "running", "1")), task("1", "pending", "running", "2")];
+        assert_eq!(states(&away), ["1 pending"], "nobody knows whether it still runs there");
         assert_eq!(states(&both).len(), 2, "start-first: the old one still runs");
     }
 

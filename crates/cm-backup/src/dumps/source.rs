@@ -40,8 +40,8 @@ impl Source {
             }
             false => match deployed.container().await? {
                 Some(container) => {
-                    let (inside, id) = cm_engine::sight(host).inside(host, &container).await?;
-                    (inside, Some(id), format!("service {} on {}", spec.service, host.name()))
+                    let inside = cm_engine::sight(host).inside(host, &container).await?;
+                    (inside.host, Some(inside.id), format!("service {} on {}", spec.service, host.name()))
                 }
                 None => return Ok(None),
             },

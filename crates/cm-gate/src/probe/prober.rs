@@ -3,7 +3,7 @@
 use super::answer::{Answer, LIMIT};
 use super::question::{self, Http, Probe};
 use cm_core::{Exit, Result};
-use cm_engine::Container;
+use cm_engine::{Container, Inside};
 use cm_host::{Forward, Host, Secrets};
 use futures_util::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,6 +65,8 @@ struct Resting {
 /// The probes of one host; keeps its tunnels open between readings.
 pub struct Prober {
     host: Host,
+    /// By container, where it is: a new one has another ID.
+    places: BTreeMap<String, Inside>,
     tunnels: BTreeMap<(String, u16), Forward>,
     asking: JoinSet<(String, Answer)>,
     asked: BTreeSet<String>,
@@ -78,6 +80,7 @@ impl Prober {
     pub fn new(host: Host) -> Self {
         Prober {
             host,
+            places: BTreeMap::new(),
             tunnels: BTreeMap::new(),
             asking: JoinSet::new(),
             asked: BTreeSet::new(),
@@ -111,12 +114,19 @@ impl Prober {
         times: u32,
         answers: &mut BTreeMap<String, Answer>,
     ) {
-        let (id, host, commands) = (container.id.clone(), self.host.clone(), Arc::clone(&self.commands));
-        match (probe, container.addresses.first()) {
+        let (id, commands) = (container.id.clone(), Arc::clone(&self.commands));
+        let Inside { host, id: inside, addresses } = match self.place(container).await {
+            Ok(place) => place,
+            Err(why) => {
+                answers.insert(id, Answer::NotAsked(why));
+                return;
+            }
+        };
+        match (probe, addresses.first()) {
             (Probe::Exec(argv), _) => {
                 let argv = argv.clone();
                 self.asking.spawn(async move {
-                    let asked = worst((0..times).map(|_| in_turn(&commands, run(&host, &id, &argv)))).await;
+                    let asked = worst((0..times).map(|_| in_turn(&commands, run(&host, &inside, &argv)))).await;
                     (id, asked)
                 });
             }
@@ -132,7 +142,7 @@ impl Prober {
                     (id, asked)
                 });
             }
-            (Probe::Http(http), Some(address)) => match self.way(address, http.port).await {
+            (Probe::Http(http), Some(address)) => match self.way(&host, &inside, address, http.port).await {
                 Ok(way) => {
                     let http = http.clone();
                     self.asking.spawn(async move {
@@ -190,13 +200,32 @@ impl Prober {
         }
     }
 
-    async fn way(&mut self, address: &str, port: u16) -> std::result::Result<Way, String> {
-        if self.host.target().is_local() {
+    /// Where the container is.
+    async fn place(&mut self, container: &Container) -> std::result::Result<Inside, String> {
+        if let Some(place) = self.places.get(&container.id) {
+            return Ok(place.clone());
+        }
+        let finding = timeout(LIMIT, cm_engine::sight(&self.host).inside(&self.host, container)).await;
+        let found = finding.map_err(|_| "where it runs was not found in time".to_owned())?;
+        let place = found.map_err(|failure| failure.to_string())?;
+        self.places.insert(container.id.clone(), place.clone());
+        Ok(place)
+    }
+
+    async fn way(
+        &mut self,
+        host: &Host,
+        container: &str,
+        address: &str,
+        port: u16,
+    ) -> std::result::Result<Way, String> {
+        if host.target().is_local() {
             return Ok(Way::Tcp(address.to_owned(), port));
         }
-        let key = (address.to_owned(), port);
+        // Two hosts may have the same address on networks of their own.
+        let key = (container.to_owned(), port);
         if !self.tunnels.contains_key(&key) {
-            let opening = timeout(LIMIT, self.host.forward(address, port)).await;
+            let opening = timeout(LIMIT, host.forward(address, port)).await;
             let opened = opening.map_err(|_| "no tunnel to it could be opened in time".to_owned())?;
             self.tunnels.insert(key.clone(), opened.map_err(|failure| failure.to_string())?);
         }

@@ -15,7 +15,13 @@ pub async fn look(project: &Project, host: &Host, config: &Output) -> Vec<Findin
     let (own, beyond) = tokio::join!(sight.obstacles(project, host, &config), sight.beyond(project, host));
     match own {
         // Where the engine itself does not answer, nothing beyond it does.
-        Ok(obstacles) => obstacles.into_iter().chain(beyond.unwrap_or_default()).map(finding).collect(),
+        Ok(obstacles) => {
+            let own = obstacles.into_iter().map(finding);
+            match beyond {
+                Ok(beyond) => own.chain(beyond.into_iter().map(finding)).collect(),
+                Err(failure) => own.chain([Finding::of(&needs::NODES, Exit::Config, &failure)]).collect(),
+            }
+        }
         Err(failure) => vec![Finding::of(&needs::SWARM, Exit::Config, &failure)],
     }
 }
