@@ -195,18 +195,26 @@ fn old_images_go_from_nodes_and_registry(swarm: &Swarm) {
         let tags: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
         tags["tags"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
     };
-    // The first release of all has another tag, by somebody else.
-    let oldest = swarm.on(
-        "node1",
-        "docker image ls --format '{{.CreatedAt}} {{.Repository}}:{{.Tag}}' | sort | sed -n 's,.* \\(registry:5000/shop/web:cm-.*\\),\\1,p' | head -1",
-    );
+    // The first release has another tag, by somebody else.
+    let of_node = "docker image ls --format '{{.CreatedAt}} {{.Repository}}:{{.Tag}}' | sort";
+    let first = format!("{of_node} | sed -n 's,.* registry:5000/shop/web:\\(cm-.*\\),\\1,p' | head -1");
+    let oldest = swarm.on("node1", &first);
+    let golden = "registry:5000/shop/web:golden";
     swarm.on(
         "node1",
-        &format!("docker tag {oldest} registry:5000/shop/web:golden && docker push -q registry:5000/shop/web:golden"),
+        &format!(
+            "docker tag registry:5000/shop/web:{oldest} {golden} && docker push -q {golden} && docker image rm {golden}"
+        ),
     );
-    let oldest = oldest.rsplit(':').next().expect("a tag").to_owned();
+    swarm.write("web/VERSION", "5\n");
+    swarm.0.commit("one more");
+    swarm.deployed(&["--no-backup"]);
     let before = tags();
-    assert!(before.len() >= 5 && before.contains(&oldest), "{oldest}: {before:?}");
+    assert!(before.len() == 5 && before.contains(&oldest), "{oldest}: {before:?}");
+    for node in ["node1", "node2", "node3"] {
+        // An ended task keeps its image.
+        swarm.on(node, "docker container prune -f");
+    }
     let good = std::fs::read_to_string(swarm.0.laptop.join("cm.toml")).expect("cm.toml");
     swarm.write("cm.toml", &format!("{good}\n[prune]\nkeep = 2\n"));
     let pruned = swarm.0.laptop("cm-build", &["prune"]);
@@ -214,13 +222,11 @@ fn old_images_go_from_nodes_and_registry(swarm: &Swarm) {
     assert_eq!(pruned.code, 0, "{}", pruned.stderr);
     assert!(pruned.stderr.contains("the registry registry:5000 keeps old images: 1 image stayed"), "{}", pruned.stderr);
     for node in ["node1", "node2", "node3"] {
-        assert_eq!(ids(node).len(), 2, "{node}: {}", pruned.stderr);
+        assert!((1..=2).contains(&ids(node).len()), "{node}: {:?}: {}", ids(node), pruned.stderr);
     }
     let left = tags();
     let (of_others, ours): (Vec<_>, Vec<_>) = left.iter().partition(|tag| **tag == oldest || *tag == "golden");
     assert_eq!((of_others.len(), ours.len()), (2, 2), "{left:?}: {}", pruned.stderr);
-    let again = swarm.0.laptop("cm-build", &["prune"]);
-    assert!(again.code == 0 && !again.stderr.contains("removed"), "{}", again.stderr);
 }
 
 fn a_probe_asks_each_task_on_its_node(swarm: &Swarm) {
@@ -253,14 +259,14 @@ fn a_rollback_needs_no_registry(swarm: &Swarm) {
     let back = swarm.0.laptop("cm-rollback", &[]);
     switch("unpause");
     assert_eq!(back.code, 60, "{}", back.stderr);
-    assert_eq!(
-        (swarm.ask("node2", "/")["version"].as_str(), swarm.ask("node2", "/api/")["version"].as_str()),
-        (Some("2"), Some("1"))
-    );
+    let now = [swarm.ask("node2", "/")["version"].clone(), swarm.ask("node2", "/api/")["version"].clone()];
+    assert_eq!(now, ["4", "2"], "{}", back.stderr);
     let code = &preflight.document()["error"]["code"];
     assert_eq!((preflight.code, code), (6, &"preflight.registry".into()), "{}", preflight.stderr);
     assert!(preflight.stderr.contains("the registry registry:5000 does not answer"), "{}", preflight.stderr);
-    swarm.deployed(&["--no-backup", "--all"]);
+    swarm.write("web/VERSION", "6\n");
+    swarm.0.commit("after a rollback");
+    swarm.deployed(&["--no-backup"]);
 }
 
 fn an_image_that_no_node_can_run_is_refused_before_anything_is_done(swarm: &Swarm) {
@@ -343,7 +349,8 @@ fn a_node_that_is_lost_is_no_loss(swarm: &mut Swarm, number: usize, lasts: Durat
     match answer.code {
         0 => assert_eq!(now(), [version.as_str(), version.as_str()], "{story}"),
         60 => assert_eq!(now(), before, "{story}"),
-        _ => assert!(answer.document()["error"]["code"].is_string(), "{story}"),
+        // Nobody may say that there is nothing to roll back to: there is.
+        code => assert!(code != 62 && answer.document()["error"]["code"].is_string(), "{story}"),
     }
     let began = Instant::now();
     let next = swarm.0.deploy(&["--no-backup"]);
@@ -357,8 +364,9 @@ fn a_node_that_is_lost_is_no_loss(swarm: &mut Swarm, number: usize, lasts: Durat
         let all = swarm.on(asked, "docker node ls --format '{{.Status}} {{.ManagerStatus}}'");
         all.lines().filter(|line| ["Ready Leader", "Ready Reachable"].contains(line)).count() == 3
     });
-    let first = story.lines().next().unwrap_or_default();
-    let _told = writeln!(std::io::stderr(), "{number}: {first}; the next one took {took:?}");
+    let (first, why) = (story.lines().next().unwrap_or_default(), answer.document()["error"]["message"].clone());
+    let first = first.split(": [").next().unwrap_or_default();
+    let _told = writeln!(std::io::stderr(), "{number}: {first}: {why}; the next one took {took:?}");
 }
 
 fn what_a_swarm_cannot_do_is_refused_before_anything_is_done(swarm: &Swarm) {

@@ -22,6 +22,8 @@ pub enum Unlocked {
     TheLockItself,
     /// It writes files that only this run has a name for.
     OwnFiles,
+    /// It brings a copy of an image that has no name but cm's own.
+    Copies,
     /// A test's own host.
     Test,
 }

@@ -208,7 +208,13 @@ fn no_match(args: &Args) -> Failure {
 
 /// Looks for every image, the commit and the env file.
 async fn there(project: &Project, args: &Args, host: &Host, choice: Choice, checkout: String) -> Result<HostTarget> {
-    let gone = missing(host, &choice).await?;
+    let mut gone = missing(host, &choice).await?;
+    if !gone.is_empty() {
+        let states = gone.keys().filter_map(|name| choice.services.get(name)?.as_ref());
+        let images = states.map(|state| (state.image.clone(), state.image_id.clone()));
+        cm_rollout::bring_back(project, host, &images.collect::<Vec<_>>()).await?;
+        gone = missing(host, &choice).await?;
+    }
     let comes_back = gone.values().all(|built| *built && args.rebuild);
     if !comes_back {
         return Err(images_gone(host.name(), &gone, &choice));

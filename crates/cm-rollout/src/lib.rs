@@ -46,6 +46,6 @@ pub use job_run::{JobReport, Once};
 pub use jobs::{Release, jobs_of};
 pub use kept::{keep_old_images, repository};
 pub use order::Order;
-pub use pushed::{forget_pushed, pushed_as};
+pub use pushed::{bring_back, forget_pushed, pushed_as};
 pub use rollout::{Change, Options, Replaced, Rollout};
 pub use words::{restore_arguments, restore_lines};

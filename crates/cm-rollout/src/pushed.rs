@@ -1,7 +1,7 @@
 //! What a registry has of a project's images, where its engine takes them from one.
 
 use cm_core::{Log, Result};
-use cm_host::Fenced;
+use cm_host::{Fenced, Host, Unlocked};
 use cm_project::Project;
 use std::collections::BTreeSet;
 
@@ -13,6 +13,20 @@ pub fn pushed_as(project: &Project, repositories: &BTreeSet<String>) -> Result<B
     let registry = project.registry()?;
     let pushed = repositories.iter().filter(|_| !registry.is_empty());
     Ok(pushed.map(|name| cm_swarm::repository_in(name, &registry)).collect())
+}
+
+/// Brings images to a host that does not have them, where they were pushed to a registry from another one: names of the
+/// compose file with their ids. Only copies come, and nothing is said of those that do not.
+///
+/// # Errors
+/// [`cm_core::Exit::Config`] that names a variable that is not set; [`cm_core::Exit::Unreachable`].
+pub async fn bring_back(project: &Project, host: &Host, images: &[(String, String)]) -> Result<()> {
+    let registry = project.registry()?;
+    if registry.is_empty() || images.is_empty() {
+        return Ok(());
+    }
+    let fenced = Fenced::unlocked(host, Unlocked::Copies);
+    cm_swarm::bring_back(&fenced, &registry, &project.name(), images).await
 }
 
 /// Removes from the registry what was pushed there of these `repositories`, but the images with an id in `keep`. How

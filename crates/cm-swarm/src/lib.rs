@@ -33,7 +33,7 @@ pub use node::{Node, Quorum};
 pub use note::Note;
 pub use publish::{Published, Push, publish, repository_in};
 pub use pull::pull_everywhere;
-pub use registry::{Forgotten, forget_pushed};
+pub use registry::{Forgotten, bring_back, forget_pushed};
 pub use service::Service;
 pub use sight::{Seen, Sight, no_manager};
 pub use stack::Stack;

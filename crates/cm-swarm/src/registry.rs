@@ -2,7 +2,7 @@
 //! manifest removes it under every name: so a tag that cm pushes says which project of which Swarm it is for, and only
 //! what such tags alone name is removed.
 
-use crate::publish::path_of;
+use crate::publish::{path_of, repository_in};
 use cm_core::{Exit, Result, plural};
 use cm_host::Fenced;
 use std::collections::BTreeSet;
@@ -14,13 +14,41 @@ const LIMIT: Duration = Duration::from_secs(5 * 60);
 
 const FORGET: &str = include_str!("forget_tags.sh");
 
+const BRING: &str = r#"# Brings images from the registry.
+# $1 project, then for each image its repository and the first characters of its id
+project=$1
+shift
+cluster=$(docker info --format '{{.Swarm.Cluster.ID}}') || exit
+while [ $# -gt 1 ]; do
+    docker pull --quiet "$1:cm-$2-$project-$(printf '%.8s' "$cluster")" >/dev/null 2>&1 || :
+    shift 2
+done"#;
+
+/// As many characters of a project's name are in a tag.
+const LONGEST: usize = 60;
+
 /// As many characters of an image's id are in its tag.
 const ID: usize = 12;
 
 /// What tags of `project` end with, in the Swarm whose cluster is `cluster`.
 fn mark(project: &str, cluster: &str) -> String {
-    let short: String = project.chars().take(60).collect();
+    let short: String = project.chars().take(LONGEST).collect();
     format!("-{short}-{}", cluster.get(..8).unwrap_or(cluster))
+}
+
+/// Brings images that were pushed for `project` to a manager that does not have them, as where another one built them.
+/// `images` are names of the compose file with ids. What does not come is told by nobody: it is as gone as before.
+///
+/// # Errors
+/// [`Exit::Unreachable`].
+pub async fn bring_back(host: &Fenced, registry: &str, project: &str, images: &[(String, String)]) -> Result<()> {
+    let pairs = images.iter().flat_map(|(image, id)| {
+        let hex = id.strip_prefix("sha256:").unwrap_or(id);
+        [repository_in(image, registry), hex.get(..ID).unwrap_or(hex).to_owned()]
+    });
+    let short: String = project.chars().take(LONGEST).collect();
+    let arguments: Vec<String> = [short].into_iter().chain(pairs).collect();
+    host.script(BRING, arguments).limit(LIMIT).output().await.map(drop)
 }
 
 /// What became of a registry's old images.
