@@ -254,19 +254,20 @@ fn a_rollback_needs_no_registry(swarm: &Swarm) {
         let status = Command::new("docker").args([verb, &registry]).output().expect("docker").status;
         assert!(status.success(), "docker {verb} {registry}");
     };
+    // A node that was drained does not have what was deployed meanwhile.
+    swarm.write("web/VERSION", "6\n");
+    swarm.0.commit("to be rolled back");
+    swarm.deployed(&["--no-backup"]);
     switch("pause");
     let preflight = swarm.preflight(&[]);
     let back = swarm.0.laptop("cm-rollback", &[]);
     switch("unpause");
     assert_eq!(back.code, 60, "{}", back.stderr);
     let now = [swarm.ask("node2", "/")["version"].clone(), swarm.ask("node2", "/api/")["version"].clone()];
-    assert_eq!(now, ["4", "2"], "{}", back.stderr);
+    assert_eq!(now, ["5", "2"], "{}", back.stderr);
     let code = &preflight.document()["error"]["code"];
     assert_eq!((preflight.code, code), (6, &"preflight.registry".into()), "{}", preflight.stderr);
     assert!(preflight.stderr.contains("the registry registry:5000 does not answer"), "{}", preflight.stderr);
-    swarm.write("web/VERSION", "6\n");
-    swarm.0.commit("after a rollback");
-    swarm.deployed(&["--no-backup"]);
 }
 
 fn an_image_that_no_node_can_run_is_refused_before_anything_is_done(swarm: &Swarm) {

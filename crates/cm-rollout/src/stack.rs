@@ -174,7 +174,7 @@ impl Rollout<'_> {
             if failure.code != "swarm.pull" || published.values().all(|image| image.pushed) {
                 return Err(failure);
             }
-            self.log.info(format!("on {}: {}; pushing it again", self.host.name(), failure.message));
+            self.log.info(format!("{}; pushing it again", failure.message));
             published = publish(host, &names, Push { again: true, ..push })
                 .await
                 .map_err(|push| push.causes.iter().fold(failure, |failure, cause| failure.cause(cause.clone())))?;
