@@ -380,7 +380,10 @@ fn what_a_swarm_cannot_do_is_refused_before_anything_is_done(swarm: &Swarm) {
     );
     let answer = swarm.0.deploy(&[]);
     assert_eq!((answer.code, &answer.document()["error"]["code"]), (6, &"preflight.stack".into()), "{}", answer.stderr);
-    assert!(answer.stderr.contains("docker-compose.production.yml:69: web: privileged"), "{}", answer.stderr);
+    let file = std::fs::read_to_string(swarm.0.laptop.join("docker-compose.production.yml")).expect("a compose file");
+    let line = 1 + file.lines().position(|line| line.contains("privileged")).expect("the key");
+    let place = format!("docker-compose.production.yml:{line}: web: privileged");
+    assert!(answer.stderr.contains(&place), "{}", answer.stderr);
     swarm.replace("docker-compose.production.yml", "    privileged: true\n", "");
 
     let prices = swarm.on("node1", "find /home/curateme/platform -name prices* -type f");
