@@ -99,11 +99,12 @@ published_port() {
   printf '%s' "${where##*:}"
 }
 
-# wait_for_host_key ROLE - print the public host key as soon as there is one.
+# wait_for_host_key ROLE - print the public host key as soon as all of it is there.
 wait_for_host_key() {
   local end=$((SECONDS + 90)) key
   while ((SECONDS < end)); do
-    if key=$(docker exec "$(container "$1")" cat /etc/ssh/ssh_host_ed25519_key.pub 2>/dev/null); then
+    key=$(docker exec "$(container "$1")" cat /etc/ssh/ssh_host_ed25519_key.pub 2>/dev/null) || :
+    if [[ $key == ssh-ed25519\ *\ * ]]; then
       printf '%s' "${key% *}"
       return 0
     fi
