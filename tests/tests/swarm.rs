@@ -302,7 +302,7 @@ fn what_is_no_swarm_says_so(swarm: &Swarm) {
     switch("pause");
     let lost = swarm.preflight(&[]);
     switch("unpause");
-    assert_eq!(lost.code, 6, "{}", lost.stderr);
+    assert_eq!(lost.code, 41, "{}", lost.stderr);
     assert!(lost.stderr.contains("too few of its managers answer"), "{}", lost.stderr);
 }
 
