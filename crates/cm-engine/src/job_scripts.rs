@@ -60,7 +60,15 @@ set -u
 all=$(docker service ls -q --filter "name=$1" --format '{{.Name}}') || exit 1
 if printf '%s\n' "$all" | grep -qxF -- "$1"; then
     tasks=$(docker service ps -q --no-trunc -- "$1" | head -n 1) || exit 1
-    if [ -n "$tasks" ]; then docker inspect --type task --format '{{json .}}' $tasks || exit 1; else echo '{}'; fi
+    node=$([ -z "$tasks" ] || docker inspect --type task --format '{{.NodeID}} {{.Status.State}}' "$tasks") || exit 1
+    name=$(docker node inspect --format '{{.Status.State}} {{.Description.Hostname}}' "${node%% *}" 2>/dev/null)
+    case "${node#* } $name" in
+    complete* | failed* | rejected* | shutdown* | orphaned* | remove*) name= ;;
+    esac
+    case $name in
+    'down '*) printf '{"ID": "%s", "Status": {"State": "orphaned", "Err": "node %s is down, and nothing says how far it got"}}\n' "$tasks" "${name#down }" ;;
+    *) if [ -n "$tasks" ]; then docker inspect --type task --format '{{json .}}' "$tasks" || exit 1; else echo '{}'; fi ;;
+    esac
 fi
 [ ! -e "$2" ] || echo marked"#,
     running: r#"# Looks for jobs of a Swarm that run.
@@ -78,7 +86,10 @@ silent=0
 while [ "$silent" -lt 60 ]; do
     sleep 1
     task=$(docker service ps -q --no-trunc -- "$1" 2>/dev/null | head -n 1)
-    state=$([ -z "$task" ] || docker inspect --type task --format '{{.Status.State}}' "$task" 2>/dev/null)
+    state=$([ -z "$task" ] || docker inspect --type task --format '{{.Status.State}} {{.NodeID}}' "$task" 2>/dev/null)
+    node=${state#* } state=${state%% *}
+    # The task of a node that is down stays what it was, for ever.
+    [ "$(docker node inspect --format '{{.Status.State}}' "${node:-none}" 2>/dev/null)" != down ] || break
     case $state in
     complete | failed | rejected | shutdown | orphaned | remove) break ;;
     '') silent=$((silent + 1)) ;;
