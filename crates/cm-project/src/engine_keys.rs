@@ -3,6 +3,7 @@
 use crate::backup_section::{Backup, BackupKind};
 use crate::config::{Config, OnChange};
 use crate::engine::Engine;
+use crate::project::Project;
 use cm_core::{Exit, Failure, Result};
 
 impl Config {
@@ -69,6 +70,27 @@ impl Config {
     }
 }
 
+impl Project {
+    /// Whether a rollback may restore the data, too: it has to stop first what writes to the database.
+    ///
+    /// # Errors
+    /// [`Exit::Config`] `config.engine` where Swarm would start it again.
+    pub fn check_restore_in_rollback(&self) -> Result<()> {
+        check_restore(self.engine())
+    }
+}
+
+fn check_restore(engine: Engine) -> Result<()> {
+    match engine {
+        Engine::Compose => Ok(()),
+        Engine::Swarm => {
+            let message = "--restore-db is not possible with engine = \"swarm\": the services would write while the data is restored";
+            let hint = "docker service scale SERVICE=0 for those that write, cm-backup restore, then cm-rollback without --restore-db";
+            Err(Failure::new(Exit::Config, "config.engine", message).hint(hint))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +119,13 @@ mod tests {
             let said = code(&format!("{SWARM}{more}\n")).expect(key);
             assert_eq!(said, format!("config.engine cm.toml: {key} is not possible with engine = \"swarm\""));
         }
+    }
+
+    #[test]
+    fn no_rollback_on_a_swarm_restores_data_under_those_who_write_it() {
+        assert!(check_restore(Engine::Compose).is_ok());
+        let refused = check_restore(Engine::Swarm).expect_err("refused");
+        assert_eq!((refused.exit, refused.code.as_str()), (Exit::Config, "config.engine"));
     }
 
     #[test]

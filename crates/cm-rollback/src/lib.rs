@@ -83,6 +83,9 @@ impl cm_core::Tool for Tool {
 }
 
 async fn roll_back(project: &Project, args: &Args, run: &mut Run) -> Result<Done> {
+    if args.restore_db {
+        project.check_restore_in_rollback()?;
+    }
     if args.on_failure {
         for host in target::kept(project.on_failure(), &run.doc) {
             run.log.warn(format!(
