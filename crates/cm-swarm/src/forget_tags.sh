@@ -42,7 +42,7 @@ digest() {
         -H 'Accept: application/vnd.docker.distribution.manifest.list.v2+json' \
         -H 'Accept: application/vnd.oci.image.manifest.v1+json' -H 'Accept: application/vnd.oci.image.index.v1+json' \
         "$base/v2/$1/manifests/$2" >"$scratch/head" || return
-    tr -d '\r' <"$scratch/head" | sed -n 's/^[Dd]ocker-[Cc]ontent-[Dd]igest: *//p' | grep .
+    tr -d '\r' <"$scratch/head" | tr '[:upper:]' '[:lower:]' | sed -n 's/^docker-content-digest: *//p' | grep .
 }
 
 # of REPOSITORY - what of it nothing needs goes. A repository of which not everything is known stays as it is.
