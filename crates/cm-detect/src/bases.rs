@@ -81,7 +81,7 @@ impl Told {
         for (host, ledger) in hosts.iter().zip(ledgers) {
             if ledger.unreadable > 0 {
                 notes.warn(format!(
-                    "{} of {}'s ledger cannot be read and left out",
+                    "{} of {}'s ledger cannot be read: skipped",
                     plural(ledger.unreadable as u64, "record"),
                     host.name
                 ));
