@@ -160,7 +160,21 @@ pub struct Listed {
 /// # Errors
 /// [`Exit::Backup`] with what the server said.
 pub async fn listed(database: &Database) -> Result<Vec<Listed>> {
-    let listed = list(database, doc! {"listCollections": 1, "cursor": {}}, "listCollections").await?;
+    listed_where(database, doc! {}).await
+}
+
+/// The one collection or view of this name, if there is one. Others are not looked at: some servers write down what they
+/// list, and a name that is being dropped meanwhile comes back.
+///
+/// # Errors
+/// [`Exit::Backup`] with what the server said.
+pub async fn listed_as(database: &Database, name: &str) -> Result<Option<Listed>> {
+    Ok(listed_where(database, doc! {"name": name}).await?.pop())
+}
+
+async fn listed_where(database: &Database, filter: Document) -> Result<Vec<Listed>> {
+    let command = doc! {"listCollections": 1, "filter": filter, "cursor": {}};
+    let listed = list(database, command, "listCollections").await?;
     let kind =
         |item: &RawDocument| Kind::from_word(item.get_str("type").unwrap_or_default()).unwrap_or(Kind::Collection);
     let options = |item: &RawDocument| item.get_document("options").ok().and_then(|raw| Document::try_from(raw).ok());

@@ -84,6 +84,20 @@ pub struct Step {
 }
 
 impl Step {
+    /// Whether what had the name is a view, or what gets it.
+    pub fn has_view(&self) -> bool {
+        self.forms().any(|form| matches!(form, Form::View(_)))
+    }
+
+    /// Whether all of it is renamed.
+    pub fn is_renaming(&self) -> bool {
+        self.forms().all(|form| *form == Form::Collection)
+    }
+
+    fn forms(&self) -> impl Iterator<Item = &Form> {
+        self.was.iter().chain([&self.comes])
+    }
+
     /// What was filled is called so once it is to get no name any more.
     pub fn withdrawn(&self) -> String {
         format!("{}.undone", self.filled)

@@ -11,7 +11,7 @@ use super::twin::is_within;
 use crate::name::{MEANWHILE, OLD, OWN_PREFIX};
 use crate::{connection, survey};
 use cm_archive::Kind;
-use cm_core::{Failure, Result};
+use cm_core::{Exit, Failure, Result};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
@@ -57,10 +57,9 @@ impl Swap<'_> {
     /// [`cm_core::Exit::Backup`] with what the server said, [`cm_core::Exit::LockLost`].
     pub async fn run(&self) -> Result<()> {
         self.journal.write(self.target, &self.steps).await?;
-        let (views, others): (Vec<_>, Vec<_>) = self.steps.iter().partition(|step| matches!(step.comes, Form::View(_)));
-        all_at_once(others.into_iter().map(|step| self.exchange(step))).await?;
-        // Only now is there what they show; one may show another.
-        for step in views {
+        let (renamed, others) = in_order(self.steps.iter());
+        all_at_once(renamed.into_iter().map(|step| self.exchange(step))).await?;
+        for step in others {
             self.exchange(step).await?;
         }
         self.journal.set_done(self.target).await
@@ -116,10 +115,17 @@ impl Swap<'_> {
     /// As [`Swap::run`]; what is not undone yet is undone by the next try.
     pub async fn undo(&self) -> Result<()> {
         self.withdraw_all().await?;
-        self.undo_all(|_| true).await?;
-        // The server may have been at a change of the one who was interrupted, and have made it since.
+        let first = self.undo_all(|_| true).await;
+        if let Err(failure) = first.as_ref()
+            && failure.exit == Exit::LockLost
+        {
+            return first;
+        }
+        // The server may have been at a change of the one who was interrupted, and have made it since: what is there now
+        // counts, and what could not be undone is tried once more.
         tokio::time::sleep(IN_FLIGHT).await;
-        self.undo_all(|step| !step.was.as_ref().is_some_and(Form::is_copied)).await?;
+        let again = |step: &Step| first.is_err() || !step.was.as_ref().is_some_and(Form::is_copied);
+        self.undo_all(again).await?;
         all_at_once(self.steps.iter().map(|step| self.remove(step, &step.filled))).await?;
         all_at_once(self.renamed().map(async |step| self.remove(step, &step.withdrawn()).await)).await?;
         all_at_once(self.copies().map(|step| self.remove(step, &step.old))).await?;
@@ -132,11 +138,12 @@ impl Swap<'_> {
         all_at_once(self.renamed().map(async |step| {
             self.target.check_lock().await?;
             let renamed = self.target.try_rename(&step.db, &step.filled, &step.withdrawn()).await;
-            match renamed {
-                Err(error) if connection::code(&error) != Some(NAMESPACE_NOT_FOUND) => {
-                    Err(connection::failure(&error, format!("{}.{} cannot be withdrawn", step.db, step.filled)))
-                }
-                _ => Ok(()),
+            let Err(error) = renamed else { return Ok(()) };
+            match connection::code(&error) {
+                Some(NAMESPACE_NOT_FOUND) => Ok(()),
+                // It was withdrawn before; a server whose renamings are not one step may have left it here, too.
+                Some(NAMESPACE_EXISTS) => self.remove(step, &step.filled).await,
+                _ => Err(connection::failure(&error, format!("{}.{} cannot be withdrawn", step.db, step.filled))),
             }
         }))
         .await
@@ -150,8 +157,12 @@ impl Swap<'_> {
     /// One that fails is no reason to leave the others.
     async fn undo_all(&self, wanted: impl Fn(&Step) -> bool) -> Result<()> {
         let present = self.present().await?;
-        let steps = self.steps.iter().filter(|step| wanted(step)).map(|step| self.undo_one(step, &present));
-        let tried: Vec<_> = stream::iter(steps).buffer_unordered(AT_A_TIME).collect().await;
+        let (renamed, others) = in_order(self.steps.iter().filter(|step| wanted(step)));
+        let renamed = renamed.into_iter().map(|step| self.undo_one(step, &present));
+        let mut tried: Vec<_> = stream::iter(renamed).buffer_unordered(AT_A_TIME).collect().await;
+        for step in others {
+            tried.push(self.undo_one(step, &present).await);
+        }
         tried.into_iter().collect::<Result<Vec<()>>>().map(drop)
     }
 
@@ -272,6 +283,15 @@ impl Swap<'_> {
         let namespace = step.namespace();
         log.warn(format!("what was written to {namespace} meanwhile is in {db}.{aside}: look at it, then drop it"));
     }
+}
+
+/// The steps that only rename, which may be done at once, and after them the others, one by one: copies, during which
+/// collections are listed, which some servers cannot do while others lose their names; last views, when there is what they
+/// show (one may show another).
+fn in_order<'s>(steps: impl Iterator<Item = &'s Step>) -> (Vec<&'s Step>, Vec<&'s Step>) {
+    let (renamed, mut others): (Vec<_>, Vec<_>) = steps.partition(|step| step.is_renaming());
+    others.sort_by_key(|step| step.has_view());
+    (renamed, others)
 }
 
 /// A few at a time; the first failure ends it.

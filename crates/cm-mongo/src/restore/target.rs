@@ -109,8 +109,7 @@ impl Target<'_> {
     /// # Errors
     /// [`cm_core::Exit::Backup`] with what the server said.
     pub async fn look_up(&self, db: &str, name: &str) -> Result<Option<survey::Listed>> {
-        let all = survey::listed(&self.client.database(db)).await?;
-        Ok(all.into_iter().find(|one| one.name == name))
+        survey::listed_as(&self.client.database(db), name).await
     }
 
     /// For failures: what was changed is not as it was.
