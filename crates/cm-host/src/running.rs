@@ -18,6 +18,9 @@ use tokio::sync::mpsc::{Sender, channel};
 /// How many lines of streamed output an error shows.
 const TAIL_LINES: usize = 20;
 
+/// How much is copied at once, in bytes: what a pipe of Linux holds.
+const CHUNK: usize = 64 << 10;
+
 impl<Kind> Command<'_, Kind> {
     /// Runs it to its end and keeps what it says.
     ///
@@ -77,9 +80,8 @@ impl<Kind> Command<'_, Kind> {
         let copy = async {
             let mut process = self.start().await?;
             let mut stderr = std::mem::replace(&mut process.stderr, Box::new(tokio::io::empty()) as Reader);
-            let said = budget::read_all(&mut stderr, MAX_OUTPUT);
-            let copied = tokio::try_join!(self.copy_begun(&mut process.stdout, sink), said);
-            let ((bytes, not_begun), said) = copied.map_err(|error| self.broken(&error))?;
+            let said = async { budget::read_all(&mut stderr, MAX_OUTPUT).await.map_err(|error| self.broken(&error)) };
+            let ((bytes, not_begun), said) = tokio::try_join!(self.copy_begun(&mut process.stdout, sink), said)?;
             let status = process.wait(self.host.name()).await?;
             let said = String::from_utf8_lossy(&said);
             match self.refused(status, &not_begun, &said) {
@@ -92,17 +94,29 @@ impl<Kind> Command<'_, Kind> {
     }
 
     /// Copies what it writes into `sink`, unless it begins as the answer of a fence does: that is given.
-    async fn copy_begun<W: AsyncWrite + Unpin>(&self, out: &mut Reader, sink: &mut W) -> io::Result<(u64, Vec<u8>)> {
+    async fn copy_begun<W: AsyncWrite + Unpin>(&self, out: &mut Reader, sink: &mut W) -> Result<(u64, Vec<u8>)> {
+        let broken = |error| self.broken(&error);
         let mut head = Vec::new();
         if self.fence.is_some() {
-            (&mut *out).take(fence::MARK.len() as u64).read_to_end(&mut head).await?;
+            (&mut *out).take(fence::MARK.len() as u64).read_to_end(&mut head).await.map_err(broken)?;
         }
         if head == fence::MARK.as_bytes() {
-            head.extend(budget::read_all(out, MAX_OUTPUT).await?);
+            head.extend(budget::read_all(out, MAX_OUTPUT).await.map_err(broken)?);
             return Ok((0, head));
         }
-        sink.write_all(&head).await?;
-        Ok((head.len() as u64 + tokio::io::copy(out, sink).await?, Vec::new()))
+        let mut bytes = 0;
+        let mut chunk = head;
+        loop {
+            sink.write_all(&chunk).await.map_err(|error| self.not_taken(&error))?;
+            bytes += chunk.len() as u64;
+            chunk.resize(CHUNK, 0);
+            let length = out.read(&mut chunk).await.map_err(broken)?;
+            chunk.truncate(length);
+            if length == 0 {
+                sink.flush().await.map_err(|error| self.not_taken(&error))?;
+                return Ok((bytes, Vec::new()));
+            }
+        }
     }
 
     /// Runs it and feeds it `source` on stdin as it comes; gives stdout as text.
@@ -243,6 +257,12 @@ impl<Kind> Command<'_, Kind> {
         Failure::new(Exit::Unreachable, "host.timeout", message)
             .hint("the host or its Docker engine may hang; look at it before you try again")
             .retryable()
+    }
+
+    /// The connection is not at fault where this side does not take what comes.
+    fn not_taken(&self, error: &io::Error) -> Failure {
+        let message = format!("on {}: this machine stopped taking the output of {}", self.host.name(), self.title());
+        Failure::new(Exit::Unreachable, "host.lost", message).cause(error)
     }
 
     fn broken(&self, error: &io::Error) -> Failure {

@@ -412,7 +412,7 @@ fn what_a_host_sends_for_a_directory_is_regular_files_or_refused() {
         std::fs::write(home.join("evil.tar"), made.stdout).expect("written");
         let real = ["/bin/tar", "/usr/bin/tar"].into_iter().find(|path| Path::new(path).exists()).expect("tar");
         let tar = home.join("evil.tar").display().to_string();
-        lab.replace_program("tar", &format!("case \"$*\" in *-T*) exec cat {tar} ;; esac\nexec {real} \"$@\""));
+        lab.replace_program("tar", &format!("case \"$*\" in *\" -T -\"*) exec cat {tar} ;; esac\nexec {real} \"$@\""));
         let file = format!("far:{}", home.join("dump/shop").display());
         let mut command = lab.command("mongodb://127.0.0.1:1/", &["restore", &file, "--uri-env", "TEST_URI"]);
         let ended = Ended::of(command.env("CM_LOG", "json").env("TMPDIR", home.join("tmp")).output().expect("runs"));
