@@ -175,19 +175,24 @@ fn lines<'a>(said: &'a str, section: &'a str) -> impl Iterator<Item = &'a str> {
 }
 
 /// Why `host` does not speak for a Swarm, by its own word about itself: in `said`, the line after `cm info`, as
-/// `docker info --format '{{json .Swarm}}'` has it. `errors` is what the command said that failed.
+/// `docker info --format '{{json .Swarm}}'` has it. `errors` is what the commands said that failed; they repeat each
+/// other, and where the host is no manager they say nothing else than the message.
 pub fn no_manager(host: &Host, said: &str, errors: &str) -> Failure {
     let info: Option<Value> = lines(said, "cm info").next().and_then(|line| serde_json::from_str(line).ok());
     let name = host.name();
-    let fail = |code: &str, message: String| Failure::new(Exit::HealthUnknown, code, message).cause(errors.trim());
+    let fail = |code: &str, message: String| Failure::new(Exit::HealthUnknown, code, message);
+    let because = |failure: Failure| match each_once(errors) {
+        said if said.is_empty() => failure,
+        said => failure.cause(said),
+    };
     let Some(info) = info else {
-        return fail("engine.unreachable", format!("on {name}: the Docker engine does not answer"))
+        return because(fail("engine.unreachable", format!("on {name}: the Docker engine does not answer")))
             .hint("on the host: `docker info`; is the engine running, and is the deploy user in the group docker?")
             .retryable();
     };
     let controls = info.get("ControlAvailable").and_then(Value::as_bool).unwrap_or(false);
     match text(&info, "/LocalNodeState") {
-        "active" if controls => fail("swarm.no-quorum", format!("on {name}: the Swarm cannot be asked: too few of its managers answer"))
+        "active" if controls => because(fail("swarm.no-quorum", format!("on {name}: the Swarm cannot be asked: too few of its managers answer")))
             .hint("start the managers that are down; `docker node ls` on any of them says which. If they are lost for good: `docker swarm init --force-new-cluster` on one that has the state")
             .retryable(),
         "active" => fail("swarm.worker", format!("on {name}: this node is a worker of the Swarm, and only a manager can be asked"))
@@ -197,6 +202,17 @@ pub fn no_manager(host: &Host, said: &str, errors: &str) -> Failure {
         _ => fail("swarm.none", format!("on {name}: this engine is not part of a Swarm, and cm.toml says engine = \"swarm\""))
             .hint("begin one there: `docker swarm init`, and `docker swarm join` on the others; or remove `engine` from cm.toml"),
     }
+}
+
+/// The lines of `text` without those that were there before.
+fn each_once(text: &str) -> String {
+    let mut lines: Vec<&str> = Vec::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    lines.join("\n")
 }
 
 #[cfg(test)]
@@ -229,5 +245,11 @@ mod tests {
             0
         );
         assert!(Sight::read("cm services\n{\ncm end\n", "shop").is_err());
+    }
+    #[test]
+    fn what_docker_says_to_each_command_is_said_once() {
+        let docker = "Error response from daemon: no leader\nError response from daemon: no leader\n\n  other \n";
+        assert_eq!(each_once(docker), "Error response from daemon: no leader\nother");
+        assert_eq!(each_once("\n"), "");
     }
 }

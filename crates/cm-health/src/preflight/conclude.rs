@@ -1,6 +1,6 @@
 //! What a preflight comes to: every finding is told, and the gravest decides.
 
-use super::finding::Finding;
+use super::finding::{Finding, gravity};
 use super::report::Report;
 use cm_core::facts::Weight;
 use cm_core::{Column, Done, Exit, Failure, Log, Result};
@@ -46,17 +46,6 @@ pub fn conclude(reports: &[Report], own: Vec<Finding>, log: &Log) -> Result<Done
         hints.push(&other.hint);
     }
     Err(failure)
-}
-
-/// A host that cannot be reached outweighs what cannot be checked, that what is wrong,
-/// and that somebody who will be done soon.
-fn gravity(exit: Exit) -> u8 {
-    match exit {
-        Exit::Unreachable => 3,
-        Exit::HealthUnknown => 2,
-        Exit::LockHeld => 0,
-        _ => 1,
-    }
 }
 
 #[cfg(test)]

@@ -104,6 +104,7 @@ impl Asked {
             report.findings.splice(0..0, judged);
         }
         report.findings.extend(failure.map(|failure| Finding::of(&needs::HOST, failure.exit, &failure)));
+        report.findings = Finding::each_once(std::mem::take(&mut report.findings));
         for finding in &mut report.findings {
             finding.host = Some(spec.name.clone());
         }
