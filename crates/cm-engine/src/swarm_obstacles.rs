@@ -127,7 +127,7 @@ fn nodes(nodes: &[cm_swarm::Node]) -> Vec<Obstacle> {
             "docker node ls says why; docker node update --availability active NODE",
         ));
     }
-    for node in nodes.iter().filter(|node| !node.takes_tasks()) {
+    for node in nodes.iter().filter(|node| !node.takes_tasks() || node.state != "ready") {
         let how = if node.state == "ready" {
             format!("takes no new tasks ({})", node.availability)
         } else {
@@ -201,6 +201,9 @@ mod tests {
             ["node c is down", "2 of 3 managers answer; without one more, nothing can be changed (c is away)"]
         );
         assert!(nodes(&[node("a", "down", "")]).iter().any(|one| one.stops));
+        // As right after the election of another leader: each is ready, or down, within half a minute.
+        let unknown = nodes(&[node("a", "unknown", "reachable"), node("b", "unknown", "reachable")]);
+        assert!(unknown.len() == 2 && unknown.iter().all(|one| !one.stops && one.message.ends_with("is unknown")));
         let old = Node { engine: "29.0.1".to_owned(), ..node("b", "ready", "") };
         assert!(nodes(&[node("a", "ready", "reachable"), old]).iter().any(|one| one.message.contains("differ")));
         assert!(managers(&[node("a", "ready", "reachable")]).is_some_and(|one| !one.stops));

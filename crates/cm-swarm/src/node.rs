@@ -3,6 +3,9 @@
 use crate::value::text;
 use serde_json::Value;
 
+/// The state of a node that a new leader has not heard of yet.
+pub(crate) const UNKNOWN: &str = "unknown";
+
 /// A node.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Node {
@@ -50,9 +53,10 @@ impl Node {
         self.state == "down" || self.availability == "drain"
     }
 
-    /// Whether it takes new tasks.
+    /// Whether it takes new tasks, or will within half a minute: right after an election every node is `unknown` until it
+    /// has called the new leader, and only then is it `ready` again, or `down`.
     pub fn takes_tasks(&self) -> bool {
-        self.state == "ready" && self.availability == "active"
+        matches!(self.state.as_str(), "ready" | UNKNOWN) && self.availability == "active"
     }
 }
 
@@ -110,5 +114,25 @@ mod tests {
         }));
         assert_eq!((node.name.as_str(), node.platform.as_str(), node.leads), ("one", "linux/amd64", true));
         assert!(!node.takes_tasks());
+    }
+
+    #[test]
+    fn a_node_that_a_new_leader_has_not_heard_of_yet_takes_tasks_and_is_not_gone() {
+        let node = |state: &str, availability: &str| Node {
+            state: state.to_owned(),
+            availability: availability.to_owned(),
+            ..Node::default()
+        };
+        for (state, availability, takes, gone) in [
+            ("ready", "active", true, false),
+            ("unknown", "active", true, false),
+            ("unknown", "drain", false, true),
+            ("unknown", "pause", false, false),
+            ("down", "active", false, true),
+            ("disconnected", "active", false, false),
+        ] {
+            let node = node(state, availability);
+            assert_eq!((node.takes_tasks(), node.is_gone()), (takes, gone), "{state} {availability}");
+        }
     }
 }

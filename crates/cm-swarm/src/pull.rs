@@ -3,7 +3,7 @@
 //! with a program that is in no image. Preparing its task is the pull; that its container then does not start is meant.
 
 use crate::election::patiently;
-use crate::node::Node;
+use crate::node::{Node, UNKNOWN};
 use crate::publish::Published;
 use crate::value::text;
 use cm_core::{Exit, Failure, Result};
@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 
 /// All nodes have an image within this time.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
+
+/// A node that a new leader has not heard of yet is heard of, or is down, within this time.
+const UNKNOWN_LIMIT: Duration = Duration::from_secs(60);
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(300);
@@ -27,7 +30,7 @@ exec docker service create --detach --quiet --name "$1" --label "cm.pull=$2" --m
 
 /// A node that is lost meanwhile is not waited for: Swarm notices that only after a while.
 const LOOK: &str = r#"# Looks which nodes have an image, and which are there.
-docker node inspect --format 'ready {{.ID}} {{.Status.State}}' $(docker node ls -q) || exit
+docker node inspect --format 'node {{.ID}} {{.Status.State}}' $(docker node ls -q) || exit
 tasks=$(docker service ps -q --no-trunc -- "$1") || exit
 [ -z "$tasks" ] || docker inspect --type task --format '{{json .}}' $tasks"#;
 
@@ -75,7 +78,7 @@ async fn pull(host: &Fenced, stack: &str, images: &[&Published], nodes: &[&Node]
     }
     for (name, image) in names {
         loop {
-            let missing = missing(host, &name, image, nodes).await?;
+            let missing = missing(host, &name, image, nodes, began.elapsed()).await?;
             if missing.is_empty() {
                 break;
             }
@@ -94,12 +97,18 @@ async fn pull(host: &Fenced, stack: &str, images: &[&Published], nodes: &[&Node]
     Ok(())
 }
 
-/// The nodes that do not have it yet.
-async fn missing(host: &Host, name: &str, image: &Published, nodes: &[&Node]) -> Result<BTreeSet<String>> {
+/// The nodes that do not have it yet, `waited` being the time since they were asked to get it.
+async fn missing(
+    host: &Host,
+    name: &str,
+    image: &Published,
+    nodes: &[&Node],
+    waited: Duration,
+) -> Result<BTreeSet<String>> {
     let said = patiently(async || host.script(LOOK, [name]).text(Exit::Build, "swarm.pull").await).await?;
     let tasks: Vec<Value> = said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let there: BTreeSet<&str> = said.lines().filter_map(ready).collect();
-    let nodes: Vec<&Node> = nodes.iter().filter(|node| there.contains(node.id.as_str())).copied().collect();
+    let here: BTreeSet<&str> = said.lines().filter_map(|line| there(line, waited)).collect();
+    let nodes: Vec<&Node> = nodes.iter().filter(|node| here.contains(node.id.as_str())).copied().collect();
     let mut missing: BTreeSet<String> = nodes.iter().map(|node| node.name.clone()).collect();
     for task in &tasks {
         let Some(node) = nodes.iter().find(|node| node.id == text(task, "/NodeID")) else { continue };
@@ -112,9 +121,10 @@ async fn missing(host: &Host, name: &str, image: &Published, nodes: &[&Node]) ->
     Ok(missing)
 }
 
-/// The ID of a node that is there.
-fn ready(line: &str) -> Option<&str> {
-    line.strip_prefix("ready ")?.strip_suffix(" ready")
+/// The ID of a node that is there, or that nobody knows of yet whether it is.
+fn there(line: &str, waited: Duration) -> Option<&str> {
+    let (id, state) = line.strip_prefix("node ")?.split_once(' ')?;
+    (state == "ready" || (state == UNKNOWN && waited < UNKNOWN_LIMIT)).then_some(id)
 }
 
 fn failed(host: &Host, image: &Published, nodes: &str, why: &str) -> Failure {
@@ -126,11 +136,14 @@ fn failed(host: &Host, image: &Published, nodes: &str, why: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::ready;
+    use super::{UNKNOWN_LIMIT, there};
+    use std::time::Duration;
 
     #[test]
-    fn a_node_that_is_lost_is_not_waited_for() {
-        let said = ["ready n1 ready", "ready n2 down", "ready n3 unknown", "{\"ID\":\"t1\"}"];
-        assert_eq!(said.into_iter().filter_map(ready).collect::<Vec<_>>(), ["n1"]);
+    fn a_node_that_is_lost_is_not_waited_for_and_one_that_may_come_back_is_for_a_while() {
+        let said = ["node n1 ready", "node n2 down", "node n3 unknown", "{\"ID\":\"t1\"}"];
+        let after = |waited| said.into_iter().filter_map(|line| there(line, waited)).collect::<Vec<_>>();
+        assert_eq!(after(Duration::ZERO), ["n1", "n3"]);
+        assert_eq!(after(UNKNOWN_LIMIT), ["n1"]);
     }
 }
