@@ -274,11 +274,13 @@ impl Swap<'_> {
         if self.target.try_rename(db, &step.name, &aside).await.is_err() {
             return;
         }
-        // A server whose renamings are not one step may have been at one of what was filled.
-        if is_within(self.target, db, &aside, &step.withdrawn()).await.unwrap_or_default()
-            && self.remove(step, &aside).await.is_ok()
-        {
-            return;
+        // A server whose renamings are not one step may have been at one: of what was filled, or of what was there.
+        for whole in [step.withdrawn(), step.old.clone()] {
+            if is_within(self.target, db, &aside, &whole).await.unwrap_or_default()
+                && self.remove(step, &aside).await.is_ok()
+            {
+                return;
+            }
         }
         let namespace = step.namespace();
         log.warn(format!("what was written to {namespace} meanwhile is in {db}.{aside}: look at it, then drop it"));
