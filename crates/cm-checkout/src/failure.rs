@@ -174,11 +174,17 @@ impl Checkout<'_> {
         }
     }
 
-    pub(crate) fn no_commit(&self, branch: Option<&str>, commit: &str, said: &str) -> Failure {
+    /// `url` is what the checkout there fetches from: after a move of the repository, another one than here.
+    pub(crate) fn no_commit(&self, branch: Option<&str>, commit: &str, url: &str, said: &str) -> Failure {
         let branch = branch.map(|name| format!("/{name}")).unwrap_or_default();
-        let message = format!("commit {} is not on {}{branch}", short(commit), self.remote);
+        let from = if url.is_empty() { String::new() } else { format!(", which is {url} there") };
+        let message = format!("commit {} is not on {}{branch}{from}", short(commit), self.remote);
         let failure = self.fail("checkout.no-commit", message);
-        let failure = failure.hint("push it first; with --no-push only what is on the remote can be deployed");
+        let failure = failure.hint(format!(
+            "push it first, with --no-push only what is on the remote can be deployed; if the repository has moved since, \
+             as the deploy user there: git -C {} remote set-url {} URL",
+            self.path, self.remote
+        ));
         if said.trim().is_empty() { failure } else { failure.cause(said.trim()) }
     }
 
@@ -199,6 +205,12 @@ impl Checkout<'_> {
             "the deploy user must be able to write there: install -d -o USER {} as root, once",
             self.path
         ))
+    }
+
+    /// Something else is there, or nothing can be made.
+    pub(crate) fn no_place(&self, why: &str) -> Failure {
+        let message = format!("there can be no checkout at {}: {why}", self.path);
+        self.fail("checkout.place", message).hint(crate::place_hint(&self.path, why))
     }
 
     pub(crate) fn no_checkout(&self) -> Failure {
@@ -307,6 +319,31 @@ pub fn short(commit: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::fetch_hint;
+    use std::process::Command;
+
+    #[test]
+    fn where_a_checkout_fetches_from_is_told_without_who_fetches() {
+        let directory = tempfile::tempdir().expect("directory");
+        let git = |arguments: &[&str]| {
+            let done = Command::new("git").current_dir(&directory).args(arguments).status().expect("git");
+            assert!(done.success(), "{arguments:?}");
+        };
+        git(&["init", "-q"]);
+        git(&["remote", "add", "origin", "x"]);
+        for (url, told) in [
+            ("https://ada:secret@git.example/a@b:c.git", "https://git.example/a@b:c.git"),
+            ("https://a-token@git.example/shop.git", "https://git.example/shop.git"),
+            ("ssh://git:secret@git.example:22/shop.git", "ssh://git@git.example:22/shop.git"),
+            ("ssh://git@git.example:22/a:b@c.git", "ssh://git@git.example:22/a:b@c.git"),
+            ("git@git.example:shop.git", "git@git.example:shop.git"),
+            ("/srv/a:b@c/shop.git", "/srv/a:b@c/shop.git"),
+        ] {
+            git(&["remote", "set-url", "origin", url]);
+            let script = format!("{}fetched_from origin", include_str!("git.sh"));
+            let said = Command::new("sh").current_dir(&directory).args(["-c", &script]).output().expect("sh");
+            assert_eq!(String::from_utf8_lossy(&said.stdout), format!("url {told}\n"), "{url}");
+        }
+    }
 
     #[test]
     fn a_fetch_that_fails_has_the_cure_of_its_cause() {

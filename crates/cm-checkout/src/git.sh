@@ -12,6 +12,11 @@ fetch_words() { # FILE
         grep -vE '^(remote: )?(Enumerating|Counting|Compressing|Receiving|Resolving|Unpacking|Updating) |^remote: Total |^$' || :
     rm -f -- "$1"
 }
+# Where a remote is, without a password and without a token in the place of a user.
+fetched_from() { # REMOTE
+    git remote get-url -- "$1" 2>/dev/null |
+        sed 's,^\(https*://\)[^/@]*@,\1,; s,^\([a-z+]*://[^/@:]*\):[^/@]*@,\1@,; s/^/url /'
+}
 # Files that are there and that Git was told not to look at, by `git update-index`.
 unwatched() { # PATHSPEC...
     git ls-files -v -- :/ "$@" | sed -n 's/^[a-zS] //p' | while IFS= read -r one; do

@@ -12,9 +12,11 @@
 
 mod failure;
 mod fetching;
+mod place;
 mod state;
 
 pub use failure::{fetch_hint, is_unmoved};
+pub use place::place_hint;
 pub use state::State;
 
 use cm_core::facts::Protected;
@@ -27,6 +29,7 @@ const MAKE: &str =
 const PREPARE: &str = concat!(
     "# Looks at a checkout.\n",
     cm_host::small_sh!(),
+    place_sh!(),
     include_str!("git.sh"),
     include_str!("blocked.sh"),
     include_str!("modules.sh"),
@@ -67,6 +70,8 @@ const NO_MODULE: i32 = 50;
 const NO_CONTENT: i32 = 51;
 /// Git refuses the repository.
 const REFUSED: i32 = 52;
+/// There is no checkout, and there can be none.
+const NO_PLACE: i32 = 53;
 
 /// A checkout on a host.
 #[derive(Clone, Debug)]
@@ -174,7 +179,7 @@ impl<'a> Checkout<'a> {
         let output = fetching::told(self.host, &path, self.log, command.output()).await?;
         match output.status.code() {
             Some(0) => Ok(()),
-            Some(NO_COMMIT) => Err(self.no_commit(Some(branch), commit, "")),
+            Some(NO_COMMIT) => Err(self.no_commit(Some(branch), commit, origin, "")),
             Some(NOT_FETCHED) => Err(self.not_cloned(origin, &output.stderr)),
             _ => Err(self.not_made(&output.stderr)),
         }
@@ -212,7 +217,12 @@ impl<'a> Checkout<'a> {
             Some(NO_MODULE) => Err(self.no_module(&output.stderr)),
             Some(NO_CONTENT) => Err(self.no_content(&output.stderr)),
             Some(REFUSED) => Err(self.refused(&output.stderr)),
-            Some(NO_COMMIT) => Err(self.no_commit(branch, commit, &output.stderr)),
+            Some(NO_COMMIT) => {
+                let text = output.text();
+                let url = text.lines().find_map(|line| line.strip_prefix("url ")).unwrap_or_default();
+                Err(self.no_commit(branch, commit, url, &output.stderr))
+            }
+            Some(NO_PLACE) => Err(self.no_place(output.stderr.trim())),
             Some(NO_CHECKOUT) => Ok(Found::Nothing(output.text().trim().to_owned())),
             _ => Err(self.failed("cannot be prepared", &output.stderr)),
         }

@@ -6,6 +6,8 @@ set -eu
 git_settings input
 # Not inside another one, such as a home directory under version control.
 if [ ! -e "$1/.git" ]; then
+    why=$(no_place "$1")
+    [ -z "$why" ] || { printf '%s\n' "$why" >&2 && exit 53; }
     absolute "$1"
     exit 46
 fi
@@ -35,10 +37,10 @@ if ! there; then
     # With the commit here, it does not matter that the name of its branch is held by a lock.
     fetch || { grep -qE 'remote prune|cannot lock ref' "$work/said" && git remote prune -- "$remote" </dev/null >/dev/null 2>&1 && fetch; } || there || {
         cat "$work/said" >&2
-        grep -q "couldn't find remote ref" "$work/said" && exit 45
+        grep -q "couldn't find remote ref" "$work/said" && fetched_from "$remote" && exit 45
         exit 48
     }
-    there || exit 45
+    there || { fetched_from "$remote" && exit 45; }
 fi
 [ -e "$(git rev-parse --git-path index)" ] || git read-tree HEAD 2>/dev/null || :
 # Where nothing was ever checked out, all there is to come is new.

@@ -135,8 +135,34 @@ async fn what_is_missing_is_named() {
     let unknown = "0123456789012345678901234567890123456789";
     let failure = checkout(&host, &scene).prepare(Some("develop"), unknown).await.expect_err("unknown commit");
     assert_eq!(failure.code, "checkout.no-commit");
-    let nowhere = Checkout::new(&host, "/nonexistent/place", "origin", &[]);
+    let origin = scene.laptop.with_file_name("origin.git").display().to_string();
+    assert!(failure.message.ends_with(&format!("is not on origin/develop, which is {origin} there")), "{failure}");
+    let nowhere = scene.server.with_file_name("nonexistent").join("place");
+    let nowhere = Checkout::new(&host, nowhere.to_str().expect("utf-8"), "origin", &[]);
     assert_eq!(nowhere.prepare(None, unknown).await.expect_err("nowhere").code, "checkout.missing");
+}
+
+#[tokio::test]
+async fn where_something_else_is_there_is_no_checkout_to_come() {
+    let (scene, host) = (scene(), host().await);
+    let target = git(&scene.laptop, &["rev-parse", "HEAD"]);
+    let at = |name: &str| scene.server.with_file_name(name);
+    fs::write(at("file"), "a file").expect("write");
+    std::os::unix::fs::symlink("nowhere", at("link")).expect("link");
+    for (name, why) in [
+        ("file", "file is not a directory"),
+        ("file/shop", "file is not a directory"),
+        ("link", "link is a link to nowhere, which is not there or cannot be reached"),
+        ("origin.git", "origin.git is a bare repository, not a checkout"),
+    ] {
+        let path = at(name).display().to_string();
+        let checkout = Checkout::new(&host, &path, "origin", &[]);
+        let failure = checkout.look(Some("develop"), &target).await.expect_err(name);
+        assert_eq!(failure.code, "checkout.place", "{name}");
+        assert!(failure.message.contains(&format!("there can be no checkout at {path}: ")), "{failure}");
+        assert!(failure.message.ends_with(why), "{failure}");
+    }
+    assert_eq!(read(&scene.server, "../file"), "a file");
 }
 
 #[tokio::test]

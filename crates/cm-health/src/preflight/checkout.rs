@@ -102,6 +102,11 @@ pub fn judge(facts: &Facts, expected: &Expected<'_>) -> Vec<Finding> {
 /// A server that was never deployed to: whether the deployment can make the checkout.
 fn to_be_made(facts: &Facts, expected: &Expected<'_>) -> Finding {
     let path = expected.checkout;
+    if let Some(why) = facts.get("no-place") {
+        let finding =
+            Finding::fail(Exit::Config, &needs::CHECKOUT, format!("there can be no checkout at {path}: {why}"));
+        return finding.hint(cm_checkout::place_hint(path, why));
+    }
     let origin = match expected.origin {
         Ok(origin) => origin,
         Err(failure) => {

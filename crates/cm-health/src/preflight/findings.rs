@@ -324,6 +324,8 @@ mod tests {
             "the commit brings a Caddyfile"
         );
         assert_eq!(found("origin-error=Permission denied\n", "protected=Caddyfile"), [("origin", Weight::Fail, 6)]);
+        let file = "origin=readable\nno-place=/home/ada/shop is not a directory\n";
+        assert_eq!(found(file, "protected=Caddyfile"), [("checkout", Weight::Fail, 6)]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 # found out is left out or has its reason under NAME-error. Reads only.
 # Arguments: the checkout, what it is made from if there is none (may be empty), its remote, the
 # env file in it (may be empty), the protected files.
-# `env_keys` is defined before.
+# `env_keys` and `no_place` are defined before.
 LC_ALL=C GIT_NO_REPLACE_OBJECTS=1
 export LC_ALL GIT_NO_REPLACE_OBJECTS
 checkout=$1 origin=$2 remote=$3 env_file=$4
@@ -93,6 +93,8 @@ repository() {
     (cd -- "$checkout" 2>/dev/null && printf 'place=%s\n' "$(pwd -P)")
     if [ ! -e "$checkout/.git" ]; then
         printf 'no-checkout=%s\n' "$(absolute "$checkout")"
+        why=$(no_place "$checkout")
+        [ -z "$why" ] || printf 'no-place=%s\n' "$why"
         [ -z "$origin" ] ||
             fact origin readable . "$origin"
     else

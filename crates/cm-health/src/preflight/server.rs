@@ -11,8 +11,13 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
-const LOOK: &str =
-    concat!("# Looks at the server.\n", cm_host::small_sh!(), cm_project::env_keys_sh!(), include_str!("look.sh"));
+const LOOK: &str = concat!(
+    "# Looks at the server.\n",
+    cm_host::small_sh!(),
+    cm_checkout::place_sh!(),
+    cm_project::env_keys_sh!(),
+    include_str!("look.sh")
+);
 
 /// What it said, and when it was asked.
 pub struct Said {
