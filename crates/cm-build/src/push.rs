@@ -30,6 +30,12 @@ pub async fn run(project: &Project, run: &Run) -> Result<Done> {
     }
     let what = format!("{} to {remote}/{branch}", short(id));
     if run.dry_run() {
+        // A warning: a plan may be made offline, or by somebody who may not push.
+        if let Err(failure) = cm_git::try_push(&project.repository, remote, id, branch).await {
+            let words = if failure.causes.is_empty() { failure.message } else { failure.causes.join(": ") };
+            let hint = failure.hint.unwrap_or_default();
+            run.log.warn(format!("{remote} would not take the push: {words}\nhint: {hint}"));
+        }
         run.log.info(format!("would push {what}"));
         return Ok(Done::ok(format!("would push {what}")));
     }
@@ -57,19 +63,19 @@ async fn is_pushed(project: &Project, commit: Oid, branch: &str) -> Result<bool>
     if tip.is_some_and(|tip| matches!(repository.relation(commit, tip), Relation::Before)) {
         return Ok(true);
     }
-    Err(not_checked_out(head, branch))
+    Err(not_checked_out(head, branch, &repository.switch_hint(branch)))
 }
 
-fn not_checked_out(head: Option<String>, branch: &str) -> Failure {
+fn not_checked_out(head: Option<String>, branch: &str, switch: &str) -> Failure {
     let (place, hint) = match head {
         Some(head) => (
             format!("this is {head}"),
-            format!("git switch {branch}, or say what you want: --branch NAME, or --no-push for what is on the remote"),
+            format!("{switch}; or say what you want: --branch NAME, or --no-push for what is on the remote"),
         ),
         None => (
             "no branch is checked out (HEAD is detached)".to_owned(),
             format!(
-                "git switch {branch}; in CI, check out the branch itself (actions/checkout with ref: {branch}), or say \
+                "{switch}; in CI, check out the branch itself (actions/checkout with ref: {branch}), or say \
                  what you want: --branch NAME, or --no-push for what is on the remote"
             ),
         ),

@@ -34,10 +34,14 @@ impl Shop {
 
     /// Pushes what is checked out in `name`, as `main`.
     fn push(&self, name: &str, facts: &Value) -> (Option<i32>, Value, String) {
+        self.run(name, facts, false)
+    }
+
+    fn run(&self, name: &str, facts: &Value, dry: bool) -> (Option<i32>, Value, String) {
         let commit = git(&self.at(name), &["rev-parse", "HEAD"]);
         let document = json!({
             "schema": "cm.deployment/1",
-            "run": {"id": "01980e5c-7b1a-7c3e-8a52-2f6f8f1f2a10", "actor": "ada@laptop", "started_at": "2026-05-04T09:30:00Z", "dry_run": false},
+            "run": {"id": "01980e5c-7b1a-7c3e-8a52-2f6f8f1f2a10", "actor": "ada@laptop", "started_at": "2026-05-04T09:30:00Z", "dry_run": dry},
             "project": "shop", "branch": "main", "commit": commit, "status": "ok",
             "services": [], "stages": [], "facts": {"detect": facts}, "undo": [], "error": null,
         });
@@ -108,4 +112,67 @@ fn somebody_on_another_branch_does_not_push_it_over_the_one_that_runs() {
     assert_eq!((code, &document["error"]["code"]), (Some(20), &json!("detect.push-branch")), "{said}");
     assert!(said.contains("this is feature/x, and main is what is deployed"), "{said}");
     assert_eq!(git(&shop.at("remote"), &["rev-parse", "main"]), before);
+}
+
+#[test]
+fn a_dry_run_says_what_the_push_would_meet_and_leaves_the_remote_as_it_is() {
+    let shop = Shop::new();
+    let ada = shop.at("ada");
+    git(&ada, &["commit", "-q", "--allow-empty", "-m", "two"]);
+    // No hook here or there is run for it.
+    let hook = ada.join(".git/hooks/pre-push");
+    std::fs::create_dir_all(ada.join(".git/hooks")).expect("mkdir");
+    std::fs::write(&hook, "#!/bin/sh\ntouch ran\nexit 1\n").expect("write");
+    std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("chmod");
+    let (code, document, said) = shop.run("ada", &json!({}), true);
+    assert_eq!((code, said.contains("[WARN]")), (Some(0), false), "{said}");
+    assert!(document["stages"][0]["summary"].as_str().is_some_and(|it| it.starts_with("would push ")), "{document}");
+    assert!(!ada.join("ran").exists());
+    std::fs::remove_file(hook).expect("remove");
+    // Somebody else was there before.
+    git(shop.dir.path(), &["clone", "-q", "remote", "bob"]);
+    git(&shop.at("bob"), &["commit", "-q", "--allow-empty", "-m", "three"]);
+    let (code, _, said) = shop.run("bob", &json!({}), true);
+    assert_eq!((code, said.contains("[WARN]")), (Some(0), false), "{said}");
+    git(&shop.at("bob"), &["push", "-q", "origin", "main"]);
+    let (code, _, said) = shop.run("ada", &json!({}), true);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("origin would not take the push: ") && said.contains("git pull --rebase"), "{said}");
+    // The repository was moved, the remote has another name now, or none is left.
+    git(&ada, &["remote", "set-url", "origin", "../moved"]);
+    let (code, _, said) = shop.run("ada", &json!({}), true);
+    assert!(code == Some(0) && said.contains("does not appear to be a git repository"), "{said}");
+    git(&ada, &["remote", "rename", "origin", "upstream"]);
+    let (code, _, said) = shop.run("ada", &json!({}), true);
+    assert!(code == Some(0) && said.contains("there is no Git remote \"origin\" here"), "{said}");
+    assert!(said.contains("remote = \"upstream\""), "{said}");
+    let (code, document, _) = shop.push("ada", &json!({}));
+    assert_eq!((code, &document["error"]["code"]), (Some(20), &json!("detect.no-remote")));
+    git(&ada, &["remote", "remove", "upstream"]);
+    let (code, _, said) = shop.run("ada", &json!({}), true);
+    assert!(code == Some(0) && said.contains("git remote add origin URL"), "{said}");
+    assert_eq!(git(&shop.at("remote"), &["rev-parse", "main"]), git(&shop.at("bob"), &["rev-parse", "main"]));
+}
+
+#[test]
+fn nobody_is_told_to_switch_to_a_branch_that_another_working_tree_has() {
+    let shop = Shop::new();
+    git(&shop.at("ada"), &["worktree", "add", "-q", "-b", "feature/x", "../x"]);
+    git(&shop.at("x"), &["commit", "-q", "--allow-empty", "-m", "two"]);
+    let (_, document, said) = shop.push("x", &json!({}));
+    assert_eq!(document["error"]["code"], json!("detect.push-branch"), "{said}");
+    let hint = |document: &Value| document["error"]["hint"].as_str().unwrap_or_default().to_owned();
+    let main = shop.at("ada").canonicalize().expect("a directory");
+    assert!(hint(&document).starts_with(&format!("cd {}", main.display())), "{document}");
+    // The other way round.
+    git(&shop.at("ada"), &["switch", "-q", "-c", "feature/y"]);
+    git(&shop.at("x"), &["switch", "-q", "main"]);
+    git(&shop.at("ada"), &["commit", "-q", "--allow-empty", "-m", "three"]);
+    let (_, document, said) = shop.push("ada", &json!({}));
+    let linked = shop.at("x").canonicalize().expect("a directory");
+    assert!(hint(&document).starts_with(&format!("cd {}", linked.display())), "{document} {said}");
+    // It is gone, with its branch free again.
+    std::fs::remove_dir_all(shop.at("x")).expect("remove");
+    let (_, document, said) = shop.push("ada", &json!({}));
+    assert!(hint(&document).starts_with("git switch main; or say"), "{document} {said}");
 }

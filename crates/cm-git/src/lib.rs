@@ -27,6 +27,6 @@ pub use git2::Oid;
 pub use history::{CommitLine, Relation};
 pub use names::{display, is_branch_name, short};
 pub use project::{changed, file, of_run, origin, tracked};
-pub use push::push;
+pub use push::{push, try_push};
 pub use remote::{Remote, tip};
 pub use repository::{Head, Repository};

@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// How long the remote may take; a hook that it runs counts.
 const LIMIT: Duration = Duration::from_secs(300);
 
+/// How long the remote may take to say whether it would.
+const TRIAL_LIMIT: Duration = Duration::from_secs(30);
+
 /// A commit whose submodules are on no remote cannot be checked out by a server, so that Git refuses it. Pushing them
 /// along (`on-demand`) is not for a commit by its ID: Git wants a branch for that.
 const PUSH: [&str; 3] = ["push", "-q", "--recurse-submodules=check"];
@@ -27,13 +30,34 @@ const MIRROR_PAUSE: Duration = Duration::from_secs(2);
 /// is fetched from and the commit does not arrive there.
 pub async fn push(directory: &Path, remote: &str, commit: Oid, branch: &str) -> Result<()> {
     let remote = Repository::open(directory)?.remote(remote)?;
-    let to = format!("{commit}:refs/heads/{branch}");
-    if let Err(words) = git(directory, LIMIT, &PUSH, &[&remote.name, &to]).await {
-        let hint = push_hint(&words, &remote, branch);
-        let message = format!("cannot push to {}/{branch}; nothing was deployed", remote.name);
-        return Err(Failure::new(Exit::Detect, "detect.push-refused", message).cause(words).hint(hint));
-    }
+    offer(directory, LIMIT, &PUSH, (&remote, commit, branch)).await?;
     arrived(directory, &remote, commit, branch, MIRROR_LIMIT).await
+}
+
+/// Whether the remote would take the push, as far as it says so without getting anything: its hooks are not run, nor
+/// those here.
+///
+/// # Errors
+/// As [`push`].
+pub async fn try_push(directory: &Path, remote: &str, commit: Oid, branch: &str) -> Result<()> {
+    let remote = Repository::open(directory)?.remote(remote)?;
+    let command = [PUSH.as_slice(), &["--dry-run", "--no-verify"]].concat();
+    offer(directory, TRIAL_LIMIT, &command, (&remote, commit, branch)).await
+}
+
+async fn offer(
+    directory: &Path,
+    limit: Duration,
+    command: &[&str],
+    (remote, commit, branch): (&Remote, Oid, &str),
+) -> Result<()> {
+    let to = format!("{commit}:refs/heads/{branch}");
+    let pushed = git(directory, limit, command, &[&remote.name, &to]).await;
+    pushed.map(drop).map_err(|words| {
+        let hint = push_hint(&words, remote, branch);
+        let message = format!("cannot push to {}/{branch}; nothing was deployed", remote.name);
+        Failure::new(Exit::Detect, "detect.push-refused", message).cause(words).hint(hint)
+    })
 }
 
 /// Whether what was pushed to one place can be fetched from the other; a mirror takes a moment.

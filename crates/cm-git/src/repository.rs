@@ -161,6 +161,39 @@ impl Repository {
         branches.flatten().filter_map(|(branch, _)| branch.name().ok().flatten().map(str::to_owned)).collect()
     }
 
+    /// How to get to the branch `name`: Git refuses to check out one that another working tree has.
+    pub fn switch_hint(&self, name: &str) -> String {
+        match self.working_tree_of(name) {
+            Some(place) => format!("cd {}: {name} is checked out there, in a working tree of its own", place.display()),
+            None if self.branch_tip(name).is_none() && !self.is_on_a_remote(name) => {
+                format!("git fetch, then git switch {name}; or fix `branch` in cm.toml")
+            }
+            None => format!("git switch {name}"),
+        }
+    }
+
+    /// Another working tree of this repository that has the branch `name` checked out (`git worktree`).
+    fn working_tree_of(&self, name: &str) -> Option<PathBuf> {
+        let has = |head: PathBuf| {
+            std::fs::read_to_string(head).is_ok_and(|head| head.trim_end() == format!("ref: refs/heads/{name}"))
+        };
+        let common = self.git.commondir();
+        let main = || git2::Repository::open(common).ok()?.workdir().map(Path::to_owned);
+        if has(common.join("HEAD")) && self.git.is_worktree() {
+            return main();
+        }
+        let linked = std::fs::read_dir(common.join("worktrees")).ok()?.flatten().map(|entry| entry.path());
+        let mut others = linked.filter(|of_it| of_it != self.git.path() && has(of_it.join("HEAD")));
+        others.find_map(|of_it| {
+            let file = std::fs::read_to_string(of_it.join("gitdir")).ok()?;
+            Path::new(file.trim_end()).parent().filter(|place| place.is_dir()).map(Path::to_owned)
+        })
+    }
+
+    fn is_on_a_remote(&self, name: &str) -> bool {
+        self.remotes().iter().any(|remote| self.remote_tip(remote, name).is_some())
+    }
+
     /// The files of a commit.
     ///
     /// # Errors

@@ -63,12 +63,10 @@ fn jobs(project: &Project) -> Option<Finding> {
 async fn tree(project: &Project) -> Vec<Finding> {
     let Ok(repository) = Repository::open(&project.repository) else { return Vec::new() };
     let mut findings = Vec::new();
-    let branch = repository.head().ok().and_then(|head| head.branch);
-    if let Some(branch) = branch.filter(|branch| *branch != project.branch()) {
-        findings.push(
-            Finding::warn(&needs::BRANCH, format!("this is {branch}, and {} is what is deployed", project.branch()))
-                .hint(format!("git switch {}", project.branch())),
-        );
+    let (branch, deployed) = (repository.head().ok().and_then(|head| head.branch), project.branch());
+    if let Some(branch) = branch.filter(|branch| *branch != deployed) {
+        let message = format!("this is {branch}, and {deployed} is what is deployed");
+        findings.push(Finding::warn(&needs::BRANCH, message).hint(repository.switch_hint(&deployed)));
     }
     // Large trees take their time, and a file system that hangs takes all of it.
     let look = tokio::task::spawn_blocking(move || repository.uncommitted(false));
