@@ -55,12 +55,7 @@ impl<'a> Observed<'a> {
         let (state, directories, origin) = match found {
             Found::Checkout(state) => {
                 let here = (&*site.plan.checkout, &*directory);
-                if let Some(stray) = cm_engine::stray(host, here, &state.places, &before).await? {
-                    if stray.is_there {
-                        return Err(cm_engine::shared_project(host.name(), &stray, here));
-                    }
-                    log.warn(format!("on {}: {}", host.name(), cm_engine::stray_words(&stray, here)));
-                }
+                not_of_another(host, here, &state.places, &before, log).await?;
                 let directories = state.places.iter().map(below).collect();
                 (state, directories, None)
             }
@@ -161,6 +156,23 @@ fn warn_of_state(host: &Host, state: &cm_checkout::State, log: &Log) {
         let files = state.modes.join(", ");
         log.warn(format!("on {}: the mode of {files} was changed by hand and becomes the commit's", host.name()));
     }
+}
+
+/// The project's containers must not come from another checkout that is still there: each would take the other's for
+/// its own. Where that one is gone, people are told.
+pub async fn not_of_another(
+    host: &Host,
+    here: (&str, &str),
+    places: &[String],
+    containers: &[Container],
+    log: &Log,
+) -> Result<()> {
+    let Some(stray) = cm_engine::stray(host, here, places, containers).await? else { return Ok(()) };
+    if stray.is_there {
+        return Err(cm_engine::shared_project(host.name(), &stray, here));
+    }
+    log.warn(format!("on {}: {}", host.name(), cm_engine::stray_words(&stray, here)));
+    Ok(())
 }
 
 /// Where there is no checkout, the project's containers must not be those of another one:

@@ -3,7 +3,7 @@
 //! and to people.
 
 use crate::basis::basis;
-use crate::observed::not_elsewhere;
+use crate::observed::{not_elsewhere, not_of_another};
 use crate::{HostPlan, Selection, jobs, prune, room};
 use cm_checkout::{Checkout, Found};
 use cm_core::facts::{Basis, BuiltHost, BuiltService, ServiceCanary};
@@ -83,13 +83,7 @@ pub async fn look<'a>(
     let directory = project.compose_directory();
     match &head {
         Some(head) => {
-            let here = (&*plan.checkout, &*directory);
-            if let Some(stray) = cm_engine::stray(host, here, &[], &containers).await? {
-                if stray.is_there {
-                    return Err(cm_engine::shared_project(host.name(), &stray, here));
-                }
-                log.warn(format!("on {}: {}", host.name(), cm_engine::stray_words(&stray, here)));
-            }
+            not_of_another(host, (&*plan.checkout, &*directory), &[], &containers, log).await?;
             changed = cm_git::changed(&project.repository, head, commit);
             if changed.is_none() {
                 changed = checkout.changed(head, commit).await?;
