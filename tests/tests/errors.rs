@@ -249,6 +249,31 @@ fn an_environment_that_does_not_do_is_named() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// A ProxyCommand, which cannot get to the server, and what is read of it.
+const PROXIES: [(&str, &str); 4] = [
+    ("sh -c 'echo token of ada has expired >&2; exit 1'", "token of ada has expired"),
+    ("sh -c 'echo token $MY_TOKEN is not valid >&2; exit 1'", "token ${MY_TOKEN} is not valid"),
+    ("no-such-tunnel --to %h", "no-such-tunnel: not found"),
+    (
+        "ssh -F /dev/null -o BatchMode=yes -W %h:%p no-such-gate.invalid",
+        "Could not resolve hostname no-such-gate.invalid",
+    ),
+];
+
+#[test]
+fn what_ends_on_the_way_to_a_server_says_why() {
+    let meets = |(command, words): (&str, &'static str)| {
+        let mut home = project();
+        let config = home.path().join("ssh_config");
+        fs::write(&config, format!("Host *\n  ProxyCommand {command}\n")).expect("write");
+        home.set("CM_SSH_CONFIG", &config.display().to_string());
+        home.set("MY_TOKEN", "0123456789-of-ada");
+        judge(&home, ("cm-lock status --host ada@x", 7, "host.unreachable", words), None)
+    };
+    let wrong: Vec<_> = PROXIES.into_iter().filter_map(meets).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 /// What the journal has of a run, as an edit of [`DOCUMENT`], and why it cannot be gone on with.
 const IN_THE_JOURNAL: [(&str, &str, Case); 4] = [
     ("\"shop\"", "\"other\"", ("RESUME", 2, "resume.project", "it is of other")),

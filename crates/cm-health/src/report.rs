@@ -50,8 +50,7 @@ fn look(verdict: &Verdict, hosts: &[Host]) -> Vec<String> {
     let host = hosts.iter().find(|host| host.name() == verdict.host);
     let (Some(container), Some(host)) = (&verdict.container, host) else { return Vec::new() };
     let target = host.target();
-    let config = target.ssh_config.as_ref().map_or(String::new(), |path| format!("-F {} ", path.display()));
-    let ssh = if target.is_local() { String::new() } else { format!("ssh {config}{} ", target.address) };
+    let ssh = if target.is_local() { String::new() } else { format!("{} ", target.ssh_command()) };
     vec![format!("look at it: {ssh}{} --tail=200 {container}", cm_engine::sight(host).logs().join(" "))]
 }
 

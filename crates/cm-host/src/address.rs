@@ -43,6 +43,18 @@ impl Destination {
     }
 }
 
+/// The host of an address as a URL has it, an IPv6 address in brackets, without user and port; `None` for what is not
+/// an address.
+pub fn url_host(address: &str) -> Option<String> {
+    let name = Destination::of(&Target::at("", address)).ok()?.name;
+    let rest = name.strip_prefix("ssh://").unwrap_or(&name);
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    // Only an address that was not taken apart still has a port.
+    let encoded = name.starts_with("ssh://");
+    let host = if encoded { host.split(':').next().unwrap_or(host) } else { host };
+    Some(if host.contains(':') { format!("[{host}]") } else { host.to_owned() })
+}
+
 fn read(address: &str) -> Option<Destination> {
     let of_url = address.strip_prefix("ssh://");
     if of_url.is_some_and(|rest| rest.split_once('@').is_some_and(|(user, _)| user.contains('%'))) {
@@ -98,6 +110,25 @@ mod tests {
         ] {
             assert_eq!(of(address).expect(address).join(" "), arguments, "{address}");
         }
+    }
+
+    #[test]
+    fn a_url_has_the_host_of_an_address_without_the_port_of_ssh() {
+        for (address, host) in [
+            ("ada@web.example:2222", "web.example"),
+            ("web", "web"),
+            ("ada@10.0.0.7", "10.0.0.7"),
+            ("ada@[fd00::7]:2222", "[fd00::7]"),
+            ("ada@fd00::7", "[fd00::7]"),
+            ("ssh://ada@web.example:2222", "web.example"),
+            ("ssh://a%40b@web:22", "web"),
+        ] {
+            assert_eq!(url_host(address).as_deref(), Some(host), "{address}");
+        }
+        assert_eq!(url_host("a b"), None);
+        assert_eq!(Target::at("web", "ada@[::1]:2222").ssh_command(), "ssh -p 2222 ada@::1");
+        let with = Target { ssh_config: Some("/c".into()), ..Target::at("web", "web") };
+        assert_eq!(with.ssh_command(), "ssh -F /c web");
     }
 
     #[test]

@@ -26,9 +26,11 @@ mod running;
 mod shell;
 mod small;
 mod ssh;
+mod ssh_words;
 mod unreachable;
 mod verbs;
 
+pub use address::url_host;
 pub use command::{Change, Command};
 pub use connect::Connect;
 pub use fence::Fence;
@@ -89,6 +91,17 @@ impl Target {
     /// Whether this is the machine the program runs on.
     pub fn is_local(&self) -> bool {
         self.address == "local"
+    }
+
+    /// How a person reaches it: `ssh -F CONFIG -p PORT USER@HOST`, with what of it is needed.
+    pub fn ssh_command(&self) -> String {
+        let typed = address::Destination::of(self).map_or_else(|_| self.address.clone(), |known| known.typed());
+        format!("ssh{} {typed}", self.config_flag())
+    }
+
+    /// `ssh` reads another configuration only when it is told.
+    fn config_flag(&self) -> String {
+        self.ssh_config.as_ref().map(|config| format!(" -F {}", config.display())).unwrap_or_default()
     }
 
     /// Whether an earlier program has opened a connection to it, as far as that is known without asking anybody.

@@ -78,9 +78,7 @@ impl Line {
         let destination = Destination::of(&self.target).ok()?;
         let socket = socket_path(&self.target, 0).ok()?;
         let socket = socket.with_file_name(format!("ssh-{}-own{}", key(&self.target), std::process::id()));
-        let started = start_master(&self.target, &destination, &socket).await;
-        let _none_was_written = fs::remove_file(socket.with_extension("log"));
-        started.ok()?;
+        start_master(&self.target, &destination, &socket).await.ok()?;
         resume(&socket).await.map(Arc::new)
     }
 
@@ -224,13 +222,14 @@ async fn start_master(target: &Target, destination: &Destination, socket: &Path)
     ssh.process_group(0);
     ssh.kill_on_drop(true);
     let status = timeout(HANDSHAKE_LIMIT, ssh.status()).await;
-    let said = fs::read_to_string(&log).unwrap_or_default();
+    let said = fs::read(&log).map(|said| String::from_utf8_lossy(&said).into_owned()).unwrap_or_default();
+    let _told = fs::remove_file(&log);
     match status {
         Ok(Ok(status)) if status.success() => Ok(()),
-        Ok(Ok(_)) => Err(unreachable::explain(target, destination, said.trim()).await),
+        Ok(Ok(_)) => Err(unreachable::explain(target, destination, &said).await),
         Ok(Err(error)) => Err(unreachable::failure(target, destination)
             .cause(format!("cannot run ssh: {error}"))
             .hint("install it: apt-get install openssh-client")),
-        Err(_) => Err(unreachable::silent(target, destination, HANDSHAKE_LIMIT)),
+        Err(_) => Err(unreachable::silent(target, destination, HANDSHAKE_LIMIT, &said).await),
     }
 }

@@ -3,12 +3,16 @@
 
 use crate::Target;
 use crate::address::Destination;
+use crate::ssh_words::last_words;
 use cm_core::{Exit, Failure};
 use std::process::Stdio;
 use std::time::Duration;
 
 /// The runbook's `ssh -o ConnectTimeout=5`, in seconds.
 pub const CONNECT_TIMEOUT: u64 = 5;
+
+/// For another try, which tells more.
+const AGAIN_LIMIT: Duration = Duration::from_secs(10);
 
 /// `ssh -G` asks nobody.
 const CONFIGURATION_LIMIT: Duration = Duration::from_secs(5);
@@ -115,35 +119,90 @@ pub fn failure(target: &Target, destination: &Destination) -> Failure {
         "host.unreachable",
         format!("cannot reach host {:?} ({})", target.name, target.address),
     )
-    .hint(format!("try: ssh{} -o ConnectTimeout={CONNECT_TIMEOUT} {} true", config_flag(target), destination.typed()))
+    .hint(format!("try: ssh{} -o ConnectTimeout={CONNECT_TIMEOUT} {} true", target.config_flag(), destination.typed()))
     .retryable()
 }
 
-/// Nobody said anything.
-pub fn silent(target: &Target, destination: &Destination, limit: Duration) -> Failure {
-    failure(target, destination).cause(format!("no answer within {} s", limit.as_secs())).hint(format!(
+/// There was no connection in time, whatever was `said`.
+pub async fn silent(target: &Target, destination: &Destination, limit: Duration, said: &str) -> Failure {
+    let said = last_words(said, &configuration(target, destination).await);
+    let failure = failure(target, destination).cause(format!("no answer within {} s", limit.as_secs()));
+    let failure = if said.is_empty() { failure } else { failure.cause(said) };
+    failure.hint(format!(
         "try: ssh{} {} true; if your key is a hardware key, it may wait for a touch",
-        config_flag(target),
+        target.config_flag(),
         destination.typed()
     ))
 }
 
-/// `ssh` reads another configuration only when it is told.
-fn config_flag(target: &Target) -> String {
-    target.ssh_config.as_ref().map(|config| format!(" -F {}", config.display())).unwrap_or_default()
-}
-
-/// What ssh said, with a hint that fits it.
+/// What ssh said, and what it ran, with a hint that fits it.
 pub async fn explain(target: &Target, destination: &Destination, said: &str) -> Failure {
-    let failure = failure(target, destination).cause(if said.is_empty() { "ssh gave no reason" } else { said });
-    match HINTS.iter().find(|(words, _)| said.contains(words)) {
-        Some((_, hint)) => failure.hint(*hint),
+    let real = configuration(target, destination).await;
+    let mut said = last_words(said, &real);
+    if said.contains(ENDED_BEFORE)
+        && let Some(more) = try_again(target, destination).await
+    {
+        said = last_words(&more, &real);
+    }
+    let failure =
+        failure(target, destination).cause(if said.is_empty() { "ssh gave no reason" } else { said.as_str() });
+    match hint_of(&said) {
+        Some(hint) => failure.hint(hint),
         None if said.contains("Host key verification failed") => {
-            let real = configuration(target, destination).await;
-            failure.hint(unknown_key(&real, &format!("ssh{} {}", config_flag(target), destination.typed())))
+            failure.hint(unknown_key(&real, &format!("ssh{} {}", target.config_flag(), destination.typed())))
         }
         None => failure,
     }
+}
+
+fn hint_of(said: &str) -> Option<String> {
+    on_the_way(said).or_else(|| known(said).map(str::to_owned))
+}
+
+/// What ssh says where a ProxyCommand or a jump host ended before it had a connection.
+const ENDED_BEFORE: &str = "UNKNOWN port 65535";
+
+/// A connection that stays (`ControlPersist`) keeps nothing of what a ProxyCommand or the ssh to a jump host says: one
+/// that does not stay tells it. `None` if that one works.
+async fn try_again(target: &Target, destination: &Destination) -> Option<String> {
+    let mut ssh = tokio::process::Command::new("ssh");
+    if let Some(config) = &target.ssh_config {
+        ssh.arg("-F").arg(config);
+    }
+    ssh.arg("-T");
+    for option in [
+        &format!("ConnectTimeout={CONNECT_TIMEOUT}"),
+        "BatchMode=yes",
+        "StrictHostKeyChecking=yes",
+        "PermitLocalCommand=no",
+        "ClearAllForwardings=yes",
+        "RemoteCommand=none",
+        "LogLevel=INFO",
+        "ControlMaster=no",
+        "ControlPath=none",
+        "ControlPersist=no",
+    ] {
+        ssh.args(["-o", option]);
+    }
+    ssh.args(destination.arguments()).arg("true").stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+    let output = tokio::time::timeout(AGAIN_LIMIT, ssh.stderr(Stdio::piped()).process_group(0).output()).await;
+    let output = output.ok()?.ok().filter(|output| !output.status.success())?;
+    Some(String::from_utf8_lossy(&output.stderr).into_owned()).filter(|said| !said.trim().is_empty())
+}
+
+fn known(said: &str) -> Option<&'static str> {
+    HINTS.iter().find(|(words, _)| said.contains(words)).map(|(_, hint)| *hint)
+}
+
+/// What ended before ssh had a connection said why: the words are not about the server itself.
+fn on_the_way(said: &str) -> Option<String> {
+    if !said.contains(ENDED_BEFORE) {
+        return None;
+    }
+    let of_ssh = |line: &&str| line.contains(ENDED_BEFORE) || line.starts_with("kex_exchange_identification: ");
+    let others: Vec<_> = said.lines().filter(|line| !of_ssh(line)).collect();
+    let hint = known(&others.join("\n"))?;
+    Some(format!("this is about the jump host, or the ProxyCommand, of your ssh configuration: {hint}"))
 }
 
 /// How to get to know a server; `ssh` is the command that reaches it.
@@ -217,12 +276,30 @@ mod tests {
                 "port",
             ),
             ("channel 0: open failed: administratively prohibited: open failed\nstdio forwarding failed", "PermitOpen"),
-            ("Connection closed by UNKNOWN port 65535", "jump host"),
             ("/bin/sh: 1: exec: cloudflared: command not found", "ProxyCommand"),
             ("Bad server host key: Invalid key length", "too short"),
             ("u@h: Permission denied (publickey).", "ssh-add"),
         ] {
             let hint = hint("u@h", said).await;
+            assert!(hint.contains(words), "{said}: {hint}");
+        }
+    }
+
+    #[test]
+    fn what_ended_on_the_way_is_not_said_of_the_server() {
+        for (said, words) in [
+            ("Connection closed by UNKNOWN port 65535", "try it by hand"),
+            (
+                "ada@gate: Permission denied (publickey).\nkex_exchange_identification: Connection closed by remote host\nConnection closed by UNKNOWN port 65535",
+                "this is about the jump host, or the ProxyCommand, of your ssh configuration: the server does not accept your key",
+            ),
+            (
+                "ssh: Could not resolve hostname gate: Name or service not known\nConnection closed by UNKNOWN port 65535",
+                "jump host, or the ProxyCommand, of your ssh configuration: check the address",
+            ),
+            ("token has expired\nConnection closed by UNKNOWN port 65535", "try it by hand"),
+        ] {
+            let hint = hint_of(said).expect("a hint");
             assert!(hint.contains(words), "{said}: {hint}");
         }
     }
