@@ -94,11 +94,6 @@ async fn gate(project: &Project, args: &Args, run: &mut Run) -> Result<Done> {
         unwell_neighbours: Some(others.clone()),
         ..HealthFacts::default()
     });
-    others::warn(&others, &run.log);
-    for (host, service) in others::idle(project, &findings.containers) {
-        run.log.warn(format!(
-            "not part of this: {service} on {host} runs, and no profile that is switched on starts it; it was left as it is"
-        ));
-    }
+    others::warn(&others, &others::idle(project, &findings.containers), &run.log);
     report::conclude(&findings.verdicts, &hosts, &others, &run.log)
 }

@@ -65,19 +65,39 @@ pub fn idle(project: &Project, containers: &[(String, Vec<Container>)]) -> Vec<(
     containers.iter().flat_map(of_host).collect()
 }
 
-/// One line for each.
-pub fn warn(others: &[OtherService], log: &Log) {
+/// Says it, one line for each service in one state; `idle` ones run although nothing starts them.
+pub fn warn(others: &[OtherService], idle: &[(String, String)], log: &Log) {
+    for line in lines(others, idle) {
+        log.warn(format!("not part of this: {line}"));
+    }
+}
+
+fn lines(others: &[OtherService], idle: &[(String, String)]) -> Vec<String> {
+    const IDLE: &str = "no profile that is switched on starts it";
+    let is_idle = |service: &str, host: &str| idle.iter().any(|(on, name)| on == host && name == service);
+    let mut grouped: Vec<(&OtherService, Vec<&str>)> = Vec::new();
     for other in others {
+        let key = |one: &OtherService| (one.service.clone(), one.host.clone(), one.state.clone(), one.before);
+        match grouped.iter_mut().find(|(first, _)| key(first) == key(other)) {
+            Some((_, containers)) => containers.push(&other.container),
+            None => grouped.push((other, vec![&other.container])),
+        }
+    }
+    let sick = grouped.iter().map(|(other, containers)| {
         let since = match other.before {
             Some(true) => " (as before the deployment)",
             Some(false) => " (it was healthy before the deployment)",
             None => "",
         };
-        log.warn(format!(
-            "not part of this: {} on {}: {}{since}; container {}",
-            other.service, other.host, other.state, other.container
-        ));
-    }
+        let idle = if is_idle(&other.service, &other.host) { format!("; {IDLE}") } else { String::new() };
+        let word = if containers.len() == 1 { "container" } else { "containers" };
+        let names = containers.join(", ");
+        format!("{} on {}: {}{since}{idle}; {word} {names}", other.service, other.host, other.state)
+    });
+    let is_told = |host: &str, service: &str| others.iter().any(|one| one.service == service && one.host == host);
+    let left = idle.iter().filter(|(host, service)| !is_told(host, service));
+    sick.chain(left.map(|(host, service)| format!("{service} on {host} runs, and {IDLE}; it was left as it is")))
+        .collect()
 }
 
 #[cfg(test)]
@@ -116,5 +136,32 @@ mod tests {
                 "{status} {exit} {restarts} {health}"
             );
         }
+    }
+
+    #[test]
+    fn each_service_is_told_once() {
+        let other = |service: &str, container: &str, state: &str, before| OtherService {
+            service: service.to_owned(),
+            host: "one".to_owned(),
+            container: container.to_owned(),
+            state: state.to_owned(),
+            before,
+        };
+        let others = [
+            other("web", "shop-web-1", "unhealthy", Some(true)),
+            other("old", "shop-old-1", "restarting", None),
+            other("web", "shop-web-2", "unhealthy", Some(true)),
+            other("web", "shop-web-3", "exited with 1", Some(true)),
+        ];
+        let idle = [("one".to_owned(), "old".to_owned()), ("one".to_owned(), "debug".to_owned())];
+        assert_eq!(
+            lines(&others, &idle),
+            [
+                "web on one: unhealthy (as before the deployment); containers shop-web-1, shop-web-2",
+                "old on one: restarting; no profile that is switched on starts it; container shop-old-1",
+                "web on one: exited with 1 (as before the deployment); container shop-web-3",
+                "debug on one runs, and no profile that is switched on starts it; it was left as it is",
+            ]
+        );
     }
 }
