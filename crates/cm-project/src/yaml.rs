@@ -210,6 +210,8 @@ fn options() -> serde_saphyr::Options {
     let mut options = serde_saphyr::Options::default();
     // Compose reads YAML 1.2 booleans: `on` and `yes` are strings.
     options.strict_booleans = true;
+    // And integers as Go does: `0444` is octal, too.
+    options.legacy_octal_numbers = true;
     options.non_finite_float_policy = serde_saphyr::NonFiniteFloatPolicy::AsString;
     options.alias_limits.max_total_replayed_events = MAX_REPEATED;
     if let Some(budget) = &mut options.budget {
@@ -378,6 +380,30 @@ mod tests {
         let node = parsed("x: &base {a: 1, b: 2}\ny:\n  <<: *base\n  b: 3\nz: [*base, on, 0o17, 1.5, ~]\n");
         assert_eq!(node.get("y").expect("y").to_json(), serde_json::json!({"a": "1", "b": "3"}));
         assert_eq!(node.get("z").expect("z").to_json()[1], "on");
+    }
+
+    #[test]
+    fn numbers_are_those_that_compose_reads() {
+        for (written, read) in [
+            ("010", "8"),
+            ("0o10", "8"),
+            ("0777", "511"),
+            ("-010", "-8"),
+            ("09", "9"),
+            ("0", "0"),
+            ("0x10", "16"),
+            ("0b11", "3"),
+            ("1_000", "1000"),
+            ("'010'", "010"),
+            ("1.0", "1"),
+            ("00", "0"),
+        ] {
+            assert_eq!(
+                parsed(&format!("a: {written}\n")).get("a").and_then(Node::text).as_deref(),
+                Some(read),
+                "{written}"
+            );
+        }
     }
 
     #[test]

@@ -277,7 +277,16 @@ impl Reader<'_> {
         if section == "networks" && names.is_empty() {
             names.push("default".to_owned());
         }
-        names.into_iter().filter_map(|name| Some((name.clone(), all.get(&name)?.to_json()))).collect()
+        names.into_iter().filter_map(|name| Some((name.clone(), self.with_value(all.get(&name)?.to_json())))).collect()
+    }
+
+    /// What a config or a secret takes from a variable is content of it: a container keeps what it was made with.
+    fn with_value(&self, mut resource: Value) -> Value {
+        let name = resource.get("environment").and_then(Value::as_str);
+        if let Some(value) = name.and_then(|name| self.variables.get(name)).map(Value::from) {
+            resource["value"] = value;
+        }
+        resource
     }
 
     /// A service that `service` names and that is not there.

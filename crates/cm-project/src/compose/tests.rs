@@ -298,3 +298,18 @@ fn a_missing_file_says_so() {
     assert_eq!(failure.code, "compose.unreadable");
     assert!(failure.message.contains("nope.yml"));
 }
+
+#[test]
+fn the_value_of_a_variable_is_the_content_of_the_secret_that_takes_it() {
+    let text = "services:\n  web: {image: w, secrets: [key], configs: [mode]}\n  db: {image: d}\n\
+        secrets: {key: {environment: KEY}}\nconfigs: {mode: {environment: MODE}}\n";
+    let with = |env: &str| project(&[("compose.yml", text), (".env", env)], &["compose.yml"]);
+    let of = |compose: &Compose, name: &str| compose.service(name).expect(name).configuration.clone();
+    let before = with("KEY=one\nMODE=a\n");
+    for (env, differs) in [("KEY=two\nMODE=a\n", true), ("KEY=one\nMODE=b\n", true), ("KEY=one\nMODE=a\nX=1\n", false)]
+    {
+        let after = with(env);
+        assert_eq!(of(&before, "web") != of(&after, "web"), differs, "{env}");
+        assert_eq!(of(&before, "db"), of(&after, "db"), "{env}");
+    }
+}
