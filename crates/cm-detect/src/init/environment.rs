@@ -124,8 +124,29 @@ fn variables_file(
     let beside = tree::join(&found.prefix, found.files.first().map_or("", |file| tree::parent(file)));
     match own.iter().find(|path| [found.prefix.as_str(), &beside].contains(&tree::parent(path))) {
         Some(path) => (relative(path), "services read it, and it is not in the repository".to_owned()),
-        None => (None, String::new()),
+        None => match values_of_variables(found, tracked) {
+            Some(path) => {
+                (relative(&path), "the compose file has variables from it, and it is not in the repository".to_owned())
+            }
+            None => (None, String::new()),
+        },
     }
+}
+
+/// The `.env` that Compose reads by itself, where it is here, belongs to no commit, and gives the compose file values.
+fn values_of_variables(found: &Found, tracked: &dyn Fn(&str) -> bool) -> Option<String> {
+    let path = tree::join(tree::parent(found.files.first()?), ".env");
+    let bytes = tree::read(&Dir(found.repository.clone()), &path).ok().flatten().filter(|_| !tracked(&path))?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+    let mut keys = lines
+        .filter_map(|line| Some(line.strip_prefix("export ").unwrap_or(line).split_once('=')?.0.trim().to_owned()));
+    let is_used = |key: String| {
+        let ends = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+        let used = |text: &str| ["$", "${"].iter().any(|sign| text.split(&format!("{sign}{key}")).skip(1).any(ends));
+        !key.is_empty() && found.compose.templates.iter().any(|template| used(&template.text))
+    };
+    keys.any(is_used).then_some(path)
 }
 
 /// A path of the repository as it is written in `cm.toml`.

@@ -96,7 +96,8 @@ fn say(survey: &Survey, target: &Path, io: &Io) {
     parts.extend(count(survey.groups.len(), "group"));
     parts.extend(count(survey.protect.len(), "protected file"));
     parts.extend((!survey.outside.is_empty()).then(|| plural(survey.outside.len() as u64, "check") + " from outside"));
-    parts.extend(survey.backup.as_ref().map(|backup| format!("a backup of {}", backup.service)));
+    let off = if survey.backup_is_on() { "" } else { " (switched off: see the file)" };
+    parts.extend(survey.backup.as_ref().map(|backup| format!("a backup of {}{off}", backup.service)));
     parts.extend(survey.dumped.iter().map(|database| format!("a backup of {}", database.service)));
     io.log.success(format!("wrote {}: {}", target.display(), parts.join(", ")));
     if survey.host.is_none() {

@@ -86,6 +86,11 @@ pub struct Reload {
 }
 
 impl Survey {
+    /// Whether the backup of the MongoDB database can be written as it is: where its URI is, is known.
+    pub fn backup_is_on(&self) -> bool {
+        self.backup.as_ref().is_some_and(|backup| backup.uri_env.is_some()) && self.environment.file.is_some()
+    }
+
     /// Looks at everything; `host` is what a `--host` flag said.
     ///
     /// # Errors

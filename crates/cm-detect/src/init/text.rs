@@ -200,7 +200,10 @@ fn health() -> Option<String> {
 /// How the first server is reached from outside, as far as it is known.
 fn server(survey: &Survey) -> String {
     let address = survey.host.as_ref().map(|(_, address, _)| address.as_str());
-    let name = address.map(|address| address.rsplit_once('@').map_or(address, |(_, host)| host));
+    let name = match address {
+        Some("local") => Some("127.0.0.1".to_owned()),
+        other => other.and_then(cm_host::url_host),
+    };
     name.map_or_else(|| "${DEPLOY_HOST}".to_owned(), |name| name.replace('$', "$$"))
 }
 
@@ -271,7 +274,7 @@ fn backup(survey: &Survey) -> Option<String> {
 }
 
 fn mongodb(survey: &Survey, backup: &Backup, head: &str, text: &mut String) {
-    let usable = backup.uri_env.is_some() && survey.environment.file.is_some();
+    let usable = survey.backup_is_on();
     let off = if usable { "" } else { "# " };
     let uri_env = backup.uri_env.as_deref().unwrap_or("MONGODB_URI");
     match (&backup.seen_in, usable) {

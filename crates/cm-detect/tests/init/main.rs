@@ -122,6 +122,51 @@ fn a_dry_run_prints_the_file_and_writes_none() {
         assert!(stdout.contains(wanted), "{wanted}: {stdout}");
     }
     assert_eq!(std::fs::read_to_string(home.path().join("shop/cm.toml")).expect("there"), "# mine\n");
+    // The port of ssh is not one of a URL, which has an IPv6 address in brackets.
+    let home = checked_out("root-context");
+    for (flag, url) in
+        [("ada@[fd00::7]:2222", "http://[fd00::7]"), ("ssh://ada@web.example:2222", "http://web.example")]
+    {
+        let (code, stdout, stderr) = detect(home.path(), &["--init", "--dry-run", "--host", flag]);
+        assert!(code == 0 && stdout.contains(&format!("address = \"{flag}\"")), "{stdout}{stderr}");
+        let asked = stdout.lines().filter(|line| line.trim_start_matches("# ").starts_with("url = "));
+        let asked: Vec<_> = asked.filter(|line| !line.contains(".example/")).collect();
+        assert!(!asked.is_empty() && asked.iter().all(|line| line.contains(url)), "{asked:?}");
+        assert!(!asked.iter().any(|line| line.contains("2222")), "{asked:?}");
+    }
+}
+
+#[test]
+fn the_env_file_of_compose_is_the_servers_where_it_gives_values_and_is_in_no_commit() {
+    let compose =
+        "services:\n  db: {image: \"mysql:8\", environment: {MYSQL_ROOT_PASSWORD: \"${DB_PASSWORD:?set it}\"}}\n";
+    for (env, is_its) in [("DB_PASSWORD=planted-word\n", true), ("# DB_PASSWORD=x\nDB=planted\nDB_PASS=x\n", false)] {
+        let home = tempfile::tempdir().expect("a directory");
+        let root = home.path().join("shop");
+        std::fs::create_dir(&root).expect("a directory");
+        std::fs::write(root.join("compose.yml"), compose).expect("write");
+        git(&root, &["init", "-q"]);
+        git(&root, &["add", "-A"]);
+        git(&root, &["commit", "-qm", "one"]);
+        std::fs::write(root.join(".env"), env).expect("write");
+        let (code, written, stderr) = detect(home.path(), &["--init", "--dry-run"]);
+        assert_eq!(code, 0, "{stderr}");
+        assert_eq!(written.contains("\nenv_file = \".env\"\n"), is_its, "{env}: {written}");
+        assert!(!written.contains("planted"), "{written}");
+    }
+}
+
+#[test]
+fn a_backup_that_is_switched_off_is_not_announced_as_one() {
+    let home = tempfile::tempdir().expect("a directory");
+    let root = home.path().join("shop");
+    std::fs::create_dir(&root).expect("a directory");
+    std::fs::write(root.join("compose.yml"), "services:\n  mongo: {image: \"mongo:7\"}\n").expect("write");
+    git(&root, &["init", "-q"]);
+    git(&root, &["add", "-A"]);
+    git(&root, &["commit", "-qm", "one"]);
+    let (code, _, stderr) = detect(home.path(), &["--init"]);
+    assert!(code == 0 && stderr.contains("a backup of mongo (switched off: see the file)"), "{stderr}");
 }
 
 #[test]
