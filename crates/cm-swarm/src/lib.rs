@@ -6,6 +6,7 @@
 //! first container starts, and an update that Swarm rolled back by itself is no failure to it. What counts is read
 //! afterwards, from the services and their tasks.
 
+mod answer;
 mod content;
 mod election;
 mod file;
@@ -26,6 +27,7 @@ mod translation;
 mod update;
 mod value;
 
+pub use answer::Answer;
 pub use content::{Content, Source};
 pub use file::place;
 pub use job::Job;

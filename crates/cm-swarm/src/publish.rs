@@ -1,6 +1,7 @@
 //! Images go to the team's registry, and their names become digests: what was built once runs on every node, and is
 //! the same tomorrow. A name that moves would be resolved by each node at its own time.
 
+use crate::answer::Answer;
 use cm_core::{Exit, Failure, Result};
 use cm_host::Fenced;
 use std::collections::BTreeMap;
@@ -81,8 +82,31 @@ fn about(failure: Failure, host: &str, image: &str, registry: &str) -> Failure {
     if failure.code != "swarm.push" {
         return failure;
     }
-    Failure { message: format!("on {host}: could not bring {image} to the registry {registry}"), ..failure }
-        .hint("no service was touched. The cause has Docker's words: is the registry up, has its disk room, and is the deploy user logged in (`docker login`) on the manager?")
+    let hint = hint(&failure.causes.join("\n"), &repository_in(image, registry));
+    Failure { message: format!("on {host}: could not bring {image} to the registry {registry}"), ..failure }.hint(hint)
+}
+
+/// What to do, by how Docker `said` what the registry answered.
+fn hint(said: &str, repository: &str) -> String {
+    let what = match Answer::read(said) {
+        Answer::Refuses => {
+            format!(
+                "The registry refuses the deploy user: `docker login` on the manager, as one who may push to {repository}"
+            )
+        }
+        Answer::ReadOnly => {
+            "The registry takes no images now: is it read-only, as during its garbage collection?".to_owned()
+        }
+        Answer::Fails => {
+            "The registry cannot store it: has its disk room, or the project its quota? Its own log says why. \
+            `cm-build prune` removes old images there, and its garbage collection makes the room free"
+                .to_owned()
+        }
+        Answer::NoImage | Answer::Silent => {
+            "Is the registry up, does the manager reach and trust it, and is the image there?".to_owned()
+        }
+    };
+    format!("no service was touched. {what}")
 }
 
 /// The repository of `registry` that `image` is brought to.
@@ -129,6 +153,19 @@ mod tests {
             ("other:5000/x/y:1", "x/y"),
         ] {
             assert_eq!(path_of(image, "r:5000"), path, "{image}");
+        }
+    }
+
+    #[test]
+    fn what_the_registry_answers_decides_what_to_do() {
+        for (said, words) in [
+            ("denied: requested access to the resource is denied", "may push to r/shop/web"),
+            ("unsupported: The operation is unsupported.", "is it read-only"),
+            ("received unexpected HTTP status: 500 Internal Server Error", "has its disk room"),
+            ("dial tcp 10.0.0.1:5000: connect: connection refused", "Is the registry up"),
+        ] {
+            let hint = hint(said, "r/shop/web");
+            assert!(hint.starts_with("no service was touched. ") && hint.contains(words), "{said}: {hint}");
         }
     }
 

@@ -2,6 +2,7 @@
 //! update partway. No node but the manager can be asked directly, so Swarm is: a service that runs once on each node
 //! with a program that is in no image. Preparing its task is the pull; that its container then does not start is meant.
 
+use crate::answer::Answer;
 use crate::election::patiently;
 use crate::node::{Node, UNKNOWN};
 use crate::publish::Published;
@@ -129,9 +130,17 @@ fn there(line: &str, waited: Duration) -> Option<&str> {
 
 fn failed(host: &Host, image: &Published, nodes: &str, why: &str) -> Failure {
     let message = format!("on {}: node {nodes} cannot get {}", host.name(), image.pinned);
-    Failure::new(Exit::Build, "swarm.pull", message).cause(why).hint(
-        "no service was touched. On that node: `docker pull` of that name; does it reach the registry, does it trust it, has its disk room? A node that is away: `docker node update --availability drain`",
-    )
+    let what = match Answer::read(why) {
+        Answer::Refuses => {
+            "Nodes pull with the login that the deploy user has on the manager (`docker login` there): may it read that repository?"
+        }
+        _ => {
+            "On that node: `docker pull` of that name; does it reach the registry, does it trust it, has its disk room?"
+        }
+    };
+    Failure::new(Exit::Build, "swarm.pull", message)
+        .cause(why)
+        .hint(format!("no service was touched. {what} A node that is away: `docker node update --availability drain`"))
 }
 
 #[cfg(test)]
