@@ -79,7 +79,7 @@ impl Rollout<'_> {
         cm_engine::accepts(self.project, self.host, &config, self.log).await?;
         let stack = Stack::of(&config);
         let values = self.values(&stack).await?;
-        let before = Sight::of(self.host, &stack.name).await?;
+        let (before, _) = self.settled(&stack).await?;
         let host = self.guard.fenced(self.host)?;
         let images = self.bring_images(&host, &stack, change, &before).await?;
         let room_limit = self.project.health().timeout;
@@ -124,10 +124,23 @@ impl Rollout<'_> {
         let room_limit = self.project.health().timeout;
         let (limit, name) = (room_limit + BEYOND, self.project.name());
         let switch = Switch { host: &host, stack: &stack, project: &name, images, limit, room_limit };
+        let (now, waited) = self.settled(&stack).await?;
+        if waited {
+            switch.wait_for_needs(run.service, &now).await?;
+        }
         let names = switch.contents(&values).await?;
         let JobRun { container, job, service, command, env, mark } = run;
         let job = cm_swarm::Job { name: container, label: job, service, command: *command, env, mark };
         switch.start_job(&job, &names).await
+    }
+
+    /// What runs, once it is known of every node whether it is there: until then Swarm shows tasks of a node that is lost
+    /// as running. Whether that was waited for.
+    async fn settled(&self, stack: &Stack) -> Result<(Sight, bool)> {
+        let tell = |nodes: &str| {
+            self.log.info(format!("on {}: {nodes} does not answer; waiting until Swarm has decided", self.host.name()));
+        };
+        Sight::settled(self.host, &stack.name, tell).await
     }
 
     /// The values of the variables that secrets and configs are made from, from the host's env file.

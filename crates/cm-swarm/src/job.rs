@@ -4,11 +4,11 @@
 
 use crate::content::Names;
 use crate::election::patiently;
-use crate::sight::{JOB_LABEL, LABEL};
+use crate::sight::{JOB_LABEL, LABEL, Sight};
 use crate::stack::Stack;
-use crate::switch::{LIMIT, Switch};
+use crate::switch::{LIMIT, Switch, Waited};
 use crate::value::text;
-use cm_core::{Exit, Result};
+use cm_core::{Exit, Failure, Result};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -81,6 +81,29 @@ impl Job<'_> {
 }
 
 impl Switch<'_> {
+    /// Waits until what the job's `service` starts after runs, as where a node was lost that it ran on. What is not
+    /// there is not waited for.
+    ///
+    /// # Errors
+    /// [`Exit::Build`] with the code of what keeps it, as [`Switch::carry_out`]; [`Exit::LockLost`], [`Exit::Unreachable`].
+    pub async fn wait_for_needs(&self, service: &str, now: &Sight) -> Result<()> {
+        let all = self.stack.services.get(service).into_iter().flat_map(|service| &service.after);
+        let needed: Vec<String> = all.filter(|name| now.services.contains_key(*name)).cloned().collect();
+        let mut nodes = now.nodes_for_tasks();
+        loop {
+            match self.wait(&needed, nodes, true).await {
+                Ok(Waited::FewerNodes(left)) => nodes = left,
+                Ok(Waited::Done | Waited::Blocked) => return Ok(()),
+                Err(failure) if failure.exit == Exit::Unhealthy => {
+                    return Err(Failure { exit: Exit::Build, ..failure }.hint(format!(
+                        "{service} needs it, and was not started; no service was touched. `docker service ps --no-trunc` on a manager says more"
+                    )));
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
     /// Starts a job. One that has this name already is left as it is.
     ///
     /// # Errors

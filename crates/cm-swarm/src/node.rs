@@ -53,11 +53,22 @@ impl Node {
         self.state == "down" || self.availability == "drain"
     }
 
+    /// Whether it does not answer while Swarm still counts it as there: within half a minute it is ready again, or down,
+    /// and what ran there runs elsewhere.
+    fn is_in_doubt(&self) -> bool {
+        !self.is_gone() && (self.state != "ready" || self.manager == "unreachable")
+    }
+
     /// Whether it takes new tasks, or will within half a minute: right after an election every node is `unknown` until it
     /// has called the new leader, and only then is it `ready` again, or `down`.
     pub fn takes_tasks(&self) -> bool {
         matches!(self.state.as_str(), "ready" | UNKNOWN) && self.availability == "active"
     }
+}
+
+/// The names of the nodes of which it is not known whether they are there.
+pub(crate) fn in_doubt(nodes: &[Node]) -> Vec<&str> {
+    nodes.iter().filter(|node| node.is_in_doubt()).map(|node| node.name.as_str()).collect()
 }
 
 /// How many managers there are, and how many can be reached.
@@ -114,6 +125,27 @@ mod tests {
         }));
         assert_eq!((node.name.as_str(), node.platform.as_str(), node.leads), ("one", "linux/amd64", true));
         assert!(!node.takes_tasks());
+    }
+
+    #[test]
+    fn a_node_that_does_not_answer_is_in_doubt_until_swarm_has_decided() {
+        let node = |name: &str, state: &str, manager: &str| Node {
+            name: name.to_owned(),
+            state: state.to_owned(),
+            manager: manager.to_owned(),
+            availability: "active".to_owned(),
+            ..Node::default()
+        };
+        let nodes = [
+            node("good", "ready", "reachable"),
+            node("worker", "ready", ""),
+            node("killed", "ready", "unreachable"),
+            node("elected", "unknown", "reachable"),
+            node("leaving", "disconnected", ""),
+            node("lost", "down", "unreachable"),
+            Node { availability: "drain".to_owned(), ..node("drained", "unknown", "unreachable") },
+        ];
+        assert_eq!(in_doubt(&nodes), ["killed", "elected", "leaving"]);
     }
 
     #[test]

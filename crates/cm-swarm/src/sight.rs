@@ -2,7 +2,7 @@
 //! ended, and every task over all nodes with its error.
 
 use crate::election;
-use crate::node::Node;
+use crate::node::{Node, in_doubt};
 use crate::task::{Task, in_place};
 use crate::update::Update;
 use crate::value::text;
@@ -11,9 +11,13 @@ use cm_host::Host;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const LOOK: &str = include_str!("sight.sh");
+
+/// Swarm has decided within this time whether a node that does not answer is gone; one of which only the other managers
+/// say so stays as it is for ever.
+const DOUBT: Duration = Duration::from_secs(45);
 
 /// The label of a service by which cm knows that it made it; its value is the project.
 pub(crate) const LABEL: &str = "cm.project";
@@ -92,6 +96,26 @@ impl Sight {
                 Err(failure) if election::lasts(&failure, began) => tokio::time::sleep(election::PAUSE).await,
                 other => return other,
             }
+        }
+    }
+
+    /// The same once Swarm has decided about every node, or takes longer than it should. Where that was waited for, `tell`
+    /// heard the names of the nodes, and the answer is `true`.
+    ///
+    /// # Errors
+    /// As [`Sight::of`].
+    pub async fn settled(host: &Host, name: &str, tell: impl FnOnce(&str)) -> Result<(Sight, bool)> {
+        let (began, mut tell) = (Instant::now(), Some(tell));
+        loop {
+            let sight = Sight::of(host, name).await?;
+            let doubted = in_doubt(&sight.nodes);
+            if doubted.is_empty() || began.elapsed() > DOUBT {
+                return Ok((sight, tell.is_none()));
+            }
+            if let Some(tell) = tell.take() {
+                tell(&doubted.join(", "));
+            }
+            tokio::time::sleep(election::PAUSE).await;
         }
     }
 

@@ -206,7 +206,7 @@ impl Switch<'_> {
     }
 
     /// Waits until a step is done, or until its services have to be updated in another way, since a task finds no node.
-    async fn wait(&self, step: &[String], nodes: usize, at_once: bool) -> Result<Waited> {
+    pub(crate) async fn wait(&self, step: &[String], nodes: usize, at_once: bool) -> Result<Waited> {
         let began = Instant::now();
         let mut placed = began;
         loop {
@@ -325,7 +325,7 @@ const NO_NODE: &str = "has no node for";
 const BLOCKED: Duration = Duration::from_secs(5);
 
 /// How waiting for a step ended.
-enum Waited {
+pub(crate) enum Waited {
     Done,
     /// There are only so many nodes any more: what was to start first may have to stop first.
     FewerNodes(usize),
