@@ -93,7 +93,7 @@ pub async fn at_work_on(to: &To, at_the_data: &Target, wanted: RunOn, log: &Log)
         return Ok(None);
     }
     // The data may be on another node, which that server has no login for.
-    if !target.others.is_empty() && wanted != RunOn::Server {
+    if target.machines().next().is_some() && wanted != RunOn::Server {
         return Ok(None);
     }
     let host = Host::connect(target, log).await?;

@@ -80,25 +80,33 @@ pub async fn ask_ahead(common: CommonArgs, early: Early) -> Option<Found> {
     let project = cm_git::of_run(&common, &doc).ok()?;
     let mut found = Removable::new();
     for host in project.connect(&changed_hosts(&doc), &early.log).await.ok()? {
-        for (name, machine) in machines(&host, &early.log).await.ok()? {
+        for (name, machine) in machines(&host).await.ok()?.0 {
             found.insert(name, removable_on(&project, &host, &machine).await.ok()?);
         }
     }
     Some(Box::new(found))
 }
 
-/// A host and the other machines that have images of what it runs, each by its name in the document.
-async fn machines(host: &Host, log: &Log) -> Result<Vec<(String, Host)>> {
+/// A host and the other machines that have images of what it runs, each by its name in the document; and the names of
+/// those that cannot be reached.
+async fn machines(host: &Host) -> Result<(Vec<(String, Host)>, Vec<String>)> {
     let others = cm_engine::sight(host).others(host).await?;
-    if !others.unknown.is_empty() {
-        log.debug(format!(
-            "on {}: old images stay on {}, which cm.toml has no address of that answers",
-            host.name(),
-            others.unknown.join(", ")
-        ));
+    let reached = others.reached.into_iter().map(|(node, machine)| (format!("{}/{node}", host.name()), machine));
+    Ok(([(host.name().to_owned(), host.clone())].into_iter().chain(reached).collect(), others.unknown))
+}
+
+/// In a deployment the preflight has said it.
+fn tell_unknown(host: &Host, unknown: &[String], run: &Run) {
+    if unknown.is_empty() {
+        return;
     }
-    let others = others.reached.into_iter().map(|(node, machine)| (format!("{}/{node}", host.name()), machine));
-    Ok([(host.name().to_owned(), host.clone())].into_iter().chain(others).collect())
+    let message = format!(
+        "on {}: old images stay on {}, which no address in cm.toml that answers is\nhint: add it to `workers` under [swarm], or there: \
+         docker image prune -a --filter until=240h",
+        host.name(),
+        unknown.join(", ")
+    );
+    if run.started_here { run.log.warn(message) } else { run.log.debug(message) }
 }
 
 async fn prune_all(
@@ -111,7 +119,9 @@ async fn prune_all(
     let mut pruned = Removable::new();
     let mut count = 0;
     for host in hosts {
-        for (name, machine) in machines(host, &run.log).await? {
+        let (machines, unknown) = machines(host).await?;
+        tell_unknown(host, &unknown, run);
+        for (name, machine) in machines {
             let images = match known.remove(&name) {
                 Some(images) => images,
                 None => removable_on(project, host, &machine).await?,
@@ -120,10 +130,15 @@ async fn prune_all(
                 let images = if images.is_empty() { "nothing".to_owned() } else { images.join(", ") };
                 run.log.info(format!("would remove on {name}: {images}"));
             } else if !images.is_empty() {
+                // Docker keeps what a container uses, and what is gone by mistake is pulled again.
+                let fenced = match name == host.name() {
+                    true => guard.fenced(host)?,
+                    false => guard.beyond(host, &machine).await?,
+                };
                 if name == host.name() {
                     count += prune_registry(project, host, guard, &run.log).await?;
                 }
-                count += cm_engine::remove_images(&guard.fenced(&machine)?, &images).await?;
+                count += cm_engine::remove_images(&fenced, &images).await?;
                 run.log.info(format!("on {name}: removed {}", plural(images.len() as u64, "old image name")));
             }
             pruned.insert(name, images);

@@ -4,7 +4,7 @@
 use crate::Container;
 use crate::interface::{Inside, Others};
 use cm_core::{Exit, Failure, Format, Level, Log, Result};
-use cm_host::{Host, Target};
+use cm_host::Host;
 use futures_util::future::join_all;
 
 const ASK: &str = r#"# Looks where a task runs.
@@ -66,17 +66,16 @@ fn lost(container: &Container, name: &str, state: &str) -> Failure {
         "{service} cannot be asked: its task is on node {name}, and no address in cm.toml that answers is that node"
     );
     Failure::new(Exit::Config, "swarm.node-address", message).hint(format!(
-        "is {name} down? Swarm notices within half a minute. Else make {name} a manager and add it to `managers` under [swarm], or pin the \
-         service to a node that is there (`deploy.placement.constraints`)"
+        "is {name} down? Swarm notices within half a minute. Else add its address to `workers` under [swarm] (or to `managers`, if it is \
+         one), or pin the service to a node that is there (`deploy.placement.constraints`)"
     ))
 }
 
 /// Every other address of the host, with the ID of the node there, or why there is no answer.
 async fn ask_others(host: &Host) -> Vec<Result<(Host, String)>> {
     let quiet = Log::new("cm-engine", Format::Text, Level::Fail);
-    let (target, quiet) = (host.target(), &quiet);
-    let asked = target.others.iter().map(|address| async move {
-        let target = Target { address: address.clone(), others: Vec::new(), ..target.clone() };
+    let quiet = &quiet;
+    let asked = host.target().machines().map(|target| async move {
         let other = Host::connect(&target, quiet).await?;
         let asked = other.command(["docker", "info", "--format", "{{.Swarm.NodeID}}"]);
         let id = asked.text(Exit::HealthUnknown, "engine.unreachable").await?;

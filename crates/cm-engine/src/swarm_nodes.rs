@@ -1,14 +1,15 @@
 //! What only the other machines of a Swarm know: whether another manager could take over, whether the registry answers
-//! it, and the room on its disk. Asked once before a deployment, of the managers that cm.toml names; a node that nobody
-//! can log in to is known by what Swarm says of it.
+//! it, and the room on its disk. Asked once before a deployment, of the nodes that cm.toml has an address of; the others
+//! are named, since nobody looked at them.
 
 use crate::interface::{Matter, Obstacle};
 use crate::swarm_obstacles::{stop, warn};
 use cm_core::{Exit, Format, Level, Log, Result};
-use cm_host::{Host, Target};
+use cm_host::Host;
 use cm_project::Project;
+use cm_swarm::Answer;
 use futures_util::future::join_all;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// One manager answers within this time.
@@ -20,16 +21,14 @@ const ROOM: u64 = 2 << 20;
 /// Clocks that differ by more make a deploy lock lapse too early or too late, in seconds.
 const SKEW: i64 = 15;
 
-/// How a registry says that it does not have an image, in lower case.
-const ANSWERS: [&str; 5] =
-    ["manifest unknown", "not found", "name unknown", "repository does not exist", "manifest for"];
-
 /// Arguments: IMAGE CHECKOUT FILE... IMAGE is one of the registry that nobody has; the files are the host's own.
 const LOOK: &str = r#"# Looks whether a manager could take over.
 said=$(timeout 20 docker pull --quiet "$1" 2>&1)
 [ $? -ne 124 ] || said='no answer within 20 s'
 printf 'registry %s\n' "$(printf '%s' "$said" | tr '\n' ' ')"
-docker info --format 'manager {{.Swarm.ControlAvailable}}'
+docker info --format 'manager {{.Swarm.ControlAvailable}} {{.Swarm.NodeID}}'
+docker node inspect --format '{{.Status.State}} {{.ID}} {{.Description.Hostname}}' $(docker node ls -q 2>/dev/null) 2>/dev/null |
+    sed -n 's/^ready /node /p'
 root=$(docker info --format '{{.DockerRootDir}}') && printf 'disk %s\n' "$(df -Pk -- "$root" | awk 'NR == 2 { print $4 }')"
 date '+clock %s'
 registry=${1%%/*}
@@ -61,36 +60,43 @@ struct Said {
     clock: Option<i64>,
     helpers: Vec<String>,
     closed: Vec<String>,
+    /// The ID of the node that it is; empty for none.
+    node: String,
+    /// Every node that is there, by ID with its name: known to managers alone.
+    nodes: BTreeMap<String, String>,
     has_checkout: bool,
     files: BTreeMap<String, String>,
 }
 
 pub(crate) async fn look(project: &Project, host: &Host) -> Result<Vec<Obstacle>> {
-    let quiet = Log::new("cm-engine", Format::Text, Level::Fail);
+    let quiet = &Log::new("cm-engine", Format::Text, Level::Fail);
     let target = host.target();
-    let others = target.others.iter().map(|address| async {
-        let target = Target { address: address.clone(), others: Vec::new(), ..target.clone() };
-        let asked = match Host::connect(&target, &quiet).await {
+    let others = target.machines().map(|target| async move {
+        let asked = match Host::connect(&target, quiet).await {
             Ok(other) => ask(project, &other).await,
             Err(failure) => Err(failure),
         };
-        (address.clone(), asked)
+        (target.address, asked)
     });
     let (own, others) = tokio::join!(ask(project, host), join_all(others));
     let (own, registry) = (own?, project.registry()?);
-    let mut found: Vec<Obstacle> = registry_answers(&registry, &own.registry).into_iter().collect();
+    let mut found: Vec<Obstacle> = of_registry(&registry, &own.registry).into_iter().collect();
     found.extend(of_node(&target.address, &own));
     found.extend(credentials(&registry, &own.helpers));
-    for (address, said) in others {
+    for (address, said) in &others {
+        let manages = target.others.contains(address);
         match said {
             Ok(said) => {
-                found.extend(registry_answers(&registry, &said.registry).map(|one| at(&address, one)));
-                found.extend(of_node(&address, &said));
-                found.extend(takes_over(&address, &said, &own));
+                found.extend(of_other_registry(address, &registry, &said.registry, manages));
+                found.extend(of_node(address, said));
+                found.extend(clock(address, said, &own));
+                found.extend(if manages { takes_over(address, said, &own) } else { works(address, said, &own) });
             }
-            Err(failure) => found.push(cannot(&address, failure.message)),
+            Err(failure) if manages => found.push(cannot(address, &failure.message)),
+            Err(failure) => found.push(unasked(address, &failure.message)),
         }
     }
+    found.extend(unseen(&own, others.iter().filter_map(|(_, said)| said.as_ref().ok())));
     Ok(found)
 }
 
@@ -109,7 +115,11 @@ impl Said {
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
             match word {
                 "registry" => rest.clone_into(&mut said.registry),
-                "manager" => said.manages = rest == "true",
+                "manager" => {
+                    let (manages, node) = rest.split_once(' ').unwrap_or((rest, ""));
+                    (said.manages, said.node) = (manages == "true", node.to_owned());
+                }
+                "node" => said.nodes.extend(rest.split_once(' ').map(|(id, name)| (id.to_owned(), name.to_owned()))),
                 "disk" => said.room = rest.parse().ok(),
                 "clock" => said.clock = rest.parse().ok(),
                 "helper" => said.helpers.push(rest.to_owned()),
@@ -127,25 +137,30 @@ impl Said {
     }
 }
 
-fn registry_answers(registry: &str, said: &str) -> Option<Obstacle> {
-    let lower = said.to_lowercase();
-    if ANSWERS.iter().any(|words| lower.contains(words)) {
-        return None;
-    }
-    let what = if ["denied", "unauthorized", "authentication"].iter().any(|words| lower.contains(words)) {
-        "refuses the deploy user"
-    } else {
-        "does not answer"
+/// What the registry says to the manager, which hands its login to the nodes.
+fn of_registry(registry: &str, said: &str) -> Option<Obstacle> {
+    let (what, hint) = match Answer::read(said) {
+        Answer::NoImage => return None,
+        Answer::Refuses => ("refuses the deploy user", "log the deploy user in there, on the manager: docker login"),
+        Answer::Fails => ("fails", "its own log says why: has its disk room?"),
+        Answer::ReadOnly | Answer::Silent => {
+            ("does not answer", "is it up, and does the engine trust it (`insecure-registries` for one without TLS)?")
+        }
     };
-    Some(stop(
-        Matter::Registry,
-        format!("the registry {registry} {what}: {}", said.trim()),
-        "is it up, does the engine trust it (`insecure-registries` for one without TLS), is the deploy user logged in there (docker login)?",
-    ))
+    Some(stop(Matter::Registry, format!("the registry {registry} {what}: {}", said.trim()), hint))
 }
 
-fn at(address: &str, obstacle: Obstacle) -> Obstacle {
-    Obstacle { message: format!("{address}: {}", obstacle.message), ..obstacle }
+/// What it says to another node: that needs no login of its own, unless it is a manager that may have to push.
+fn of_other_registry(address: &str, registry: &str, said: &str, manages: bool) -> Option<Obstacle> {
+    match Answer::read(said) {
+        Answer::Refuses if manages => {
+            Some(cannot(address, format!("the registry {registry} refuses the deploy user there (docker login)")))
+        }
+        Answer::NoImage | Answer::Refuses => None,
+        Answer::ReadOnly | Answer::Fails | Answer::Silent => {
+            of_registry(registry, said).map(|one| Obstacle { message: format!("{address}: {}", one.message), ..one })
+        }
+    }
 }
 
 fn of_node(address: &str, said: &Said) -> Vec<Obstacle> {
@@ -185,36 +200,62 @@ fn cannot(address: &str, why: impl std::fmt::Display) -> Obstacle {
 
 /// Why a manager could not continue the work of the one that says `own`.
 fn takes_over(address: &str, said: &Said, own: &Said) -> Vec<Obstacle> {
-    let mut found = Vec::new();
     if !said.manages {
-        found.push(cannot(address, "it does not speak for the Swarm"));
-    } else if !said.has_checkout {
-        found.push(cannot(address, "it has no checkout"));
-    } else {
-        let differs = |(file, digest): &(&String, &String)| said.files.get(*file) != Some(*digest);
-        let files: Vec<&str> = own.files.iter().filter(differs).map(|(file, _)| file.as_str()).collect();
-        if !files.is_empty() {
-            found.push(cannot(address, format!("{} there is not what it is here", files.join(", "))));
-        }
+        return vec![cannot(address, "it does not speak for the Swarm")];
     }
-    if let (Some(here), Some(there)) = (own.clock, said.clock)
-        && (here - there).abs() > SKEW
-    {
-        let message = format!("the clock of {address} differs by {} s", (here - there).abs());
-        found.push(warn(Matter::Nodes, message, "let both follow a time server: a Swarm and the deploy lock need it"));
+    if !said.has_checkout {
+        return vec![cannot(address, "it has no checkout")];
     }
-    found
+    let differs = |(file, digest): &(&String, &String)| said.files.get(*file) != Some(*digest);
+    let files: Vec<&str> = own.files.iter().filter(differs).map(|(file, _)| file.as_str()).collect();
+    let why = (!files.is_empty()).then(|| format!("{} there is not what it is here", files.join(", ")));
+    why.map(|why| cannot(address, why)).into_iter().collect()
+}
+
+/// Why a machine that is said to be a worker is none.
+fn works(address: &str, said: &Said, own: &Said) -> Vec<Obstacle> {
+    if own.nodes.contains_key(&said.node) {
+        return Vec::new();
+    }
+    let message = format!("the worker {address} is no node of this Swarm that is ready");
+    vec![warn(Matter::Nodes, message, "docker node ls; `docker swarm join` there, or take it out of `workers`")]
+}
+
+fn unasked(address: &str, why: &str) -> Obstacle {
+    let hint = "until it can, old images stay there, and no probe and no backup reaches a task there";
+    warn(Matter::Nodes, format!("the worker {address} cannot be asked: {why}"), hint)
+}
+
+fn clock(address: &str, said: &Said, own: &Said) -> Option<Obstacle> {
+    let apart = (own.clock? - said.clock?).abs();
+    let hint = "let both follow a time server: a Swarm and the deploy lock need it";
+    (apart > SKEW).then(|| warn(Matter::Nodes, format!("the clock of {address} differs by {apart} s"), hint))
+}
+
+/// The nodes that run tasks, and that nobody looked at.
+fn unseen<'a>(own: &'a Said, others: impl Iterator<Item = &'a Said>) -> Option<Obstacle> {
+    let seen: BTreeSet<&str> = others.chain([own]).map(|said| said.node.as_str()).collect();
+    let names: Vec<&str> =
+        own.nodes.iter().filter(|(id, _)| !seen.contains(id.as_str())).map(|(_, name)| name.as_str()).collect();
+    let message = format!(
+        "no address in cm.toml that answers is {}: room, clock, ports and registry were not looked at there, and old images stay",
+        names.join(", ")
+    );
+    let hint = "add its address to `workers` under [swarm]. Without, remove old images there yourself, from time to time: \
+        docker image prune -a --filter until=240h";
+    (!names.is_empty()).then(|| warn(Matter::Nodes, message, hint))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SAID: &str = "registry manifest unknown \nmanager true\ndisk 9000000\nclock 1000\ncheckout\nfile aa .env\n";
+    const SAID: &str = "registry manifest unknown \nmanager true n1\nnode n1 one\nnode n2 two\ndisk 9000000\nclock 1000\ncheckout\nfile aa .env\n";
 
     fn told(text: &str) -> Vec<String> {
         let (own, other) = (Said::read(SAID), Said::read(text));
-        let all = of_node("n2", &other).into_iter().chain(takes_over("n2", &other, &own));
+        let all =
+            of_node("n2", &other).into_iter().chain(clock("n2", &other, &own)).chain(takes_over("n2", &other, &own));
         all.map(|one| one.message).collect()
     }
 
@@ -241,16 +282,47 @@ mod tests {
             "Error response from daemon: manifest for registry:5000/cm/none:none not found: manifest unknown: manifest unknown",
             "Error response from daemon: pull access denied for r/cm/none, repository does not exist or may require 'docker login'",
         ] {
-            assert!(registry_answers("r", said).is_none(), "{said}");
+            assert!(of_registry("r", said).is_none(), "{said}");
         }
         for (said, words) in [
             ("Error response from daemon: Get \"https://r/v2/\": dial tcp: lookup r: no such host", "does not answer"),
             ("Get \"https://r/v2/\": http: server gave HTTP response to HTTPS client", "does not answer"),
             ("unauthorized: authentication required", "refuses the deploy user"),
+            ("received unexpected HTTP status: 503 Service Unavailable", "does not answer"),
+            ("received unexpected HTTP status: 500 Internal Server Error", "fails"),
             ("", "does not answer"),
         ] {
-            let found = registry_answers("r", said).expect(said);
+            let found = of_registry("r", said).expect(said);
             assert!(found.stops && found.message.contains(words), "{}", found.message);
+        }
+    }
+
+    #[test]
+    fn another_node_pulls_with_the_manager_s_login_and_a_manager_needs_its_own() {
+        let refused = "unauthorized: authentication required";
+        assert_eq!(of_other_registry("n2", "r", refused, false).map(|one| one.message), None);
+        let manager = of_other_registry("n2", "r", refused, true).expect("it may have to push");
+        assert!(!manager.stops && manager.message.contains("n2 could not take over: the registry r refuses"));
+        for manages in [false, true] {
+            assert!(of_other_registry("n2", "r", "manifest unknown", manages).is_none());
+            let silent = of_other_registry("n2", "r", "no answer within 20 s", manages).expect("it pulls nothing");
+            assert!(silent.stops && silent.message.starts_with("n2: the registry r does not answer"));
+        }
+    }
+
+    #[test]
+    fn a_node_that_nobody_looked_at_is_named() {
+        let (own, two) = (Said::read(SAID), Said::read("manager false n2\n"));
+        let told = unseen(&own, std::iter::empty()).expect("two").message;
+        assert!(told.starts_with("no address in cm.toml that answers is two: "), "{told}");
+        assert!(unseen(&own, [&two].into_iter()).is_none());
+        assert!(works("w", &two, &own).is_empty());
+        for said in ["manager false n3\n", "manager false \n", ""] {
+            let told = works("w", &Said::read(said), &own);
+            assert!(
+                told.len() == 1 && !told[0].stops && told[0].message.contains("w is no node of this Swarm"),
+                "{said}"
+            );
         }
     }
 

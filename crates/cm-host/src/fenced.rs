@@ -24,6 +24,8 @@ pub enum Unlocked {
     OwnFiles,
     /// It brings a copy of an image that has no name but cm's own.
     Copies,
+    /// Its machine knows nothing of the lock; the host that speaks for it was asked right before.
+    AskedElsewhere,
     /// A test's own host.
     Test,
 }

@@ -46,6 +46,7 @@ pub use process::no_shell;
 use cm_core::{Log, Result};
 use cm_project::Engine;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::OnceCell;
@@ -60,6 +61,8 @@ pub struct Target {
     pub address: String,
     /// Further addresses, for when that does not answer: other managers of the Swarm that the host speaks for.
     pub others: Vec<String>,
+    /// The addresses of nodes that run containers of it and do not speak for it: the workers of the Swarm.
+    pub workers: Vec<String>,
     /// The `ssh_config` to use instead of the user's.
     pub ssh_config: Option<PathBuf>,
     /// What runs services there.
@@ -72,9 +75,12 @@ impl Target {
     /// # Errors
     /// [`cm_core::Exit::Config`] that names the variable its address wants.
     pub fn of(project: &cm_project::Project, host: &cm_project::HostSpec) -> Result<Self> {
-        let others = if host.is_by_flag() { Vec::new() } else { project.managers()? };
+        let (others, workers) = match host.is_by_flag() {
+            true => (Vec::new(), Vec::new()),
+            false => (project.managers()?, project.workers()?),
+        };
         let (ssh_config, engine) = (project.ssh_config.clone(), project.engine());
-        Ok(Target { others, ssh_config, engine, ..Target::at(&host.name, &host.address()?) })
+        Ok(Target { others, workers, ssh_config, engine, ..Target::at(&host.name, &host.address()?) })
     }
 
     /// The host `name` at this one address, with the user's `ssh_config` and Docker Compose.
@@ -83,9 +89,18 @@ impl Target {
             name: name.to_owned(),
             address: address.to_owned(),
             others: Vec::new(),
+            workers: Vec::new(),
             ssh_config: None,
             engine: Engine::default(),
         }
+    }
+
+    /// Each other machine that runs containers of it, as a host of its own.
+    pub fn machines(&self) -> impl Iterator<Item = Target> {
+        let alone = Target { others: Vec::new(), workers: Vec::new(), ..self.clone() };
+        let mut seen = BTreeSet::from([self.address.clone()]);
+        let all = self.others.iter().chain(&self.workers).filter(move |address| seen.insert((*address).clone()));
+        all.map(move |address| Target { address: address.clone(), ..alone.clone() })
     }
 
     /// Whether this is the machine the program runs on.

@@ -9,7 +9,7 @@ use crate::record::{self, Record};
 use crate::remote::{self, Renewal};
 use crate::{NONCE_VARIABLE, Place, local};
 use cm_core::{Exit, Failure, Result};
-use cm_host::{Fenced, Host, state_dir};
+use cm_host::{Fenced, Host, Unlocked, state_dir};
 use cm_project::Project;
 use futures_util::future::join_all;
 use std::path::{Path, PathBuf};
@@ -217,6 +217,18 @@ impl Guard {
         };
         self.check_local()?;
         Ok(Fenced::new(host, remote::fence(host, &self.dir, nonce, &self.news())))
+    }
+
+    /// The handle that changes `machine`, another one that runs containers of `host`. It may know nothing of the lock, as
+    /// a worker of a Swarm does, so that `host` is asked, here and now: for what does no harm where the lock is lost
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// As [`Guard::fenced`] and [`Guard::check`].
+    pub async fn beyond(&self, host: &Host, machine: &Host) -> Result<Fenced> {
+        drop(self.fenced(host)?);
+        self.check(host).await?;
+        Ok(Fenced::unlocked(machine, Unlocked::AskedElsewhere))
     }
 
     /// Asks only this machine, for changes that touch no host.

@@ -168,6 +168,7 @@ impl Config {
         for swarm in self.swarm.iter_mut() {
             all.push(&mut swarm.registry);
             all.extend(&mut swarm.managers);
+            all.extend(&mut swarm.workers);
         }
         all.extend(self.canary.url.as_mut());
         all.extend(self.notify.link.as_mut());

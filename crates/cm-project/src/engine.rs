@@ -38,4 +38,8 @@ pub struct Swarm {
     /// all of them that answers and speaks for the Swarm is worked with.
     #[serde(default)]
     pub managers: Vec<Template>,
+    /// Nodes that are no managers, written in the same way: the login there needs Docker and no checkout. They are asked
+    /// whether they are fit to run tasks, old images are removed there, and a probe or a backup of a task there is possible.
+    #[serde(default)]
+    pub workers: Vec<Template>,
 }

@@ -118,13 +118,13 @@ fn odd_checkout(path: &str) -> Option<&'static str> {
     }
 }
 
-/// The address of a manager of a Swarm besides the first; empty where its variable is.
+/// The address of a node of a Swarm besides the first manager, `whose` being what it is; empty where its variable is.
 ///
 /// # Errors
 /// As [`HostSpec::address`].
-pub(crate) fn manager_address(written: &Template) -> Result<String> {
+pub(crate) fn node_address(whose: &str, written: &Template) -> Result<String> {
     let address = written.expand()?;
-    let bad = |why: &str| bad_address("a manager of [swarm]", written.as_written(), why);
+    let bad = |why: &str| bad_address(&format!("{whose} of [swarm]"), written.as_written(), why);
     match address.as_str() {
         "" => Ok(address),
         LOCAL => Err(bad("it is this machine")),

@@ -123,11 +123,11 @@ pub(super) const SWARM: Subject = need(
 );
 pub(super) const NODES: Subject = need(
     "preflight.nodes",
-    "With engine = \"swarm\": nodes that are up and take tasks, with engines of one version; three managers survive the loss of one.",
+    "With engine = \"swarm\": nodes that are up and take tasks, with engines of one version; three managers survive the loss of one. Room, clock and ports are looked at on those that cm.toml has an address of (`managers` and `workers` under `[swarm]`); the others are named.",
 );
 pub(super) const REGISTRY: Subject = need(
     "preflight.registry",
-    "With engine = \"swarm\": the registry of `[swarm]`, which the engine of every node reaches and trusts and the deploy user may push to.",
+    "With engine = \"swarm\": the registry of `[swarm]`, which the engine of every node reaches and trusts and the deploy user may push to, logged in on the manager. Nodes that cm.toml has an address of are asked.",
 );
 pub(super) const STACK: Subject =
     need("preflight.stack", "With engine = \"swarm\": a compose file with nothing in it that a Swarm cannot do.");
