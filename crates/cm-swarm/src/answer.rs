@@ -20,7 +20,7 @@ pub enum Answer {
 const WORDS: [(Answer, &[&str]); 4] = [
     (Answer::NoImage, &["manifest unknown", "not found", "name unknown", "repository does not exist", "manifest for"]),
     (Answer::Refuses, &["denied", "unauthorized", "authentication", "no basic auth", "forbidden"]),
-    (Answer::ReadOnly, &["unsupported", "405", "read-only", "read only"]),
+    (Answer::ReadOnly, &["unsupported", "method not allowed", "read-only", "read only"]),
     (Answer::Fails, &["no space", "internal server error", "insufficient storage", "unknown: unknown error", "quota"]),
 ];
 
@@ -52,6 +52,7 @@ mod tests {
             ("unauthorized: authentication required", Answer::Refuses),
             ("Head \"https://r/v2/cm/none/manifests/none\": no basic auth credentials", Answer::Refuses),
             ("unexpected status from PUT request to http://r/v2/: 403 Forbidden", Answer::Refuses),
+            ("unknown: Method not allowed", Answer::ReadOnly),
             ("unsupported: The operation is unsupported.", Answer::ReadOnly),
             ("received unexpected HTTP status: 500 Internal Server Error", Answer::Fails),
             ("received unexpected HTTP status: 507 Insufficient Storage", Answer::Fails),
