@@ -1,10 +1,13 @@
 //! A deployment to a real Docker Swarm of three managers with a registry: what is deployed, changed, broken and drained
 //! there is asked of Swarm itself, and of the services, through each node.
 //!
-//! `CM_SWARM_KILLS=10` loses a node at ten moments of a deployment instead of the rest, which takes half an hour: the
-//! leader, the manager that cm.toml names first, and another one in turns. It counts those after which the run ended with
-//! the truth, the next plain run succeeded, and the ledger and the Swarm agreed; nextest would end it, so run the test's
-//! own program.
+//! `CM_SWARM_KILLS=10` loses a node at ten moments of a deployment instead of the rest, which takes half an hour: first the
+//! one that has what a job needs, as soon as it begins, and then the leader, the manager that cm.toml names first, and
+//! another one in turns, at any moment. It counts those after which the run ended with the truth, the next plain run
+//! succeeded, and the ledger and the Swarm agreed; nextest would end it, so run the test's own program.
+//!
+//! How long each part takes is on stderr. `CM_SWARM_FROM='a rollback'` leaves out the parts before that one, but those that
+//! make a worker and want a login.
 use cm_testkit::{Answer, Load, Sandbox, until};
 use serde_json::Value;
 use std::io::Write;
@@ -38,6 +41,11 @@ impl Swarm {
         serde_json::from_str(&said).unwrap_or_else(|error| panic!("{node}{path}: {error}: {said}"))
     }
 
+    /// Of `web` and `api`, as a node answers.
+    fn versions(&self, node: &str) -> [Value; 2] {
+        [self.ask(node, "/")["version"].clone(), self.ask(node, "/api/")["version"].clone()]
+    }
+
     /// By service, the tasks that run, each with its node and its image.
     fn tasks(&self, service: &str) -> Vec<String> {
         let line = format!(
@@ -55,6 +63,21 @@ impl Swarm {
         answer
     }
 
+    /// As root in the container of a node, or of the registry.
+    fn as_root(&self, machine: &str, line: &str) {
+        let output = Command::new("docker").args(["exec", &self.0.container(machine), "sh", "-c", line]).output();
+        let output = output.expect("docker");
+        assert!(output.status.success(), "{machine}: {line}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// The registry with other settings: lines are added to its file, or taken from it.
+    fn registry(&self, edit: &str) {
+        self.as_root("registry", &format!("cd /etc/docker/registry && {edit}"));
+        let output = Command::new("docker").args(["restart", "-t", "1", &self.0.container("registry")]).output();
+        assert!(output.expect("docker").status.success(), "the registry starts again");
+        self.succeeds_soon("node1", "curl -s http://registry:5000/v2/");
+    }
+
     fn preflight(&self, flags: &[&str]) -> Answer {
         self.0.laptop("cm-health", &[&["--preflight"], flags].concat())
     }
@@ -64,6 +87,9 @@ fn up() -> Swarm {
     Swarm(Sandbox::up_swarm("swarm"))
 }
 
+/// A part of the test, with its name.
+type Part = (&'static str, fn(&Swarm));
+
 #[test]
 fn a_project_is_deployed_to_a_swarm_and_rolled_back_as_one_release() {
     let mut swarm = up();
@@ -72,17 +98,31 @@ fn a_project_is_deployed_to_a_swarm_and_rolled_back_as_one_release() {
     if kills > 0 {
         return nodes_are_lost(&mut swarm, kills);
     }
-    a_job_that_fails_leaves_everything_running(&swarm);
-    what_runs_already_is_left_alone(&swarm);
-    a_changed_config_is_another_config(&swarm);
-    a_broken_release_goes_back_as_a_whole(&swarm);
-    a_node_that_is_drained_is_no_failure(&swarm);
-    old_images_go_from_nodes_and_registry(&swarm);
-    a_probe_asks_each_task_on_its_node(&swarm);
-    a_rollback_needs_no_registry(&swarm);
-    what_a_swarm_cannot_do_is_refused_before_anything_is_done(&swarm);
-    an_image_that_no_node_can_run_is_refused_before_anything_is_done(&swarm);
-    what_is_no_swarm_says_so(&swarm);
+    let parts: [Part; 14] = [
+        ("a job fails", a_job_that_fails_leaves_everything_running),
+        ("one service", what_runs_already_is_left_alone),
+        ("a config", a_changed_config_is_another_config),
+        ("a broken release", a_broken_release_goes_back_as_a_whole),
+        ("a drained node", a_node_that_is_drained_is_no_failure),
+        ("a worker", a_node_that_nobody_looked_at_is_named),
+        ("a login", the_registry_wants_a_login),
+        ("old images", old_images_go_from_nodes_and_registry),
+        ("probes", a_probe_asks_each_task_on_its_node),
+        ("all managers again", all_are_managers_again),
+        ("a rollback", a_rollback_needs_no_registry),
+        ("refusals", what_a_swarm_cannot_do_is_refused_before_anything_is_done),
+        ("another platform", an_image_that_no_node_can_run_is_refused_before_anything_is_done),
+        ("no Swarm", what_is_no_swarm_says_so),
+    ];
+    let from = std::env::var("CM_SWARM_FROM").unwrap_or_default();
+    let wanted = |(name, _): &Part| !from.is_empty() && ["a worker", "a login"].contains(name);
+    let at = parts.iter().position(|(name, _)| *name == from).unwrap_or(0);
+    let parts = parts.into_iter().enumerate().filter(|(number, part)| *number >= at || wanted(part));
+    for (_, (name, part)) in parts {
+        let began = Instant::now();
+        part(&swarm);
+        let _told = writeln!(std::io::stderr(), "{name}: {:.1} s", began.elapsed().as_secs_f64());
+    }
 }
 
 fn number_of(variable: &str) -> usize {
@@ -195,7 +235,7 @@ fn old_images_go_from_nodes_and_registry(swarm: &Swarm) {
         swarm.on(node, line).lines().map(str::to_owned).collect()
     };
     let tags = || -> Vec<String> {
-        let said = swarm.on("node1", "curl -s http://registry:5000/v2/shop/web/tags/list");
+        let said = swarm.on("node1", &format!("curl -s -u {LOGIN} http://registry:5000/v2/shop/web/tags/list"));
         let tags: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
         tags["tags"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
     };
@@ -233,6 +273,45 @@ fn old_images_go_from_nodes_and_registry(swarm: &Swarm) {
     assert_eq!((of_others.len(), ours.len()), (2, 2), "{left:?}: {}", pruned.stderr);
 }
 
+/// Node3 is a worker from here on: cm logs in there only where cm.toml says so.
+fn a_node_that_nobody_looked_at_is_named(swarm: &Swarm) {
+    let good = std::fs::read_to_string(swarm.0.laptop.join("cm.toml")).expect("cm.toml");
+    let third = ", \"${DEPLOY_USER}@${NODE3_VPS_IP}\"]";
+    assert!(good.contains(third), "{good}");
+    swarm.write("cm.toml", &good.replace(third, "]"));
+    swarm.succeeds_soon("node1", "docker node demote node3");
+    let preflight = swarm.preflight(&[]);
+    assert_eq!(preflight.code, 0, "{}", preflight.stderr);
+    assert!(preflight.stderr.contains("no address in cm.toml that answers is node3: "), "{}", preflight.stderr);
+    let pruned = swarm.0.laptop("cm-build", &["prune"]);
+    assert_eq!(pruned.code, 0, "{}", pruned.stderr);
+    assert!(pruned.stderr.contains("old images stay on node3"), "{}", pruned.stderr);
+    swarm.write("cm.toml", &good.replace(third, "]\nworkers = [\"${DEPLOY_USER}@${NODE3_VPS_IP}\"]"));
+    let preflight = swarm.preflight(&[]);
+    assert!(!preflight.stderr.contains("node3"), "{}", preflight.stderr);
+}
+
+/// Only the manager has it: it hands it to the nodes, and removes old images with it.
+const LOGIN: &str = "shop:tags-4711";
+
+/// The same for the registry: bcrypt, of five rounds.
+const LOGIN_HASH: &str = "shop:$2b$05$DYkZwyqK2PfDYPDj9v71levEyiAisAoUm/H5oWhPpln719fhHH0ii";
+
+fn the_registry_wants_a_login(swarm: &Swarm) {
+    let settings = "auth: {htpasswd: {realm: shop, path: /etc/docker/registry/logins}}";
+    swarm.registry(&format!("cp config.yml open.yml && echo '{LOGIN_HASH}' >logins && echo '{settings}' >>config.yml"));
+    let refused = swarm.preflight(&[]);
+    let code = &refused.document()["error"]["code"];
+    assert_eq!((refused.code, code), (6, &"preflight.registry".into()), "{}", refused.stderr);
+    assert!(refused.stderr.contains("the registry registry:5000 refuses the deploy user"), "{}", refused.stderr);
+    let (user, password) = LOGIN.split_once(':').expect("a login");
+    swarm.on("node1", &format!("echo {password} | docker login -u {user} --password-stdin registry:5000 2>/dev/null"));
+    let preflight = swarm.preflight(&[]);
+    assert_eq!(preflight.code, 0, "{}", preflight.stderr);
+    let node2 = "could not take over: the registry registry:5000 refuses the deploy user there";
+    assert!(preflight.stderr.contains(node2) && !preflight.stderr.contains("node3"), "{}", preflight.stderr);
+}
+
 fn a_probe_asks_each_task_on_its_node(swarm: &Swarm) {
     let good = std::fs::read_to_string(swarm.0.laptop.join("cm.toml")).expect("cm.toml");
     for (probe, words) in [
@@ -251,6 +330,17 @@ fn a_probe_asks_each_task_on_its_node(swarm: &Swarm) {
     swarm.write("cm.toml", &good);
 }
 
+fn all_are_managers_again(swarm: &Swarm) {
+    swarm.registry("cp open.yml config.yml");
+    swarm.on("node1", "docker node promote node3 >/dev/null");
+    let now = std::fs::read_to_string(swarm.0.laptop.join("cm.toml")).expect("cm.toml");
+    let third = "\"${DEPLOY_USER}@${NODE3_VPS_IP}\"]";
+    swarm.write("cm.toml", &now.replace(&format!("]\nworkers = [{third}"), &format!(", {third}")));
+    until("node3 is a manager", LIMIT, || {
+        swarm.on("node1", "docker node ls --format '{{.Hostname}} {{.ManagerStatus}}'").contains("node3 Reachable")
+    });
+}
+
 /// What it needs is on the nodes, and who asks the registry would wait for ever.
 fn a_rollback_needs_no_registry(swarm: &Swarm) {
     let registry = swarm.0.container("registry");
@@ -258,6 +348,7 @@ fn a_rollback_needs_no_registry(swarm: &Swarm) {
         let status = Command::new("docker").args([verb, &registry]).output().expect("docker").status;
         assert!(status.success(), "docker {verb} {registry}");
     };
+    let before = swarm.versions("node2");
     // A node that was drained does not have what was deployed meanwhile.
     swarm.write("web/VERSION", "6\n");
     swarm.0.commit("to be rolled back");
@@ -267,8 +358,7 @@ fn a_rollback_needs_no_registry(swarm: &Swarm) {
     let back = swarm.0.laptop("cm-rollback", &[]);
     switch("unpause");
     assert_eq!(back.code, 60, "{}", back.stderr);
-    let now = [swarm.ask("node2", "/")["version"].clone(), swarm.ask("node2", "/api/")["version"].clone()];
-    assert_eq!(now, ["5", "2"], "{}", back.stderr);
+    assert_eq!(swarm.versions("node2"), before, "{}", back.stderr);
     let code = &preflight.document()["error"]["code"];
     assert_eq!((preflight.code, code), (6, &"preflight.registry".into()), "{}", preflight.stderr);
     assert!(preflight.stderr.contains("the registry registry:5000 does not answer"), "{}", preflight.stderr);
@@ -299,7 +389,13 @@ fn what_is_no_swarm_says_so(swarm: &Swarm) {
     swarm.succeeds_soon("node3", "docker swarm leave");
     let none = swarm.preflight(&[]);
     assert_eq!(none.code, 6, "{}", none.stderr);
-    assert!(none.stderr.contains("this engine is not part of a Swarm"), "{}", none.stderr);
+    let once = |words: &str| none.stderr.matches(words).count() == 1;
+    assert!(
+        once("this engine is not part of a Swarm") && !none.stderr.contains("not a swarm manager"),
+        "{}",
+        none.stderr
+    );
+    assert_eq!(none.document()["error"]["code"], "preflight.swarm", "{}", none.stderr);
     swarm.write("cm.toml", &good);
     // Two managers are left, and one of them stops: nothing can be asked any more.
     let second = swarm.0.container("node2");
@@ -325,24 +421,38 @@ fn nodes_are_lost(swarm: &mut Swarm, kills: usize) {
     }
 }
 
-/// The node goes at a random moment of a deployment of both services.
+/// Who is lost, and when: first the node of what a job needs, at once, so that the next run meets a Swarm that has not
+/// noticed; then any, at any moment.
+fn victim(swarm: &Swarm, number: usize, leader: &str, lasts: Duration) -> (String, Duration) {
+    if number == 0 {
+        let cache = swarm.tasks("cache");
+        return (cache[0].split(' ').nth(1).expect("a node").to_owned(), Duration::from_millis(200));
+    }
+    let other = NODES.into_iter().find(|node| *node != "node1" && *node != leader).expect("a third one");
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").subsec_nanos();
+    ([leader, "node1", other][number % 3].to_owned(), lasts.mul_f64(f64::from(nanos % 1000) / 1000.0))
+}
+
+const NODES: [&str; 3] = ["node1", "node2", "node3"];
+
 fn a_node_that_is_lost_is_no_loss(swarm: &mut Swarm, number: usize, lasts: Duration) {
     let leader =
         swarm.on("node2", "docker node ls --format '{{.Hostname}} {{.ManagerStatus}}' | sed -n 's/ Leader//p'");
-    let nodes = ["node1", "node2", "node3"];
-    let other = nodes.into_iter().find(|node| *node != "node1" && *node != leader).expect("a third one");
-    let victim = [leader.as_str(), "node1", other][number % 3].to_owned();
-    let asked = nodes.into_iter().find(|node| *node != victim).expect("another one");
+    let (victim, delay) = victim(swarm, number, &leader, lasts);
+    let asked = NODES.into_iter().find(|node| *node != victim).expect("another one");
     let url = swarm.0.home.variable(&format!("{}_URL", asked.to_uppercase())).expect("a URL").to_owned();
     swarm.0.home.set("APP_URL", &url);
-    let before = [swarm.ask(asked, "/")["version"].clone(), swarm.ask(asked, "/api/")["version"].clone()];
+    // The one that was lost last time has a proxy again a little after it is a manager again.
+    let answers = "curl -sf -m 5 http://127.0.0.1/ && curl -sf -m 5 http://127.0.0.1/api/";
+    until("the node answers", Duration::from_secs(90), || {
+        swarm.on(asked, &format!("{{ {answers}; }} >/dev/null 2>&1 && echo done || :")).contains("done")
+    });
+    let before = swarm.versions(asked);
     let version = format!("lost-{number}");
     for file in ["web/VERSION", "api/VERSION"] {
         swarm.write(file, &format!("{version}\n"));
     }
     swarm.0.commit(&version);
-    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").subsec_nanos();
-    let delay = lasts.mul_f64(f64::from(nanos % 1000) / 1000.0);
     let container = swarm.0.container(&victim);
     let killer = std::thread::spawn(move || {
         std::thread::sleep(delay);
@@ -351,7 +461,7 @@ fn a_node_that_is_lost_is_no_loss(swarm: &mut Swarm, number: usize, lasts: Durat
     let answer = swarm.0.deploy(&["--no-backup"]);
     assert!(killer.join().expect("no panic"), "docker kill {victim}");
     let story = format!("{victim} (leader {leader}) killed after {delay:?}: exit {}: {}", answer.code, answer.stderr);
-    let now = || [swarm.ask(asked, "/")["version"].clone(), swarm.ask(asked, "/api/")["version"].clone()];
+    let now = || swarm.versions(asked);
     match answer.code {
         0 => assert_eq!(now(), [version.as_str(), version.as_str()], "{story}"),
         60 => assert_eq!(now(), before, "{story}"),
@@ -410,7 +520,6 @@ fn what_a_swarm_cannot_do_is_refused_before_anything_is_done(swarm: &Swarm) {
     assert_eq!(worker.code, 6, "{}", worker.stderr);
     assert!(worker.stderr.contains("this node is a worker of the Swarm"), "{}", worker.stderr);
     swarm.on("node1", "docker node promote node3 >/dev/null");
-
     swarm.write("cm.toml", &good.replace("registry:5000", "registry:5001"));
     let silent = swarm.preflight(&[]);
     assert_eq!(
