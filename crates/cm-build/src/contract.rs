@@ -13,7 +13,7 @@ use cm_project::{Project, env_file, tree};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-const KEYS: &str = concat!(cm_project::env_keys_sh!(), include_str!("keys.sh"));
+const KEYS: &str = concat!(cm_project::env_keys_sh!(), cm_checkout::place_sh!(), include_str!("keys.sh"));
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -71,6 +71,8 @@ struct Answer {
     keys: BTreeSet<String>,
     absent: Vec<String>,
     unreadable: Vec<String>,
+    /// There can be no checkout, and so no env file in it.
+    no_place: bool,
 }
 
 impl Answer {
@@ -80,6 +82,7 @@ impl Answer {
             match name {
                 "head" => answer.head = value.to_owned(),
                 "absent" => answer.absent.push(value.to_owned()),
+                "no-place" => answer.no_place = true,
                 "unreadable" => answer.unreadable.push(value.to_owned()),
                 env_file::KEY_FACT => {
                     answer.keys.insert(value.to_owned());
@@ -111,6 +114,10 @@ async fn check_host(
     let arguments = [host.path(&plan.checkout)].into_iter().chain(asked);
     let output = host.script(KEYS, arguments).limit(LIMIT).output().await?;
     let mut answer = Answer::read(&output.text());
+    if answer.no_place {
+        // Who looks at the checkout says why.
+        return Ok(None);
+    }
     if !output.success() || answer.unreadable.contains(&own) {
         log.warn(format!("on {}: could not check the keys of {own}: it cannot be read", host.name()));
         return Ok(None);

@@ -15,7 +15,7 @@ pub struct Refused {
     words: &'static str,
 }
 
-pub const REFUSED: [Refused; 16] = [
+pub const REFUSED: [Refused; 18] = [
     Refused {
         name: "a directory that a container took",
         breaks: "chown root: /home/curateme/platform/apps/docs/content",
@@ -63,6 +63,22 @@ pub const REFUSED: [Refused; 16] = [
         preflight: "preflight.checkout",
         build: "checkout.refused",
         words: "dubious ownership",
+    },
+    Refused {
+        name: "a file where the checkout should be",
+        breaks: "cd /home/curateme && mv platform platform.away && touch platform",
+        fixes: "cd /home/curateme && rm platform && mv platform.away platform",
+        preflight: "preflight.checkout",
+        build: "checkout.place",
+        words: "platform is not a directory",
+    },
+    Refused {
+        name: "a disk that is not mounted",
+        breaks: "cd /home/curateme && mv platform platform.away && ln -s /mnt/data/platform platform",
+        fixes: "cd /home/curateme && rm platform && mv platform.away platform",
+        preflight: "preflight.checkout",
+        build: "checkout.place",
+        words: "platform is a link to /mnt/data/platform, which is not there",
     },
     Refused {
         name: "a disk that is read-only",
