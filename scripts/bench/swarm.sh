@@ -71,7 +71,7 @@ project() {
 cp docker-compose.production.yml "$directory/shop.yml"
 cp cm.toml "$directory/shop.toml"
 project shop/web >docker-compose.production.yml
-sed -i '/^\[services.seed\]/,/^$/d; /^\[\[verify.checks\]\]/,$d; s/^window = .*/window = "'"$window"'s"/' cm.toml
+sed -i '/^\[backup\]/,/^$/d; /^\[services.seed\]/,/^$/d; /^\[\[verify.checks\]\]/,$d; s/^window = .*/window = "'"$window"'s"/' cm.toml
 git add -A
 git commit -qm 'twenty services'
 
