@@ -10,7 +10,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 names=("$@")
 [[ ${#names[@]} -gt 0 ]] || export CM_BENCH_ALL=1
-[[ ${#names[@]} -gt 0 ]] || names=(pipe lock ledger verify detect link deployment health rollback build backup dumps)
+[[ ${#names[@]} -gt 0 ]] || names=(pipe lock ledger verify detect link deployment health rollback build backup dumps swarm)
 CM_BENCH_ROWS=$(mktemp)
 export CM_BENCH_ROWS
 trap 'rm -f "$CM_BENCH_ROWS"' EXIT
