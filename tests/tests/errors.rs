@@ -255,8 +255,8 @@ const PROXIES: [(&str, &str); 4] = [
     ("sh -c 'echo token $MY_TOKEN is not valid >&2; exit 1'", "token ${MY_TOKEN} is not valid"),
     ("no-such-tunnel --to %h", "no-such-tunnel: not found"),
     (
-        "ssh -F /dev/null -o BatchMode=yes -W %h:%p no-such-gate.invalid",
-        "Could not resolve hostname no-such-gate.invalid",
+        "ssh -F /dev/null -o BatchMode=yes -W %h:%p no-such-gate-no-such-gate-no-such-gate-no-such-gate-no-such-gate-.invalid",
+        "Could not resolve hostname no-such-gate-no-such-gate-no-such-gate-no-such-gate-no-such-gate-.invalid",
     ),
 ];
 
