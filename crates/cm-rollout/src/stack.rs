@@ -79,7 +79,7 @@ impl Rollout<'_> {
         cm_engine::accepts(self.project, self.host, &config, self.log).await?;
         let stack = Stack::of(&config);
         let values = self.values(&stack).await?;
-        let (before, _) = self.settled(&stack).await?;
+        let (before, _) = self.once_decided(&stack).await?;
         let host = self.guard.fenced(self.host)?;
         let images = self.bring_images(&host, &stack, change, &before).await?;
         let room_limit = self.project.health().timeout;
@@ -124,7 +124,7 @@ impl Rollout<'_> {
         let room_limit = self.project.health().timeout;
         let (limit, name) = (room_limit + BEYOND, self.project.name());
         let switch = Switch { host: &host, stack: &stack, project: &name, images, limit, room_limit };
-        let (now, waited) = self.settled(&stack).await?;
+        let (now, waited) = self.once_decided(&stack).await?;
         if waited {
             switch.wait_for_needs(run.service, &now).await?;
         }
@@ -136,11 +136,11 @@ impl Rollout<'_> {
 
     /// What runs, once it is known of every node whether it is there: until then Swarm shows tasks of a node that is lost
     /// as running. Whether that was waited for.
-    async fn settled(&self, stack: &Stack) -> Result<(Sight, bool)> {
+    async fn once_decided(&self, stack: &Stack) -> Result<(Sight, bool)> {
         let tell = |nodes: &str| {
             self.log.info(format!("on {}: {nodes} does not answer; waiting until Swarm has decided", self.host.name()));
         };
-        Sight::settled(self.host, &stack.name, tell).await
+        Sight::once_decided(self.host, &stack.name, tell).await
     }
 
     /// The values of the variables that secrets and configs are made from, from the host's env file.

@@ -104,7 +104,7 @@ impl Sight {
     ///
     /// # Errors
     /// As [`Sight::of`].
-    pub async fn settled(host: &Host, name: &str, tell: impl FnOnce(&str)) -> Result<(Sight, bool)> {
+    pub async fn once_decided(host: &Host, name: &str, tell: impl FnOnce(&str)) -> Result<(Sight, bool)> {
         let (began, mut tell) = (Instant::now(), Some(tell));
         loop {
             let sight = Sight::of(host, name).await?;

@@ -135,12 +135,16 @@ async fn a_job_that_may_stay_is_not_ended() {
 async fn what_runs_to_its_end_is_waited_for_by_the_next_one() {
     let (host, dir) = (here().await, tempfile::tempdir().expect("dir"));
     let directory = dir.path().display().to_string();
+    let temporary = tempfile::tempdir().expect("dir");
     let first = host.script("sleep 1; echo talk; echo first >> order", [""; 0]).cwd(&directory).to_its_end();
+    let first = first.env("TMPDIR", &temporary.path().display().to_string());
     let limit = std::time::Duration::from_millis(300);
     assert_eq!(first.limit(limit).output().await.expect_err("limit").code, "host.timeout");
     let next = host.script("echo next >> order; echo said", [""; 0]).cwd(&directory).to_its_end();
     assert_eq!(next.text(Exit::Bug, "t").await.expect("ok"), "said");
     assert_eq!(content(&dir.path().join("order")).await, "first\nnext\n");
+    // The shell of the first one was ended, and with it went what was said.
+    assert_eq!(std::fs::read_dir(temporary.path()).expect("there").count(), 0);
 }
 
 #[tokio::test]
