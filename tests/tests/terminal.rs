@@ -199,9 +199,11 @@ fn an_interrupted_one(sandbox: &Sandbox, columns: u16) {
     until("the build's own step, for which there is room now", Duration::from_secs(20), || {
         watched.shows("RUN [\"python")
     });
+    // It may be looked at between two lines of a picture.
+    until("a line of the build and one of the run, and none of the old width", Duration::from_secs(5), || {
+        watched.stands().iter().filter(|line| is_live(line)).count() == 2
+    });
     let lines = watched.stands();
-    let live = lines.iter().filter(|line| is_live(line)).count();
-    assert_eq!(live, 2, "a line of the build and one of the run, and none of the old width: {lines:#?}");
     assert_eq!(lines.iter().filter(|line| !is_live(line)).count(), before, "nothing else is gone: {lines:#?}");
     watched.types(b"\x03");
     let (code, lines, _) = watched.ended();

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const KILL_ON_DISCONNECT: &str = concat!(crate::small_sh!(), include_str!("kill_on_disconnect.sh"));
+const WHOLE: &str = include_str!("whole.sh");
 const FINISH: &str = concat!(crate::small_sh!(), include_str!("finish.sh"));
 
 /// Goes to a directory, where its links lead, and runs the rest there: `env -C` is not everywhere.
@@ -116,7 +117,7 @@ impl<'a, Kind> Command<'a, Kind> {
         self
     }
 
-    /// Gives it these bytes on stdin.
+    /// Gives it these bytes on stdin: all of them, or it is not begun.
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = Some(bytes.into());
         self
@@ -178,6 +179,13 @@ impl<'a, Kind> Command<'a, Kind> {
         argv.extend(fence.flat_map(|fence| fence.argv()));
         argv.extend(self.argv.iter().cloned());
         argv
+    }
+
+    /// For a process of its own: it begins with all of its stdin, whoever dies before.
+    pub(crate) fn argv_with_input(&self) -> Vec<String> {
+        let length = self.stdin.as_ref().map(|bytes| bytes.len().to_string());
+        let before = length.into_iter().flat_map(|length| ["sh", "-c", WHOLE, "sh", &length].map(str::to_owned));
+        before.chain(self.full_argv()).collect()
     }
 
     /// What messages call it: a script by what it says of itself in its first line.

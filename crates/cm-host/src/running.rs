@@ -119,7 +119,8 @@ impl<Kind> Command<'_, Kind> {
         }
     }
 
-    /// Runs it and feeds it `source` on stdin as it comes; gives stdout as text.
+    /// Runs it and feeds it `source` on stdin as it comes; gives stdout as text. Its input also ends where this program
+    /// dies: what it reads must say by itself where its end is, or be checked before it is used.
     ///
     /// # Errors
     /// As [`Command::text`]; also if `source` cannot be read to its end, and then
@@ -166,7 +167,8 @@ impl<Kind> Command<'_, Kind> {
         faults::before_request(self.fence.is_some());
         let bound = self.ends_with_connection();
         let feed = bound || self.stdin.is_some();
-        let mut process = Process::start(&self.host.transport, self.host.name(), &self.full_argv(), feed).await?;
+        let argv = self.argv_with_input();
+        let mut process = Process::start(&self.host.transport, self.host.name(), &argv, feed).await?;
         if bound {
             // Held open, unused, for as long as the process is held.
             return Ok(process);

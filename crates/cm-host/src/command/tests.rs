@@ -1,6 +1,8 @@
 use crate::{Begun, Fenced, Host, Target, Unlocked};
 use cm_core::{Exit, Format, Level, Log, Result};
+use std::io::Write;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 async fn here() -> Fenced {
@@ -41,6 +43,25 @@ async fn a_command_that_hangs_is_given_up() {
     let limit = std::time::Duration::from_millis(50);
     let failure = host.command(["sleep", "30"]).limit(limit).output().await.expect_err("limit");
     assert_eq!(failure.code, "host.timeout");
+}
+
+#[tokio::test]
+async fn a_command_begins_with_all_of_its_input_or_not_at_all() {
+    let (host, dir) = (here().await, tempfile::tempdir().expect("dir"));
+    let (begun, input) = (dir.path().join("begun"), (0..=255).cycle().take(300_000).collect::<Vec<u8>>());
+    let command = host.script("cat > \"$1\"; exit 3", [begun.display().to_string()]).stdin(input.clone());
+    for length in [0, 1, 65_536, 299_999] {
+        let argv = command.argv_with_input();
+        let mut child = std::process::Command::new(&argv[0]);
+        child.args(&argv[1..]).stdin(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = child.spawn().expect("sh");
+        child.stdin.take().expect("stdin").write_all(&input[..length]).expect("its sender dies then");
+        let output = child.wait_with_output().expect("ours");
+        assert_eq!(output.status.code(), Some(74), "{length}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(!begun.exists(), "{length} bytes of {}", input.len());
+    }
+    assert_eq!(command.output().await.expect("begun").status.code(), Some(3));
+    assert!(std::fs::read(&begun).expect("begun") == input, "every byte of it");
 }
 
 /// Waits up to five seconds for the file to say something.
