@@ -74,6 +74,7 @@ pub const FAULTS: &[Fault] = &[
     of("the server is off and on", 0, Strike::Power),
     lasting("the state directory of the server is full", Strike::Server(FILL_STATE, EMPTY_STATE)),
     lasting("the backup directory of the server is full", Strike::Server(FILL_BACKUPS, EMPTY_BACKUPS)),
+    lasting("the repository of the checkout is full", Strike::Server(FILL_REPOSITORY, EMPTY_REPOSITORY)),
     lasting(
         "/tmp of the server is full",
         Strike::Server(
@@ -115,6 +116,14 @@ const FILL_BACKUPS: &str = "d=/home/curateme/backups && rm -rf /run/held && cp -
 
 const EMPTY_BACKUPS: &str = "d=/home/curateme/backups && rm -rf $d/filler /run/held && cp -a $d /run/held && umount -l $d && \
     find $d -mindepth 1 -delete && cp -a /run/held/. $d/";
+
+/// The same over what Git keeps of the checkout: its index, what it fetches.
+const FILL_REPOSITORY: &str = "d=/home/curateme/platform/.git && rm -rf /run/held && cp -a $d /run/held && \
+    mount -t tmpfs -o size=$(($(du -sk $d | cut -f 1) + 64))k,mode=755,uid=$(id -u curateme),gid=$(id -g curateme) none $d && \
+    cp -a /run/held/. $d/ && { cat /dev/zero >$d/filler; true; }";
+
+const EMPTY_REPOSITORY: &str = "d=/home/curateme/platform/.git && rm -rf $d/filler /run/held && cp -a $d /run/held && \
+    umount -l $d && find $d -mindepth 1 -delete && cp -a /run/held/. $d/";
 
 /// The time of day, an hour later.
 const CLOCK: &str = r#"#define _GNU_SOURCE
