@@ -14,6 +14,7 @@ set -eu
 umask 077
 export LC_ALL=C
 verb=$1 dir=$2 nonce=$3
+# `config_stem` is before.
 project=${dir##*/} step=$dir/lock.step aside=$dir/.lock.$nonce
 # The holder makes its next sign of life when the last is so old, in seconds.
 fresh=8
@@ -48,7 +49,7 @@ newest() {
 next() {
     number=${name##*-}
     number=$((1${number:-00000000} - 100000000 + 1))
-    wanted=$(printf 'cm-lock-%.40s-%08d' "$project" "$number")
+    wanted=$(printf 'cm-lock-%s-%08d' "$(config_stem "$project")" "$number")
     docker config create --label "cm.lock=$project" --label "cm.made=$(date +%s)" --label "cm.nonce=$1" "$wanted" - \
         >/dev/null 2>&1 || :
     newest

@@ -8,7 +8,7 @@ while :; do
     last=$(printf '%s\n' "$names" | tail -n 1)
     number=${last##*-}
     number=$(expr "${number:-0}" + 1)
-    name=$(printf 'cm-ledger-%.40s-%08d' "$2" "$number")
+    name=$(printf 'cm-ledger-%s-%08d' "$(config_stem "$2")" "$number")
     if printf '%s\n' "$record" | docker config create --label "cm.ledger=$2" "$name" - >/dev/null; then break; fi
     tries=$((tries - 1))
     if [ "$tries" -eq 0 ]; then exit 74; fi

@@ -23,6 +23,7 @@ const READ_OF_SWARM: &str = concat!(
 const KEEP: &str = concat!(
     "# Adds to a ledger that a Swarm keeps.\n",
     cm_host::small_sh!(),
+    cm_swarm::config_stem_sh!(),
     include_str!("bring.sh"),
     include_str!("keep.sh")
 );

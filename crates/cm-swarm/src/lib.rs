@@ -21,6 +21,7 @@ mod registry;
 mod service;
 mod sight;
 mod stack;
+mod stem;
 mod switch;
 mod task;
 mod translation;
