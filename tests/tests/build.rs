@@ -293,6 +293,8 @@ fn what_is_wrong_is_named_and_the_old_containers_still_run() {
     wrong(&["dashboard"], 30, "build.disk-full", &["No space left on device"]);
     as_root(&sandbox, &format!("umount /home/*/{STATE}"));
 
+    a_repository_without_room(&sandbox, &before, &good);
+
     as_root(&sandbox, "chmod 600 /var/run/docker.sock && chown root:root /var/run/docker.sock");
     let answer = build(&sandbox, &["dashboard"]);
     as_root(&sandbox, "chmod 660 /var/run/docker.sock && chown root:docker /var/run/docker.sock");
@@ -311,6 +313,30 @@ fn what_is_wrong_is_named_and_the_old_containers_still_run() {
     });
     let at = sandbox.server("platform", &["git", "-C", "platform", "rev-parse", "HEAD"]);
     assert_eq!(at, good, "nothing was moved");
+}
+
+/// Git writes the files of a commit, and then has no room for its index: the checkout is moved back.
+fn a_repository_without_room(sandbox: &Sandbox, before: &[String], good: &str) {
+    sandbox.change("apps/docs/content/index.md", "# ", "# There is no room for: ", "docs: another title");
+    push(sandbox);
+    let looks =
+        || sandbox.server("platform", &["sh", "-c", "cd platform && git status --porcelain && git rev-parse HEAD"]);
+    sandbox.server("platform", &["git", "-C", "platform", "fetch", "-q"]);
+    let was = looks();
+    let fill = r#"cd /home/*/platform && cp -a .git /run/held && d=$(pwd)/.git &&
+        mount -t tmpfs -o size=$(($(du -sk .git | cut -f 1) + 64))k,mode=755,uid=$(stat -c %u .),gid=$(stat -c %g .) none "$d" &&
+        cp -a /run/held/. .git/ && { cat /dev/zero >.git/filler 2>/dev/null || true; }"#;
+    as_root(sandbox, fill);
+    let says = ["Out of diskspace", "is as it was", "docker system df"];
+    is_named(sandbox, before, &["docs"], 30, "build.disk-full", &says);
+    sandbox.change("apps/docs/content/index.md", "# ", "# Nor is there any for: ", "docs: one more title");
+    push(sandbox);
+    is_named(sandbox, before, &["docs"], 30, "build.disk-full", &["cannot be fetched from", "docker system df"]);
+    as_root(sandbox, "rm /home/*/platform/.git/filler");
+    assert_eq!(looks(), was, "as it was");
+    as_root(sandbox, "umount -l /home/*/platform/.git && rm -r /run/held");
+    assert_eq!(sandbox.laptop("git", &["reset", "-q", "--hard", good]).code, 0);
+    assert_eq!(sandbox.laptop("git", &["push", "-qf", "origin", "HEAD:develop"]).code, 0);
 }
 
 /// Runs cm-build with lines in front of the ssh configuration: what ssh reads first, it takes.

@@ -7,6 +7,32 @@ use cm_core::{Exit, Failure, plural};
 /// The code of a move that did not happen: the checkout is as it was before.
 const UNMOVED: &str = "checkout.not-moved";
 
+/// Words of git about a checkout that it cannot move, and what to do; PATH is that checkout. What the system refuses
+/// comes first: git names a lock or its index with it.
+const GIT_HINTS: [(&[&str], &str); 9] = [
+    (&["dubious ownership"], "it is not the deploy user's: as root there, `chown -R USER PATH`"),
+    (&["Permission denied"], "something else owns files there, a container or root: as root, `chown -R USER PATH`"),
+    (
+        &["Read-only file system"],
+        "its file system is read-only: `mount` and `dmesg` there say why; a disk with errors is mounted so",
+    ),
+    (
+        &["Operation not permitted"],
+        "something there is set immutable, or is another user's below a sticky directory: as root, `lsattr -R PATH | grep -- -i-` and `chattr -i`",
+    ),
+    (&["Disk quota exceeded"], "the deploy user's quota is used up: `quota` there, then make room"),
+    (
+        &["No space left", "Out of diskspace", "unable to write new index file"],
+        "make room there: `docker system df` says what Docker takes, `cm-build prune </dev/null` removes old images",
+    ),
+    (&["a merge was begun"], "whoever works in that checkout ends it, or gives it up: cd PATH && git merge --abort"),
+    (
+        &["index file"],
+        "Git's list of the files there is damaged, and is made again so: cd PATH && rm .git/index && git reset",
+    ),
+    (&[".lock"], "an earlier git was killed there; if none runs (`pgrep -a git`), remove the lock below PATH/.git"),
+];
+
 /// Words of git and ssh, lower case, about a repository that cannot be read, and what to do.
 const FETCH_HINTS: [(&[&str], &str); 31] = [
     (
@@ -127,6 +153,12 @@ pub fn fetch_hint(said: &str) -> &'static str {
     )
 }
 
+/// What to do about the checkout `path` that git cannot move, by what it said there.
+fn git_hint(path: &str, said: &str) -> String {
+    let known = GIT_HINTS.iter().find(|(words, _)| words.iter().any(|words| said.contains(words)));
+    known.map_or("look at it: cd PATH && git status", |(_, hint)| hint).replace("PATH", path)
+}
+
 /// Whether a move that failed left the checkout as it was before.
 pub fn is_unmoved(failure: &Failure) -> bool {
     failure.code == UNMOVED
@@ -144,34 +176,7 @@ impl Checkout<'_> {
     }
 
     fn git_hint(&self, said: &str) -> String {
-        let path = &self.path;
-        if said.contains("dubious ownership") {
-            format!("it is not the deploy user's: as root there, `chown -R USER {path}`")
-        } else if said.contains("a merge was begun") {
-            format!("whoever works in that checkout ends it, or gives it up: cd {path} && git merge --abort")
-        } else if said.contains("index file") {
-            format!(
-                "Git's list of the files there is damaged, and is made again so: cd {path} && rm .git/index && git reset"
-            )
-        } else if said.contains(".lock") {
-            format!("an earlier git was killed there; if none runs (`pgrep -a git`), remove the lock below {path}/.git")
-        } else if said.contains("Permission denied") {
-            format!("something else owns files there, a container or root: as root, `chown -R USER {path}`")
-        } else if said.contains("Read-only file system") {
-            "its file system is read-only: `mount` and `dmesg` there say why; a disk with errors is mounted so"
-                .to_owned()
-        } else if said.contains("Operation not permitted") {
-            format!(
-                "something there is set immutable, or is another user's below a sticky directory: as root, `lsattr -R {path} | grep -- -i-` and `chattr -i`"
-            )
-        } else if said.contains("Disk quota exceeded") {
-            "the deploy user's quota is used up: `quota` there, then make room".to_owned()
-        } else if said.contains("No space left") {
-            "make room there: `docker system df` says what Docker takes, `cm-build prune </dev/null` removes old images"
-                .to_owned()
-        } else {
-            format!("look at it: cd {path} && git status")
-        }
+        git_hint(&self.path, said)
     }
 
     /// `url` is what the checkout there fetches from: after a move of the repository, another one than here.
@@ -318,7 +323,7 @@ pub fn short(commit: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::fetch_hint;
+    use super::{fetch_hint, git_hint};
     use std::process::Command;
 
     #[test]
@@ -342,6 +347,27 @@ mod tests {
             let script = format!("{}fetched_from origin", include_str!("git.sh"));
             let said = Command::new("sh").current_dir(&directory).args(["-c", &script]).output().expect("sh");
             assert_eq!(String::from_utf8_lossy(&said.stdout), format!("url {told}\n"), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_move_that_fails_has_the_cure_of_its_cause_whatever_file_it_names() {
+        let lock = "fatal: Unable to create '/srv/shop/.git/index.lock': ";
+        for (said, words) in [
+            (format!("{lock}File exists."), "remove the lock below ~/shop/.git"),
+            (format!("{lock}Permission denied"), "chown -R USER ~/shop"),
+            (format!("{lock}Read-only file system"), "read-only"),
+            (format!("{lock}Operation not permitted"), "chattr"),
+            (format!("{lock}No space left on device"), "docker system df"),
+            (format!("{lock}Disk quota exceeded"), "quota"),
+            ("fatal: sha1 file '/srv/.git/index.lock' write error. Out of diskspace".to_owned(), "docker system df"),
+            ("fatal: unable to write new index file".to_owned(), "docker system df"),
+            ("fatal: index file corrupt".to_owned(), "rm .git/index"),
+            ("fatal: index file open failed: Permission denied".to_owned(), "chown"),
+            ("error: something else".to_owned(), "cd ~/shop && git status"),
+        ] {
+            let hint = git_hint("~/shop", &said);
+            assert!(hint.contains(words), "{said}: {hint}");
         }
     }
 

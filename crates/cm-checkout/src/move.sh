@@ -52,10 +52,12 @@ update_modules() {
     git submodule update -q --init --recursive --force --no-fetch </dev/null >&2
 }
 
+# Where Git has no room for its index, it writes the files all the same: what counts is what is there then, by
+# commands that write nothing themselves.
 go_back() { # PATHSPEC...
     [ -n "$head" ] || return
-    git restore --source="$head" --staged --worktree -- :/ "$@" && update_modules &&
-        git diff --quiet --ignore-submodules=all "$head" -- :/ "$@"
+    git restore --source="$head" --staged --worktree -- :/ "$@" || :
+    update_modules && [ -z "$(git ls-files --modified -- :/ "$@")" ] && git diff-index --cached --quiet "$head" -- :/ "$@"
 }
 
 # 49: as it was before.

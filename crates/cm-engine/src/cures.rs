@@ -5,8 +5,10 @@
 use cm_core::{Failure, codes};
 
 /// What is said, in lower case, and the code. The first that fits counts: what says more comes first.
-const KNOWN: [(&str, &str); 197] = [
+const KNOWN: [(&str, &str); 198] = [
     ("no space left on device", "build.disk-full"),
+    // Git's own words.
+    ("out of diskspace", "build.disk-full"),
     ("disk quota exceeded", "build.disk-full"),
     ("have enough free space in", "build.disk-full"),
     ("is too new. maximum supported api version", "engine.api-version"),

@@ -13,11 +13,8 @@ use cm_project::Engine;
 use std::time::Duration;
 
 const SCRIPT: &str = concat!("# Asks for the deploy lock.\n", cm_host::small_sh!(), include_str!("lock.sh"));
-const SCRIPT_OF_SWARM: &str = concat!(
-    "# Asks for the deploy lock of a Swarm.\n",
-    cm_swarm::config_stem_sh!(),
-    include_str!("lock_swarm.sh")
-);
+const SCRIPT_OF_SWARM: &str =
+    concat!("# Asks for the deploy lock of a Swarm.\n", cm_swarm::config_stem_sh!(), include_str!("lock_swarm.sh"));
 
 /// What [`SCRIPT_OF_SWARM`] ends with where the host does not speak for a Swarm.
 const NO_SWARM: i32 = 46;

@@ -114,7 +114,7 @@ impl Words<'_> {
     pub fn nothing_switched(&self, failure: &Failure) -> Option<Record> {
         let own = self.own()?;
         let cause = Some(format!("the rollback failed: {}", failure.message));
-        Some(Record { verdict: Verdict::Failed, cause, at: cm_core::time::now(), ..own.clone() })
+        Some(Record { verdict: Verdict::Failed, cause, at: cm_core::time::now(), lock: None, ..own.clone() })
     }
 }
 
@@ -141,11 +141,8 @@ mod tests {
         record
     }
 
-    /// The releases that are marked when a person goes from the newest to the one at `to`.
-    fn marked(records: &[Record], to: usize) -> Vec<String> {
-        let lines: Vec<_> = records.iter().map(|record| serde_json::to_string(record).expect("json")).collect();
-        let services = [("web".to_owned(), Some(records[to].services["web"].clone()))].into();
-        let target = HostTarget {
+    fn target(services: BTreeMap<String, Option<ServiceState>>, to: usize) -> HostTarget {
+        HostTarget {
             host: "h".to_owned(),
             checkout: "~/x".to_owned(),
             choice: Choice { services, oldest: Some(to), ..Choice::default() },
@@ -153,7 +150,14 @@ mod tests {
             head: String::new(),
             endangered: Vec::new(),
             backups: Vec::new(),
-        };
+        }
+    }
+
+    /// The releases that are marked when a person goes from the newest to the one at `to`.
+    fn marked(records: &[Record], to: usize) -> Vec<String> {
+        let lines: Vec<_> = records.iter().map(|record| serde_json::to_string(record).expect("json")).collect();
+        let services = [("web".to_owned(), Some(records[to].services["web"].clone()))].into();
+        let target = target(services, to);
         let doc = Document::start("cm-rollback", "ada", false);
         let words = Words {
             ledger: &Ledger::parse(lines.join("\n").as_bytes()),
@@ -163,6 +167,18 @@ mod tests {
         };
         let marked = words.outcome(None, &Runs::default());
         marked.iter().filter(|record| !record.taken_back.is_empty()).map(|record| record.id.clone()).collect()
+    }
+
+    #[test]
+    fn a_release_that_was_under_way_has_ended_where_nothing_was_switched_back() {
+        let doc = Document::start("cm-rollback", "ada", false);
+        let mut own = release(doc.run_id(), "bbbb");
+        (own.verdict, own.lock) = (Verdict::Started, Some("nonce".to_owned()));
+        let ledger = Ledger::parse(serde_json::to_string(&own).expect("json").as_bytes());
+        let (target, undone) = (target(BTreeMap::new(), 0), BTreeMap::new());
+        let words = Words { ledger: &ledger, target: &target, doc: &doc, undone: &undone };
+        let ended = words.nothing_switched(&Failure::bug("no room")).expect("its own release");
+        assert_eq!((ended.verdict, ended.lock.as_deref()), (Verdict::Failed, None));
     }
 
     #[test]
