@@ -40,6 +40,8 @@ enum Strike {
     Program,
     Script,
     Ssh,
+    /// To all that the terminal of the script would tell: each program of the pipe, too.
+    Terminal(&'static str),
     Sleep,
     Cut,
     Stall,
@@ -65,6 +67,8 @@ pub const FAULTS: &[Fault] = &[
     of("the program is killed", 0, Strike::Program),
     of("the script is killed", 0, Strike::Script),
     of("ssh is killed", 0, Strike::Ssh),
+    of("Ctrl-C", 0, Strike::Terminal("-INT")),
+    of("the terminal is closed", 0, Strike::Terminal("-HUP")),
     of("the laptop sleeps for 15 s", 15, Strike::Sleep),
     of("the link is cut for 30 s", 30, Strike::Cut),
     lasting("the link is dead", Strike::Stall),
@@ -162,6 +166,9 @@ impl Fault {
             Strike::Program => world.signal("-KILL", &[program]),
             Strike::Script => world.signal("-KILL", &[script_of(world, script)]),
             Strike::Ssh => world.signal("-KILL", &named(world, |name| name == "ssh")),
+            Strike::Terminal(signal) => {
+                let _over_already = Command::new("kill").args([signal, "--", &format!("-{script}")]).status();
+            }
             Strike::Sleep => world.signal("-STOP", &named(world, |name| name.starts_with("cm-") || name == "ssh")),
             Strike::Cut => world.relay.cut(),
             Strike::Stall => world.relay.stall(),
