@@ -4,7 +4,7 @@
 //! when one of them is killed.
 
 use crate::reconcile;
-use cm_core::{CommonArgs, Document, Exit, Failure, Io, Journal, OrFail, Result, Step, actor, write_whole};
+use cm_core::{CommonArgs, Document, Exit, Failure, Io, Journal, OrFail, Result, Status, Step, actor, write_whole};
 use cm_git::Repository;
 use cm_project::Project;
 use std::path::PathBuf;
@@ -84,7 +84,7 @@ fn command(project: &Project, args: &BeginArgs) -> String {
 }
 
 /// The newest run of this machine that a script began, if it was the same one, of the last hour,
-/// did not come to its end, and got as far as a backup or a first change.
+/// did not come to its end, and is worth it.
 fn interrupted(command: &str) -> Option<String> {
     let newest = Journal::runs().into_iter().rev().find(|id| by_script(id))?;
     let path = Journal::of(&newest).dir().join(COMMAND);
@@ -93,8 +93,14 @@ fn interrupted(command: &str) -> Option<String> {
         return None;
     }
     let doc = Journal::of(&newest).newest("cm-record").ok()?;
-    let began = doc.has_changed() || doc.stages().iter().any(|stage| stage.step == Some(Step::Backup));
-    (began && !reconcile::has_ended(&doc)).then_some(newest)
+    (is_worth_resuming(&doc) && !reconcile::has_ended(&doc)).then_some(newest)
+}
+
+/// Whether there is something to go on with, or to roll back. A run that failed and changed nothing has neither: who
+/// deploys again wants the deployment, not that failure once more.
+fn is_worth_resuming(doc: &Document) -> bool {
+    let backed_up = doc.stages().iter().any(|stage| stage.step == Some(Step::Backup));
+    doc.has_changed() || (backed_up && doc.status() == Status::Ok)
 }
 
 /// Whether a script began the run.
@@ -140,4 +146,37 @@ pub fn options(run: &str, io: &Io) -> Result<()> {
         std::fs::read_to_string(&path).or_fail(Exit::BadInput, "journal.read", "cannot read the run's options")?;
     let options = text.split_once('\n').map_or("", |(_, options)| options.trim_end());
     if options.is_empty() { Ok(()) } else { io.print(options) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_failed_and_changed_nothing_is_not_resumed() {
+        let doc = |stages: serde_json::Value, failed: bool, undo: serde_json::Value| {
+            let mut value = Document::start("cm-detect", "ada", false).as_value();
+            value["stages"] = stages;
+            value["undo"] = undo;
+            if failed {
+                value["status"] = "failed".into();
+                value["error"] = json!({"stage": "cm-build", "code": "build.x", "message": "no", "exit": 30});
+            }
+            Document::parse("cm-record", value.to_string().as_bytes()).expect("valid")
+        };
+        let stage =
+            |step: &str| json!({"tool": "cm-x", "step": step, "status": "ok", "started_at": "2026-01-01T00:00:00Z"});
+        let undo = json!([{"host": "a", "tool": "cm-build"}]);
+        for (stages, failed, undo, worth) in [
+            (json!([stage("detect")]), false, json!([]), false),
+            (json!([stage("detect"), stage("backup")]), false, json!([]), true),
+            (json!([stage("detect"), stage("backup"), stage("build")]), true, json!([]), false),
+            (json!([stage("detect"), stage("backup"), stage("build")]), true, undo.clone(), true),
+            (json!([stage("detect"), stage("build")]), false, undo, true),
+        ] {
+            let doc = doc(stages, failed, undo);
+            assert_eq!(is_worth_resuming(&doc), worth, "{}", doc.as_value());
+        }
+    }
 }
