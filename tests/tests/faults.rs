@@ -278,7 +278,7 @@ impl World {
 /// Exit statuses of the manual; a script that was killed has none, and 128 + N if a program of the pipe was.
 fn is_documented(code: i32) -> bool {
     let table = [0, 3, 5, 6, 7, 10, 11, 20, 21, 30, 40, 41, 50, 51, 60, 61, 62, 130, 143];
-    table.contains(&code) || [-1, 137].contains(&code)
+    table.contains(&code) || [-1, 129, 137].contains(&code)
 }
 
 fn shims(sandbox: &Sandbox) {
