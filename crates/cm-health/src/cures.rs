@@ -50,16 +50,36 @@ const OF_A_PROCESS: [&str; 7] = [
     "build.port-in-use",
 ];
 
+/// Whether a shell, or Docker, has not found the program of a health check.
+fn has_no_program(line: &str) -> bool {
+    let by_shell = ["/bin/sh: ", "sh: ", "/bin/bash: ", "bash: "].iter().any(|shell| line.starts_with(shell));
+    let by_docker = line.starts_with("OCI runtime exec failed");
+    let of_docker = ["executable file not found in $PATH", "no such file or directory: unknown"];
+    (by_shell && line.trim_end().ends_with("not found"))
+        || (by_docker && of_docker.iter().any(|words| line.contains(words)))
+}
+
+/// What to do about a health check that was not run, by what was said in its place.
+fn of_a_check(said: &str) -> Option<String> {
+    if said.lines().any(has_no_program) {
+        let cure = "the image has no such program as its health check runs: put it there, or let the check run one that it has";
+        return Some(cure.to_owned());
+    }
+    cm_engine::code_of(said).filter(|code| *code == "build.disk-full").and_then(codes::cure)
+}
+
 /// What to do, in one line; `own` is what the engine has to say of this code.
 pub fn cure(verdict: &Verdict, own: Option<&str>) -> String {
-    let said = verdict.log_tail.join("\n");
-    let known = cm_engine::code_of(&said).filter(|code| OF_A_PROCESS.contains(code)).and_then(codes::cure);
+    let known = |said: &str| cm_engine::code_of(said).filter(|code| OF_A_PROCESS.contains(code)).and_then(codes::cure);
+    let known = known(&verdict.log_tail.join("\n"));
+    let check = verdict.health_output.as_deref().and_then(of_a_check);
     let ended = ["exited", "restarting", "restarted"].contains(&verdict.code.as_str());
     let status = verdict.exit_code.filter(|_| ended);
     let status = STATUSES.iter().find(|(code, _)| Some(*code) == status).map(|(_, cure)| *cure);
     let by_code = CURES.iter().find(|(code, _)| *code == verdict.code).map(|(_, cure)| *cure);
     let cure = status
         .or(known.as_deref())
+        .or(check.as_deref())
         .or(own)
         .or(by_code)
         .unwrap_or("fix what its last lines say: `docker logs` there has all of them");
@@ -76,14 +96,21 @@ mod tests {
 
     #[test]
     fn every_way_to_be_unhealthy_has_something_to_do() {
-        for (code, exit_code, log, words) in [
-            ("exited", Some(127), "", "not in the image"),
-            ("restarting", Some(1), "listen tcp :80: bind: address already in use", "ss -ltnp"),
-            ("exited", Some(1), "ValueError", "docker logs"),
-            ("oom-killed", Some(137), "", "more memory"),
-            ("unhealthy", Some(0), "", "healthcheck"),
-            ("paused", None, "", "docker unpause shop-web"),
-            ("something new", None, "", "docker logs"),
+        let no_room = "OCI runtime exec failed: write /tmp/runc-process34: no space left on device: unknown";
+        let no_program = r#"OCI runtime exec failed: exec failed: unable to start container process: exec: "curl": executable file not found in $PATH: unknown"#;
+        for (code, exit_code, log, checked, words) in [
+            ("exited", Some(127), "", "", "not in the image"),
+            ("restarting", Some(1), "listen tcp :80: bind: address already in use", "", "ss -ltnp"),
+            ("exited", Some(1), "ValueError", "", "docker logs"),
+            ("oom-killed", Some(137), "", "", "more memory"),
+            ("unhealthy", Some(0), "", "", "run its healthcheck by hand"),
+            ("unhealthy", Some(0), "", "connection refused", "run its healthcheck by hand"),
+            ("unhealthy", Some(0), "", "404: not found", "run its healthcheck by hand"),
+            ("check-failed", Some(0), "", no_room, "docker system df"),
+            ("unhealthy", Some(0), "", no_program, "no such program"),
+            ("unhealthy", Some(0), "", "/bin/sh: 1: curl: not found", "no such program"),
+            ("paused", None, "", "", "docker unpause shop-web"),
+            ("something new", None, "", "", "docker logs"),
         ] {
             let verdict = Verdict {
                 service: "web".to_owned(),
@@ -93,7 +120,7 @@ mod tests {
                 message: "is not".to_owned(),
                 container: Some("shop-web".to_owned()),
                 exit_code,
-                health_output: None,
+                health_output: Some(checked.to_owned()).filter(|said| !said.is_empty()),
                 log_tail: vec![log.to_owned()],
                 readings: 1,
                 waited_ms: 1,

@@ -223,13 +223,12 @@ async fn there(project: &Project, args: &Args, host: &Host, choice: Choice, chec
         env::check(project, host, choice.release.as_deref()).await?;
     }
     let tree = Checkout::new(host, &checkout, project.remote(), &project.protected());
-    let nothing = |failure| Failure { exit: Exit::NothingToRollBackTo, ..failure };
-    let state = tree.prepare(None, &choice.commit).await.map_err(nothing)?;
+    let state = tree.prepare(None, &choice.commit).await.map_err(cannot_be_prepared)?;
     let mut endangered: BTreeSet<String> = state.endangered.into_iter().collect();
     let rebuilt = choice.services.iter().filter(|(name, _)| gone.contains_key(*name));
     let commits: BTreeSet<&str> = rebuilt.filter_map(|(_, state)| Some(state.as_ref()?.commit.as_str())).collect();
     for commit in commits {
-        endangered.extend(tree.prepare(None, commit).await.map_err(nothing)?.endangered);
+        endangered.extend(tree.prepare(None, commit).await.map_err(cannot_be_prepared)?.endangered);
     }
     Ok(HostTarget {
         host: host.name().to_owned(),
@@ -240,6 +239,17 @@ async fn there(project: &Project, args: &Args, host: &Host, choice: Choice, chec
         endangered: endangered.into_iter().collect(),
         backups: Vec::new(),
     })
+}
+
+/// A commit that is nowhere is nothing to roll back to; whatever else is wrong with a checkout keeps a release that is
+/// there from being one.
+fn cannot_be_prepared(failure: Failure) -> Failure {
+    let exit = match failure.code.as_str() {
+        _ if failure.exit == Exit::Unreachable => Exit::Unreachable,
+        "checkout.no-commit" | "checkout.fetch" | "checkout.missing" | "checkout.clone" => Exit::NothingToRollBackTo,
+        _ => Exit::RollbackFailed,
+    };
+    Failure { exit, ..failure }
 }
 
 /// The services whose image is not there, and whether it can be built again.
@@ -329,6 +339,20 @@ mod tests {
         value["facts"] = facts;
         value["undo"] = json!([{"kind": "release", "host": "one"}, {"kind": "release", "host": "two"}]);
         Document::parse("cm-rollback", value.to_string().as_bytes()).expect("valid")
+    }
+
+    #[test]
+    fn a_checkout_in_the_way_is_no_missing_release() {
+        for (code, exit, told) in [
+            ("checkout.no-commit", Exit::Build, 62),
+            ("checkout.fetch", Exit::Build, 62),
+            ("checkout.git", Exit::Build, 61),
+            ("checkout.blocked", Exit::Build, 61),
+            ("host.timeout", Exit::Unreachable, 7),
+        ] {
+            let failure = cannot_be_prepared(Failure::new(exit, code, "on one: no"));
+            assert_eq!((failure.exit.code(), failure.code.as_str()), (told, code));
+        }
     }
 
     #[test]
