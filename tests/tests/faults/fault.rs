@@ -76,6 +76,7 @@ pub const FAULTS: &[Fault] = &[
     of("sshd restarts", 1, Strike::Server("pkill -KILL sshd", "true")),
     of("the engine restarts", 1, Strike::Server("pkill -TERM -x dockerd", "true")),
     of("the server is off and on", 0, Strike::Power),
+    of("somebody removes the container", 0, Strike::Server("docker rm -f curateme-dashboard", "true")),
     lasting("the state directory of the server is full", Strike::Server(FILL_STATE, EMPTY_STATE)),
     lasting("the backup directory of the server is full", Strike::Server(FILL_BACKUPS, EMPTY_BACKUPS)),
     lasting("the repository of the checkout is full", Strike::Server(FILL_REPOSITORY, EMPTY_REPOSITORY)),
