@@ -102,10 +102,6 @@ fn a_stranger_installs_deploys_twice_and_goes_back() {
 
     let init = stranger.types(&format!("cm-detect --init --host {server}"));
     assert_eq!(init.code, 0, "{init:?}");
-    // A release that nothing outside of it verifies is never rolled back to.
-    let check =
-        "[[verify.checks]]\\nname = \"Shop\"\\nurl = \"http://web:8000/health\"\\nstatus = 200\\nin_network = true\\n";
-    stranger.prepares(&format!("printf '{check}' >>cm.toml"));
     stranger.prepares("git add cm.toml; git commit -qm 'cm.toml'; git push -q origin main");
     // The server has nothing yet, and has another name for the repository: it says what, and what to do.
     let lacks = stranger.types("cm-health --preflight </dev/null");

@@ -236,6 +236,11 @@ impl Repository {
         Ok(move |path: &str| index.get_path(Path::new(path), 0).is_some())
     }
 
+    /// Whether a file at `path` would be ignored, so that it belongs to no commit unless somebody insists.
+    pub fn ignores(&self, path: &str) -> bool {
+        self.git.is_path_ignored(path).unwrap_or(false)
+    }
+
     /// What Git is in the middle of, in words.
     pub fn unfinished(&self) -> Option<&'static str> {
         match self.git.state() {

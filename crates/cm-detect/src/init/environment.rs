@@ -4,6 +4,7 @@
 
 use super::files::Found;
 use cm_project::compose::Compose;
+use cm_project::template;
 use cm_project::tree::{self, Dir, Place};
 use std::collections::BTreeSet;
 
@@ -24,13 +25,18 @@ pub struct Environment {
 const EXAMPLES: [&str; 6] = [".example", ".sample", ".template", ".dist", "-example", "-sample"];
 
 impl Environment {
-    /// What `found` says; `tracked` tells which paths of the repository are committed.
-    pub fn of(found: &Found, tracked: &dyn Fn(&str) -> bool) -> Self {
+    /// What `found` says; `tracked` tells which paths of the repository are committed, and `ignored` which never are.
+    pub fn of(found: &Found, tracked: &dyn Fn(&str) -> bool, ignored: &dyn Fn(&str) -> bool) -> Self {
         let listed = listed(&found.compose);
         let own: Vec<String> = listed.iter().filter(|path| !tracked(path)).cloned().collect();
         let examples = examples(found);
         let mut environment = Environment::default();
         (environment.file, environment.because) = variables_file(found, &own, &examples, tracked);
+        if environment.file.is_none() && needs_values(found, tracked, ignored) {
+            environment.file = Some(shown(&found.prefix, &composes_own(found)));
+            environment.because =
+                "the compose file has variables without a default, and Git ignores the file".to_owned();
+        }
         environment.own = own.iter().map(|path| shown(&found.prefix, path)).collect();
         for path in listed.iter().chain(&examples) {
             environment.read(found, path);
@@ -135,7 +141,7 @@ fn variables_file(
 
 /// The `.env` that Compose reads by itself, where it is here, belongs to no commit, and gives the compose file values.
 fn values_of_variables(found: &Found, tracked: &dyn Fn(&str) -> bool) -> Option<String> {
-    let path = tree::join(tree::parent(found.files.first()?), ".env");
+    let path = composes_own(found);
     let bytes = tree::read(&Dir(found.repository.clone()), &path).ok().flatten().filter(|_| !tracked(&path))?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
@@ -147,6 +153,25 @@ fn values_of_variables(found: &Found, tracked: &dyn Fn(&str) -> bool) -> Option<
         !key.is_empty() && found.compose.templates.iter().any(|template| used(&template.text))
     };
     keys.any(is_used).then_some(path)
+}
+
+/// The `.env` that Compose reads by itself, relative to the repository.
+fn composes_own(found: &Found) -> String {
+    let beside = found.files.first().map_or("", |file| tree::parent(file));
+    tree::join(&tree::join(&found.prefix, beside), ".env")
+}
+
+/// What a login session, Compose or the deployment gives by itself.
+const GIVEN: [&str; 6] = ["CM_REVISION", "COMPOSE_PROJECT_NAME", "HOME", "PATH", "PWD", "USER"];
+
+/// Whether only servers can have the values of variables: each has its `.env`, and no commit may.
+fn needs_values(found: &Found, tracked: &dyn Fn(&str) -> bool, ignored: &dyn Fn(&str) -> bool) -> bool {
+    let file = composes_own(found);
+    let services = found.compose.services.iter().flat_map(|service| &service.templates);
+    let mut texts = found.compose.templates.iter().chain(services).map(|template| &template.text);
+    let lacks =
+        |text: &str| template::wanted(text, &|name| GIVEN.contains(&name)).is_ok_and(|wanted| !wanted.is_empty());
+    !tracked(&file) && ignored(&file) && texts.any(|text| lacks(text))
 }
 
 /// A path of the repository as it is written in `cm.toml`.

@@ -9,6 +9,7 @@ mod endpoint;
 mod environment;
 mod files;
 mod groups;
+mod migrations;
 mod survey;
 mod text;
 
@@ -95,13 +96,20 @@ fn say(survey: &Survey, target: &Path, io: &Io) {
     let count = |count: usize, what: &str| (count > 0).then(|| plural(count as u64, what));
     parts.extend(count(survey.groups.len(), "group"));
     parts.extend(count(survey.protect.len(), "protected file"));
-    parts.extend((!survey.outside.is_empty()).then(|| plural(survey.outside.len() as u64, "check") + " from outside"));
+    let checks = |count: usize, where_from: &str| (count > 0).then(|| plural(count as u64, "check") + where_from);
+    parts.extend(checks(survey.outside.len(), " from outside"));
+    parts.extend(checks(survey.inside.len(), " through the server"));
     let off = if survey.backup_is_on() { "" } else { " (switched off: see the file)" };
     parts.extend(survey.backup.as_ref().map(|backup| format!("a backup of {}{off}", backup.service)));
     parts.extend(survey.dumped.iter().map(|database| format!("a backup of {}", database.service)));
     io.log.success(format!("wrote {}: {}", target.display(), parts.join(", ")));
     if survey.host.is_none() {
         io.log.info("which server? `export DEPLOY_HOST=…` (and DEPLOY_USER), or write the address into [hosts.server]");
+    }
+    if survey.outside.is_empty() && survey.inside.is_empty() {
+        io.log.warn(
+            "nothing verifies a release yet, so that no later rollback chooses one by itself: complete [[verify.checks]] in the file",
+        );
     }
     if !survey.jobs.is_empty() {
         io.log.warn(format!(

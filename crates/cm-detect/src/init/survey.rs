@@ -5,6 +5,7 @@ use super::endpoint::{self, Health};
 use super::environment::{Environment, shown};
 use super::files::Found;
 use super::groups;
+use super::migrations;
 use cm_core::Result;
 use cm_git::Repository;
 use cm_project::HostSpec;
@@ -51,6 +52,12 @@ pub struct Survey {
     pub awaited: Vec<String>,
     /// Published services that can be asked from outside, what users reach first.
     pub outside: Vec<Outside>,
+    /// Where nothing can be asked from outside: services that only their servers reach, and where each says that it is healthy.
+    pub inside: Vec<(String, endpoint::Endpoint)>,
+    /// Where a check of a release might ask, if nothing is known.
+    pub perhaps: Option<Perhaps>,
+    /// Where the repository has migrations, as globs.
+    pub migrations: Vec<String>,
     /// Published ports of services without a known endpoint.
     pub ports: Vec<(String, String)>,
     /// The MongoDB service.
@@ -72,6 +79,19 @@ pub struct Outside {
     pub endpoint: endpoint::Endpoint,
     /// Whether it looks like what users reach, and not a database or another service alongside the application.
     pub is_users: bool,
+}
+
+/// A guess at where a service could be asked.
+#[derive(Debug)]
+pub struct Perhaps {
+    /// The service.
+    pub service: String,
+    /// The port: what is published, or that of its container.
+    pub port: u16,
+    /// The path.
+    pub path: String,
+    /// Whether the port is published to the outside.
+    pub is_published: bool,
 }
 
 /// A service that reads its configuration again without a restart.
@@ -105,7 +125,8 @@ impl Survey {
         let project = project_name(found);
         let host = host.map(|flag| host_of(flag, &project)).transpose()?;
         let compose = &found.compose;
-        let environment = Environment::of(found, &tracked);
+        let ignored = |path: &str| git.as_ref().is_some_and(|git| git.ignores(path));
+        let environment = Environment::of(found, &tracked, &ignored);
         // A developer's own `.env` says nothing about servers.
         let beside = tree::parent(found.files.first().map_or("", String::as_str)).to_owned();
         let env_file = tree::join(&tree::join(&found.prefix, &beside), ".env");
@@ -130,7 +151,10 @@ impl Survey {
                 .map(|(service, _)| service.name.clone())
                 .filter(|name| awaited.contains(name))
                 .collect(),
+            inside: if outside(&health).is_empty() { inside(&health) } else { Vec::new() },
             outside: outside(&health),
+            perhaps: perhaps(&health),
+            migrations: migrations::of(&found.repository),
             left_out: found.left_out.clone(),
             active,
             ports: ports(&health),
@@ -237,6 +261,39 @@ fn outside(health: &[(&Service, Health)]) -> Vec<Outside> {
     let mut known: Vec<(usize, Outside)> = known.collect();
     known.sort_by_key(|(rank, _)| *rank);
     known.into_iter().map(|(_, outside)| outside).collect()
+}
+
+/// What says inside its container that it is healthy and is not reached from outside, what users reach first.
+fn inside(health: &[(&Service, Health)]) -> Vec<(String, endpoint::Endpoint)> {
+    let mut known: Vec<_> = health
+        .iter()
+        .filter_map(|(service, health)| {
+            let endpoint = health.endpoint.clone().filter(|endpoint| endpoint.known)?;
+            let rank = rank(service, endpoint.port);
+            let is_inside = rank < SIDE && endpoint::published(service, endpoint.port).is_none();
+            is_inside.then(|| (rank, service.name.clone(), endpoint))
+        })
+        .collect();
+    known.sort_by_key(|(rank, ..)| *rank);
+    known.into_iter().map(|(_, name, endpoint)| (name, endpoint)).collect()
+}
+
+/// The best guess at what users reach: what is published, else a port of a service that is built here.
+fn perhaps(health: &[(&Service, Health)]) -> Option<Perhaps> {
+    let of = |(service, health): &(&Service, Health)| {
+        let text = service.ports.first().map(|port| port.split('/').next().unwrap_or(port));
+        let inside: u16 = match &health.endpoint {
+            Some(endpoint) => endpoint.port,
+            None => text?.rsplit(':').next()?.parse().ok()?,
+        };
+        let published = endpoint::published(service, inside);
+        let rank = rank(service, published.unwrap_or(inside));
+        let path = health.endpoint.as_ref().map_or("/", |endpoint| &endpoint.path).to_owned();
+        let port = published.unwrap_or(inside);
+        let guess = Perhaps { service: service.name.clone(), port, path, is_published: published.is_some() };
+        (rank < SIDE).then_some(((published.is_none(), rank), guess))
+    };
+    health.iter().filter_map(of).min_by_key(|(rank, _)| *rank).map(|(_, guess)| guess)
 }
 
 /// From here on, a service is no place that users reach.

@@ -15,6 +15,7 @@ pub fn render(survey: &Survey) -> String {
         services(survey),
         health(),
         outside(survey),
+        rollback(survey),
         backup(survey),
         rest(),
     ];
@@ -211,8 +212,7 @@ fn outside(survey: &Survey) -> Option<String> {
     let mut text =
         String::from("# Asked after every deployment, from the machine that deploys. A failure rolls it back.\n");
     let url = |port: u16, at: &Endpoint| {
-        let port = if port == 80 { String::new() } else { format!(":{port}") };
-        quoted(&format!("http://{}{port}{}", server(survey), at.path.replace('$', "$$")))
+        quoted(&format!("http://{}{}{}", server(survey), colon(port), at.path.replace('$', "$$")))
     };
     let canary = survey.outside.first().filter(|outside| outside.is_users);
     if let Some(Outside { service, port, endpoint, .. }) = canary {
@@ -227,7 +227,7 @@ fn outside(survey: &Survey) -> Option<String> {
     } else {
         let ports =
             survey.ports.iter().map(|(service, port)| format!("{service} publishes {port}")).collect::<Vec<_>>();
-        let known = if ports.is_empty() { "no port is published".to_owned() } else { ports.join(", ") };
+        let known = if ports.is_empty() { "no port is published to it".to_owned() } else { ports.join(", ") };
         text.push_str(&format!(
             "# Nothing {}is asked yet: no health check here names a URL that the outside reaches ({}).\n\
              # [canary]\n# url = \"https://{}.example/health\"\n",
@@ -236,14 +236,71 @@ fn outside(survey: &Survey) -> Option<String> {
             plain(&survey.project)
         ));
     }
-    for outside in survey.outside.iter().skip(usize::from(canary.is_some())) {
+    Some(text + &checks(survey, &url))
+}
+
+/// The port as a URL of `http` has it.
+fn colon(port: u16) -> String {
+    if port == 80 { String::new() } else { format!(":{port}") }
+}
+
+/// What a release is verified by, so that a later rollback may choose it.
+fn checks(survey: &Survey, url: &dyn Fn(u16, &Endpoint) -> String) -> String {
+    let mut text = String::new();
+    for Outside { service, port, endpoint, .. } in &survey.outside {
+        let (name, url) = (quoted(service), url(*port, endpoint));
+        text.push_str(&format!("\n[[verify.checks]]\nname = {name}\nurl = {url}\nstatus = 200\n"));
+    }
+    if let (true, [_, ..]) = (text.is_empty(), survey.inside.as_slice()) {
+        text.push_str(
+            "\n# Asked through the server, by the name of the service, which publishes no port to the outside.",
+        );
+    }
+    for (service, endpoint) in &survey.inside {
+        let url = format!("http://{service}:{}{}", endpoint.port, endpoint.path.replace('$', "$$"));
         text.push_str(&format!(
-            "\n[[verify.checks]]\nname = {}\nurl = {}\nstatus = 200\n",
-            quoted(&outside.service),
-            url(outside.port, &outside.endpoint)
+            "\n[[verify.checks]]\nname = {}\nurl = {}\nin_network = true\nstatus = 200\n",
+            quoted(service),
+            quoted(&url)
         ));
     }
-    Some(text)
+    if text.is_empty() {
+        let (name, url, how) = match &survey.perhaps {
+            Some(at) if at.is_published => {
+                (&at.service, format!("http://{}{}{}", server(survey), colon(at.port), at.path), "")
+            }
+            Some(at) => (&at.service, format!("http://{}:{}{}", at.service, at.port, at.path), "# in_network = true\n"),
+            None => (&survey.project, format!("https://{}.example/", survey.project), ""),
+        };
+        text = format!(
+            "\n# Nothing verifies a release yet, so that no later rollback chooses one by itself. Complete this: a URL, and\n\
+             # what it answers when all is well.\n# [[verify.checks]]\n# name = {}\n# url = {}\n{how}# status = 200\n",
+            plain(&quoted(name)),
+            plain(&quoted(&url))
+        );
+    }
+    text
+}
+
+/// What keeps a rollback from running older code on changed data.
+fn rollback(survey: &Survey) -> Option<String> {
+    if survey.awaited.is_empty() {
+        return None;
+    }
+    Some(if survey.migrations.is_empty() {
+        format!(
+            "# As it is, every run of {} is taken to change data for good, and a failed release with one is not rolled\n\
+             # back by itself. If only changes of certain files do that, name them:\n# [rollback]\n# migrations = [\"migrations/**\"]\n",
+            plain_list(&survey.awaited)
+        )
+    } else {
+        format!(
+            "# A release that changes these files is not rolled back without being asked; any other is, although {} ran.\n\
+             [rollback]\nmigrations = {}\n",
+            plain_list(&survey.awaited),
+            list(&survey.migrations)
+        )
+    })
 }
 
 fn backup(survey: &Survey) -> Option<String> {
