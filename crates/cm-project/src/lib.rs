@@ -35,6 +35,7 @@ mod service_section;
 pub mod source;
 mod statuses;
 pub mod template;
+mod timestamp;
 mod tracked;
 pub mod tree;
 mod value;

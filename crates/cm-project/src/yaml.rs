@@ -5,6 +5,7 @@
 
 use crate::source::{self, Position};
 use crate::template;
+use crate::timestamp::{TIMESTAMP, is_date};
 use crate::variables::Variables;
 use cm_core::Result;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -192,6 +193,25 @@ impl Node {
         own.chain(below.flat_map(Node::templates)).collect()
     }
 
+    /// Gives their tag to dates without quotes. The parser has no word for them.
+    fn tag_dates(&mut self, lines: &[&str]) {
+        match &mut self.value {
+            Yaml::Text(text) if self.tag.is_none() && is_date(text) => {
+                let line = lines.get(self.at.line.wrapping_sub(1)).copied().unwrap_or_default();
+                let start = line.char_indices().nth(self.at.column.saturating_sub(1)).map_or(line.len(), |(at, _)| at);
+                let (before, after) = line.split_at(start);
+                let above = lines.get(self.at.line.wrapping_sub(2)).copied().unwrap_or_default();
+                let above = above.trim_end().trim_end_matches(|c: char| c.is_ascii_digit() || "+-".contains(c));
+                let is_block = before.trim().is_empty() && above.ends_with(['|', '>']);
+                let is_text = is_block || before.trim_end().ends_with("!!str");
+                self.tag = (!is_text && after.starts_with(|c: char| c.is_ascii_digit())).then(|| TIMESTAMP.to_owned());
+            }
+            Yaml::List(items) => items.iter_mut().for_each(|item| item.tag_dates(lines)),
+            Yaml::Map(pairs) => pairs.iter_mut().for_each(|(_, node)| node.tag_dates(lines)),
+            _ => {}
+        }
+    }
+
     fn name_file(&mut self, file: &Arc<str>) {
         self.at.file = Arc::clone(file);
         match &mut self.value {
@@ -212,7 +232,7 @@ fn options() -> serde_saphyr::Options {
     options.strict_booleans = true;
     // And integers as Go does: `0444` is octal, too.
     options.legacy_octal_numbers = true;
-    options.non_finite_float_policy = serde_saphyr::NonFiniteFloatPolicy::AsString;
+    options.non_finite_float_policy = serde_saphyr::NonFiniteFloatPolicy::PassThrough;
     options.alias_limits.max_total_replayed_events = MAX_REPEATED;
     if let Some(budget) = &mut options.budget {
         // Many aliases of one anchor are how people write compose files; what they come to is bounded above.
@@ -235,7 +255,11 @@ pub fn parse(file: &Arc<str>, text: &str) -> Result<Vec<Node>> {
         };
         source::failure("compose.syntax", &at, text, plain_message(&error))
     })?;
-    nodes.iter_mut().for_each(|node| node.name_file(file));
+    let lines: Vec<&str> = text.lines().collect();
+    nodes.iter_mut().for_each(|node| {
+        node.name_file(file);
+        node.tag_dates(&lines);
+    });
     Ok(nodes)
 }
 
@@ -321,7 +345,13 @@ impl<'de> Visitor<'de> for Walk {
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Yaml, E> {
-        Ok(Yaml::Number(value.to_string()))
+        // `.inf` is what Go calls `+Inf`; in quotes it is text.
+        let text = match value {
+            f64::INFINITY => "+Inf".to_owned(),
+            f64::NEG_INFINITY => "-Inf".to_owned(),
+            value => value.to_string(),
+        };
+        Ok(Yaml::Number(text))
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Yaml, E> {

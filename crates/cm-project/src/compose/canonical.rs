@@ -4,6 +4,7 @@
 
 use super::Build;
 use super::merge::mount_target;
+use super::spelling;
 use crate::pattern::clean;
 use crate::variables::Variables;
 use serde_json::{Map, Value, json};
@@ -15,7 +16,7 @@ pub fn service(mut configuration: Value, variables: &Variables) -> Value {
         let plain = std::mem::take(value);
         *value = match key.as_str() {
             "environment" => environment(plain, variables),
-            "ports" => each(plain, port),
+            "ports" => each(spelling::ports(plain), port),
             "volumes" => each(plain, volume),
             "configs" | "secrets" => each(plain, resource),
             "env_file" => each(listed(plain), env_file),
@@ -24,10 +25,11 @@ pub fn service(mut configuration: Value, variables: &Variables) -> Value {
             "healthcheck" => healthcheck(plain),
             "extra_hosts" => sorted(each(plain, host)),
             "stop_grace_period" => duration(plain),
-            _ => plain,
+            key => spelling::of_service(key, &plain).unwrap_or(plain),
         };
     }
     count(keys);
+    spelling::without_defaults(keys);
     configuration
 }
 
@@ -170,6 +172,12 @@ fn volume(value: Value) -> Value {
 fn long_volume(value: Value) -> Value {
     let Value::Object(mut keys) = value else { return value };
     let is_bind = keys.get("type").and_then(Value::as_str) == Some("bind");
+    if let Some(size) = keys.get_mut("tmpfs").and_then(|tmpfs| tmpfs.get_mut("size")) {
+        *size = spelling::size(size);
+    }
+    if let Some(read_only) = keys.get_mut("read_only") {
+        *read_only = spelling::boolean(read_only);
+    }
     if let Some(Value::Object(bind)) = keys.remove("bind") {
         keys.extend(bind.into_iter().filter(|(key, _)| key != "create_host_path" || !is_bind));
     }
@@ -244,6 +252,7 @@ fn healthcheck(value: Value) -> Value {
         *value = match key.as_str() {
             "interval" | "timeout" | "start_period" | "start_interval" => duration(plain),
             "test" if plain.is_string() => json!(["CMD-SHELL", plain]),
+            "disable" => spelling::boolean(&plain),
             _ => plain,
         };
     }

@@ -13,6 +13,7 @@ mod raw;
 mod rebase;
 mod schema;
 mod service;
+mod spelling;
 mod unknown;
 mod values;
 

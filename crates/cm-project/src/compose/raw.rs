@@ -6,6 +6,7 @@ use super::Warning;
 use super::keys;
 use crate::source::Position;
 use crate::template;
+use crate::timestamp::TIMESTAMP;
 use crate::variables::Variables;
 use crate::yaml::{Node, Template, Yaml};
 
@@ -48,6 +49,7 @@ pub fn check(root: &Node) -> Vec<Warning> {
             }
         }
     }
+    dates(root, "", &mut all);
     for path in ["services.*.environment", "services.*.build.args"] {
         let items = lists(root, path).into_iter().flat_map(|found| found.node.items());
         let name = |item: &Node| item.text().map(|text| text.split('=').next().unwrap_or_default().to_owned());
@@ -56,6 +58,21 @@ pub fn check(root: &Node) -> Vec<Warning> {
         }
     }
     all
+}
+
+/// Dates without quotes are no text, and Compose takes them nowhere but in extensions.
+fn dates(node: &Node, path: &str, all: &mut Vec<Warning>) {
+    if node.tag.as_deref() == Some(TIMESTAMP) {
+        let message = format!("Compose does not take a date without quotes in {path}: put it in quotes");
+        all.push(warning(&node.at, message));
+    }
+    let at = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    for (key, value) in node.pairs().iter().filter(|(key, _)| !key.starts_with("x-")) {
+        dates(value, &at(key), all);
+    }
+    for (index, item) in node.items().iter().enumerate() {
+        dates(item, &at(&index.to_string()), all);
+    }
 }
 
 /// The sections of a file that Compose does not know.
@@ -189,6 +206,30 @@ mod tests {
             let text = format!("services:\n  b: {{image: x}}\n  a: {{image: x, {keys}}}\n");
             let wanted = format!("3 Compose does not take {wanted}");
             assert!(warned(&text).contains(&wanted), "{keys}: {:?}", warned(&text));
+        }
+    }
+
+    #[test]
+    fn a_date_without_quotes_is_named_and_one_with_them_is_text() {
+        for (keys, path) in [
+            ("labels: {built: 2024-01-31}", "labels.built"),
+            ("labels:\n      built: 2024-1-2T10:00:00Z", "labels.built"),
+            ("environment: {A: 2024-01-31 10:00:00}", "environment.A"),
+            ("command: [run, 2024-01-31]", "command.1"),
+            ("hostname: 2024-01-31 # a day", "hostname"),
+        ] {
+            let found = warned(&format!("services:\n  a:\n    image: x\n    {keys}\n")).join("\n");
+            let wanted = format!("Compose does not take a date without quotes in services.a.{path}");
+            assert_eq!(found.matches(&wanted).count(), 1, "{keys}: {found}");
+        }
+        for keys in [
+            "labels: {built: '2024-01-31', b: \"2024-01-31\", c: !!str 2024-01-31, d: 2024-13-01, e: 2024-01-31-x}",
+            "labels: [built=2024-01-31]",
+            "x-day: 2024-01-31",
+            "labels:\n      a: v2024-01-31\n      b: 2024-01\n      c: |-\n        2024-01-31",
+        ] {
+            let found = warned(&format!("services:\n  a:\n    image: x\n    {keys}\n")).join("\n");
+            assert!(!found.contains("a date"), "{keys}: {found}");
         }
     }
 
