@@ -5,6 +5,7 @@ use crate::Target;
 use crate::address::Destination;
 use crate::ssh_words::last_words;
 use cm_core::{Exit, Failure};
+use std::net::IpAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -14,11 +15,14 @@ pub const CONNECT_TIMEOUT: u64 = 5;
 /// For another try, which tells more.
 const AGAIN_LIMIT: Duration = Duration::from_secs(10);
 
+/// How long the name service may take. The system's own patience with a name server is as long.
+const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
+
 /// `ssh -G` asks nobody.
 const CONFIGURATION_LIMIT: Duration = Duration::from_secs(5);
 
 /// Words of ssh, and what to do. The others depend on the address.
-const HINTS: [(&str, &str); 31] = [
+const HINTS: [(&str, &str); 32] = [
     (
         "IDENTIFICATION HAS CHANGED",
         "ask the server's owner whether it was set up again; only then remove the old key, as ssh says above",
@@ -67,6 +71,10 @@ const HINTS: [(&str, &str); 31] = [
     (
         "Permission denied",
         "the server does not accept your key: ssh-add it, or ask for it to be added to the deploy user's authorized_keys",
+    ),
+    (
+        "Temporary failure in name resolution",
+        "the name service of this machine does not answer (`getent ahosts NAME`; its servers are in /etc/resolv.conf): nothing is known about the server",
     ),
     (
         "Could not resolve",
@@ -125,14 +133,50 @@ pub fn failure(target: &Target, destination: &Destination) -> Failure {
 
 /// There was no connection in time, whatever was `said`.
 pub async fn silent(target: &Target, destination: &Destination, limit: Duration, said: &str) -> Failure {
-    let said = last_words(said, &configuration(target, destination).await);
+    let real = configuration(target, destination).await;
+    let said = last_words(said, &real);
     let failure = failure(target, destination).cause(format!("no answer within {} s", limit.as_secs()));
+    if let Some(name) = looked_up(&real)
+        && !answers("getent", name, LOOKUP_LIMIT).await
+    {
+        let why = format!(
+            "the name service of this machine does not answer: looking up {name} took longer than {} s",
+            LOOKUP_LIMIT.as_secs()
+        );
+        return failure.cause(why).hint(format!(
+            "`getent ahosts {name}` must answer here; the name servers are in /etc/resolv.conf; nothing is known about the server"
+        ));
+    }
     let failure = if said.is_empty() { failure } else { failure.cause(said) };
     failure.hint(format!(
         "try: ssh{} {} true; if your key is a hardware key, it may wait for a touch",
         target.config_flag(),
         destination.typed()
     ))
+}
+
+/// A setting of ssh's, as `ssh -G` prints it.
+fn setting<'a>(real: &'a str, key: &str) -> Option<&'a str> {
+    real.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))
+}
+
+/// Whether somebody else makes the connection: a jump host, or a program.
+fn jumps(real: &str) -> bool {
+    ["proxyjump", "proxycommand"].iter().any(|key| setting(real, key).is_some_and(|value| value != "none"))
+}
+
+/// The name whose address ssh asks this machine's name service for.
+fn looked_up(real: &str) -> Option<&str> {
+    setting(real, "hostname").filter(|name| !jumps(real) && name.parse::<IpAddr>().is_err() && !name.starts_with('-'))
+}
+
+/// Whether the name service says anything about `name` in time, by `program`: also where there is no such name, or nobody
+/// to ask it with.
+async fn answers(program: &str, name: &str, limit: Duration) -> bool {
+    let mut getent = tokio::process::Command::new(program);
+    getent.args(["ahosts", name]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    let Ok(mut asked) = getent.spawn() else { return true };
+    tokio::time::timeout(limit, asked.wait()).await.is_ok()
 }
 
 /// What ssh said, and what it ran, with a hint that fits it.
@@ -207,11 +251,11 @@ fn on_the_way(said: &str) -> Option<String> {
 
 /// How to get to know a server; `ssh` is the command that reaches it.
 fn unknown_key(real: &str, ssh: &str) -> String {
-    let value = |key: &str| real.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
     let by_hand = format!("connect once by hand, and compare the key's fingerprint with the server's owner: {ssh}");
     // Who jumps cannot be asked by ssh-keyscan.
-    let jumps = ["proxyjump", "proxycommand"].iter().any(|key| value(key).is_some_and(|value| value != "none"));
-    let (Some(host), Some(port), false) = (value("hostname"), value("port"), jumps) else { return by_hand };
+    let (Some(host), Some(port), false) = (setting(real, "hostname"), setting(real, "port"), jumps(real)) else {
+        return by_hand;
+    };
     let port = if port == "22" { String::new() } else { format!("-p {port} ") };
     format!("{by_hand}; or, if the network between is trusted: ssh-keyscan -H {port}{host} >> ~/.ssh/known_hosts")
 }
@@ -261,6 +305,30 @@ mod tests {
         let behind = unknown_key("hostname h\nport 22\nproxyjump gate", "ssh h");
         assert!(!behind.contains("keyscan") && behind.contains("ssh h"), "{behind}");
     }
+
+    #[tokio::test]
+    async fn a_name_service_that_does_not_answer_is_told_from_one_that_does() {
+        assert_eq!(looked_up("user u\nhostname web.example\nport 22"), Some("web.example"));
+        for real in
+            ["hostname 127.0.0.1", "hostname ::1", "hostname h\nproxyjump gate", "hostname h\nproxycommand nc", ""]
+        {
+            assert_eq!(looked_up(real), None, "{real}");
+        }
+        let directory = tempfile::tempdir().expect("directory");
+        let limit = Duration::from_millis(300);
+        for (script, wanted) in [("exec sleep 30", false), ("exit 2", true), ("exit 0", true)] {
+            let program = directory.path().join(format!("getent-{}", script.replace(' ', "-")));
+            std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("a program");
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            std::fs::set_permissions(&program, mode).expect("a mode");
+            assert_eq!(answers(&program.display().to_string(), "web.example", limit).await, wanted, "{script}");
+        }
+        assert!(answers("/nowhere/getent", "web.example", limit).await, "nobody could ask");
+        let said = "ssh: Could not resolve hostname h: Temporary failure in name resolution";
+        assert!(hint("u@h", said).await.contains("/etc/resolv.conf"));
+        assert!(hint("u@h", "ssh: Could not resolve hostname h: Name or service not known").await.contains("cm.toml"));
+    }
+
     #[tokio::test]
     async fn what_ssh_says_has_a_cure_of_its_own() {
         for (said, words) in [

@@ -13,9 +13,10 @@ use cm_core::{Exit, Failure, Result};
 use message::No;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Method, Url};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 /// More of an answer than this is not read, in bytes.
@@ -26,6 +27,7 @@ pub const MAX_BODY: usize = 4 << 20;
 pub struct Client {
     inner: reqwest::Client,
     limit: Duration,
+    asked: Asked,
 }
 
 impl Client {
@@ -60,22 +62,23 @@ impl Client {
             // Fails only if one is installed already, which is as good.
             let _installed = rustls::crypto::ring::default_provider().install_default();
         });
+        let asked = Asked::default();
         let builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("cm/", env!("CARGO_PKG_VERSION")))
             .tls_info(true)
-            .dns_resolver(Arc::new(Resolver));
+            .dns_resolver(Arc::new(Resolver(asked.clone())));
         let inner = more(builder).build();
         let inner = inner.map_err(|error| Failure::bug("cannot set up the HTTP client").source(error))?;
-        Ok(Client { inner, limit })
+        Ok(Client { inner, limit, asked })
     }
 
     /// Sends a request and reads the answer, whatever its status.
     ///
     /// # Errors
     /// `exit` with code `http.no-answer` if there is no answer: that is "could not check".
-    /// Its causes say why; `timed out`, `timed out while the body came`, `redirect loop`
-    /// and `too many redirects` are this client's own words.
+    /// Its causes say why; `timed out`, `timed out while the body came`, `redirect loop`,
+    /// `too many redirects` and [`NO_NAME_SERVICE`] are this client's own words.
     pub async fn send(&self, request: &Request, exit: Exit) -> Result<Answer> {
         let began = Instant::now();
         let limit = request.limit.unwrap_or(self.limit);
@@ -106,8 +109,11 @@ impl Client {
         for (name, value) in &request.headers {
             builder = builder.header(name, value);
         }
-        let sent = tokio::time::timeout(left(), builder.send()).await;
-        let mut response = sent.map_err(|_| No::Words("timed out"))??;
+        // Whoever looks a name up is asked before the request is given up.
+        let mut sending = std::pin::pin!(builder.send());
+        let sent = tokio::time::timeout(left(), sending.as_mut()).await;
+        let late = |_| No::Words(if self.asked.has(&request.url) { NO_NAME_SERVICE } else { "timed out" });
+        let mut response = sent.map_err(late)??;
         let mut answer = head(&response);
         let read = tokio::time::timeout(left(), body(&mut response)).await;
         let (bytes, cut) = read.map_err(|_| No::Words("timed out while the body came"))??;
@@ -158,18 +164,55 @@ pub fn port(url: &str) -> Option<u16> {
     Url::parse(url).ok()?.port_or_known_default()
 }
 
+/// The time was over, and this machine's name service had not said where to send the request.
+pub const NO_NAME_SERVICE: &str = "dns error: the name service of this machine did not answer in time";
+
+/// The names that the name service is being asked for.
+#[derive(Clone, Debug, Default)]
+struct Asked(Arc<Mutex<BTreeMap<String, usize>>>);
+
+impl Asked {
+    /// Until what it gives is dropped, the name service is being asked for `host`.
+    fn begin(&self, host: &str) -> Asking {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(host.to_owned()).or_default() += 1;
+        Asking { all: self.clone(), host: host.to_owned() }
+    }
+
+    fn has(&self, url: &str) -> bool {
+        let host = host(url).map(|host| host.trim_end_matches('.').to_ascii_lowercase());
+        host.is_some_and(|host| self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&host))
+    }
+}
+
+struct Asking {
+    all: Asked,
+    host: String,
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        let mut all = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match all.get_mut(&self.host) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(all.remove(&self.host)),
+        }
+    }
+}
+
 /// The system's resolver, with `.localhost` answered here.
-struct Resolver;
+struct Resolver(Asked);
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         let host = name.as_str().trim_end_matches('.').to_ascii_lowercase();
+        let asking = self.0.begin(&host);
         Box::pin(async move {
             if host == "localhost" || host.ends_with(".localhost") {
                 let loopback = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
                 return Ok(Box::new(std::iter::once(loopback)) as Addrs);
             }
             let found: Vec<_> = tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
+            drop(asking);
             Ok(Box::new(found.into_iter()) as Addrs)
         })
     }
@@ -194,6 +237,20 @@ mod tests {
 
     fn get(url: String) -> Request {
         Request { url, ..Request::default() }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_waited_for_the_name_service_says_so() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let url = format!("http://Shop.localhost:{}/", listener.local_addr().expect("address").port());
+        let client = Client::new(Duration::from_millis(200)).expect("a client");
+        let why =
+            async || client.send(&get(url.clone()), Exit::VerifyUnknown).await.expect_err("silent").causes.join("\n");
+        assert_eq!(why().await, "timed out");
+        let asking = client.asked.begin("shop.localhost");
+        assert_eq!(why().await, NO_NAME_SERVICE);
+        drop(asking);
+        assert_eq!(why().await, "timed out");
     }
 
     #[tokio::test]

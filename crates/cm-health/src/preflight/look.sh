@@ -36,10 +36,21 @@ readable() { # DIRECTORY REPOSITORY - whether it can be read from there; if not,
     if said=$(GIT_TERMINAL_PROMPT=0 limited 20 git -C "$1" ls-remote -q -- "$2" HEAD 2>&1 </dev/null); then
         echo readable
     elif [ $? -eq 124 ]; then
-        echo 'no answer in 20 seconds' && false
+        silent "$@" && false
     else
         printf '%s\n' "$said" | tr -d '\r' | sed '/^$/d; /^@*$/d; /^Warning: /d; /^Please make sure/d; /^and the repository/d' | paste -sd '|' | sed 's/|/; /g'
         false
+    fi
+}
+
+silent() { # DIRECTORY REPOSITORY - why it did not answer
+    url=$(git -C "$1" remote get-url "$2" 2>/dev/null) || url=$2
+    name=$(printf '%s\n' "$url" | sed 's,^[a-z+]*://,,; s,^[^/@]*@,,; s,[:/].*,,')
+    [ -z "$name" ] || ! command -v getent >/dev/null || limited 5 getent ahosts "$name" >/dev/null 2>&1 </dev/null
+    if [ $? -eq 124 ]; then
+        echo "no answer in 20 seconds: the name service does not answer there, looking up $name took longer than 5 seconds"
+    else
+        echo 'no answer in 20 seconds'
     fi
 }
 
