@@ -118,7 +118,7 @@ const FETCH_HINTS: [(&[&str], &str); 31] = [
     (&["cannot lock ref"], "a branch that is gone is in the way there: `git remote prune origin` in the checkout"),
     (&["dubious ownership"], "the checkout there is not the deploy user's: as root, `chown -R USER` of it"),
     (
-        &["could not resolve host", "name or service not known"],
+        &["could not resolve host", "name or service not known", "name service does not answer"],
         "that server cannot look up the name (`getent hosts HOST` there): fix that, or set `repository` in cm.toml to a URL it can fetch from",
     ),
     (
@@ -157,6 +157,14 @@ pub fn fetch_hint(said: &str) -> &'static str {
 fn git_hint(path: &str, said: &str) -> String {
     let known = GIT_HINTS.iter().find(|(words, _)| words.iter().any(|words| said.contains(words)));
     known.map_or("look at it: cd PATH && git status", |(_, hint)| hint).replace("PATH", path)
+}
+
+/// The same for the repository of a submodule, which is named in .gitmodules.
+fn module_hint(said: &str) -> String {
+    fetch_hint(said).replace(
+        "set `repository` in cm.toml to",
+        "set its `url` in .gitmodules (../NAME.git is a neighbour of the repository itself) to",
+    )
 }
 
 /// Whether a move that failed left the checkout as it was before.
@@ -232,10 +240,21 @@ impl Checkout<'_> {
     pub(crate) fn no_module(&self, said: &str) -> Failure {
         let last = said.trim().lines().last().unwrap_or("no reason given").to_owned();
         let hint = match last.contains("cannot be fetched") {
-            true => fetch_hint(said),
-            false => "fix .gitmodules in the repository: every submodule needs its path, a URL and a pushed commit",
+            true => module_hint(said),
+            false => "fix .gitmodules in the repository: every submodule needs its path, a URL and a pushed commit"
+                .to_owned(),
         };
-        self.fail("checkout.submodule", last).cause(said.trim()).hint(hint)
+        let failure = self.fail("checkout.submodule", last.clone()).hint(hint);
+        // What git said, without what is said already and where to read more.
+        let is_more = |line: &&str| {
+            let line = line.trim();
+            !line.is_empty()
+                && line != last
+                && !line.starts_with("Please make sure")
+                && line != "and the repository exists."
+        };
+        let more: Vec<&str> = said.lines().filter(is_more).collect();
+        if more.is_empty() { failure } else { failure.cause(more.join("\n")) }
     }
 
     pub(crate) fn no_content(&self, said: &str) -> Failure {
