@@ -4,7 +4,7 @@
 
 use cm_core::facts::{BuildFacts, BuiltHost};
 use cm_core::time::span;
-use cm_core::{Document, Stage};
+use cm_core::{Document, Stage, Status};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -29,9 +29,15 @@ pub fn lines(doc: &Document, last: Option<&Document>) -> Vec<String> {
     lines.extend(services(doc, last));
     let build: BuildFacts = doc.part();
     let from = build.hosts.into_iter().flatten().find_map(|(_, host)| host.from.flatten());
-    let back = from.map_or("cm-rollback".to_owned(), |commit| {
-        format!("cm-rollback --to {}", commit.chars().take(12).collect::<String>())
-    });
+    // What failed the last time is no way back.
+    let failed = last.filter(|last| last.status() == Status::Failed).and_then(Document::commit);
+    let back = match from {
+        None => "cm-rollback".to_owned(),
+        Some(commit) if failed == Some(commit.as_str()) => {
+            "cm-rollback --list has the releases; the one before this failed".to_owned()
+        }
+        Some(commit) => format!("cm-rollback --to {}", commit.chars().take(12).collect::<String>()),
+    };
     lines.push(format!("release {}", doc.run_id()));
     lines.push(format!("the way back: {back}"));
     lines.push("the report: cm-record report --html report.html".to_owned());
@@ -145,6 +151,13 @@ mod tests {
                 "the report: cm-record report --html report.html",
             ]
         );
+        let mut failed = document(5_000);
+        failed.set_target("shop", None, Some("0123456789abcdef"));
+        failed.set_status(Status::Failed);
+        let back = |last: &Document| super::lines(&document(31_000), Some(last))[4].clone();
+        assert_eq!(back(&failed), "the way back: cm-rollback --list has the releases; the one before this failed");
+        failed.set_target("shop", None, Some("fedcba9876543210"));
+        assert_eq!(back(&failed), "the way back: cm-rollback --to 0123456789ab", "another one failed");
         assert!(!super::lines(&document(5_100), Some(&document(5_000)))[1].contains("last time"), "as ever");
         assert!(super::lines(&Document::start("cm-record", "ada", false), None).is_empty(), "nothing was changed");
     }
