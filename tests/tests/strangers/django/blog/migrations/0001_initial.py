@@ -1,0 +1,1 @@
+operations = ["CREATE TABLE post"]

@@ -1,0 +1,1 @@
+print("-- create_table(:posts)")
