@@ -6,6 +6,9 @@
 //! another one in turns, at any moment. It counts those after which the run ended with the truth, the next plain run
 //! succeeded, and the ledger and the Swarm agreed; nextest would end it, so run the test's own program.
 //!
+//! `CM_SWARM_FAULTS=1` adds what a registry does wrong besides: each kind of refusal, and one that hangs in the middle of a
+//! push.
+//!
 //! How long each part takes is on stderr. `CM_SWARM_FROM='a rollback'` leaves out the parts before that one, but those that
 //! make a worker and want a login.
 use cm_testkit::{Answer, Load, Sandbox, until};
@@ -72,10 +75,14 @@ impl Swarm {
 
     /// The registry with other settings: lines are added to its file, or taken from it.
     fn registry(&self, edit: &str) {
+        self.registry_at(edit, "registry:5000");
+    }
+
+    fn registry_at(&self, edit: &str, address: &str) {
         self.as_root("registry", &format!("cd /etc/docker/registry && {edit}"));
         let output = Command::new("docker").args(["restart", "-t", "1", &self.0.container("registry")]).output();
         assert!(output.expect("docker").status.success(), "the registry starts again");
-        self.succeeds_soon("node1", "curl -s http://registry:5000/v2/");
+        self.succeeds_soon("node1", &format!("curl -s http://{address}/v2/"));
     }
 
     fn preflight(&self, flags: &[&str]) -> Answer {
@@ -98,7 +105,7 @@ fn a_project_is_deployed_to_a_swarm_and_rolled_back_as_one_release() {
     if kills > 0 {
         return nodes_are_lost(&mut swarm, kills);
     }
-    let parts: [Part; 14] = [
+    let parts: [Part; 16] = [
         ("a job fails", a_job_that_fails_leaves_everything_running),
         ("one service", what_runs_already_is_left_alone),
         ("a config", a_changed_config_is_another_config),
@@ -109,11 +116,15 @@ fn a_project_is_deployed_to_a_swarm_and_rolled_back_as_one_release() {
         ("old images", old_images_go_from_nodes_and_registry),
         ("probes", a_probe_asks_each_task_on_its_node),
         ("all managers again", all_are_managers_again),
+        ("no push, no pull", an_image_that_does_not_come_touches_no_container),
+        ("registry faults", what_a_registry_does_has_its_own_words),
         ("a rollback", a_rollback_needs_no_registry),
         ("refusals", what_a_swarm_cannot_do_is_refused_before_anything_is_done),
         ("another platform", an_image_that_no_node_can_run_is_refused_before_anything_is_done),
         ("no Swarm", what_is_no_swarm_says_so),
     ];
+    let faults = number_of("CM_SWARM_FAULTS") > 0;
+    let parts = parts.into_iter().filter(|(name, _)| faults || *name != "registry faults").collect::<Vec<_>>();
     let from = std::env::var("CM_SWARM_FROM").unwrap_or_default();
     let wanted = |(name, _): &Part| !from.is_empty() && ["a worker", "a login"].contains(name);
     let at = parts.iter().position(|(name, _)| *name == from).unwrap_or(0);
@@ -341,6 +352,101 @@ fn all_are_managers_again(swarm: &Swarm) {
     });
 }
 
+/// A registry without room, and then a node that gets nothing from it. The next deployment is that of the next part.
+fn an_image_that_does_not_come_touches_no_container(swarm: &Swarm) {
+    let before = [swarm.tasks("web"), swarm.tasks("api")];
+    swarm.write("web/VERSION", "6\n");
+    swarm.0.commit("to be brought");
+    let registry = swarm.0.container("registry");
+    let full = |line: &str| {
+        let output = Command::new("docker").args(["exec", "--privileged", &registry, "sh", "-c", line]).output();
+        let output = output.expect("docker");
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    full("mount -t tmpfs -o size=64k none /var/lib/registry");
+    let pushed = swarm.0.deploy(&["--no-backup"]);
+    full("umount /var/lib/registry");
+    not_brought(&pushed, "swarm.push", "has its disk room");
+    assert!(pushed.stderr.contains("could not bring shop/web to the registry registry:5000"), "{}", pushed.stderr);
+
+    let hosts = "cp /etc/hosts /tmp/hosts && echo 127.0.0.1 registry >>/etc/hosts";
+    swarm.as_root("node3", hosts);
+    let pulled = swarm.0.deploy(&["--no-backup"]);
+    swarm.as_root("node3", "cat /tmp/hosts >/etc/hosts");
+    not_brought(&pulled, "swarm.pull", "on that node: `docker pull`");
+    assert!(pulled.stderr.contains("node node3 cannot get registry:5000/shop/web@sha256:"), "{}", pulled.stderr);
+    assert_eq!([swarm.tasks("web"), swarm.tasks("api")], before, "nothing was switched");
+    assert_eq!(swarm.on("node1", "docker service ls -q --filter label=cm.pull"), "", "nothing is left behind");
+}
+
+fn not_brought(answer: &Answer, code: &str, hint: &str) {
+    assert_eq!((answer.code, &answer.document()["error"]["code"]), (60, &code.into()), "{}", answer.stderr);
+    for words in [hint, "its images are built; no container was touched"] {
+        assert!(answer.stderr.contains(words), "{words}: {}", answer.stderr);
+    }
+    assert!(!answer.stderr.contains("being replaced") && !answer.stderr.contains("touched. "), "{}", answer.stderr);
+}
+
+/// Between the nodes and the registry: hands requests on, but answers those that push as `$ARGV[0]` says, a status, or
+/// `hang`.
+const BETWEEN: &str = r#"use IO::Socket::INET;
+my $how = shift;
+$SIG{CHLD} = "IGNORE";
+my $all = IO::Socket::INET->new(LocalPort => 5000, Listen => 50, ReuseAddr => 1) or die $!;
+while (my $one = $all->accept) {
+    next if fork;
+    my $head = "";
+    while (defined(my $line = <$one>)) { $head .= $line; last if $line eq "\r\n" }
+    if ($head =~ /^(POST|PATCH|PUT) /) {
+        sleep 600 if $how eq "hang";
+        my $body = $how == 403 ? q({"errors":[{"code":"DENIED","message":"requested access to the resource is denied"}]}) : "no";
+        print $one "HTTP/1.1 $how Refused\r\nContent-Type: application/json\r\nContent-Length: ", length $body, "\r\nConnection: close\r\n\r\n", $body;
+        exit;
+    }
+    my $real = IO::Socket::INET->new("127.0.0.1:5001") or exit;
+    $head =~ s/\r\nConnection:[^\r]*//i;
+    $head =~ s/\r\n\r\n$/\r\nConnection: close\r\n\r\n/;
+    print $real $head;
+    while (sysread $real, my $data, 65536) { syswrite $one, $data }
+    exit;
+}
+"#;
+
+fn what_a_registry_does_has_its_own_words(swarm: &Swarm) {
+    let before = [swarm.tasks("web"), swarm.tasks("api")];
+    let registry = swarm.0.container("registry");
+    let between = |how: &str| {
+        swarm.registry_at("cp config.yml good.yml && sed -i 's/:5000/:5001/' config.yml", "registry:5001");
+        let perl = ["exec", "-d", &registry, "perl", "-e", BETWEEN, how];
+        assert!(Command::new("docker").args(perl).output().expect("docker").status.success());
+        swarm.succeeds_soon("node1", "curl -sf http://registry:5000/v2/");
+    };
+    for (how, hint) in [
+        ("403", "`docker login` on the manager, as one who may push to registry:5000/shop/web"),
+        ("500", "has its disk room"),
+        ("507", "has its disk room"),
+    ] {
+        between(how);
+        let pushed = swarm.0.deploy(&["--no-backup"]);
+        swarm.registry("cp good.yml config.yml");
+        not_brought(&pushed, "swarm.push", hint);
+    }
+    between("hang");
+    let ended = std::thread::scope(|scope| {
+        let running = scope.spawn(|| swarm.0.deploy(&["--no-backup"]));
+        std::thread::sleep(Duration::from_secs(20));
+        assert!(!running.is_finished(), "it hangs");
+        swarm.registry("cp good.yml config.yml");
+        running.join().expect("no panic")
+    });
+    // The engine tries again by itself; where it gives up, that has its own words.
+    if ended.code != 0 {
+        not_brought(&ended, "swarm.push", "is the registry up");
+        assert_eq!([swarm.tasks("web"), swarm.tasks("api")], before, "nothing was switched");
+        swarm.deployed(&["--no-backup"]);
+    }
+}
+
 /// What it needs is on the nodes, and who asks the registry would wait for ever.
 fn a_rollback_needs_no_registry(swarm: &Swarm) {
     let registry = swarm.0.container("registry");
@@ -349,8 +455,8 @@ fn a_rollback_needs_no_registry(swarm: &Swarm) {
         assert!(status.success(), "docker {verb} {registry}");
     };
     let before = swarm.versions("node2");
-    // A node that was drained does not have what was deployed meanwhile.
-    swarm.write("web/VERSION", "6\n");
+    // A node that was drained does not have what was deployed meanwhile. After what went wrong, the next run succeeds.
+    swarm.write("web/VERSION", "7\n");
     swarm.0.commit("to be rolled back");
     swarm.deployed(&["--no-backup"]);
     switch("pause");

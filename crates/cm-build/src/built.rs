@@ -28,6 +28,8 @@ pub struct Parts {
     pub states: BTreeMap<String, ServiceState>,
     /// The services that are jobs.
     pub job_services: BTreeSet<String>,
+    /// Whether jobs were begun: what they need may have been started, and the data may be another.
+    pub jobs_begun: bool,
     /// The jobs that were run.
     pub jobs: Vec<JobReport>,
     /// How long all of it took.

@@ -50,6 +50,7 @@ pub async fn run(host: &mut Built<'_>, jobs: &[Job], guard: &Guard, log: &Log) -
     record.irreversible = host.observed.irreversible.iter().cloned().chain(marks).collect();
     // Before the first of them: whoever comes next knows what may have been done to the data.
     Ledger::append(&guard.fenced(site.host)?, &release.project, &record).await?;
+    host.parts.jobs_begun = true;
     let starting = site.plan.to_start();
     rollout.start_needed(jobs, &starting, &host.observed.before).await?;
     let (irreversible, backups) = (record.irreversible.clone(), record.each_backup());

@@ -153,10 +153,13 @@ async fn foresee(
         }
     };
     let commit = run.doc.commit().unwrap_or_default().to_owned();
+    let release = release::Release::of(&run.doc)?;
     let (mut moved, mut previews) = (Vec::new(), Vec::new());
     for (host, plan) in hosts.iter().zip(plans) {
         let looked = preview::look(project, selection, host, plan, &commit, &run.log).await;
-        previews.push(looked.map_err(|failure| explain(host.name(), failure))?);
+        let preview = looked.map_err(|failure| explain(host.name(), failure))?;
+        preview.can_be_recorded(project, &release)?;
+        previews.push(preview);
     }
     preview::foresee(project, selection, &hosts, &mut previews)?;
     for ((host, plan), preview) in hosts.iter().zip(plans).zip(&previews) {
@@ -244,6 +247,7 @@ impl<'a> Sites<'a> {
         holds?;
         keys?;
         let observed: Vec<Observed<'_>> = looked.into_iter().collect::<Result<_>>()?;
+        observed.iter().try_for_each(Observed::can_be_recorded)?;
         if let Some(saved) = saved {
             still_as_planned(saved, &observed).await?;
         }

@@ -89,6 +89,15 @@ impl<'a> Observed<'a> {
         Ok(Observed { site, head, origin, directory, before, compose_project, changed, irreversible, ledger, free })
     }
 
+    /// Refuses a plan of more services than a ledger can tell of.
+    ///
+    /// # Errors
+    /// As [`cm_ledger::Record::check_room`].
+    pub fn can_be_recorded(&self) -> Result<()> {
+        let site = &self.site;
+        site.release.planned(site.project, &site.plan, (&self.ledger, &self.before)).check_room(site.host.name())
+    }
+
     /// What a plan for this host rests on, as it is now.
     ///
     /// # Errors

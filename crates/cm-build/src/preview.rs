@@ -4,6 +4,7 @@
 
 use crate::basis::basis;
 use crate::observed::{not_elsewhere, not_of_another};
+use crate::release::Release;
 use crate::{HostPlan, Selection, jobs, prune, room};
 use cm_checkout::{Checkout, Found};
 use cm_core::facts::{Basis, BuiltHost, BuiltService, ServiceCanary};
@@ -193,6 +194,11 @@ fn planned(
 }
 
 impl Preview<'_> {
+    /// As [`crate::observed::Observed::can_be_recorded`].
+    pub fn can_be_recorded(&self, project: &Project, release: &Release) -> Result<()> {
+        release.planned(project, self.plan, (&self.ledger, &self.before)).check_room(&self.plan.host)
+    }
+
     fn steps_of(
         &self,
         selection: &Selection,
@@ -214,7 +220,7 @@ impl Preview<'_> {
         let release = cm_rollout::Release { planned: &planned, changed: self.files.as_deref(), own };
         let jobs = jobs_of(project, config, release);
         steps.extend(foresight.jobs(&jobs, self.commit, &plan.to_start(), &self.ledger));
-        let change = Change { start: plan.to_start(), remove: plan.with(Action::Remove) };
+        let change = Change { start: plan.to_start(), remove: plan.with(Action::Remove), brought: None };
         steps.extend(foresight.containers(&change, Options { trial: true, full: selection.full })?);
         let restarted = plan.with(Action::Restart).into_iter().filter(|name| !plan.jobs.contains(name));
         steps.extend(restarted.map(|name| foresight.restart(&name)));

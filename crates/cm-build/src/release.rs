@@ -1,7 +1,13 @@
 //! What is deployed.
 
+use crate::HostPlan;
 use cm_core::{CommitId, Document, Exit, Failure, Result};
-use cm_ledger::Record;
+use cm_engine::Container;
+use cm_ledger::{Ledger, Record, ServiceState};
+use cm_project::Project;
+
+/// Few names of images are longer, in bytes.
+const LONG_NAME: usize = 128;
 
 /// What is deployed, as every host records it.
 #[derive(Clone, Debug)]
@@ -52,6 +58,21 @@ impl Release {
     /// A record of it, of this moment, for a host's ledger.
     pub fn record(&self) -> Record {
         Record { at: cm_core::time::now(), ..self.record.clone() }
+    }
+
+    /// What a host's record of it is to hold, before anything is built: of an image whose name nobody knows yet, a long one.
+    pub fn planned(&self, project: &Project, plan: &HostPlan, (ledger, before): (&Ledger, &[Container])) -> Record {
+        let state = |name: &String| {
+            let local = project.compose.service(name).and_then(|local| local.image.clone());
+            let runs =
+                before.iter().find(|container| container.service == *name).map(|container| container.image.clone());
+            let ran = ledger.records().iter().rev().find_map(|record| record.services.get(name));
+            let known = [local, runs, ran.map(|state| state.image.clone())].into_iter().flatten();
+            let image = known.max_by_key(String::len).unwrap_or_else(|| "x".repeat(LONG_NAME));
+            ServiceState { image, ..ServiceState::default() }
+        };
+        let services = plan.services.iter().map(|service| (service.name.clone(), state(&service.name)));
+        Record { services: services.collect(), ..self.record() }
     }
 
     /// The immutable name of an image of this release.

@@ -57,18 +57,28 @@ impl Built<'_> {
     /// What the host is like now, for people.
     pub fn state(&self, reached: Reached) -> String {
         let site = &self.observed.site;
-        let (short, checkout, services) = (site.release.short(), &site.plan.checkout, site.plan.names().join(", "));
-        let state = match reached {
-            Reached::Nothing => "nothing was changed".to_owned(),
-            Reached::Moving => format!("{checkout} may be partway to {short}; no container was touched"),
-            Reached::Moved => format!("{checkout} was moved to {short}; no container was touched"),
-            Reached::Built => format!("{checkout} is at {short} and its images are built; no container was touched"),
-            Reached::Switching => {
-                format!("containers were being replaced: each of {services} runs {short} or what it ran")
-            }
-            Reached::Done => format!("{services} run {short}; health not checked"),
-        };
+        let services = site.plan.names().join(", ");
+        let there = (site.plan.checkout.as_str(), site.release.short(), services.as_str());
+        let state = words(reached, there, self.observed.head.is_empty(), self.parts.jobs_begun);
         format!("on {}: {state}", site.host.name())
+    }
+}
+
+/// How far a host got, in words that are true wherever it stopped: `checkout`, `short` and `services` of the release;
+/// `first` where there was no checkout before, `jobs` where they had begun.
+fn words(reached: Reached, (checkout, short, services): (&str, &str, &str), first: bool, jobs: bool) -> String {
+    let untouched = match jobs {
+        true => "no container was replaced; what a job needs may have been started, and what jobs did to data stays",
+        false => "no container was touched",
+    };
+    match reached {
+        Reached::Nothing if first => untouched.to_owned(),
+        Reached::Nothing => format!("{checkout} is where it was; {untouched}"),
+        Reached::Moving => format!("{checkout} may be partway to {short}; {untouched}"),
+        Reached::Moved => format!("{checkout} was moved to {short}; {untouched}"),
+        Reached::Built => format!("{checkout} is at {short} and its images are built; {untouched}"),
+        Reached::Switching => format!("containers were being replaced: each of {services} runs {short} or what it ran"),
+        Reached::Done => format!("{services} run {short}; health not checked"),
     }
 }
 
@@ -136,4 +146,25 @@ fn job(report: &JobReport) -> JobRun {
 /// Whether every job of a host is done.
 pub fn all_done(reports: &[JobReport]) -> bool {
     reports.iter().all(|report| report.state.outcome == JobOutcome::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_a_host_is_true_wherever_it_stopped() {
+        let words = |reached, first, jobs| words(reached, ("~/shop", "0123456789ab", "web, api"), first, jobs);
+        assert_eq!(words(Reached::Nothing, false, false), "~/shop is where it was; no container was touched");
+        assert_eq!(words(Reached::Nothing, true, false), "no container was touched", "a directory may have been made");
+        for reached in [Reached::Nothing, Reached::Moving, Reached::Moved, Reached::Built] {
+            let said = words(reached, false, true);
+            assert!(said.contains("no container was replaced; what a job needs may have been started"), "{said}");
+            assert!(words(reached, false, false).ends_with("; no container was touched"));
+        }
+        for reached in [Reached::Switching, Reached::Done] {
+            let said = words(reached, false, false);
+            assert!(!said.contains("touched") && said.contains("web, api"), "{said}");
+        }
+    }
 }

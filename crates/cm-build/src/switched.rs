@@ -5,11 +5,11 @@ use crate::built::{Built, Parts};
 use crate::room;
 use crate::stopped::{Replacing, Stopped, facts};
 use cm_core::facts::{BuiltHost, Reached};
-use cm_core::{Action, Exit, Failure, Log, Result};
+use cm_core::{Action, Exit, Failure, Log, Result, Stop, interruption};
 use cm_engine::Definition;
 use cm_host::Fenced;
 use cm_lease::Guard;
-use cm_ledger::{Ledger, ServiceState, Verdict};
+use cm_ledger::{Ledger, Record, ServiceState, Verdict};
 use cm_rollout::{Change, Options, Rollout};
 use futures_util::future::join_all;
 use std::time::Instant;
@@ -68,10 +68,12 @@ impl<'a> Built<'a> {
         log: &Log,
     ) -> Result<()> {
         not_stopped()?;
+        let change = self.bring(guard, log).await?;
+        not_stopped()?;
         self.record_pending(guard).await?;
         not_stopped()?;
         *reached = Reached::Switching;
-        self.replace(done, guard, log).await?;
+        self.replace(&change, done, guard, log).await?;
         self.restart_and_reload(guard, log).await?;
         self.look_again(done).await?;
         match guard.is_own() {
@@ -99,6 +101,9 @@ impl<'a> Built<'a> {
         let (states, left) = (states.into_iter().collect::<Result<_>>()?, left?);
         self.parts.states = states;
         self.parts.build_bytes = self.parts.free.zip(left).map(|(before, after)| before.saturating_sub(after));
+        // Now the names of all images are known.
+        let record = Record { services: self.parts.states.clone(), ..self.observed.site.release.record() };
+        record.check_room(self.observed.site.host.name())?;
         // From here on the images are this release's: nobody shall take them for a build of his.
         let site = &self.observed.site;
         let forget = async { if built { site.compose().forget_build(host, &site.state_dir()).await } else { Ok(()) } };
@@ -132,14 +137,28 @@ impl<'a> Built<'a> {
         Ok(state)
     }
 
-    async fn replace(&self, done: &mut Replacing, guard: &Guard, log: &Log) -> Result<()> {
+    /// What is to be replaced, with all that this needs where it is needed: what fails here has touched no container.
+    async fn bring(&self, guard: &Guard, log: &Log) -> Result<Change> {
         let site = &self.observed.site;
         let compose = site.compose();
         let (project, host, config) = (site.project, site.host, &self.parts.config);
         let rollout = Rollout { project, host, compose: &compose, config, guard, log };
-        let change = Change { start: site.plan.to_start(), remove: site.plan.with(Action::Remove) };
+        let change = Change { start: site.plan.to_start(), remove: site.plan.with(Action::Remove), brought: None };
+        let brought = tokio::select! {
+            brought = rollout.bring(&change) => brought?,
+            // Nothing waits for it: an image more in a registry is in nobody's way.
+            exit = Stop::wait() => return Err(interruption(exit)),
+        };
+        Ok(Change { brought, ..change })
+    }
+
+    async fn replace(&self, change: &Change, done: &mut Replacing, guard: &Guard, log: &Log) -> Result<()> {
+        let site = &self.observed.site;
+        let compose = site.compose();
+        let (project, host, config) = (site.project, site.host, &self.parts.config);
+        let rollout = Rollout { project, host, compose: &compose, config, guard, log };
         let options = Options { trial: true, full: site.full };
-        let replaced = rollout.replace(&change, &self.observed.before, options, &mut done.canaries).await;
+        let replaced = rollout.replace(change, &self.observed.before, options, &mut done.canaries).await;
         if replaced.as_ref().is_err_and(|failure| failure.exit == Exit::Unhealthy) {
             log.warn("Some services may not be fully healthy yet");
         }

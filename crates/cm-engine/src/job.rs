@@ -71,9 +71,14 @@ pub async fn find_job(host: &Host, container: &str, mark: &str) -> Result<JobSig
         .text(Exit::HealthUnknown, "engine.unreachable")
         .await?;
     let answer: Vec<String> = said.lines().filter(|line| *line != "marked").map(str::to_owned).collect();
-    let found = match answer.first() {
+    let json = |line: Option<&String>| line.map(|line| parse(line.as_bytes(), "a job", host)).transpose();
+    let found = match answer.first().map(String::as_str) {
         None => None,
-        Some(task) if task.starts_with('{') => Some(of_task(container, &parse(task.as_bytes(), "a job", host)?)),
+        Some("none") => Some(of_task(container, &Value::Null, None)),
+        Some(task) if task.starts_with('{') => {
+            let (task, node) = (json(answer.first())?, json(answer.get(1))?);
+            task.map(|task| of_task(container, &task, node.as_ref()))
+        }
         Some(_) => containers_with_ids(host, &answer).await?.into_iter().next(),
     };
     Ok(match found {
@@ -83,21 +88,29 @@ pub async fn find_job(host: &Host, container: &str, mark: &str) -> Result<JobSig
     })
 }
 
-/// The task of a job, in the words of containers.
-fn of_task(name: &str, task: &Value) -> Container {
-    let text = |pointer: &str| task.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+/// The task of a job, in the words of containers. That of a node that is down stays what it was, for ever.
+fn of_task(name: &str, task: &Value, node: Option<&Value>) -> Container {
     let code = task.pointer("/Status/ContainerStatus/ExitCode").and_then(Value::as_i64).unwrap_or_default();
-    let (state, error) = (text("/Status/State"), text("/Status/Err"));
-    let status = match state {
-        "complete" => "exited".to_owned(),
+    let (state, error) = (text(task, "/Status/State"), text(task, "/Status/Err"));
+    let lost = node.filter(|node| text(node, "/Status/State") == "down");
+    let status = match (state, lost) {
+        ("complete", _) => "exited".to_owned(),
         // Without an exit code of its own it never ran.
-        "failed" if code != 0 => "exited".to_owned(),
-        "running" | "starting" => "running".to_owned(),
-        "failed" | "rejected" | "shutdown" | "orphaned" | "remove" => format!("{state}: {error}"),
+        ("failed", _) if code != 0 => "exited".to_owned(),
+        ("failed" | "rejected" | "shutdown" | "orphaned" | "remove", _) => format!("{state}: {error}"),
+        (_, Some(node)) => {
+            let node = text(node, "/Description/Hostname");
+            format!("orphaned: node {node} is down, and nothing says how far it got")
+        }
+        ("running" | "starting", None) => "running".to_owned(),
         _ => "created".to_owned(),
     };
-    let (id, name) = (text("/ID").to_owned(), name.to_owned());
+    let (id, name) = (text(task, "/ID").to_owned(), name.to_owned());
     Container { id, name, status, exit_code: code, ..Container::read(&Value::Null) }
+}
+
+fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// The names of the jobs of a project that run now.
@@ -164,9 +177,58 @@ mod tests {
             ("preparing", 0, "created"),
         ] {
             let task = json!({"ID": "t", "Status": {"State": state, "Err": "no such image", "ContainerStatus": {"ExitCode": code}}});
-            let container = of_task("shop_job", &task);
+            let container = of_task("shop_job", &task, Some(&json!({"Status": {"State": "ready"}})));
             assert_eq!((container.status.as_str(), container.exit_code), (status, code), "{state}");
         }
-        assert_eq!(of_task("shop_job", &json!({})).status, "created", "not yet");
+        assert_eq!(of_task("shop_job", &Value::Null, None).status, "created", "not yet");
+    }
+
+    #[test]
+    fn the_task_of_a_node_that_is_down_ended_where_it_says_so_and_nowhere_else() {
+        let name = "o'\"d\\ \n node";
+        let node = json!({"Status": {"State": "down"}, "Description": {"Hostname": name}});
+        let status = |state: &str| {
+            of_task("shop_job", &json!({"Status": {"State": state, "Err": "\"\\\n"}}), Some(&node)).status
+        };
+        let lost = format!("orphaned: node {name} is down, and nothing says how far it got");
+        for state in ["running", "starting", "preparing", "new", "assigned"] {
+            assert_eq!(status(state), lost, "{state}");
+        }
+        assert_eq!((status("complete"), status("failed")), ("exited".to_owned(), "failed: \"\\\n".to_owned()));
+    }
+
+    /// What `find` prints with a Docker that has a task with such words on a node with such a name.
+    #[tokio::test]
+    async fn no_word_of_a_job_breaks_the_look_at_it() {
+        let dir = tempfile::tempdir().expect("dir");
+        let (task, node) = (
+            json!({"ID": "t1", "NodeID": "n1", "Status": {"State": "running", "Err": "a \"word\" \\ and\nmarked\n"}}),
+            json!({"Status": {"State": "down"}, "Description": {"Hostname": "n\"1\\"}}),
+        );
+        for (file, value) in [("task", &task), ("node", &node)] {
+            std::fs::write(dir.path().join(file), format!("{value}\n")).expect("write");
+        }
+        let docker = r#"#!/bin/sh
+case "$1 $2 $*" in
+'service ls '*) echo shop_job ;;
+'service ps '*) echo t1 ;;
+'node inspect '*) cat "${0%/*}/node" ;;
+*json*) cat "${0%/*}/task" ;;
+*) echo n1 ;;
+esac"#;
+        let program = dir.path().join("docker");
+        std::fs::write(&program, docker).expect("write");
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("chmod");
+        let log = cm_core::Log::new("test", cm_core::Format::Text, cm_core::Level::Fail);
+        let host = Host::connect(&cm_host::Target::at("local", "local"), &log).await.expect("local");
+        let line = "PATH=$3:$PATH; script=$1; shift; exec sh -c \"$script\" sh shop_job \"$1\"";
+        let (script, mark) = (scripts(cm_project::Engine::Swarm).find, dir.path().join("none"));
+        let path = dir.path().display().to_string();
+        let words = ["sh", "-c", line, "sh", script, &mark.display().to_string(), &path];
+        let said = host.command(words).text(Exit::HealthUnknown, "x").await.expect("an answer");
+        let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        assert_eq!(lines, [task, node]);
+        let status = of_task("shop_job", &lines[0], lines.get(1)).status;
+        assert_eq!(status, "orphaned: node n\"1\\ is down, and nothing says how far it got");
     }
 }

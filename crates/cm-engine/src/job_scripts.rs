@@ -5,7 +5,8 @@ use cm_project::Engine;
 
 /// The scripts of one engine.
 pub(crate) struct Scripts {
-    /// `$1` container, `$2` mark. Prints its id, or of a Swarm the task as JSON, and `marked`.
+    /// `$1` container, `$2` mark. Prints its id, or of a Swarm the task as JSON and its node, or `none` while there is no
+    /// task; and `marked`.
     pub find: &'static str,
     /// `$1` the Compose project or the stack. Prints the names of jobs that run.
     pub running: &'static str,
@@ -59,16 +60,14 @@ const SWARM: Scripts = Scripts {
 set -u
 all=$(docker service ls -q --filter "name=$1" --format '{{.Name}}') || exit 1
 if printf '%s\n' "$all" | grep -qxF -- "$1"; then
-    tasks=$(docker service ps -q --no-trunc -- "$1" | head -n 1) || exit 1
-    node=$([ -z "$tasks" ] || docker inspect --type task --format '{{.NodeID}} {{.Status.State}}' "$tasks") || exit 1
-    name=$(docker node inspect --format '{{.Status.State}} {{.Description.Hostname}}' "${node%% *}" 2>/dev/null)
-    case "${node#* } $name" in
-    complete* | failed* | rejected* | shutdown* | orphaned* | remove*) name= ;;
-    esac
-    case $name in
-    'down '*) printf '{"ID": "%s", "Status": {"State": "orphaned", "Err": "node %s is down, and nothing says how far it got"}}\n' "$tasks" "${name#down }" ;;
-    *) if [ -n "$tasks" ]; then docker inspect --type task --format '{{json .}}' "$tasks" || exit 1; else echo '{}'; fi ;;
-    esac
+    task=$(docker service ps -q --no-trunc -- "$1" | head -n 1) || exit 1
+    if [ -z "$task" ]; then
+        echo none
+    else
+        docker inspect --type task --format '{{json .}}' "$task" || exit 1
+        node=$(docker inspect --type task --format '{{.NodeID}}' "$task") || exit 1
+        [ -z "$node" ] || docker node inspect --format '{{json .}}' "$node" 2>/dev/null
+    fi
 fi
 [ ! -e "$2" ] || echo marked"#,
     running: r#"# Looks for jobs of a Swarm that run.

@@ -22,14 +22,14 @@ for file; do (wc -c <"$file") 2>/dev/null || echo -; done"#;
 pub(crate) async fn look(project: &Project, host: &Host, config: &Value) -> Result<Vec<Obstacle>> {
     let stack = Stack::of(config);
     let settings = host.command(LOOK).limit(LIMIT);
-    let (sight, info, large) = tokio::join!(
+    let (sight, info, contents) = tokio::join!(
         cm_swarm::Sight::of(host, &stack.name),
         settings.text(Exit::HealthUnknown, "engine.unreachable"),
-        too_large(host, &stack.contents)
+        unfit_contents(host, &stack.contents)
     );
     let (sight, info) = (sight?, info?);
     let mut found: Vec<Obstacle> = stack.refused.iter().map(|note| of_file(project, note, true)).collect();
-    found.extend(large?);
+    found.extend(contents?);
     found.extend(stack.notes.iter().map(|note| of_file(project, note, false)));
     let foreign = sight.foreign(&project.name());
     if !foreign.is_empty() {
@@ -52,26 +52,26 @@ pub(crate) async fn look(project: &Project, host: &Host, config: &Value) -> Resu
 }
 
 /// The configs and secrets that no Swarm takes, as their files are on the host now.
-async fn too_large(host: &Host, contents: &[Content]) -> Result<Vec<Obstacle>> {
+async fn unfit_contents(host: &Host, contents: &[Content]) -> Result<Vec<Obstacle>> {
     let file = |content: &Content| if let Source::File(path) = &content.source { Some(path.clone()) } else { None };
     let files: Vec<String> = contents.iter().filter_map(file).collect();
     let said = match files.is_empty() {
         true => String::new(),
         false => host.script(SIZES, files).limit(LIMIT).text(Exit::HealthUnknown, "engine.unreachable").await?,
     };
-    Ok(excesses(contents, &said))
+    Ok(unfit_sizes(contents, &said))
 }
 
 /// `said` has the sizes of the files among `contents`, in their order.
-fn excesses(contents: &[Content], said: &str) -> Vec<Obstacle> {
+fn unfit_sizes(contents: &[Content], said: &str) -> Vec<Obstacle> {
     let mut sizes = said.lines();
     let mut size = |content: &Content| match &content.source {
         Source::File(_) => sizes.next().and_then(|size| size.trim().parse().ok()),
         Source::Inline(text) => Some(text.len()),
         Source::Variable(_) | Source::External(_) => None,
     };
-    let excess = contents.iter().filter_map(|content| content.excess(size(content)?));
-    excess.map(|message| stop(Matter::File, message, "put it into the image, or split it into several")).collect()
+    let unfit = contents.iter().filter_map(|content| content.unfit(size(content)?));
+    unfit.map(|unfit| stop(Matter::File, unfit.why, unfit.hint)).collect()
 }
 
 pub(crate) fn stop(matter: Matter, message: String, hint: &str) -> Obstacle {
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_config_that_is_too_large_stops_by_its_own_size() {
+    fn a_config_that_no_swarm_takes_stops_by_its_own_size() {
         let config = json!({"name": "shop", "services": {}, "configs": {
             "big": {"content": "x".repeat(500_001)},
             "file": {"file": "/srv/file"},
@@ -219,8 +219,10 @@ mod tests {
         }, "secrets": {"token": {"file": "/srv/token"}, "theirs": {"external": true}}});
         let stack = Stack::of(&config);
         let found = |said: &str| -> Vec<String> {
-            excesses(&stack.contents, said).into_iter().filter(|one| one.stops).map(|one| one.message).collect()
+            unfit_sizes(&stack.contents, said).into_iter().filter(|one| one.stops).map(|one| one.message).collect()
         };
+        let empty = "secret token is empty; a Swarm takes none without a content";
+        assert_eq!(found("1\n-\n0\n")[1..], [empty]);
         let big = "config big has 500001 bytes; a Swarm takes 500 kB";
         assert_eq!(found("500000\n-\n  12\n"), [big]);
         assert_eq!(found("7\n-\n600000\n"), [big, "secret token has 600000 bytes; a Swarm takes 500 kB"]);

@@ -10,6 +10,7 @@
 mod job;
 mod keeper;
 mod record;
+mod room;
 mod whose;
 
 pub use cm_core::facts::JobOutcome;
@@ -33,8 +34,8 @@ const LINES_OF_SERVICE: usize = 24;
 /// The end that is enough for who asks what runs and what ran last, in bytes.
 const RECENT_END: usize = 64 << 10;
 
-/// A line longer than this is not a record, in bytes.
-const MAX_LINE: usize = 64 << 10;
+/// A line longer than this is not a record, in bytes; as in `read.sh`.
+const MAX_LINE: usize = 512 << 10;
 
 /// So far ahead of this machine's clock the time of a release may lie: clocks differ, and nobody has
 /// deployed tomorrow.
@@ -119,11 +120,10 @@ impl Ledger {
     /// Appends a record and syncs it.
     ///
     /// # Errors
-    /// [`Exit::Unreachable`], [`Exit::LockLost`]; [`Exit::Build`] if it cannot be written.
+    /// [`Exit::Unreachable`], [`Exit::LockLost`]; [`Exit::Build`] if it cannot be written, or is too large for a ledger
+    /// (whoever asked [`Record::check_room`] before knows that it is not).
     pub async fn append(host: &Fenced, project: &str, record: &Record) -> Result<()> {
-        let line = serde_json::to_string(record)
-            .map_err(|error| Failure::bug("a ledger record cannot be written").cause(error))?;
-        keeper::add(host, project, &path(project), &line).await
+        keeper::add(host, project, &path(project), &record.line()?).await
     }
 
     /// The ledger in `bytes`. A line that cannot be read is counted, not trusted.
@@ -448,6 +448,45 @@ mod tests {
         assert!(!index.exists(), "while a line is being written");
         let names = std::fs::read_dir(dir.path()).expect("dir").count();
         assert_eq!(names, 1, "nothing is left behind");
+    }
+
+    #[tokio::test]
+    async fn a_release_of_many_services_is_read_whole_by_every_way() {
+        let (host, dir) = (local().await, tempfile::tempdir().expect("dir"));
+        let file = dir.path().join("ledger.jsonl");
+        let names: Vec<String> = (0..500).map(|n| format!("service-{n:04}")).collect();
+        let large = |id: &str| {
+            let services: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), id)).collect();
+            let mut record = record(id, Verdict::Verified, &services);
+            record.services.values_mut().for_each(|state| state.config_hash = "a".repeat(300));
+            format!("\n{}\n", record.line().expect("it fits"))
+        };
+        let (first, second) = (large("l1"), large("l2"));
+        assert!(first.len() > 3 * RECENT_END, "{}", first.len());
+        let mut text = line("a0", Verdict::Verified, "docs");
+        text.push_str(&first);
+        // With little and with much after it, so that the end begins after the line, within it, and before it.
+        for more in [0, 100, 20_000] {
+            let small: String = (0..more).map(|n| line(&format!("r{n:05}"), Verdict::Verified, "web")).collect();
+            let whole = format!("{text}{small}{second}");
+            for (cut, whole) in [(false, whole.clone()), (true, format!("{whole}{{\"id\":\"cut"))] {
+                std::fs::write(&file, &whole).expect("write");
+                for end in [RECENT_END, 2 * RECENT_END, END] {
+                    let arguments = [file.display().to_string(), end.to_string(), LINES_OF_SERVICE.to_string()];
+                    let output = keeper::read(&host, "shop", arguments).await.expect("read");
+                    let ledger = match output.status.code() {
+                        Some(0) => Ledger::parse(&output.stdout),
+                        Some(45) => Ledger::parse_end(&output.stdout, end),
+                        other => panic!("{other:?}: {}", output.stderr),
+                    };
+                    let how = format!("{more} lines after it, {end} bytes, cut: {cut}");
+                    assert_eq!(ledger.running("service-0499").expect("runs").commit, "l2", "{how}");
+                    assert_eq!(ledger.last_good("service-0000", "l2").expect("one before").0.id, "l1", "{how}");
+                    assert_eq!(ledger.running("docs").expect("runs").commit, "a0", "{how}");
+                    assert_eq!(ledger.unreadable, usize::from(cut), "{how}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 # that name each service or job, and the last of them that did well. Those are kept in FILE.index, so that a long
 # ledger is not gone through each time. It is a copy: one that is missing, or of another ledger, is made again.
 # Arguments: FILE BYTES LINES. Exit status 44: there is none; 45: this is not all of it.
+longest=524288 # bytes of a line that can be a record
 fresh=32768 # what may have been added to the ledger since its index was made, in bytes; at most BYTES
 if [ ! -e "$1" ] && [ ! -L "$1" ]; then exit 44; fi
 [ -f "$1" ] || {
@@ -14,7 +15,7 @@ file=$1 index=$1.index
 before=$((size - $2))
 
 rows() { # FILE OFFSET LINES - of what is before OFFSET: where each line begins, and it; by the beginning of its run
-    head -c "$2" -- "$1" | LC_ALL=C awk -v lines="$3" '
+    head -c "$2" -- "$1" | LC_ALL=C awk -v lines="$3" -v longest="$longest" '
         function keep(list, name,    place) {
             if (!((list, name) in seen) && ++names > 2000) return
             place = ++seen[list, name] % lines
@@ -25,7 +26,7 @@ rows() { # FILE OFFSET LINES - of what is before OFFSET: where each line begins,
             uses[start]++
         }
         { start = next_start; next_start += length($0) + 1 }
-        length($0) > 65536 { next }
+        length($0) > longest { next }
         match($0, /"id":"[^"]*"/) {
             id = substr($0, RSTART, RLENGTH)
             if (!(id in began)) began[id] = start
@@ -74,7 +75,7 @@ answer() {
 }
 
 last_line() { # OFFSET - the one that ends there
-    tail -c +"$(($1 > 65536 ? $1 - 65535 : 1))" -- "$file" | head -c "$(($1 > 65536 ? 65536 : $1))" | tail -n 1
+    tail -c +"$(($1 > longest ? $1 - longest + 1 : 1))" -- "$file" | head -c "$(($1 > longest ? longest : $1))" | tail -n 1
 }
 
 answer || [ $? -ne 45 ] || exit 45
@@ -84,6 +85,10 @@ if [ -z "$(tail -c +"$size" -- "$file" | head -c 1)" ] && made=$(umask 077 && mk
     { printf 'cm-ledger-index/2 %s\n' "$size" && last_line "$size" && rows "$file" "$size" "$3" && echo end; } >"$made" 2>/dev/null &&
         mv -T -- "$made" "$index" && { answer || [ $? -ne 45 ] || exit 45; }
 fi
-rows "$file" "$before" "$3" | cut -d ' ' -f 2-
+# As from an index: a line that the end cuts is whole here.
+rows "$file" "$size" "$3" | LC_ALL=C awk -v before="$before" '{
+    gap = index($0, " ")
+    if (substr($0, 1, gap - 1) + 0 < before) print substr($0, gap + 1)
+}'
 tail -c +"$before" -- "$file" | sed 1d
 exit 45

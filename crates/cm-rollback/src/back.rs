@@ -41,6 +41,9 @@ type Undone = BTreeMap<String, JobState>;
 impl<'a> Back<'a> {
     /// Rolls the host back and records how it ended.
     pub async fn carry_out(&self, target: &mut HostTarget) -> Outcome {
+        if let Err(failure) = self.has_room(target) {
+            return self.as_it_was(target, &Undone::new(), failure).await;
+        }
         let undone = match self.undo_jobs(target).await {
             Ok(undone) => undone,
             Err(failure) => return self.as_it_was(target, &Undone::new(), failure).await,
@@ -59,6 +62,14 @@ impl<'a> Back<'a> {
             _ => self.append(self.words(target, &undone).outcome(failure.as_ref(), &runs)).await,
         };
         Outcome { failure: failure.or(recorded.err()), runs }
+    }
+
+    /// What a person asks for may be more than any release was. A release that failed had room for this when it began.
+    fn has_room(&self, target: &HostTarget) -> Result<()> {
+        if self.0.args.on_failure {
+            return Ok(());
+        }
+        self.words(target, &Undone::new()).pending().check_room(self.0.host.name())
     }
 
     /// Nothing was switched, for this reason: the checkout and the ledger say so.

@@ -30,7 +30,7 @@ impl Ready<'_> {
         let (services, new) = self.changed(target);
         let rollout = Rollout { project, host, compose: &self.compose, config: &self.config, guard, log: &run.log };
         let now = self.site.containers(&self.config.project).await?;
-        let change = Change { start: services.clone(), remove: new };
+        let change = Change { start: services.clone(), remove: new, brought: None };
         rollout.replace(&change, &now, Options::default(), &mut Canaries::new()).await?;
         self.follow_mounts(&services).await?;
         verification::gate(project, host, &self.config.project, &self.wanted(target), run).await

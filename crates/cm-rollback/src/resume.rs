@@ -39,8 +39,8 @@ pub fn nothing_to_do(run: &Run) -> Result<Option<Done>> {
             if has_lost_its_undo(&run.doc) {
                 return Err(lost_undo());
             }
-            run.log.info("nothing was changed on any host; nothing to roll back");
-            Some(Done::skipped("nothing was changed"))
+            run.log.info("no service was switched on any host; nothing to roll back");
+            Some(Done::skipped("no service was switched"))
         }
         (Status::Failed, Some(exit)) if exit.is_no_verdict() => {
             run.log.warn(format!("not rolling back: {}, which does not mean that the release is bad", exit.meaning()));

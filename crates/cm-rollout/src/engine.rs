@@ -1,5 +1,6 @@
 //! The one place that chooses an engine where services are switched to a release.
 
+use crate::brought::Brought;
 use crate::canary::Canaries;
 use crate::foresight::Foresight;
 use crate::interface::{Done, Replace, Switched};
@@ -72,6 +73,16 @@ fn of(engine: Engine) -> &'static dyn Replace {
 }
 
 impl Rollout<'_> {
+    /// Brings what `change` needs to where it is needed, such as images to every node of a Swarm, and its configs: all of it
+    /// that may fail before a service is touched. Nothing is switched.
+    ///
+    /// # Errors
+    /// [`cm_core::Exit::Config`], [`cm_core::Exit::Build`] with Docker's words; [`cm_core::Exit::LockLost`],
+    /// [`cm_core::Exit::Unreachable`].
+    pub async fn bring(&self, change: &Change) -> Result<Option<Brought>> {
+        of(self.host.engine()).bring(self, change).await
+    }
+
     /// Starts or replaces the containers of `change` from the images that are there now, and removes
     /// those that leave. `before` is what ran; what canaries came to is added to `canaries`, also where it fails.
     ///

@@ -2,12 +2,13 @@
 //! containers on one host, one by one; a Swarm is given what its services are to be and does it over all nodes. (How
 //! services are *looked at* is `cm_engine::Sight`.)
 
+use crate::brought::Brought;
 use crate::canary::Canaries;
 use crate::foresight::Foresight;
 use crate::rollout::{Change, Options, Replaced, Rollout};
 use cm_core::Result;
 use cm_engine::{Container, JobRun};
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{FutureExt, LocalBoxFuture};
 use std::collections::BTreeMap;
 
 /// What came of a switch: how each service was replaced.
@@ -16,8 +17,16 @@ pub(crate) type Switched<'a> = LocalBoxFuture<'a, Result<BTreeMap<String, Replac
 /// That something is done.
 pub(crate) type Done<'a> = LocalBoxFuture<'a, Result<()>>;
 
+/// What is there before anything is switched.
+pub(crate) type Bringing<'a> = LocalBoxFuture<'a, Result<Option<Brought>>>;
+
 /// What switches services to a release.
 pub trait Replace: Sync {
+    /// As [`Rollout::bring`]. An engine that has everything on its host brings nothing.
+    fn bring<'a>(&'a self, _: &'a Rollout<'a>, _: &'a Change) -> Bringing<'a> {
+        std::future::ready(Ok(None)).boxed_local()
+    }
+
     /// As [`Rollout::replace`].
     fn replace<'a>(
         &'a self,

@@ -164,7 +164,7 @@ impl Rollout<'_> {
             }
             Err(failure) => {
                 return Err(failure
-                    .hint("the job keeps running by itself: deploy again, and the next run follows it to its end"));
+                    .hint("nothing of this ends the job: deploy again, and the next run follows it to its end, or says how it ended"));
             }
         };
         let state = state_of(run, commit);

@@ -17,6 +17,7 @@
 //! bridge goes only when its service runs by itself again.
 
 mod alongside;
+mod brought;
 mod canary;
 mod collision;
 mod drain;
@@ -38,6 +39,7 @@ mod start_first;
 mod up;
 mod words;
 
+pub use brought::Brought;
 pub use canary::{Canaries, Question};
 pub use collision::in_the_way;
 pub use foresight::{Foresight, variables};

@@ -1,5 +1,6 @@
 //! What replaces containers on one host, what it is asked for, and what it answers.
 
+use crate::brought::Brought;
 use crate::order::Order;
 use cm_core::Log;
 use cm_engine::{Compose, Config, UpOptions};
@@ -31,6 +32,8 @@ pub struct Change {
     pub start: Vec<String>,
     /// Those whose containers go.
     pub remove: Vec<String>,
+    /// What [`Rollout::bring`] came to; where nobody asked for it, it is done first.
+    pub brought: Option<Brought>,
 }
 
 /// How it is done.

@@ -1,9 +1,10 @@
 //! A release on a Swarm: its images are in the registry and on every node, its configs and secrets are there, and only
 //! then are services switched, in the order in which they depend on each other.
 
+use crate::brought::Brought;
 use crate::canary::Canaries;
 use crate::foresight::Foresight;
-use crate::interface::{Done, Replace, Switched};
+use crate::interface::{Bringing, Done, Replace, Switched};
 use crate::order::Order;
 use crate::rollout::{Change, Options, Replaced, Rollout};
 use cm_core::{Result, plural};
@@ -25,6 +26,10 @@ const VALUES: &str = "x-cm-values";
 pub(crate) struct SwarmReplace;
 
 impl Replace for SwarmReplace {
+    fn bring<'a>(&'a self, rollout: &'a Rollout<'a>, change: &'a Change) -> Bringing<'a> {
+        async move { rollout.bring_all(change).await.map(Some) }.boxed_local()
+    }
+
     fn replace<'a>(
         &'a self,
         rollout: &'a Rollout<'a>,
@@ -46,7 +51,7 @@ impl Replace for SwarmReplace {
 
     fn start_idle<'a>(&'a self, rollout: &'a Rollout<'a>, services: &'a [String], _: bool) -> Done<'a> {
         async move {
-            let change = Change { start: services.to_vec(), remove: Vec::new() };
+            let change = Change { start: services.to_vec(), ..Change::default() };
             rollout.switch(&change).await.map(drop)
         }
         .boxed_local()
@@ -73,8 +78,7 @@ impl Replace for SwarmReplace {
 }
 
 impl Rollout<'_> {
-    async fn switch(&self, change: &Change) -> Result<BTreeMap<String, Replaced>> {
-        let began = Instant::now();
+    async fn bring_all(&self, change: &Change) -> Result<Brought> {
         let config = self.compose.all_of(None).await?;
         cm_engine::accepts(self.project, self.host, &config, self.log).await?;
         let stack = Stack::of(&config);
@@ -82,15 +86,41 @@ impl Rollout<'_> {
         let (before, _) = self.once_decided(&stack).await?;
         let host = self.guard.fenced(self.host)?;
         let images = self.bring_images(&host, &stack, change, &before).await?;
+        let names = match change.start.is_empty() {
+            true => BTreeMap::new(),
+            false => self.switch_of(&host, &stack, &self.project.name(), &images).contents(&values).await?,
+        };
+        Ok(Brought { stack, before, images, names })
+    }
+
+    fn switch_of<'a>(
+        &self,
+        host: &'a Fenced,
+        stack: &'a Stack,
+        project: &'a str,
+        images: &BTreeMap<String, String>,
+    ) -> Switch<'a> {
         let room_limit = self.project.health().timeout;
-        let (limit, name) = (room_limit + BEYOND, self.project.name());
-        let switch = Switch { host: &host, stack: &stack, project: &name, images, limit, room_limit };
+        Switch { host, stack, project, images: images.clone(), limit: room_limit + BEYOND, room_limit }
+    }
+
+    async fn switch(&self, change: &Change) -> Result<BTreeMap<String, Replaced>> {
+        let began = Instant::now();
+        let own;
+        let Brought { stack, before, images, names } = match &change.brought {
+            Some(brought) => brought,
+            None => {
+                own = self.bring_all(change).await?;
+                &own
+            }
+        };
+        let (host, project) = (self.guard.fenced(self.host)?, self.project.name());
+        let switch = self.switch_of(&host, stack, &project, images);
         if !change.start.is_empty() {
-            let names = switch.contents(&values).await?;
             let tell =
                 |step: &[String]| self.log.info(format!("on {}: updating {}", self.host.name(), step.join(", ")));
-            switch.carry_out(&change.start, &names, &before, tell).await?;
-            switch.forget(&names).await?;
+            switch.carry_out(&change.start, names, before, tell).await?;
+            switch.forget(names).await?;
         }
         switch.remove(&change.remove).await?;
         let took = began.elapsed();
@@ -121,9 +151,7 @@ impl Rollout<'_> {
         let push = Push { registry: &registry, project: &own, again: true };
         let published = publish(&host, &image.into_iter().collect::<Vec<_>>(), push).await?;
         let images = published.into_iter().map(|(name, image)| (name, image.pinned)).collect();
-        let room_limit = self.project.health().timeout;
-        let (limit, name) = (room_limit + BEYOND, self.project.name());
-        let switch = Switch { host: &host, stack: &stack, project: &name, images, limit, room_limit };
+        let switch = self.switch_of(&host, &stack, &own, &images);
         let (now, waited) = self.once_decided(&stack).await?;
         if waited {
             switch.wait_for_needs(run.service, &now).await?;

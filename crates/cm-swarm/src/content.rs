@@ -36,6 +36,17 @@ pub enum Source {
     External(String),
 }
 
+/// Why no Swarm takes a content.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Unfit {
+    /// The code of it.
+    pub code: &'static str,
+    /// In words, with its name.
+    pub why: String,
+    /// What to do.
+    pub hint: &'static str,
+}
+
 impl Content {
     /// The name of an object with this content.
     pub fn name(&self, bytes: &[u8]) -> String {
@@ -46,9 +57,22 @@ impl Content {
         format!("{prefix}-{hex}")
     }
 
-    /// Why so many bytes are too many, if they are.
-    pub fn excess(&self, bytes: usize) -> Option<String> {
-        (bytes > MOST_BYTES).then(|| format!("{} {} has {bytes} bytes; a Swarm takes 500 kB", self.kind, self.key))
+    /// Why no Swarm takes so many bytes, if none does, and what to do.
+    pub fn unfit(&self, bytes: usize) -> Option<Unfit> {
+        let Content { kind, key, .. } = self;
+        match bytes {
+            0 => Some(Unfit {
+                code: "swarm.content",
+                why: format!("{kind} {key} is empty; a Swarm takes none without a content"),
+                hint: "write something into it, or take it out of the compose file",
+            }),
+            1..=MOST_BYTES => None,
+            _ => Some(Unfit {
+                code: "swarm.too-large",
+                why: format!("{kind} {key} has {bytes} bytes; a Swarm takes 500 kB"),
+                hint: "put it into the image, or split it into several",
+            }),
+        }
     }
 
     /// The entry of a stack's section for the object called `name`.

@@ -96,7 +96,7 @@ impl Switch<'_> {
                 Ok(Waited::Done | Waited::Blocked) => return Ok(()),
                 Err(failure) if failure.exit == Exit::Unhealthy => {
                     return Err(Failure { exit: Exit::Build, ..failure }.hint(format!(
-                        "{service} needs it, and was not started; no service was touched. `docker service ps --no-trunc` on a manager says more"
+                        "{service} needs it, and was not started. `docker service ps --no-trunc` on a manager says more"
                     )));
                 }
                 Err(failure) => return Err(failure),

@@ -29,7 +29,7 @@ mod update;
 mod value;
 
 pub use answer::Answer;
-pub use content::{Content, Source};
+pub use content::{Content, Source, Unfit};
 pub use file::place;
 pub use job::Job;
 pub use node::{Node, Quorum};

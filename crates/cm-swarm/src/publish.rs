@@ -7,15 +7,26 @@ use cm_host::Fenced;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// One image is pushed within this time.
-const LIMIT: Duration = Duration::from_secs(15 * 60);
+/// One image is pulled or pushed within this time: a registry that hangs does not end by itself, and is no host that does
+/// not answer.
+const TRANSFER: Duration = Duration::from_secs(15 * 60);
+
+/// Both, and what is asked of the engine besides.
+const LIMIT: Duration = Duration::from_secs(32 * 60);
 
 const PUSH: &str = r#"# Brings an image to the registry, where it was not brought there before.
-# $1 image, $2 its repository there, $3 project, $4 `again` to bring it there all the same. An image that is not on the
-# manager is pulled first. Its tag is its own id, so that no push takes the place of another one, and says for whom it
+# $1 image, $2 its repository there, $3 project, $4 `again` to bring it there all the same, $5 how many seconds a transfer
+# may take. An image that is not on the manager is pulled first. Its tag is its own id, so that no push takes the place of another one, and says for whom it
 # is. Prints whether it was pushed, and its id, its platform and its digests.
 set -eu
-docker image inspect "$1" >/dev/null 2>&1 || docker pull --quiet "$1" >/dev/null
+within() {
+    limit=$1 code=0
+    shift
+    timeout "$limit" "$@" >/dev/null || code=$?
+    [ "$code" -ne 124 ] || echo "$1 $2 has not ended within $limit s" >&2
+    return "$code"
+}
+docker image inspect "$1" >/dev/null 2>&1 || within "$5" docker pull --quiet "$1"
 id=$(docker image inspect --format '{{.Id}}' "$1")
 cluster=$(docker info --format '{{.Swarm.Cluster.ID}}')
 tag=$2:cm-$(printf '%.12s-%.60s-%.8s' "${id#sha256:}" "$3" "$cluster")
@@ -26,7 +37,7 @@ done
 docker tag "$id" "$tag"
 if [ "$pushed" = yes ] || [ "$4" = again ]; then
     pushed=yes
-    docker push --quiet "$tag" >/dev/null
+    within "$5" docker push --quiet "$tag"
 fi
 docker image inspect --format "$pushed {{.Id}} {{.Os}}/{{.Architecture}}{{range .RepoDigests}} {{.}}{{end}}" "$tag""#;
 
@@ -65,7 +76,8 @@ pub async fn publish(host: &Fenced, images: &[String], push: Push<'_>) -> Result
     for image in images {
         let repository = repository_in(image, registry);
         let again = if again { "again" } else { "" };
-        let arguments = [image.as_str(), &repository, project, again];
+        let limit = TRANSFER.as_secs().to_string();
+        let arguments = [image.as_str(), &repository, project, again, &limit];
         let said = host.script(PUSH, arguments).limit(LIMIT).text(Exit::Build, "swarm.push").await;
         let said = said.map_err(|failure| about(failure, host.name(), image, registry))?;
         let found = read(&said, &repository).ok_or_else(|| {
@@ -88,25 +100,24 @@ fn about(failure: Failure, host: &str, image: &str, registry: &str) -> Failure {
 
 /// What to do, by how Docker `said` what the registry answered.
 fn hint(said: &str, repository: &str) -> String {
-    let what = match Answer::read(said) {
+    match Answer::read(said) {
         Answer::Refuses => {
             format!(
-                "The registry refuses the deploy user: `docker login` on the manager, as one who may push to {repository}"
+                "the registry refuses the deploy user: `docker login` on the manager, as one who may push to {repository}"
             )
         }
         Answer::ReadOnly => {
-            "The registry takes no images now: is it read-only, as during its garbage collection?".to_owned()
+            "the registry takes no images now: is it read-only, as during its garbage collection?".to_owned()
         }
         Answer::Fails => {
-            "The registry cannot store it: has its disk room, or the project its quota? Its own log says why. \
+            "the registry cannot store it: has its disk room, or the project its quota? Its own log says why. \
             `cm-build prune` removes old images there, and its garbage collection makes the room free"
                 .to_owned()
         }
         Answer::NoImage | Answer::Silent => {
-            "Is the registry up, does the manager reach and trust it, and is the image there?".to_owned()
+            "is the registry up, does the manager reach and trust it, and is the image there?".to_owned()
         }
-    };
-    format!("no service was touched. {what}")
+    }
 }
 
 /// The repository of `registry` that `image` is brought to.
@@ -162,11 +173,38 @@ mod tests {
             ("denied: requested access to the resource is denied", "may push to r/shop/web"),
             ("unsupported: The operation is unsupported.", "is it read-only"),
             ("received unexpected HTTP status: 500 Internal Server Error", "has its disk room"),
-            ("dial tcp 10.0.0.1:5000: connect: connection refused", "Is the registry up"),
+            ("dial tcp 10.0.0.1:5000: connect: connection refused", "is the registry up"),
         ] {
             let hint = hint(said, "r/shop/web");
-            assert!(hint.starts_with("no service was touched. ") && hint.contains(words), "{said}: {hint}");
+            assert!(hint.contains(words), "{said}: {hint}");
+            assert!(!hint.contains("touched"), "who pushes does not know what else was done: {hint}");
         }
+    }
+
+    /// `PUSH` with a Docker of which `push` does as `push` says, and 1 s for it.
+    async fn pushed(push: &str) -> Result<String> {
+        let dir = tempfile::tempdir().expect("dir");
+        let program = dir.path().join("docker");
+        let docker = format!("#!/bin/sh\ncase $1 in push) {push} ;; image) echo sha256:aa ;; esac\n");
+        std::fs::write(&program, docker).expect("write");
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("chmod");
+        let log = cm_core::Log::new("test", cm_core::Format::Text, cm_core::Level::Fail);
+        let host = cm_host::Host::connect(&cm_host::Target::at("local", "local"), &log).await.expect("local");
+        let line = "PATH=$1:$PATH; exec sh -c \"$2\" sh web r/web shop again 1";
+        let path = dir.path().display().to_string();
+        host.command(["sh", "-c", line, "sh", &path, PUSH]).text(Exit::Build, "swarm.push").await
+    }
+
+    #[tokio::test]
+    async fn a_registry_that_hangs_ends_as_a_push_that_failed_and_says_so() {
+        let failure = about(pushed("sleep 30").await.expect_err("it hangs"), "shop", "web", "r");
+        assert_eq!((failure.exit, failure.code.as_str()), (Exit::Build, "swarm.push"));
+        assert_eq!(failure.message, "on shop: could not bring web to the registry r");
+        assert!(failure.causes.join(" ").contains("docker push has not ended within 1 s"), "{failure}");
+        assert!(failure.hint.is_some_and(|hint| hint.contains("is the registry up")));
+        let refused = pushed("echo denied >&2; exit 1").await.expect_err("it is refused");
+        assert!(!refused.causes.join(" ").contains("has not ended"), "{refused}");
+        assert_eq!(pushed("exit 0").await.expect("pushed"), "sha256:aa\n");
     }
 
     #[test]

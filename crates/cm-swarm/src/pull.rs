@@ -63,7 +63,7 @@ fn can_run(image: &Published, nodes: &[&Node], host: &Host) -> Result<()> {
         node.platform
     );
     Err(Failure::new(Exit::Build, "swarm.platform", message).hint(
-        "no service was touched. Build the image for the nodes' platform, or drain the nodes that cannot run it (`docker node update --availability drain`)",
+        "build the image for the nodes' platform, or drain the nodes that cannot run it (`docker node update --availability drain`)",
     ))
 }
 
@@ -132,15 +132,15 @@ fn failed(host: &Host, image: &Published, nodes: &str, why: &str) -> Failure {
     let message = format!("on {}: node {nodes} cannot get {}", host.name(), image.pinned);
     let what = match Answer::read(why) {
         Answer::Refuses => {
-            "Nodes pull with the login that the deploy user has on the manager (`docker login` there): may it read that repository?"
+            "nodes pull with the login that the deploy user has on the manager (`docker login` there): may it read that repository?"
         }
         _ => {
-            "On that node: `docker pull` of that name; does it reach the registry, does it trust it, has its disk room?"
+            "on that node: `docker pull` of that name; does it reach the registry, does it trust it, has its disk room?"
         }
     };
     Failure::new(Exit::Build, "swarm.pull", message)
         .cause(why)
-        .hint(format!("no service was touched. {what} A node that is away: `docker node update --availability drain`"))
+        .hint(format!("{what} A node that is away: `docker node update --availability drain`"))
 }
 
 #[cfg(test)]

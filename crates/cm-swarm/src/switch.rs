@@ -136,9 +136,8 @@ impl Switch<'_> {
             Source::Inline(text) => text.clone().into_bytes(),
             Source::External(_) => Vec::new(),
         };
-        let Some(excess) = content.excess(bytes.len()) else { return Ok(bytes) };
-        Err(Failure::new(Exit::Config, "swarm.too-large", format!("on {}: {excess}", self.host.name()))
-            .hint("no service was touched. Put it into the image, or split it into several"))
+        let Some(unfit) = content.unfit(bytes.len()) else { return Ok(bytes) };
+        Err(Failure::new(Exit::Config, unfit.code, format!("on {}: {}", self.host.name(), unfit.why)).hint(unfit.hint))
     }
 
     async fn make(&self, content: &Content, bytes: &[u8]) -> Result<String> {
