@@ -6,8 +6,8 @@
 //! another one in turns, at any moment. It counts those after which the run ended with the truth, the next plain run
 //! succeeded, and the ledger and the Swarm agreed; nextest would end it, so run the test's own program.
 //!
-//! `CM_SWARM_FAULTS=1` adds what a registry does wrong besides: each kind of refusal, and one that hangs in the middle of a
-//! push.
+//! `CM_SWARM_FAULTS=1` adds what a registry does wrong: one without room, each kind of refusal, one that hangs in the middle
+//! of a push, and a node that gets nothing from it.
 //!
 //! How long each part takes is on stderr. `CM_SWARM_FROM='a rollback'` leaves out the parts before that one, but those that
 //! make a worker and want a login.
@@ -124,7 +124,10 @@ fn a_project_is_deployed_to_a_swarm_and_rolled_back_as_one_release() {
         ("no Swarm", what_is_no_swarm_says_so),
     ];
     let faults = number_of("CM_SWARM_FAULTS") > 0;
-    let parts = parts.into_iter().filter(|(name, _)| faults || *name != "registry faults").collect::<Vec<_>>();
+    let parts = parts
+        .into_iter()
+        .filter(|(name, _)| faults || !["no push, no pull", "registry faults"].contains(name))
+        .collect::<Vec<_>>();
     let from = std::env::var("CM_SWARM_FROM").unwrap_or_default();
     let wanted = |(name, _): &Part| !from.is_empty() && ["a worker", "a login"].contains(name);
     let at = parts.iter().position(|(name, _)| *name == from).unwrap_or(0);
@@ -334,7 +337,9 @@ fn a_probe_asks_each_task_on_its_node(swarm: &Swarm) {
         ("[\"python3\", \"-c\", \"raise SystemExit(3)\"]", "its probe: "),
     ] {
         swarm.write("cm.toml", &format!("{good}\n[services.api]\nprobe = {probe}\n"));
-        let health = swarm.0.laptop("cm-health", &["--service", "api", "--timeout", "8s"]);
+        // One that fails is asked until then; one that does well has all the time of a busy machine.
+        let limit = if words.is_empty() { "60s" } else { "12s" };
+        let health = swarm.0.laptop("cm-health", &["--service", "api", "--timeout", limit]);
         assert_eq!(health.code, if words.is_empty() { 0 } else { 40 }, "{probe}: {}", health.stderr);
         assert!(health.stderr.contains(words), "{probe}: {}", health.stderr);
     }
@@ -352,20 +357,15 @@ fn all_are_managers_again(swarm: &Swarm) {
     });
 }
 
-/// A registry without room, and then a node that gets nothing from it. The next deployment is that of the next part.
+/// A registry without room, and then a node that gets nothing from it. The deployment of the rollback's part is the next one.
 fn an_image_that_does_not_come_touches_no_container(swarm: &Swarm) {
     let before = [swarm.tasks("web"), swarm.tasks("api")];
     swarm.write("web/VERSION", "6\n");
     swarm.0.commit("to be brought");
-    let registry = swarm.0.container("registry");
-    let full = |line: &str| {
-        let output = Command::new("docker").args(["exec", "--privileged", &registry, "sh", "-c", line]).output();
-        let output = output.expect("docker");
-        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
-    };
-    full("mount -t tmpfs -o size=64k none /var/lib/registry");
+    swarm.registry("cp config.yml good.yml && sed -i 's,/var/lib/registry,/dev/shm/registry,' config.yml");
+    swarm.as_root("registry", "head -c 1G /dev/zero >/dev/shm/full 2>/dev/null || df /dev/shm | grep -q 100%");
     let pushed = swarm.0.deploy(&["--no-backup"]);
-    full("umount /var/lib/registry");
+    swarm.registry("cp good.yml config.yml");
     not_brought(&pushed, "swarm.push", "has its disk room");
     assert!(pushed.stderr.contains("could not bring shop/web to the registry registry:5000"), "{}", pushed.stderr);
 

@@ -80,3 +80,47 @@ impl Release {
         format!("{}:cm-{}", cm_rollout::repository(image), self.short())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cm_core::{Action, Service};
+    use serde_json::json;
+
+    #[test]
+    fn a_plan_of_more_services_than_a_ledger_tells_of_is_refused_before_anything_is_built() {
+        let mut value = Document::start("cm-build", "ada", false).as_value();
+        (value["project"], value["commit"]) = ("shop".into(), "c".repeat(40).into());
+        let release = Release::of(&Document::parse("cm-build", value.to_string().as_bytes()).expect("valid"));
+        let release = release.expect("a release");
+        let config = cm_project::Config::parse("cm.toml", "project = \"shop\"\n").expect("valid");
+        let project = Project::of("/x".into(), "/x".into(), String::new(), config);
+        let service = |n: usize| Service {
+            name: format!("s{n}"),
+            host: "one".to_owned(),
+            action: Action::Build,
+            base: None,
+            reasons: Vec::new(),
+        };
+        let plan = |count: usize| HostPlan {
+            host: "one".to_owned(),
+            checkout: "~/shop".to_owned(),
+            services: (0..count).map(service).collect(),
+            jobs: Default::default(),
+        };
+        let mut old = Record::new("1", "ada", "main", "b");
+        old.services.insert("s0".to_owned(), ServiceState { image: "shop/s0".to_owned(), ..ServiceState::default() });
+        let mut ledger = Ledger::default();
+        ledger.apply(old);
+        let runs = Container::read(
+            &json!({"Config": {"Image": "registry.example.org/shop/s1", "Labels": {"com.docker.compose.service": "s1"}}}),
+        );
+        let planned = |count: usize| release.planned(&project, &plan(count), (&ledger, std::slice::from_ref(&runs)));
+        let few = planned(3);
+        let images: Vec<&str> = few.services.values().map(|state| state.image.as_str()).collect();
+        let unknown = "x".repeat(LONG_NAME);
+        assert_eq!(images, ["shop/s0", "registry.example.org/shop/s1", unknown.as_str()]);
+        assert!(few.check_room("one").is_ok());
+        assert_eq!(planned(1_000).check_room("one").expect_err("too many").code, "ledger.no-room");
+    }
+}
