@@ -29,7 +29,10 @@ pub fn without_defaults(keys: &mut Map<String, Value>) {
     });
 }
 
-fn each(value: &Value, change: fn(&Value) -> Value) -> Value {
+/// How one way to write a value becomes the other.
+type Change = fn(&Value) -> Value;
+
+fn each(value: &Value, change: Change) -> Value {
     match value {
         Value::Array(items) => items.iter().map(change).collect(),
         other => other.clone(),
@@ -37,7 +40,7 @@ fn each(value: &Value, change: fn(&Value) -> Value) -> Value {
 }
 
 /// Changes the entries of an object that are there.
-fn entries(value: &Value, changes: &[(&str, fn(&Value) -> Value)]) -> Value {
+fn entries(value: &Value, changes: &[(&str, Change)]) -> Value {
     let mut value = value.clone();
     for (key, change) in changes {
         if let Some(entry) = value.get_mut(key) {
@@ -89,8 +92,8 @@ fn deploy(value: &Value) -> Value {
 }
 
 fn resources(value: &Value) -> Value {
-    let limits: fn(&Value) -> Value = |value| entries(value, &[("memory", size), ("cpus", number)]);
-    let reservations: fn(&Value) -> Value =
+    let limits: Change = |value| entries(value, &[("memory", size), ("cpus", number)]);
+    let reservations: Change =
         |value| entries(value, &[("memory", size), ("cpus", number), ("devices", |devices| each(devices, gpu))]);
     entries(value, &[("limits", limits), ("reservations", reservations)])
 }
