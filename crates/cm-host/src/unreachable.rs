@@ -315,15 +315,16 @@ mod tests {
             assert_eq!(looked_up(real), None, "{real}");
         }
         let directory = tempfile::tempdir().expect("directory");
-        let limit = Duration::from_millis(300);
-        for (script, wanted) in [("exec sleep 30", false), ("exit 2", true), ("exit 0", true)] {
+        let (short, long) = (Duration::from_millis(300), Duration::from_secs(60));
+        for (script, limit, wanted) in [("exec sleep 90", short, false), ("exit 2", long, true), ("exit 0", long, true)]
+        {
             let program = directory.path().join(format!("getent-{}", script.replace(' ', "-")));
             std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("a program");
             let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
             std::fs::set_permissions(&program, mode).expect("a mode");
             assert_eq!(answers(&program.display().to_string(), "web.example", limit).await, wanted, "{script}");
         }
-        assert!(answers("/nowhere/getent", "web.example", limit).await, "nobody could ask");
+        assert!(answers("/nowhere/getent", "web.example", long).await, "nobody could ask");
         let said = "ssh: Could not resolve hostname h: Temporary failure in name resolution";
         assert!(hint("u@h", said).await.contains("/etc/resolv.conf"));
         assert!(hint("u@h", "ssh: Could not resolve hostname h: Name or service not known").await.contains("cm.toml"));

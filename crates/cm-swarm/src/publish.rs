@@ -14,15 +14,17 @@ const TRANSFER: Duration = Duration::from_secs(15 * 60);
 /// Both, and what is asked of the engine besides.
 const LIMIT: Duration = Duration::from_secs(32 * 60);
 
-const PUSH: &str = r#"# Brings an image to the registry, where it was not brought there before.
-# $1 image, $2 its repository there, $3 project, $4 `again` to bring it there all the same, $5 how many seconds a transfer
-# may take. An image that is not on the manager is pulled first. Its tag is its own id, so that no push takes the place of another one, and says for whom it
-# is. Prints whether it was pushed, and its id, its platform and its digests.
+const PUSH: &str = concat!(
+    "# Brings an image to the registry, where it was not brought there before.\n",
+    cm_host::small_sh!(),
+    r#"# $1 image, $2 its repository there, $3 project, $4 `again` to bring it there all the same, $5 how many seconds a
+# transfer may take. An image that is not on the manager is pulled first. Its tag is its own id, so that no push takes the
+# place of another one, and says for whom it is. Prints whether it was pushed, and its id, its platform and its digests.
 set -eu
 within() {
     limit=$1 code=0
     shift
-    timeout "$limit" "$@" >/dev/null || code=$?
+    limited "$limit" "$@" >/dev/null || code=$?
     [ "$code" -ne 124 ] || echo "$1 $2 has not ended within $limit s" >&2
     return "$code"
 }
@@ -39,7 +41,8 @@ if [ "$pushed" = yes ] || [ "$4" = again ]; then
     pushed=yes
     within "$5" docker push --quiet "$tag"
 fi
-docker image inspect --format "$pushed {{.Id}} {{.Os}}/{{.Architecture}}{{range .RepoDigests}} {{.}}{{end}}" "$tag""#;
+docker image inspect --format "$pushed {{.Id}} {{.Os}}/{{.Architecture}}{{range .RepoDigests}} {{.}}{{end}}" "$tag""#
+);
 
 /// An image in the registry.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -204,7 +207,7 @@ mod tests {
         assert!(failure.hint.is_some_and(|hint| hint.contains("is the registry up")));
         let refused = pushed("echo denied >&2; exit 1").await.expect_err("it is refused");
         assert!(!refused.causes.join(" ").contains("has not ended"), "{refused}");
-        assert_eq!(pushed("exit 0").await.expect("pushed"), "sha256:aa\n");
+        assert_eq!(pushed("exit 0").await.expect("pushed"), "sha256:aa");
     }
 
     #[test]
