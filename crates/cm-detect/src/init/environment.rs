@@ -73,8 +73,9 @@ fn listed(compose: &Compose) -> Vec<String> {
 
 /// Example files next to `cm.toml` and next to the compose file.
 fn examples(found: &Found) -> Vec<String> {
-    let beside = found.files.first().map_or("", |file| tree::parent(file));
-    let directories: BTreeSet<String> = [found.prefix.clone(), tree::join(&found.prefix, beside)].into_iter().collect();
+    let alongside = found.files.first().map_or("", |file| tree::parent(file));
+    let directories: BTreeSet<String> =
+        [found.prefix.clone(), tree::join(&found.prefix, alongside)].into_iter().collect();
     let mut names = Vec::new();
     for directory in directories {
         let entries = std::fs::read_dir(found.repository.join(&directory)).into_iter().flatten().flatten();
@@ -127,8 +128,8 @@ fn variables_file(
         return (relative(&file), format!("{} shows what is in it", shown(&found.prefix, example)));
     }
     // One that lies with a service is that service's, not Compose's own.
-    let beside = tree::join(&found.prefix, found.files.first().map_or("", |file| tree::parent(file)));
-    match own.iter().find(|path| [found.prefix.as_str(), &beside].contains(&tree::parent(path))) {
+    let alongside = tree::join(&found.prefix, found.files.first().map_or("", |file| tree::parent(file)));
+    match own.iter().find(|path| [found.prefix.as_str(), &alongside].contains(&tree::parent(path))) {
         Some(path) => (relative(path), "services read it, and it is not in the repository".to_owned()),
         None => match values_of_variables(found, tracked) {
             Some(path) => {
@@ -157,8 +158,8 @@ fn values_of_variables(found: &Found, tracked: &dyn Fn(&str) -> bool) -> Option<
 
 /// The `.env` that Compose reads by itself, relative to the repository.
 fn composes_own(found: &Found) -> String {
-    let beside = found.files.first().map_or("", |file| tree::parent(file));
-    tree::join(&tree::join(&found.prefix, beside), ".env")
+    let alongside = found.files.first().map_or("", |file| tree::parent(file));
+    tree::join(&tree::join(&found.prefix, alongside), ".env")
 }
 
 /// What a login session, Compose or the deployment gives by itself.

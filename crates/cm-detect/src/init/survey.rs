@@ -128,8 +128,8 @@ impl Survey {
         let ignored = |path: &str| git.as_ref().is_some_and(|git| git.ignores(path));
         let environment = Environment::of(found, &tracked, &ignored);
         // A developer's own `.env` says nothing about servers.
-        let beside = tree::parent(found.files.first().map_or("", String::as_str)).to_owned();
-        let env_file = tree::join(&tree::join(&found.prefix, &beside), ".env");
+        let alongside = tree::parent(found.files.first().map_or("", String::as_str)).to_owned();
+        let env_file = tree::join(&tree::join(&found.prefix, &alongside), ".env");
         let active = if tracked(&env_file) { compose.profiles.clone() } else { Vec::new() };
         // What no profile starts is neither asked nor waited for.
         let started = compose.services.iter().filter(|service| service.starts_with(&active));
