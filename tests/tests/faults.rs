@@ -4,7 +4,7 @@
 //! ledger agree about what runs, the lock is free, and the next plain run succeeds.
 //!
 //! `CM_FAULTS` is the number of steps that meet a fault (default 1; `all`: each meets each). `CM_FAULTS_ONLY=STEP/FAULT`
-//! is one of them, `CM_SEED` repeats a choice. What is tried is written into tests/faults.md if `CM_FAULTS_TABLE` is set:
+//! is one of them, whose messages are printed, `CM_SEED` repeats a choice. What is tried is written into tests/faults.md if `CM_FAULTS_TABLE` is set:
 //! a cell keeps what it said until it is tried again, and empty ones are tried first.
 
 #![expect(clippy::print_stdout, reason = "a long test tells where it is, and its numbers")]

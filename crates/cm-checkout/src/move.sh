@@ -57,7 +57,8 @@ update_modules() {
 go_back() { # PATHSPEC...
     [ -n "$head" ] || return
     git restore --source="$head" --staged --worktree -- :/ "$@" || :
-    update_modules && [ -z "$(git ls-files --modified -- :/ "$@")" ] && git diff-index --cached --quiet "$head" -- :/ "$@"
+    update_modules && modified=$(git ls-files --modified -- :/ "$@") && [ -z "$modified" ] &&
+        git diff-index --cached --quiet "$head" -- :/ "$@"
 }
 
 # 49: as it was before.

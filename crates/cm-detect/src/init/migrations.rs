@@ -4,7 +4,7 @@ use super::files::SKIPPED;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// So many floors down a repository is looked at.
+/// So many levels of directories of a repository are looked at.
 const DEPTH: u32 = 7;
 
 /// The globs of `[rollback] migrations`, relative to the repository.
