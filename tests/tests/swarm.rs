@@ -371,9 +371,14 @@ fn an_image_that_does_not_come_touches_no_container(swarm: &Swarm) {
 
     let hosts = "cp /etc/hosts /tmp/hosts && echo 127.0.0.1 registry >>/etc/hosts";
     swarm.as_root("node3", hosts);
-    let pulled = swarm.0.deploy(&["--no-backup"]);
+    // The preflight sees it; one that comes after the preflight, who brings images.
+    let refused = swarm.0.deploy(&["--no-backup"]);
+    let pulled = swarm.0.laptop("bash", &["-c", "set -o pipefail; cm-detect </dev/null | cm-build"]);
     swarm.as_root("node3", "cat /tmp/hosts >/etc/hosts");
-    not_brought(&pulled, "swarm.pull", "on that node: `docker pull`");
+    let code = |answer: &Answer| answer.document()["error"]["code"].clone();
+    assert_eq!((refused.code, code(&refused)), (6, "preflight.registry".into()), "{}", refused.stderr);
+    assert_eq!((pulled.code, code(&pulled)), (30, "swarm.pull".into()), "{}", pulled.stderr);
+    assert!(pulled.stderr.contains("on that node: `docker pull`"), "{}", pulled.stderr);
     assert!(pulled.stderr.contains("node node3 cannot get registry:5000/shop/web@sha256:"), "{}", pulled.stderr);
     assert_eq!([swarm.tasks("web"), swarm.tasks("api")], before, "nothing was switched");
     assert_eq!(swarm.on("node1", "docker service ls -q --filter label=cm.pull"), "", "nothing is left behind");
