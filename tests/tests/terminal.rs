@@ -2,10 +2,11 @@
 //! width, whose bytes a terminal emulator shows.
 
 use cm_testkit::{Sandbox, end, repository, until};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::num::NonZeroU16;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -161,8 +162,17 @@ fn who_watches_sees_what_goes_on_and_a_clean_terminal_afterwards() {
 
 fn a_whole_deployment(sandbox: &Sandbox, columns: u16) {
     slow(sandbox, 4);
-    let (code, lines, live) = watch(sandbox, columns, "--dashboard").ended();
+    let page = sandbox.home.path().join("page.html");
+    let mut follows = follow(sandbox, &page);
+    let watched = watch(sandbox, columns, "--dashboard");
+    until("the build", Duration::from_secs(120), || watched.shows("platform: dashboard"));
+    every_host_names_the_run(sandbox);
+    let says = |words: &str| std::fs::read_to_string(&page).is_ok_and(|page| page.contains(words));
+    until("the page of the build", Duration::from_secs(20), || says("Under way: build") && says("\"refresh\""));
+    let (code, lines, live) = watched.ended();
     assert_eq!(code, 0, "{lines:#?}");
+    assert_eq!(end(&mut follows, Duration::from_secs(20)), 0, "who follows a run ends with it");
+    assert!(says("The run has ended: this page does not change any more.") && !says("\"refresh\""), "its last word");
     is_whole(&lines, columns.into());
     let of = |words: &str| live.iter().any(|line| line.contains(words));
     for words in [
@@ -182,6 +192,24 @@ fn a_whole_deployment(sandbox: &Sandbox, columns: u16) {
     {
         assert!(text.contains(words), "{words}: {text}");
     }
+}
+
+/// Writes the page of the run that begins next for as long as it goes on.
+fn follow(sandbox: &Sandbox, page: &Path) -> Child {
+    let page = page.display().to_string();
+    let laptop = sandbox.laptop.display().to_string();
+    let mut command = sandbox.home.command("cm-record", &["report", "--follow", "--html", &page], &laptop);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("cm-record")
+}
+
+/// Also where nothing changes: `runners` is locked, too, and it is not told which run that is before its lease is renewed.
+fn every_host_names_the_run(sandbox: &Sandbox) {
+    let said = sandbox.laptop("cm-lock", &["status", "--json"]);
+    let status: Value = serde_json::from_str(&said.stdout).expect("JSON");
+    let run = &status["local"]["record"]["run"];
+    assert!(run.is_string(), "{status:#}");
+    let hosts = status["hosts"].as_array().expect("hosts");
+    assert!(hosts.len() > 1 && hosts.iter().all(|host| &host["record"]["run"] == run), "{status:#}");
 }
 
 fn an_interrupted_one(sandbox: &Sandbox, columns: u16) {

@@ -95,8 +95,26 @@ pub trait Kind: Debug + Send + Sync {
         None
     }
 
+    /// What its dumps are named after, where that is configured; `None` where the server says it.
+    fn name(&self) -> Option<&str> {
+        None
+    }
+
     /// Asks the database what it is; says a [`Survey`] as JSON.
     fn look(&self) -> Job;
+
+    /// What the script of [`Kind::look`] said. A script does not repeat a name that it was given: there may be
+    /// anything in it that JSON would have to escape.
+    ///
+    /// # Errors
+    /// Why that cannot be understood.
+    fn surveyed(&self, said: &str) -> Result<Survey, serde_json::Error> {
+        let mut survey: Survey = serde_json::from_str(said)?;
+        if let Some(name) = self.name() {
+            name.clone_into(&mut survey.database);
+        }
+        Ok(survey)
+    }
 
     /// Writes the dump to stdout, after a [head](crate::head) with what was counted.
     fn dump(&self) -> Job;
@@ -130,4 +148,18 @@ pub trait Kind: Debug + Send + Sync {
     /// Puts a dump in the place of what is there: what [`Kind::load`] kept, else what is on stdin. `None`
     /// where nothing says how.
     fn take(&self, scratch: &Scratch) -> Option<Job>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::Sqlite;
+
+    #[test]
+    fn a_name_that_is_configured_needs_no_escape_in_what_a_script_says() {
+        let kind = Sqlite { path: "/data/a \"b\"\\.db".to_owned() };
+        let survey = kind.surveyed(r#"{"missing": true, "empty": true}"#).expect("JSON");
+        assert_eq!((survey.database.as_str(), survey.missing), ("a \"b\"\\.db", true));
+        assert!(kind.surveyed("{\"database\": \"a\"b\"}").is_err());
+    }
 }

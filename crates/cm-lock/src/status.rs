@@ -19,7 +19,9 @@ pub async fn status(common: &CommonArgs, flags: &Where, shown: Shown, io: &Io) -
     let here = here(&place, &mut failures);
     let mut hosts = Vec::new();
     for (target, sight) in look(&place, &io.log).await? {
-        hosts.push(on_host(&target, &place.dir(), sight, &mut failures));
+        let mut host = on_host(&target, &place.dir(), sight, &mut failures);
+        tell_run(&mut host, &here);
+        hosts.push(host);
     }
     let status = json!({
         "schema": "cm.lock-status/1",
@@ -105,6 +107,16 @@ async fn look_at(target: &Target, dir: &str, log: &Log) -> Result<(Host, remote:
     Ok((host, sight))
 }
 
+/// A host is told the run with the next renewal; where the holder is this machine's, that is known already.
+fn tell_run(host: &mut Value, here: &Value) {
+    let (theirs, ours) = (&host["record"], &here["record"]);
+    if theirs["nonce"].is_string() && theirs["nonce"] == ours["nonce"] {
+        for key in ["run", "step"].into_iter().filter(|key| theirs[key].is_null()).collect::<Vec<_>>() {
+            host["record"][key] = ours[key].clone();
+        }
+    }
+}
+
 fn here(place: &Place, failures: &mut Vec<Failure>) -> Value {
     let (state, record, error) = match local::look(&place.file) {
         Ok(local::Sight::Held(record)) => ("held", record, None),
@@ -161,6 +173,20 @@ fn record_json(record: &Record) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_that_was_not_told_the_run_is_of_the_run_of_this_machine() {
+        let here = json!({"record": {"nonce": "1", "run": "01a2", "step": "build"}});
+        let run_of = |record: Value| {
+            let mut host = json!({ "record": record });
+            tell_run(&mut host, &here);
+            host["record"]["run"].clone()
+        };
+        assert_eq!(run_of(json!({"nonce": "1", "run": null})), json!("01a2"));
+        assert_eq!(run_of(json!({"nonce": "1", "run": "0b"})), json!("0b"));
+        assert_eq!(run_of(json!({"nonce": "2", "run": null})), Value::Null, "somebody else's");
+        assert_eq!(run_of(Value::Null), Value::Null, "nobody holds it");
+    }
 
     #[test]
     fn people_see_who_holds_it_and_where_it_is_not_known() {

@@ -80,6 +80,7 @@ pub const FAULTS: &[Fault] = &[
     lasting("the state directory of the server is full", Strike::Server(FILL_STATE, EMPTY_STATE)),
     lasting("the backup directory of the server is full", Strike::Server(FILL_BACKUPS, EMPTY_BACKUPS)),
     lasting("the repository of the checkout is full", Strike::Server(FILL_REPOSITORY, EMPTY_REPOSITORY)),
+    lasting("the work tree of the checkout is full", Strike::Server(FILL_WORK_TREE, EMPTY_WORK_TREE)),
     lasting(
         "/tmp of the server is full",
         Strike::Server(
@@ -128,6 +129,14 @@ const FILL_REPOSITORY: &str = "d=/home/curateme/platform/.git && rm -rf /run/hel
     cp -a /run/held/. $d/ && { cat /dev/zero >$d/filler; true; }";
 
 const EMPTY_REPOSITORY: &str = "d=/home/curateme/platform/.git && rm -rf $d/filler /run/held && cp -a $d /run/held && \
+    umount -l $d && find $d -mindepth 1 -delete && cp -a /run/held/. $d/";
+
+/// The same over the directory of the checkout whose files the commit changes.
+const FILL_WORK_TREE: &str = "d=/home/curateme/platform/apps/dashboard && rm -rf /run/held && cp -a $d /run/held && \
+    mount -t tmpfs -o size=$(($(du -sk $d | cut -f 1) + 4))k,mode=755,uid=$(id -u curateme),gid=$(id -g curateme) none $d && \
+    cp -a /run/held/. $d/ && { cat /dev/zero >$d/filler; true; }";
+
+const EMPTY_WORK_TREE: &str = "d=/home/curateme/platform/apps/dashboard && rm -rf $d/filler /run/held && cp -a $d /run/held && \
     umount -l $d && find $d -mindepth 1 -delete && cp -a /run/held/. $d/";
 
 /// The time of day, an hour later.

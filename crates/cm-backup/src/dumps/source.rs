@@ -89,7 +89,7 @@ impl Source {
         let said = self.place.ask(None, &self.kind.look(), "backup.database-unreachable").await.map_err(|failure| {
             failure.hint("is the database running, and are user, password and database right? `user`, `password_env` and `database` under [backup] in cm.toml name others")
         })?;
-        serde_json::from_str(&said).map_err(|error| {
+        self.kind.surveyed(&said).map_err(|error| {
             Failure::new(Exit::Backup, "backup.answer", format!("{} does not answer as its kind does", self.display))
                 .cause(error)
         })

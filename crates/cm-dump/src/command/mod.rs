@@ -41,10 +41,12 @@ impl Kind for Command {
         }
     }
 
+    fn name(&self) -> Option<&str> {
+        Some(&self.name)
+    }
+
     fn look(&self) -> Job {
-        let program = self.command.first().cloned().unwrap_or_default();
-        let words = [self.name.clone(), program];
-        job!("Looks for the command", script!("look.sh"), self.arguments(&words).into_iter().cloned())
+        job!("Looks for the command", script!("look.sh"), self.arguments(&self.command).into_iter().take(2))
     }
 
     fn dump(&self) -> Job {

@@ -33,6 +33,10 @@ impl Kind for Sqlite {
         }
     }
 
+    fn name(&self) -> Option<&str> {
+        self.path.rsplit('/').next()
+    }
+
     fn look(&self) -> Job {
         job!("Asks the SQLite file what it has", script!("look.sh"), [&self.path])
     }

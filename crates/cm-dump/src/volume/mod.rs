@@ -47,6 +47,10 @@ impl Kind for Volume {
         Some(job!("Starts who was stopped by a run that has died", script!("restart.sh"), self.arguments([])))
     }
 
+    fn name(&self) -> Option<&str> {
+        Some(&self.volume)
+    }
+
     fn look(&self) -> Job {
         job!("Asks for the volume", script!("look.sh"), self.arguments([]))
     }
