@@ -73,6 +73,19 @@ fn a_database_on_a_server_is_backed_up_restored_and_pruned_over_ssh() {
         &["restore", golden, "--collection", "users", "--collection", "capped", "--db", "curateme"],
     ));
 
+    // A deployment that deploys nothing needs none; a service that is deployed by its name does, and so does who asks for one.
+    let piped = |detect: &str, backup: &str| {
+        let line = format!("set -o pipefail; cm-detect --base HEAD {detect} </dev/null | cm-backup {backup}");
+        sandbox.laptop("bash", &["-c", &line])
+    };
+    let nothing = piped("", "");
+    assert!(done(&nothing).stderr.contains("no backup: nothing is to be deployed"), "{}", nothing.stderr);
+    assert_eq!((facts(&nothing)["verified"].as_bool(), archives(&sandbox).len()), (Some(false), 0));
+    for (detect, backup) in [("--service docs --dry-run", ""), ("--dry-run", "--service mongodb")] {
+        let would = piped(detect, backup);
+        assert!(done(&would).stderr.contains("would back up"), "{detect}: {}", would.stderr);
+    }
+
     let first = facts(done(&backup(&sandbox, &[])));
     let documents = first["documents"].as_u64().expect("a number");
     assert!(documents > 50, "{first}");

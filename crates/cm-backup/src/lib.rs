@@ -37,7 +37,7 @@ pub use listing::Shown;
 use args::Command;
 use check::Check;
 use cm_core::facts::BackupFacts;
-use cm_core::{CommonArgs, Done, Exit, Io, Result, Run, Step};
+use cm_core::{CommonArgs, Document, Done, Exit, Io, Result, Run, Step};
 use file::BackupFile;
 use location::Flags;
 use report::Report;
@@ -102,6 +102,12 @@ impl cm_core::Tool for Tool {
             run.doc.set_part(&report::no_backup("not configured"));
             return Ok(Done::skipped("cm.toml has no [backup]"));
         }
+        if !args.flags().names_one() && changes_nothing(&run.doc) {
+            let why = "nothing is to be deployed";
+            run.log.info(format!("no backup: {why}"));
+            run.doc.set_part(&report::no_backup(why));
+            return Ok(Done::skipped(why));
+        }
         if run.dry_run() {
             let would = tasks.iter().map(Task::describe).collect::<Vec<_>>().join("; ");
             let would = format!("would back up {would}");
@@ -124,6 +130,11 @@ impl cm_core::Tool for Tool {
         let done = report::done(&reports);
         Ok(remove_old(&args.flags(), args.retention(), stores, run, done).await)
     }
+}
+
+/// Whether a plan was made in this run, and it leaves everything as it is.
+fn changes_nothing(doc: &Document) -> bool {
+    doc.done(Step::Detect).is_some() && !doc.services().is_empty() && doc.planned().is_empty()
 }
 
 /// Removes what is too old. The new backups are verified, so that nothing here is worth a failed deploy.

@@ -31,6 +31,13 @@ pub struct Flags {
     pub read_from: Option<ReadFrom>,
 }
 
+impl Flags {
+    /// Whether they say of what the backup is.
+    pub fn names_one(&self) -> bool {
+        self.host.is_some() || self.service.is_some() || self.uri_env.is_some()
+    }
+}
+
 /// A MongoDB database that runs as a service of a compose project on a host.
 #[derive(Debug)]
 pub struct Deployment {

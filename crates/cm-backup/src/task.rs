@@ -70,8 +70,7 @@ pub fn plan(request: &Request, run: &mut Run) -> Result<Vec<Task>> {
     if run.started_here {
         run.doc.set_target(&project.name(), Some(&project.branch()), None);
     }
-    let wanted = flags.host.is_some() || flags.service.is_some() || flags.uri_env.is_some();
-    if project.backups().is_empty() && !wanted {
+    if project.backups().is_empty() && !flags.names_one() {
         return not_configured(run);
     }
     let sections = Section::all(flags, &project)?;

@@ -17,7 +17,8 @@ impl Detection {
             let starts = compose.service(name).is_some_and(|service| service.starts_with(self.project.profiles()));
             starts || self.selected.as_ref().is_some_and(|names| names.contains(name))
         };
-        for warning in &compose.warnings {
+        let by_version = compose.by_version.iter().filter(|_| self.effective.is_empty());
+        for warning in compose.warnings.iter().chain(by_version) {
             if warning.service.as_deref().is_none_or(matters) {
                 notes.warn(format!("{}: {}", warning.at, warning.message));
             }
@@ -135,9 +136,12 @@ pub fn warn_of_drift(plan: &Plan, apply: bool, notes: &Notes) {
     for ((host, service), settings) in &plan.drift {
         let settings = settings.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
         let then = if apply {
-            "it is replaced"
+            "it is replaced".to_owned()
         } else {
-            "it stays as it is; `[deploy] drift = \"apply\"` in cm.toml replaces it"
+            format!(
+                "it stays as it is; `cm-detect --service {service}` in the place of `cm-detect` deploys it now, and \
+                 `[deploy] drift = \"apply\"` in cm.toml with every deployment"
+            )
         };
         notes.warn(format!(
             "{service} on {host} does not run as its configuration says, and no commit changed that ({settings}): {then}"

@@ -45,8 +45,9 @@ pub struct Wanted {
     pub may_be_empty: bool,
 }
 
-/// The variables that `text` needs where `has` says which names have a value: those
-/// without a default, and those in a default that is used. Only names are asked for.
+/// The variables that `text` needs where `has` says which names have a value: those without a default, and those in a
+/// default that is used. Compose looks into every default and message before it chooses, and refuses the file for a value
+/// that is required there, used or not. Only names are asked for.
 ///
 /// # Errors
 /// As [`expand`].
@@ -61,16 +62,27 @@ pub fn wanted(text: &str, has: &dyn Fn(&str) -> bool) -> Result<Vec<Wanted>, Bad
             let lacking = |required, may_be_empty| Wanted { name: name.to_owned(), required, may_be_empty };
             match (operator, has(name)) {
                 (Operator::Plain, false) => all.push(lacking(false, true)),
-                (Operator::Required { empty_too }, false) => all.push(lacking(true, !empty_too)),
+                (Operator::Plain, true) => {}
+                (Operator::Required { empty_too, text }, is_there) => {
+                    all.extend(Some(lacking(true, !empty_too)).filter(|_| !is_there));
+                    all.extend(required_in(text, has));
+                }
                 (Operator::Default { text, .. }, false) | (Operator::Other { text, .. }, true) => {
                     all.extend(wanted(text, has)?);
                 }
-                _ => {}
+                (Operator::Default { text, .. }, true) | (Operator::Other { text, .. }, false) => {
+                    all.extend(required_in(text, has));
+                }
             }
         }
         rest = &rest[length..];
     }
     Ok(all)
+}
+
+/// Of a text that is not used, what Compose refuses all the same.
+fn required_in(text: &str, has: &dyn Fn(&str) -> bool) -> impl Iterator<Item = Wanted> {
+    wanted(text, has).unwrap_or_default().into_iter().filter(|wanted| wanted.required)
 }
 
 /// Values add so many bytes to a text at most.
@@ -204,6 +216,7 @@ enum Operator<'a> {
     /// `?`: an error where it is not set.
     Required {
         empty_too: bool,
+        text: &'a str,
     },
     /// `+`: this text where it is set.
     Other {
@@ -223,7 +236,7 @@ impl<'a> Operator<'a> {
         let text = chars.as_str();
         match kind {
             '-' => Some(Operator::Default { empty_too, text }),
-            '?' => Some(Operator::Required { empty_too }),
+            '?' => Some(Operator::Required { empty_too, text }),
             '+' => Some(Operator::Other { empty_too, text }),
             _ => None,
         }
@@ -246,7 +259,7 @@ impl<'a> Operator<'a> {
         };
         match self {
             Operator::Plain => put(name, whole, known, out),
-            Operator::Required { empty_too } => put(name, whole, usable(empty_too), out),
+            Operator::Required { empty_too, .. } => put(name, whole, usable(empty_too), out),
             Operator::Default { empty_too, text } => match usable(empty_too) {
                 Some(value) => out.text.push_str(&value),
                 None => nested(text, out)?,
@@ -310,6 +323,9 @@ mod tests {
             ("$USER ${USER:?set it} $$NO ${NO:-x}${NO-x}${NO:+x}", &[][..]),
             ("$A ${B} ${C:?set it} ${D?}", &[("A", false), ("B", false), ("C", true), ("D", true)]),
             ("${NO:-${E}}${USER:-${F}}${USER:+${G:?}}${NO:+${H}}", &[("E", false), ("G", true)]),
+            // Compose 2.26.1 and 2.40.3 refuse each of these.
+            ("${USER:-${I:?}}${NO+a ${J?}}${USER:?${K:?}}", &[("I", true), ("J", true), ("K", true)]),
+            ("${USER-${NO:-${L:?}}}${USER:-${USER:?}}${USER?${M}}", &[("L", true)]),
         ] {
             let found = wanted(input, &has).expect(input);
             let found: Vec<_> = found.iter().map(|wanted| (wanted.name.as_str(), wanted.required)).collect();

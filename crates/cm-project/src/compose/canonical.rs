@@ -204,7 +204,7 @@ fn resource(value: Value) -> Value {
 
 fn env_file(value: Value) -> Value {
     let path = text(&value, "path").or_else(|| value.as_str()).map(clean);
-    let required = text(&value, "required").unwrap_or("true");
+    let required = value.get("required").map_or_else(|| "true".into(), spelling::boolean);
     json!({"path": path, "required": required, "format": text(&value, "format")})
 }
 
@@ -333,6 +333,7 @@ mod tests {
         same("extra_hosts", json!(["a=1.1.1.1", "b:2.2.2.2"]), json!(["b=2.2.2.2", "a=1.1.1.1"]));
         same("env_file", json!(["./a.env"]), json!([{"path": "a.env", "required": "true"}]));
         same("env_file", json!("a.env"), json!(["./a.env"]));
+        same("env_file", json!([{"path": "a.env", "required": "no"}]), json!([{"path": "a.env", "required": "false"}]));
         same("dns", json!("1.1.1.1"), json!(["1.1.1.1"]));
         other("deploy", json!({"replicas": "2"}), json!({"replicas": "3"}));
         let count = |value: Value| service(value, &Variables::default());

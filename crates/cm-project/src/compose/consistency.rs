@@ -29,6 +29,7 @@ pub fn check(root: &Node, loader: &mut Loader) {
         }
     }
     external(root, loader);
+    container_names(services, loader);
     circle(services, loader);
 }
 
@@ -46,7 +47,7 @@ fn one_of(section: &str, name: &str, node: &Node, ways: &[&str], loader: &mut Lo
 fn external(root: &Node, loader: &mut Loader) {
     for section in ["networks", "volumes", "configs", "secrets"] {
         for (name, node) in root.get(section).map_or(&[][..], Node::pairs) {
-            let Some(external) = node.get("external").filter(|external| external.value != Yaml::Bool(false)) else {
+            let Some(external) = node.get("external").filter(|external| !external.is_false()) else {
                 continue;
             };
             let mut refuse = |at: &Node, what: String| {
@@ -60,6 +61,26 @@ fn external(root: &Node, loader: &mut Loader) {
                 refuse(external, "it has two names, name and external.name".to_owned());
             }
         }
+    }
+}
+
+/// Two services that start together cannot have one container name.
+fn container_names(services: &[(String, Node)], loader: &mut Loader) {
+    let profiles = |node: &Node| node.get("profiles").map(Node::to_json);
+    for (index, (name, node)) in services.iter().enumerate() {
+        let Some(own) = node.get("container_name").filter(|own| !own.is_open()) else { continue };
+        let has_it = |(_, other): &&(String, Node)| {
+            other.get("container_name").is_some_and(|theirs| !theirs.is_open() && theirs == own)
+        };
+        let Some((other, theirs)) = services[..index].iter().find(has_it) else { continue };
+        // It matters where the one of them starts that not all profiles do.
+        let about = match (profiles(theirs), profiles(node)) {
+            (Some(_), None) => other,
+            (Some(one), Some(two)) if one != two => continue,
+            _ => name,
+        };
+        let message = format!("Compose refuses the service {name}: {other} has its container_name as well");
+        loader.warn(&own.at, Some(about), message);
     }
 }
 
@@ -361,6 +382,20 @@ mod tests {
             let text = format!("services:\n  a: {{image: x, {keys}}}\n");
             assert_eq!(warned(&text), [format!("2 Compose refuses the service a: {wanted}")], "{keys}");
         }
+        let names = |first: &str, second: &str| {
+            let text = format!(
+                "services:\n  a: {{image: x, container_name: cc{first}}}\n  b: {{image: y, container_name: cc{second}}}\n"
+            );
+            let tree = crate::tree::Memory::of(&[("c.yml", text.as_str())]);
+            let compose = crate::compose::load(&tree, &["c.yml".to_owned()], &[]).expect("read");
+            compose.warnings.into_iter().filter_map(|warning| warning.service).collect::<Vec<_>>()
+        };
+        assert_eq!(names("", ""), ["b"]);
+        assert_eq!(names("", ", profiles: [p]"), ["b"]);
+        assert_eq!(names(", profiles: [p]", ""), ["a"]);
+        assert_eq!(names(", profiles: [p]", ", profiles: [p]"), ["b"]);
+        assert_eq!(names(", profiles: [p]", ", profiles: [q]"), [""; 0]);
+        assert_eq!(names("${N}", ""), [""; 0]);
         let built =
             "services:\n  a: {build: {context: ., additional_contexts: {base: 'service:b'}}}\n  b: {image: y}\n";
         assert_eq!(

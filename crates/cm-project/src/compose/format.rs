@@ -1,7 +1,7 @@
 //! How a scalar of a compose file has to be written to be what its key wants: a number, a size, a length of
 //! time, one word of several. Compose casts text of files and variables alike, and refuses what it cannot cast.
 
-use crate::yaml::{Node, Yaml};
+use crate::yaml::{self, Node, Yaml};
 
 /// Whether a scalar that is of the YAML kind of `kind` is written as that wants it; the kinds are those of the
 /// table of objects. What only a server knows is right.
@@ -18,7 +18,8 @@ pub fn is_right(kind: &str, node: &Node) -> bool {
         Some('p') => is_within(&kind[1..], text),
         Some('f') => text.parse::<f64>().is_ok(),
         Some('z') => matches!(node.value, Yaml::Number(_)) || is_size(text),
-        Some('b') => is_boolean(text),
+        Some('b') => yaml::boolean(text).is_some(),
+        Some('q') => matches!(node.value, Yaml::Number(_)) || is_octal(text),
         Some('y') => is_size(text),
         Some('t') => is_time(text),
         Some('c') => is_container_name(text),
@@ -73,9 +74,9 @@ pub fn is_size(text: &str) -> bool {
     bytes(text).is_some()
 }
 
-fn is_boolean(text: &str) -> bool {
-    let known = ["1", "t", "true", "y", "yes", "on", "0", "f", "false", "n", "no", "off"];
-    known.contains(&text.to_ascii_lowercase().as_str())
+/// Digits of an octal number, without a prefix.
+fn is_octal(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| ('0'..='7').contains(&c))
 }
 
 fn is_container_name(text: &str) -> bool {
@@ -138,6 +139,11 @@ mod tests {
         for text in ["it's", "\"a", "a\\", "'\\'"] {
             assert_eq!(is_command_line(text), text == "'\\'", "{text}");
         }
+    }
+
+    #[test]
+    fn modes_of_files_are_octal() {
+        assert!(is_octal("0440") && !is_octal("288") && !is_octal("0o440") && !is_octal(""));
     }
 
     #[test]

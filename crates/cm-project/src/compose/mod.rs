@@ -59,6 +59,8 @@ pub struct Compose {
     pub include_env_files: Vec<String>,
     /// What Compose will refuse, and what only a server can know.
     pub warnings: Vec<Warning>,
+    /// What Compose in one version reads otherwise than in another, to be said where no server is asked.
+    pub by_version: Vec<Warning>,
 }
 
 /// Something in a file that people should look at before a server does.
@@ -241,6 +243,7 @@ pub fn load_in(
         files: loader.files(),
         templates: loader.templates,
         include_env_files: loader.include_env_files,
+        by_version: values::by_version(&root),
         warnings: loader.warnings,
     })
 }

@@ -104,9 +104,10 @@ fn fits(kind: &str, node: &Node) -> bool {
     match kind.chars().next() {
         Some('s' | 'c' | 't' | 'y' | '(') => matches!(value, Yaml::Text(_)),
         Some('0') => value == &Yaml::Null,
-        Some('n' | 'i' | 'u' | 'f' | 'z' | 'r' | 'p') => matches!(value, Yaml::Text(_) | Yaml::Number(_)),
+        Some('n' | 'i' | 'u' | 'f' | 'z' | 'r' | 'p' | 'q') => matches!(value, Yaml::Text(_) | Yaml::Number(_)),
         Some('e' | 'w' | 'v') => matches!(value, Yaml::Number(_)),
         Some('b') => matches!(value, Yaml::Text(_) | Yaml::Bool(_)),
+        Some('B') => matches!(value, Yaml::Bool(_)),
         Some('d' | 'k' | 'h') => matches!(value, Yaml::Map(_) | Yaml::List(_)),
         Some('[') => matches!(value, Yaml::List(_)),
         _ => matches!(value, Yaml::Map(_)),
@@ -200,6 +201,28 @@ mod tests {
             ("    cpu_period: 100ms\n", "4 Compose does not take \"100ms\" as services.a.cpu_period"),
             ("    profiles: [p]\n    mem_limit: lots\n", "5 Compose does not take \"lots\" as services.a.mem_limit"),
             ("    models: {m: {foo: A}}\nmodels: {m: {model: x}}\n", "4 Compose knows no key services.a.models.m.foo"),
+            ("    init: '1'\n", "4 Compose does not take \"1\" as services.a.init"),
+            ("    tty: 't'\n", "4 Compose does not take \"t\" as services.a.tty"),
+            ("    read_only: ''\n", "4 Compose does not take \"\" as services.a.read_only"),
+            ("    healthcheck: {disable: F}\n", "4 Compose does not take \"F\" as services.a.healthcheck.disable"),
+            ("networks: {n: {internal: '0'}}\n", "4 Compose does not take \"0\" as networks.n.internal"),
+            ("    use_api_socket: 'true'\n", "4 Compose does not take a string as services.a.use_api_socket"),
+            (
+                "    depends_on: {b: {condition: service_started, required: yes}}\n  b: {image: y}\n",
+                "4 Compose does not take a string as services.a.depends_on.b.required",
+            ),
+            (
+                "    depends_on: {b: {condition: service_started, required: '${R:-true}'}}\n  b: {image: y}\n",
+                "4 Compose does not take a string as services.a.depends_on.b.required",
+            ),
+            (
+                "    configs: [{source: c, mode: '288'}]\nconfigs: {c: {content: x}}\n",
+                "4 Compose does not take \"288\" as services.a.configs[0].mode",
+            ),
+            (
+                "    configs: [{source: c, mode: '0o440'}]\nconfigs: {c: {content: x}}\n",
+                "4 Compose does not take \"0o440\" as services.a.configs[0].mode",
+            ),
             ("    group_add: [true]\n", "4 Compose does not take a boolean as services.a.group_add[0]"),
         ] {
             assert_eq!(warned(keys), [wanted], "{keys}");
@@ -216,6 +239,8 @@ mod tests {
             "    volumes: [{type: tmpfs, target: /x, tmpfs: {size: 10m, mode: 0755}}]\n    cpu_shares: 1.5\n    pids_limit: 1.5\n",
             "    models: {m: {endpoint_var: A}}\n    build: {context: ., additional_contexts: [c=./x]}\nmodels: {m: {model: x}}\n",
             "    extra_hosts: {h: [1.1.1.1]}\n    healthcheck: {test: 'true', retries: 3}\n    scale: '2'\n    init: 'true'\n",
+            "    tty: yes\n    init: 'On'\n    stdin_open: n\n    privileged: '${P:-off}'\n    use_api_socket: true\n",
+            "    configs: [{source: c, mode: 0440}, {source: c, mode: 0o440}, {source: c, mode: 288}]\nconfigs: {c: {content: x}}\n",
         ] {
             assert_eq!(warned(keys), [""; 0], "{keys}");
         }

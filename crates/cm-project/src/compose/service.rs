@@ -317,7 +317,20 @@ fn resource_name(item: &Node) -> Option<String> {
 /// A mapping as JSON without some of its keys.
 fn without(node: &Node, keys: &[&str]) -> Value {
     let kept = node.pairs().iter().filter(|(key, _)| !keys.contains(&key.as_str()));
-    Value::Object(kept.map(|(key, value)| (key.clone(), value.to_json())).collect())
+    let json = |key: &str, value: &Node| match key {
+        "configs" | "secrets" => value.items().iter().map(used).collect(),
+        _ => value.to_json(),
+    };
+    Value::Object(kept.map(|(key, value)| (key.clone(), json(key, value))).collect())
+}
+
+/// A config or a secret that a service uses. Text is no number in its mode: what it means depends on Compose's version.
+fn used(item: &Node) -> Value {
+    let mut value = item.to_json();
+    if let Some(Node { value: Yaml::Text(text), .. }) = item.get("mode") {
+        value["mode"] = format!("text {}", text.trim_start_matches('0')).into();
+    }
+    value
 }
 
 /// Whether the source of a mount in the short form is a path, and not the name of a volume.

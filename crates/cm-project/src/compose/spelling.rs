@@ -2,6 +2,7 @@
 //! ports, devices. What cannot be read, or only a server knows, stays as it was written.
 
 use super::format;
+use crate::yaml;
 use serde_json::{Map, Value, json};
 
 /// Settings that are as if nobody had written them where they are false.
@@ -58,11 +59,8 @@ pub fn size(value: &Value) -> Value {
 
 /// `yes`, `on` and `true` are one.
 pub fn boolean(value: &Value) -> Value {
-    match value.as_str().map(str::to_ascii_lowercase).as_deref() {
-        Some("true" | "yes" | "on" | "y") => "true".into(),
-        Some("false" | "no" | "off" | "n") => "false".into(),
-        _ => value.clone(),
-    }
+    let read = value.as_str().and_then(yaml::boolean);
+    read.map_or_else(|| value.clone(), |is| is.to_string().into())
 }
 
 /// `0.50` and `.5` are one.

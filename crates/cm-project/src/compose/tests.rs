@@ -313,3 +313,35 @@ fn the_value_of_a_variable_is_the_content_of_the_secret_that_takes_it() {
         assert_eq!(of(&before, "db"), of(&after, "db"), "{env}");
     }
 }
+
+/// What the same text means depends on the version; Compose 2.26.1 and 2.40.3 were asked.
+#[test]
+fn a_mode_as_text_is_another_one_to_one_of_two_versions_and_said() {
+    let of = |mode: &str| {
+        one(&format!(
+            "services:\n  a:\n    image: x\n    secrets: [{{source: s, mode: {mode}}}]\nsecrets: {{s: {{file: f}}}}\n"
+        ))
+    };
+    let keys = |mode: &str| of(mode).services[0].configuration.clone();
+    for (one, other, is_same) in [
+        ("0440", "288", true),
+        ("0440", "0o440", true),
+        ("'440'", "'0440'", true),
+        ("0440", "'0440'", false),
+        ("440", "'440'", false),
+        ("0440", "0444", false),
+    ] {
+        assert_eq!(keys(one) == keys(other), is_same, "{one} and {other}");
+    }
+    let said = |mode: &str| of(mode).by_version.iter().map(|one| one.message.clone()).collect::<Vec<_>>();
+    assert_eq!(
+        said("'0440'"),
+        [
+            "services.a.secrets[0].mode is text: Docker Compose 2.40 reads it as 0440, and 2.26 as the decimal number, 0670; \
+          without the quotes, both read 0440 as it is"
+        ]
+    );
+    for mode in ["0440", "288", "'4'", "'${MODE}'", "'288'"] {
+        assert_eq!(said(mode), [""; 0], "{mode}");
+    }
+}

@@ -1,6 +1,7 @@
 //! Values of a service that Compose cannot read: lengths of time, ports, command lines, devices. It reads the whole file
 //! before it chooses services, so that one which no profile starts is refused as well.
 
+use super::Warning;
 use super::format::{is_command_line, is_time};
 use super::load::Loader;
 use crate::yaml::{Node, Yaml};
@@ -16,6 +17,29 @@ pub fn check(root: &Node, loader: &mut Loader) {
         check.words();
         check.devices();
     }
+}
+
+/// Values in the merged tree `root` that mean one thing to one version of Compose and another to the next.
+pub fn by_version(root: &Node) -> Vec<Warning> {
+    let mut found = Vec::new();
+    for (name, node) in root.get("services").map_or(&[][..], Node::pairs) {
+        for section in ["configs", "secrets"] {
+            for (index, used) in node.get(section).map_or(&[][..], Node::items).iter().enumerate() {
+                let Some(mode) = used.get("mode").filter(|mode| !mode.is_open()) else { continue };
+                let Yaml::Text(text) = &mode.value else { continue };
+                // A single digit is the same number either way.
+                let (Ok(octal), Ok(decimal)) = (u32::from_str_radix(text, 8), text.parse::<u32>()) else { continue };
+                if octal != decimal {
+                    let message = format!(
+                        "services.{name}.{section}[{index}].mode is text: Docker Compose 2.40 reads it as 0{octal:o}, and 2.26 as the \
+                         decimal number, 0{decimal:o}; without the quotes, both read 0{octal:o} as it is"
+                    );
+                    found.push(Warning { at: mode.at.clone(), message, service: Some(name.clone()) });
+                }
+            }
+        }
+    }
+    found
 }
 
 struct Check<'a, 'b, 'c> {
