@@ -489,6 +489,33 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn releases_that_come_to_more_than_an_answer_may_have_are_read_with_fewer_of_each_service() {
+        let (host, dir) = (local().await, tempfile::tempdir().expect("dir"));
+        let file = dir.path().join("ledger.jsonl");
+        let names: Vec<String> = (0..400).map(|n| format!("service-{n:04}")).collect();
+        let services: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "IDENTITY")).collect();
+        let mut large = record("IDENTITY", Verdict::Verified, &services);
+        large.services.values_mut().for_each(|state| state.config_hash = "a".repeat(1_000));
+        let large = large.line().expect("it fits");
+        assert!(large.len() > 440_000, "{}", large.len());
+        let failed = large.replace("\"verdict\":\"verified\"", "\"verdict\":\"failed\"");
+        // Each second one failed, so that the last that did well are others than the last.
+        let lines = (0..60).map(|n| if n % 2 == 0 { &failed } else { &large }.replace("IDENTITY", &format!("l{n:03}")));
+        let text = line("a0", Verdict::Verified, "docs") + &lines.map(|line| format!("\n{line}\n")).collect::<String>();
+        std::fs::write(&file, text + &failed.replace("IDENTITY", "l060")).expect("write");
+        for end in [RECENT_END, END, RECENT_END] {
+            let arguments = [file.display().to_string(), end.to_string(), LINES_OF_SERVICE.to_string()];
+            let output = keeper::read(&host, "shop", arguments).await.expect("no more than an answer may have");
+            assert_eq!(output.status.code(), Some(45), "{}", output.stderr);
+            let ledger = Ledger::parse_end(&output.stdout, end);
+            assert_eq!(ledger.running("service-0399").expect("runs").commit, "l060");
+            assert_eq!(ledger.last_good("service-0000", "").expect("one before").0.id, "l059");
+            assert_eq!(ledger.running("docs").expect("the only one of a service stays").commit, "a0");
+            assert!(ledger.records().len() > 10 && ledger.unreadable == 0, "{}", ledger.records().len());
+        }
+    }
+
     #[test]
     fn a_later_word_about_a_release_whose_beginning_was_not_read_does_not_make_it_the_newest() {
         let id = |n: u8| format!("01980e5c-000{n}-7c3e-8a52-000000000000");
