@@ -3,9 +3,9 @@
 //! are named, since nobody looked at them.
 
 use crate::interface::{Matter, Obstacle};
-use crate::swarm_obstacles::{stop, warn};
+use crate::obstacle::{stop, warn};
 use cm_core::{Exit, Format, Level, Log, Result};
-use cm_host::Host;
+use cm_host::{Host, Target};
 use cm_project::Project;
 use cm_swarm::Answer;
 use futures_util::future::join_all;
@@ -42,6 +42,21 @@ if command -v bash >/dev/null; then
     for address in $ready; do
         timeout 3 bash -c 'exec 3<>"/dev/tcp/$0/7946"' "$address" 2>/dev/null || printf 'closed %s\n' "$address"
     done
+    # A manager that lives closes at once a connection that does not speak TLS; the kernel of one that is stuck just takes it.
+    docker node inspect --format '{{with .ManagerStatus}}{{.Addr}}{{end}} {{.Description.Hostname}}' $(docker node ls -q 2>/dev/null) 2>/dev/null |
+        grep -v '^ ' | {
+        while read -r address name; do
+            {
+                port=${address##*:} address=${address%:*} address=${address#[}
+                if timeout 10 bash -c 'exec 3<>"/dev/tcp/$0/$1" && echo this is no TLS >&3 && head -c 1 <&3' "${address%]}" "$port" >/dev/null 2>&1; then
+                    printf 'peer %s\n' "$name"
+                else
+                    printf 'silent %s\n' "$name"
+                fi
+            } &
+        done
+        wait
+    }
 fi
 cd -- "$2" 2>/dev/null && [ -e .git ] || exit 0
 echo checkout
@@ -64,6 +79,9 @@ struct Said {
     node: String,
     /// Every node that is there, by ID with its name: known to managers alone.
     nodes: BTreeMap<String, String>,
+    /// The managers, itself included, by name; and those of them that do not answer it.
+    managers: BTreeSet<String>,
+    silent: BTreeSet<String>,
     has_checkout: bool,
     files: BTreeMap<String, String>,
 }
@@ -71,16 +89,20 @@ struct Said {
 pub(crate) async fn look(project: &Project, host: &Host) -> Result<Vec<Obstacle>> {
     let quiet = &Log::new("cm-engine", Format::Text, Level::Fail);
     let target = host.target();
+    let checkout = &project.host(host.name())?.checkout()?;
     let others = target.machines().map(|target| async move {
+        // It has no name in cm.toml, and what is said of it is not said of the host.
+        let target = Target { name: target.address.clone(), ..target };
         let asked = match Host::connect(&target, quiet).await {
-            Ok(other) => ask(project, &other).await,
+            Ok(other) => ask(project, &other, checkout).await,
             Err(failure) => Err(failure),
         };
         (target.address, asked)
     });
-    let (own, others) = tokio::join!(ask(project, host), join_all(others));
+    let (own, others) = tokio::join!(ask(project, host, checkout), join_all(others));
     let (own, registry) = (own?, project.registry()?);
     let mut found: Vec<Obstacle> = of_registry(&registry, &own.registry).into_iter().collect();
+    found.extend(few_managers(&own));
     found.extend(of_node(&target.address, &own));
     found.extend(credentials(&registry, &own.helpers));
     for (address, said) in &others {
@@ -100,10 +122,10 @@ pub(crate) async fn look(project: &Project, host: &Host) -> Result<Vec<Obstacle>
     Ok(found)
 }
 
-async fn ask(project: &Project, host: &Host) -> Result<Said> {
-    let (registry, checkout) = (project.registry()?, project.host(host.name())?.checkout()?);
+async fn ask(project: &Project, host: &Host, checkout: &str) -> Result<Said> {
+    let registry = project.registry()?;
     let files = project.env_file().into_iter().chain(project.protected());
-    let arguments = [format!("{registry}/cm/none:none"), host.path(&checkout)].into_iter().chain(files);
+    let arguments = [format!("{registry}/cm/none:none"), host.path(checkout)].into_iter().chain(files);
     let said = host.script(LOOK, arguments).limit(LIMIT).text(Exit::HealthUnknown, "engine.unreachable").await?;
     Ok(Said::read(&said))
 }
@@ -120,6 +142,12 @@ impl Said {
                     (said.manages, said.node) = (manages == "true", node.to_owned());
                 }
                 "node" => said.nodes.extend(rest.split_once(' ').map(|(id, name)| (id.to_owned(), name.to_owned()))),
+                "peer" | "silent" => {
+                    said.managers.insert(rest.to_owned());
+                    if word == "silent" {
+                        said.silent.insert(rest.to_owned());
+                    }
+                }
                 "disk" => said.room = rest.parse().ok(),
                 "clock" => said.clock = rest.parse().ok(),
                 "helper" => said.helpers.push(rest.to_owned()),
@@ -135,6 +163,23 @@ impl Said {
         }
         said
     }
+}
+
+/// That half of the managers or more do not answer the one that speaks for the Swarm. For some seconds after it lost them a
+/// leader answers as before; what it is told then is never done. Whom this machine reaches says nothing about that.
+fn few_managers(own: &Said) -> Option<Obstacle> {
+    let (all, silent) = (own.managers.len(), own.silent.len());
+    if all == 0 || all - silent > all / 2 {
+        return None;
+    }
+    let names: Vec<&str> = own.silent.iter().map(String::as_str).collect();
+    let message = format!(
+        "{silent} of {all} managers do not answer the one that was asked: {}; nothing can be changed without more than half of them",
+        names.join(", ")
+    );
+    let hint = "start those managers, and see that the others reach their port 2377. If they are lost for good: \
+        `docker swarm init --force-new-cluster` on one that is left";
+    Some(stop(Matter::Engine, message, hint))
 }
 
 /// What the registry says to the manager, which hands its login to the nodes.
@@ -274,6 +319,18 @@ mod tests {
             let told = told(&text);
             assert!(told.len() == 1 && told[0].contains(words), "{words}: {told:?}");
         }
+    }
+
+    #[test]
+    fn half_of_the_managers_that_do_not_answer_stop_and_fewer_do_not() {
+        let told = |text: &str| few_managers(&Said::read(text));
+        for text in ["", "peer one\n", "peer one\npeer two\n", "peer one\nsilent two\npeer three\n"] {
+            assert!(told(text).is_none(), "{text}");
+        }
+        let half = told("peer one\nsilent two\n").expect("no majority");
+        assert!(half.stops && half.message.starts_with("1 of 2 managers do not answer the one that was asked: two;"));
+        let most = told("silent three\npeer one\nsilent two\n").expect("no majority");
+        assert!(most.message.starts_with("2 of 3 managers do not answer") && most.message.contains("three, two"));
     }
 
     #[test]

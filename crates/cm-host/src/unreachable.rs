@@ -122,13 +122,18 @@ const HINTS: [(&str, &str); 32] = [
 
 /// Without a reason.
 pub fn failure(target: &Target, destination: &Destination) -> Failure {
-    Failure::new(
-        Exit::Unreachable,
-        "host.unreachable",
-        format!("cannot reach host {:?} ({})", target.name, target.address),
-    )
-    .hint(format!("try: ssh{} -o ConnectTimeout={CONNECT_TIMEOUT} {} true", target.config_flag(), destination.typed()))
-    .retryable()
+    // A machine that has no name in cm.toml is called by its address.
+    let whom = match target.name == target.address {
+        true => target.address.clone(),
+        false => format!("host {:?} ({})", target.name, target.address),
+    };
+    Failure::new(Exit::Unreachable, "host.unreachable", format!("cannot reach {whom}"))
+        .hint(format!(
+            "try: ssh{} -o ConnectTimeout={CONNECT_TIMEOUT} {} true",
+            target.config_flag(),
+            destination.typed()
+        ))
+        .retryable()
 }
 
 /// There was no connection in time, whatever was `said`.
