@@ -207,6 +207,12 @@ fn the_preflight_and_the_servers_own_script_see_what_is_wrong() {
     // What must stop a deployment does, and each says what.
     for (break_it, fix_it, exit, code) in [
         ("mv platform/.env.production env.away", "mv env.away platform/.env.production", 6, "preflight.env-file"),
+        (
+            "cp -p platform/.env.production env.good && printf 'LONG=%0140000d\\n' 0 >>platform/.env.production",
+            "cp -p env.good platform/.env.production && rm env.good",
+            6,
+            "preflight.stack",
+        ),
         ("mv platform/Caddyfile caddy.away", "mv caddy.away platform/Caddyfile", 6, "preflight.protected"),
         ("mv platform/.git/HEAD head.away", "mv head.away platform/.git/HEAD", 6, "preflight.checkout"),
         // It could be made again, were the laptop's address of the repository one that the server knows.

@@ -10,7 +10,7 @@
 //! of a push, and a node that gets nothing from it.
 //!
 //! How long each part takes is on stderr. `CM_SWARM_FROM='a rollback'` leaves out the parts before that one, but those that
-//! make a worker and want a login.
+//! make a worker and want a login, and the one that ends both.
 use cm_testkit::{Answer, Load, Sandbox, until};
 use serde_json::Value;
 use std::io::Write;
@@ -129,7 +129,7 @@ fn a_project_is_deployed_to_a_swarm_and_rolled_back_as_one_release() {
         .filter(|(name, _)| faults || !["no push, no pull", "registry faults"].contains(name))
         .collect::<Vec<_>>();
     let from = std::env::var("CM_SWARM_FROM").unwrap_or_default();
-    let wanted = |(name, _): &Part| !from.is_empty() && ["a worker", "a login"].contains(name);
+    let wanted = |(name, _): &Part| !from.is_empty() && ["a worker", "a login", "all managers again"].contains(name);
     let at = parts.iter().position(|(name, _)| *name == from).unwrap_or(0);
     let parts = parts.into_iter().enumerate().filter(|(number, part)| *number >= at || wanted(part));
     for (_, (name, part)) in parts {
@@ -419,6 +419,8 @@ while (my $one = $all->accept) {
 
 fn what_a_registry_does_has_its_own_words(swarm: &Swarm) {
     let before = [swarm.tasks("web"), swarm.tasks("api")];
+    swarm.write("web/VERSION", "to-be-pushed\n");
+    swarm.0.commit("to be pushed");
     let registry = swarm.0.container("registry");
     let between = |how: &str| {
         swarm.registry_at("cp config.yml good.yml && sed -i 's/:5000/:5001/' config.yml", "registry:5001");
@@ -513,11 +515,21 @@ fn what_is_no_swarm_says_so(swarm: &Swarm) {
     let switch = |verb: &str| drop(Command::new("docker").args([verb, &second]).output().expect("docker"));
     switch("pause");
     // A leader knows some seconds later that it leads nobody; until then it answers, and then Docker waits for another one.
+    let at_once = swarm.preflight(&[]);
     swarm.succeeds_soon("node1", "! timeout 10 docker node ls");
     let lost = swarm.preflight(&[]);
     switch("unpause");
-    let code = &lost.document()["error"]["code"];
-    assert_eq!((lost.code, code), (6, &"preflight.swarm".into()), "{}", lost.stderr);
+    for lost in [&at_once, &lost] {
+        let code = &lost.document()["error"]["code"];
+        assert_eq!((lost.code, code), (6, &"preflight.swarm".into()), "{}", lost.stderr);
+    }
+    assert!(
+        ["1 of 2 managers do not answer the one that was asked: ", "too few of its managers answer"]
+            .iter()
+            .any(|words| at_once.stderr.contains(words)),
+        "{}",
+        at_once.stderr
+    );
     assert!(lost.stderr.contains("too few of its managers answer"), "{}", lost.stderr);
 }
 
@@ -599,6 +611,39 @@ fn a_node_that_is_lost_is_no_loss(swarm: &mut Swarm, number: usize, lasts: Durat
     let _told = writeln!(std::io::stderr(), "{number}: {first}: {why}; the next one took {took:?}");
 }
 
+/// A config that no Swarm takes, a variable that no program is started with, a service that the managers do not hand on.
+fn what_is_too_large_is_refused_before_anything_is_done(swarm: &Swarm) {
+    let before = [swarm.tasks("web"), swarm.tasks("api")];
+    let (file, plain) = ("docker-compose.production.yml", "    image: shop/web\n");
+    let labels: String = (0..8).map(|number| format!("      l{number}: {}\n", "x".repeat(100_000))).collect();
+    let labelled = format!("{plain}    labels:\n{labels}");
+    let compose = std::fs::read_to_string(swarm.0.laptop.join(file)).expect(file);
+    swarm.write(file, &compose.replacen(plain, &labelled, 1));
+    swarm.0.commit("large labels");
+    let prices = swarm.on("node1", "find /home/curateme/platform -name prices* -type f");
+    swarm.on("node1", &format!("cp -p {prices} /tmp/prices && head -c 600000 /dev/zero >{prices}"));
+    let env = "/home/curateme/platform/.env.production";
+    swarm.on("node1", &format!("cp -p {env} /tmp/env && printf 'GREETING=%0140000d\\n' 0 >>{env}"));
+    let large = swarm.preflight(&[]);
+    swarm.on("node1", &format!("cp -p /tmp/prices {prices}"));
+    let refused = swarm.0.deploy(&["--no-backup"]);
+    swarm.on("node1", &format!("cp -p /tmp/env {env}"));
+    for (answer, code) in [(&large, "preflight.stack"), (&refused, "preflight.stack")] {
+        assert_eq!((answer.code, &answer.document()["error"]["code"]), (6, &code.into()), "{}", answer.stderr);
+        for words in [
+            "api: environment: GREETING has 140010 bytes with its name; no program is started with more than 128 KiB",
+            "web: labels: the service comes to 801 kB",
+        ] {
+            assert!(answer.stderr.contains(words), "{words}: {}", answer.stderr);
+        }
+        assert!(!answer.stderr.contains("0000000000"), "no value is shown");
+    }
+    assert!(large.stderr.contains("config prices has 600000 bytes; a Swarm takes 500 kB"), "{}", large.stderr);
+    swarm.write(file, &compose);
+    swarm.0.commit("no labels");
+    assert_eq!([swarm.tasks("web"), swarm.tasks("api")], before, "nothing was touched");
+}
+
 fn what_a_swarm_cannot_do_is_refused_before_anything_is_done(swarm: &Swarm) {
     let before = swarm.tasks("web");
     let good = std::fs::read_to_string(swarm.0.laptop.join("cm.toml")).expect("cm.toml");
@@ -615,12 +660,7 @@ fn what_a_swarm_cannot_do_is_refused_before_anything_is_done(swarm: &Swarm) {
     assert!(answer.stderr.contains(&place), "{}", answer.stderr);
     swarm.replace("docker-compose.production.yml", "    privileged: true\n", "");
 
-    let prices = swarm.on("node1", "find /home/curateme/platform -name prices* -type f");
-    swarm.on("node1", &format!("cp -p {prices} /tmp/prices && head -c 600000 /dev/zero >{prices}"));
-    let large = swarm.preflight(&[]);
-    swarm.on("node1", &format!("cp -p /tmp/prices {prices}"));
-    assert_eq!(large.code, 6, "{}", large.stderr);
-    assert!(large.stderr.contains("config prices has 600000 bytes; a Swarm takes 500 kB"), "{}", large.stderr);
+    what_is_too_large_is_refused_before_anything_is_done(swarm);
 
     let third = good.replace("NODE1_VPS_IP", "NODE3_VPS_IP");
     swarm.write("cm.toml", &third);

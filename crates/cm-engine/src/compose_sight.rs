@@ -2,7 +2,7 @@
 
 use crate::effective::Runs;
 use crate::interface::{Inside, Obstacle, Others, Sight};
-use crate::{Container, inspected, memory};
+use crate::{Container, inspected, memory, start_limits};
 use cm_core::Result;
 use cm_host::Host;
 use cm_project::Project;
@@ -20,9 +20,14 @@ ids=$(docker ps -aq --no-trunc --filter "label=com.docker.compose.project=$1" --
 pub(crate) struct ComposeSight;
 
 impl Sight for ComposeSight {
-    fn obstacles<'a>(&'a self, _: &'a Project, _: &'a Host, _: &'a Value) -> BoxFuture<'a, Result<Vec<Obstacle>>> {
+    fn obstacles<'a>(
+        &'a self,
+        project: &'a Project,
+        _: &'a Host,
+        config: &'a Value,
+    ) -> BoxFuture<'a, Result<Vec<Obstacle>>> {
         // Compose has read the file itself.
-        ready(Ok(Vec::new())).boxed()
+        ready(Ok(start_limits::obstacles(project, config))).boxed()
     }
 
     fn beyond<'a>(&'a self, _: &'a Project, _: &'a Host) -> BoxFuture<'a, Result<Vec<Obstacle>>> {

@@ -2,10 +2,12 @@
 //! its engine's settings, and a stack of the same name that is somebody else's.
 
 use crate::interface::{Matter, Obstacle};
+use crate::obstacle::{of_file, stop, warn};
+use crate::start_limits;
 use cm_core::{Exit, Result};
 use cm_host::Host;
 use cm_project::Project;
-use cm_swarm::{Content, Note, Quorum, Source, Stack, place};
+use cm_swarm::{Content, Quorum, Source, Stack};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -14,6 +16,9 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// What of the engine's settings a Swarm cannot stand.
 const LOOK: [&str; 4] = ["docker", "info", "--format", "{{json .}}"];
+
+/// What to do about a key.
+const KEYS: &str = "man cm-guide, \"On a Docker Swarm\", has what a Swarm takes of a compose file";
 
 /// How large the files `$1…` are, in bytes, a line each; `-` for one that is not there.
 const SIZES: &str = r#"# Looks how large the files of configs and secrets are.
@@ -28,9 +33,10 @@ pub(crate) async fn look(project: &Project, host: &Host, config: &Value) -> Resu
         unfit_contents(host, &stack.contents)
     );
     let (sight, info) = (sight?, info?);
-    let mut found: Vec<Obstacle> = stack.refused.iter().map(|note| of_file(project, note, true)).collect();
+    let mut found: Vec<Obstacle> = stack.refused.iter().map(|note| of_file(project, note, true, KEYS)).collect();
+    found.extend(start_limits::obstacles(project, config));
     found.extend(contents?);
-    found.extend(stack.notes.iter().map(|note| of_file(project, note, false)));
+    found.extend(stack.notes.iter().map(|note| of_file(project, note, false, "")));
     let foreign = sight.foreign(&project.name());
     if !foreign.is_empty() {
         let message = format!(
@@ -72,24 +78,6 @@ fn unfit_sizes(contents: &[Content], said: &str) -> Vec<Obstacle> {
     };
     let unfit = contents.iter().filter_map(|content| content.unfit(size(content)?));
     unfit.map(|unfit| stop(Matter::File, unfit.why, unfit.hint)).collect()
-}
-
-pub(crate) fn stop(matter: Matter, message: String, hint: &str) -> Obstacle {
-    Obstacle { matter, message, hint: hint.to_owned(), stops: true }
-}
-
-pub(crate) fn warn(matter: Matter, message: String, hint: &str) -> Obstacle {
-    Obstacle { stops: false, ..stop(matter, message, hint) }
-}
-
-/// With the file and the line of the key, where the files of this machine have it.
-fn of_file(project: &Project, note: &Note, stops: bool) -> Obstacle {
-    let at = project.compose_files().into_iter().find_map(|file| {
-        let text = std::fs::read_to_string(project.repository.join(&file)).ok()?;
-        place(&text, &note.service, &note.key).map(|line| format!("{file}:{line}: "))
-    });
-    let hint = if stops { "man cm-guide, \"On a Docker Swarm\", has what a Swarm takes of a compose file" } else { "" };
-    Obstacle { stops, ..stop(Matter::File, format!("{}{note}", at.unwrap_or_default()), hint) }
 }
 
 fn managers(nodes: &[cm_swarm::Node]) -> Option<Obstacle> {

@@ -24,6 +24,9 @@ const WORDS: [&str; 10] = [
     "not the leader",
 ];
 
+/// What the managers never take, whoever leads them: the next attempt ends alike.
+const TOO_LARGE: &str = "raft message is too large";
+
 /// Does `work`, and once more while it fails because there is no leader. What it does can be done twice.
 ///
 /// # Errors
@@ -44,8 +47,8 @@ pub(crate) fn lasts(failure: &Failure, began: Instant) -> bool {
 }
 
 fn is_election(failure: &Failure) -> bool {
-    let said = failure.causes.iter().map(|cause| cause.to_lowercase());
-    failure.code == "swarm.no-quorum" || said.into_iter().any(|said| WORDS.iter().any(|words| said.contains(words)))
+    let is_one = |said: String| !said.contains(TOO_LARGE) && WORDS.iter().any(|words| said.contains(words));
+    failure.code == "swarm.no-quorum" || failure.causes.iter().any(|cause| is_one(cause.to_lowercase()))
 }
 
 #[cfg(test)]
@@ -56,7 +59,8 @@ mod tests {
     #[tokio::test]
     async fn what_fails_for_want_of_a_leader_is_done_again_and_nothing_else_is() {
         let lost = "rpc error: code = Unavailable desc = connection error: desc = \"transport: Error while dialing\"";
-        for (cause, wanted) in [(lost, 2), ("network shop_default is not there", 1)] {
+        let large = "rpc error: code = Unknown desc = raft: raft message is too large and can't be sent";
+        for (cause, wanted) in [(lost, 2), ("network shop_default is not there", 1), (large, 1)] {
             let mut times = 0;
             let done = patiently(async || {
                 times += 1;

@@ -20,6 +20,7 @@ mod pull;
 mod registry;
 mod service;
 mod sight;
+mod size;
 mod stack;
 mod stem;
 mod switch;

@@ -4,6 +4,7 @@ use crate::health_time::{duration, monitor};
 use crate::keys::{Fate, fate};
 use crate::note::Note;
 use crate::service::Service;
+use crate::size::too_large;
 use crate::value::{is_empty, text};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -55,6 +56,7 @@ impl Translation<'_> {
         let pinned = service.pointer("/deploy/placement/constraints").is_some_and(|all| !is_empty(all));
         let writes = self.mounts(&mut translated.definition, service, pinned);
         self.deploy(&mut translated, service, writes);
+        self.refused.extend(too_large(self.name, &translated.definition));
         translated
     }
 

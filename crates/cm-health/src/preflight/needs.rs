@@ -129,8 +129,10 @@ pub(super) const REGISTRY: Subject = need(
     "preflight.registry",
     "With engine = \"swarm\": the registry of `[swarm]`, which the engine of every node reaches and trusts and the deploy user may push to, logged in on the manager. Nodes that cm.toml has an address of are asked.",
 );
-pub(super) const STACK: Subject =
-    need("preflight.stack", "With engine = \"swarm\": a compose file with nothing in it that a Swarm cannot do.");
+pub(super) const STACK: Subject = need(
+    "preflight.stack",
+    "A compose file with nothing in it that keeps a container from starting: no variable or argument above 128 KiB. With engine = \"swarm\", nothing that a Swarm cannot do, and no service above 700 kB.",
+);
 pub(super) const LEDGER: Subject = need(
     "preflight.ledger",
     "A project name that no other checkout on the server uses: `~/.local/state/cm/PROJECT` of the deploy user is one checkout's.",
