@@ -177,7 +177,7 @@ fn few_managers(own: &Said) -> Option<Obstacle> {
         "{silent} of {all} managers do not answer the one that was asked: {}; nothing can be changed without more than half of them",
         names.join(", ")
     );
-    let hint = "start those managers, and see that the others reach their port 2377. If they are lost for good: \
+    let hint = "start those managers, and see that the others reach their port 2377. Only if they are lost for good: \
         `docker swarm init --force-new-cluster` on one that is left";
     Some(stop(Matter::Engine, message, hint))
 }
@@ -187,7 +187,7 @@ fn of_registry(registry: &str, said: &str) -> Option<Obstacle> {
     let (what, hint) = match Answer::read(said) {
         Answer::NoImage => return None,
         Answer::Refuses => ("refuses the deploy user", "log the deploy user in there, on the manager: docker login"),
-        Answer::Fails => ("fails", "its own log says why: has its disk room?"),
+        Answer::Fails | Answer::TooLarge => ("fails", "its own log says why: has its disk room?"),
         Answer::ReadOnly | Answer::Silent => {
             ("does not answer", "is it up, and does the engine trust it (`insecure-registries` for one without TLS)?")
         }
@@ -202,7 +202,7 @@ fn of_other_registry(address: &str, registry: &str, said: &str, manages: bool) -
             Some(cannot(address, format!("the registry {registry} refuses the deploy user there (docker login)")))
         }
         Answer::NoImage | Answer::Refuses => None,
-        Answer::ReadOnly | Answer::Fails | Answer::Silent => {
+        Answer::ReadOnly | Answer::TooLarge | Answer::Fails | Answer::Silent => {
             of_registry(registry, said).map(|one| Obstacle { message: format!("{address}: {}", one.message), ..one })
         }
     }

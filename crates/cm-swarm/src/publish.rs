@@ -112,6 +112,9 @@ fn hint(said: &str, repository: &str) -> String {
         Answer::ReadOnly => {
             "the registry takes no images now: is it read-only, as during its garbage collection?".to_owned()
         }
+        Answer::TooLarge => {
+            "a proxy in front of the registry takes no layer that is so large: raise its limit (nginx: client_max_body_size 0), or make the layer smaller".to_owned()
+        }
         Answer::Fails => {
             "the registry cannot store it: has its disk room, or the project its quota? Its own log says why. \
             `cm-build prune` removes old images there, and its garbage collection makes the room free"
@@ -176,6 +179,8 @@ mod tests {
             ("denied: requested access to the resource is denied", "may push to r/shop/web"),
             ("unsupported: The operation is unsupported.", "is it read-only"),
             ("received unexpected HTTP status: 500 Internal Server Error", "has its disk room"),
+            ("received unexpected HTTP status: 507 Refused", "has its disk room"),
+            ("received unexpected HTTP status: 413 Request Entity Too Large", "client_max_body_size"),
             ("dial tcp 10.0.0.1:5000: connect: connection refused", "is the registry up"),
         ] {
             let hint = hint(said, "r/shop/web");

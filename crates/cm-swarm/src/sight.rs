@@ -217,7 +217,7 @@ pub fn no_manager(host: &Host, said: &str, errors: &str) -> Failure {
     let controls = info.get("ControlAvailable").and_then(Value::as_bool).unwrap_or(false);
     match text(&info, "/LocalNodeState") {
         "active" if controls => because(fail("swarm.no-quorum", format!("on {name}: the Swarm cannot be asked: too few of its managers answer")))
-            .hint("start the managers that are down; `docker node ls` on any of them says which. If they are lost for good: `docker swarm init --force-new-cluster` on one that has the state")
+            .hint("start the managers that are down: `docker info --format '{{json .Swarm.RemoteManagers}}'` there lists all of them, and needs no majority. Only if they are lost for good: `docker swarm init --force-new-cluster` on one that is left")
             .retryable(),
         "active" => fail("swarm.worker", format!("on {name}: this node is a worker of the Swarm, and only a manager can be asked"))
             .hint("name a manager as `address` in cm.toml, or make this one a manager: `docker node promote` on a manager"),

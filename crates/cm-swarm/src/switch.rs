@@ -153,7 +153,7 @@ impl Switch<'_> {
     /// Takes `services` there; `tell` hears of each step. `before` is what the Swarm ran until now.
     ///
     /// # Errors
-    /// [`Exit::Unhealthy`]: `swarm.paused`, `swarm.rolled-back`, `swarm.failed`, `swarm.pending` or `swarm.timeout` with
+    /// [`Exit::Unhealthy`]: `swarm.paused`, `swarm.rolled-back`, `swarm.failed` or `swarm.timeout` with
     /// the service, the node and Swarm's words; [`Exit::Build`] with Docker's; [`Exit::LockLost`], [`Exit::Unreachable`].
     pub async fn carry_out(
         &self,
