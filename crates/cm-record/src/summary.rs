@@ -2,7 +2,7 @@
 //! took and which took longer than the last time, and the way back. Only on a terminal: a log
 //! has all of it above already.
 
-use cm_core::facts::{BuildFacts, BuiltHost};
+use cm_core::facts::{BuildFacts, BuiltHost, DetectFacts};
 use cm_core::time::span;
 use cm_core::{Document, Stage, Status};
 use std::collections::BTreeMap;
@@ -27,21 +27,29 @@ pub fn lines(doc: &Document, last: Option<&Document>) -> Vec<String> {
     let places: Vec<_> = changed.iter().map(|(host, names)| format!("{} on {host}", names.join(", "))).collect();
     let mut lines = vec![format!("changed: {}", places.join("; ")), times(doc, last)];
     lines.extend(services(doc, last));
+    lines.push(format!("release {}", doc.run_id()));
+    lines.push(format!("the way back: {}", back(doc, last)));
+    lines.push("the report: cm-record report --html report.html".to_owned());
+    lines
+}
+
+/// What returns to what ran before this run.
+fn back(doc: &Document, last: Option<&Document>) -> String {
     let build: BuildFacts = doc.part();
     let from = build.hosts.into_iter().flatten().find_map(|(_, host)| host.from.flatten());
     // What failed the last time is no way back.
     let failed = last.filter(|last| last.status() == Status::Failed).and_then(Document::commit);
-    let back = match from {
-        None => "cm-rollback".to_owned(),
-        Some(commit) if failed == Some(commit.as_str()) => {
-            "cm-rollback --list has the releases; the one before this failed".to_owned()
+    match from.as_deref() {
+        _ if doc.part::<DetectFacts>().releases.is_some_and(|releases| releases.is_empty()) => {
+            "none: no release was made before this one".to_owned()
         }
+        None => "cm-rollback".to_owned(),
+        from if from == doc.commit() => {
+            "cm-rollback --list has the releases; the last one was of this commit, too".to_owned()
+        }
+        from if from == failed => "cm-rollback --list has the releases; the one before this failed".to_owned(),
         Some(commit) => format!("cm-rollback --to {}", commit.chars().take(12).collect::<String>()),
-    };
-    lines.push(format!("release {}", doc.run_id()));
-    lines.push(format!("the way back: {back}"));
-    lines.push("the report: cm-record report --html report.html".to_owned());
-    lines
+    }
 }
 
 fn changed(doc: &Document) -> BTreeMap<String, Vec<String>> {
@@ -158,6 +166,16 @@ mod tests {
         assert_eq!(back(&failed), "the way back: cm-rollback --list has the releases; the one before this failed");
         failed.set_target("shop", None, Some("fedcba9876543210"));
         assert_eq!(back(&failed), "the way back: cm-rollback --to 0123456789ab", "another one failed");
+        let mut doc = document(31_000);
+        doc.set_target("shop", None, Some("0123456789abcdef"));
+        assert_eq!(
+            super::back(&doc, None),
+            "cm-rollback --list has the releases; the last one was of this commit, too"
+        );
+        let mut first = doc.as_value();
+        first["facts"]["detect"] = json!({"releases": {}});
+        let first = Document::parse("cm-record", first.to_string().as_bytes()).expect("valid");
+        assert_eq!(super::back(&first, None), "none: no release was made before this one");
         assert!(!super::lines(&document(5_100), Some(&document(5_000)))[1].contains("last time"), "as ever");
         assert!(super::lines(&Document::start("cm-record", "ada", false), None).is_empty(), "nothing was changed");
     }

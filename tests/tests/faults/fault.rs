@@ -107,8 +107,10 @@ pub const FAULTS: &[Fault] = &[
     lasting("Slack is gone", Strike::Slack),
 ];
 
-/// A file system without room over the state directory, with what was in it.
-const FILL_STATE: &str = "d=/home/curateme/.local/state/cm/curateme && rm -rf /run/held && cp -a $d /run/held && \
+/// A file system without room over the state directory, with what was in it. A file that is renamed while it is copied
+/// has all of it copied again.
+const FILL_STATE: &str = "d=/home/curateme/.local/state/cm/curateme && \
+    until rm -rf /run/held && cp -a $d /run/held; do sleep 0.1; done && \
     mount -t tmpfs -o size=$(($(du -sk $d | cut -f 1) + 64))k,mode=700,uid=$(id -u curateme),gid=$(id -g curateme) none $d && \
     cp -a /run/held/. $d/ && { cat /dev/zero >$d/filler; true; }";
 
@@ -205,7 +207,7 @@ impl Fault {
 }
 
 /// The state of the laptop, on a file system without room; who may not mount has a container do it.
-const FILL_LAPTOP: &str = r#"rm -rf "$1.held" && cp -a "$1" "$1.held" &&
+const FILL_LAPTOP: &str = r#"until rm -rf "$1.held" && cp -a "$1" "$1.held"; do sleep 0.1; done
 mount -t tmpfs -o size=$(($(du -sk "$1" | cut -f 1) + 16))k none "$1" && cp -a "$1.held/." "$1/" && { cat /dev/zero >"$1/filler"; true; }"#;
 
 const EMPTY_LAPTOP: &str = r#"rm -rf "$1/filler" "$1.held" && cp -a "$1" "$1.held" && umount -l "$1" &&
