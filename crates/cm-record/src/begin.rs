@@ -96,11 +96,14 @@ fn interrupted(command: &str) -> Option<String> {
     (is_worth_resuming(&doc) && !reconcile::has_ended(&doc)).then_some(newest)
 }
 
-/// Whether there is something to go on with, or to roll back. A run that failed and changed nothing has neither: who
-/// deploys again wants the deployment, not that failure once more.
+/// Whether there is something to go on with, or to roll back. A run that failed and switched nothing has neither, even
+/// where it pushed; nor has one that was left in place: who deploys again wants the deployment, not that failure once more.
 fn is_worth_resuming(doc: &Document) -> bool {
-    let backed_up = doc.stages().iter().any(|stage| stage.step == Some(Step::Backup));
-    doc.has_changed() || (backed_up && doc.status() == Status::Ok)
+    match doc.status() {
+        Status::Failed => !doc.undo_entries().is_empty() && doc.done(Step::Rollback).is_none(),
+        Status::RolledBack => true,
+        Status::Ok => doc.has_changed() || doc.stages().iter().any(|stage| stage.step == Some(Step::Backup)),
+    }
 }
 
 /// Whether a script began the run.
@@ -167,12 +170,17 @@ mod tests {
         };
         let stage =
             |step: &str| json!({"tool": "cm-x", "step": step, "status": "ok", "started_at": "2026-01-01T00:00:00Z"});
+        let mut pushed = stage("push");
+        pushed["changed"] = true.into();
         let undo = json!([{"host": "a", "tool": "cm-build"}]);
         for (stages, failed, undo, worth) in [
             (json!([stage("detect")]), false, json!([]), false),
             (json!([stage("detect"), stage("backup")]), false, json!([]), true),
             (json!([stage("detect"), stage("backup"), stage("build")]), true, json!([]), false),
             (json!([stage("detect"), stage("backup"), stage("build")]), true, undo.clone(), true),
+            (json!([stage("detect"), pushed.clone(), stage("build")]), true, json!([]), false),
+            (json!([stage("detect"), pushed]), false, json!([]), true),
+            (json!([stage("build"), stage("verify"), stage("rollback")]), true, undo.clone(), false),
             (json!([stage("detect"), stage("build")]), false, undo, true),
         ] {
             let doc = doc(stages, failed, undo);
