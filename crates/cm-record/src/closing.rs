@@ -69,8 +69,7 @@ fn because(doc: Option<&Document>, failure: Failure) -> Failure {
     let Some((doc, error)) = doc.and_then(|doc| Some((doc, doc.error()?))) else { return failure };
     let step = error.step.map_or(String::new(), |step| format!("{step}: "));
     let failure = failure.cause(format!("{step}{}", error.message));
-    let is_failed = |stage: &&Stage| stage.step == Some(Step::Rollback) && stage.status == StageStatus::Failed;
-    match (doc.stages().iter().rev().find(is_failed), error.hint) {
+    match (failed_rollback(doc), error.hint) {
         (Some(rollback), _) => failure
             .cause(format!("rollback: {}", rollback.summary))
             .hint("`cm-health --all` says what runs now; `cm-rollback --list` the releases it can roll back to"),
@@ -83,31 +82,38 @@ fn because(doc: Option<&Document>, failure: Failure) -> Failure {
     }
 }
 
-fn failure(status: u8) -> Failure {
-    if status == Exit::RolledBack.code() {
-        Failure::new(
-            Exit::RolledBack,
-            "deployment.rolled-back",
-            "the deployment failed and was rolled back; what ran before runs again",
-        )
-    } else {
-        let message = format!("the deployment failed (exit status {status})");
-        Failure::new(Exit::from_code(status.into()), "deployment.failed", message)
-            .hint("the first [FAIL] above says what and where")
-    }
+/// The rollback of the run, if it failed, whatever kept it from being made.
+fn failed_rollback(doc: &Document) -> Option<Stage> {
+    let rollback = doc.stages().into_iter().rev().find(|stage| stage.step == Some(Step::Rollback))?;
+    (rollback.status == StageStatus::Failed).then_some(rollback)
 }
 
-/// How a rollback ended says most; then the first program that failed; then that one was refused.
+fn failure(status: u8) -> Failure {
+    let exit = Exit::from_code(status.into());
+    if exit == Exit::RolledBack {
+        let message = "the deployment failed and was rolled back; what ran before runs again";
+        return Failure::new(exit, "deployment.rolled-back", message);
+    }
+    let message = match exit {
+        Exit::RollbackFailed => "the deployment failed, and so did its rollback (exit status 61)".to_owned(),
+        _ => format!("the deployment failed (exit status {status})"),
+    };
+    Failure::new(exit, "deployment.failed", message).hint("the first [FAIL] above says what and where")
+}
+
+/// How a rollback ended says most, also where its server could not be reached any more; then the first program that
+/// failed; then that one was refused.
 /// A run whose journal says that all is healthy was only killed while it cleaned up, and recorded.
 fn status(codes: &[u8], doc: Option<&Document>) -> u8 {
     let recorded = |doc: &&Document| doc.stages().last().is_some_and(|stage| stage.step == Some(Step::Record));
     if doc.filter(recorded).is_some_and(|doc| doc.status() == Status::Ok && !doc.dry_run()) {
         return Exit::Done.code();
     }
-    let rollback = codes.iter().rev().find(|code| (60..=62).contains(*code));
-    let first = || codes.iter().find(|code| ![0, Exit::Refused.code()].contains(*code));
-    let refused = || codes.iter().find(|code| **code != 0);
-    rollback.or_else(first).or_else(refused).copied().unwrap_or_default()
+    let failed = || doc.and_then(failed_rollback).map(|_| Exit::RollbackFailed.code());
+    let rollback = codes.iter().copied().rev().find(|code| (60..=62).contains(code)).or_else(failed);
+    let first = || codes.iter().copied().find(|code| ![0, Exit::Refused.code()].contains(code));
+    let refused = || codes.iter().copied().find(|code| *code != 0);
+    rollback.or_else(first).or_else(refused).unwrap_or_default()
 }
 
 /// The runbook's line.
@@ -144,6 +150,10 @@ mod tests {
             assert_eq!(status(codes, None), wanted, "{codes:?}");
             assert_eq!(status(codes, Some(&recorded(Status::Failed))), wanted, "{codes:?}");
         }
+        let mut unreached = recorded(Status::Failed);
+        unreached.push_stage(&Stage { step: Some(Step::Rollback), status: StageStatus::Failed, ..Stage::default() });
+        assert_eq!(status(&[0, 40, 3, 7, 3, 7], Some(&unreached)), 61, "the rollback reached no server");
+        assert_eq!(failure(61).message, "the deployment failed, and so did its rollback (exit status 61)");
         assert_eq!(status(&[0, 0, 137, 4, 0, 0], Some(&recorded(Status::Ok))), 0, "verified before it was killed");
         assert_eq!(status(&[0, 137, 4], Some(&Document::start("cm-build", "ada", false))), 137, "not recorded");
     }
