@@ -311,7 +311,7 @@ fn drift(shop: &Shop) {
     assert_eq!((plan.action("web"), plan.rules("web")), ("none", vec!["drift:environment.COLOUR"]), "{}", plan.said);
     assert!(plan.said.contains("does not run as its configuration says"), "{}", plan.said);
     assert!(plan.said.contains("cm-detect --service web"), "{}", plan.said);
-    assert_eq!(shop.detect("--service web").action("web"), "recreate", "what the warning names deploys it");
+    assert_eq!(shop.detect("--service web").action("web"), "build", "what the warning names deploys it");
     assert_eq!(plan.fact()["drift"]["web"][0], "environment.COLOUR");
     shop.write("cm.toml", &format!("{TOML}\n[deploy]\ndrift = \"apply\"\n"));
     shop.push("apply what drifted");

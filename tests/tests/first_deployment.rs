@@ -74,6 +74,8 @@ fn a_server_with_nothing_gets_the_checkout_and_runs_the_commit() {
         })
     };
     let before = env();
+    what_the_deployment_would_refuse(&sandbox);
+    assert_eq!(env(), before);
     let preflight = on_laptop(&sandbox, "cm-health --preflight </dev/null");
     assert_eq!(preflight.code, 0, "{preflight:?}");
     assert!(preflight.stderr.contains("the deployment makes it from ssh://git@origin"), "{}", preflight.stderr);
@@ -125,6 +127,61 @@ fn a_server_with_nothing_gets_the_checkout_and_runs_the_commit() {
     assert_eq!(env(), before, "the servers' own files are the same files");
     let history = on_laptop(&sandbox, "cm-record history --json");
     assert!(history.stdout.contains("verified"), "{history:?}");
+}
+
+/// What the commit has elsewhere and what its compose file needs of the env file: the preflight says what the deployment
+/// would, before there is a checkout.
+fn what_the_deployment_would_refuse(sandbox: &Sandbox) {
+    let pointer = "version https://git-lfs.github.com/spec/v1\\noid sha256:4d7a\\nsize 12345\\n";
+    let link = |path: &str| {
+        format!("git update-index --add --cacheinfo 160000,$(git rev-parse HEAD),{path} && git add .gitmodules")
+    };
+    let module = |path: &str, url: &str| {
+        format!(
+            "git config -f .gitmodules submodule.{path}.path {path}; git config -f .gitmodules submodule.{path}.url {url}; {}",
+            link(path)
+        )
+    };
+    let lfs = format!(
+        "echo '*.png filter=lfs' >.gitattributes && printf '{pointer}' >a.png && git -c filter.lfs.clean=cat -c filter.lfs.process= -c filter.lfs.required=false add .gitattributes a.png"
+    );
+    let compose = "docker-compose.production.yml";
+    for (change, code, words) in [
+        (
+            module("vendor", "../none.git"),
+            "submodule",
+            "submodule vendor: cannot be fetched from ssh://git@origin/srv/git/none.git",
+        ),
+        (module("vendor", "ssh://git@nowhere.invalid/x.git"), "submodule", "getent hosts NAME"),
+        (format!("touch .gitmodules; {}", link("vendor")), "submodule", "is in no .gitmodules of the commit"),
+        (lfs, "content", "a.png is in Git LFS, and git-lfs is not installed here"),
+        (
+            "echo '*.key filter=git-crypt' >.gitattributes && git add .gitattributes".to_owned(),
+            "content",
+            "wants the filter git-crypt",
+        ),
+        (
+            format!(
+                "sed -i '0,/image:/s//labels: [\"a=${{NOBODY_HAS_IT:?}}\"]\\n    image:/' {compose} && git add {compose}"
+            ),
+            "unset-variable",
+            "NOBODY_HAS_IT (docker-compose.production.yml:",
+        ),
+    ] {
+        let changed = on_laptop(sandbox, &format!("{change} && git commit -qm 'to be refused'"));
+        assert_eq!(changed.code, 0, "{change}: {changed:?}");
+        let preflight = on_laptop(sandbox, "cm-health --preflight </dev/null");
+        let found = (preflight.code, preflight.document()["error"]["code"].as_str().unwrap_or_default().to_owned());
+        assert_eq!(found, (6, format!("preflight.{code}")), "{change}: {}", preflight.stderr);
+        assert!(preflight.stderr.contains(words), "{words}: {}", preflight.stderr);
+        assert_eq!(on_laptop(sandbox, "git reset -q --hard HEAD~1").code, 0);
+    }
+    // One that can be brought is no obstacle.
+    let good = on_laptop(sandbox, &format!("{} && git commit -qm good", module("vendor", "../platform.git")));
+    assert_eq!(good.code, 0, "{good:?}");
+    let preflight = on_laptop(sandbox, "cm-health --preflight </dev/null");
+    assert_eq!(preflight.code, 0, "{}", preflight.stderr);
+    assert_eq!(on_laptop(sandbox, "git reset -q --hard HEAD~1").code, 0);
 }
 
 #[test]

@@ -326,12 +326,31 @@ fn what_people_really_have_works_or_is_refused_before_anything_is_done() {
     odd_docker(&sandbox);
     odd_sshd(&sandbox);
 
+    silent_name_servers(&sandbox);
+
     title(&sandbox, "Refused everywhere");
     let wrong: Vec<_> = REFUSED.iter().filter_map(|case| refuse(&sandbox, case)).collect();
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), REFUSED.len(), wrong.join("\n\n"));
     deployed(&sandbox, &format!("{LOG_IN_AGAIN} {DEPLOY}"));
     agents(&sandbox);
     addresses(&mut sandbox);
+}
+
+/// A name server that takes each question and answers none. The commit is there already, so that nothing stops.
+fn silent_name_servers(sandbox: &Sandbox) {
+    let listen = "setsid perl -MIO::Socket::INET -e 'my $s = IO::Socket::INET->new(Proto => q(udp), LocalAddr => q(127.0.0.53:53)) or die; sleep 600' \
+        >/dev/null 2>&1 </dev/null & echo $! >/tmp/silent.pid";
+    let silent = "printf 'nameserver 127.0.0.53\\noptions timeout:25 attempts:1\\n' >/etc/resolv.conf";
+    as_root(sandbox, "platform", &format!("cp /etc/resolv.conf /tmp/resolv.conf; {silent}; {listen}"));
+    let answer = call(sandbox, &format!("{LOG_IN_AGAIN} cm-health --preflight </dev/null"));
+    as_root(sandbox, "platform", "cat /tmp/resolv.conf >/etc/resolv.conf; kill \"$(cat /tmp/silent.pid)\"");
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    for words in [
+        "no answer in 20 seconds: the name service does not answer there, looking up origin took longer than 5 seconds",
+        "(`getent hosts HOST` there): fix that, or there `git -C ~/platform remote set-url origin`",
+    ] {
+        assert!(answer.stderr.contains(words), "{words}: {}", answer.stderr);
+    }
 }
 
 fn push_quietly(sandbox: &Sandbox) {

@@ -71,9 +71,11 @@ impl Copied {
         let said = String::from_utf8_lossy(&ended.stderr).trim_end().to_owned();
         match sent {
             // What does not fit here breaks the connection, too.
-            _ if said.contains("No space left") => Err(Failure::new(Exit::Backup, "backup.copy", message())
-                .cause(said)
-                .hint("name another directory: TMPDIR")),
+            _ if ["No space left", "Disk quota exceeded"].iter().any(|words| said.contains(words)) => {
+                Err(Failure::new(Exit::Backup, "backup.copy", message())
+                    .cause(said)
+                    .hint("name another directory: TMPDIR"))
+            }
             Err(failure) => Err(failure),
             Ok(_) if !ended.status.success() => Err(Failure::new(Exit::Backup, "backup.copy", message()).cause(said)),
             Ok(_) => check_plain(&copied.path()).map(|()| Some(copied)).map_err(|why| {

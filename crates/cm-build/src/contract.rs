@@ -4,11 +4,12 @@
 //! for; values stay where they are.
 
 use crate::HostPlan;
-use crate::needs::{Lacking, Needs, names_in};
+
 use cm_core::{Exit, Failure, Log, Result};
 use cm_git::{CommitTree, Repository};
 use cm_host::Host;
 use cm_project::compose::{Compose, Service};
+use cm_project::needs::{Lacking, Needs, names_in};
 use cm_project::{Project, env_file, tree};
 use std::collections::BTreeSet;
 use std::time::Duration;

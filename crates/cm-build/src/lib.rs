@@ -16,7 +16,6 @@ mod explain;
 mod jobs;
 mod looked;
 mod migrations;
-mod needs;
 mod observed;
 mod plan;
 mod preview;

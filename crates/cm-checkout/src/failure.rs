@@ -153,6 +153,20 @@ pub fn fetch_hint(said: &str) -> &'static str {
     )
 }
 
+/// The same for the checkout `path`, which fetches from the URL of its own `remote`: `repository` in cm.toml counts
+/// where a checkout is made.
+pub fn remote_hint(path: &str, remote: &str, said: &str) -> String {
+    let missing = format!("'{}' does not appear to be a git repository", remote.to_lowercase());
+    if said.to_lowercase().contains(&missing) {
+        return format!(
+            "the checkout there has no remote of that name (`git -C {path} remote -v`): \
+             `git -C {path} remote add {remote} URL` there, or `remote` in cm.toml"
+        );
+    }
+    fetch_hint(said)
+        .replace("set `repository` in cm.toml to", &format!("there `git -C {path} remote set-url {remote}`, with"))
+}
+
 /// What to do about the checkout `path` that git cannot move, by what it said there.
 fn git_hint(path: &str, said: &str) -> String {
     let known = GIT_HINTS.iter().find(|(words, _)| words.iter().any(|words| said.contains(words)));
@@ -204,7 +218,7 @@ impl Checkout<'_> {
     /// The server's own fetch failed: nobody knows what the remote has.
     pub(crate) fn not_fetched(&self, said: &str) -> Failure {
         let message = format!("{} cannot be fetched from in {}", self.remote, self.path);
-        self.fail("checkout.fetch", message).cause(said.trim()).hint(fetch_hint(said))
+        self.fail("checkout.fetch", message).cause(said.trim()).hint(remote_hint(&self.path, &self.remote, said))
     }
 
     pub(crate) fn not_cloned(&self, origin: &str, said: &str) -> Failure {
@@ -342,7 +356,7 @@ pub fn short(commit: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::{fetch_hint, git_hint};
+    use super::{fetch_hint, git_hint, remote_hint};
     use std::process::Command;
 
     #[test]
@@ -387,6 +401,25 @@ mod tests {
         ] {
             let hint = git_hint("~/shop", &said);
             assert!(hint.contains(words), "{said}: {hint}");
+        }
+    }
+
+    #[test]
+    fn a_checkout_that_is_there_is_cured_where_its_remote_is() {
+        let hint = |said: &str| remote_hint("~/shop", "upstream", said);
+        for (said, words) in [
+            ("fatal: 'upstream' does not appear to be a git repository", "no remote of that name"),
+            ("fatal: 'upstream' does not appear to be a git repository", "remote add upstream URL"),
+            ("fatal: '/srv/gone.git' does not appear to be a git repository", "git -C ~/shop remote set-url upstream"),
+            ("ssh: Could not resolve hostname x: Temporary failure in name resolution", "remote set-url upstream"),
+            ("git@x: Permission denied (publickey).", "remote set-url upstream`, with a URL it can read"),
+            ("error: file write error: Disk quota exceeded", "quota"),
+        ] {
+            assert!(
+                hint(said).contains(words) && !hint(said).contains("repository` in cm.toml"),
+                "{said}: {}",
+                hint(said)
+            );
         }
     }
 

@@ -15,7 +15,7 @@ mod fetching;
 mod place;
 mod state;
 
-pub use failure::{fetch_hint, is_unmoved};
+pub use failure::{fetch_hint, is_unmoved, remote_hint};
 pub use place::place_hint;
 pub use state::State;
 
@@ -45,6 +45,14 @@ const MOVE: &str = concat!(
     include_str!("blocked.sh"),
     include_str!("modules.sh"),
     include_str!("move.sh")
+);
+const COMING: &str = concat!(
+    "# Asks for what a commit has elsewhere.\n",
+    cm_host::small_sh!(),
+    include_str!("git.sh"),
+    include_str!("blocked.sh"),
+    include_str!("modules.sh"),
+    include_str!("coming.sh")
 );
 const KEEP: &str = include_str!("keep.sh");
 
@@ -225,6 +233,21 @@ impl<'a> Checkout<'a> {
             Some(NO_PLACE) => Err(self.no_place(output.stderr.trim())),
             Some(NO_CHECKOUT) => Ok(Found::Nothing(output.text().trim().to_owned())),
             _ => Err(self.failed("cannot be prepared", &output.stderr)),
+        }
+    }
+
+    /// Whether what a commit has `elsewhere`, as `cm_git` says it, can be brought to a host that has no checkout yet, which
+    /// is made from `origin`. Nothing is fetched.
+    ///
+    /// # Errors
+    /// [`cm_core::Exit::Unreachable`]; [`cm_core::Exit::Build`] with the code of the deployment that would fail by it.
+    pub async fn can_bring(&self, origin: &str, elsewhere: Vec<u8>) -> Result<()> {
+        let output = self.host.script(COMING, [origin]).stdin(elsewhere).limit(LIMIT).output().await?;
+        match output.status.code() {
+            Some(NO_MODULE) => Err(self.no_module(&output.stderr)),
+            Some(NO_CONTENT) => Err(self.no_content(&output.stderr)),
+            // Whatever else is wrong, the deployment meets and says.
+            _ => Ok(()),
         }
     }
 

@@ -8,7 +8,8 @@ in_repository() { # GITDIR ARGUMENTS...
     GIT_WORK_TREE=. git --git-dir="$repository" "$@"
 }
 
-gitlinks() { # GITDIR COMMIT - commit, TAB, path
+gitlinks() { # GITDIR COMMIT - commit, TAB, path; none where nothing was fetched
+    [ -e "$1/HEAD" ] || return 0
     in_repository "$1" ls-tree -r --full-tree "$2" | awk -F '\t' '$1 ~ /^160000 / { split($1, at, " "); print at[3] "\t" $2 }'
 }
 
@@ -115,9 +116,18 @@ required() { # FILTER GITDIR COMMIT PREFIX
     exit 51
 }
 
+pointer() { # GITDIR COMMIT - a file whose content is in Git LFS
+    in_repository "$1" grep -l -I -e '^version https://git-lfs.github.com/spec/v1' "$2" -- 2>/dev/null | head -n 1 | sed 's/^[^:]*://'
+}
+
+no_large_files() { # PATH
+    echo "$1 is in Git LFS, and git-lfs is not installed here" >&2
+    exit 51
+}
+
 large_files() { # GITDIR COMMIT PREFIX REMOTE
-    first=$(in_repository "$1" grep -l -I -e '^version https://git-lfs.github.com/spec/v1' "$2" -- 2>/dev/null | head -n 1)
+    first=$(pointer "$1" "$2")
     [ -n "$first" ] || return 0
-    git lfs version >/dev/null 2>&1 || { echo "$3${first#*:} is in Git LFS, and git-lfs is not installed here" >&2 && exit 51; }
-    in_repository "$1" lfs fetch "$4" "$2" </dev/null >&2 || { echo "the content of $3${first#*:} cannot be fetched" >&2 && exit 51; }
+    git lfs version >/dev/null 2>&1 || no_large_files "$3$first"
+    in_repository "$1" lfs fetch "$4" "$2" </dev/null >&2 || { echo "the content of $3$first cannot be fetched" >&2 && exit 51; }
 }

@@ -115,6 +115,36 @@ async fn submodules_come_with_the_commit_nested_relative_and_moved() {
     assert!(!scene.server.join("vendor/outer/.git").exists());
 }
 
+/// The repository of a submodule is kept by its name, which another one may have later.
+#[tokio::test]
+async fn a_submodule_that_comes_again_from_elsewhere_or_moves_is_the_commits() {
+    let (scene, host) = (scene(), host().await);
+    let checkout = checkout(&host, &scene);
+    library(&scene, "one", "one");
+    library(&scene, "two", "two");
+    add_module(&scene.laptop, "../one.git", "lib");
+    let first = commit(&scene.laptop, "one");
+    bring(&host, &checkout, &scene, &first).await.expect("the first");
+    git(&scene.laptop, &["rm", "-q", "-f", "lib"]);
+    fs::remove_dir_all(scene.laptop.join(".git/modules/lib")).expect("removed");
+    let gone = commit(&scene.laptop, "without");
+    bring(&host, &checkout, &scene, &gone).await.expect("without");
+    assert!(!scene.server.join("lib").exists());
+    add_module(&scene.laptop, "../two.git", "lib");
+    let again = commit(&scene.laptop, "two at the same place");
+    bring(&host, &checkout, &scene, &again).await.expect("from elsewhere");
+    assert_eq!(read(&scene.server, "lib/lib.txt"), "two");
+    git(&scene.laptop, &["mv", "lib", "vendor"]);
+    let moved = commit(&scene.laptop, "moved");
+    bring(&host, &checkout, &scene, &moved).await.expect("moved");
+    assert_eq!(read(&scene.server, "vendor/lib.txt"), "two");
+    assert!(!scene.server.join("lib").exists());
+    // Back at once to what has the other repository at the first place.
+    bring(&host, &checkout, &scene, &first).await.expect("back");
+    assert_eq!(read(&scene.server, "lib/lib.txt"), "one");
+    assert_eq!(git(&scene.server, &["status", "--porcelain", "--untracked-files=no"]), "M Caddyfile");
+}
+
 #[tokio::test]
 async fn a_submodule_that_cannot_be_fetched_or_was_edited_stops_everything_before() {
     let (scene, host) = (scene(), host().await);

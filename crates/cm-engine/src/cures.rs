@@ -9,7 +9,7 @@ const KNOWN: [(&str, &str); 198] = [
     ("no space left on device", "build.disk-full"),
     // Git's own words.
     ("out of diskspace", "build.disk-full"),
-    ("disk quota exceeded", "build.disk-full"),
+    ("disk quota exceeded", "build.quota"),
     ("have enough free space in", "build.disk-full"),
     ("is too new. maximum supported api version", "engine.api-version"),
     ("is too old. minimum supported api version", "engine.api-version"),
@@ -214,9 +214,9 @@ pub fn code(said: &str) -> Option<&'static str> {
 }
 
 /// Whether what is known can be the cause of a failure with that code. Git, jobs and the processes of services
-/// use the same words of things of their own; a full disk is one for all.
+/// use the same words of things of their own; a full disk and a quota are one for all.
 fn is_about(known: &str, code: &str) -> bool {
-    known == "build.disk-full"
+    ["build.disk-full", "build.quota"].contains(&known)
         || ["build.", "engine.", "compose.", "release.start"].iter().any(|own| code.starts_with(own))
 }
 
@@ -237,6 +237,7 @@ mod tests {
     fn what_docker_compose_and_the_system_say_has_a_code_of_its_own() {
         for (said, wanted) in [
             ("write /x: no space left on device", "build.disk-full"),
+            ("mkdir /var/lib/docker/tmp/x: disk quota exceeded", "build.quota"),
             ("Bind for 0.0.0.0:80 failed: port is already allocated", "build.port-in-use"),
             ("listen tcp4 0.0.0.0:80: bind: address already in use", "build.port-in-use"),
             ("permission denied while trying to connect to the Docker daemon socket", "engine.permission"),
@@ -427,6 +428,7 @@ mod tests {
         for own in ["checkout.fetch", "release.failed", "rollout.unhealthy"] {
             assert_eq!(failed(own, "Could not resolve hostname git.example"), own);
             assert_eq!(failed(own, "write: no space left on device"), "build.disk-full");
+            assert_eq!(failed(own, "write: Disk quota exceeded"), "build.quota");
         }
     }
 

@@ -8,6 +8,7 @@
 mod call;
 mod changes;
 mod commit;
+mod elsewhere;
 mod failure;
 mod fetch;
 mod history;
@@ -26,7 +27,7 @@ pub use fetch::fetch;
 pub use git2::Oid;
 pub use history::{CommitLine, Relation};
 pub use names::{display, is_branch_name, short};
-pub use project::{changed, file, of_run, origin, tracked};
+pub use project::{changed, elsewhere, file, of_run, origin, tracked};
 pub use push::{push, try_push};
 pub use remote::{Remote, tip};
 pub use repository::{Head, Repository};

@@ -73,6 +73,13 @@ pub fn file(repository: &Path, commit: &str, path: &str) -> Option<Vec<u8>> {
     tree::read(&tree, path).ok()?
 }
 
+/// What a commit of `repository` has in other places ([`Repository::elsewhere`]); `None` where it has nothing there, or that
+/// cannot be told.
+pub fn elsewhere(repository: &Path, commit: &str) -> Option<Vec<u8>> {
+    let repository = Repository::open(repository).ok()?;
+    repository.elsewhere(repository.find(commit).ok()??).ok()?
+}
+
 /// Those of `paths` that Git knows in `repository`; all where there is no repository.
 pub fn tracked(repository: &Path, paths: &[String]) -> Vec<String> {
     let Ok(repository) = Repository::open(repository) else { return paths.to_vec() };

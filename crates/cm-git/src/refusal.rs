@@ -58,6 +58,17 @@ pub fn push_hint(said: &str, remote: &Remote, branch: &str) -> String {
                 and at the key of `git config user.signingKey`"
             .to_owned();
     }
+    if words.say(&["unable to push locked files", "cannot update locked files"]) {
+        return "somebody holds a lock of Git LFS on the files that are named (`git lfs locks`): ask them to unlock, or, where \
+                nobody works on it any more, git lfs unlock --force FILE; then deploy again"
+            .to_owned();
+    }
+    if words.say(&["unknown git lfs object", "git lfs fetch --all"]) {
+        return format!("content in Git LFS is not on the remote yet: git lfs push --all {name}, then deploy again");
+    }
+    if words.say(&["'git-lfs' was not found"]) {
+        return "a hook of this repository wants git-lfs: install it on this machine".to_owned();
+    }
     if words.say(&RULES) {
         return format!(
             "{name} does not take a push to {branch}: bring the commit in by a branch of its own and a pull request, \
@@ -143,6 +154,15 @@ mod tests {
             ("fatal: the disk is full", "git push --dry-run"),
             ("fatal: the receiving end does not support --signed push", "push.gpgSign"),
             ("error: gpg failed to sign the data", "push.gpgSign"),
+            ("Unable to push locked files:\n* a.psd - ada\nERROR: Cannot update locked files.", "git lfs locks"),
+            (
+                "remote: error: GH008: Your push referenced at least 1 unknown Git LFS object:\n ! [remote rejected] main -> main (pre-receive hook declined)",
+                "git lfs push --all origin",
+            ),
+            (
+                "This repository is configured for Git LFS but 'git-lfs' was not found on your path.",
+                "install it on this machine",
+            ),
             (" ! [remote rejected] main -> main (shallow update not allowed)", "fetch-depth: 0"),
         ];
         for (words, wanted) in cases {

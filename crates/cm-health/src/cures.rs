@@ -40,7 +40,7 @@ const STATUSES: [(i64, &str); 5] = [
 ];
 
 /// What the last words of a process can be about; of hosts and logins a service speaks for itself.
-const OF_A_PROCESS: [&str; 7] = [
+const OF_A_PROCESS: [&str; 8] = [
     "build.disk-full",
     "build.no-address",
     "build.no-command",
@@ -48,6 +48,7 @@ const OF_A_PROCESS: [&str; 7] = [
     "build.out-of-memory",
     "build.platform",
     "build.port-in-use",
+    "build.quota",
 ];
 
 /// Whether a shell, or Docker, has not found the program of a health check.
@@ -65,7 +66,7 @@ fn of_a_check(said: &str) -> Option<String> {
         let cure = "the image has no such program as its health check runs: put it there, or let the check run one that it has";
         return Some(cure.to_owned());
     }
-    cm_engine::code_of(said).filter(|code| *code == "build.disk-full").and_then(codes::cure)
+    cm_engine::code_of(said).filter(|code| ["build.disk-full", "build.quota"].contains(code)).and_then(codes::cure)
 }
 
 /// What to do, in one line; `own` is what the engine has to say of this code.

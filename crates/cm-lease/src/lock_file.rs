@@ -126,7 +126,8 @@ pub fn hint_for(error: Errno) -> &'static str {
             "it or its directory belongs to somebody else: ask them for `chmod a+r`, or name another file with --file"
         }
         Errno::ROFS => "the file system is read-only: name another file with --file or CM_LOCK_FILE",
-        Errno::NOSPC | Errno::DQUOT => "the disk is full: make room, or name another file with --file",
+        Errno::DQUOT => "your quota on that disk is used up (`quota -s`): make room, or name another file with --file",
+        Errno::NOSPC => "the disk is full: make room, or name another file with --file",
         Errno::NXIO => "it is a socket: remove it, or name another file with --file",
         _ => "name another file with --file or CM_LOCK_FILE",
     }

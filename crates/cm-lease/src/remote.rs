@@ -253,13 +253,17 @@ fn answer(host: &Host, dir: &str, output: &Output) -> Result<(String, Sight)> {
     }
     if !output.success() {
         let message = format!("cannot use the deploy lock on {:?} ({dir})", host.name());
+        let hint = match output.stderr.contains("Disk quota exceeded") {
+            true => "the deploy user's quota there is used up: `quota -s` there, then make room",
+            false => "the deploy user must be able to write there, and the disk must have room",
+        };
         return Err(Failure::new(Exit::Config, "lock.host", message)
             .cause(if output.stderr.trim().is_empty() {
                 output.status.to_string()
             } else {
                 output.stderr.trim().to_owned()
             })
-            .hint("the deploy user must be able to write there, and the disk must have room"));
+            .hint(hint));
     }
     let place = format!("{dir}/lock.json on host {:?}", host.name());
     parse_answer(&output.stdout, &place)

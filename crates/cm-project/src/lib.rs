@@ -25,6 +25,7 @@ pub mod inputs;
 mod jobs;
 mod managers;
 pub mod nearest;
+pub mod needs;
 mod of_run;
 pub mod pattern;
 mod project;

@@ -15,7 +15,7 @@ pub struct Refused {
     words: &'static str,
 }
 
-pub const REFUSED: [Refused; 18] = [
+pub const REFUSED: [Refused; 19] = [
     Refused {
         name: "a directory that a container took",
         breaks: "chown root: /home/curateme/platform/apps/docs/content",
@@ -95,6 +95,14 @@ pub const REFUSED: [Refused; 18] = [
         preflight: "preflight.fetch",
         build: "checkout.fetch",
         words: "Permission denied (publickey)",
+    },
+    Refused {
+        name: "a remote of another name",
+        breaks: "su curateme -c 'git -C ~/platform remote rename origin upstream'",
+        fixes: "su curateme -c 'git -C ~/platform remote rename upstream origin'",
+        preflight: "preflight.fetch",
+        build: "checkout.fetch",
+        words: "the checkout there has no remote of that name (`git -C ~/platform remote -v`)",
     },
     Refused {
         name: "a name that nobody resolves",

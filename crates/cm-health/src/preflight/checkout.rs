@@ -6,8 +6,8 @@ use super::expected::Expected;
 use super::facts::Facts;
 use super::finding::Finding;
 use super::needs::{self, Subject};
-use cm_checkout::{Checkout, fetch_hint};
-use cm_core::{Exit, Failure};
+use cm_checkout::{Checkout, Found, remote_hint};
+use cm_core::{Exit, Failure, Result};
 use cm_host::Host;
 use cm_project::Project;
 
@@ -22,14 +22,23 @@ const ABOUT: [(&str, &Subject); 6] = [
 ];
 
 /// What moving the checkout to the commit that comes would meet, by the same look that the
-/// deployment takes. Where there is no checkout, nothing.
+/// deployment takes. Where there is no checkout, what its commit has elsewhere and cannot be brought.
 pub async fn moving(project: &Project, host: &Host, path: &str, coming: &Coming) -> Vec<Finding> {
     let Some(commit) = &coming.commit else { return Vec::new() };
     let (branch, protected) = (project.branch(), project.protected());
     let checkout = Checkout::new(host, path, project.remote(), &protected);
-    match checkout.look(Some(&branch), commit).await {
-        Ok(_) => Vec::new(),
-        Err(failure) => about(host.name(), &failure).into_iter().collect(),
+    let met = match checkout.look(Some(&branch), commit).await {
+        Ok(Found::Nothing(_)) => first(project, &checkout, commit).await,
+        met => met.map(drop),
+    };
+    met.err().and_then(|failure| about(host.name(), &failure)).into_iter().collect()
+}
+
+/// Submodules and content of filters, of which the first deployment would find out once it has made the checkout.
+async fn first(project: &Project, checkout: &Checkout<'_>, commit: &str) -> Result<()> {
+    match (cm_git::origin(project), cm_git::elsewhere(&project.repository, commit)) {
+        (Ok(origin), Some(elsewhere)) => checkout.can_bring(&origin, elsewhere).await,
+        _ => Ok(()),
     }
 }
 
@@ -52,14 +61,15 @@ fn fetching(facts: &Facts, expected: &Expected<'_>) -> Option<Finding> {
     let why = facts.get("remote-error")?;
     let known = |finding: &Finding| [&needs::FETCH, &needs::BLOCKED].contains(&finding.about);
     let message = format!("{} cannot fetch from its remote: {why}", expected.checkout);
-    (!expected.moving.iter().any(known)).then(|| Finding::warn(&needs::FETCH, message).hint(fetch_hint(why)))
+    let hint = remote_hint(expected.checkout, expected.remote, why);
+    (!expected.moving.iter().any(known)).then(|| Finding::warn(&needs::FETCH, message).hint(hint))
 }
 
 /// Judges the checkout by the facts of its server.
 pub fn judge(facts: &Facts, expected: &Expected<'_>) -> Vec<Finding> {
     let path = expected.checkout;
     if facts.get("no-checkout").is_some() {
-        return vec![to_be_made(facts, expected)];
+        return std::iter::once(to_be_made(facts, expected)).chain(expected.moving.iter().cloned()).collect();
     }
     if facts.get("head").is_none() && facts.get("unborn").is_none() {
         let why = facts.get("head-error").unwrap_or("no answer");

@@ -3,11 +3,12 @@
 use super::finding::Finding;
 use super::{LIMIT, needs};
 use cm_core::{Exit, Result};
-use cm_engine::Compose;
+use cm_engine::Compose as Engine;
 use cm_git::Repository;
 use cm_host::{Host, Output};
-use cm_project::Project;
-use cm_project::tree::Tree;
+use cm_project::compose::Compose;
+use cm_project::tree::{self, Tree};
+use cm_project::{Project, env_file};
 
 /// The compose file that is tried out on the hosts.
 #[derive(Clone, Debug)]
@@ -27,6 +28,10 @@ pub struct Coming {
     pub protected: Vec<String>,
     /// Its full id: the document's commit, else what is checked out on this machine.
     pub commit: Option<String>,
+    /// All its compose files as this machine reads them, if it can and all env files of `include`s are in it.
+    pub whole: Option<Compose>,
+    /// The keys of its version of the env file that Compose reads, if it has one.
+    pub env_keys: Option<Vec<String>>,
 }
 
 impl Coming {
@@ -38,10 +43,15 @@ impl Coming {
         let tree = repository.as_ref().zip(coming.as_deref());
         let tree = tree.and_then(|(repository, commit)| repository.tree(repository.commit(commit).ok()?).ok());
         let has = |file: &String| tree.as_ref().is_some_and(|tree| tree.kind(file).is_some());
+        let read = |file: &String| tree::read(tree.as_ref()?, file).ok().flatten();
+        let whole = tree.as_ref().and_then(|tree| project.read_compose(tree).ok());
+        let env_keys = project.variable_files().first().and_then(read);
         Coming {
             compose: ComposeFile::coming(project, commit),
             protected: project.protected().into_iter().filter(has).collect(),
             commit: coming.clone(),
+            whole: whole.filter(|compose| compose.include_env_files.iter().all(|file| read(file).is_some())),
+            env_keys: env_keys.map(|bytes| env_file::keys(&String::from_utf8_lossy(&bytes))),
         }
     }
 }
@@ -62,7 +72,7 @@ impl ComposeFile {
             ComposeFile::Coming(text) => (&["-".to_owned()][..], text.clone()),
             ComposeFile::Present => (&config.files[..], Vec::new()),
         };
-        let compose = Compose::of(project, host, checkout).from_files(files);
+        let compose = Engine::of(project, host, checkout).from_files(files);
         compose.command(&["config", "--format", "json"]).stdin(stdin).limit(LIMIT).output().await
     }
 

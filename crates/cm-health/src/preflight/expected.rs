@@ -10,6 +10,8 @@ pub struct Expected<'a> {
     pub checkout: &'a str,
     /// The branch that is deployed.
     pub branch: &'a str,
+    /// The remote that a checkout fetches from.
+    pub remote: &'a str,
     /// The env file, relative to the checkout.
     pub env_file: Option<&'a str>,
     /// The protected files, relative to the checkout.

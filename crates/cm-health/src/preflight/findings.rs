@@ -67,10 +67,11 @@ fn tools(facts: &Facts) -> Option<Finding> {
 fn temporary(facts: &Facts) -> Option<Finding> {
     let why = facts.get("no-temporary")?;
     let message = format!("no temporary file can be made there: {why}");
-    Some(
-        Finding::fail(Exit::Config, &needs::TEMPORARY, message)
-            .hint("as root there: chmod 1777 /tmp, make room in it, or set TMPDIR for the deploy user"),
-    )
+    let hint = match why.contains("Disk quota exceeded") {
+        true => "the deploy user's quota there is used up (`quota -s`): make room, or set TMPDIR for the deploy user",
+        false => "as root there: chmod 1777 /tmp, make room in it, or set TMPDIR for the deploy user",
+    };
+    Some(Finding::fail(Exit::Config, &needs::TEMPORARY, message).hint(hint))
 }
 
 /// Why Docker cannot be used, by what it said and what else was found.
@@ -237,6 +238,7 @@ mod tests {
         let expected = Expected {
             checkout: "~/shop",
             branch: "develop",
+            remote: "origin",
             env_file: Some(".env"),
             protected: &protected,
             brought: &protected[..1],

@@ -3,9 +3,13 @@
 //! (`.env.production.example`). One file serves servers with different work, so a key
 //! counts as missing where no server has it; the backup's where its server has it not.
 
+use super::coming::Coming;
 use super::facts::Facts;
 use super::finding::Finding;
 use super::needs;
+use cm_core::Exit;
+use cm_project::compose::Service;
+use cm_project::needs::Needs;
 use cm_project::{Backup, BackupKind, Project, env_file};
 use std::collections::BTreeSet;
 
@@ -27,6 +31,30 @@ pub fn missing(project: &Project, hosts: &[(&str, &Facts)], complete: bool) -> V
     }
     findings.extend(project.backups().iter().filter_map(|section| backup(project, section, file, &read)));
     findings
+}
+
+/// What the compose file that comes needs of the env file of a server that has no checkout yet, without which Compose would
+/// refuse it: the deployment that makes the checkout asks the same. Where there is one, Compose itself is asked.
+pub fn required(project: &Project, host: &str, facts: &Facts, coming: &Coming) -> Option<Finding> {
+    let compose = coming.whole.as_ref().filter(|_| facts.get("no-checkout").or(facts.get("unborn")).is_some())?;
+    let file = project.variable_files().into_iter().next()?;
+    let own = facts.all(env_file::KEY_FACT);
+    // The commit brings the file where it is not the server's own, and where the server has none.
+    let brought = coming.env_keys.as_ref().filter(|_| own.is_empty() || !project.protected().contains(&file));
+    if project.config.compose.env_file.is_some() && facts.get("env-file").is_none() && brought.is_none() {
+        return None;
+    }
+    let keys: BTreeSet<String> = own.iter().chain(brought.into_iter().flatten()).cloned().collect();
+    let runs = |service: &Service| {
+        project.host_of(&service.name).is_some_and(|of| of.name == host) && service.starts_with(project.profiles())
+    };
+    let needs = Needs { compose, runs: &runs, before: None, keys: &keys };
+    let lacking: Vec<String> = needs.lacking().iter().filter(|key| key.grave).map(ToString::to_string).collect();
+    (!lacking.is_empty()).then(|| {
+        let message = format!("{file} lacks what the compose file needs: {}", lacking.join(", "));
+        Finding::fail(Exit::Config, &needs::UNSET_VARIABLE, message)
+            .hint(format!("set them in {file} in the checkout's directory there, or give them a default: ${{KEY:-}}"))
+    })
 }
 
 fn backup(project: &Project, backup: &Backup, file: &str, read: &[&(&str, &Facts)]) -> Option<Finding> {

@@ -1,12 +1,12 @@
 # Looks at a server before a deployment. One fact a line, NAME=VALUE; what cannot be
 # found out is left out or has its reason under NAME-error. Reads only.
 # Arguments: the checkout, what it is made from if there is none (may be empty), its remote, the
-# env file in it (may be empty), the protected files.
+# env file in it (may be empty), the file that Compose reads variables from (may be empty), the protected files.
 # `env_keys` and `no_place` are defined before.
 LC_ALL=C GIT_NO_REPLACE_OBJECTS=1
 export LC_ALL GIT_NO_REPLACE_OBJECTS
-checkout=$1 origin=$2 remote=$3 env_file=$4
-shift 4
+checkout=$1 origin=$2 remote=$3 env_file=$4 variables=$5
+shift 5
 
 newline='
 '
@@ -146,6 +146,8 @@ if [ -n "$env_file" ]; then
     else
         printf 'env-file-error=not there, or not readable\n'
     fi
+elif [ -n "$variables" ] && [ -r "$checkout/$variables" ]; then
+    env_keys "$checkout/$variables"
 fi
 for path in "$@"; do
     if [ -e "$checkout/$path" ]; then printf 'protected=%s\n' "$path"; else printf 'protected-missing=%s\n' "$path"; fi

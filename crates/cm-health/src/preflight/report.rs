@@ -10,7 +10,7 @@ use super::findings::{judge, size};
 use super::running::Running;
 use super::server::{Early, Said, env_file};
 use super::tunnels::Tunnels;
-use super::{backups, engine, here, names, needs};
+use super::{backups, engine, here, keys, names, needs};
 use cm_core::facts::{PreflightHost, Unhealthy, Weight};
 use cm_core::{Exit, Failure, Log, Result};
 use cm_engine::Config;
@@ -178,6 +178,7 @@ impl Report {
         let expected = Expected {
             checkout: &checkout,
             branch: &branch,
+            remote: project.remote(),
             env_file: env_file.as_deref(),
             protected: &protected,
             brought: &coming.protected,
@@ -185,7 +186,8 @@ impl Report {
             moving,
             ahead: self.ahead,
         };
-        judge(&self.facts, &expected)
+        let required = keys::required(project, &spec.name, &self.facts, coming);
+        judge(&self.facts, &expected).into_iter().chain(required).collect()
     }
 
     /// What runs there, where anything can.

@@ -85,6 +85,7 @@ fn arguments(project: &Project, spec: &HostSpec, target: &Target) -> Result<Vec<
         cm_git::origin(project).unwrap_or_default(),
         project.remote().to_owned(),
         env_file(project).unwrap_or_default(),
+        project.variable_files().into_iter().next().unwrap_or_default(),
     ];
     Ok(fixed.into_iter().chain(project.protected().iter().cloned()).collect())
 }

@@ -382,20 +382,20 @@ mod tests {
             let text = format!("services:\n  a: {{image: x, {keys}}}\n");
             assert_eq!(warned(&text), [format!("2 Compose refuses the service a: {wanted}")], "{keys}");
         }
-        let names = |first: &str, second: &str| {
+        let names = |own: &str, first: &str, second: &str| {
             let text = format!(
-                "services:\n  a: {{image: x, container_name: cc{first}}}\n  b: {{image: y, container_name: cc{second}}}\n"
+                "services:\n  a: {{image: x, container_name: '{own}'{first}}}\n  b: {{image: y, container_name: '{own}'{second}}}\n"
             );
             let tree = crate::tree::Memory::of(&[("c.yml", text.as_str())]);
             let compose = crate::compose::load(&tree, &["c.yml".to_owned()], &[]).expect("read");
             compose.warnings.into_iter().filter_map(|warning| warning.service).collect::<Vec<_>>()
         };
-        assert_eq!(names("", ""), ["b"]);
-        assert_eq!(names("", ", profiles: [p]"), ["b"]);
-        assert_eq!(names(", profiles: [p]", ""), ["a"]);
-        assert_eq!(names(", profiles: [p]", ", profiles: [p]"), ["b"]);
-        assert_eq!(names(", profiles: [p]", ", profiles: [q]"), [""; 0]);
-        assert_eq!(names("${N}", ""), [""; 0]);
+        assert_eq!(names("cc", "", ""), ["b"]);
+        assert_eq!(names("cc", "", ", profiles: [p]"), ["b"]);
+        assert_eq!(names("cc", ", profiles: [p]", ""), ["a"]);
+        assert_eq!(names("cc", ", profiles: [p]", ", profiles: [p]"), ["b"]);
+        assert_eq!(names("cc", ", profiles: [p]", ", profiles: [q]"), [""; 0]);
+        assert_eq!(names("cc${N}", "", ""), [""; 0]);
         let built =
             "services:\n  a: {build: {context: ., additional_contexts: {base: 'service:b'}}}\n  b: {image: y}\n";
         assert_eq!(

@@ -2,8 +2,8 @@
 //! whole file before it looks which services run, so that `${KEY:?}` stops it wherever it
 //! stands; `${KEY}` is the empty string, which matters only to a service that runs.
 
-use cm_project::compose::{Compose, Service, Template};
-use cm_project::template;
+use crate::compose::{Compose, Service, Template};
+use crate::template;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -100,7 +100,7 @@ pub fn names_in(compose: &Compose) -> BTreeSet<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cm_project::tree::Memory;
+    use crate::tree::Memory;
 
     const FILE: &str = "services:
   web:
@@ -113,7 +113,7 @@ mod tests {
 
     fn compose(text: &str) -> Compose {
         let tree = Memory::of(&[("compose.yml", text)]);
-        cm_project::compose::load(&tree, &["compose.yml".to_owned()], &[]).expect("valid")
+        crate::compose::load(&tree, &["compose.yml".to_owned()], &[]).expect("valid")
     }
 
     fn found(keys: &[&str], before: Option<&str>) -> Vec<(String, bool)> {
