@@ -152,7 +152,7 @@ fn what_the_deployment_would_refuse(sandbox: &Sandbox) {
             "submodule",
             "submodule vendor: cannot be fetched from ssh://git@origin/srv/git/none.git",
         ),
-        (module("vendor", "ssh://git@nowhere.invalid/x.git"), "submodule", "getent hosts NAME"),
+        (module("vendor", "ssh://git@nowhere.invalid/x.git"), "submodule", "getent hosts HOST"),
         (format!("touch .gitmodules; {}", link("vendor")), "submodule", "is in no .gitmodules of the commit"),
         (lfs, "content", "a.png is in Git LFS, and git-lfs is not installed here"),
         (
