@@ -7,7 +7,7 @@
 //! succeeded, and the ledger and the Swarm agreed; nextest would end it, so run the test's own program.
 //!
 //! `CM_SWARM_FAULTS=1` adds what a registry does wrong: one without room, each kind of refusal, one that hangs in the middle
-//! of a push, and a node that gets nothing from it.
+//! of a push, and a node that gets nothing from it; and it moves a platform over that Compose runs.
 //!
 //! How long each part takes is on stderr. `CM_SWARM_FROM='a rollback'` leaves out the parts before that one, but those that
 //! make a worker and want a login, and the one that ends both.
@@ -105,7 +105,7 @@ fn a_project_is_deployed_to_a_swarm_and_rolled_back_as_one_release() {
     if kills > 0 {
         return nodes_are_lost(&mut swarm, kills);
     }
-    let parts: [Part; 16] = [
+    let parts: [Part; 17] = [
         ("a job fails", a_job_that_fails_leaves_everything_running),
         ("one service", what_runs_already_is_left_alone),
         ("a config", a_changed_config_is_another_config),
@@ -121,12 +121,13 @@ fn a_project_is_deployed_to_a_swarm_and_rolled_back_as_one_release() {
         ("a rollback", a_rollback_needs_no_registry),
         ("refusals", what_a_swarm_cannot_do_is_refused_before_anything_is_done),
         ("another platform", an_image_that_no_node_can_run_is_refused_before_anything_is_done),
+        ("a move", what_compose_runs_moves_over_with_its_data),
         ("no Swarm", what_is_no_swarm_says_so),
     ];
     let faults = number_of("CM_SWARM_FAULTS") > 0;
     let parts = parts
         .into_iter()
-        .filter(|(name, _)| faults || !["no push, no pull", "registry faults"].contains(name))
+        .filter(|(name, _)| faults || !["no push, no pull", "registry faults", "a move"].contains(name))
         .collect::<Vec<_>>();
     let from = std::env::var("CM_SWARM_FROM").unwrap_or_default();
     let wanted = |(name, _): &Part| !from.is_empty() && ["a worker", "a login", "all managers again"].contains(name);
@@ -490,6 +491,45 @@ fn an_image_that_no_node_can_run_is_refused_before_anything_is_done(swarm: &Swar
     assert_eq!(answer.document()["error"]["code"], "swarm.platform", "{}", answer.stderr);
     assert_eq!([swarm.tasks("web"), swarm.tasks("api")], before, "{}", answer.stderr);
     swarm.replace("docker-compose.production.yml", bad, good);
+}
+
+/// As cm-guide(7) says: a label for the node of the data, `docker compose down`, and the first deployment, of all services.
+fn what_compose_runs_moves_over_with_its_data(swarm: &Swarm) {
+    let (file, good) = ("docker-compose.production.yml", std::fs::read_to_string(swarm.0.laptop.join("cm.toml")));
+    let good = good.expect("cm.toml");
+    swarm.on("node1", "docker stack rm shop >/dev/null");
+    until("nothing runs", Duration::from_secs(90), || {
+        NODES.iter().all(|node| swarm.on(node, "docker ps -q").is_empty())
+    });
+    let (head, swarm_and_more) = good.split_once("[swarm]").expect("a section");
+    let (_, tail) = swarm_and_more.split_once("[protect]").expect("the next one");
+    swarm.write("cm.toml", &format!("{head}[protect]{tail}").replace("engine = \"swarm\"\n", ""));
+    let plain = "    restart: unless-stopped\n    deploy:\n      endpoint_mode: dnsrr\n";
+    let pinned = format!(
+        "    command: [redis-server, --appendonly, \"yes\", --dir, /data]\n    volumes: [\"data:/data\"]\n{plain}      placement: {{constraints: [node.labels.data == true]}}\n"
+    );
+    swarm.replace(file, plain, &pinned);
+    swarm.replace(file, "\nconfigs:\n  prices:", "\nvolumes:\n  data: {}\n\nconfigs:\n  prices:");
+    swarm.deployed(&["--full", "--no-backup"]);
+    swarm.on("node1", "docker exec shop-cache-1 redis-cli SET moved yes");
+    swarm.on("node1", "docker node update --label-add data=true node1 >/dev/null");
+    swarm.write("cm.toml", &good);
+    swarm.0.commit("a Swarm again");
+    let before = swarm.on("node1", "docker ps -q | sort");
+    let refused = swarm.0.deploy(&["--full", "--no-backup"]);
+    let code = &refused.document()["error"]["code"];
+    assert_eq!((refused.code, code), (6, &"preflight.swarm".into()), "{}", refused.stderr);
+    let words = "shop is a project of Docker Compose on this server, which runs 6 containers of it";
+    assert!(refused.stderr.contains(words), "{}", refused.stderr);
+    assert_eq!(swarm.on("node1", "docker ps -q | sort"), before, "nothing was touched");
+    let began = Instant::now();
+    swarm.on("node1", "docker compose -p shop down 2>/dev/null");
+    swarm.deployed(&["--full", "--no-backup"]);
+    let _told = writeln!(std::io::stderr(), "the move: down for at most {:.1} s", began.elapsed().as_secs_f64());
+    let data = || swarm.on("node1", "docker exec $(docker ps -q --filter name=shop_cache) redis-cli GET moved");
+    assert_eq!(data(), "yes", "the volume is the same");
+    let back = swarm.0.laptop("cm-rollback", &[]);
+    assert_eq!((back.code, data().as_str()), (60, "yes"), "to what Compose ran, on the Swarm: {}", back.stderr);
 }
 
 fn what_is_no_swarm_says_so(swarm: &Swarm) {

@@ -24,15 +24,24 @@ const KEYS: &str = "man cm-guide, \"On a Docker Swarm\", has what a Swarm takes 
 const SIZES: &str = r#"# Looks how large the files of configs and secrets are.
 for file; do (wc -c <"$file") 2>/dev/null || echo -; done"#;
 
+/// Two of them would write to one volume, and a network of Docker's own has the name that the stack's wants.
+const COMPOSE: &str = r#"# Looks what Compose runs of a project.
+# $1 the project. Prints `container` for each that runs, and `network` with the name of each. The number is what no
+# image has: a task has the labels of the image that Compose built.
+docker ps -q --filter "label=com.docker.compose.project=$1" --filter label=com.docker.compose.container-number | sed 's/.*/container/'
+docker network ls --filter "label=com.docker.compose.project=$1" --format 'network {{.Name}}'"#;
+
 pub(crate) async fn look(project: &Project, host: &Host, config: &Value) -> Result<Vec<Obstacle>> {
     let stack = Stack::of(config);
     let settings = host.command(LOOK).limit(LIMIT);
-    let (sight, info, contents) = tokio::join!(
+    let compose = host.script(COMPOSE, [stack.name.clone()]).limit(LIMIT);
+    let (sight, info, contents, compose) = tokio::join!(
         cm_swarm::Sight::of(host, &stack.name),
         settings.text(Exit::HealthUnknown, "engine.unreachable"),
-        unfit_contents(host, &stack.contents)
+        unfit_contents(host, &stack.contents),
+        compose.text(Exit::HealthUnknown, "engine.unreachable")
     );
-    let (sight, info) = (sight?, info?);
+    let (sight, info, compose) = (sight?, info?, compose?);
     let mut found: Vec<Obstacle> = stack.refused.iter().map(|note| of_file(project, note, true, KEYS)).collect();
     found.extend(start_limits::obstacles(project, config));
     found.extend(contents?);
@@ -51,6 +60,7 @@ pub(crate) async fn look(project: &Project, host: &Host, config: &Value) -> Resu
         );
         found.push(stop(Matter::Engine, message, &hint));
     }
+    found.extend(still_compose(&stack.name, &compose));
     found.extend(managers(&sight.nodes));
     found.extend(nodes(&sight.nodes));
     found.extend(unfit(&serde_json::from_str(&info).unwrap_or_default()));
@@ -78,6 +88,23 @@ fn unfit_sizes(contents: &[Content], said: &str) -> Vec<Obstacle> {
     };
     let unfit = contents.iter().filter_map(|content| content.unfit(size(content)?));
     unfit.map(|unfit| stop(Matter::File, unfit.why, unfit.hint)).collect()
+}
+
+/// What Compose has of the project that is to be a stack, in the words of [`COMPOSE`].
+fn still_compose(name: &str, said: &str) -> Option<Obstacle> {
+    let containers = said.lines().filter(|line| *line == "container").count();
+    let networks: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("network ")).collect();
+    let what = match (containers, networks.join(", ")) {
+        (0, networks) if networks.is_empty() => return None,
+        (0, networks) => format!("has its network {networks}, whose name the stack wants"),
+        (1, _) => "runs 1 container of it".to_owned(),
+        (count, _) => format!("runs {count} containers of it"),
+    };
+    let hint = format!(
+        "to move it over: `docker compose -p {name} down` there (without -v, volumes stay), then deploy with --full; \
+         man cm-guide, \"Moving\", has the steps before"
+    );
+    Some(stop(Matter::Engine, format!("{name} is a project of Docker Compose on this server, which {what}"), &hint))
 }
 
 fn managers(nodes: &[cm_swarm::Node]) -> Option<Obstacle> {
@@ -219,6 +246,17 @@ mod tests {
             [big],
             "what is not known is no obstacle: it is looked at again before anything is switched"
         );
+    }
+
+    #[test]
+    fn what_compose_still_runs_of_the_project_stops() {
+        let found = |said: &str| still_compose("shop", said).map(|one| (one.stops, one.message));
+        let stops =
+            |what: &str| Some((true, format!("shop is a project of Docker Compose on this server, which {what}")));
+        assert_eq!(found(""), None);
+        assert_eq!(found("container\ncontainer\nnetwork shop_default\n"), stops("runs 2 containers of it"));
+        assert_eq!(found("container\n"), stops("runs 1 container of it"));
+        assert_eq!(found("network shop_default\n"), stops("has its network shop_default, whose name the stack wants"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// More commits of one host than this are not asked about: what runs them is judged by its hash.
 const MAX_BASES: usize = 4;
 
-/// A larger file is none that Compose reads, in bytes.
+/// A larger file that only stands alongside is none that Compose reads, in bytes. One that is named is read, however large.
 const MAX_FILE: usize = 512 << 10;
 
 /// The modes of Git.
@@ -37,13 +37,13 @@ impl Asking {
         let others = bases.iter().copied().filter(|base| *base != head).take(MAX_BASES);
         let commits: Vec<Oid> = std::iter::once(head).chain(others).collect();
         let trees = commits.iter().map(|id| repository.tree(*id)).collect::<Result<Vec<_>>>()?;
-        let mut paths = BTreeSet::new();
+        let mut paths = BTreeMap::new();
         for (number, tree) in trees.iter().enumerate() {
             let was = (number > 0).then(|| project.read_compose(tree).ok()).flatten();
             candidates(project, was.as_ref().unwrap_or(&project.compose), tree, &mut paths);
         }
         let protected = project.protected();
-        paths.retain(|path| !protected.iter().any(|file| tree::is_within(path.as_bytes(), file)));
+        paths.retain(|path, _| !protected.iter().any(|file| tree::is_within(path.as_bytes(), file)));
         let read: Vec<BTreeMap<String, Vec<u8>>> = trees.iter().map(|tree| read(tree, &paths)).collect();
         let known: BTreeSet<&String> = read.iter().flat_map(BTreeMap::keys).collect();
         let mut asking = Asking {
@@ -68,23 +68,23 @@ impl Asking {
 }
 
 /// Everything that Compose may read for `compose`: its files and what they name, and what stands
-/// alongside them under a name that a variable may lead to.
-fn candidates(project: &Project, compose: &Compose, tree: &CommitTree, paths: &mut BTreeSet<String>) {
-    paths.extend(compose.files.iter().cloned());
-    paths.extend(project.compose_files());
-    paths.extend(project.variable_files());
-    paths.extend(compose.include_env_files.iter().cloned());
+/// alongside them under a name that a variable may lead to. Each with the bytes that it may have.
+fn candidates(project: &Project, compose: &Compose, tree: &CommitTree, paths: &mut BTreeMap<String, usize>) {
+    let mut named: BTreeSet<String> = compose.files.iter().cloned().collect();
+    named.extend(project.compose_files());
+    named.extend(project.variable_files());
+    named.extend(compose.include_env_files.iter().cloned());
     let mut directories: BTreeSet<String> = compose.files.iter().map(|file| tree::parent(file).to_owned()).collect();
     directories.insert(project.prefix.clone());
     for service in &compose.services {
-        let named = service.env_files.iter().map(|file| &file.place).chain(&service.label_files);
-        for path in named.filter_map(|place| place.inside()) {
+        let places = service.env_files.iter().map(|file| &file.place).chain(&service.label_files);
+        for path in places.filter_map(|place| place.inside()) {
             match path.split_once("${") {
                 Some((head, _)) => {
                     directories.insert(tree::parent(head).to_owned());
                 }
                 None => {
-                    paths.insert(path.to_owned());
+                    named.insert(path.to_owned());
                 }
             }
         }
@@ -92,8 +92,11 @@ fn candidates(project: &Project, compose: &Compose, tree: &CommitTree, paths: &m
     let read = |name: &str| name.contains(".env") || [".yml", ".yaml"].iter().any(|end| name.ends_with(end));
     for directory in directories {
         let names = tree.names(&directory).into_iter().filter(|name| read(name));
-        paths.extend(names.map(|name| tree::join(&directory, &name)));
+        for name in names {
+            paths.entry(tree::join(&directory, &name)).or_insert(MAX_FILE);
+        }
     }
+    paths.extend(named.into_iter().map(|path| (path, usize::MAX)));
 }
 
 /// Whether a checkout of the commit has something at `path`, or may have: what is below a submodule or a link is not
@@ -104,9 +107,9 @@ pub fn brings(tree: &CommitTree, path: &str) -> bool {
     tree.stands(path).is_some() || modes.into_iter().any(|(mode, _)| [SUBMODULE, LINK].contains(&mode))
 }
 
-fn read(tree: &CommitTree, paths: &BTreeSet<String>) -> BTreeMap<String, Vec<u8>> {
-    let content = |path: &String| tree::read(tree, path).ok().flatten().filter(|content| content.len() <= MAX_FILE);
-    paths.iter().filter_map(|path| Some((path.clone(), content(path)?))).collect()
+fn read(tree: &CommitTree, paths: &BTreeMap<String, usize>) -> BTreeMap<String, Vec<u8>> {
+    let content = |path, most| tree::read(tree, path).ok().flatten().filter(|content: &Vec<u8>| content.len() <= most);
+    paths.iter().filter_map(|(path, most)| Some((path.clone(), content(path, *most)?))).collect()
 }
 
 /// The variables whose values are those of secrets and configs, as far as Compose takes such names.
