@@ -21,14 +21,16 @@ mv -T -- "$aside" "$1"
 sync -- "$(dirname -- "$1")""#;
 
 /// The record begins with a newline too, so that a line cut by a crash never
-/// swallows the next one.
+/// swallows the next one. The shell's own printf calls a full disk an I/O error, cat says what it is.
 const APPEND: &str = r#"# Appends a line to a file.
 set -eu
 umask 077
 mkdir -p -- "$(dirname -- "$1")"
 record=$(cat)
-printf '\n%s\n' "$record" >> "$1"
+printf '\n%s\n' "$record" | cat >> "$1"
 sync -- "$1" "$(dirname -- "$1")""#;
+
+const FULL: &str = "make room there: `df -h` says which disk is full, and `docker system df` what Docker has of it";
 
 impl Host {
     /// The content of a file, or `None` if it is not there.
@@ -71,7 +73,9 @@ impl Fenced {
     fn about(&self, failure: Failure, what: &str, path: &str) -> Failure {
         match failure.code.as_str() {
             "host.append" | "host.write" => {
-                Failure { message: format!("on {}: cannot {what} {path}", self.name()), ..failure }
+                let is_full = failure.causes.iter().any(|cause| cause.contains("No space left on device"));
+                let failure = Failure { message: format!("on {}: cannot {what} {path}", self.name()), ..failure };
+                if is_full { failure.hint(FULL) } else { failure }
             }
             _ => failure,
         }
@@ -95,6 +99,14 @@ mod tests {
         host.write(&path, b"one", "600", Exit::Bug).await.expect("write");
         host.append(&path, "two", Exit::Bug).await.expect("append");
         assert_eq!(host.read(&path, Exit::Bug).await.expect("read"), Some(b"one\ntwo\n".to_vec()));
+        for full in [
+            host.append("/dev/full", "two", Exit::Bug).await,
+            host.append("/dev/full", &"x".repeat(99_999), Exit::Bug).await,
+        ] {
+            let full = full.expect_err("no room");
+            assert!(full.causes.concat().contains("No space left on device"), "{full:?}");
+            assert_eq!(full.hint.as_deref(), Some(super::FULL));
+        }
         let mode = std::fs::metadata(&path).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let left: Vec<_> = std::fs::read_dir(dir.join("a")).expect("dir").collect();

@@ -55,7 +55,7 @@ pub fn end(codes: &[u8], io: &Io) -> Result<Exit> {
         }
         return Ok(Exit::Done);
     }
-    let failure = because(doc.as_ref(), failure(status));
+    let failure = because(doc.as_ref(), failure(status, doc.as_ref()));
     if failure.exit.code() == status {
         return Err(failure);
     }
@@ -77,7 +77,10 @@ fn because(doc: Option<&Document>, failure: Failure) -> Failure {
         (None, _) if failure.exit == Exit::RolledBack => {
             failure.hint(format!("fix it and deploy again; what was seen of it: cm-record show {}", doc.run_id()))
         }
-        (None, Some(hint)) => failure.hint(hint),
+        (None, Some(hint)) => match failure.hint.clone().filter(|_| is_only_unrecorded(doc)) {
+            Some(then) => failure.hint(format!("{hint}. Then {then}")),
+            None => failure.hint(hint),
+        },
         (None, None) => failure,
     }
 }
@@ -88,11 +91,21 @@ fn failed_rollback(doc: &Document) -> Option<Stage> {
     (rollback.status == StageStatus::Failed).then_some(rollback)
 }
 
-fn failure(status: u8) -> Failure {
+/// Whether the release runs, healthy, and only what is written down of it is missing.
+fn is_only_unrecorded(doc: &Document) -> bool {
+    let of_record = doc.error().is_some_and(|error| error.step == Some(Step::Record));
+    of_record && doc.done(Step::Health).is_some() && failed_rollback(doc).is_none()
+}
+
+fn failure(status: u8, doc: Option<&Document>) -> Failure {
     let exit = Exit::from_code(status.into());
     if exit == Exit::RolledBack {
         let message = "the deployment failed and was rolled back; what ran before runs again";
         return Failure::new(exit, "deployment.rolled-back", message);
+    }
+    if doc.is_some_and(is_only_unrecorded) {
+        let message = format!("the release runs and is healthy, but it is not recorded (exit status {status})");
+        return Failure::new(exit, "deployment.failed", message).hint("deploy again: the run resumes, and records");
     }
     let message = match exit {
         Exit::RollbackFailed => "the deployment failed, and so did its rollback (exit status 61)".to_owned(),
@@ -153,7 +166,7 @@ mod tests {
         let mut unreached = recorded(Status::Failed);
         unreached.push_stage(&Stage { step: Some(Step::Rollback), status: StageStatus::Failed, ..Stage::default() });
         assert_eq!(status(&[0, 40, 3, 7, 3, 7], Some(&unreached)), 61, "the rollback reached no server");
-        assert_eq!(failure(61).message, "the deployment failed, and so did its rollback (exit status 61)");
+        assert_eq!(failure(61, None).message, "the deployment failed, and so did its rollback (exit status 61)");
         assert_eq!(status(&[0, 0, 137, 4, 0, 0], Some(&recorded(Status::Ok))), 0, "verified before it was killed");
         assert_eq!(status(&[0, 137, 4], Some(&Document::start("cm-build", "ada", false))), 137, "not recorded");
     }
@@ -163,19 +176,26 @@ mod tests {
         let mut doc = recorded(Status::Failed);
         let unhealthy = Failure::new(Exit::Unhealthy, "health.unhealthy", "web on platform is unhealthy").hint("look");
         doc.fail(Step::Health, &unhealthy);
-        let said = because(Some(&doc), failure(40));
+        let said = because(Some(&doc), failure(40, None));
         assert_eq!(
             (said.causes, said.hint.as_deref()),
             (vec!["health: web on platform is unhealthy".to_owned()], Some("look"))
         );
-        let hint = because(Some(&doc), failure(60)).hint.expect("a hint");
+        let mut unrecorded = recorded(Status::Ok);
+        unrecorded.push_stage(&Stage { step: Some(Step::Health), status: StageStatus::Ok, ..Stage::default() });
+        let full = Failure::new(Exit::Build, "host.append", "cannot append to the ledger").hint("make room");
+        unrecorded.fail(Step::Record, &full);
+        let said = because(Some(&unrecorded), failure(30, Some(&unrecorded)));
+        assert_eq!(said.message, "the release runs and is healthy, but it is not recorded (exit status 30)");
+        assert_eq!(said.hint.as_deref(), Some("make room. Then deploy again: the run resumes, and records"));
+        let hint = because(Some(&doc), failure(60, None)).hint.expect("a hint");
         assert!(
             hint.ends_with(&format!("cm-record show {}", doc.run_id())),
             "nobody is told to roll back twice: {hint}"
         );
         let summary = "cannot go back".to_owned();
         doc.push_stage(&Stage { step: Some(Step::Rollback), status: StageStatus::Failed, summary, ..Stage::default() });
-        let said = because(Some(&doc), failure(61));
+        let said = because(Some(&doc), failure(61, None));
         assert_eq!(said.causes[1], "rollback: cannot go back");
     }
 
