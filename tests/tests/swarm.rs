@@ -631,6 +631,8 @@ fn a_node_that_is_lost_is_no_loss(swarm: &mut Swarm, number: usize, lasts: Durat
     match answer.code {
         0 => assert_eq!(now(), [version.as_str(), version.as_str()], "{story}"),
         60 => assert_eq!(now(), before, "{story}"),
+        // It got no further than to ask what earlier runs have left.
+        7 if answer.stdout.is_empty() => assert_eq!(now(), before, "{story}"),
         // Nobody may say that there is nothing to roll back to: there is.
         code => assert!(code != 62 && answer.document()["error"]["code"].is_string(), "{story}"),
     }
@@ -646,7 +648,8 @@ fn a_node_that_is_lost_is_no_loss(swarm: &mut Swarm, number: usize, lasts: Durat
         let all = swarm.on(asked, "docker node ls --format '{{.Status}} {{.ManagerStatus}}'");
         all.lines().filter(|line| ["Ready Leader", "Ready Reachable"].contains(line)).count() == 3
     });
-    let (first, why) = (story.lines().next().unwrap_or_default(), answer.document()["error"]["message"].clone());
+    let why = if answer.stdout.is_empty() { Value::Null } else { answer.document()["error"]["message"].clone() };
+    let first = story.lines().next().unwrap_or_default();
     let first = first.split(": [").next().unwrap_or_default();
     let _told = writeln!(std::io::stderr(), "{number}: {first}: {why}; the next one took {took:?}");
 }
