@@ -1,5 +1,5 @@
 //! The house: no two files of a crate import each other, on whatever way round. Where they do, what both need wants
-//! a file of its own. A file that only holds modules together (`lib.rs`, `mod.rs`) may be imported by those below
+//! a file of its own. No file is longer than one reads in a sitting. A file that only holds modules together (`lib.rs`, `mod.rs`) may be imported by those below
 //! it. That no crates go round in a circle, cargo sees to.
 
 use cm_testkit::repository;
@@ -19,6 +19,18 @@ fn no_files_import_each_other() {
         circles.extend(left.into_iter().map(|(from, to)| format!("{}: {from:?} -> {to:?}", directory.display())));
     }
     assert!(circles.is_empty(), "these files are in circles, or between two:\n{}", circles.join("\n"));
+}
+
+#[test]
+fn no_file_is_longer_than_400_lines_without_its_tests() {
+    let crates = std::fs::read_dir(repository().join("crates")).expect("crates");
+    let mut long = Vec::new();
+    for directory in crates.map(|entry| entry.expect("an entry").path()) {
+        let lines = |text: &str| text.split("\n#[cfg(test)]\nmod ").next().unwrap_or_default().lines().count();
+        let files = modules(&directory.join("src")).into_iter().map(|(module, text)| (module.join("::"), lines(&text)));
+        long.extend(files.filter(|(_, lines)| *lines > 400).map(|file| format!("{}: {file:?}", directory.display())));
+    }
+    assert!(long.is_empty(), "a part of these wants a file of its own:\n{}", long.join("\n"));
 }
 
 #[test]

@@ -62,15 +62,6 @@ impl PartialEq for Node {
     }
 }
 
-/// Text that Compose reads as a boolean; `1` and `t`, which others take for one, it refuses.
-pub fn boolean(text: &str) -> Option<bool> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "yes" | "on" | "y" => Some(true),
-        "false" | "no" | "off" | "n" => Some(false),
-        _ => None,
-    }
-}
-
 impl Node {
     /// A node that a program made, which stands where `like` stands.
     pub fn new(value: Yaml, like: &Node) -> Self {
@@ -133,16 +124,6 @@ impl Node {
             Yaml::Bool(value) => Some(value.to_string()),
             Yaml::Null | Yaml::List(_) | Yaml::Map(_) => None,
         }
-    }
-
-    /// Whether the scalar reads as true.
-    pub fn is_true(&self) -> bool {
-        self.text().is_some_and(|text| boolean(&text) == Some(true))
-    }
-
-    /// Whether the scalar reads as false.
-    pub fn is_false(&self) -> bool {
-        self.text().is_some_and(|text| boolean(&text) == Some(false))
     }
 
     /// What it is, for messages.
@@ -407,16 +388,6 @@ mod tests {
 
     fn parsed(text: &str) -> Node {
         parse(&"compose.yml".into(), text).expect("valid").swap_remove(0)
-    }
-
-    #[test]
-    fn booleans_are_words() {
-        for (text, wanted) in [("True", Some(true)), ("y", Some(true)), ("OFF", Some(false)), ("n", Some(false))] {
-            assert_eq!(boolean(text), wanted, "{text}");
-        }
-        for text in ["1", "0", "t", "f", "", "maybe", "yes "] {
-            assert_eq!(boolean(text), None, "{text}");
-        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! How a scalar of a compose file has to be written to be what its key wants: a number, a size, a length of
 //! time, one word of several. Compose casts text of files and variables alike, and refuses what it cannot cast.
 
-use crate::yaml::{self, Node, Yaml};
+use crate::yaml::{Node, Yaml};
 
 /// Whether a scalar that is of the YAML kind of `kind` is written as that wants it; the kinds are those of the
 /// table of objects. What only a server knows is right.
@@ -18,13 +18,34 @@ pub fn is_right(kind: &str, node: &Node) -> bool {
         Some('p') => is_within(&kind[1..], text),
         Some('f') => text.parse::<f64>().is_ok(),
         Some('z') => matches!(node.value, Yaml::Number(_)) || is_size(text),
-        Some('b') => yaml::boolean(text).is_some(),
+        Some('b') => boolean(text).is_some(),
         Some('q') => matches!(node.value, Yaml::Number(_)) || is_octal(text),
         Some('y') => is_size(text),
         Some('t') => is_time(text),
         Some('c') => is_container_name(text),
         Some('(') => kind.trim_matches(['(', ')']).split(',').any(|word| word == text),
         _ => true,
+    }
+}
+
+impl Node {
+    /// Whether the scalar reads as true.
+    pub fn is_true(&self) -> bool {
+        self.text().is_some_and(|text| boolean(&text) == Some(true))
+    }
+
+    /// Whether the scalar reads as false.
+    pub fn is_false(&self) -> bool {
+        self.text().is_some_and(|text| boolean(&text) == Some(false))
+    }
+}
+
+/// Text that Compose reads as a boolean; `1` and `t`, which others take for one, it refuses.
+pub fn boolean(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "y" => Some(true),
+        "false" | "no" | "off" | "n" => Some(false),
+        _ => None,
     }
 }
 
@@ -109,6 +130,16 @@ pub fn is_command_line(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn booleans_are_words() {
+        for (text, wanted) in [("True", Some(true)), ("y", Some(true)), ("OFF", Some(false)), ("n", Some(false))] {
+            assert_eq!(boolean(text), wanted, "{text}");
+        }
+        for text in ["1", "0", "t", "f", "", "maybe", "yes "] {
+            assert_eq!(boolean(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn sizes_are_read_as_docker_reads_them() {

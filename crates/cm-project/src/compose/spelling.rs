@@ -2,7 +2,6 @@
 //! ports, devices. What cannot be read, or only a server knows, stays as it was written.
 
 use super::format;
-use crate::yaml;
 use serde_json::{Map, Value, json};
 
 /// Settings that are as if nobody had written them where they are false.
@@ -59,7 +58,7 @@ pub fn size(value: &Value) -> Value {
 
 /// `yes`, `on` and `true` are one.
 pub fn boolean(value: &Value) -> Value {
-    let read = value.as_str().and_then(yaml::boolean);
+    let read = value.as_str().and_then(format::boolean);
     read.map_or_else(|| value.clone(), |is| is.to_string().into())
 }
 
