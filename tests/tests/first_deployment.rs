@@ -153,6 +153,11 @@ fn what_the_deployment_would_refuse(sandbox: &Sandbox) {
             "submodule vendor: cannot be fetched from ssh://git@origin/srv/git/none.git",
         ),
         (module("vendor", "ssh://git@nowhere.invalid/x.git"), "submodule", "getent hosts HOST"),
+        (
+            module("vendor", "../platform.git").replace("$(git rev-parse HEAD)", &"ab".repeat(20)),
+            "submodule",
+            "submodule vendor: commit abababababababababababababababababababab is not in ssh://git@origin/srv/git/platform.git",
+        ),
         (format!("touch .gitmodules; {}", link("vendor")), "submodule", "is in no .gitmodules of the commit"),
         (lfs, "content", "a.png is in Git LFS, and git-lfs is not installed here"),
         (

@@ -132,6 +132,12 @@ fn settings_of_git(sandbox: &Sandbox) {
     std::fs::write(sandbox.laptop.join(".gitattributes"), "*.png filter=lfs diff=lfs merge=lfs -text\n")
         .expect("write");
     push(sandbox, "another page");
+    let preflight = call(sandbox, "cm-health --preflight </dev/null");
+    for words in
+        ["not in Git, in the way of the commit's files", "apps/docs/content/later.md", "the deployment refuses that"]
+    {
+        assert!(preflight.code == 0 && preflight.stderr.contains(words), "{words}: {}", preflight.stderr);
+    }
     let refused = call(sandbox, DEPLOY);
     assert_eq!(code(&refused), (30, "checkout.local-changes".to_owned()), "{refused:?}");
     assert!(refused.stderr.contains("not in Git, in the way"), "{}", refused.stderr);

@@ -22,6 +22,11 @@ blocked_repository() {
     if [ -e "$merge" ] || [ -n "$(git ls-files --unmerged | head -n 1)" ]; then
         printf 'blocked %s\ta merge was begun there, and is not ended\n' "$merge"
     fi
+    # A power cut leaves such a file empty; without one, nothing was ever checked out.
+    branch_file=$(git rev-parse --git-path "$(sed -n 's/^ref: //p' "$(git rev-parse --git-path HEAD)")")
+    if [ -f "$branch_file" ] && ! git rev-parse -q --verify HEAD >/dev/null 2>&1; then
+        printf 'blocked %s\tthe file is damaged and names no commit\n' "$branch_file"
+    fi
     broken=$(git ls-files --unmerged 2>&1 >/dev/null) || printf 'blocked %s\t%s\n' "$(git rev-parse --git-path index)" "${broken##*: }"
     branch_lock=$(git symbolic-ref -q HEAD || echo HEAD)
     for one in index HEAD packed-refs shallow "$branch_lock"; do

@@ -9,7 +9,7 @@ const UNMOVED: &str = "checkout.not-moved";
 
 /// Words of git about a checkout that it cannot move, and what to do; PATH is that checkout. What the system refuses
 /// comes first: git names a lock or its index with it.
-const GIT_HINTS: [(&[&str], &str); 9] = [
+const GIT_HINTS: [(&[&str], &str); 11] = [
     (&["dubious ownership"], "it is not the deploy user's: as root there, `chown -R USER PATH`"),
     (&["Permission denied"], "something else owns files there, a container or root: as root, `chown -R USER PATH`"),
     (
@@ -24,6 +24,14 @@ const GIT_HINTS: [(&[&str], &str); 9] = [
     (
         &["No space left", "Out of diskspace", "unable to write new index file"],
         "make room there: `docker system df` says what Docker takes, `cm-build prune </dev/null` removes old images",
+    ),
+    (
+        &["names no commit"],
+        "as after a power cut; Git has noted which commit it was: cd PATH && rm that file && git reset $(tail -n 1 .git/logs/HEAD | cut -d ' ' -f 2)",
+    ),
+    (
+        &["object file ", "unable to read tree", "is corrupt", "bad object"],
+        "the repository there is damaged, as after a power cut: `git fsck` there names it; move the checkout away, and a deployment makes it again (keep the protected files)",
     ),
     (&["a merge was begun"], "whoever works in that checkout ends it, or gives it up: cd PATH && git merge --abort"),
     (
@@ -92,7 +100,7 @@ const FETCH_HINTS: [(&[&str], &str); 31] = [
         "git there ran out of memory: give the server swap, or set `clone_filter = \"blob:none\"` in cm.toml",
     ),
     (
-        &["object file is empty", "is corrupt", "bad object"],
+        &["error: object file ", "is corrupt", "bad object", "unable to read tree"],
         "the repository there is damaged, as after a power cut: `git fsck` there names it; move the checkout away, and a deployment makes it again (keep the protected files)",
     ),
     (
@@ -255,6 +263,10 @@ impl Checkout<'_> {
         let last = said.trim().lines().last().unwrap_or("no reason given").to_owned();
         let hint = match last.contains("cannot be fetched") {
             true => module_hint(said),
+            false if last.contains(" is not in ") => {
+                "push that commit to the submodule's repository, or take the submodule to one that is there and commit that"
+                    .to_owned()
+            }
             false => "fix .gitmodules in the repository: every submodule needs its path, a URL and a pushed commit"
                 .to_owned(),
         };

@@ -17,6 +17,14 @@ fetched_from() { # REMOTE
     git remote get-url -- "$1" 2>/dev/null |
         sed 's,^\(https*://\)[^/@]*@,\1,; s,^\([a-z+]*://[^/@:]*\):[^/@]*@,\1@,; s/^/url /'
 }
+# Whether a commit is in a repository with all that it needs. One whose fetch had no room, or was killed, may be there
+# without its files; a clone without the content of files has that elsewhere.
+whole() { # GITDIR COMMIT
+    git --git-dir="$1" cat-file -e "$2^{commit}" 2>/dev/null || return
+    promised=
+    [ -z "$(git --git-dir="$1" config --get-regexp '^remote\..*\.promisor$' true)" ] || promised=--exclude-promisor-objects
+    git --git-dir="$1" rev-list --quiet --objects --ignore-missing $promised "$2" --not --all >/dev/null 2>&1
+}
 # Files that are there and that Git was told not to look at, by `git update-index`.
 unwatched() { # PATHSPEC...
     git ls-files -v -- :/ "$@" | sed -n 's/^[a-zS] //p' | while IFS= read -r one; do

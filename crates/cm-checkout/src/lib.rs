@@ -237,7 +237,7 @@ impl<'a> Checkout<'a> {
     }
 
     /// Whether what a commit has `elsewhere`, as `cm_git` says it, can be brought to a host that has no checkout yet, which
-    /// is made from `origin`. Nothing is fetched.
+    /// is made from `origin`. Of submodules, a commit comes to a directory that is removed.
     ///
     /// # Errors
     /// [`cm_core::Exit::Unreachable`]; [`cm_core::Exit::Build`] with the code of the deployment that would fail by it.

@@ -52,11 +52,11 @@ make_module() { # GITDIR URL
 }
 
 fetch_module() { # GITDIR SHA URL PATH
-    in_repository "$1" cat-file -e "$2^{commit}" 2>/dev/null && return
+    whole "$1" "$2" && return
     [ -e "$1/HEAD" ] || make_module "$1" "$3" || no_module "$4" 'cannot be made'
     in_repository "$1" fetch -q --no-recurse-submodules -- "$3" '+refs/heads/*:refs/remotes/origin/*' </dev/null ||
         no_module "$4" "cannot be fetched from $3"
-    in_repository "$1" cat-file -e "$2^{commit}" 2>/dev/null ||
+    whole "$1" "$2" ||
         in_repository "$1" fetch -q --no-recurse-submodules -- "$3" "$2" </dev/null || no_module "$4" "commit $2 is not in $3"
 }
 
@@ -95,7 +95,7 @@ filters() { # GITDIR COMMIT PREFIX REMOTE
     } | sed 's/.*filter=//' | sort -u | while IFS= read -r filter; do
         case $filter in
         lfs) large_files "$@" ;;
-        git-crypt* | crypt)
+        *crypt* | strongbox)
             [ -n "$(git config --get "filter.$filter.smudge" || git config --get "filter.$filter.process")" ] ||
                 { echo "$3.gitattributes wants the filter $filter, which is not set up here" >&2 && exit 51; }
             required "$filter" "$@"
@@ -109,7 +109,7 @@ filters() { # GITDIR COMMIT PREFIX REMOTE
 required() { # FILTER GITDIR COMMIT PREFIX
     [ "$(in_repository "$2" config --bool --get "filter.$1.required")" = true ] || return 0
     file=$(in_repository "$2" ls-tree -r --name-only --full-tree "$3" | in_repository "$2" check-attr --stdin filter | sed -n "s/: filter: $1\$//p" | head -n 1)
-    [ -n "$file" ] || return 0
+    [ -n "$file" ] && in_repository "$2" cat-file -e "$3:$file" 2>/dev/null || return 0
     said=$(in_repository "$2" cat-file --filters "$3:$file" 2>&1 >/dev/null </dev/null) && return
     said=$(printf '%s\n' "$said" | grep -v '^fatal: ' | tail -n 1)
     echo "$4$file has the filter $1, which fails here: ${said:-no command is set for it (filter.$1.smudge)}" >&2

@@ -24,7 +24,7 @@ if [ -n "$blocked" ]; then
     printf '%s\n' "$blocked"
     exit 0
 fi
-there() { git cat-file -e "$commit^{commit}" 2>/dev/null; }
+there() { whole "$(git rev-parse --git-dir)" "$commit"; }
 fetch() {
     code=0
     git fetch --progress --no-tags --no-recurse-submodules -- "$remote" ${branch:+"+refs/heads/$branch:refs/remotes/$remote/$branch"} \

@@ -9,6 +9,7 @@ use scene::{checkout, commit, git, host, open, protected, read, scene, write};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Looks and moves; gives why not.
 async fn bring(
@@ -560,7 +561,20 @@ async fn what_is_wrong_with_the_repository_itself_is_named_or_does_not_matter() 
     assert_eq!(failure.code, "checkout.blocked", "{failure:?}");
     assert!(failure.hint.as_ref().is_some_and(|hint| hint.contains("git reset")), "{failure:?}");
     fs::write(&index, good).expect("write");
+    // What a power cut leaves of a branch; there were commits, so that this is no new checkout.
+    let branch = scene.server.join(".git/refs/heads/develop");
+    let good = fs::read(&branch).expect("a branch");
+    fs::write(&branch, "").expect("write");
+    let failure = bring(&host, &checkout, &scene, &second).await.expect_err("no commit");
+    assert_eq!(failure.code, "checkout.blocked", "{failure:?}");
+    assert!(failure.message.ends_with("develop: the file is damaged and names no commit"), "{failure:?}");
+    fs::write(&branch, good).expect("write");
     assert_eq!(all_of(&scene.server), before);
+    // And what a fetch leaves that was killed: the commit, without its files.
+    let object = Command::new("git").current_dir(&scene.laptop).args(["cat-file", "commit", &second]).output();
+    let file = scene.server.with_file_name("commit");
+    fs::write(&file, object.expect("git").stdout).expect("write");
+    git(&scene.server, &["hash-object", "-t", "commit", "-w", file.to_str().expect("utf-8")]);
     // A lock on the name of the branch, an object that another stands for, a tag like the branch, no index.
     let lock = scene.server.join(".git/refs/remotes/origin/develop.lock");
     fs::write(&lock, "").expect("write");

@@ -121,7 +121,8 @@ impl Host {
     pub fn no_tunnels(&self, exit: Exit) -> Failure {
         Failure::new(exit, "host.forward", format!("on {}: sshd opens no tunnel (AllowTcpForwarding)", self.name()))
             .hint(
-                "AllowTcpForwarding of sshd there must be \"yes\" or \"local\", and PermitOpen must not be in the way",
+                "AllowTcpForwarding of sshd there must be \"yes\" or \"local\", with no `DisableForwarding yes`, and PermitOpen must not be in the way; \
+                 nor may `restrict`, `no-port-forwarding` or `permitopen` with the key in authorized_keys",
             )
     }
 }

@@ -6,7 +6,7 @@
 #                                        the holder is OLD and not heard of for more than LEAST ms
 #   renew   DIR NONCE STEP               another sign of life
 #   release DIR NONCE                    gives it back
-#   show    DIR NONCE                    says who holds it
+#   show    DIR NONCE TAKE               says who holds it; where TAKE is not empty, fails if it could not be taken
 #   discard DIR NONCE TOKEN              removes a record that is still the one that was shown
 #
 # The answer's first line is `WORD`, `WORD free`, `WORD odd` or `WORD there AGE TOKEN`, its second
@@ -94,10 +94,30 @@ acquire() {
     fi
 }
 
+# Whether a record could be written: a file system that is read-only, without room or without inodes says so only then.
+try_to_write() {
+    place=$dir
+    while [ ! -e "$place" ]; do
+        case $place in
+        /*/*) place=${place%/*} ;;
+        /*) place=/ ;;
+        */*) place=${place%/*} ;;
+        *) place=. ;;
+        esac
+    done
+    place=$(cd -- "$place" && pwd) || exit 73
+    tried=$(mktemp -- "$place/.lock.XXXXXX" 2>&1) || {
+        echo "$place: ${tried##*: } (owner $(stat -c %U -- "$place"), mode $(stat -c %a -- "$place"))" >&2
+        exit 73
+    }
+    if head -c 4096 /dev/zero >"$tried"; then rm -f -- "$tried"; else rm -f -- "$tried" && exit 73; fi
+}
+
 if [ "$verb" = acquire ]; then
     acquire "$4" "$5" "$6"
     exit 0
 fi
+[ "$verb:$4" != show:take ] || try_to_write
 if [ ! -d "$dir" ]; then
     echo "lost free"
     exit 0

@@ -189,6 +189,14 @@ pub async fn look(host: &Host, dir: &str) -> Result<Sight> {
     Ok(ask(host, dir, "show", "", "").await?.1)
 }
 
+/// The same for who is going to take it: that nothing can be written there is a failure.
+///
+/// # Errors
+/// As [`renew`].
+pub async fn look_before(host: &Host, dir: &str) -> Result<Sight> {
+    Ok(ask(host, dir, "show", "", "take").await?.1)
+}
+
 /// Removes the record that was looked at, whatever it is; `false` if it has changed since.
 ///
 /// # Errors
@@ -253,9 +261,17 @@ fn answer(host: &Host, dir: &str, output: &Output) -> Result<(String, Sight)> {
     }
     if !output.success() {
         let message = format!("cannot use the deploy lock on {:?} ({dir})", host.name());
-        let hint = match output.stderr.contains("Disk quota exceeded") {
-            true => "the deploy user's quota there is used up: `quota -s` there, then make room",
-            false => "the deploy user must be able to write there, and the disk must have room",
+        let hint = match &output.stderr {
+            said if said.contains("Disk quota exceeded") => {
+                "the deploy user's quota there is used up: `quota -s` there, then make room"
+            }
+            said if said.contains("Read-only file system") => {
+                "its file system is read-only: `mount` and `dmesg` there say why; a disk with errors is mounted so"
+            }
+            said if said.contains("No space left") => {
+                "the disk there has no room, or no inodes: `df -h` and `df -i` there say which"
+            }
+            _ => "the deploy user must be able to write there, and the disk must have room",
         };
         return Err(Failure::new(Exit::Config, "lock.host", message)
             .cause(if output.stderr.trim().is_empty() {

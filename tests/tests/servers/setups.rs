@@ -16,7 +16,7 @@ struct SetUp {
     words: &'static str,
 }
 
-const SET_UPS: [SetUp; 26] = [
+const SET_UPS: [SetUp; 37] = [
     SetUp {
         name: "a Match block, a banner, no terminals",
         makes: "printf 'Banner /etc/debian_version\\nMatch User curateme\\n PermitTTY no\\n MaxSessions 4\\n' >>/etc/ssh/sshd_config",
@@ -58,6 +58,84 @@ const SET_UPS: [SetUp; 26] = [
         ends: "",
         refused: "preflight.tunnels",
         words: "AllowTcpForwarding",
+    },
+    SetUp {
+        name: "a key that opens no tunnels",
+        makes: "cp -p /home/curateme/.ssh/authorized_keys /root/keys && sed -i 's/^ssh/restrict ssh/' /home/curateme/.ssh/authorized_keys",
+        ends: "mv /root/keys /home/curateme/.ssh/authorized_keys",
+        refused: "preflight.tunnels",
+        words: "nor may `restrict`, `no-port-forwarding` or `permitopen` with the key in authorized_keys",
+    },
+    SetUp {
+        name: "tunnels from the deploying machine alone, none to sockets, no variables",
+        makes: "sed -i '/^AcceptEnv/d; /^SetEnv/d' /etc/ssh/sshd_config && printf 'AllowTcpForwarding local\\nAllowStreamLocalForwarding no\\n' >>/etc/ssh/sshd_config",
+        ends: "",
+        refused: "",
+        words: "",
+    },
+    SetUp {
+        name: "no forwarding of any kind",
+        makes: "echo 'DisableForwarding yes' >>/etc/ssh/sshd_config",
+        ends: "",
+        refused: "preflight.tunnels",
+        words: "DisableForwarding",
+    },
+    SetUp {
+        name: "a key whose command runs what it is given, and a ~/.ssh/rc that talks and fails",
+        makes: r#"cd /home/curateme/.ssh && cp -p authorized_keys /root/keys && sed -i 's/^ssh/command="exec sh -c \\"$SSH_ORIGINAL_COMMAND\\"" ssh/' authorized_keys && grep -q '^command="exec sh -c ' authorized_keys && printf 'echo welcome; cat >/dev/null; exit 3\n' >rc && chown curateme: rc"#,
+        ends: "mv /root/keys /home/curateme/.ssh/authorized_keys; rm /home/curateme/.ssh/rc",
+        refused: "",
+        words: "",
+    },
+    SetUp {
+        name: "a key whose command runs something else",
+        makes: r#"cp -p /home/curateme/.ssh/authorized_keys /root/keys && sed -i 's/^ssh/command="echo not today" ssh/' /home/curateme/.ssh/authorized_keys"#,
+        ends: "mv /root/keys /home/curateme/.ssh/authorized_keys",
+        refused: "preflight.host",
+        words: "does not run commands as they are given: not today",
+    },
+    SetUp {
+        name: "a home directory that nobody made",
+        makes: "sed -i 's,^curateme:\\(.*\\):/home/curateme:,curateme:\\1:/nonexistent:,' /etc/passwd && echo 'AuthorizedKeysFile /home/curateme/.ssh/authorized_keys' >>/etc/ssh/sshd_config",
+        ends: "sed -i 's,^curateme:\\(.*\\):/nonexistent:,curateme:\\1:/home/curateme:,' /etc/passwd",
+        refused: "preflight.home",
+        words: "the deploy user's home directory /nonexistent is not there",
+    },
+    SetUp {
+        name: "a home directory of root, and nothing of cm in it",
+        makes: "mv /home/curateme/.local /root/.local.away && chown root: /home/curateme && chmod 755 /home/curateme",
+        ends: "mv /root/.local.away /home/curateme/.local && chown curateme: /home/curateme",
+        refused: "preflight.lock",
+        words: "/home/curateme: Permission denied (owner root",
+    },
+    SetUp {
+        name: "a place for the lock and the ledger that is read-only",
+        makes: "mount --bind /home/curateme/.local /home/curateme/.local && mount -o remount,bind,ro /home/curateme/.local",
+        ends: "umount /home/curateme/.local",
+        refused: "preflight.lock",
+        words: "Read-only file system",
+    },
+    SetUp {
+        name: "a place for backups that is read-only",
+        makes: "mount --bind /home/curateme/backups /home/curateme/backups && mount -o remount,bind,ro /home/curateme/backups",
+        ends: "umount /home/curateme/backups",
+        refused: "preflight.backup",
+        words: "no backup can be written there: /home/curateme/backups: Read-only file system",
+    },
+    SetUp {
+        name: "a fetch that was killed, or had no room",
+        makes: "su curateme -c 'cd ~/platform && git fetch -q && tree=$(git rev-parse origin/develop^{tree} | sed s,..,\"&/\",) && \
+            rm -f .git/objects/$tree && git update-ref refs/remotes/origin/develop HEAD && ! git ls-tree $(git rev-parse FETCH_HEAD) 2>/dev/null'",
+        ends: "",
+        refused: "",
+        words: "",
+    },
+    SetUp {
+        name: "a branch that a power cut emptied",
+        makes: "cd /home/curateme/platform/.git && cp -p refs/heads/develop /root/develop && : >refs/heads/develop",
+        ends: "cp -p /root/develop /home/curateme/platform/.git/refs/heads/develop",
+        refused: "preflight.blocked",
+        words: ".git/refs/heads/develop: the file is damaged and names no commit",
     },
     SetUp {
         name: "a .bashrc that talks, goes elsewhere and leads git astray",

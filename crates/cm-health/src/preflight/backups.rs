@@ -7,16 +7,19 @@ use super::{LIMIT, needs};
 use cm_core::{Exit, Result};
 use cm_host::Host;
 use cm_project::{Backup, Program, ProgramPlace, Project};
+use std::collections::BTreeSet;
 
-const LOOK: &str = concat!("# Looks at what backups need.\n", include_str!("backups.sh"));
+const LOOK: &str = concat!("# Looks at what backups need.\n", cm_checkout::place_sh!(), include_str!("backups.sh"));
 
 /// What is missing on `host`, whose checkout is `checkout`.
 ///
 /// # Errors
 /// [`Exit::Unreachable`].
 pub async fn missing(project: &Project, host: &Host, checkout: &str) -> Result<Vec<Finding>> {
-    let here = project.backups().iter().filter(|backup| project.backup_host(backup) == Some(host.name()));
-    let needed: Vec<_> = here.flat_map(|backup| backup.programs().into_iter().map(move |one| (backup, one))).collect();
+    let here = || project.backups().iter().filter(|backup| project.backup_host(backup) == Some(host.name()));
+    let directories: BTreeSet<_> = here().map(|backup| host.path(&backup.directory)).collect();
+    let needed: Vec<_> =
+        here().flat_map(|backup| backup.programs().into_iter().map(move |one| (backup, one))).collect();
     if project.backups().is_empty() {
         return Ok(Vec::new());
     }
@@ -25,9 +28,10 @@ pub async fn missing(project: &Project, host: &Host, checkout: &str) -> Result<V
         let named = project.compose.name.clone().filter(|name| !name.contains('$'));
         named.unwrap_or_else(|| cm_engine::directory_name(project, checkout))
     });
-    let fixed = [host.path(&cm_host::stopped_dir(&project.name())), name];
+    let fixed = [host.path(&cm_host::stopped_dir(&project.name())), name, directories.len().to_string()];
+    let fixed = fixed.into_iter().chain(directories);
     let wanted = needed.iter().enumerate().flat_map(|(number, (_, program))| words(number, program));
-    let looked = host.script(LOOK, fixed.into_iter().chain(wanted)).limit(LIMIT).output().await?;
+    let looked = host.script(LOOK, fixed.chain(wanted)).limit(LIMIT).output().await?;
     Ok(judge(&Facts::parse(&looked.text()), &needed))
 }
 
@@ -43,6 +47,11 @@ fn words(number: usize, program: &Program) -> impl Iterator<Item = String> {
 fn judge(facts: &Facts, needed: &[(&Backup, Program)]) -> Vec<Finding> {
     let missing = facts.all("missing").iter().filter_map(|number| needed.get(number.parse::<usize>().ok()?));
     let mut findings: Vec<_> = missing.map(|(backup, program)| lacking(backup, program)).collect();
+    findings.extend(facts.all("no-directory").iter().map(|why| {
+        let message = format!("no backup can be written there: {why}");
+        let hint = "the deploy user must be able to write in `directory` of [backup]; `--no-backup` deploys without";
+        Finding::fail(Exit::Config, &needs::BACKUP, message).hint(hint)
+    }));
     let stopped = facts.all("stopped");
     if !stopped.is_empty() {
         let names = stopped.join(" ");

@@ -1,9 +1,15 @@
 # Looks for the programs that backups need, and for who was stopped by one and not started again. One fact a line. Reads only.
-# Arguments: the directory that lists who is stopped, the compose project, then for each program: its number, the service
-# in whose container it has to be, or `volume:NAME` for who uses a volume, or nothing for the host; and how many names
-# follow.
-stopped=$1 project=$2
-shift 2
+# Arguments: the directory that lists who is stopped, the compose project, how many directories of backups follow, and
+# those; then for each program: its number, the service in whose container it has to be, or `volume:NAME` for who uses
+# a volume, or nothing for the host; and how many names follow. `no_place` is defined before.
+stopped=$1 project=$2 directories=$3
+shift 3
+while [ "$directories" -gt 0 ]; do
+    why=$(no_place "$1")
+    [ -z "$why" ] || printf 'no-directory=%s\n' "$why"
+    shift
+    directories=$((directories - 1))
+done
 for list in "$stopped"/*; do
     [ -f "$list" ] || continue
     if command -v flock >/dev/null && ! flock -n "$list" true; then continue; fi

@@ -12,13 +12,14 @@ use cm_host::Host;
 use cm_project::Project;
 
 /// The codes of a checkout that cannot be moved, and what they are about.
-const ABOUT: [(&str, &Subject); 6] = [
+const ABOUT: [(&str, &Subject); 7] = [
     ("checkout.fetch", &needs::FETCH),
     ("checkout.submodule", &needs::SUBMODULE),
     ("checkout.content", &needs::CONTENT),
     ("checkout.blocked", &needs::BLOCKED),
     ("checkout.displaced", &needs::DISPLACED),
     ("checkout.no-commit", &needs::FETCH),
+    ("checkout.git", &needs::CHECKOUT),
 ];
 
 /// What moving the checkout to the commit that comes would meet, by the same look that the
@@ -29,7 +30,15 @@ pub async fn moving(project: &Project, host: &Host, path: &str, coming: &Coming)
     let checkout = Checkout::new(host, path, project.remote(), &protected);
     let met = match checkout.look(Some(&branch), commit).await {
         Ok(Found::Nothing(_)) => first(project, &checkout, commit).await,
-        met => met.map(drop),
+        Ok(Found::Checkout(state)) => {
+            return checkout
+                .nothing_lost(&state)
+                .err()
+                .map(|failure| lost(host.name(), &failure))
+                .into_iter()
+                .collect();
+        }
+        Err(failure) => Err(failure),
     };
     met.err().and_then(|failure| about(host.name(), &failure)).into_iter().collect()
 }
@@ -40,6 +49,13 @@ async fn first(project: &Project, checkout: &Checkout<'_>, commit: &str) -> Resu
         (Ok(origin), Some(elsewhere)) => checkout.can_bring(&origin, elsewhere).await,
         _ => Ok(()),
     }
+}
+
+/// What the deployment refuses unless it is told to give it up, which nobody knows here.
+fn lost(host: &str, failure: &Failure) -> Finding {
+    let words = failure.to_string().replacen(&format!("on {host}: "), "", 1);
+    let finding = Finding::warn(&needs::EDITED, format!("{words}; the deployment refuses that"));
+    finding.hint(failure.hint.clone().unwrap_or_default())
 }
 
 /// `None` for what the facts say themselves.
@@ -72,6 +88,9 @@ pub fn judge(facts: &Facts, expected: &Expected<'_>) -> Vec<Finding> {
         return std::iter::once(to_be_made(facts, expected)).chain(expected.moving.iter().cloned()).collect();
     }
     if facts.get("head").is_none() && facts.get("unborn").is_none() {
+        if !expected.moving.is_empty() {
+            return expected.moving.to_vec();
+        }
         let why = facts.get("head-error").unwrap_or("no answer");
         let finding = Finding::fail(Exit::Config, &needs::CHECKOUT, format!("{path} is not a usable checkout: {why}"));
         let hint = match why.contains("dubious ownership") {
@@ -95,7 +114,7 @@ pub fn judge(facts: &Facts, expected: &Expected<'_>) -> Vec<Finding> {
         );
     }
     let edited: Vec<_> = facts.all("edited").iter().filter(|path| !expected.protected.contains(path)).collect();
-    if edited.is_empty() {
+    if edited.is_empty() || expected.moving.iter().any(|finding| finding.about == &needs::EDITED) {
         return findings;
     }
     let names = edited.iter().take(5).map(|path| path.as_str()).collect::<Vec<_>>().join(", ");

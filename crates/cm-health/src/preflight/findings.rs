@@ -34,6 +34,7 @@ const OLDEST_DOCKER: (u32, u32) = (20, 10);
 /// Judges the facts of a server.
 pub fn judge(facts: &Facts, expected: &Expected<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
+    findings.extend(home(facts));
     findings.extend(tools(facts));
     findings.extend(engine(facts));
     findings.extend(disk(facts, "docker-disk", "Docker's disk"));
@@ -50,6 +51,16 @@ pub fn judge(facts: &Facts, expected: &Expected<'_>) -> Vec<Finding> {
     findings.extend(checkout::files(facts, expected));
     findings.extend(clock(expected.ahead));
     findings
+}
+
+/// Everything that is kept on a server is kept there; without it, `~` is the root directory.
+fn home(facts: &Facts) -> Option<Finding> {
+    let home = facts.get("no-home")?;
+    let message = format!("the deploy user's home directory {home} is not there, or closed to it");
+    Some(
+        Finding::fail(Exit::Config, &needs::HOME, message)
+            .hint(format!("as root there: `install -d -o USER -m 750 {home}`; `getent passwd USER` says which it is")),
+    )
 }
 
 /// Commands that the scripts need, and that small systems have in a smaller form.

@@ -102,7 +102,7 @@ fn lock(project: &Project, run: &Run) -> Option<Finding> {
 /// The same on a host.
 pub async fn lock_on(project: &Project, host: &Host, dry: bool) -> Option<Finding> {
     let dir = cm_ledger::state_dir(&project.name());
-    let there = match remote::look(host, &dir).await {
+    let there = match remote::look_before(host, &dir).await {
         Ok(remote::Sight::Free) => return None,
         Ok(remote::Sight::There(there)) => there,
         Ok(remote::Sight::Odd) => {

@@ -125,6 +125,7 @@ repository() {
 tools &
 engine &
 repository &
+[ -d "$HOME" ] && [ -x "$HOME" ] || printf 'no-home=%s\n' "$HOME"
 temporary=$(mktemp -d 2>&1) && rmdir -- "$temporary" || printf 'no-temporary=%s\n' "$temporary"
 clock=$(date +%s.%N)
 case $clock in '' | *. | *[!0-9.]*) clock=$(date +%s) ;; esac

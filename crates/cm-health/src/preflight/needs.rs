@@ -30,6 +30,10 @@ pub(super) const HOST: Subject = need(
     "preflight.host",
     "An sshd that the deploy user logs in to with a key, without a question. Its host key is in known_hosts of the deploying machine.",
 );
+pub(super) const HOME: Subject = need(
+    "preflight.home",
+    "A home directory of the deploy user that is there, and that it can write: the lock and the ledger are below ~/.local/state/cm.",
+);
 pub(super) const TUNNELS: Subject = need(
     "preflight.tunnels",
     "Tunnels (`AllowTcpForwarding yes` or `local`), where a probe, a check from inside, a canary or the backup goes through one.",
@@ -107,7 +111,7 @@ pub(super) const ENV_KEY: Subject = need(
 );
 pub(super) const BACKUP: Subject = need(
     "preflight.backup",
-    "The programs of backups: in the database's container those of its kind (`pg_dump`, `mariadb-dump` or `mysqldump`, `redis-cli` and so on), on the host those of `[backup.copy]`.",
+    "The programs of backups: in the database's container those of its kind (`pg_dump`, `mariadb-dump` or `mysqldump`, `redis-cli` and so on), on the host those of `[backup.copy]`. A directory of backups that the deploy user can write or make.",
 );
 pub(super) const STOPPED: Subject = other("preflight.stopped");
 pub(super) const PROTECTED: Subject =
@@ -145,9 +149,10 @@ pub(super) const JOB: Subject = other("preflight.job");
 pub(super) const TREE: Subject = other("preflight.tree");
 
 /// All of them, in the order in which a server gets them.
-pub const SUBJECTS: [&Subject; 44] = [
+pub const SUBJECTS: [&Subject; 45] = [
     &HOST,
     &SESSIONS,
+    &HOME,
     &TUNNELS,
     &TOOLS,
     &TEMPORARY,
