@@ -42,7 +42,7 @@ const PLANTED: [(&str, &str, &[&str]); 5] = [
 ];
 
 /// Where a value ends up: lines of the service in the compose file, or in its environment.
-const PLACES: [(&str, &str); 20] = [
+const PLACES: [(&str, &str); 24] = [
     (
         "what a container prints before it dies",
         "command: [sh, -c, 'echo $$PG_CONN; for v in $$PG_CONN; do printf %s $$v | base64; done; exit 3']",
@@ -55,7 +55,14 @@ const PLACES: [(&str, &str); 20] = [
     ("an entry point", "entrypoint: ['/${PLANTED_AUTH}']"),
     ("a user", "user: '${PLANTED_SHORT}'"),
     ("a directory", "working_dir: '${PLANTED_AUTH}'"),
-    ("a device", "devices: ['/dev/${PLANTED_STRIPE}:/dev/x']"),
+    (
+        "a bind mount",
+        "volumes: [{type: bind, source: '/srv/${PLANTED_AUTH}', target: /x, bind: {create_host_path: false}}]",
+    ),
+    ("a container that is joined", "network_mode: 'container:${PLANTED_STRIPE}'"),
+    ("a container's volumes", "volumes_from: ['container:${PLANTED_STRIPE}:ro']"),
+    ("an image that nobody pulls", "image: 'x/${PLANTED_SHORT}:1'\n    pull_policy: never\n    build: !reset null"),
+    ("an image with a mistake", "image: 'x/${PLANTED_AUTH}:1'\n    build: !reset null"),
     ("a number", "cpus: '${PLANTED_AUTH}'"),
     ("a size", "memswap_limit: '${PLANTED_STRIPE}'"),
     ("a policy", "restart: '${PLANTED_STRIPE}'"),
@@ -219,6 +226,23 @@ fn collect(dir: &Path, texts: &mut Vec<(String, String)>) {
     }
 }
 
+/// What the server lacks is asked from its own checkout by a preflight on its own, and from the commit by a plan.
+fn missing_there(spy: &mut Spy, plain: &str) {
+    spy.dashboard(plain, "network_mode: 'container:${PLANTED_STRIPE}'");
+    let text = std::fs::read_to_string(spy.sandbox.laptop.join(COMPOSE)).expect("read");
+    let keep = format!("cd ~/platform; cp {COMPOSE} ../kept.yml; printf '%s' \"$1\" >{COMPOSE}");
+    spy.on(&keep, &[&text]);
+    let own = spy.sandbox.laptop("cm-health", &["--preflight"]);
+    spy.look(&own, "a preflight on its own");
+    spy.on(&format!("cd ~/platform; mv ../kept.yml {COMPOSE}"), &[]);
+    spy.dashboard(plain, "devices: ['/dev/${PLANTED_STRIPE}:/dev/x']");
+    let planned = spy.run("a device");
+    for (answer, what) in [(own, "the container ${PLANTED_STRIPE}"), (planned, "the path /dev/${PLANTED_STRIPE}")] {
+        let is_named = answer.stderr.contains(&format!("{what} is not there"));
+        assert!(is_named, "{what} is named: {}", answer.stderr);
+    }
+}
+
 /// A build that prints what it was given, in every form; and one that is interrupted while it does.
 fn builds(spy: &mut Spy, plain: &str) {
     let all = PLANTED.map(|(name, ..)| format!("${{{name}}}")).join(" ");
@@ -328,6 +352,7 @@ fn values_of_the_servers_env_file_do_not_leave_it() {
         spy.dashboard(&plain, lines);
         let _answer = spy.run(what);
     }
+    missing_there(&mut spy, &plain);
     builds(&mut spy, &plain);
     if all {
         commands(&mut spy, &plain);

@@ -36,7 +36,7 @@ pub use listing::Shown;
 
 use args::Command;
 use check::Check;
-use cm_core::facts::BackupFacts;
+use cm_core::facts::{BackupFacts, DetectFacts};
 use cm_core::{CommonArgs, Document, Done, Exit, Io, Result, Run, Step};
 use file::BackupFile;
 use location::Flags;
@@ -132,9 +132,11 @@ impl cm_core::Tool for Tool {
     }
 }
 
-/// Whether a plan was made in this run, and it leaves everything as it is.
+/// Whether a plan was made in this run, and all of it is there and leaves everything as it is.
 fn changes_nothing(doc: &Document) -> bool {
-    doc.done(Step::Detect).is_some() && !doc.services().is_empty() && doc.planned().is_empty()
+    let (named, services) = (doc.part::<DetectFacts>().services, doc.services());
+    let is_whole = named == Some(services.len() as u64) && !services.is_empty();
+    doc.done(Step::Detect).is_some() && is_whole && doc.planned().is_empty()
 }
 
 /// Removes what is too old. The new backups are verified, so that nothing here is worth a failed deploy.
@@ -171,4 +173,30 @@ async fn list(flags: &Flags, directory: Option<&Path>, shown: Shown, io: &Io) ->
         None => location::configured_stores(flags, &io.log).await?,
     };
     listing::show(&stores, shown, io).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn only_a_whole_plan_says_that_nothing_is_deployed() {
+        let mut value = Document::start("cm-detect", "ada", false).as_value();
+        let service = |name: &str, action: &str| json!({"name": name, "host": "h", "action": action});
+        value["stages"] = json!([{"tool": "cm-detect", "step": "detect", "version": "1", "status": "ok", "exit": 0,
+            "changed": false, "started_at": "", "duration_ms": 1, "summary": ""}]);
+        for (services, named, nothing) in [
+            (json!([service("web", "none"), service("db", "none")]), json!(2), true),
+            (json!([service("web", "build"), service("db", "none")]), json!(2), false),
+            (json!([service("db", "none")]), json!(2), false),
+            (json!([service("db", "none")]), json!(null), false),
+            (json!([]), json!(0), false),
+        ] {
+            value["services"] = services.clone();
+            value["facts"] = json!({"detect": {"services": named}});
+            let doc = Document::parse("cm-backup", value.to_string().as_bytes()).expect("a document");
+            assert_eq!(changes_nothing(&doc), nothing, "{services} {named}");
+        }
+    }
 }

@@ -224,6 +224,7 @@ impl Detection {
             branch_named: Some(self.target.named),
             bases: Some(self.bases.facts()),
             releases: Some(self.releases.clone()),
+            services: Some(plan.services.len() as u64),
             full: Some(self.full),
             selected: self.selected.clone(),
             not_selected: Some(plan.left_out.clone()),

@@ -90,6 +90,11 @@ impl<'a> Compose<'a> {
         fenced.script(script, argv).cwd(&self.checkout)
     }
 
+    /// A script in the checkout that only reads, and whose answer is for people.
+    pub(crate) fn reading(&self, script: &'static str) -> Command<'a> {
+        self.host.script(script, [""; 0]).cwd(&self.checkout).hiding(&self.secrets)
+    }
+
     fn argv<S: AsRef<str>>(&self, more_files: &[&str], arguments: &[S]) -> Vec<String> {
         let arguments: Vec<String> = arguments.iter().map(|argument| argument.as_ref().to_owned()).collect();
         self.invocation.argv(more_files, &arguments)

@@ -2,7 +2,7 @@
 
 use crate::target;
 use cm_core::facts::{BuildFacts, Reached};
-use cm_core::{Done, Exit, Failure, Journal, Result, Run, Stage, Status, Step, Undo};
+use cm_core::{Done, Exit, Failure, Journal, Result, Run, Stage, Status, Step, Undo, UndoRelease};
 
 /// The last document of a run whose programs were killed. It says nothing of a
 /// failure yet: the kill is the failure, unless all was verified by then.
@@ -35,10 +35,8 @@ pub fn nothing_to_do(run: &Run) -> Result<Option<Done>> {
     let done = match (run.doc.status(), code) {
         (Status::Ok, _) => Some(Done::skipped("nothing failed")),
         (Status::RolledBack, _) => Some(Done::skipped("already rolled back")),
+        (Status::Failed, _) if has_lost_its_undo(&run.doc) => return Err(lost_undo()),
         (Status::Failed, _) if target::undo_entries(&run.doc).is_empty() => {
-            if has_lost_its_undo(&run.doc) {
-                return Err(lost_undo());
-            }
             run.log.info("no service was switched on any host; nothing to roll back");
             Some(Done::skipped("no service was switched"))
         }
@@ -52,18 +50,28 @@ pub fn nothing_to_do(run: &Run) -> Result<Option<Done>> {
     Ok(done)
 }
 
-/// Whether hosts were changed by all that the document says but `undo`, or by an entry of it that is not known.
+/// Whether hosts or services were changed by all that the document says but `undo`, or by an entry of it that is not known.
 fn has_lost_its_undo(doc: &cm_core::Document) -> bool {
     let undo = doc.undo();
     let of_build = |undo: &Undo| undo.release().is_none() && undo.tool().is_none_or(|tool| tool == "cm-build");
-    let reached = doc.part::<BuildFacts>().hosts.unwrap_or_default().into_values().filter_map(|host| host.reached);
+    let built = doc.part::<BuildFacts>().hosts.unwrap_or_default();
+    let named = |host: &str| built.get(host).and_then(|host| host.services.clone()).unwrap_or_default();
+    // cm-build writes down every service before it touches the first.
+    let is_cut = |entry: &UndoRelease| {
+        let host: &str = &entry.host;
+        entry.services.is_empty() || named(host).keys().any(|name| !entry.services.contains_key(name.as_str()))
+    };
+    if target::undo_entries(doc).iter().any(is_cut) {
+        return true;
+    }
+    let reached = built.into_values().filter_map(|host| host.reached);
     let changed = doc.stages().iter().any(|stage| stage.step == Some(Step::Build) && stage.changed);
     let nothing_is_left = !undo.iter().any(|undo| undo.release().is_some());
     nothing_is_left && (changed || undo.iter().any(of_build) || reached.into_iter().any(|far| far != Reached::Nothing))
 }
 
 fn lost_undo() -> Failure {
-    let message = "the document says that hosts were changed, and not what takes that back";
+    let message = "the document says that services were changed, and not how each of them is rolled back";
     Failure::new(Exit::BadInput, "rollback.no-undo", message)
         .hint("nothing was rolled back. `cm-rollback --on-failure --run ID` reads the run's own journal; `cm-rollback </dev/null` rolls back by what the servers know")
 }
@@ -127,6 +135,22 @@ mod tests {
             }
             let said = judged(&value);
             assert!(!matches!(said, Some(Ok(Some(_)))), "{path}: nothing is rolled back");
+        }
+    }
+
+    #[test]
+    fn a_service_that_the_way_back_has_lost_is_missed() {
+        let mut whole = failed();
+        let service = json!({"action": "build"});
+        for place in ["/facts/build/hosts/h/services", "/undo/0/services"] {
+            whole.pointer_mut(place).expect("services")["api"] = service.clone();
+        }
+        assert!(matches!(judged(&whole), Some(Ok(None))), "it is rolled back");
+        for lost in [json!({}), json!({"web": service}), json!({"api": service})] {
+            let mut value = whole.clone();
+            value["undo"][0]["services"] = lost;
+            let failure = judged(&value).expect("a document").expect_err("refused");
+            assert_eq!((failure.exit, &*failure.code), (Exit::BadInput, "rollback.no-undo"));
         }
     }
 

@@ -22,7 +22,9 @@ pub struct Known {
 impl Known {
     /// The answer to `asking`, about the commit `head`. `missing` is what the host lacks and the commit does not bring.
     pub fn new(answer: Answer, asking: &Asking, head: &str, missing: &BTreeSet<Need>) -> Self {
-        let fact = answer.head.as_ref().map(|model| answer.fact(model, head, missing)).unwrap_or_default();
+        let files = asking.question.versions.first();
+        let fact = answer.head.as_ref().ok().zip(files).map(|(model, files)| answer.fact(model, head, missing, files));
+        let fact = fact.unwrap_or_default();
         Known { answer, fact, versions: asking.versions.clone() }
     }
 

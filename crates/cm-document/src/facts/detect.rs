@@ -22,6 +22,8 @@ pub struct DetectFacts {
     /// By host the newest release in its ledger; a host without any, or that was not asked, is missing.
     #[serde(deserialize_with = "known_if_readable")]
     pub releases: Option<BTreeMap<String, String>>,
+    /// How many services the plan names, those that stay as they are among them.
+    pub services: Option<u64>,
     /// Whether everything is rebuilt.
     pub full: Option<bool>,
     /// The services that flags named, null for all.

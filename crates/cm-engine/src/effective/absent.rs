@@ -3,8 +3,8 @@
 
 use super::refusal::is_older;
 use super::{Answer, Model};
+use crate::Compose;
 use cm_core::{Exit, Result};
-use cm_host::Host;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -29,21 +29,25 @@ const BINDS_MADE_SINCE: &str = "2.30.0";
 /// A kind, as engines name those that they want beforehand, and a name or path.
 pub type Need = (&'static str, String);
 
-/// Those of `wanted`, as `network NAME`, `volume NAME`, `file PATH` and so on, that `host` does not have.
-///
-/// # Errors
-/// [`Exit::Unreachable`]; [`Exit::HealthUnknown`] if the engine does not answer.
-pub async fn absent(host: &Host, wanted: &BTreeSet<String>) -> Result<Vec<String>> {
-    if wanted.is_empty() {
-        return Ok(Vec::new());
+impl Compose<'_> {
+    /// Those of `wanted`, as `network NAME`, `volume NAME`, `file PATH` and so on, that the host does not have. In the
+    /// place of a value of its env files stands the variable's name.
+    ///
+    /// # Errors
+    /// [`Exit::Unreachable`]; [`Exit::HealthUnknown`] if the engine does not answer.
+    pub async fn absent(&self, wanted: &BTreeSet<String>) -> Result<Vec<String>> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let lines: String = wanted.iter().map(|line| format!("{line}\n")).collect();
+        let script = self.reading(ABSENT).stdin(lines);
+        let said = script.text(Exit::HealthUnknown, "engine.unreachable").await?;
+        Ok(said.lines().map(str::to_owned).collect())
     }
-    let lines: String = wanted.iter().map(|line| format!("{line}\n")).collect();
-    let said = host.script(ABSENT, [""; 0]).stdin(lines).text(Exit::HealthUnknown, "engine.unreachable").await?;
-    Ok(said.lines().map(str::to_owned).collect())
 }
 
 impl Model {
-    /// The networks, volumes and containers that the services of which `own` is true use and others make, as [`absent`] takes them.
+    /// The networks, volumes and containers that the services of which `own` is true use and others make, as [`Compose::absent`] takes them.
     pub fn wanted(&self, own: &dyn Fn(&str) -> bool) -> BTreeSet<String> {
         let needs = self.needs(own, "");
         let shared = needs.into_iter().filter(|(kind, _)| ["network", "volume", "container"].contains(kind));

@@ -1,23 +1,32 @@
-//! What later programs need of a host's effective project, made from its answer.
+//! What later programs need of a host's effective project, made from its answer. Names and paths of which a variable
+//! of the server is a part say the variable: the document is no place for values.
 
-use super::{Answer, Model, Need};
+use super::{Answer, Model, Need, Version};
 use crate::{Definition, Port};
 use cm_project::{EffectiveHost, EffectiveService, External};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Answer {
     /// What a host answered about the commit that is to run, of which `head` is the model; `missing` is what it lacks.
-    pub fn fact(&self, head: &Model, commit: &str, missing: &BTreeSet<Need>) -> EffectiveHost {
+    /// Short words of the `public` files are no secrets.
+    pub fn fact(&self, head: &Model, commit: &str, missing: &BTreeSet<Need>, public: &Version) -> EffectiveHost {
         let answer = self;
         let config = head.config();
+        let values = public.without_public(head.variables());
+        let shown =
+            |name: &str| cm_core::hide(name, values.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let all_shown = |names: BTreeSet<String>| names.iter().map(|name| shown(name)).collect();
         let jobs = config.jobs();
         let mut images: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (name, definition) in &config.services {
-            images.entry(definition.image.clone()).or_default().insert(name.clone());
+            images.entry(shown(&definition.image)).or_default().insert(name.clone());
         }
-        images.retain(|image, _| config.services.values().any(|service| service.builds && service.image == *image));
-        let service =
-            |(name, definition): (&String, &Definition)| (name.clone(), fact_of(definition, jobs.contains(name)));
+        images.retain(|image, _| {
+            config.services.values().any(|service| service.builds && shown(&service.image) == *image)
+        });
+        let service = |(name, definition): (&String, &Definition)| {
+            (name.clone(), fact_of(definition, jobs.contains(name), &shown))
+        };
         EffectiveHost {
             project: config.project.clone(),
             commit: commit.to_owned(),
@@ -25,30 +34,31 @@ impl Answer {
             services: config.services.iter().map(service).collect(),
             images,
             external: External {
-                networks: head.external("networks"),
-                volumes: head.external("volumes"),
-                files: head.files(),
+                networks: all_shown(head.external("networks")),
+                volumes: all_shown(head.external("volumes")),
+                files: all_shown(head.files()),
             },
-            missing: missing.iter().map(|(kind, name)| format!("{kind} {name}")).collect(),
+            missing: missing.iter().map(|(kind, name)| format!("{kind} {}", shown(name))).collect(),
             drift: BTreeMap::new(),
             idle: BTreeSet::new(),
         }
     }
 }
 
-fn fact_of(definition: &Definition, job: bool) -> EffectiveService {
+fn fact_of(definition: &Definition, job: bool, shown: &dyn Fn(&str) -> String) -> EffectiveService {
     EffectiveService {
         replicas: definition.replicas,
         job,
-        image: definition.image.clone(),
+        image: shown(&definition.image),
         builds: definition.builds,
-        container_name: definition.container_name.clone(),
-        ports: definition.published.iter().map(port).collect(),
+        container_name: definition.container_name.as_deref().map(shown),
+        ports: definition.published.iter().map(|published| port(published, shown)).collect(),
     }
 }
 
-fn port(port: &Port) -> String {
-    let address = if port.address.is_empty() { "0.0.0.0" } else { &port.address };
+/// Numbers of ports are no secrets, whatever variable they came from.
+fn port(port: &Port, shown: &dyn Fn(&str) -> String) -> String {
+    let address = if port.address.is_empty() { "0.0.0.0".to_owned() } else { shown(&port.address) };
     let last = if port.last == port.first { String::new() } else { format!("-{}", port.last) };
     format!("{address}:{}{last}/{}", port.first, port.protocol)
 }

@@ -14,7 +14,7 @@ mod drift;
 mod fact;
 mod refusal;
 
-pub use absent::{Need, absent};
+pub use absent::Need;
 pub use answer::{Answer, Model, Runs};
 pub use difference::{Difference, differences};
 pub use drift::ASIDE_FROM_CONFIGURATION;
@@ -29,6 +29,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Compose answers within this time, in seconds, or hangs. Less than a command may take, so that
 /// the server still removes what was laid out.
 const LIMIT_SECONDS: u64 = 50;
+
+/// A value of fewer characters is no secret where the files of the commit have it, too. As [`cm_host::Secrets::public`].
+const PUBLIC: usize = 16;
 
 const ASK: &str = include_str!("ask.sh");
 
@@ -119,6 +122,15 @@ impl Compose<'_> {
 }
 
 impl Version {
+    /// Those of the variables that are set and may be secrets: a word of under 16 characters that stands in a file of the
+    /// commit is none.
+    fn without_public(&self, variables: BTreeMap<String, Option<String>>) -> BTreeMap<String, String> {
+        let files: Vec<_> = self.files.values().map(|content| String::from_utf8_lossy(content)).collect();
+        let is_public = |value: &str| value.len() < PUBLIC && files.iter().any(|text| text.contains(value));
+        let set = variables.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        set.filter(|(_, value)| !is_public(value)).collect()
+    }
+
     /// Whether a file uses `!reset` or `!override`, which an old Compose reads past.
     fn has_tags(&self) -> bool {
         let has = |text: &[u8]| {

@@ -13,8 +13,8 @@ use super::tunnels::Tunnels;
 use super::{backups, engine, here, keys, names, needs};
 use cm_core::facts::{PreflightHost, Unhealthy, Weight};
 use cm_core::{Exit, Failure, Log, Result};
-use cm_engine::Config;
-use cm_engine::effective::{Model, absent};
+use cm_engine::effective::Model;
+use cm_engine::{Compose, Config};
 use cm_host::{Connect, Host, Output, no_shell};
 use cm_ledger::Ledger;
 use cm_project::{HostSpec, Project};
@@ -212,7 +212,7 @@ impl Report {
             }
             let taken = project.effective(host.name()).is_some_and(|of| Some(&of.commit) == coming.commit.as_ref());
             let understood = self.compose(&coming.compose, &config, taken);
-            self.external(project, host, &config).await?;
+            self.external(project, (host, checkout), &config).await?;
             if let Some(config) = &understood {
                 self.findings.extend(names::taken(config, &names?));
             }
@@ -263,7 +263,7 @@ impl Report {
     }
 
     /// What the project uses and does not make: `up` would fail for it, after everything was built.
-    async fn external(&mut self, project: &Project, host: &Host, config: &Output) -> Result<()> {
+    async fn external(&mut self, project: &Project, (host, checkout): (&Host, &str), config: &Output) -> Result<()> {
         let wanted = match project.effective(host.name()) {
             Some(known) => known.missing.iter().cloned().collect(),
             None => {
@@ -271,7 +271,7 @@ impl Report {
                 cm_host::parse_json(&config.stdout).map(|json| Model::new(json).wanted(&own)).unwrap_or_default()
             }
         };
-        for missing in absent(host, &wanted).await? {
+        for missing in Compose::of(project, host, checkout).absent(&wanted).await? {
             let (kind, name) = missing.split_once(' ').unwrap_or(("", &missing));
             let hint = match kind {
                 "file" => "put it there; it belongs to a config or a secret of the compose file".to_owned(),
