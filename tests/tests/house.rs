@@ -1,5 +1,5 @@
 //! The house: no two files of a crate import each other, on whatever way round. Where they do, what both need wants
-//! a file of its own. No file is longer than one reads in a sitting. A file that only holds modules together (`lib.rs`, `mod.rs`) may be imported by those below
+//! a file of its own. No file is longer than one reads in a sitting, and no function than one sees at once. A file that only holds modules together (`lib.rs`, `mod.rs`) may be imported by those below
 //! it. That no crates go round in a circle, cargo sees to.
 
 use cm_testkit::repository;
@@ -31,6 +31,49 @@ fn no_file_is_longer_than_400_lines_without_its_tests() {
         long.extend(files.filter(|(_, lines)| *lines > 400).map(|file| format!("{}: {file:?}", directory.display())));
     }
     assert!(long.is_empty(), "a part of these wants a file of its own:\n{}", long.join("\n"));
+}
+
+#[test]
+fn no_function_is_longer_than_60_lines() {
+    let crates = std::fs::read_dir(repository().join("crates")).expect("crates");
+    let (mut long, mut seen) = (Vec::new(), 0);
+    for directory in crates.map(|entry| entry.expect("an entry").path()) {
+        for (module, text) in modules(&directory.join("src")) {
+            let lengths = lengths(text.split("\n#[cfg(test)]\nmod ").next().unwrap_or_default());
+            seen += lengths.len();
+            let of_file = lengths.into_iter().filter(|(_, lines)| *lines > 60);
+            long.extend(of_file.map(|found| format!("{}: {}: {found:?}", directory.display(), module.join("::"))));
+        }
+    }
+    assert!(seen > 2_000, "{seen} functions were found");
+    assert!(long.is_empty(), "a part of these wants a function of its own:\n{}", long.join("\n"));
+}
+
+#[test]
+fn the_lines_of_a_function_are_those_of_its_body_that_say_something() {
+    let text = "impl X {\n    pub(crate) async fn one(\n        &self,\n    ) -> u8 {\n        // Why.\n        let a = 1;\n\n        if a {\n        }\n    }\n}\n\n\
+        fn two() {}\n\ntrait Y {\n    fn three(&self);\n}\n\nconst fn four() {\n    x\n}\n";
+    let found = lengths(text);
+    assert_eq!(found, [("one".to_owned(), 3), ("two".to_owned(), 0), ("three".to_owned(), 0), ("four".to_owned(), 1)]);
+}
+
+/// The functions of a formatted text and how many lines the body of each has, without blank ones and comments.
+fn lengths(text: &str) -> Vec<(String, usize)> {
+    let head = Regex::new(r"^( *)(?:pub(?:\([^)]*\))? )?(?:(?:const|async|unsafe) )*fn (\w+)").expect("valid");
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let Some(head) = head.captures(line) else { continue };
+        let (end, deeper) = (format!("{}}}", &head[1]), format!("{}    ", &head[1]));
+        // Arguments on lines of their own stand deeper; the line that closes them does not.
+        let closes = |line: &&str| !line.starts_with(&deeper) && line.ends_with(['{', ';', '}']);
+        let body = at + lines[at..].iter().position(closes).expect("a body") + 1;
+        let says = |line: &&&str| !line.trim().is_empty() && !line.trim_start().starts_with("//");
+        let is_open = lines[body - 1].ends_with('{');
+        let count = lines[body..].iter().take_while(|line| is_open && **line != end).filter(says).count();
+        found.push((head[2].to_owned(), count));
+    }
+    found
 }
 
 #[test]
