@@ -142,7 +142,7 @@ fn the_document_of_another_project_is_refused_by_every_program() {
         if program == "cm-rollback" {
             document["status"] = "failed".into();
             document["error"] = failed.clone();
-            document["undo"] = json!([{"kind": "release", "host": "h", "from": "", "to": document["commit"], "services": {"web": {}}}]);
+            document["undo"] = json!([{"kind": "release", "host": "h", "from": "", "to": document["commit"], "services": {"web": {"action": "build"}}}]);
             arguments = &["--on-failure"];
         }
         let answer = home.run(program, arguments, "tmp", Some(document.to_string().as_bytes()));
