@@ -63,7 +63,7 @@ deploy-to-vps.sh >"$state/demo-dashboard.json"
 explain "containers that differ from before, by Docker's own word:"
 changed=$(diff <(awk '{print $1, $2}' <<<"$before") <(running '.*' | awk '{print $1, $2}') || true)
 printf '%s\n' "$changed"
-if grep -E '^[<>]' <<<"$changed" | grep -qv 'curateme-dashboard '; then
+if grep -E '^[<>]' <<<"$changed" | grep -v 'curateme-dashboard ' >/dev/null; then
     printf 'a container that was not to be touched has changed\n' >&2
     exit 1
 fi

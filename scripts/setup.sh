@@ -120,7 +120,7 @@ engine_packages() {
   [[ -z ${DOCKER_HOST:-} ]] || fail "DOCKER_HOST=$DOCKER_HOST is set, but there is no docker command" 'install docker-cli, or unset DOCKER_HOST'
   printf '%s\n' docker.io
   # From Debian 13 on the client is a package of its own, which docker.io only recommends.
-  if ! type -P docker >/dev/null && apt-cache show docker-cli 2>/dev/null | grep -q '^Package: docker-cli$'; then printf '%s\n' docker-cli; fi
+  if ! type -P docker >/dev/null && [[ -n $(apt-cache show docker-cli 2>/dev/null) ]]; then printf '%s\n' docker-cli; fi
   # A kernel that enforces AppArmor needs its parser, or no container starts.
   if [[ $(cat /sys/module/apparmor/parameters/enabled 2>/dev/null) == Y ]] && ! type -P apparmor_parser >/dev/null; then
     printf '%s\n' apparmor
@@ -291,6 +291,8 @@ set_up() {
   engine=$(engine_packages)
   [[ -z $engine ]] || mapfile -t -O "${#packages[@]}" packages <<<"$engine"
   install 'building, deploying and the sandbox' "${packages[@]}"
+  # A machine that had no list of packages yet could not say that there is one.
+  type -P docker >/dev/null || install 'the engine' docker-cli
   ensure_engine
   ensure_base_maker
   [[ $1 != tests ]] || ensure_test_mongod

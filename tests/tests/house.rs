@@ -76,6 +76,26 @@ fn lengths(text: &str) -> Vec<(String, usize)> {
     found
 }
 
+/// `grep -q` ends at the first match. Whoever writes to it then ends with a signal, and `pipefail` takes a yes for a no.
+#[test]
+fn no_script_takes_a_match_for_a_failure() {
+    let reader = Regex::new(r"\|\s*grep\s+(?:-\w+\s+)*-\w*q").expect("valid");
+    let (mut open, mut seen, mut wrong) = (vec![repository().join("scripts")], 0, Vec::new());
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(std::fs::read_dir(&path).expect("a directory").map(|entry| entry.expect("an entry").path()));
+            continue;
+        }
+        let Ok(text) = std::fs::read_to_string(&path) else { continue };
+        let is_strict = text.lines().any(|line| line.starts_with("set ") && line.contains("pipefail"));
+        seen += usize::from(is_strict);
+        let lines = text.lines().filter(|line| is_strict && reader.is_match(line));
+        wrong.extend(lines.map(|line| format!("{}: {line}", path.display())));
+    }
+    assert!(seen > 10, "{seen} scripts were found");
+    assert!(wrong.is_empty(), "write `grep … >/dev/null`, or give it a string:\n{}", wrong.join("\n"));
+}
+
 #[test]
 fn a_circle_is_seen_also_through_what_is_exported_again() {
     let module = |path: &str| path.split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect::<Module>();
