@@ -2,14 +2,14 @@
 //! what it means for each service, and the compose file as it was.
 
 use crate::attributes::Conversion;
-use crate::effective::{Values, resolve};
+use crate::effective::{Values as HostValues, resolve};
 use cm_core::{Action, Result};
 use cm_git::{Change, CommitTree, Oid, Repository};
 use cm_project::compose::{Compose, Service};
 use cm_project::inputs::{Effect, Inputs, Reach, ServiceInputs, rule};
-use cm_project::tree::Tree;
+use cm_project::tree::{Place, Tree};
 use cm_project::{Config, Project, tree};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -23,6 +23,8 @@ pub struct Comparison {
     effects: Vec<Vec<(usize, Effect)>>,
     /// What the base says.
     pub before: Known,
+    /// The files that are each server's own: what the commit has of them does not count.
+    protected: Vec<String>,
 }
 
 /// What a base says.
@@ -46,7 +48,7 @@ pub struct After<'a> {
     /// Whether flags name the compose files or the `cm.toml`: for every commit.
     pub is_named: bool,
     /// What the hosts have for the variables of the compose files.
-    pub values: &'a Values,
+    pub values: &'a HostValues,
 }
 
 /// The project as it was at a base.
@@ -118,7 +120,7 @@ impl Comparison {
                 convert(number, &conversion, &sides, &is, &mut effects)?;
             }
         }
-        Ok(Comparison { base, changes, effects, before })
+        Ok(Comparison { base, changes, effects, before, protected: after.project.protected() })
     }
 
     /// What has an effect on the service of this number, in the order of the paths.
@@ -146,8 +148,29 @@ impl Comparison {
             return Configuration::Build;
         }
         // Under another name everything is made again.
-        let same = was.configuration == service.configuration && before.project == project;
+        let same = was.configuration == service.configuration || self.comes_to(was) == self.comes_to(service);
+        let same = same && before.project == project;
         if same { Configuration::Same } else { Configuration::Container }
+    }
+
+    /// A service's configuration with its environment and its labels as Compose hands them over, however they are written:
+    /// in files or in the compose file. What the repository does not have, or a server has otherwise, stays as it is written.
+    fn comes_to(&self, service: &Service) -> Value {
+        let mut configuration = service.configuration.clone();
+        let is_own = |place: &Place| place.inside().is_some_and(|path| self.protected.iter().any(|own| own == path));
+        let env_files = service.env_files.iter().any(|file| is_own(&file.place));
+        let label_files = service.label_files.iter().any(is_own);
+        let parts = [
+            (service.environment.as_ref().filter(|_| !env_files), ["environment", "env_file"]),
+            (service.labels.as_ref().filter(|_| !label_files), ["labels", "label_file"]),
+        ];
+        for (result, keys) in parts {
+            if let (Some(result), Value::Object(all)) = (result, &mut configuration) {
+                all.retain(|key, _| !keys.contains(&key.as_str()));
+                all.insert(format!("all of {}", keys[0]), json!(result));
+            }
+        }
+        configuration
     }
 
     /// Whether the env files of a service come to something else because of what they refer to:
@@ -162,6 +185,7 @@ impl Comparison {
         !self.changes.iter().any(is_file)
             && was.env_files == service.env_files
             && was.file_environment != service.file_environment
+            && self.comes_to(was) != self.comes_to(service)
     }
 
     /// Whether the base had the service without starting it.
@@ -178,6 +202,9 @@ impl Comparison {
     }
 }
 
+/// What files come to, and what they and the compose file come to, if that is known.
+type Values<'a> = (&'a BTreeMap<String, String>, Option<&'a BTreeMap<String, String>>);
+
 /// What a service depended on, and what it depends on now.
 struct Sides<'a> {
     before: Option<&'a ServiceInputs>,
@@ -192,8 +219,8 @@ impl Sides<'_> {
         for number in near {
             let Some(effect) = self.effect(&changes[*number]) else { continue };
             let is_same = match effect.rule {
-                rule::ENV_FILE => self.is_same(|inputs| &inputs.file_environment),
-                rule::LABEL_FILE => self.is_same(|inputs| &inputs.file_labels),
+                rule::ENV_FILE => self.is_same(|inputs| (&inputs.file_environment, inputs.environment.as_ref())),
+                rule::LABEL_FILE => self.is_same(|inputs| (&inputs.file_labels, inputs.labels.as_ref())),
                 _ => false,
             };
             if is_same {
@@ -229,10 +256,13 @@ impl Sides<'_> {
         }
     }
 
-    /// Whether env files or label files come to the same on both sides: comments and spelling may differ.
-    fn is_same(&self, of: impl Fn(&ServiceInputs) -> &BTreeMap<String, String>) -> bool {
-        let (before, after) = (self.before.map(&of), of(self.after));
-        before.is_some_and(|before| !before.is_empty() && before == after)
+    /// Whether env files or label files come to the same on both sides, by themselves or with what the compose file says:
+    /// comments, spelling and where a value is written may differ.
+    fn is_same(&self, of: impl Fn(&ServiceInputs) -> Values<'_>) -> bool {
+        let Some(before) = self.before else { return false };
+        let ((files_before, all_before), (files_after, all_after)) = (of(before), of(self.after));
+        let all = all_before.is_some() && all_before == all_after;
+        all || !files_before.is_empty() && files_before == files_after
     }
 
     /// What it does to the service that files may be checked out differently: those of its image count

@@ -154,9 +154,13 @@ impl Variables {
         }
     }
 
-    /// Every variable with its value, to compare.
+    /// Every variable with its value, to compare: a sign of a variable that is text is another value than the variable.
     pub fn values(&self) -> BTreeMap<String, String> {
-        self.0.iter().map(|(name, value)| (name.clone(), value.text.clone())).collect()
+        let text = |value: &Value| match value.unknown.as_slice() {
+            [] => value.text.clone(),
+            unknown => format!("{}\0{}", value.text, unknown.join(",")),
+        };
+        self.0.iter().map(|(name, value)| (name.clone(), text(value))).collect()
     }
 }
 

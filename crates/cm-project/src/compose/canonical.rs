@@ -23,6 +23,7 @@ pub fn service(mut configuration: Value, variables: &Variables) -> Value {
             "dns" | "dns_search" | "tmpfs" | "label_file" => listed(plain),
             "command" | "entrypoint" => command(plain),
             "healthcheck" => healthcheck(plain),
+            "post_start" | "pre_stop" => each(plain, hook),
             "extra_hosts" => sorted(each(plain, host)),
             "stop_grace_period" => duration(plain),
             key => spelling::of_service(key, &plain).unwrap_or(plain),
@@ -224,6 +225,32 @@ fn command(value: Value) -> Value {
     }
 }
 
+/// A command that runs in the container when it starts or stops.
+fn hook(value: Value) -> Value {
+    let Value::Object(mut keys) = value else { return value };
+    for (key, value) in keys.iter_mut() {
+        let plain = std::mem::take(value);
+        *value = match key.as_str() {
+            "command" => command(plain),
+            "privileged" => spelling::boolean(&plain),
+            "environment" => pairs(plain),
+            _ => plain,
+        };
+    }
+    Value::Object(keys)
+}
+
+/// `NAME=VALUE` in a list is a mapping.
+fn pairs(value: Value) -> Value {
+    let Value::Array(items) = value else { return value };
+    let pair = |item: &Value| {
+        let text = item.as_str()?;
+        let (name, value) = text.split_once('=').map_or((text, Value::Null), |(name, value)| (name, value.into()));
+        Some((name.to_owned(), value))
+    };
+    items.iter().map(pair).collect::<Option<Map<_, _>>>().map_or(Value::Array(items), Value::Object)
+}
+
 /// The words of a command; `None` where a shell's signs are in it.
 fn words(text: &str) -> Option<Vec<String>> {
     if text.contains([';', '&', '|', '<', '>', '(', ')', '`', '\\', '$']) {
@@ -324,6 +351,13 @@ mod tests {
             json!([{"type": "volume", "source": "data", "target": "/d", "volume": {}}]),
         );
         same("command", json!("a  'b c' \"\""), json!(["a", "b c", ""]));
+        for hook in ["pre_stop", "post_start"] {
+            let text = json!([{"command": "nginx -s 'quit now'", "privileged": "yes", "environment": ["A=1", "B"]}]);
+            let list = json!([{"command": ["nginx", "-s", "quit now"], "privileged": "true", "environment": {"A": "1", "B": null}}]);
+            same(hook, text.clone(), list);
+            other(hook, text, json!([{"command": "nginx -s quit"}]));
+            other(hook, json!([{"command": "a b"}]), json!([{"command": ["a b"]}]));
+        }
         same(
             "healthcheck",
             json!({"test": "true", "interval": "60s"}),

@@ -89,10 +89,14 @@ pub struct Service {
     pub env_files: Vec<EnvFile>,
     /// What those of them that the repository has come to, to compare two commits.
     pub file_environment: BTreeMap<String, String>,
+    /// Its whole environment, to compare two commits; `None` where an env file is not in the repository, or is refused.
+    pub environment: Option<BTreeMap<String, String>>,
     /// Files with its labels.
     pub label_files: Vec<Place>,
     /// What those of them that the repository has come to.
     pub file_labels: BTreeMap<String, String>,
+    /// All its labels, as its environment.
+    pub labels: Option<BTreeMap<String, String>>,
     /// Bind mounts, and the files of its configs and secrets.
     pub mounts: Vec<Mount>,
     /// The services it depends on.

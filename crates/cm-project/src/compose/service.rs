@@ -4,7 +4,7 @@
 use super::load::Loader;
 use super::{Build, Context, EnvFile, Mount, Service, canonical, context, unknown};
 use crate::dotenv::Format;
-use crate::tree::Place;
+use crate::tree::{self, Place};
 use crate::variables::Variables;
 use crate::yaml::{Node, Yaml};
 use crate::{nearest, template};
@@ -57,15 +57,34 @@ fn read_env_files(service: &mut Service, loader: &mut Loader, variables: &Variab
     outer.add_missing(own_variables(&service.configuration));
     let (own, mut refused) = Variables::read_as(loader.tree(), &files, &outer);
     service.file_environment = own.values();
+    let is_here =
+        |place: &Place| place.inside().is_some_and(|path| matches!(tree::read(loader.tree(), path), Ok(Some(_))));
+    let all_here = refused.is_empty() && service.env_files.iter().all(|file| is_here(&file.place));
+    service.environment = all_here.then(|| whole(&own, service.configuration.get("environment")));
     // Label files refer to nothing but themselves.
     let labels: Vec<String> =
         service.label_files.iter().filter_map(|place| place.inside().map(str::to_owned)).collect();
     let (labels, odd) = Variables::read(loader.tree(), &labels, &Variables::default());
     service.file_labels = labels.values();
+    let all_here = odd.is_empty() && service.label_files.iter().all(is_here);
+    service.labels = all_here.then(|| whole(&labels, service.configuration.get("labels")));
     refused.extend(odd);
     for line in refused {
         loader.warn(&line.at, Some(&service.name), format!("Compose refuses this line: {}", line.why));
     }
+}
+
+/// What files and the compose file come to together. A sign of a variable means something else in each of them.
+fn whole(files: &Variables, own: Option<&Value>) -> BTreeMap<String, String> {
+    let mut all = files.values();
+    for (name, value) in own.and_then(Value::as_object).into_iter().flatten() {
+        let text = match value.as_str() {
+            Some(text) if !text.contains('$') => text.to_owned(),
+            _ => format!("\0{value}"),
+        };
+        all.insert(name.clone(), text);
+    }
+    all
 }
 
 /// The service's own environment, to which its env files may refer.
@@ -99,7 +118,9 @@ impl Reader<'_> {
         Ok(Service {
             name: name.to_owned(),
             file_environment: BTreeMap::new(),
+            environment: None,
             file_labels: BTreeMap::new(),
+            labels: None,
             build: node.get("build").map(|build| self.build(build)).transpose()?,
             image: text("image"),
             container_name: text("container_name"),
@@ -277,7 +298,11 @@ impl Reader<'_> {
         if section == "networks" && names.is_empty() {
             names.push("default".to_owned());
         }
-        names.into_iter().filter_map(|name| Some((name.clone(), self.with_value(all.get(&name)?.to_json())))).collect()
+        let entries =
+            names.into_iter().filter_map(|name| Some((name.clone(), self.with_value(all.get(&name)?.to_json()))));
+        // One of which nothing is said is as Compose makes it.
+        let says_something = |(_, entry): &(String, Value)| entry.as_object().is_some_and(|keys| !keys.is_empty());
+        entries.filter(says_something).collect()
     }
 
     /// What a config or a secret takes from a variable is content of it: a container keeps what it was made with.

@@ -95,8 +95,12 @@ fn resources(value: &Value) -> Value {
     entries(value, &[("limits", limits), ("reservations", reservations)])
 }
 
-/// `SOURCE[:TARGET[:PERMISSIONS]]`.
+/// `SOURCE[:TARGET[:PERMISSIONS]]`, and the long form.
 fn device(value: &Value) -> Value {
+    if let Some(source) = value.get("source").and_then(Value::as_str) {
+        let said = |key: &str, default: &str| value.get(key).and_then(Value::as_str).unwrap_or(default).to_owned();
+        return format!("{source}:{}:{}", said("target", source), said("permissions", "rwm")).into();
+    }
     let Some(short) = value.as_str().filter(|short| short.starts_with('/')) else { return value.clone() };
     let mut parts = short.split(':');
     let source = parts.next().unwrap_or_default();

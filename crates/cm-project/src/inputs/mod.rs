@@ -50,6 +50,10 @@ pub struct ServiceInputs {
     pub warnings: Vec<String>,
     /// What its env files come to.
     pub file_environment: BTreeMap<String, String>,
+    /// All of its environment, where it is known.
+    pub environment: Option<BTreeMap<String, String>>,
+    /// All of its labels, where they are known.
+    pub labels: Option<BTreeMap<String, String>>,
     /// What its label files come to.
     pub file_labels: BTreeMap<String, String>,
     image: Vec<PathRule>,
@@ -149,6 +153,8 @@ impl ServiceInputs {
             broken: None,
             warnings: build.warnings.clone(),
             file_environment: service.file_environment.clone(),
+            environment: service.environment.clone(),
+            labels: service.labels.clone(),
             file_labels: service.file_labels.clone(),
             image,
             narrowed: Patterns::of(narrow.collect::<Vec<_>>().iter().map(String::as_str)),
