@@ -52,17 +52,42 @@ update_modules() {
     git submodule update -q --init --recursive --force --no-fetch </dev/null >&2
 }
 
+# How each file is written by the attributes of a commit: its name, TAB, attribute, TAB, value; a line end in a name is \001.
+conversions() { # COMMIT PATHSPEC...
+    of=$1
+    shift
+    (
+        GIT_INDEX_FILE=$repository_directory/cm-index
+        export GIT_INDEX_FILE
+        git read-tree "$of" && git ls-files -z -- :/ "$@" |
+            git check-attr -z --cached --stdin text eol crlf ident filter working-tree-encoding | tr '\n\000' '\001\n' |
+            awk 'NR % 3 == 1 { name = $0 } NR % 3 == 2 { attribute = $0 } NR % 3 == 0 { print name "\t" attribute "\t" $0 }' | sort
+        rm -f -- "$GIT_INDEX_FILE"
+    )
+}
+
+# Git writes a file by the attributes that are there when it begins, so that they come and go first. A file whose content
+# stays is not written at all, unless its time differs.
+restore() { # COMMIT PATHSPEC...
+    to=$1
+    shift
+    git restore --source="$to" --staged --worktree -- ':(top,glob)**/.gitattributes' "$@" 2>/dev/null || :
+    [ -z "$converted" ] || printf '%s\n' "$converted" | tr '\n\001' '\000\n' | xargs -0 -r touch -c -h -d '2001-01-01 00:00:00' --
+    git restore --source="$to" --staged --worktree -- :/ "$@"
+}
+
 # Where Git has no room for its index, it writes the files all the same: what counts is what is there then, by
 # commands that write nothing themselves.
 go_back() { # PATHSPEC...
     [ -n "$head" ] || return
-    git restore --source="$head" --staged --worktree -- :/ "$@" || :
+    restore "$head" "$@" || :
     update_modules && modified=$(git ls-files --modified -- :/ "$@") && [ -z "$modified" ] &&
         git diff-index --cached --quiet "$head" -- :/ "$@"
 }
 
 # 49: as it was before.
 moving=no
+converted=
 leave() { # PATHSPEC...
     status=$?
     trap - EXIT
@@ -113,6 +138,12 @@ if [ -n "$blocked" ]; then
     printf '%s\n' "$blocked" >&2
     exit 49
 fi
+repository_directory=$(git rev-parse --git-common-dir)
+if [ -n "$head" ] && ! git diff --quiet "$head" "$commit" -- ':(top,glob)**/.gitattributes'; then
+    conversions "$head" "$@" >"$repository_directory/cm-before"
+    converted=$(conversions "$commit" "$@" | comm -3 "$repository_directory/cm-before" - | sed "s/^${tab}//; s/${tab}[^${tab}]*${tab}[^${tab}]*\$//" | uniq)
+    rm -f -- "$repository_directory/cm-before"
+fi
 moving=yes
 # What Git was told not to look at would stay as it is.
 for bit in --no-assume-unchanged --no-skip-worktree; do
@@ -125,13 +156,12 @@ true | input)
         while IFS= read -r file; do touch -c -d '2001-01-01 00:00:00' -- "$file"; done || :
     ;;
 esac
-repository_directory=$(git rev-parse --git-common-dir)
 if [ -n "$head" ]; then
     gitlinks "$repository_directory" "$head" | cut -f 2 | while IFS= read -r path; do
         git ls-tree "$commit" -- ":(top,literal)$path" | grep -q '^160000 ' || remove_module "$path"
     done
 fi
-git restore --source="$commit" --staged --worktree -- :/ "$@"
+restore "$commit" "$@"
 update_modules
 git reset -q --soft "$commit"
 moving=moved

@@ -273,6 +273,34 @@ async fn files_have_the_commits_bytes_whatever_git_is_set_to_there() {
     assert_eq!(read(&scene.server, "app/run.sh"), "one\ntwo\n");
 }
 
+/// Git writes a file by the attributes that are there then, and leaves alone what has no other content.
+#[tokio::test]
+async fn attributes_that_come_go_or_change_count_for_every_file() {
+    let (scene, host) = (scene(), host().await);
+    let checkout = checkout(&host, &scene);
+    for file in ["a.txt", "sub/b.txt", "z.txt"] {
+        write(&scene.laptop, file, "one\n");
+    }
+    let plain = commit(&scene.laptop, "files");
+    write(&scene.laptop, ".gitattributes", "*.txt text eol=crlf\n");
+    write(&scene.laptop, "z.txt", "two\n");
+    let with = commit(&scene.laptop, "other line ends");
+    write(&scene.laptop, ".gitattributes", "*.txt text eol=lf\nz.txt ident\n");
+    let other = commit(&scene.laptop, "others again");
+    fs::remove_file(scene.laptop.join(".gitattributes")).expect("rm");
+    write(&scene.laptop, "sub/.gitattributes", "b.txt text eol=crlf\n");
+    let below = commit(&scene.laptop, "in a directory");
+    let wanted = [(&plain, ["\n"; 3]), (&with, ["\r\n"; 3]), (&other, ["\n"; 3]), (&below, ["\n", "\r\n", "\n"])];
+    for (commit, ends) in wanted.iter().chain(&[wanted[1], wanted[3], wanted[0], wanted[1], wanted[0]]) {
+        bring(&host, &checkout, &scene, commit).await.expect("moved");
+        for (file, end) in ["a.txt", "sub/b.txt", "z.txt"].iter().zip(ends) {
+            let text = read(&scene.server, file);
+            assert_eq!(text.trim_start_matches(|c: char| c.is_alphabetic()), *end, "{file} of {commit}");
+        }
+        assert_eq!(git(&scene.server, &["status", "--porcelain", "--untracked-files=no"]), "M Caddyfile");
+    }
+}
+
 #[tokio::test]
 async fn what_is_in_the_way_is_found_before_anything_is_done() {
     let (scene, host) = (scene(), host().await);
