@@ -129,3 +129,49 @@ fn variables(compose: &Compose) -> BTreeSet<String> {
     // Compose sets the working directory itself, to where it was asked.
     named.chain(own).filter(|name| name != "PWD").collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+    use std::process::Command;
+
+    fn git(directory: &Path, arguments: &[&str]) {
+        let mut command = Command::new("git");
+        command.args(["-c", "user.name=t", "-c", "user.email=t@t"]).args(arguments).current_dir(directory);
+        command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null");
+        assert!(command.output().expect("git").status.success(), "{arguments:?}");
+    }
+
+    #[test]
+    fn what_compose_reads_is_sent_however_large_and_what_only_stands_alongside_is_not() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let large = format!("# {}\n", "x".repeat(MAX_FILE));
+        let compose = "services:\n  web: {image: web, env_file: [named.env]}\ninclude: [included.yml]\n";
+        for (name, text) in [
+            ("cm.toml", "[compose]\nfiles = [\"compose.yml\"]\n".to_owned()),
+            ("compose.yml", format!("{compose}{large}")),
+            ("included.yml", format!("services: {{db: {{image: db}}}}\n{large}")),
+            ("named.env", format!("A=1\n{large}")),
+            ("alongside.yml", format!("x: 1\n{large}")),
+            ("alongside.env", large.clone()),
+            ("small.yml", "x: 1\n".to_owned()),
+        ] {
+            std::fs::write(directory.path().join(name), text).expect("written");
+        }
+        git(directory.path(), &["init", "-q"]);
+        git(directory.path(), &["add", "."]);
+        git(directory.path(), &["commit", "-qm", "all"]);
+        let project = Project::open(directory.path(), None, cm_git::tracked).expect("a project");
+        let repository = Repository::open(directory.path()).expect("a repository");
+        let head = repository.commit("HEAD").expect("a commit");
+        let asking = Asking::of(&repository, &project, head, &[]).expect("a question");
+        let sent = &asking.question.versions[0].files;
+        let names: Vec<&str> = sent.keys().map(String::as_str).collect();
+        assert_eq!(names, ["compose.yml", "included.yml", "named.env", "small.yml"]);
+        assert!(
+            sent["compose.yml"].starts_with(compose.as_bytes()) && sent["compose.yml"].len() > MAX_FILE,
+            "all of it"
+        );
+    }
+}
