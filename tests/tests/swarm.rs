@@ -524,8 +524,13 @@ fn what_compose_runs_moves_over_with_its_data(swarm: &Swarm) {
     assert_eq!(swarm.on("node1", "docker ps -q | sort"), before, "nothing was touched");
     let began = Instant::now();
     swarm.on("node1", "docker compose -p shop down 2>/dev/null");
-    swarm.deployed(&["--full", "--no-backup"]);
-    let _told = writeln!(std::io::stderr(), "the move: down for at most {:.1} s", began.elapsed().as_secs_f64());
+    let down = began.elapsed().as_secs_f64();
+    let moved = swarm.deployed(&["--full", "--no-backup"]);
+    let of = |stage: &Value| format!("{} {}", stage["step"].as_str().unwrap_or_default(), stage["duration_ms"]);
+    let stages: Vec<String> = moved.document()["stages"].as_array().into_iter().flatten().map(of).collect();
+    let all = began.elapsed().as_secs_f64();
+    let _told =
+        writeln!(std::io::stderr(), "the move: down for at most {all:.1} s, {down:.1} s of it for `down`: {stages:?}");
     let data = || swarm.on("node1", "docker exec $(docker ps -q --filter name=shop_cache) redis-cli GET moved");
     assert_eq!(data(), "yes", "the volume is the same");
     let back = swarm.0.laptop("cm-rollback", &[]);

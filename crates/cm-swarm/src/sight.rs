@@ -137,17 +137,18 @@ impl Sight {
         };
         let nodes: Vec<Node> = json("cm nodes")?.iter().map(Node::read).collect();
         let mut services = BTreeMap::new();
-        let tasks = json("cm tasks")?;
+        let (specs, tasks) = tasks(lines(said, "cm tasks"))?;
         // A job is none of what should run.
         let is_job = |service: &Value| service.pointer("/Spec/Labels").is_some_and(|all| all.get(JOB_LABEL).is_some());
         for service in json("cm services")?.into_iter().filter(|service| !is_job(service)) {
             let full = text(&service, "/Spec/Name");
             let name = full.strip_prefix(&format!("{stack}_")).unwrap_or(full).to_owned();
             let id = text(&service, "/ID");
-            let own = tasks.iter().filter(|task| text(task, "/ServiceID") == id);
-            let own = own.map(|task| {
+            let own = tasks.iter().filter(|(_, task)| text(task, "/ServiceID") == id);
+            let own = own.map(|(number, task)| {
+                let spec = specs.get(number).unwrap_or(&Value::Null);
                 let node = nodes.iter().find(|node| node.id == text(task, "/NodeID"));
-                let read = Task::read(task, &name, &service, node.map_or("", |node| node.name.as_str()));
+                let read = Task::read(task, spec, &name, &service, node.map_or("", |node| node.name.as_str()));
                 let lost = node.map_or(!text(task, "/NodeID").is_empty(), Node::is_gone);
                 Task { lost, ..read }
             });
@@ -164,6 +165,25 @@ impl Sight {
         let other = self.services.iter().filter(|(_, seen)| seen.project != project);
         other.map(|(name, _)| name.as_str()).collect()
     }
+}
+
+type Specs<'a> = BTreeMap<&'a str, Value>;
+
+/// What tasks are made of, by its number, and each task with that number.
+fn tasks<'a>(
+    lines: impl Iterator<Item = &'a str>,
+) -> std::result::Result<(Specs<'a>, Vec<(&'a str, Value)>), serde_json::Error> {
+    let (mut specs, mut tasks) = (BTreeMap::new(), Vec::new());
+    for line in lines {
+        let mut words = line.splitn(3, ' ');
+        let (kind, number) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let value = serde_json::from_str(words.next().unwrap_or_default())?;
+        match kind {
+            "spec" => drop(specs.insert(number, value)),
+            _ => tasks.push((number, value)),
+        }
+    }
+    Ok((specs, tasks))
 }
 
 fn seen(service: &Value, tasks: Vec<Task>) -> Seen {
@@ -251,7 +271,10 @@ mod tests {
         "\n",
         r#"{"ID":"s2","Spec":{"Name":"shop_db"}}"#,
         "\ncm tasks\n",
-        r#"{"ID":"t1","ServiceID":"s1","NodeID":"n1","Slot":1,"DesiredState":"running","Status":{"State":"running"}}"#,
+        "spec 1 {\"ContainerSpec\":{\"Image\":\"r/web@sha256:1\"}}\n",
+        r#"task 1 {"ID":"t1","ServiceID":"s1","NodeID":"n1","Slot":1,"DesiredState":"running","Status":{"State":"running"}}"#,
+        "\n",
+        r#"task 1 {"ID":"t2","ServiceID":"s1","NodeID":"n1","Slot":2,"DesiredState":"running","Status":{"State":"running"}}"#,
         "\ncm images\nr/web@sha256:1 sha256:aa\ncm end\n"
     );
 
@@ -261,7 +284,8 @@ mod tests {
         let web = &sight.services["web"];
         assert_eq!((web.update, web.message.as_str(), web.replicas), (Update::Paused, "because", Some(2)));
         assert_eq!(web.contents, ["shop_a-1", "shop_b-1"]);
-        assert_eq!((web.in_place().len(), web.tasks[0].node.as_str()), (1, "one"));
+        assert_eq!((web.in_place().len(), web.tasks[0].node.as_str()), (2, "one"));
+        assert!(web.tasks.iter().all(|task| task.image == "r/web@sha256:1"), "what both are made of is said once");
         assert_eq!(sight.images["r/web@sha256:1"], "sha256:aa");
         assert_eq!(sight.foreign("shop"), ["db"]);
         assert_eq!(
@@ -270,6 +294,44 @@ mod tests {
         );
         assert!(Sight::read("cm services\n{\ncm end\n", "shop").is_err());
     }
+
+    /// A service with variables of 600 kB has ten tasks, each of which shows all of them: what is sent is the service, and
+    /// what its tasks are made of, before and after an update.
+    #[tokio::test]
+    async fn what_many_tasks_are_made_of_is_sent_once() {
+        const DOCKER: &str = r#"#!/bin/sh
+many() { head -c 600000 /dev/zero | tr '\0' "$1"; }
+case "$1 $2" in
+"info "*) echo '{"LocalNodeState":"active","ControlAvailable":true}' ;;
+"node ls") echo n1 ;;
+"node inspect") echo '{"ID":"n1","Description":{"Hostname":"one"}}' ;;
+"service ls") echo s1 ;;
+"service inspect") case $4 in *Image*) echo r/web ;; *) printf '{"ID":"s1","Spec":{"Name":"shop_web","TaskTemplate":{"ContainerSpec":{"Env":["A=%s"]}}}}\n' "$(many x)" ;; esac ;;
+"service ps") seq 10 ;;
+"inspect --type") for id in 1 2 3 4 5 6 7 8 9 10; do
+    printf '{"ID":"%s","ServiceID":"s1","NodeID":"n1","Slot":%s}\n' $id $id
+    [ $id -eq 3 ] && name=y || name=x
+    printf '{"ContainerSpec":{"Env":["A=%s"]}}\n' "$(many $name)"
+done ;;
+esac
+"#;
+        let dir = tempfile::tempdir().expect("dir");
+        let program = dir.path().join("docker");
+        std::fs::write(&program, DOCKER).expect("write");
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("chmod");
+        let log = cm_core::Log::new("test", cm_core::Format::Text, cm_core::Level::Fail);
+        let host = Host::connect(&cm_host::Target::at("local", "local"), &log).await.expect("local");
+        let path = dir.path().display().to_string();
+        let line = "PATH=$1:$PATH; exec sh -c \"$2\" sh shop";
+        let said = host.command(["sh", "-c", line, "sh", &path, LOOK]).text(Exit::Build, "swarm.look").await;
+        let said = said.expect("an answer");
+        assert!((1_800_000..1_900_000).contains(&said.len()), "{} bytes", said.len());
+        let sight = Sight::read(&said, "shop").expect("an answer that can be read");
+        let old: Vec<_> =
+            sight.services["web"].tasks.iter().filter(|task| !task.current).map(|task| &*task.id).collect();
+        assert_eq!((sight.services["web"].tasks.len(), old), (10, vec!["3"]));
+    }
+
     #[test]
     fn what_docker_says_to_each_command_is_said_once() {
         let docker = "Error response from daemon: no leader\nError response from daemon: no leader\n\n  other \n";

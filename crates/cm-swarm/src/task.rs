@@ -39,24 +39,24 @@ pub struct Task {
 }
 
 impl Task {
-    /// Reads an element of `docker inspect --type task`; `service` is as `docker service inspect` shows it.
-    pub(crate) fn read(value: &Value, name: &str, service: &Value, node: &str) -> Task {
+    /// Reads an element of `docker inspect --type task`, and its `Spec`; `service` is as `docker service inspect` shows it.
+    pub(crate) fn read(value: &Value, spec: &Value, name: &str, service: &Value, node: &str) -> Task {
         let slot = value.get("Slot").and_then(Value::as_u64).map_or_else(|| node.to_owned(), |slot| slot.to_string());
-        let test = text(value, "/Spec/ContainerSpec/Healthcheck/Test/0");
+        let test = text(spec, "/ContainerSpec/Healthcheck/Test/0");
         Task {
             id: text(value, "/ID").to_owned(),
             service: name.to_owned(),
             slot,
             node: node.to_owned(),
             container: text(value, "/Status/ContainerStatus/ContainerID").to_owned(),
-            image: text(value, "/Spec/ContainerSpec/Image").to_owned(),
+            image: text(spec, "/ContainerSpec/Image").to_owned(),
             state: text(value, "/Status/State").to_owned(),
             desired: text(value, "/DesiredState").to_owned(),
             since: text(value, "/Status/Timestamp").to_owned(),
             created: text(value, "/CreatedAt").to_owned(),
             error: text(value, "/Status/Err").to_owned(),
             exit_code: value.pointer("/Status/ContainerStatus/ExitCode").and_then(Value::as_i64).unwrap_or_default(),
-            current: is_current(value, service),
+            current: is_current(spec, service),
             checked: !test.is_empty() && test != "NONE",
             lost: false,
         }
@@ -82,8 +82,8 @@ impl Task {
 }
 
 /// Whether a task's container is what its service says now.
-fn is_current(task: &Value, service: &Value) -> bool {
-    let own = task.pointer("/Spec/ContainerSpec").and_then(Value::as_object);
+fn is_current(spec: &Value, service: &Value) -> bool {
+    let own = spec.pointer("/ContainerSpec").and_then(Value::as_object);
     let wanted = service.pointer("/Spec/TaskTemplate/ContainerSpec").and_then(Value::as_object);
     let (Some(own), Some(wanted)) = (own, wanted) else { return false };
     let forced = |value: &Value, pointer: &str| value.pointer(pointer).and_then(Value::as_u64).unwrap_or_default();
@@ -93,7 +93,7 @@ fn is_current(task: &Value, service: &Value) -> bool {
         (own, wanted) => own == wanted,
     };
     own.keys().chain(wanted.keys()).all(same)
-        && forced(task, "/Spec/ForceUpdate") == forced(service, "/Spec/TaskTemplate/ForceUpdate")
+        && forced(spec, "/ForceUpdate") == forced(service, "/Spec/TaskTemplate/ForceUpdate")
 }
 
 fn is_default(key: &str, value: &Value) -> bool {
@@ -182,24 +182,23 @@ mod tests {
     fn a_task_is_current_if_it_is_what_the_service_says() {
         let spec = json!({"ContainerSpec": {"Image": "web@sha256:1", "Healthcheck": {"Test": ["CMD", "x"]}}, "ForceUpdate": 0});
         let service = json!({"Spec": {"TaskTemplate": spec}});
-        let value =
-            json!({"ID": "t", "Slot": 2, "Spec": spec, "DesiredState": "running", "Status": {"State": "running"}});
-        let task = Task::read(&value, "web", &service, "one");
+        let value = json!({"ID": "t", "Slot": 2, "DesiredState": "running", "Status": {"State": "running"}});
+        let task = Task::read(&value, &spec, "web", &service, "one");
         assert!(task.current && task.checked && task.is_live());
         assert_eq!((task.name().as_str(), task.image.as_str()), ("web.2", "web@sha256:1"));
         let mut filled = service.clone();
         filled["Spec"]["TaskTemplate"]["ContainerSpec"]["StopGracePeriod"] = json!(10_000_000_000_u64);
         filled["Spec"]["TaskTemplate"]["ContainerSpec"]["DNSConfig"] = json!({});
-        assert!(Task::read(&value, "web", &filled, "one").current, "as Docker shows a service");
+        assert!(Task::read(&value, &spec, "web", &filled, "one").current, "as Docker shows a service");
         for (key, other) in
             [("Env", json!(["A=1"])), ("StopGracePeriod", json!(1)), ("Healthcheck", json!({"Test": ["NONE"]}))]
         {
             let mut changed = service.clone();
             changed["Spec"]["TaskTemplate"]["ContainerSpec"][key] = other;
-            assert!(!Task::read(&value, "web", &changed, "one").current, "{key}");
+            assert!(!Task::read(&value, &spec, "web", &changed, "one").current, "{key}");
         }
         let other = json!({"Spec": {"TaskTemplate": {"ContainerSpec": {"Image": "web@sha256:2"}}}});
-        assert!(!Task::read(&value, "web", &other, "one").current);
-        assert_eq!(Task::read(&json!({}), "web", &other, "one").slot, "one", "one on each node");
+        assert!(!Task::read(&value, &spec, "web", &other, "one").current);
+        assert_eq!(Task::read(&json!({}), &json!({}), "web", &other, "one").slot, "one", "one on each node");
     }
 }
