@@ -155,6 +155,7 @@ fn who_watches_sees_what_goes_on_and_a_clean_terminal_afterwards() {
     let first = sandbox.deploy(&["--no-backup", "--skip-canary"]);
     assert_eq!(first.code, 0, "{}", first.stderr);
     a_whole_deployment(&sandbox, 80);
+    a_pulled_image(&sandbox, 110);
     an_interrupted_one(&sandbox, 50);
     a_broken_one(&sandbox, 110);
     a_suspended_one(&sandbox, 40);
@@ -192,6 +193,72 @@ fn a_whole_deployment(sandbox: &Sandbox, columns: u16) {
     {
         assert!(text.contains(words), "{words}: {text}");
     }
+}
+
+/// Two images that differ from what runs by a layer of 12 MB each, in a registry on the server that gives 2 MB/s.
+const REGISTRY: &str = r#"
+mkdir /tmp/pulled && cd /tmp/pulled
+for tag in 2 3; do
+    head -c 12000000 /dev/urandom >layer
+    printf 'FROM curateme/redis:1\nCOPY layer /layer\n' >Dockerfile
+    docker build -q -t 127.0.0.1:5000/redis:$tag . >&2
+done
+mkdir images
+docker save 127.0.0.1:5000/redis:2 127.0.0.1:5000/redis:3 | tar -xC images
+docker image rm 127.0.0.1:5000/redis:2 127.0.0.1:5000/redis:3 >&2
+docker builder prune -af >&2
+printf '%s' "$1" >registry.py
+docker run -d --name registry --network host -v "$PWD:/pulled:ro" curateme/python:1 \
+    python3 /pulled/registry.py /pulled/images 2000000 >&2
+for try in {1..200}; do
+    curl -fsS http://127.0.0.1:5000/v2/ 2>/dev/null && exit
+    sleep 0.1
+done
+docker logs registry >&2; exit 1"#;
+
+/// An image that nobody builds is pulled before anything is replaced, and who watches sees how much of it is there: a
+/// person, a program, and whoever reads why it was refused.
+fn a_pulled_image(sandbox: &Sandbox, columns: u16) {
+    sandbox.server("platform", &["bash", "-ec", REGISTRY, "bash", include_str!("terminal/registry.py")]);
+    let compose = "docker-compose.production.yml";
+    let image = |from: &str, to: &str| {
+        sandbox.change(compose, &format!("image: {from}"), &format!("image: {to}"), "redis: another image")
+    };
+    let runs = || sandbox.server("platform", &["docker inspect --format '{{.Id}} {{.Config.Image}}' curateme-redis"]);
+    image("curateme/redis:1", "127.0.0.1:5000/redis:2");
+    let (code, lines, live) = watch(sandbox, columns, "--no-backup --skip-canary").ended();
+    assert_eq!(code, 0, "{lines:#?}");
+    is_whole(&lines, columns.into());
+    let pulls = "platform: pulling 127.0.0.1:5000/redis:2 · ";
+    let sizes = live.iter().filter(|line| line.contains(pulls) && line.contains(" MB of ")).count();
+    assert!(sizes > 1, "its bytes, more than once: {live:#?}");
+    assert!(runs().ends_with("127.0.0.1:5000/redis:2"));
+
+    image("127.0.0.1:5000/redis:2", "127.0.0.1:5000/redis:3");
+    let script = deploy().display().to_string();
+    let said = sandbox.laptop("env", &["CM_LOG=json", &script, "--no-backup", "--skip-canary"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let events = said.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let events: Vec<_> = events.filter(|event| event["level"] == "progress" && event["unit"] == "bytes").collect();
+    let event = events.first().unwrap_or_else(|| panic!("an event: {}", said.stderr));
+    for (key, wanted) in [("step", "build"), ("host", "platform"), ("service", "redis")] {
+        assert_eq!(event[key], wanted, "{event}");
+    }
+    let (done, total) = (event["done"].as_u64().expect("bytes"), event["total"].as_u64().expect("bytes"));
+    assert!(done > 1_000_000 && done < total && (12_000_000..13_000_000).contains(&total), "{event}");
+
+    let before = runs();
+    image("127.0.0.1:5000/redis:3", "127.0.0.1:5000/denied:1");
+    let said = sandbox.deploy(&["--no-backup", "--skip-canary"]);
+    let code = &said.document()["error"]["code"];
+    assert_eq!((said.code, code), (60, &"build.pull-denied".into()), "{}", said.stderr);
+    for words in ["on platform: could not pull 127.0.0.1:5000/denied:1", "Error response from daemon", "docker login"] {
+        assert!(said.stderr.contains(words), "{words}: {}", said.stderr);
+    }
+    assert!(!said.stderr.contains("cm transfer"), "{}", said.stderr);
+    assert!(said.stderr.contains("no container was touched"), "{}", said.stderr);
+    assert_eq!(runs(), before);
+    image("127.0.0.1:5000/denied:1", "127.0.0.1:5000/redis:3");
 }
 
 /// Writes the page of the run that begins next for as long as it goes on.

@@ -5,6 +5,7 @@ use crate::build_log::BuildLog;
 use crate::built::{Built, Parts};
 use crate::estimate;
 use crate::observed::Observed;
+use crate::preview::there;
 use crate::room;
 use crate::stopped::Stopped;
 use cm_checkout::is_unmoved;
@@ -15,8 +16,8 @@ use cm_engine::{BuildOptions, Compose, Config};
 use cm_host::{Begun, Fenced};
 use cm_lease::Guard;
 use cm_ledger::{Ledger, Record, Verdict};
-use cm_rollout::keep_old_images;
-use std::collections::BTreeMap;
+use cm_rollout::{Rollout, keep_old_images};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 impl<'a> Observed<'a> {
@@ -59,8 +60,11 @@ impl<'a> Observed<'a> {
         let plan = &self.site.plan;
         let replaced = plan.to_start().into_iter().chain(plan.with(Action::Remove)).collect();
         let fenced = guard.fenced(host)?;
-        let (config, kept) =
-            tokio::join!(compose.all_of(None), keep_old_images(&fenced, &self.before, &replaced, release.id()));
+        let (config, kept, there) = tokio::join!(
+            compose.all_of(None),
+            keep_old_images(&fenced, &self.before, &replaced, release.id()),
+            there(self.site.project, plan, host)
+        );
         let config = config?;
         cm_engine::accepts(self.site.project, host, &config, log).await?;
         parts.config = Config::read(&config);
@@ -74,6 +78,7 @@ impl<'a> Observed<'a> {
         self.site.plan.jobs.clone_from(&parts.job_services);
         kept?;
         not_stopped()?;
+        self.pull_images(parts, &there, guard, log).await?;
         self.build_images(parts, &compose, guard, log).await?;
         if parts.images {
             *reached = Reached::Built;
@@ -102,6 +107,17 @@ impl<'a> Observed<'a> {
         let branch = Some(release.branch()).filter(|branch| !branch.is_empty());
         let state = checkout.prepare(branch, release.commit()).await?;
         if self.site.discard { Ok(()) } else { checkout.nothing_lost(&state) }
+    }
+
+    /// Before the build: a registry that refuses an image is better known at once.
+    async fn pull_images(&self, parts: &Parts, there: &BTreeSet<String>, guard: &Guard, log: &Log) -> Result<()> {
+        let (project, host, compose) = (self.site.project, self.site.host, self.site.compose());
+        let rollout = Rollout { project, host, compose: &compose, config: &parts.config, guard, log };
+        let services = self.site.plan.to_run();
+        tokio::select! {
+            pulled = rollout.pull(&services, there) => pulled,
+            exit = Stop::wait() => Err(interruption(exit)),
+        }
     }
 
     async fn build_images(&self, parts: &mut Parts, compose: &Compose<'_>, guard: &Guard, log: &Log) -> Result<()> {

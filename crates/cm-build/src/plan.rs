@@ -41,6 +41,18 @@ impl HostPlan {
         self.services.iter().filter(starts).map(|service| service.name.clone()).collect()
     }
 
+    /// The services that run a new container, jobs as well.
+    pub fn to_run(&self) -> Vec<String> {
+        let runs = |service: &&Service| matches!(service.action, Action::Build | Action::Recreate);
+        self.services.iter().filter(runs).map(|service| service.name.clone()).collect()
+    }
+
+    /// Whether one of them may have an image that nobody builds.
+    pub fn may_pull(&self, project: &Project) -> bool {
+        let built = |name: &String| project.compose.service(name).is_some_and(|service| service.build.is_some());
+        !self.to_run().iter().all(built)
+    }
+
     /// The steps for people, where nobody could look at the host: jobs and the order are not known then.
     pub fn describe(&self, project: &Project, selection: &Selection) -> Vec<String> {
         let invocation = Invocation::of(project);

@@ -33,6 +33,8 @@ pub struct Preview<'a> {
     config: Option<Config>,
     before: Vec<Container>,
     ledger: Ledger,
+    /// The names of the images that the host has, where that matters.
+    there: BTreeSet<String>,
     /// Empty where nothing was ever checked out.
     head: String,
     /// What the checkout is made from, if there is none.
@@ -77,8 +79,12 @@ pub async fn look<'a>(
     let checkout = Checkout::new(host, &plan.checkout, project.remote(), &project.protected());
     let name = cm_engine::project_name(project, host, &plan.checkout).await?;
     let ledger_name = project.name();
-    let (head, containers, ledger) =
-        tokio::join!(checkout.head(), cm_engine::containers(host, &name), Ledger::read(host, &ledger_name),);
+    let (head, containers, ledger, there) = tokio::join!(
+        checkout.head(),
+        cm_engine::containers(host, &name),
+        Ledger::read(host, &ledger_name),
+        there(project, plan, host)
+    );
     let (head, containers, ledger) = (head?, containers?, ledger?);
     let (mut origin, mut changed) = (None, None);
     let directory = project.compose_directory();
@@ -121,7 +127,13 @@ pub async fn look<'a>(
         config,
         before: containers,
         ledger,
+        there,
     })
+}
+
+/// The names of the images that `host` has, if the plan may start one that nobody builds.
+pub async fn there(project: &Project, plan: &HostPlan, host: &Host) -> BTreeSet<String> {
+    if plan.may_pull(project) { cm_engine::image_names(host).await } else { BTreeSet::new() }
 }
 
 /// What Compose makes of the project as it comes, or a warning that nobody knows.
@@ -211,6 +223,7 @@ impl Preview<'_> {
         plan.jobs =
             plan.names().into_iter().filter(|name| project.is_job_of(name, &awaited)).map(str::to_owned).collect();
         let mut steps = vec![plan.move_step(project)];
+        steps.extend(foresight.pulls(&plan.to_run(), &self.there));
         let mut builds = plan.with(Action::Build);
         builds.retain(|name| config.services.get(name).is_some_and(|definition| definition.builds));
         if !builds.is_empty() {

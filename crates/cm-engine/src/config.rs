@@ -22,6 +22,8 @@ pub struct Definition {
     pub image: String,
     /// Whether Compose builds the image.
     pub builds: bool,
+    /// How `up` would pull the image; `None` for one that is built, or that is never pulled.
+    pub pull: Option<Pull>,
     /// Of what `build:` says with every variable's value: differs where the image may.
     pub build_hash: u64,
     /// The services it waits for, and what it waits for.
@@ -45,6 +47,15 @@ pub struct Definition {
     /// The name that its one container has, where the file gives it one.
     pub container_name: Option<String>,
     networks: Map<String, Value>,
+}
+
+/// How the image of a service is pulled.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Pull {
+    /// What it has to run on; empty for the host's own.
+    pub platform: String,
+    /// Whether it is also pulled where the host has an image of that name.
+    pub always: bool,
 }
 
 impl Config {
@@ -98,6 +109,7 @@ impl Definition {
             networks: service.get("networks").and_then(Value::as_object).cloned().unwrap_or_default(),
             image: image.unwrap_or_else(|| format!("{project}-{name}")),
             builds: service.get("build").is_some(),
+            pull: pull(service),
             build_hash: hash(&(service.get("build").map(Value::to_string), service.get("image").map(Value::to_string))),
             depends_on: depends_on
                 .into_iter()
@@ -127,6 +139,15 @@ impl Definition {
         let named = |(network, _): (&String, &Value)| (network.clone(), json!({"aliases": aliases}));
         self.networks.iter().map(named).collect::<Map<_, _>>().into()
     }
+}
+
+/// As Compose decides it. A policy such as `daily` is left to `up`, where the host has an image.
+fn pull(service: &Value) -> Option<Pull> {
+    let text = |key: &str| service.get(key).and_then(Value::as_str).unwrap_or_default();
+    let policy = text("pull_policy");
+    let pulled = service.get("image").is_some() && service.get("build").is_none();
+    let pull = Pull { platform: text("platform").to_owned(), always: policy == "always" };
+    (pulled && !["never", "build"].contains(&policy)).then_some(pull)
 }
 
 fn hash(value: &impl Hash) -> u64 {

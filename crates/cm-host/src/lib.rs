@@ -27,6 +27,7 @@ mod shell;
 mod small;
 mod ssh;
 mod ssh_words;
+mod transfer;
 mod unreachable;
 mod verbs;
 
@@ -42,6 +43,7 @@ pub use json::parse as parse_json;
 pub use lender::Lender;
 pub use output::Output;
 pub use process::no_shell;
+pub use transfer::{Phase, Transfer};
 
 use cm_core::{Log, Result};
 use cm_project::Engine;

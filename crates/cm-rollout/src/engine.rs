@@ -12,12 +12,20 @@ use cm_engine::invocation::{job_arguments, up_arguments};
 use cm_engine::{Container, JobRun, UpOptions};
 use cm_project::{Engine, Job};
 use futures_util::FutureExt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Docker Compose.
 struct ComposeReplace;
 
 impl Replace for ComposeReplace {
+    fn pull<'a>(&'a self, rollout: &'a Rollout<'a>, services: &'a [String], there: &'a BTreeSet<String>) -> Done<'a> {
+        rollout.pull_missing(services, there).boxed_local()
+    }
+
+    fn foresee_pulls(&self, foresight: &Foresight<'_>, services: &[String], there: &BTreeSet<String>) -> Vec<String> {
+        cm_engine::missing(foresight.config, services, there).iter().map(cm_engine::Missing::words).collect()
+    }
+
     fn replace<'a>(
         &'a self,
         rollout: &'a Rollout<'a>,
@@ -73,6 +81,15 @@ fn of(engine: Engine) -> &'static dyn Replace {
 }
 
 impl Rollout<'_> {
+    /// Pulls the images that `services` are started from, that nobody builds and that the host does not have, `there`
+    /// being the names of those that it has. Nothing is switched.
+    ///
+    /// # Errors
+    /// [`cm_core::Exit::Build`] with Docker's words; [`cm_core::Exit::LockLost`], [`cm_core::Exit::Unreachable`].
+    pub async fn pull(&self, services: &[String], there: &BTreeSet<String>) -> Result<()> {
+        of(self.host.engine()).pull(self, services, there).await
+    }
+
     /// Brings what `change` needs to where it is needed, such as images to every node of a Swarm, and its configs: all of it
     /// that may fail before a service is touched. Nothing is switched.
     ///
@@ -116,6 +133,11 @@ impl Rollout<'_> {
 }
 
 impl Foresight<'_> {
+    /// What [`Rollout::pull`] would do.
+    pub fn pulls(&self, services: &[String], there: &BTreeSet<String>) -> Vec<String> {
+        of(self.project.engine()).foresee_pulls(self, services, there)
+    }
+
     pub(crate) fn job_container(&self, job: &Job, commit: &str) -> String {
         let project = &self.config.project;
         of(self.project.engine()).job_container(project, container_name(project, job, commit))

@@ -9,7 +9,7 @@ use crate::rollout::{Change, Options, Replaced, Rollout};
 use cm_core::Result;
 use cm_engine::{Container, JobRun};
 use futures_util::future::{FutureExt, LocalBoxFuture};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What came of a switch: how each service was replaced.
 pub(crate) type Switched<'a> = LocalBoxFuture<'a, Result<BTreeMap<String, Replaced>>>;
@@ -22,6 +22,16 @@ pub(crate) type Bringing<'a> = LocalBoxFuture<'a, Result<Option<Brought>>>;
 
 /// What switches services to a release.
 pub trait Replace: Sync {
+    /// As [`Rollout::pull`]. An engine that brings its images itself pulls nothing here.
+    fn pull<'a>(&'a self, _: &'a Rollout<'a>, _: &'a [String], _: &'a BTreeSet<String>) -> Done<'a> {
+        std::future::ready(Ok(())).boxed_local()
+    }
+
+    /// What [`Replace::pull`] would do.
+    fn foresee_pulls(&self, _: &Foresight<'_>, _: &[String], _: &BTreeSet<String>) -> Vec<String> {
+        Vec::new()
+    }
+
     /// As [`Rollout::bring`]. An engine that has everything on its host brings nothing.
     fn bring<'a>(&'a self, _: &'a Rollout<'a>, _: &'a Change) -> Bringing<'a> {
         std::future::ready(Ok(None)).boxed_local()

@@ -29,6 +29,7 @@ mod job_run;
 mod jobs;
 mod kept;
 mod order;
+mod pulls;
 mod pushed;
 mod reload;
 mod replace;

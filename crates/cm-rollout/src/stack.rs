@@ -149,7 +149,7 @@ impl Rollout<'_> {
         let (registry, own) = (self.project.registry()?, self.project.name());
         // A node that has room for it may not have it, and pulls it.
         let push = Push { registry: &registry, project: &own, again: true };
-        let published = publish(&host, &image.into_iter().collect::<Vec<_>>(), push).await?;
+        let published = publish(&host, &image.into_iter().collect::<Vec<_>>(), push, self.log).await?;
         let images = published.into_iter().map(|(name, image)| (name, image.pinned)).collect();
         let switch = self.switch_of(&host, &stack, &own, &images);
         let (now, waited) = self.once_decided(&stack).await?;
@@ -210,13 +210,13 @@ impl Rollout<'_> {
         ));
         let project = self.project.name();
         let push = Push { registry: &registry, project: &project, again: false };
-        let mut published = publish(host, &names, push).await?;
+        let mut published = publish(host, &names, push, self.log).await?;
         if let Err(failure) = self.everywhere(host, stack, &published, before).await {
             if failure.code != "swarm.pull" || published.values().all(|image| image.pushed) {
                 return Err(failure);
             }
             self.log.info(format!("{}; pushing it again", failure.message));
-            published = publish(host, &names, Push { again: true, ..push })
+            published = publish(host, &names, Push { again: true, ..push }, self.log)
                 .await
                 .map_err(|push| push.causes.iter().fold(failure, |failure, cause| failure.cause(cause.clone())))?;
             self.everywhere(host, stack, &published, before).await?;
@@ -244,6 +244,6 @@ impl Rollout<'_> {
             plural(new.len() as u64, "new image"),
             plural(nodes as u64, "node")
         ));
-        pull_everywhere(host, &stack.name, &new, &before.nodes).await
+        pull_everywhere(host, &stack.name, &new, &before.nodes, self.log).await
     }
 }

@@ -2,8 +2,8 @@
 //! the same tomorrow. A name that moves would be resolved by each node at its own time.
 
 use crate::answer::Answer;
-use cm_core::{Exit, Failure, Result};
-use cm_host::Fenced;
+use cm_core::{Exit, Failure, Log, Result, Task};
+use cm_host::{Command, Fenced, Transfer};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -17,18 +17,12 @@ const LIMIT: Duration = Duration::from_secs(32 * 60);
 const PUSH: &str = concat!(
     "# Brings an image to the registry, where it was not brought there before.\n",
     cm_host::small_sh!(),
+    cm_host::transfer_sh!(),
     r#"# $1 image, $2 its repository there, $3 project, $4 `again` to bring it there all the same, $5 how many seconds a
 # transfer may take. An image that is not on the manager is pulled first. Its tag is its own id, so that no push takes the
 # place of another one, and says for whom it is. Prints whether it was pushed, and its id, its platform and its digests.
 set -eu
-within() {
-    limit=$1 code=0
-    shift
-    limited "$limit" "$@" >/dev/null || code=$?
-    [ "$code" -ne 124 ] || echo "$1 $2 has not ended within $limit s" >&2
-    return "$code"
-}
-docker image inspect "$1" >/dev/null 2>&1 || within "$5" docker pull --quiet "$1"
+docker image inspect "$1" >/dev/null 2>&1 || transfer "$5" pull "$1"
 id=$(docker image inspect --format '{{.Id}}' "$1")
 cluster=$(docker info --format '{{.Swarm.Cluster.ID}}')
 tag=$2:cm-$(printf '%.12s-%.60s-%.8s' "${id#sha256:}" "$3" "$cluster")
@@ -39,7 +33,7 @@ done
 docker tag "$id" "$tag"
 if [ "$pushed" = yes ] || [ "$4" = again ]; then
     pushed=yes
-    within "$5" docker push --quiet "$tag"
+    transfer "$5" push "$tag"
 fi
 docker image inspect --format "$pushed {{.Id}} {{.Os}}/{{.Architecture}}{{range .RepoDigests}} {{.}}{{end}}" "$tag""#
 );
@@ -57,6 +51,13 @@ pub struct Published {
     pub pushed: bool,
 }
 
+impl Published {
+    /// Its name without the digest.
+    pub(crate) fn image(&self) -> &str {
+        self.pinned.split('@').next().unwrap_or(&self.pinned)
+    }
+}
+
 /// How images come to the registry.
 #[derive(Clone, Copy, Debug)]
 pub struct Push<'a> {
@@ -69,11 +70,16 @@ pub struct Push<'a> {
     pub again: bool,
 }
 
-/// Pushes `images` of the manager, and says under which names the registry has them.
+/// Pushes `images` of the manager, and says under which names the registry has them. Who watches `log` sees each on its way.
 ///
 /// # Errors
 /// [`Exit::Build`] `swarm.push` with Docker's words; [`Exit::LockLost`], [`Exit::Unreachable`].
-pub async fn publish(host: &Fenced, images: &[String], push: Push<'_>) -> Result<BTreeMap<String, Published>> {
+pub async fn publish(
+    host: &Fenced,
+    images: &[String],
+    push: Push<'_>,
+    log: &Log,
+) -> Result<BTreeMap<String, Published>> {
     let Push { registry, project, again } = push;
     let mut published = BTreeMap::new();
     for image in images {
@@ -81,7 +87,8 @@ pub async fn publish(host: &Fenced, images: &[String], push: Push<'_>) -> Result
         let again = if again { "again" } else { "" };
         let limit = TRANSFER.as_secs().to_string();
         let arguments = [image.as_str(), &repository, project, again, &limit];
-        let said = host.script(PUSH, arguments).limit(LIMIT).text(Exit::Build, "swarm.push").await;
+        let task = log.task(&format!("{}: bringing {image} to {registry}", host.name())).at(host.name(), None);
+        let said = told(host.script(PUSH, arguments).limit(LIMIT), &task).await;
         let said = said.map_err(|failure| about(failure, host.name(), image, registry))?;
         let found = read(&said, &repository).ok_or_else(|| {
             let message =
@@ -91,6 +98,17 @@ pub async fn publish(host: &Fenced, images: &[String], push: Push<'_>) -> Result
         published.insert(image.clone(), found);
     }
     Ok(published)
+}
+
+/// Runs `PUSH`, showing how far it is; gives what else it says.
+async fn told<Kind>(command: Command<'_, Kind>, task: &Task) -> Result<String> {
+    let mut said = String::new();
+    let line = |line: &str| match Transfer::read(line) {
+        Some(transfer) => transfer.show(task),
+        None => said.push_str(&format!("{line}\n")),
+    };
+    command.stream(Exit::Build, "swarm.push", line).await.map_err(Transfer::without_lines)?;
+    Ok(said)
 }
 
 fn about(failure: Failure, host: &str, image: &str, registry: &str) -> Failure {
@@ -146,7 +164,11 @@ pub(crate) fn path_of(image: &str, registry: &str) -> String {
 }
 
 fn read(said: &str, repository: &str) -> Option<Published> {
-    let mut words = said.lines().last()?.split_whitespace();
+    said.lines().rev().find_map(|line| read_line(line, repository))
+}
+
+fn read_line(line: &str, repository: &str) -> Option<Published> {
+    let mut words = line.split_whitespace();
     let pushed = words.next()? == "yes";
     let (id, platform) = (words.next()?.to_owned(), words.next()?.to_owned());
     let pinned =
@@ -200,7 +222,7 @@ mod tests {
         let host = cm_host::Host::connect(&cm_host::Target::at("local", "local"), &log).await.expect("local");
         let line = "PATH=$1:$PATH; exec sh -c \"$2\" sh web r/web shop again 1";
         let path = dir.path().display().to_string();
-        host.command(["sh", "-c", line, "sh", &path, PUSH]).text(Exit::Build, "swarm.push").await
+        told(host.command(["sh", "-c", line, "sh", &path, PUSH]), &log.task("web")).await
     }
 
     #[tokio::test]
@@ -208,11 +230,14 @@ mod tests {
         let failure = about(pushed("sleep 30").await.expect_err("it hangs"), "shop", "web", "r");
         assert_eq!((failure.exit, failure.code.as_str()), (Exit::Build, "swarm.push"));
         assert_eq!(failure.message, "on shop: could not bring web to the registry r");
-        assert!(failure.causes.join(" ").contains("docker push has not ended within 1 s"), "{failure}");
+        assert!(
+            failure.causes.join(" ").contains("docker push r/web:cm-aa-shop- has not ended within 1 s"),
+            "{failure}"
+        );
         assert!(failure.hint.is_some_and(|hint| hint.contains("is the registry up")));
         let refused = pushed("echo denied >&2; exit 1").await.expect_err("it is refused");
         assert!(!refused.causes.join(" ").contains("has not ended"), "{refused}");
-        assert_eq!(pushed("exit 0").await.expect("pushed"), "sha256:aa");
+        assert_eq!(pushed("exit 0").await.expect("pushed"), "sha256:aa\n");
     }
 
     #[test]

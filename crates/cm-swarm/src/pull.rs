@@ -7,7 +7,7 @@ use crate::election::patiently;
 use crate::node::{Node, UNKNOWN};
 use crate::publish::Published;
 use crate::value::text;
-use cm_core::{Exit, Failure, Result};
+use cm_core::{Exit, Failure, Log, Result};
 use cm_host::{Fenced, Host};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -44,10 +44,16 @@ services=$(docker service ls -q --filter "label=cm.pull=$1") || exit
 /// # Errors
 /// [`Exit::Build`]: `swarm.platform` for an image that a node cannot run, `swarm.pull` where a node cannot get one, with
 /// the node's name; [`Exit::LockLost`], [`Exit::Unreachable`].
-pub async fn pull_everywhere(host: &Fenced, stack: &str, images: &[&Published], nodes: &[Node]) -> Result<()> {
+pub async fn pull_everywhere(
+    host: &Fenced,
+    stack: &str,
+    images: &[&Published],
+    nodes: &[Node],
+    log: &Log,
+) -> Result<()> {
     let nodes: Vec<&Node> = nodes.iter().filter(|node| node.takes_tasks()).collect();
     images.iter().try_for_each(|image| can_run(image, &nodes, host))?;
-    let pulled = pull(host, stack, images, &nodes).await;
+    let pulled = pull(host, stack, images, &nodes, log).await;
     let forgotten = patiently(async || host.script(FORGET, [stack]).text(Exit::Build, "swarm.pull").await).await;
     pulled.and(forgotten.map(drop))
 }
@@ -67,7 +73,7 @@ fn can_run(image: &Published, nodes: &[&Node], host: &Host) -> Result<()> {
     ))
 }
 
-async fn pull(host: &Fenced, stack: &str, images: &[&Published], nodes: &[&Node]) -> Result<()> {
+async fn pull(host: &Fenced, stack: &str, images: &[&Published], nodes: &[&Node], log: &Log) -> Result<()> {
     let began = Instant::now();
     let mut names = Vec::new();
     for image in images {
@@ -78,8 +84,10 @@ async fn pull(host: &Fenced, stack: &str, images: &[&Published], nodes: &[&Node]
         names.push((name, *image));
     }
     for (name, image) in names {
+        let task = log.task(&format!("{}: every node pulls {}", host.name(), image.image())).at(host.name(), None);
         loop {
             let missing = missing(host, &name, image, nodes, began.elapsed()).await?;
+            task.reached(nodes.len().saturating_sub(missing.len()) as u64, Some(nodes.len() as u64), "nodes");
             if missing.is_empty() {
                 break;
             }

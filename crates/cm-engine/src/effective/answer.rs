@@ -3,6 +3,7 @@
 use super::bundle::VARIABLES;
 use super::refusal::Refusal;
 use crate::Config;
+use crate::image_name::full_name;
 use cm_core::add_secret;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -293,13 +294,7 @@ impl Answer {
 
     /// The id of the image that goes by `name` on the host.
     pub fn image_id(&self, name: &str) -> Option<&str> {
-        let name = ["docker.io/library/", "index.docker.io/library/", "docker.io/", "index.docker.io/"]
-            .iter()
-            .find_map(|prefix| name.strip_prefix(prefix))
-            .unwrap_or(name);
-        let tagged = name.rsplit('/').next().is_some_and(|last| last.contains(':'));
-        let name = if tagged { name.to_owned() } else { format!("{name}:latest") };
-        self.images.get(&name).map(String::as_str)
+        self.images.get(&full_name(name)).map(String::as_str)
     }
 }
 
