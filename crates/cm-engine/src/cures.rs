@@ -5,7 +5,7 @@
 use cm_core::{Failure, codes};
 
 /// What is said, in lower case, and the code. The first that fits counts: what says more comes first.
-const KNOWN: [(&str, &str); 198] = [
+const KNOWN: [(&str, &str); 199] = [
     ("no space left on device", "build.disk-full"),
     // Git's own words.
     ("out of diskspace", "build.disk-full"),
@@ -112,6 +112,7 @@ const KNOWN: [(&str, &str); 198] = [
     ("toomanyrequests", "build.rate-limit"),
     ("pull rate limit", "build.rate-limit"),
     ("429 too many requests", "build.rate-limit"),
+    ("error response from daemon: denied", "build.pull-denied"),
     ("pull access denied", "build.pull-denied"),
     ("requested access to the resource is denied", "build.pull-denied"),
     ("no basic auth credentials", "build.pull-denied"),
@@ -295,6 +296,8 @@ mod tests {
             ),
             ("Range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available", "build.limits"),
             ("Head \"https://ghcr.io/v2/shop/web/manifests/1\": denied: denied", "build.pull-denied"),
+            ("Error response from daemon: denied", "build.pull-denied"),
+            ("Error response from daemon: unauthorized: authentication required", "build.pull-denied"),
             ("failed to resolve reference: unexpected status from HEAD request: 403 Forbidden", "build.pull-denied"),
             ("failed to authorize: failed to fetch oauth token: 401 Unauthorized", "build.pull-denied"),
             ("image was found but does not provide the specified platform (linux/arm64)", "build.platform"),
