@@ -81,9 +81,10 @@ interruptible() {
 
 # Does an engine answer? A hung engine must not hang us.
 # engine_answers SECONDS
-engine_answers() { docker_limit=$1 docker info --format '{{.ServerVersion}}' >/dev/null 2>&1; }
+# Not `docker info`: with a format, that of Docker 26 ends well also where no engine answers.
+engine_answers() { docker_limit=$1 docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
 
-engine_version() { docker info --format '{{.ServerVersion}}'; }
+engine_version() { docker version --format '{{.Server.Version}}'; }
 
 # registry_answers - can this engine pull images? Asked once per machine and remembered, because a machine
 # without a registry would otherwise pay for the attempt at every `up`. `sandbox purge` forgets the answer.

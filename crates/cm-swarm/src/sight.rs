@@ -229,7 +229,8 @@ pub fn no_manager(host: &Host, said: &str, errors: &str) -> Failure {
         said if said.is_empty() => failure,
         said => failure.cause(said),
     };
-    let Some(info) = info else {
+    // Docker 26 answers for an engine that is not there, without a word in it, and ends well.
+    let Some(info) = info.filter(|info| !text(info, "/LocalNodeState").is_empty()) else {
         return because(fail("engine.unreachable", format!("on {name}: the Docker engine does not answer")))
             .hint("on the host: `docker info`; is the engine running, and is the deploy user in the group docker?")
             .retryable();
@@ -330,6 +331,19 @@ esac
         let old: Vec<_> =
             sight.services["web"].tasks.iter().filter(|task| !task.current).map(|task| &*task.id).collect();
         assert_eq!((sight.services["web"].tasks.len(), old), (10, vec!["3"]));
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_does_not_answer_is_not_called_one_without_a_swarm() {
+        let log = cm_core::Log::new("test", cm_core::Format::Text, cm_core::Level::Fail);
+        let host = Host::connect(&cm_host::Target::at("local", "local"), &log).await.expect("local");
+        let code = |info: &str| no_manager(&host, &format!("cm info\n{info}\n"), "Cannot connect").code;
+        // As Docker 26.1.5 says it of an engine that is stopped, and ends with 0.
+        let silent = r#"{"NodeID":"","NodeAddr":"","LocalNodeState":"","ControlAvailable":false,"Error":"","RemoteManagers":null}"#;
+        assert_eq!((code(silent), code("")), ("engine.unreachable".into(), "engine.unreachable".into()));
+        assert_eq!(code(r#"{"LocalNodeState":"inactive"}"#), "swarm.none");
+        assert_eq!(code(r#"{"LocalNodeState":"active"}"#), "swarm.worker");
+        assert_eq!(code(r#"{"LocalNodeState":"active","ControlAvailable":true}"#), "swarm.no-quorum");
     }
 
     #[test]
