@@ -133,6 +133,32 @@ fn restore(lab: &Lab, file: &str) {
 }
 
 #[test]
+fn what_the_user_of_a_dump_may_not_read_is_named() {
+    let toml = format!("{TOML}user = \"reader\"\npassword_env = \"READERS\"\ndatabase = \"shop\"\n");
+    let lab = lab("my-rights", &toml);
+    std::fs::write(lab.databases.home.path().join("work/.env"), "READERS=of-reader\n").expect("written");
+    lab.query("shop", "CREATE TABLE t(i int); INSERT INTO t VALUES (1); CREATE VIEW v AS SELECT i FROM t; CREATE TRIGGER g AFTER INSERT ON t FOR EACH ROW SET @a = 1; CREATE USER reader IDENTIFIED BY 'of-reader'; GRANT INSERT ON shop.* TO reader;");
+    for (right, words) in [
+        ("SELECT", "SELECT command denied"),
+        ("TRIGGER", "TRIGGER privilege"),
+        ("SHOW VIEW", "SHOW VIEW command denied"),
+        ("EVENT", "Access denied"),
+    ] {
+        let lacking = lab.backup(&[]);
+        refused_in_words(&lacking, words);
+        let hint = "SHOW VIEW, TRIGGER, EVENT and LOCK TABLES on the database";
+        assert!(lacking.stderr.contains(hint), "{}", lacking.stderr);
+        assert!(lab.files().is_empty(), "{words}: {:?}", lab.files());
+        lab.query("shop", &format!("GRANT {right} ON shop.* TO reader;"));
+    }
+    let lacks = lab.manifest(&lab.make(&[])).to_string();
+    assert!(lacks.contains("the user that dumps lacks the right LOCK TABLES"), "{lacks}");
+    lab.query("shop", "GRANT LOCK TABLES ON shop.* TO reader;");
+    let all = lab.manifest(&lab.make(&[])).to_string();
+    assert!(!all.contains("lacks the right"), "{all}");
+}
+
+#[test]
 fn a_dump_of_mysql_that_is_not_whole_is_no_backup() {
     let lab = lab("my-bad", TOML);
     lab.query("shop", DATA);

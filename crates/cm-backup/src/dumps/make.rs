@@ -206,7 +206,8 @@ impl Backup<'_> {
             }
             // A dump that fails because nobody takes it fails of that.
             (_, Err(stopped @ Stopped::Output(_))) => stopped.into_failure(),
-            (Err(failure), _) if failure.code == "backup.dump" || failure.exit == Exit::LockLost => failure,
+            (Err(failure), _) if failure.code == "backup.dump" => lacking_rights(failure),
+            (Err(failure), _) if failure.exit == Exit::LockLost => failure,
             (_, Err(stopped)) => stopped.into_failure(),
             (Err(failure), Ok(_)) => failure,
         };
@@ -331,4 +332,20 @@ fn differences(pumped: &Pumped, verified: &Verified) -> Vec<String> {
         differences.extend(pumped.said.differences(found));
     }
     differences
+}
+
+/// A database that names the right which the user lacks: that is what has to change.
+fn lacking_rights(failure: Failure) -> Failure {
+    let said = failure.to_string().to_lowercase();
+    let is_lacking = ["denied", "noperm", "must be owner"].iter().any(|words| said.contains(words));
+    if !is_lacking || failure.hint.is_some() {
+        return failure;
+    }
+    let rights = match said.contains("mysql") {
+        true => "it needs SELECT, SHOW VIEW, TRIGGER, EVENT and LOCK TABLES on the database",
+        false => "grant it the right that is named",
+    };
+    failure.hint(format!(
+        "the user that dumps may not read all of it: {rights}; or name another one: `user` and `password_env` under [backup] in cm.toml"
+    ))
 }

@@ -51,6 +51,8 @@ if [ "$held" = held ]; then
   wait "$found"
   wait "$counting"
   cat "$work/found" >> "$work/known"
+elif [ -s "$work/statement" ] && grep -qi 'denied' "$work/why"; then
+  printf '%s\n' '{"not_verified": "rows were not counted: the user that dumps lacks the right LOCK TABLES"}' >> "$work/known"
 elif [ -s "$work/statement" ]; then
   printf '%s\n' '{"not_verified": "rows were not counted: somebody writes to the tables for longer than a second"}' >> "$work/known"
 fi
