@@ -1,5 +1,6 @@
 //! What `docker compose config` says, and what follows from it.
 
+use crate::image_name::full_name;
 use crate::{Condition, Port};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +23,7 @@ pub struct Definition {
     pub image: String,
     /// Whether Compose builds the image.
     pub builds: bool,
-    /// How `up` would pull the image; `None` for one that is built, or that is never pulled.
+    /// How `up` would pull the image; `None` for one that a service of the project builds, or that is never pulled.
     pub pull: Option<Pull>,
     /// Of what `build:` says with every variable's value: differs where the image may.
     pub build_hash: u64,
@@ -68,7 +69,15 @@ impl Config {
             let definition = Definition::read(&project, name, service);
             (name.clone(), Definition { writes: writes(&project, service, volumes), ..definition })
         });
-        Config { services: definitions.collect(), project: project.clone() }
+        let mut definitions: BTreeMap<String, Definition> = definitions.collect();
+        let tags = services.into_iter().flatten().filter_map(|(_, service)| service.pointer("/build/tags")?.as_array());
+        let tags = tags.flatten().filter_map(Value::as_str);
+        let built = definitions.values().filter(|definition| definition.builds).map(|one| one.image.as_str());
+        let made: BTreeSet<String> = built.chain(tags).map(full_name).collect();
+        // What another service builds is in no registry, before that is done.
+        let pulled = definitions.values_mut().filter(|definition| definition.pull.is_some());
+        pulled.filter(|one| made.contains(&full_name(&one.image))).for_each(|one| one.pull = None);
+        Config { services: definitions, project: project.clone() }
     }
 
     /// The services that another one waits for to end well: each is a job, by the compose file's own word.

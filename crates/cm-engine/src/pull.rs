@@ -138,6 +138,23 @@ mod tests {
     }
 
     #[test]
+    fn what_another_service_builds_is_pulled_by_nobody() {
+        let users = ["shop-web", "shop-web:latest", "docker.io/library/app:2", "app:3", "extra"];
+        let mut services = json!({
+            "web": {"build": {"context": "."}},
+            "app": {"image": "app:2", "build": {"context": ".", "tags": ["app:3", "extra:latest"]}},
+        });
+        for (number, image) in users.into_iter().enumerate() {
+            services[format!("user{number}")] = json!({"image": image, "pull_policy": "always"});
+        }
+        services["other"] = json!({"image": "app:4"});
+        let config = Config::read(&json!({"name": "shop", "services": services}));
+        let names: Vec<String> = config.services.keys().cloned().collect();
+        let found = missing(&config, &names, &BTreeSet::new());
+        assert_eq!(found.iter().map(Missing::words).collect::<Vec<_>>(), ["docker pull app:4"]);
+    }
+
+    #[test]
     fn an_image_of_several_services_is_pulled_once() {
         let service = |policy: &str| json!({"image": "redis:7", "pull_policy": policy});
         let config = json!({"services": {"a": service("missing"), "b": service("always"), "c": service("missing")}});

@@ -167,12 +167,10 @@ impl Sight {
     }
 }
 
-type Specs<'a> = BTreeMap<&'a str, Value>;
-
 /// What tasks are made of, by its number, and each task with that number.
-fn tasks<'a>(
-    lines: impl Iterator<Item = &'a str>,
-) -> std::result::Result<(Specs<'a>, Vec<(&'a str, Value)>), serde_json::Error> {
+type Tasks<'a> = (BTreeMap<&'a str, Value>, Vec<(&'a str, Value)>);
+
+fn tasks<'a>(lines: impl Iterator<Item = &'a str>) -> std::result::Result<Tasks<'a>, serde_json::Error> {
     let (mut specs, mut tasks) = (BTreeMap::new(), Vec::new());
     for line in lines {
         let mut words = line.splitn(3, ' ');
