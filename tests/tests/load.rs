@@ -176,7 +176,7 @@ fn many(sandbox: &Sandbox, count: usize) {
         };
         format!("name: many\nservices:\n{}", (0..count).map(service).collect::<String>())
     };
-    let toml = "project = \"many\"\nbranch = \"develop\"\n[compose]\nfiles = [\"many.yml\"]\n[hosts.platform]\naddress = \"${DEPLOY_USER}@${PLATFORM_VPS_IP}\"\ncheckout = \"~/platform\"\n[health]\nwindow = \"2s\"\ntimeout = \"300s\"\n";
+    let toml = "project = \"many\"\nbranch = \"develop\"\n[compose]\nfiles = [\"many.yml\"]\n[hosts.platform]\naddress = \"${DEPLOY_USER}@${PLATFORM_VPS_IP}\"\ncheckout = \"~/platform\"\n[protect]\nfiles = [\"Caddyfile\", \".env.production\"]\n[health]\nwindow = \"2s\"\ntimeout = \"300s\"\n";
     for version in 0..2 {
         std::fs::write(sandbox.laptop.join("many.yml"), compose(version)).expect("write");
         std::fs::write(sandbox.laptop.join("many.toml"), toml).expect("write");

@@ -9,4 +9,19 @@ else
     from=$4
 fi
 [ -n "$from" ] || exit 46
-GIT_TERMINAL_PROMPT=0 exec git ls-remote --exit-code -- "$from" "$3" </dev/null
+
+# A server that many ask at once turns some away before it knows who they are. It takes them at the next try.
+tries=3
+while :; do
+    status=0
+    { errors=$({ GIT_TERMINAL_PROMPT=0 git ls-remote --exit-code -- "$from" "$3" </dev/null; } 2>&1 >&3 3>&-); } 3>&1 || status=$?
+    tries=$((tries - 1))
+    case $status:$errors in
+    0:*) break ;;
+    *kex_exchange_identification*) [ "$tries" -gt 0 ] || break ;;
+    *) break ;;
+    esac
+    sleep 1
+done
+[ -z "$errors" ] || printf '%s\n' "$errors" >&2
+exit "$status"

@@ -190,6 +190,33 @@ async fn a_checkout_that_is_not_there_is_made_around_what_lies_in_its_directory(
     assert!(!new.join(".git.cm-new").exists());
 }
 
+/// An sshd that has too many who log in (`MaxStartups`) breaks the connection before anything is said.
+#[tokio::test]
+async fn a_repositorys_server_that_turns_some_away_is_asked_again() {
+    const SSH: &str = "#!/bin/sh\ncd \"${0%/*}\" && echo x >>asked\n[ $(wc -l <asked) -gt $(cat turned-away) ] ||\n    \
+        { echo 'kex_exchange_identification: read: Connection reset by peer' >&2; exit 255; }\n\
+        for command; do :; done\nexec sh -c \"$command\"\n";
+    let (scene, host) = (scene(), host().await);
+    let target = git(&scene.laptop, &["rev-parse", "HEAD"]);
+    let ssh = scene.server.with_file_name("ssh");
+    fs::write(&ssh, SSH).expect("write");
+    fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).expect("chmod");
+    let origin = scene.laptop.with_file_name("origin.git");
+    git(&scene.server, &["remote", "set-url", "origin", &format!("ssh://origin{}", origin.display())]);
+    git(&scene.server, &["config", "core.sshCommand", &ssh.display().to_string()]);
+    git(&scene.server, &["config", "ssh.variant", "ssh"]);
+    for (turned_away, asked, found) in [(0, 1, true), (2, 3, true), (9, 3, false)] {
+        fs::write(ssh.with_file_name("turned-away"), turned_away.to_string()).expect("write");
+        let _first = fs::remove_file(ssh.with_file_name("asked"));
+        let tip = checkout(&host, &scene).remote_tip("develop", &Ok(String::new())).await;
+        assert_eq!(fs::read_to_string(ssh.with_file_name("asked")).expect("read").lines().count(), asked);
+        match tip {
+            Ok(tip) => assert_eq!((found, &tip), (true, &target)),
+            Err(failure) => assert!(!found && failure.to_string().contains("kex_exchange"), "{failure}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_first_move_that_was_cut_off_goes_on_and_files_in_the_way_are_named() {
     let (scene, host) = (scene(), host().await);
