@@ -192,7 +192,7 @@ async fn a_checkout_that_is_not_there_is_made_around_what_lies_in_its_directory(
 
 /// An sshd that has too many who log in (`MaxStartups`) breaks the connection before anything is said.
 #[tokio::test]
-async fn a_repositorys_server_that_turns_some_away_is_asked_again() {
+async fn an_origin_that_turns_some_away_is_asked_again() {
     const SSH: &str = "#!/bin/sh\ncd \"${0%/*}\" && echo x >>asked\n[ $(wc -l <asked) -gt $(cat turned-away) ] ||\n    \
         { echo 'kex_exchange_identification: read: Connection reset by peer' >&2; exit 255; }\n\
         for command; do :; done\nexec sh -c \"$command\"\n";
