@@ -337,7 +337,9 @@ fn differences(pumped: &Pumped, verified: &Verified) -> Vec<String> {
 /// A database that names the right which the user lacks: that is what has to change.
 fn lacking_rights(failure: Failure) -> Failure {
     let said = failure.to_string().to_lowercase();
-    let is_lacking = ["denied", "noperm", "must be owner"].iter().any(|words| said.contains(words));
+    // Not "access denied" alone: that is what a wrong password is, too.
+    let words = ["permission denied for ", "command denied", "to database", "privilege", "noperm", "must be owner"];
+    let is_lacking = words.iter().any(|words| said.contains(words));
     if !is_lacking || failure.hint.is_some() {
         return failure;
     }

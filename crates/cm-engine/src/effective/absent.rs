@@ -8,15 +8,20 @@ use cm_core::{Exit, Result};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// Prints those of the lines on stdin (`KIND NAME`) that are not there.
+/// Prints those of the lines on stdin (`KIND NAME`) that are not there. A name may have a value of an env file in it: it is
+/// in no argument of a process, but for images, which come from the document and have none.
 const ABSENT: &str = r#"# Looks for what the project uses and does not make.
 networks=$(docker network ls --format '{{.Name}}') || exit 1
 volumes=$(docker volume ls -q) || exit 1
+containers=$(docker ps -a --no-trunc --format '{{.Names}},id {{.ID}}' | tr ',' '\n')
+newline='
+'
+listed() { case "$newline$1$newline" in *"$newline$2"*) ;; *) return 1 ;; esac; }
 while read -r kind name; do
     case $kind in
-    network) printf '%s\n' "$networks" | grep -qxF -e "$name" ;;
-    volume) printf '%s\n' "$volumes" | grep -qxF -e "$name" ;;
-    container) docker container inspect "$name" >/dev/null 2>&1 </dev/null ;;
+    network) listed "$networks" "$name$newline" ;;
+    volume) listed "$volumes" "$name$newline" ;;
+    container) listed "$containers" "$name$newline" || listed "$containers" "id $name" ;;
     image) docker image inspect "$name" >/dev/null 2>&1 </dev/null ;;
     secret | config | variable) false ;;
     *) [ -e "$name" ] ;;
